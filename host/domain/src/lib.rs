@@ -1,0 +1,1 @@
+//! What is true and what is allowed: Weir's rules as pure functions.

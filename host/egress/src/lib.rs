@@ -1,0 +1,1 @@
+//! What leaves: the only crate of Weir that opens a connection.

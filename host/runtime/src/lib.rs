@@ -1,0 +1,1 @@
+//! How a connector runs: the only crate of Weir that knows wasmtime.

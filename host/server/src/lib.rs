@@ -1,0 +1,1 @@
+//! Weir: a self-hosted host for messaging-channel connectors.

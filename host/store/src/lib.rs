@@ -1,0 +1,1 @@
+//! What Weir remembers: one method, one transaction.

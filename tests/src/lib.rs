@@ -1,0 +1,1 @@
+//! Weir's promises, tested on the built host with real components.
