@@ -1,1 +1,23 @@
 //! What is true and what is allowed: Weir's rules as pure functions.
+//!
+//! No IO, no clock, no async. Each door of the host has one judge here that turns an unproven thing into a proof that only
+//! the judge can make: [`caller::authenticate`], [`signature::verify`], [`policy::may_send`], [`policy::may_call`].
+//! What carries a proof out, and what remembers, is the business of the other crates.
+#![forbid(unsafe_code)]
+
+pub mod caller;
+pub mod channel;
+pub mod conversation;
+pub mod credential;
+pub mod delivery;
+pub mod event;
+pub mod grant;
+pub mod id;
+pub mod inbound;
+pub mod limits;
+pub mod manifest;
+pub mod message;
+pub mod policy;
+pub mod problem;
+pub mod signature;
+pub mod time;

@@ -1,0 +1,198 @@
+//! The door of the API: who asks, and what they may.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use utoipa::ToSchema;
+
+use crate::id::{KeyId, Mint};
+use crate::time::Timestamp;
+
+/// What a key may be used for. Reading is `read`; each other scope names what it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+pub enum Scope {
+    /// Everything, keys among it.
+    #[serde(rename = "admin")]
+    Admin,
+    /// Reads of everything but secrets.
+    #[serde(rename = "read")]
+    Read,
+    /// Sends, cancels, marks read, uploads.
+    #[serde(rename = "messages:write")]
+    MessagesWrite,
+    /// Connects, changes and deletes channels; contacts.
+    #[serde(rename = "channels:write")]
+    ChannelsWrite,
+    /// Endpoints and dead letters.
+    #[serde(rename = "events:write")]
+    EventsWrite,
+    /// Apps and connectors.
+    #[serde(rename = "connectors:write")]
+    ConnectorsWrite,
+    /// Loosening what an operator tightened.
+    #[serde(rename = "policy:loosen")]
+    PolicyLoosen,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Admin, Self::Read, Self::MessagesWrite, Self::ChannelsWrite, Self::EventsWrite, Self::ConnectorsWrite, Self::PolicyLoosen];
+
+    /// The name, as in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Read => "read",
+            Self::MessagesWrite => "messages:write",
+            Self::ChannelsWrite => "channels:write",
+            Self::EventsWrite => "events:write",
+            Self::ConnectorsWrite => "connectors:write",
+            Self::PolicyLoosen => "policy:loosen",
+        }
+    }
+}
+
+/// A key as the record holds it: never the key, only its digest. A fast digest is right for a random key of 256 bits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Its id.
+    pub id: KeyId,
+    /// The tenant it acts for.
+    pub workspace_id: String,
+    /// What a person calls it.
+    pub name: String,
+    /// The first characters, by which it is found and recognised.
+    pub prefix: String,
+    /// SHA-256 of the whole.
+    pub digest: [u8; 32],
+    /// What it may be used for.
+    pub scopes: BTreeSet<Scope>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops working.
+    pub expires_at: Option<Timestamp>,
+    /// When it was taken back.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Characters of a key by which it is found: long enough to be unique, short enough to be shown.
+pub const KEY_PREFIX_CHARS: usize = 16;
+
+/// A new key's text: `weir_` and 256 random bits. Shown once.
+pub fn new_key(mint: &Mint) -> String {
+    let mut bytes = [0; 32];
+    mint.fill(&mut bytes);
+    format!("weir_{}", hex::encode(bytes))
+}
+
+/// The digest under which a key is kept.
+pub fn digest(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+/// The part of a key by which it is found; none if it is too short to be one.
+pub fn prefix(key: &str) -> Option<&str> {
+    key.get(..KEY_PREFIX_CHARS)
+}
+
+/// Somebody whose key was checked. Made only by [`authenticate`].
+#[derive(Clone, Debug)]
+pub struct Caller {
+    workspace_id: String,
+    key: KeyId,
+    scopes: BTreeSet<Scope>,
+}
+
+impl Caller {
+    /// The tenant they act for.
+    pub fn workspace_id(&self) -> &str {
+        &self.workspace_id
+    }
+
+    /// The key they showed.
+    pub fn key(&self) -> KeyId {
+        self.key
+    }
+
+    /// Whether they may do what `scope` covers.
+    ///
+    /// # Errors
+    /// Names the scope that is missing.
+    pub fn may(&self, scope: Scope) -> Result<(), Denied> {
+        if self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin) { Ok(()) } else { Err(Denied::Scope { scope: scope.as_str() }) }
+    }
+}
+
+/// Why a caller is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// No key, or none that we know.
+    #[error("the API key is missing or unknown; send it as Authorization: Bearer <key>")]
+    Unknown,
+    /// The key's time is over.
+    #[error("the API key has expired or was revoked; make a new one")]
+    Ended,
+    /// The key may not do this.
+    #[error("the API key lacks the scope {scope}")]
+    Scope {
+        /// The missing scope.
+        scope: &'static str,
+    },
+}
+
+/// Who shows this key. `found` is the record's key of the same prefix; the comparison takes the same time wherever the
+/// digests differ.
+///
+/// # Errors
+/// No such key, or one that has ended.
+pub fn authenticate(shown: &str, found: Option<&Key>, now: Timestamp) -> Result<Caller, Denied> {
+    let key = found.ok_or(Denied::Unknown)?;
+    if !bool::from(digest(shown).ct_eq(&key.digest)) {
+        return Err(Denied::Unknown);
+    }
+    if key.revoked_at.is_some() || key.expires_at.is_some_and(|end| now >= end) {
+        return Err(Denied::Ended);
+    }
+    Ok(Caller { workspace_id: key.workspace_id.clone(), key: key.id, scopes: key.scopes.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> Key {
+        Key {
+            id: Mint::from_seed([1; 32]).id(Timestamp::from_millis(0)),
+            workspace_id: "default".into(),
+            name: "test".into(),
+            prefix: prefix(text).expect("long enough").into(),
+            digest: digest(text),
+            scopes: [Scope::Read].into(),
+            created_at: Timestamp::from_millis(0),
+            expires_at: Some(Timestamp::from_millis(1_000)),
+            revoked_at: None,
+        }
+    }
+
+    #[test]
+    fn a_key_opens_the_door_until_it_ends_and_only_for_its_scopes() {
+        let text = new_key(&Mint::from_seed([2; 32]));
+        let found = key(&text);
+        let caller = authenticate(&text, Some(&found), Timestamp::from_millis(999)).expect("the right key");
+        assert_eq!(caller.may(Scope::Read), Ok(()));
+        assert_eq!(caller.may(Scope::Admin), Err(Denied::Scope { scope: "admin" }));
+        assert_eq!(authenticate(&text, Some(&found), Timestamp::from_millis(1_000)).err(), Some(Denied::Ended));
+    }
+
+    #[test]
+    fn a_key_with_the_right_prefix_and_a_wrong_end_is_unknown() {
+        let text = new_key(&Mint::from_seed([2; 32]));
+        let mut wrong = text.clone();
+        wrong.replace_range(text.len() - 1.., if text.ends_with('0') { "1" } else { "0" });
+        assert_eq!(authenticate(&wrong, Some(&key(&text)), Timestamp::from_millis(0)).err(), Some(Denied::Unknown));
+        assert_eq!(authenticate(&text, None, Timestamp::from_millis(0)).err(), Some(Denied::Unknown));
+    }
+}

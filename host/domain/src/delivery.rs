@@ -1,0 +1,243 @@
+//! What becomes of a message that left, or did not: from an outcome to the next step.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+use crate::message::MessageError;
+use crate::problem::Fault;
+use crate::time::Timestamp;
+
+/// What one send call of a connector came to, as the host saw it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The platform took the message.
+    Sent {
+        /// The platform's id of it.
+        platform_id: String,
+        /// The platform's time of it.
+        at: Option<Timestamp>,
+    },
+    /// It did not go as asked.
+    Failed {
+        /// What that means.
+        verdict: Verdict,
+        /// Why.
+        error: MessageError,
+    },
+}
+
+/// What a failure means for what the host does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "verdict")]
+pub enum Verdict {
+    /// The platform said no, and will say no again.
+    Permanent,
+    /// Nothing happened; try again, not before this long from now if given.
+    Retry {
+        /// The platform's own wish, in milliseconds.
+        after_ms: Option<u64>,
+        /// Whether the try counts: being asked to slow down does not.
+        counts: bool,
+    },
+    /// The credential was refused.
+    Reauthorize,
+    /// The platform may or may not have acted.
+    Uncertain,
+}
+
+impl Outcome {
+    /// Holds the connector's word against what the host saw leave: it may only be more careful than the connector, never
+    /// less. `sent` says that a message-send request was let through, `answered` that a whole answer came back.
+    #[must_use]
+    pub fn as_seen(self, sent: bool, answered: bool) -> Self {
+        match self {
+            // Taken without a message-send request: there is nothing to have an id.
+            Self::Sent { .. } if !sent => {
+                Self::Failed { verdict: Verdict::Permanent, error: host_error("connector_failed", "the connector reports a message that never left") }
+            }
+            Self::Failed { verdict: Verdict::Retry { .. } | Verdict::Permanent, error } if sent && !answered => {
+                Self::Failed { verdict: Verdict::Uncertain, error }
+            }
+            // Nothing left, so nothing is uncertain.
+            Self::Failed { verdict: Verdict::Uncertain, error } if !sent => Self::Failed { verdict: Verdict::Retry { after_ms: None, counts: true }, error },
+            seen => seen,
+        }
+    }
+
+    /// The outcome of a call that ended without a word: a trap, a deadline, a crash.
+    pub fn of_silence(sent: bool, detail: &str) -> Self {
+        let verdict = if sent { Verdict::Uncertain } else { Verdict::Retry { after_ms: None, counts: true } };
+        let code = if sent { "outcome_unknown" } else { "connector_failed" };
+        Self::Failed { verdict, error: host_error(code, detail) }
+    }
+}
+
+fn host_error(code: &str, detail: &str) -> MessageError {
+    MessageError { code: code.to_owned(), detail: detail.to_owned(), fault: Fault::Host, retryable: false, platform: None }
+}
+
+/// What happens next with a message.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// The platform has it.
+    Sent {
+        /// The platform's id of it.
+        platform_id: String,
+        /// The platform's time of it, or ours.
+        at: Timestamp,
+    },
+    /// It is tried again.
+    RetryAt {
+        /// Not before.
+        at: Timestamp,
+        /// Whether this try counts against the bound.
+        counts: bool,
+        /// Why the last try failed.
+        error: MessageError,
+    },
+    /// It waits for the channel's authorisation, and is tried again when that is renewed.
+    Held {
+        /// Why.
+        error: MessageError,
+    },
+    /// The contact may already have it. A second copy in somebody's chat is worse than a late one, so the echo, the history
+    /// or a person decides.
+    Uncertain {
+        /// Why.
+        error: MessageError,
+    },
+    /// It will not be sent.
+    Failed {
+        /// Why.
+        error: MessageError,
+    },
+}
+
+/// What follows from an outcome. `attempt` counts from 1; `expires_at` is when the message is of no more use, most often the
+/// window's end; `jitter` is a number in 0..1 that spreads retries.
+pub fn settle(outcome: Outcome, attempt: u32, expires_at: Option<Timestamp>, jitter: f64, now: Timestamp) -> Next {
+    let (verdict, error) = match outcome {
+        Outcome::Sent { platform_id, at } => {
+            return Next::Sent { platform_id, at: at.unwrap_or(now) };
+        }
+        Outcome::Failed { verdict, error } => (verdict, error),
+    };
+    match verdict {
+        Verdict::Permanent => Next::Failed { error },
+        Verdict::Uncertain => Next::Uncertain { error },
+        Verdict::Reauthorize => Next::Held { error },
+        Verdict::Retry { counts, .. } if counts && attempt >= limits::SEND_ATTEMPTS => Next::Failed { error },
+        Verdict::Retry { after_ms, counts } => {
+            let wait = after_ms.map_or_else(|| backoff(limits::SEND_RETRY, attempt, jitter), Duration::from_millis);
+            let at = now.after(wait);
+            match expires_at {
+                Some(end) if at >= end => Next::Failed { error },
+                _ => Next::RetryAt { at, counts, error },
+            }
+        }
+    }
+}
+
+/// The wait before try `attempt + 1`: doubling from the first to the longest, with full jitter in its upper half so that
+/// what failed together does not come back together.
+pub fn backoff((first, longest): (Duration, Duration), attempt: u32, jitter: f64) -> Duration {
+    let doubled = first.saturating_mul(1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX)).min(longest);
+    doubled.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
+}
+
+/// The waits between tries of handing an event to an endpoint: the schedule that Standard Webhooks advises.
+pub const ENDPOINT_SCHEDULE: &[Duration] = &[
+    Duration::from_secs(5),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(2 * 3600),
+    Duration::from_secs(5 * 3600),
+    Duration::from_secs(10 * 3600),
+    Duration::from_secs(14 * 3600),
+    Duration::from_secs(20 * 3600),
+    Duration::from_secs(24 * 3600),
+];
+
+/// When an event is handed over again after try `attempt` (from 1) failed; none when it is given up. An endpoint's own
+/// `Retry-After` is honoured between the schedule's wait and twice that. Jitter only adds.
+pub fn redeliver_at(attempt: u32, retry_after: Option<Duration>, jitter: f64, now: Timestamp) -> Option<Timestamp> {
+    let base = *ENDPOINT_SCHEDULE.get(usize::try_from(attempt.saturating_sub(1)).ok()?)?;
+    let asked = retry_after.map_or(base, |wait| wait.clamp(base, base * 2));
+    Some(now.after(asked + base.mul_f64(jitter.clamp(0.0, 1.0) / 10.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error() -> MessageError {
+        host_error("rate_limited", "slow down")
+    }
+
+    fn failed(verdict: Verdict) -> Outcome {
+        Outcome::Failed { verdict, error: error() }
+    }
+
+    const RETRY: Verdict = Verdict::Retry { after_ms: None, counts: true };
+
+    #[test]
+    fn what_left_without_an_answer_is_uncertain_whatever_the_connector_says() {
+        for said in [RETRY, Verdict::Permanent, Verdict::Uncertain] {
+            let seen = failed(said).as_seen(true, false);
+            assert!(matches!(seen, Outcome::Failed { verdict: Verdict::Uncertain, .. }), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_connector_may_be_more_careful_than_the_host() {
+        let seen = failed(Verdict::Uncertain).as_seen(true, true);
+        assert!(matches!(seen, Outcome::Failed { verdict: Verdict::Uncertain, .. }));
+    }
+
+    #[test]
+    fn what_never_left_is_tried_again() {
+        assert!(matches!(failed(Verdict::Uncertain).as_seen(false, false), Outcome::Failed { verdict: Verdict::Retry { .. }, .. }));
+        assert!(matches!(Outcome::of_silence(false, "trap"), Outcome::Failed { verdict: Verdict::Retry { .. }, .. }));
+        assert!(matches!(Outcome::of_silence(true, "trap"), Outcome::Failed { verdict: Verdict::Uncertain, .. }));
+    }
+
+    #[test]
+    fn a_connector_cannot_claim_a_message_that_never_left() {
+        let claimed = Outcome::Sent { platform_id: "1".into(), at: None }.as_seen(false, false);
+        assert!(matches!(claimed, Outcome::Failed { verdict: Verdict::Permanent, .. }));
+    }
+
+    #[test]
+    fn tries_are_bounded_but_being_asked_to_slow_down_does_not_count() {
+        let now = Timestamp::from_millis(0);
+        assert!(matches!(settle(failed(RETRY), limits::SEND_ATTEMPTS, None, 0.0, now), Next::Failed { .. }));
+        let throttled = failed(Verdict::Retry { after_ms: None, counts: false });
+        assert!(matches!(settle(throttled, limits::SEND_ATTEMPTS, None, 0.0, now), Next::RetryAt { .. }));
+    }
+
+    #[test]
+    fn a_message_is_not_kept_past_its_window() {
+        let now = Timestamp::from_millis(0);
+        let end = Some(Timestamp::from_millis(400));
+        assert!(matches!(settle(failed(RETRY), 1, end, 0.0, now), Next::Failed { .. }));
+    }
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let span = (Duration::from_secs(1), Duration::from_secs(300));
+        assert_eq!(backoff(span, 1, 1.0), Duration::from_secs(1));
+        assert_eq!(backoff(span, 4, 1.0), Duration::from_secs(8));
+        assert_eq!(backoff(span, 60, 1.0), Duration::from_secs(300));
+        assert_eq!(backoff(span, 1, 0.0), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn an_endpoint_is_given_up_after_the_schedule() {
+        let now = Timestamp::from_millis(0);
+        assert_eq!(redeliver_at(1, None, 0.0, now), Some(Timestamp::from_millis(5_000)));
+        assert_eq!(redeliver_at(1, Some(Duration::from_secs(3600)), 0.0, now), Some(Timestamp::from_millis(10_000)));
+        assert_eq!(redeliver_at(10, None, 0.0, now), None);
+    }
+}

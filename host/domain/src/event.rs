@@ -1,0 +1,143 @@
+//! The facts that the host tells: one log, read by endpoints, streams and the API alike.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::id::{ChannelId, ConversationId, EventId};
+use crate::time::Timestamp;
+
+macro_rules! event_types {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// Every event that Weir tells. The names are for ever.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+        pub enum EventType {
+            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
+        }
+
+        impl EventType {
+            /// All of them, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name, as in the API.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The type of this name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+event_types! {
+    /// The contact wrote.
+    MessageReceived = "message.received",
+    /// The business wrote from elsewhere: the platform's app, web, or an automation.
+    MessageEchoed = "message.echoed",
+    /// A message entered the outbox.
+    MessageQueued = "message.queued",
+    /// The platform took it.
+    MessageSent = "message.sent",
+    /// It reached the phone.
+    MessageDelivered = "message.delivered",
+    /// It was read.
+    MessageRead = "message.read",
+    /// It will not be sent.
+    MessageFailed = "message.failed",
+    /// It may or may not have been sent.
+    MessageUncertain = "message.uncertain",
+    /// It was taken back before it left.
+    MessageCancelled = "message.cancelled",
+    /// Somebody reacted to a message.
+    ReactionAdded = "reaction.added",
+    /// Somebody took a reaction back.
+    ReactionRemoved = "reaction.removed",
+    /// A contact entered the record.
+    ContactCreated = "contact.created",
+    /// A contact's name or picture changed.
+    ContactUpdated = "contact.updated",
+    /// A contact and all that was theirs is gone.
+    ContactErased = "contact.erased",
+    /// A conversation began, or began again.
+    ConversationOpened = "conversation.opened",
+    /// A conversation was closed.
+    ConversationClosed = "conversation.closed",
+    /// The platform lets the business write.
+    WindowOpened = "window.opened",
+    /// It will not for much longer.
+    WindowClosing = "window.closing",
+    /// It does not any more.
+    WindowClosed = "window.closed",
+    /// A contact came by an ad or a link.
+    ReferralReceived = "referral.received",
+    /// An account was connected.
+    ChannelConnected = "channel.connected",
+    /// Something of a channel changed.
+    ChannelUpdated = "channel.updated",
+    /// The operator holds a channel.
+    ChannelPaused = "channel.paused",
+    /// A channel works in part.
+    ChannelDegraded = "channel.degraded",
+    /// A person must authorise it again.
+    ChannelReauthorizationRequired = "channel.reauthorization_required",
+    /// It works again.
+    ChannelRecovered = "channel.recovered",
+    /// It is gone; its history stays.
+    ChannelDeleted = "channel.deleted",
+    /// A message exists that the platform hides.
+    ChannelInboundWithheld = "channel.inbound_withheld",
+    /// A version of a connector was installed.
+    ConnectorStaged = "connector.staged",
+    /// A version serves a share of the channels.
+    ConnectorCanary = "connector.canary",
+    /// A version serves all channels.
+    ConnectorPromoted = "connector.promoted",
+    /// The version before serves again.
+    ConnectorRolledBack = "connector.rolled_back",
+    /// A version was set aside for its failures.
+    ConnectorQuarantined = "connector.quarantined",
+    /// An endpoint does not take its events.
+    EndpointFailing = "endpoint.failing",
+    /// An endpoint gets no more events until somebody says so.
+    EndpointDisabled = "endpoint.disabled",
+    /// An endpoint takes its events again.
+    EndpointRecovered = "endpoint.recovered",
+}
+
+/// A fact, as it stands in the log and is handed over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Event {
+    /// Stable over all handings-over: the receiver's key against duplicates.
+    pub id: EventId,
+    /// What kind of fact.
+    #[serde(rename = "type")]
+    pub kind: EventType,
+    /// When it became one.
+    pub timestamp: Timestamp,
+    /// Whose it is.
+    pub workspace_id: String,
+    /// The channel it is about, if any.
+    pub channel_id: Option<ChannelId>,
+    /// The conversation it is about, if any; handing-over keeps order within it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation_id: Option<ConversationId>,
+    /// Its place in the log: rises, may skip.
+    pub sequence: i64,
+    /// The thing itself, as the API shows it: a message, a channel, a contact.
+    pub data: serde_json::Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_type_has_one_name_and_is_found_by_it() {
+        for kind in EventType::ALL {
+            assert_eq!(EventType::from_name(kind.as_str()), Some(*kind));
+            assert_eq!(serde_json::to_value(kind).ok(), Some(kind.as_str().into()));
+        }
+    }
+}

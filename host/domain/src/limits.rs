@@ -1,0 +1,148 @@
+//! Every bound of the host, with its reason. Nothing is unbounded by omission.
+
+use std::time::Duration;
+
+// ---- what comes in -------------------------------------------------------------------------------------------------
+
+/// Largest body of a webhook. Platforms send a few kilobytes; a mebibyte leaves room for batches.
+pub const WEBHOOK_BODY_BYTES: usize = 1 << 20;
+/// Largest JSON body of the API: the longest text of any platform, escaped, with room to spare.
+pub const API_BODY_BYTES: usize = 256 << 10;
+/// Largest upload of the API: above the largest image that a platform takes.
+pub const UPLOAD_BYTES: usize = 20 << 20;
+/// Largest component: a Rust connector is 100–300 kB, a Python one about 15 MiB.
+pub const COMPONENT_BYTES: usize = 16 << 20;
+/// How long a client may take to send its request head; hyper's own default needs a timer that axum does not set.
+pub const REQUEST_HEAD: Duration = Duration::from_secs(5);
+/// How long a client may take over the whole request body.
+pub const REQUEST_BODY: Duration = Duration::from_secs(30);
+/// Largest request head.
+pub const REQUEST_HEAD_BYTES: usize = 16 << 10;
+/// Connections served at once; one more waits in the kernel's queue.
+pub const CONNECTIONS: usize = 4_096;
+/// Answers of a list call at most, and by default.
+pub const PAGE: u32 = 200;
+/// Answers of a list call that names no limit.
+pub const PAGE_DEFAULT: u32 = 50;
+/// How long an answer is kept under its `Idempotency-Key`.
+pub const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
+/// Longest `Idempotency-Key`: a UUID with room for a prefix.
+pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
+/// Event streams open at once: each holds a connection and a reader.
+pub const STREAMS: usize = 256;
+
+// ---- the record ----------------------------------------------------------------------------------------------------
+
+/// Writes that share one commit; past this the wait for the others costs more than the fsync saved.
+pub const GROUP_COMMIT: usize = 256;
+/// Writes that wait for the writer; one more is told to come back (503), before memory grows.
+pub const WRITE_QUEUE: usize = 4_096;
+/// Readers of the store. SQLite's readers do not wait for the writer; two cores need no more.
+pub const READERS: usize = 4;
+/// Verified webhooks that wait for a mended connector, for each app.
+pub const DEAD_LETTERS: u32 = 10_000;
+
+// ---- one call of a connector ----------------------------------------------------------------------------------------
+
+/// How often the epoch rises: the grain of every time budget below.
+pub const EPOCH_TICK: Duration = Duration::from_millis(10);
+/// Ticks of running for a pure call (200 ms): translating a webhook takes well under one.
+pub const PURE_TICKS: u32 = 20;
+/// Ticks of running for a call with network (1 s); waiting for the network costs none.
+pub const CALL_TICKS: u32 = 100;
+/// Wall clock of a pure call: its ticks, and as much again for a busy machine.
+pub const PURE_WALL: Duration = Duration::from_millis(500);
+/// Wall clock of a call with network: three slow requests.
+pub const CALL_WALL: Duration = Duration::from_secs(60);
+/// Memory of one instance, summed over its memories.
+pub const GUEST_MEMORY_BYTES: usize = 64 << 20;
+/// Table elements of one instance, summed over its tables.
+pub const GUEST_TABLE_ELEMENTS: usize = 20_000;
+/// Stack of the guest.
+pub const GUEST_STACK_BYTES: usize = 512 << 10;
+/// Stack of a call: the difference is what host functions may use.
+pub const CALL_STACK_BYTES: usize = 2 << 20;
+/// Bytes copied between guest and host for one crossing; wasmtime's own default is 128 MiB.
+pub const HOSTCALL_FUEL: usize = 4 << 20;
+/// Instances alive at once: what the pool has slots for.
+pub const INSTANCES: u32 = 256;
+/// Calls of one connector at once, so that one cannot take every slot.
+pub const CALLS_PER_CONNECTOR: usize = 64;
+/// Events of one webhook.
+pub const EVENTS_PER_WEBHOOK: usize = 1_000;
+/// Longest text that a connector may hand over, in bytes: ten times the longest of any platform.
+pub const TEXT_BYTES: usize = 64 << 10;
+/// Longest platform document kept with a message.
+pub const PLATFORM_DATA_BYTES: usize = 64 << 10;
+/// Longest id that a platform gave.
+pub const PLATFORM_ID_BYTES: usize = 512;
+/// Log lines of one call, and the length of one; what is over is counted.
+pub const LOG_LINES: u32 = 100;
+/// Bytes of one log line.
+pub const LOG_LINE_BYTES: usize = 2 << 10;
+/// Requests that one call may make.
+pub const REQUESTS_PER_CALL: u32 = 8;
+/// Keys of a channel's state.
+pub const STATE_KEYS: usize = 64;
+/// Bytes of one value of state.
+pub const STATE_VALUE_BYTES: usize = 64 << 10;
+/// Bytes of one key of state.
+pub const STATE_KEY_BYTES: usize = 256;
+/// Bytes of a channel's state, keys and values.
+pub const STATE_BYTES: usize = 1 << 20;
+/// Routes of a manifest; TikTok has about twenty.
+pub const ROUTES: usize = 128;
+
+// ---- what leaves ------------------------------------------------------------------------------------------------------
+
+/// Longest URL that leaves.
+pub const URL_BYTES: usize = 4 << 10;
+/// Headers of a request that leaves, and of an answer that is passed on.
+pub const HEADERS: usize = 64;
+/// Bytes of one header.
+pub const HEADER_BYTES: usize = 8 << 10;
+/// Largest body that a connector may send from its own memory.
+pub const REQUEST_BODY_BYTES: usize = 1 << 20;
+/// Largest answer passed on to a connector, counted after decompression.
+pub const ANSWER_BYTES: usize = 1 << 20;
+/// Largest attachment fetched into the media store.
+pub const MEDIA_BYTES: u64 = 20 << 20;
+/// Time to connect.
+pub const CONNECT: Duration = Duration::from_secs(5);
+/// Time between two reads of an answer.
+pub const READ: Duration = Duration::from_secs(10);
+/// Time of one request from resolving to the last byte.
+pub const REQUEST: Duration = Duration::from_secs(30);
+/// Time for an operator's endpoint to answer (Standard Webhooks advises 15–30 s).
+pub const ENDPOINT: Duration = Duration::from_secs(20);
+/// What is kept of an endpoint's answer, for the attempt log.
+pub const ENDPOINT_ANSWER_BYTES: usize = 2 << 10;
+/// Longest wait for the platform's rate inside a call; past it the call gives way to others and is tried later.
+pub const RATE_WAIT: Duration = Duration::from_secs(20);
+
+// ---- delivery ---------------------------------------------------------------------------------------------------------
+
+/// Sends in flight at once, over all channels.
+pub const SENDS_IN_FLIGHT: usize = 64;
+/// How long a worker's claim holds: longer than a call may take.
+pub const LEASE: Duration = Duration::from_secs(90);
+/// Tries of one message.
+pub const SEND_ATTEMPTS: u32 = 12;
+/// First wait between two tries of a message, and the longest.
+pub const SEND_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// How long a conversation waits for an uncertain message before it goes on.
+pub const UNCERTAIN_WAIT: Duration = Duration::from_secs(150);
+/// Events handed over at once, over all endpoints.
+pub const DELIVERIES_IN_FLIGHT: usize = 64;
+/// Attachments fetched at once.
+pub const FETCHES_IN_FLIGHT: usize = 4;
+/// Tries to fetch one attachment.
+pub const FETCH_ATTEMPTS: u32 = 6;
+/// How long a connect session may take; TikTok's code lives as long (TikTok API reference, OAuth, Lifetimes).
+pub const CONNECT_SESSION: Duration = Duration::from_secs(600);
+/// A credential is renewed when less than this is left of its life, or this much has passed.
+pub const REFRESH_AHEAD: Duration = Duration::from_secs(6 * 3600);
+/// How long a signed media link works.
+pub const MEDIA_LINK: Duration = Duration::from_secs(24 * 3600);
+/// How long the host waits at its end for work in hand.
+pub const SHUTDOWN: Duration = Duration::from_secs(30);

@@ -1,0 +1,70 @@
+//! Rates, paced: the generic cell rate algorithm, as one moment of state for each bucket.
+//!
+//! Requests are spaced evenly, so that no sliding span ever holds more than the permits of the rule: a burst would spend
+//! the next span's share.
+
+use std::time::Duration;
+
+/// The pace of one bucket. Moments are durations since an origin that the caller chooses and keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    next: Duration,
+}
+
+impl Pace {
+    /// Takes the next turn: when the request may leave, at `now` or later. None if that is further away than `patience`; the
+    /// turn is then not taken.
+    pub fn take(&mut self, permits: u32, per: Duration, now: Duration, patience: Duration) -> Option<Duration> {
+        let turn = self.next.max(now);
+        if turn.saturating_sub(now) > patience {
+            return None;
+        }
+        self.next = turn + spacing(permits, per);
+        Some(turn)
+    }
+
+    /// Nothing leaves before `until`: the platform asked for a pause.
+    pub fn hold(&mut self, until: Duration) {
+        self.next = self.next.max(until);
+    }
+}
+
+/// The span between two requests. One percent wider than the rule's, since the platform counts arrivals, and the way there
+/// is not always equally long.
+fn spacing(permits: u32, per: Duration) -> Duration {
+    let even = per / permits.max(1);
+    even + even / 100
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_turn_too_far_away_is_not_taken() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.take(1, SECOND, SECOND, Duration::ZERO), Some(SECOND));
+        assert_eq!(pace.take(1, SECOND, SECOND, Duration::from_millis(500)), None);
+        assert_eq!(pace.take(1, SECOND, SECOND, 2 * SECOND), Some(SECOND + Duration::from_millis(1_010)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_sliding_span_holds_more_than_the_permits(permits in 1u32..50, waits in proptest::collection::vec(0u64..400, 1..200)) {
+            let mut pace = Pace::default();
+            let mut now = Duration::ZERO;
+            let mut turns = Vec::new();
+            for wait in waits {
+                now += Duration::from_millis(wait);
+                turns.extend(pace.take(permits, SECOND, now, Duration::MAX));
+            }
+            for (i, first) in turns.iter().enumerate() {
+                let in_span = turns[i..].iter().take_while(|turn| **turn < *first + SECOND).count();
+                prop_assert!(in_span <= permits as usize);
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Countries: where the platform's rules let an account be used.
+
+use crate::policy::{Refusal, Rules};
+
+/// Whether an account of this country may be connected and used. An unknown country passes: the platform decides.
+///
+/// # Errors
+/// The country is on the platform's list.
+pub fn admit(rules: &Rules, country: Option<&str>) -> Result<(), Refusal> {
+    let Some(country) = country else {
+        return Ok(());
+    };
+    match rules.denied.iter().find(|(denied, _)| denied.eq_ignore_ascii_case(country)) {
+        Some((_, source)) => Err(Refusal::RegionNotEligible { country: country.to_ascii_uppercase(), source_note: source.clone() }),
+        None => Ok(()),
+    }
+}

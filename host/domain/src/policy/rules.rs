@@ -1,0 +1,122 @@
+//! The rules that hold for one channel: what the connector declares, tightened by the operator.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::channel::PolicyOverride;
+use crate::manifest::{ContentRule, Manifest, Policy, RateScope, RegionSubject, RouteClass, Support};
+use crate::message::{ContentKind, Origin};
+
+/// What a conversation was found to carry when the platform was asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Probed {
+    /// Whether pictures may go both ways; none if nobody asked.
+    pub images: Option<bool>,
+}
+
+/// The rules for one channel. Plain data: the judges are beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules {
+    /// The messaging window; none if the platform has none.
+    pub window: Option<Duration>,
+    /// The message budget; none if the platform has none.
+    pub budget: Option<u32>,
+    /// Origins counted against the budget besides our own.
+    pub counts: Vec<Origin>,
+    /// Whether a business may write first.
+    pub initiation: bool,
+    /// Whether one message may go to many.
+    pub broadcast: bool,
+    /// What each kind of content may be.
+    pub contents: Vec<ContentRule>,
+    /// Countries that cannot use the channel, and where the platform said so.
+    pub denied: Vec<(String, String)>,
+    /// Countries without pictures.
+    pub without_images: Vec<String>,
+    /// Requests in a span.
+    pub rates: Vec<Rate>,
+}
+
+/// So many requests in a span.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub permits: u32,
+    /// In which span.
+    pub per: Duration,
+    /// Counted for whom.
+    pub scope: RateScope,
+    /// Which requests count.
+    pub classes: Vec<RouteClass>,
+}
+
+impl Rules {
+    /// The manifest's rules under the operator's hand. `settings` are the app's: `{"allow": ["shared_post"]}` switches
+    /// opt-in content on. An override can only tighten; one that would loosen has no effect here.
+    pub fn of(manifest: &Manifest, settings: &serde_json::Value, tightened: &PolicyOverride) -> Self {
+        let mut rules = Self {
+            window: None,
+            budget: None,
+            counts: Vec::new(),
+            initiation: true,
+            broadcast: true,
+            contents: manifest.contents.clone(),
+            denied: Vec::new(),
+            without_images: Vec::new(),
+            rates: Vec::new(),
+        };
+        for policy in &manifest.policies {
+            match policy {
+                Policy::Window { length_ms } => {
+                    let length = tightened.window_ms.map_or(*length_ms, |tighter| tighter.min(*length_ms));
+                    rules.window = Some(Duration::from_millis(length));
+                }
+                Policy::Budget { limit, counts } => {
+                    rules.budget = Some(tightened.budget_limit.map_or(*limit, |tighter| tighter.min(*limit)));
+                    rules.counts = counts.iter().filter_map(|origin| origin_named(origin)).collect();
+                }
+                Policy::Rate { permits, per_ms, scope, classes } => {
+                    let permits = tightened.rate_permits.map_or(*permits, |tighter| tighter.min(*permits)).max(1);
+                    rules.rates.push(Rate { permits, per: Duration::from_millis(u64::from(*per_ms)), scope: *scope, classes: classes.clone() });
+                }
+                Policy::Region { what: RegionSubject::Connect, countries, source, .. } => {
+                    rules.denied.extend(countries.iter().map(|country| (country.clone(), source.clone())));
+                }
+                Policy::Region { what: RegionSubject::Images, countries, .. } => rules.without_images.extend(countries.iter().cloned()),
+                Policy::Initiation { allowed } => rules.initiation = *allowed,
+                Policy::Broadcast { allowed } => rules.broadcast = *allowed,
+            }
+        }
+        for rule in &mut rules.contents {
+            if rule.outbound == Support::OptIn && switched_on(settings, rule.kind) {
+                rule.outbound = Support::Full;
+            }
+            if let (ContentKind::Text, Some(tighter)) = (rule.kind, tightened.text_max_chars) {
+                rule.max_chars = if rule.max_chars == 0 { tighter } else { rule.max_chars.min(tighter) };
+            }
+        }
+        rules
+    }
+
+    /// The rule for a kind of content; what is not listed is not supported.
+    pub fn content(&self, kind: ContentKind) -> Option<&ContentRule> {
+        self.contents.iter().find(|rule| rule.kind == kind)
+    }
+}
+
+fn switched_on(settings: &serde_json::Value, kind: ContentKind) -> bool {
+    let kind = kind.to_string();
+    settings.get("allow").and_then(|allow| allow.as_array()).is_some_and(|allow| allow.iter().any(|name| name.as_str() == Some(&kind)))
+}
+
+fn origin_named(name: &str) -> Option<Origin> {
+    match name {
+        "app" => Some(Origin::App),
+        "web" => Some(Origin::Web),
+        "automation" => Some(Origin::Automation),
+        "api" => Some(Origin::Api),
+        _ => None,
+    }
+}

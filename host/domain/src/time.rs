@@ -1,0 +1,119 @@
+//! Moments, as whole milliseconds: the finest unit that platforms tell and the one our API prints.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A moment: milliseconds since the Unix epoch, UTC. Printed and parsed as RFC 3339 with three decimals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+/// The text is no RFC 3339 moment.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0:?} is not a time like 2026-03-02T10:00:00.000Z")]
+pub struct NotATime(String);
+
+impl Timestamp {
+    /// The last moment that prints with a four-digit year; what lies beyond is brought back to it, so that a number from
+    /// outside can never be a moment that cannot be printed.
+    pub const MAX: Self = Self(253_402_300_799_999);
+
+    /// From milliseconds since the epoch, brought into 1970–9999.
+    pub fn from_millis(ms: i64) -> Self {
+        Self(ms.clamp(0, Self::MAX.0))
+    }
+
+    /// From what a platform or a guest says; brought into range like [`Self::from_millis`].
+    pub fn from_unsigned_millis(ms: u64) -> Self {
+        Self::from_millis(i64::try_from(ms).unwrap_or(i64::MAX))
+    }
+
+    /// Milliseconds since the epoch.
+    pub fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the epoch.
+    pub fn as_secs(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// This much later, at most [`Self::MAX`].
+    pub fn after(self, span: Duration) -> Self {
+        Self::from_millis(self.0.saturating_add(millis(span)))
+    }
+
+    /// This much earlier, at least the epoch.
+    pub fn before(self, span: Duration) -> Self {
+        Self::from_millis(self.0.saturating_sub(millis(span)))
+    }
+
+    /// How long ago `earlier` was; zero if it is yet to come.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
+    }
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment = jiff::Timestamp::from_millisecond(self.0).map_err(|_| fmt::Error)?;
+        write!(f, "{moment:.3}")
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = NotATime;
+
+    fn from_str(text: &str) -> Result<Self, NotATime> {
+        text.parse::<jiff::Timestamp>().map(|moment| Self::from_millis(moment.as_millisecond())).map_err(|_| NotATime(text.chars().take(64).collect()))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl utoipa::PartialSchema for Timestamp {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .format(Some(utoipa::openapi::SchemaFormat::KnownFormat(utoipa::openapi::KnownFormat::DateTime)))
+            .description(Some("RFC 3339, UTC, with milliseconds"))
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for Timestamp {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_prints_with_milliseconds_and_reads_back() {
+        let moment = Timestamp::from_millis(1_735_689_600_123);
+        assert_eq!(moment.to_string(), "2025-01-01T00:00:00.123Z");
+        assert_eq!("2025-01-01T00:00:00.123Z".parse(), Ok(moment));
+        assert_eq!("2025-01-01T01:00:00.123+01:00".parse(), Ok(moment));
+    }
+
+    #[test]
+    fn a_number_from_outside_is_always_a_moment_that_prints() {
+        assert_eq!(Timestamp::from_unsigned_millis(u64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(Timestamp::from_millis(-1).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+}
