@@ -38,8 +38,15 @@ pub enum Scope {
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Admin, Self::Read, Self::MessagesWrite, Self::ChannelsWrite, Self::EventsWrite, Self::ConnectorsWrite, Self::PolicyLoosen];
+    pub const ALL: [Self; 7] = [
+        Self::Admin,
+        Self::Read,
+        Self::MessagesWrite,
+        Self::ChannelsWrite,
+        Self::EventsWrite,
+        Self::ConnectorsWrite,
+        Self::PolicyLoosen,
+    ];
 
     /// The name, as in the API.
     pub fn as_str(self) -> &'static str {
@@ -122,7 +129,11 @@ impl Caller {
     /// # Errors
     /// Names the scope that is missing.
     pub fn may(&self, scope: Scope) -> Result<(), Denied> {
-        if self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin) { Ok(()) } else { Err(Denied::Scope { scope: scope.as_str() }) }
+        if self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin) {
+            Ok(())
+        } else {
+            Err(Denied::Scope { scope: scope.as_str() })
+        }
     }
 }
 
@@ -156,7 +167,11 @@ pub fn authenticate(shown: &str, found: Option<&Key>, now: Timestamp) -> Result<
     if key.revoked_at.is_some() || key.expires_at.is_some_and(|end| now >= end) {
         return Err(Denied::Ended);
     }
-    Ok(Caller { workspace_id: key.workspace_id.clone(), key: key.id, scopes: key.scopes.clone() })
+    Ok(Caller {
+        workspace_id: key.workspace_id.clone(),
+        key: key.id,
+        scopes: key.scopes.clone(),
+    })
 }
 
 #[cfg(test)]
@@ -184,7 +199,10 @@ mod tests {
         let caller = authenticate(&text, Some(&found), Timestamp::from_millis(999)).expect("the right key");
         assert_eq!(caller.may(Scope::Read), Ok(()));
         assert_eq!(caller.may(Scope::Admin), Err(Denied::Scope { scope: "admin" }));
-        assert_eq!(authenticate(&text, Some(&found), Timestamp::from_millis(1_000)).err(), Some(Denied::Ended));
+        assert_eq!(
+            authenticate(&text, Some(&found), Timestamp::from_millis(1_000)).err(),
+            Some(Denied::Ended)
+        );
     }
 
     #[test]
@@ -192,7 +210,13 @@ mod tests {
         let text = new_key(&Mint::from_seed([2; 32]));
         let mut wrong = text.clone();
         wrong.replace_range(text.len() - 1.., if text.ends_with('0') { "1" } else { "0" });
-        assert_eq!(authenticate(&wrong, Some(&key(&text)), Timestamp::from_millis(0)).err(), Some(Denied::Unknown));
-        assert_eq!(authenticate(&text, None, Timestamp::from_millis(0)).err(), Some(Denied::Unknown));
+        assert_eq!(
+            authenticate(&wrong, Some(&key(&text)), Timestamp::from_millis(0)).err(),
+            Some(Denied::Unknown)
+        );
+        assert_eq!(
+            authenticate(&text, None, Timestamp::from_millis(0)).err(),
+            Some(Denied::Unknown)
+        );
     }
 }

@@ -54,28 +54,58 @@ impl Outcome {
     pub fn as_seen(self, sent: bool, answered: bool) -> Self {
         match self {
             // Taken without a message-send request: there is nothing to have an id.
-            Self::Sent { .. } if !sent => {
-                Self::Failed { verdict: Verdict::Permanent, error: host_error("connector_failed", "the connector reports a message that never left") }
-            }
-            Self::Failed { verdict: Verdict::Retry { .. } | Verdict::Permanent, error } if sent && !answered => {
-                Self::Failed { verdict: Verdict::Uncertain, error }
-            }
+            Self::Sent { .. } if !sent => Self::Failed {
+                verdict: Verdict::Permanent,
+                error: host_error("connector_failed", "the connector reports a message that never left"),
+            },
+            Self::Failed {
+                verdict: Verdict::Retry { .. } | Verdict::Permanent,
+                error,
+            } if sent && !answered => Self::Failed {
+                verdict: Verdict::Uncertain,
+                error,
+            },
             // Nothing left, so nothing is uncertain.
-            Self::Failed { verdict: Verdict::Uncertain, error } if !sent => Self::Failed { verdict: Verdict::Retry { after_ms: None, counts: true }, error },
+            Self::Failed {
+                verdict: Verdict::Uncertain,
+                error,
+            } if !sent => Self::Failed {
+                verdict: Verdict::Retry {
+                    after_ms: None,
+                    counts: true,
+                },
+                error,
+            },
             seen => seen,
         }
     }
 
     /// The outcome of a call that ended without a word: a trap, a deadline, a crash.
     pub fn of_silence(sent: bool, detail: &str) -> Self {
-        let verdict = if sent { Verdict::Uncertain } else { Verdict::Retry { after_ms: None, counts: true } };
+        let verdict = if sent {
+            Verdict::Uncertain
+        } else {
+            Verdict::Retry {
+                after_ms: None,
+                counts: true,
+            }
+        };
         let code = if sent { "outcome_unknown" } else { "connector_failed" };
-        Self::Failed { verdict, error: host_error(code, detail) }
+        Self::Failed {
+            verdict,
+            error: host_error(code, detail),
+        }
     }
 }
 
 fn host_error(code: &str, detail: &str) -> MessageError {
-    MessageError { code: code.to_owned(), detail: detail.to_owned(), fault: Fault::Host, retryable: false, platform: None }
+    MessageError {
+        code: code.to_owned(),
+        detail: detail.to_owned(),
+        fault: Fault::Host,
+        retryable: false,
+        platform: None,
+    }
 }
 
 /// What happens next with a message.
@@ -120,7 +150,10 @@ pub enum Next {
 pub fn settle(outcome: Outcome, attempt: u32, expires_at: Option<Timestamp>, jitter: f64, now: Timestamp) -> Next {
     let (verdict, error) = match outcome {
         Outcome::Sent { platform_id, at } => {
-            return Next::Sent { platform_id, at: at.unwrap_or(now) };
+            return Next::Sent {
+                platform_id,
+                at: at.unwrap_or(now),
+            };
         }
         Outcome::Failed { verdict, error } => (verdict, error),
     };
@@ -143,7 +176,9 @@ pub fn settle(outcome: Outcome, attempt: u32, expires_at: Option<Timestamp>, jit
 /// The wait before try `attempt + 1`: doubling from the first to the longest, with full jitter in its upper half so that
 /// what failed together does not come back together.
 pub fn backoff((first, longest): (Duration, Duration), attempt: u32, jitter: f64) -> Duration {
-    let doubled = first.saturating_mul(1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX)).min(longest);
+    let doubled = first
+        .saturating_mul(1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX))
+        .min(longest);
     doubled.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
 }
 
@@ -177,44 +212,102 @@ mod tests {
     }
 
     fn failed(verdict: Verdict) -> Outcome {
-        Outcome::Failed { verdict, error: error() }
+        Outcome::Failed {
+            verdict,
+            error: error(),
+        }
     }
 
-    const RETRY: Verdict = Verdict::Retry { after_ms: None, counts: true };
+    const RETRY: Verdict = Verdict::Retry {
+        after_ms: None,
+        counts: true,
+    };
 
     #[test]
     fn what_left_without_an_answer_is_uncertain_whatever_the_connector_says() {
         for said in [RETRY, Verdict::Permanent, Verdict::Uncertain] {
             let seen = failed(said).as_seen(true, false);
-            assert!(matches!(seen, Outcome::Failed { verdict: Verdict::Uncertain, .. }), "{said:?}");
+            assert!(
+                matches!(
+                    seen,
+                    Outcome::Failed {
+                        verdict: Verdict::Uncertain,
+                        ..
+                    }
+                ),
+                "{said:?}"
+            );
         }
     }
 
     #[test]
     fn a_connector_may_be_more_careful_than_the_host() {
         let seen = failed(Verdict::Uncertain).as_seen(true, true);
-        assert!(matches!(seen, Outcome::Failed { verdict: Verdict::Uncertain, .. }));
+        assert!(matches!(
+            seen,
+            Outcome::Failed {
+                verdict: Verdict::Uncertain,
+                ..
+            }
+        ));
     }
 
     #[test]
     fn what_never_left_is_tried_again() {
-        assert!(matches!(failed(Verdict::Uncertain).as_seen(false, false), Outcome::Failed { verdict: Verdict::Retry { .. }, .. }));
-        assert!(matches!(Outcome::of_silence(false, "trap"), Outcome::Failed { verdict: Verdict::Retry { .. }, .. }));
-        assert!(matches!(Outcome::of_silence(true, "trap"), Outcome::Failed { verdict: Verdict::Uncertain, .. }));
+        assert!(matches!(
+            failed(Verdict::Uncertain).as_seen(false, false),
+            Outcome::Failed {
+                verdict: Verdict::Retry { .. },
+                ..
+            }
+        ));
+        assert!(matches!(
+            Outcome::of_silence(false, "trap"),
+            Outcome::Failed {
+                verdict: Verdict::Retry { .. },
+                ..
+            }
+        ));
+        assert!(matches!(
+            Outcome::of_silence(true, "trap"),
+            Outcome::Failed {
+                verdict: Verdict::Uncertain,
+                ..
+            }
+        ));
     }
 
     #[test]
     fn a_connector_cannot_claim_a_message_that_never_left() {
-        let claimed = Outcome::Sent { platform_id: "1".into(), at: None }.as_seen(false, false);
-        assert!(matches!(claimed, Outcome::Failed { verdict: Verdict::Permanent, .. }));
+        let claimed = Outcome::Sent {
+            platform_id: "1".into(),
+            at: None,
+        }
+        .as_seen(false, false);
+        assert!(matches!(
+            claimed,
+            Outcome::Failed {
+                verdict: Verdict::Permanent,
+                ..
+            }
+        ));
     }
 
     #[test]
     fn tries_are_bounded_but_being_asked_to_slow_down_does_not_count() {
         let now = Timestamp::from_millis(0);
-        assert!(matches!(settle(failed(RETRY), limits::SEND_ATTEMPTS, None, 0.0, now), Next::Failed { .. }));
-        let throttled = failed(Verdict::Retry { after_ms: None, counts: false });
-        assert!(matches!(settle(throttled, limits::SEND_ATTEMPTS, None, 0.0, now), Next::RetryAt { .. }));
+        assert!(matches!(
+            settle(failed(RETRY), limits::SEND_ATTEMPTS, None, 0.0, now),
+            Next::Failed { .. }
+        ));
+        let throttled = failed(Verdict::Retry {
+            after_ms: None,
+            counts: false,
+        });
+        assert!(matches!(
+            settle(throttled, limits::SEND_ATTEMPTS, None, 0.0, now),
+            Next::RetryAt { .. }
+        ));
     }
 
     #[test]
@@ -237,7 +330,10 @@ mod tests {
     fn an_endpoint_is_given_up_after_the_schedule() {
         let now = Timestamp::from_millis(0);
         assert_eq!(redeliver_at(1, None, 0.0, now), Some(Timestamp::from_millis(5_000)));
-        assert_eq!(redeliver_at(1, Some(Duration::from_secs(3600)), 0.0, now), Some(Timestamp::from_millis(10_000)));
+        assert_eq!(
+            redeliver_at(1, Some(Duration::from_secs(3600)), 0.0, now),
+            Some(Timestamp::from_millis(10_000))
+        );
         assert_eq!(redeliver_at(10, None, 0.0, now), None);
     }
 }

@@ -73,7 +73,11 @@ impl Grants {
 
     /// What `manifest` asks for beyond this yes.
     pub fn missing_for(&self, manifest: &Manifest) -> Vec<Grant> {
-        Self::wanted_by(manifest).0.into_iter().filter(|wanted| !self.0.iter().any(|grant| grant.covers(wanted))).collect()
+        Self::wanted_by(manifest)
+            .0
+            .into_iter()
+            .filter(|wanted| !self.0.iter().any(|grant| grant.covers(wanted)))
+            .collect()
     }
 }
 

@@ -117,7 +117,10 @@ impl Mint {
     /// Fills `bytes` with randomness that is fit for secrets when the seed is.
     pub fn fill(&self, bytes: &mut [u8]) {
         // A panic while filling leaves the generator in a state as good as any other.
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).fill_bytes(bytes);
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .fill_bytes(bytes);
     }
 }
 

@@ -28,7 +28,10 @@ pub struct ManifestError {
 
 impl ManifestError {
     fn new(part: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { part: part.into(), reason: reason.into() }
+        Self {
+            part: part.into(),
+            reason: reason.into(),
+        }
     }
 }
 
@@ -556,11 +559,18 @@ impl Manifest {
     /// Names the part and what would be right.
     pub fn check(self) -> Result<Self, ManifestError> {
         check_name("name", &self.name)?;
-        if self.version.is_empty() || self.version.len() > 64 || !self.version.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(ManifestError::new("version", format!("{:?} is not a semantic version like 1.0.0", self.version)));
+        if self.version.is_empty() || self.version.len() > 64 || !self.version.starts_with(|c: char| c.is_ascii_digit())
+        {
+            return Err(ManifestError::new(
+                "version",
+                format!("{:?} is not a semantic version like 1.0.0", self.version),
+            ));
         }
         if self.routes.len() > limits::ROUTES {
-            return Err(ManifestError::new("routes", format!("there are {}, and {} are enough", self.routes.len(), limits::ROUTES)));
+            return Err(ManifestError::new(
+                "routes",
+                format!("there are {}, and {} are enough", self.routes.len(), limits::ROUTES),
+            ));
         }
         for (i, route) in self.routes.iter().enumerate() {
             route.check(i, &self)?;
@@ -606,8 +616,13 @@ impl Manifest {
     }
 
     fn has_app_secret(&self, part: &str, secret: &str) -> Result<(), ManifestError> {
-        let known = self.app_settings.iter().any(|setting| setting.secret && setting.name == secret);
-        known.then_some(()).ok_or_else(|| ManifestError::new(part, format!("{secret:?} is not among the app's secrets")))
+        let known = self
+            .app_settings
+            .iter()
+            .any(|setting| setting.secret && setting.name == secret);
+        known
+            .then_some(())
+            .ok_or_else(|| ManifestError::new(part, format!("{secret:?} is not among the app's secrets")))
     }
 }
 
@@ -616,10 +631,16 @@ impl Route {
         let part = |field: &str| format!("routes[{index}].{field}");
         check_name(&part("id"), &self.id)?;
         if manifest.routes.iter().filter(|other| other.id == self.id).count() > 1 {
-            return Err(ManifestError::new(part("id"), format!("{:?} names two routes", self.id)));
+            return Err(ManifestError::new(
+                part("id"),
+                format!("{:?} names two routes", self.id),
+            ));
         }
         if !matches!(self.method.as_str(), "GET" | "POST" | "PUT" | "PATCH" | "DELETE") {
-            return Err(ManifestError::new(part("method"), format!("{:?} is none of GET, POST, PUT, PATCH, DELETE", self.method)));
+            return Err(ManifestError::new(
+                part("method"),
+                format!("{:?} is none of GET, POST, PUT, PATCH, DELETE", self.method),
+            ));
         }
         for secret in &self.secrets {
             if secret.secret != ACCESS_TOKEN {
@@ -636,9 +657,14 @@ pub const ACCESS_TOKEN: &str = "access_token";
 fn check_name(part: &str, name: &str) -> Result<(), ManifestError> {
     let good = (2..=63).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     good.then_some(()).ok_or_else(|| {
         let shown: String = name.chars().take(64).collect();
-        ManifestError::new(part, format!("{shown:?} is not 2–63 of a–z, 0–9 and -, beginning with a letter"))
+        ManifestError::new(
+            part,
+            format!("{shown:?} is not 2–63 of a–z, 0–9 and -, beginning with a letter"),
+        )
     })
 }

@@ -219,7 +219,11 @@ impl<A> Content<A> {
     /// Its bytes, if it has any.
     pub fn media(&self) -> Option<&A> {
         match self {
-            Self::Image { media, .. } | Self::Video { media, .. } | Self::Audio { media } | Self::File { media, .. } | Self::Sticker { media } => Some(media),
+            Self::Image { media, .. }
+            | Self::Video { media, .. }
+            | Self::Audio { media }
+            | Self::File { media, .. }
+            | Self::Sticker { media } => Some(media),
             _ => None,
         }
     }
@@ -228,16 +232,63 @@ impl<A> Content<A> {
     pub fn map_media<B>(self, name: impl FnOnce(A) -> B) -> Content<B> {
         match self {
             Self::Text { text } => Content::Text { text },
-            Self::Image { media, caption } => Content::Image { media: name(media), caption },
-            Self::Video { media, caption } => Content::Video { media: name(media), caption },
+            Self::Image { media, caption } => Content::Image {
+                media: name(media),
+                caption,
+            },
+            Self::Video { media, caption } => Content::Video {
+                media: name(media),
+                caption,
+            },
             Self::Audio { media } => Content::Audio { media: name(media) },
-            Self::File { media, caption } => Content::File { media: name(media), caption },
+            Self::File { media, caption } => Content::File {
+                media: name(media),
+                caption,
+            },
             Self::Sticker { media } => Content::Sticker { media: name(media) },
             Self::SharedPost { post_id, url } => Content::SharedPost { post_id, url },
-            Self::Card { card, title, body, buttons } => Content::Card { card, title, body, buttons },
-            Self::Location { latitude, longitude, name, address } => Content::Location { latitude, longitude, name, address },
-            Self::Template { name, language, parameters } => Content::Template { name, language, parameters },
-            Self::Fallback { original_type, text, url, reason } => Content::Fallback { original_type, text, url, reason },
+            Self::Card {
+                card,
+                title,
+                body,
+                buttons,
+            } => Content::Card {
+                card,
+                title,
+                body,
+                buttons,
+            },
+            Self::Location {
+                latitude,
+                longitude,
+                name,
+                address,
+            } => Content::Location {
+                latitude,
+                longitude,
+                name,
+                address,
+            },
+            Self::Template {
+                name,
+                language,
+                parameters,
+            } => Content::Template {
+                name,
+                language,
+                parameters,
+            },
+            Self::Fallback {
+                original_type,
+                text,
+                url,
+                reason,
+            } => Content::Fallback {
+                original_type,
+                text,
+                url,
+                reason,
+            },
             Self::Custom { kind, document } => Content::Custom { kind, document },
         }
     }
@@ -479,7 +530,14 @@ mod tests {
     fn content_has_the_shape_that_other_programs_rely_on() {
         let text: Content = serde_json::from_str(r#"{"type":"text","text":"hi"}"#).expect("text");
         assert_eq!(text, Content::Text { text: "hi".into() });
-        let post = serde_json::to_value(Content::<Attachment>::SharedPost { post_id: Some("7".into()), url: None }).expect("json");
-        assert_eq!(post, serde_json::json!({"type": "shared_post", "post_id": "7", "url": null}));
+        let post = serde_json::to_value(Content::<Attachment>::SharedPost {
+            post_id: Some("7".into()),
+            url: None,
+        })
+        .expect("json");
+        assert_eq!(
+            post,
+            serde_json::json!({"type": "shared_post", "post_id": "7", "url": null})
+        );
     }
 }

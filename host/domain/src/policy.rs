@@ -15,8 +15,8 @@ mod rules;
 pub mod window;
 
 pub use egress::{
-    Call, CallKind, CallRefusal, EgressPermit, OriginMap, Part, PartContent, Purpose, Reach, Request, RequestBody, may_authorize, may_call, may_deliver,
-    may_fetch, may_follow_clock,
+    Call, CallKind, CallRefusal, EgressPermit, OriginMap, Part, PartContent, Purpose, Reach, Request, RequestBody,
+    may_authorize, may_call, may_deliver, may_fetch, may_follow_clock,
 };
 pub use refusal::{Finding, Refusal};
 pub use rules::{Probed, Rules};
@@ -60,11 +60,21 @@ impl SendPermit {
 /// # Errors
 /// The first rule that says no, in the order in which a person can do something about it: the channel, the kind of content,
 /// the conversation's beginning, the window, the budget.
-pub fn may_send(rules: &Rules, channel: &Channel, conversation: &Conversation, draft: Draft, stage: Stage, now: Timestamp) -> Result<SendPermit, Refusal> {
+pub fn may_send(
+    rules: &Rules,
+    channel: &Channel,
+    conversation: &Conversation,
+    draft: Draft,
+    stage: Stage,
+    now: Timestamp,
+) -> Result<SendPermit, Refusal> {
     may_use(rules, channel)?;
     content::admit(rules, channel, conversation.images_allowed, &draft)?;
     may_write(rules, conversation, stage, now)?;
-    Ok(SendPermit { conversation: conversation.clone(), draft })
+    Ok(SendPermit {
+        conversation: conversation.clone(),
+        draft,
+    })
 }
 
 /// Whether the channel may be used at all. A channel that waits for authorisation takes messages and holds them.

@@ -80,17 +80,31 @@ pub enum Forged {
 ///
 /// # Errors
 /// What is missing, stale or wrong. The log may have it; the sender gets 401 and no more.
-pub fn verify(scheme: Option<&Webhook>, secrets: &BTreeMap<String, Vec<Secret>>, raw: RawWebhook, now: Timestamp) -> Result<VerifiedWebhook, Forged> {
+pub fn verify(
+    scheme: Option<&Webhook>,
+    secrets: &BTreeMap<String, Vec<Secret>>,
+    raw: RawWebhook,
+    now: Timestamp,
+) -> Result<VerifiedWebhook, Forged> {
     let proof = &scheme.ok_or(Forged::NoScheme)?.proof;
     match proof {
-        Proof::Hmac { secret, signature, encoding, timestamp, signed, tolerance_s } => {
+        Proof::Hmac {
+            secret,
+            signature,
+            encoding,
+            timestamp,
+            signed,
+            tolerance_s,
+        } => {
             let keys = keys(secrets, secret)?;
             let written = located(&raw, signature)?;
             let stamp = stamp(&raw, timestamp.as_ref(), *tolerance_s, now)?;
             let given = decode(written, *encoding).ok_or(Forged::Mismatch)?;
             let message = message(signed, stamp, &raw.body);
-            let fits =
-                |key: &Secret| Hmac::<Sha256>::new_from_slice(key.expose().as_bytes()).is_ok_and(|mac| mac.chain_update(&message).verify_slice(&given).is_ok());
+            let fits = |key: &Secret| {
+                Hmac::<Sha256>::new_from_slice(key.expose().as_bytes())
+                    .is_ok_and(|mac| mac.chain_update(&message).verify_slice(&given).is_ok())
+            };
             keys.iter().any(fits).then_some(()).ok_or(Forged::Mismatch)?;
         }
         Proof::SharedSecret { header, secret } => {
@@ -106,25 +120,43 @@ pub fn verify(scheme: Option<&Webhook>, secrets: &BTreeMap<String, Vec<Secret>>,
 }
 
 fn keys<'s>(secrets: &'s BTreeMap<String, Vec<Secret>>, name: &str) -> Result<&'s [Secret], Forged> {
-    secrets.get(name).filter(|keys| !keys.is_empty()).map(Vec::as_slice).ok_or_else(|| Forged::NoSecret { name: name.to_owned() })
+    secrets
+        .get(name)
+        .filter(|keys| !keys.is_empty())
+        .map(Vec::as_slice)
+        .ok_or_else(|| Forged::NoSecret { name: name.to_owned() })
 }
 
 /// The one value of a header. A header that stands twice is refused: two readers could believe different ones.
 fn single<'r>(raw: &'r RawWebhook, header: &str) -> Result<&'r str, Forged> {
-    let mut values = raw.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(header)).map(|(_, value)| value.as_str());
+    let mut values = raw
+        .headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(header))
+        .map(|(_, value)| value.as_str());
     match (values.next(), values.next()) {
         (Some(value), None) => Ok(value),
-        _ => Err(Forged::Header { header: header.to_owned(), part: "a value".to_owned() }),
+        _ => Err(Forged::Header {
+            header: header.to_owned(),
+            part: "a value".to_owned(),
+        }),
     }
 }
 
 fn located<'r>(raw: &'r RawWebhook, place: &Located) -> Result<&'r str, Forged> {
-    let missing = || Forged::Header { header: place.header.clone(), part: place.part.clone().unwrap_or_else(|| "a value".to_owned()) };
+    let missing = || Forged::Header {
+        header: place.header.clone(),
+        part: place.part.clone().unwrap_or_else(|| "a value".to_owned()),
+    };
     let value = single(raw, &place.header)?;
     let value = match &place.part {
         None => value,
         Some(part) => {
-            let mut found = value.split(',').filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| name == part).map(|(_, value)| value);
+            let mut found = value
+                .split(',')
+                .filter_map(|pair| pair.trim().split_once('='))
+                .filter(|(name, _)| name == part)
+                .map(|(_, value)| value);
             match (found.next(), found.next()) {
                 (Some(value), None) => value,
                 _ => return Err(missing()),
@@ -137,7 +169,10 @@ fn located<'r>(raw: &'r RawWebhook, place: &Located) -> Result<&'r str, Forged> 
 fn stamp<'r>(raw: &'r RawWebhook, place: Option<&Located>, tolerance: u32, now: Timestamp) -> Result<&'r str, Forged> {
     let Some(place) = place else { return Ok("") };
     let text = located(raw, place)?;
-    let at: i64 = text.parse().map_err(|_| Forged::Header { header: place.header.clone(), part: "a time in Unix seconds".to_owned() })?;
+    let at: i64 = text.parse().map_err(|_| Forged::Header {
+        header: place.header.clone(),
+        part: "a time in Unix seconds".to_owned(),
+    })?;
     let seconds = now.as_secs().saturating_sub(at);
     if seconds.unsigned_abs() > u64::from(tolerance) {
         return Err(Forged::Stale { seconds, tolerance });
@@ -155,14 +190,16 @@ fn decode(text: &str, encoding: Encoding) -> Option<Vec<u8>> {
 }
 
 fn message(signed: &[SignedPart], stamp: &str, body: &[u8]) -> Vec<u8> {
-    signed.iter().fold(Vec::with_capacity(body.len() + 32), |mut message, part| {
-        message.extend_from_slice(match part {
-            SignedPart::Timestamp => stamp.as_bytes(),
-            SignedPart::Body => body,
-            SignedPart::Literal(text) => text.as_bytes(),
-        });
-        message
-    })
+    signed
+        .iter()
+        .fold(Vec::with_capacity(body.len() + 32), |mut message, part| {
+            message.extend_from_slice(match part {
+                SignedPart::Timestamp => stamp.as_bytes(),
+                SignedPart::Body => body,
+                SignedPart::Literal(text) => text.as_bytes(),
+            });
+            message
+        })
 }
 
 #[cfg(test)]
@@ -175,7 +212,11 @@ mod tests {
 
     /// TikTok's scheme (TikTok API reference, Webhooks, Signature), with the vector given there.
     fn tiktok() -> Webhook {
-        let part = |name: &str| Located { header: "tiktok-signature".into(), part: Some(name.into()), prefix: String::new() };
+        let part = |name: &str| Located {
+            header: "tiktok-signature".into(),
+            part: Some(name.into()),
+            prefix: String::new(),
+        };
         Webhook {
             proof: Proof::Hmac {
                 secret: "client_secret".into(),
@@ -190,11 +231,20 @@ mod tests {
     }
 
     fn secrets(values: &[&str]) -> BTreeMap<String, Vec<Secret>> {
-        [("client_secret".to_owned(), values.iter().map(|value| Secret::new(*value)).collect())].into()
+        [(
+            "client_secret".to_owned(),
+            values.iter().map(|value| Secret::new(*value)).collect(),
+        )]
+        .into()
     }
 
     fn raw(header: &str) -> RawWebhook {
-        RawWebhook { method: "POST".into(), query: String::new(), headers: vec![("tiktok-signature".into(), header.into())], body: BODY.into() }
+        RawWebhook {
+            method: "POST".into(),
+            query: String::new(),
+            headers: vec![("tiktok-signature".into(), header.into())],
+            body: BODY.into(),
+        }
     }
 
     fn good() -> RawWebhook {
@@ -207,7 +257,8 @@ mod tests {
 
     #[test]
     fn the_published_vector_is_verified() {
-        let verified = verify(Some(&tiktok()), &secrets(&["example-app-secret"]), good(), at(0)).expect("a good signature");
+        let verified =
+            verify(Some(&tiktok()), &secrets(&["example-app-secret"]), good(), at(0)).expect("a good signature");
         assert_eq!(verified.webhook().body, BODY);
     }
 
@@ -226,9 +277,21 @@ mod tests {
     fn the_timestamp_is_believed_to_the_very_edge_of_the_tolerance() {
         let check = |offset| verify(Some(&tiktok()), &secrets(&["example-app-secret"]), good(), at(offset)).map(|_| ());
         assert_eq!(check(300), Ok(()));
-        assert_eq!(check(301), Err(Forged::Stale { seconds: 301, tolerance: 300 }));
+        assert_eq!(
+            check(301),
+            Err(Forged::Stale {
+                seconds: 301,
+                tolerance: 300
+            })
+        );
         assert_eq!(check(-300), Ok(()));
-        assert_eq!(check(-301), Err(Forged::Stale { seconds: -301, tolerance: 300 }));
+        assert_eq!(
+            check(-301),
+            Err(Forged::Stale {
+                seconds: -301,
+                tolerance: 300
+            })
+        );
     }
 
     #[test]
@@ -241,12 +304,21 @@ mod tests {
         let cases = [
             ("altered body", altered),
             ("header twice", doubled),
-            ("no header", RawWebhook { headers: Vec::new(), ..good() }),
+            (
+                "no header",
+                RawWebhook {
+                    headers: Vec::new(),
+                    ..good()
+                },
+            ),
             ("no signature", raw(&format!("t={SIGNED_AT}"))),
             ("no time", raw(&format!("s={SIGNATURE}"))),
             ("two times", raw(&format!("t=1,t={SIGNED_AT},s={SIGNATURE}"))),
             ("other time", raw(&format!("t={},s={SIGNATURE}", SIGNED_AT + 1))),
-            ("upper-case hex", raw(&format!("t={SIGNED_AT},s={}", SIGNATURE.to_uppercase()))),
+            (
+                "upper-case hex",
+                raw(&format!("t={SIGNED_AT},s={}", SIGNATURE.to_uppercase())),
+            ),
             ("short signature", raw(&format!("t={SIGNED_AT},s={}", &SIGNATURE[..62]))),
             ("no hex", raw(&format!("t={SIGNED_AT},s=zz"))),
             ("time of letters", raw(&format!("t=soon,s={SIGNATURE}"))),
@@ -254,8 +326,16 @@ mod tests {
         for (what, webhook) in cases {
             assert!(verify(Some(&tiktok()), &ok, webhook, at(0)).is_err(), "{what}");
         }
-        assert_eq!(verify(Some(&tiktok()), &secrets(&["wrong"]), good(), at(0)).err(), Some(Forged::Mismatch));
-        assert_eq!(verify(Some(&tiktok()), &BTreeMap::new(), good(), at(0)).err(), Some(Forged::NoSecret { name: "client_secret".into() }));
+        assert_eq!(
+            verify(Some(&tiktok()), &secrets(&["wrong"]), good(), at(0)).err(),
+            Some(Forged::Mismatch)
+        );
+        assert_eq!(
+            verify(Some(&tiktok()), &BTreeMap::new(), good(), at(0)).err(),
+            Some(Forged::NoSecret {
+                name: "client_secret".into()
+            })
+        );
         assert_eq!(verify(None, &ok, good(), at(0)).err(), Some(Forged::NoScheme));
     }
 
@@ -266,7 +346,10 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let webhook = raw(&format!("t={SIGNED_AT},s={}", hex::encode(flipped)));
-            assert!(verify(Some(&tiktok()), &secrets(&["example-app-secret"]), webhook, at(0)).is_err(), "bit {bit}");
+            assert!(
+                verify(Some(&tiktok()), &secrets(&["example-app-secret"]), webhook, at(0)).is_err(),
+                "bit {bit}"
+            );
         }
     }
 }

@@ -16,11 +16,11 @@ pub struct Timestamp(i64);
 pub struct NotATime(String);
 
 impl Timestamp {
-    /// The last moment that prints with a four-digit year; what lies beyond is brought back to it, so that a number from
+    /// The last moment that a calendar of the library can print; what lies beyond is brought back to it, so that a number from
     /// outside can never be a moment that cannot be printed.
-    pub const MAX: Self = Self(253_402_300_799_999);
+    pub const MAX: Self = Self(253_402_207_200_999);
 
-    /// From milliseconds since the epoch, brought into 1970–9999.
+    /// From milliseconds since the epoch, brought between the epoch and [`Self::MAX`].
     pub fn from_millis(ms: i64) -> Self {
         Self(ms.clamp(0, Self::MAX.0))
     }
@@ -71,7 +71,9 @@ impl FromStr for Timestamp {
     type Err = NotATime;
 
     fn from_str(text: &str) -> Result<Self, NotATime> {
-        text.parse::<jiff::Timestamp>().map(|moment| Self::from_millis(moment.as_millisecond())).map_err(|_| NotATime(text.chars().take(64).collect()))
+        text.parse::<jiff::Timestamp>()
+            .map(|moment| Self::from_millis(moment.as_millisecond()))
+            .map_err(|_| NotATime(text.chars().take(64).collect()))
     }
 }
 
@@ -83,7 +85,9 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -91,7 +95,9 @@ impl utoipa::PartialSchema for Timestamp {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
         utoipa::openapi::ObjectBuilder::new()
             .schema_type(utoipa::openapi::schema::Type::String)
-            .format(Some(utoipa::openapi::SchemaFormat::KnownFormat(utoipa::openapi::KnownFormat::DateTime)))
+            .format(Some(utoipa::openapi::SchemaFormat::KnownFormat(
+                utoipa::openapi::KnownFormat::DateTime,
+            )))
             .description(Some("RFC 3339, UTC, with milliseconds"))
             .into()
     }
@@ -113,7 +119,10 @@ mod tests {
 
     #[test]
     fn a_number_from_outside_is_always_a_moment_that_prints() {
-        assert_eq!(Timestamp::from_unsigned_millis(u64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(
+            Timestamp::from_unsigned_millis(u64::MAX).to_string(),
+            "9999-12-30T22:00:00.999Z"
+        );
         assert_eq!(Timestamp::from_millis(-1).to_string(), "1970-01-01T00:00:00.000Z");
     }
 }

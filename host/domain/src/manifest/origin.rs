@@ -20,7 +20,11 @@ impl Origin {
         if !matches!(url.scheme(), "http" | "https") {
             return None;
         }
-        Some(Self { scheme: url.scheme().to_owned(), host: url.host_str()?.to_owned(), port: url.port_or_known_default()? })
+        Some(Self {
+            scheme: url.scheme().to_owned(),
+            host: url.host_str()?.to_owned(),
+            port: url.port_or_known_default()?,
+        })
     }
 
     /// The host's name, or its address as the URL standard writes it.
@@ -71,9 +75,17 @@ impl FromStr for Origin {
     type Err = NotAnOrigin;
 
     fn from_str(text: &str) -> Result<Self, NotAnOrigin> {
-        let fail = |reason| NotAnOrigin { text: text.chars().take(128).collect(), reason };
+        let fail = |reason| NotAnOrigin {
+            text: text.chars().take(128).collect(),
+            reason,
+        };
         let url = Url::parse(text).map_err(|_| fail("write it as https://host or http://host:port"))?;
-        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        if url.path() != "/"
+            || url.query().is_some()
+            || url.fragment().is_some()
+            || !url.username().is_empty()
+            || url.password().is_some()
+        {
             return Err(fail("it has more than scheme, host and port"));
         }
         Self::of(&url).ok_or_else(|| fail("its scheme is neither http nor https"))
@@ -96,13 +108,20 @@ impl OriginPattern {
         }
         origin.scheme == self.origin.scheme
             && origin.port == self.origin.port
-            && origin.host.strip_suffix(self.origin.host.as_str()).is_some_and(|label| label.len() > 1 && label.ends_with('.'))
+            && origin
+                .host
+                .strip_suffix(self.origin.host.as_str())
+                .is_some_and(|label| label.len() > 1 && label.ends_with('.'))
     }
 }
 
 impl fmt::Display for OriginPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.below { f.write_str(&self.origin.to_string().replacen("://", "://*.", 1)) } else { self.origin.fmt(f) }
+        if self.below {
+            f.write_str(&self.origin.to_string().replacen("://", "://*.", 1))
+        } else {
+            self.origin.fmt(f)
+        }
     }
 }
 
@@ -110,11 +129,16 @@ impl FromStr for OriginPattern {
     type Err = NotAnOrigin;
 
     fn from_str(text: &str) -> Result<Self, NotAnOrigin> {
-        let fail = |reason| NotAnOrigin { text: text.chars().take(128).collect(), reason };
+        let fail = |reason| NotAnOrigin {
+            text: text.chars().take(128).collect(),
+            reason,
+        };
         let below = text.contains("://*.");
         let origin: Origin = text.replacen("://*.", "://", 1).parse()?;
         match Host::parse(&origin.host) {
-            Ok(Host::Domain(name)) if below && !name.contains('.') => Err(fail("the wildcard stands for a whole top-level name")),
+            Ok(Host::Domain(name)) if below && !name.contains('.') => {
+                Err(fail("the wildcard stands for a whole top-level name"))
+            }
             Ok(Host::Domain(name)) if name.contains('*') => Err(fail("only the first label may be *")),
             Ok(Host::Domain(_)) if origin.scheme != "https" => Err(fail("a connector speaks https only")),
             Ok(Host::Domain(_)) => Ok(Self { origin, below }),
@@ -161,7 +185,10 @@ impl FromStr for PathPattern {
     type Err = NotAnOrigin;
 
     fn from_str(text: &str) -> Result<Self, NotAnOrigin> {
-        let fail = |reason| NotAnOrigin { text: text.chars().take(128).collect(), reason };
+        let fail = |reason| NotAnOrigin {
+            text: text.chars().take(128).collect(),
+            reason,
+        };
         let Some(rest) = text.strip_prefix('/') else {
             return Err(fail("a path begins with /"));
         };
@@ -189,12 +216,16 @@ macro_rules! as_text {
         }
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+                String::deserialize(deserializer)?
+                    .parse()
+                    .map_err(serde::de::Error::custom)
             }
         }
         impl utoipa::PartialSchema for $name {
             fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-                utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::schema::Type::String).into()
+                utoipa::openapi::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::schema::Type::String)
+                    .into()
             }
         }
         impl utoipa::ToSchema for $name {}
@@ -231,7 +262,12 @@ mod tests {
         let below: OriginPattern = "https://*.tiktokcdn.com".parse().expect("a pattern");
         assert!(below.covers(&origin("https://p16-sign.tiktokcdn.com")));
         assert!(below.covers(&origin("https://a.b.tiktokcdn.com")));
-        for other in ["https://tiktokcdn.com", "https://eviltiktokcdn.com", "http://a.tiktokcdn.com", "https://a.tiktokcdn.com.evil.example"] {
+        for other in [
+            "https://tiktokcdn.com",
+            "https://eviltiktokcdn.com",
+            "http://a.tiktokcdn.com",
+            "https://a.tiktokcdn.com.evil.example",
+        ] {
             assert!(!below.covers(&origin(other)), "{other}");
         }
         assert_eq!(below.to_string(), "https://*.tiktokcdn.com");
@@ -258,7 +294,13 @@ mod tests {
     fn a_path_is_matched_segment_by_segment() {
         let path: PathPattern = "/v1/*/messages/".parse().expect("a path");
         assert!(path.covers("/v1/123/messages/"));
-        for other in ["/v1/123/messages", "/v1//messages/", "/v1/1/2/messages/", "/v1/a%2Fb/messages/", "/v1/%2e%2e/messages/"] {
+        for other in [
+            "/v1/123/messages",
+            "/v1//messages/",
+            "/v1/1/2/messages/",
+            "/v1/a%2Fb/messages/",
+            "/v1/%2e%2e/messages/",
+        ] {
             assert!(!path.covers(other), "{other}");
         }
         let rest: PathPattern = "/media/**".parse().expect("a path");

@@ -24,6 +24,9 @@ pub fn admit(address: IpAddr, reach: Reach) -> Result<(), AddressRefusal> {
     match reach {
         Reach::OperatorSet => Ok(()),
         Reach::Loopback if address.is_loopback() => Ok(()),
-        Reach::Loopback | Reach::Public => Err(AddressRefusal { address, what: "not yet judged" }),
+        Reach::Loopback | Reach::Public => Err(AddressRefusal {
+            address,
+            what: "not yet judged",
+        }),
     }
 }

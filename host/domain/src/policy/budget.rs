@@ -14,5 +14,9 @@ pub fn admit(rules: &Rules, used: u32, stage: Stage) -> Result<(), Refusal> {
         Stage::Accept => used >= limit,
         Stage::Dispatch => used > limit,
     };
-    if full { Err(Refusal::MessageBudgetExhausted { limit, used }) } else { Ok(()) }
+    if full {
+        Err(Refusal::MessageBudgetExhausted { limit, used })
+    } else {
+        Ok(())
+    }
 }

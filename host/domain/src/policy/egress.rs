@@ -241,7 +241,11 @@ impl Call {
     /// The allowance of one call: a number of requests, and one message-send if it is a send.
     pub fn new(kind: CallKind) -> Self {
         let sends_left = u32::from(kind == CallKind::Send);
-        Self { kind, requests_left: if kind.is_pure() { 0 } else { limits::REQUESTS_PER_CALL }, sends_left }
+        Self {
+            kind,
+            requests_left: if kind.is_pure() { 0 } else { limits::REQUESTS_PER_CALL },
+            sends_left,
+        }
     }
 
     /// What the connector was asked to do.
@@ -346,12 +350,22 @@ impl CallRefusal {
 ///
 /// # Errors
 /// The first rule that says no: the call, the URL, the headers, the route, the grant, the class, the permit.
-pub fn may_call(call: &mut Call, routes: &[Route], grants: &Grants, origins: &OriginMap, request: Request) -> Result<EgressPermit, CallRefusal> {
+pub fn may_call(
+    call: &mut Call,
+    routes: &[Route],
+    grants: &Grants,
+    origins: &OriginMap,
+    request: Request,
+) -> Result<EgressPermit, CallRefusal> {
     if call.kind.is_pure() {
-        return Err(CallRefusal::NoNetwork { call: call.kind.as_str() });
+        return Err(CallRefusal::NoNetwork {
+            call: call.kind.as_str(),
+        });
     }
     if call.requests_left == 0 {
-        return Err(CallRefusal::TooManyRequests { limit: limits::REQUESTS_PER_CALL });
+        return Err(CallRefusal::TooManyRequests {
+            limit: limits::REQUESTS_PER_CALL,
+        });
     }
     // Counted before it is judged, so that refusals are bounded too.
     call.requests_left -= 1;
@@ -361,18 +375,37 @@ pub fn may_call(call: &mut Call, routes: &[Route], grants: &Grants, origins: &Or
     admit_headers(&request.headers)?;
     let (route, body) = cover(routes, &request)?;
     if !grants.allow(route) {
-        return Err(CallRefusal::NotGranted { route: route.id.clone() });
+        return Err(CallRefusal::NotGranted {
+            route: route.id.clone(),
+        });
     }
     if !call.kind.may(route.class) {
-        return Err(CallRefusal::WrongCall { call: call.kind.as_str(), class: route.class, route: route.id.clone() });
+        return Err(CallRefusal::WrongCall {
+            call: call.kind.as_str(),
+            class: route.class,
+            route: route.id.clone(),
+        });
     }
     if route.class == RouteClass::MessageSend {
-        call.sends_left = call.sends_left.checked_sub(1).ok_or_else(|| CallRefusal::NoPermitLeft { route: route.id.clone() })?;
+        call.sends_left = call
+            .sends_left
+            .checked_sub(1)
+            .ok_or_else(|| CallRefusal::NoPermitLeft {
+                route: route.id.clone(),
+            })?;
     }
     let (url, reach) = origins.target(&request.url);
     let request = Request { url, body, ..request };
-    let purpose = Purpose::Connector { route: route.id.clone(), class: route.class };
-    Ok(EgressPermit { request, purpose, secrets: route.secrets.clone(), reach })
+    let purpose = Purpose::Connector {
+        route: route.id.clone(),
+        class: route.class,
+    };
+    Ok(EgressPermit {
+        request,
+        purpose,
+        secrets: route.secrets.clone(),
+        reach,
+    })
 }
 
 /// The permit for the host's own call of a token endpoint that the manifest names. The values are already in the body.
@@ -382,7 +415,12 @@ pub fn may_call(call: &mut Call, routes: &[Route], grants: &Grants, origins: &Or
 pub fn may_authorize(origins: &OriginMap, request: Request) -> Result<EgressPermit, CallRefusal> {
     admit_url(&request.url)?;
     let (url, reach) = origins.target(&request.url);
-    Ok(EgressPermit { request: Request { url, ..request }, purpose: Purpose::Authorization, secrets: Vec::new(), reach })
+    Ok(EgressPermit {
+        request: Request { url, ..request },
+        purpose: Purpose::Authorization,
+        secrets: Vec::new(),
+        reach,
+    })
 }
 
 /// The permit to fetch bytes that a caller of the API named by URL.
@@ -391,8 +429,18 @@ pub fn may_authorize(origins: &OriginMap, request: Request) -> Result<EgressPerm
 /// The URL is not one that may leave.
 pub fn may_fetch(url: Url) -> Result<EgressPermit, CallRefusal> {
     admit_url(&url)?;
-    let request = Request { method: Method::GET, url, headers: Vec::new(), body: RequestBody::Empty };
-    Ok(EgressPermit { request, purpose: Purpose::Media, secrets: Vec::new(), reach: Reach::Public })
+    let request = Request {
+        method: Method::GET,
+        url,
+        headers: Vec::new(),
+        body: RequestBody::Empty,
+    };
+    Ok(EgressPermit {
+        request,
+        purpose: Purpose::Media,
+        secrets: Vec::new(),
+        reach: Reach::Public,
+    })
 }
 
 /// The permit to hand an event to an operator's endpoint. `reach` is what the configuration allows such URLs.
@@ -403,14 +451,26 @@ pub fn may_deliver(request: Request, reach: Reach) -> Result<EgressPermit, CallR
     if reach == Reach::Public {
         admit_url(&request.url)?;
     } else if !matches!(request.url.scheme(), "http" | "https") {
-        return Err(CallRefusal::BadUrl { reason: "its scheme is neither http nor https" });
+        return Err(CallRefusal::BadUrl {
+            reason: "its scheme is neither http nor https",
+        });
     }
-    Ok(EgressPermit { request, purpose: Purpose::Endpoint, secrets: Vec::new(), reach })
+    Ok(EgressPermit {
+        request,
+        purpose: Purpose::Endpoint,
+        secrets: Vec::new(),
+        reach,
+    })
 }
 
 /// The permit of the operator's own programs: the command line's calls of the API, and the sandbox's clock.
 pub fn may_follow_clock(request: Request) -> EgressPermit {
-    EgressPermit { request, purpose: Purpose::Operator, secrets: Vec::new(), reach: Reach::OperatorSet }
+    EgressPermit {
+        request,
+        purpose: Purpose::Operator,
+        secrets: Vec::new(),
+        reach: Reach::OperatorSet,
+    }
 }
 
 fn admit_url(url: &Url) -> Result<(), CallRefusal> {
@@ -448,7 +508,12 @@ const HOST_SETS: &[&str] = &[
 ];
 
 fn admit_headers(headers: &[(HeaderName, HeaderValue)]) -> Result<(), CallRefusal> {
-    let refuse = |name: &HeaderName, reason| Err(CallRefusal::BadHeader { name: name.as_str().to_owned(), reason });
+    let refuse = |name: &HeaderName, reason| {
+        Err(CallRefusal::BadHeader {
+            name: name.as_str().to_owned(),
+            reason,
+        })
+    };
     for (i, (name, value)) in headers.iter().enumerate() {
         let text = name.as_str();
         if i >= limits::HEADERS {
@@ -466,26 +531,52 @@ fn admit_headers(headers: &[(HeaderName, HeaderValue)]) -> Result<(), CallRefusa
 
 /// The first route that covers the request, and the body as it will be sent.
 fn cover<'r>(routes: &'r [Route], request: &Request) -> Result<(&'r Route, RequestBody), CallRefusal> {
-    let origin = Origin::of(&request.url).ok_or(CallRefusal::BadUrl { reason: "it has no host" })?;
+    let origin = Origin::of(&request.url).ok_or(CallRefusal::BadUrl {
+        reason: "it has no host",
+    })?;
     let candidates: Vec<&Route> = routes
         .iter()
-        .filter(|route| route.method == request.method.as_str() && route.origin.covers(&origin) && route.path.covers(request.url.path()))
+        .filter(|route| {
+            route.method == request.method.as_str()
+                && route.origin.covers(&origin)
+                && route.path.covers(request.url.path())
+        })
         .collect();
-    let no_route = || CallRefusal::NoRoute { method: request.method.to_string(), origin: origin.to_string(), path: request.url.path().to_owned() };
-    let looks_inside =
-        candidates.iter().any(|route| !route.body_has.is_empty() || route.secrets.iter().any(|secret| matches!(secret.place, SecretPlace::BodyMember(_))));
+    let no_route = || CallRefusal::NoRoute {
+        method: request.method.to_string(),
+        origin: origin.to_string(),
+        path: request.url.path().to_owned(),
+    };
+    let looks_inside = candidates.iter().any(|route| {
+        !route.body_has.is_empty()
+            || route
+                .secrets
+                .iter()
+                .any(|secret| matches!(secret.place, SecretPlace::BodyMember(_)))
+    });
     if !looks_inside {
         let route = candidates.first().ok_or_else(no_route)?;
         return Ok((route, request.body.clone()));
     }
     let document: serde_json::Value = match &request.body {
-        RequestBody::Bytes(bytes) => serde_json::from_slice(bytes).map_err(|_| CallRefusal::BadBody { reason: "the route reads it, and it is no JSON" })?,
+        RequestBody::Bytes(bytes) => serde_json::from_slice(bytes).map_err(|_| CallRefusal::BadBody {
+            reason: "the route reads it, and it is no JSON",
+        })?,
         RequestBody::Json(document) => document.clone(),
         RequestBody::Empty | RequestBody::Stored(_) | RequestBody::Multipart(_) => {
-            return Err(CallRefusal::BadBody { reason: "the route reads it, and it is no JSON" });
+            return Err(CallRefusal::BadBody {
+                reason: "the route reads it, and it is no JSON",
+            });
         }
     };
-    let has = |member: &crate::manifest::BodyMember| document.pointer(&member.pointer).is_some_and(|value| value.as_str() == Some(&member.value));
-    let route = candidates.iter().find(|route| route.body_has.iter().all(has)).ok_or_else(no_route)?;
+    let has = |member: &crate::manifest::BodyMember| {
+        document
+            .pointer(&member.pointer)
+            .is_some_and(|value| value.as_str() == Some(&member.value))
+    };
+    let route = candidates
+        .iter()
+        .find(|route| route.body_has.iter().all(has))
+        .ok_or_else(no_route)?;
     Ok((route, RequestBody::Json(document)))
 }

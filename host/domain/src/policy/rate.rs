@@ -48,7 +48,10 @@ mod tests {
         let mut pace = Pace::default();
         assert_eq!(pace.take(1, SECOND, SECOND, Duration::ZERO), Some(SECOND));
         assert_eq!(pace.take(1, SECOND, SECOND, Duration::from_millis(500)), None);
-        assert_eq!(pace.take(1, SECOND, SECOND, 2 * SECOND), Some(SECOND + Duration::from_millis(1_010)));
+        assert_eq!(
+            pace.take(1, SECOND, SECOND, 2 * SECOND),
+            Some(SECOND + Duration::from_millis(1_010))
+        );
     }
 
     proptest! {

@@ -159,17 +159,27 @@ impl Refusal {
 
     /// Which members of the send request are at fault.
     pub fn findings(&self) -> Vec<Finding> {
-        let at = |pointer: &str| vec![Finding { pointer: pointer.to_owned(), code: self.code().to_owned(), detail: self.to_string() }];
+        let at = |pointer: &str| {
+            vec![Finding {
+                pointer: pointer.to_owned(),
+                code: self.code().to_owned(),
+                detail: self.to_string(),
+            }]
+        };
         match self {
             Self::TextEmpty | Self::TextTooLong { .. } => at("/content/text"),
             Self::ContentTypeNotSupported { .. } => at("/content/type"),
-            Self::MediaTypeNotSupported { .. } | Self::MediaTooLarge { .. } | Self::MediaNotStored { .. } => at("/content/media/id"),
+            Self::MediaTypeNotSupported { .. } | Self::MediaTooLarge { .. } | Self::MediaNotStored { .. } => {
+                at("/content/media/id")
+            }
             Self::DraftInvalid { findings } => findings.clone(),
             _ => Vec::new(),
         }
     }
 
     pub(super) fn kind_not_supported(kind: Option<ContentKind>, name: &str) -> Self {
-        Self::ContentTypeNotSupported { kind: kind.map_or_else(|| name.to_owned(), |kind| kind.to_string()) }
+        Self::ContentTypeNotSupported {
+            kind: kind.map_or_else(|| name.to_owned(), |kind| kind.to_string()),
+        }
     }
 }

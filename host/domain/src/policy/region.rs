@@ -10,8 +10,15 @@ pub fn admit(rules: &Rules, country: Option<&str>) -> Result<(), Refusal> {
     let Some(country) = country else {
         return Ok(());
     };
-    match rules.denied.iter().find(|(denied, _)| denied.eq_ignore_ascii_case(country)) {
-        Some((_, source)) => Err(Refusal::RegionNotEligible { country: country.to_ascii_uppercase(), source_note: source.clone() }),
+    match rules
+        .denied
+        .iter()
+        .find(|(denied, _)| denied.eq_ignore_ascii_case(country))
+    {
+        Some((_, source)) => Err(Refusal::RegionNotEligible {
+            country: country.to_ascii_uppercase(),
+            source_note: source.clone(),
+        }),
         None => Ok(()),
     }
 }

@@ -70,21 +70,47 @@ impl Rules {
         for policy in &manifest.policies {
             match policy {
                 Policy::Window { length_ms } => {
-                    let length = tightened.window_ms.map_or(*length_ms, |tighter| tighter.min(*length_ms));
+                    let length = tightened
+                        .window_ms
+                        .map_or(*length_ms, |tighter| tighter.min(*length_ms));
                     rules.window = Some(Duration::from_millis(length));
                 }
                 Policy::Budget { limit, counts } => {
                     rules.budget = Some(tightened.budget_limit.map_or(*limit, |tighter| tighter.min(*limit)));
                     rules.counts = counts.iter().filter_map(|origin| origin_named(origin)).collect();
                 }
-                Policy::Rate { permits, per_ms, scope, classes } => {
-                    let permits = tightened.rate_permits.map_or(*permits, |tighter| tighter.min(*permits)).max(1);
-                    rules.rates.push(Rate { permits, per: Duration::from_millis(u64::from(*per_ms)), scope: *scope, classes: classes.clone() });
+                Policy::Rate {
+                    permits,
+                    per_ms,
+                    scope,
+                    classes,
+                } => {
+                    let permits = tightened
+                        .rate_permits
+                        .map_or(*permits, |tighter| tighter.min(*permits))
+                        .max(1);
+                    rules.rates.push(Rate {
+                        permits,
+                        per: Duration::from_millis(u64::from(*per_ms)),
+                        scope: *scope,
+                        classes: classes.clone(),
+                    });
                 }
-                Policy::Region { what: RegionSubject::Connect, countries, source, .. } => {
-                    rules.denied.extend(countries.iter().map(|country| (country.clone(), source.clone())));
+                Policy::Region {
+                    what: RegionSubject::Connect,
+                    countries,
+                    source,
+                    ..
+                } => {
+                    rules
+                        .denied
+                        .extend(countries.iter().map(|country| (country.clone(), source.clone())));
                 }
-                Policy::Region { what: RegionSubject::Images, countries, .. } => rules.without_images.extend(countries.iter().cloned()),
+                Policy::Region {
+                    what: RegionSubject::Images,
+                    countries,
+                    ..
+                } => rules.without_images.extend(countries.iter().cloned()),
                 Policy::Initiation { allowed } => rules.initiation = *allowed,
                 Policy::Broadcast { allowed } => rules.broadcast = *allowed,
             }
@@ -94,7 +120,11 @@ impl Rules {
                 rule.outbound = Support::Full;
             }
             if let (ContentKind::Text, Some(tighter)) = (rule.kind, tightened.text_max_chars) {
-                rule.max_chars = if rule.max_chars == 0 { tighter } else { rule.max_chars.min(tighter) };
+                rule.max_chars = if rule.max_chars == 0 {
+                    tighter
+                } else {
+                    rule.max_chars.min(tighter)
+                };
             }
         }
         rules
@@ -108,7 +138,10 @@ impl Rules {
 
 fn switched_on(settings: &serde_json::Value, kind: ContentKind) -> bool {
     let kind = kind.to_string();
-    settings.get("allow").and_then(|allow| allow.as_array()).is_some_and(|allow| allow.iter().any(|name| name.as_str() == Some(&kind)))
+    settings
+        .get("allow")
+        .and_then(|allow| allow.as_array())
+        .is_some_and(|allow| allow.iter().any(|name| name.as_str() == Some(&kind)))
 }
 
 fn origin_named(name: &str) -> Option<Origin> {

@@ -10,10 +10,16 @@ use crate::time::Timestamp;
 /// The contact never wrote and may not be written to first, or the window is closed.
 pub fn admit(rules: &Rules, contact_wrote_at: Option<Timestamp>, now: Timestamp) -> Result<(), Refusal> {
     let Some(wrote_at) = contact_wrote_at else {
-        return if rules.initiation { Ok(()) } else { Err(Refusal::ConversationInitiationNotAllowed) };
+        return if rules.initiation {
+            Ok(())
+        } else {
+            Err(Refusal::ConversationInitiationNotAllowed)
+        };
     };
     match rules.window {
-        Some(length) if now >= wrote_at.after(length) => Err(Refusal::ReplyWindowClosed { closed_at: wrote_at.after(length) }),
+        Some(length) if now >= wrote_at.after(length) => Err(Refusal::ReplyWindowClosed {
+            closed_at: wrote_at.after(length),
+        }),
         _ => Ok(()),
     }
 }
