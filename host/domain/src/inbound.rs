@@ -70,6 +70,8 @@ pub enum Fact {
         emoji: Option<String>,
         /// A picture in its place.
         url: Option<String>,
+        /// Who reacted: the contact, or the business from another surface.
+        direction: Direction,
         /// Added, or taken back.
         added: bool,
         /// When.

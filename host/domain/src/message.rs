@@ -102,6 +102,9 @@ pub enum Content<A = Attachment> {
         url: Option<String>,
         /// Why: `type_unsupported`, `too_large`, `region_blocked`, `deleted`, `download_failed`, `malformed`.
         reason: String,
+        /// The bytes behind it, where there are any.
+        #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+        media: Option<A>,
     },
     /// A kind that the connector knows and we do not.
     Custom {
@@ -110,6 +113,11 @@ pub enum Content<A = Attachment> {
         /// Its document.
         document: serde_json::Value,
     },
+}
+
+// `#[serde(default)]` alone would ask `A` for a default.
+fn none<A>() -> Option<A> {
+    None
 }
 
 /// Something to tap.
@@ -224,6 +232,7 @@ impl<A> Content<A> {
             | Self::Audio { media }
             | Self::File { media, .. }
             | Self::Sticker { media } => Some(media),
+            Self::Fallback { media, .. } => media.as_ref(),
             _ => None,
         }
     }
@@ -283,11 +292,13 @@ impl<A> Content<A> {
                 text,
                 url,
                 reason,
+                media,
             } => Content::Fallback {
                 original_type,
                 text,
                 url,
                 reason,
+                media: media.map(name),
             },
             Self::Custom { kind, document } => Content::Custom { kind, document },
         }
