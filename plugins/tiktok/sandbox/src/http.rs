@@ -1,0 +1,181 @@
+//! The sandbox on HTTP: the whole route table, TikTok's envelope, and connections that can be lost on purpose.
+
+mod authorize;
+mod control;
+mod files;
+mod phone;
+mod tiktok;
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Request, Response, StatusCode};
+use axum::response::IntoResponse as _;
+use axum::routing::{get, post};
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::api::{Api, Method, PREFIX, UPLOAD};
+use crate::clock::{Clock, Timestamp};
+use crate::limits;
+use crate::load::LoadState;
+use crate::world::World;
+
+/// What every handler and the sender of webhooks share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The virtual clock.
+    pub clock: Clock,
+    /// Wakes the sender of webhooks.
+    pub wake: Notify,
+    /// Told after every attempt of a webhook.
+    pub tried: Notify,
+    world: Mutex<World>,
+    changes: watch::Sender<u64>,
+    requests: AtomicU64,
+    load: Mutex<LoadState>,
+}
+
+impl Shared {
+    /// A clock and a world to share.
+    pub fn new(clock: Clock, world: World) -> Self {
+        Self {
+            clock,
+            wake: Notify::new(),
+            tried: Notify::new(),
+            world: Mutex::new(world),
+            changes: watch::Sender::new(0),
+            requests: AtomicU64::new(0),
+            load: Mutex::new(LoadState::default()),
+        }
+    }
+
+    /// Does something with the world, then wakes whoever has work from it.
+    pub fn with<T>(&self, act: impl FnOnce(&mut World, Timestamp) -> T) -> T {
+        let (result, owes, revision) = self.peek(|world, now| {
+            let result = act(world, now);
+            (result, world.next_due().is_some(), world.revision())
+        });
+        if owes {
+            self.wake.notify_one();
+        }
+        self.changes
+            .send_if_modified(|known| std::mem::replace(known, revision) != revision);
+        result
+    }
+
+    /// Does something with the world that gives nobody work.
+    pub fn peek<T>(&self, act: impl FnOnce(&mut World, Timestamp) -> T) -> T {
+        // A panic while holding the lock is a bug to see in its own test, not in every later one.
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock, so time never runs backwards for the world.
+        let now = self.clock.now();
+        world.tick(now);
+        act(&mut world, now)
+    }
+
+    /// How the load goes.
+    pub fn load(&self) -> MutexGuard<'_, LoadState> {
+        self.load.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// TikTok's `request_id`: an opaque number of 29 digits.
+    fn request_id(&self) -> String {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        format!("{:013}{number:016}", self.clock.now().ms().max(0))
+    }
+}
+
+type App = Arc<Shared>;
+
+/// The whole route table. Paths of the API end in a slash; without it there is nothing.
+pub fn router(shared: App) -> Router {
+    let mut api = Router::new();
+    for call in Api::ALL {
+        let path = format!("{PREFIX}{}", call.path());
+        let asked = get(async |state, headers, query| tiktok::query(*call, state, headers, query).await);
+        let told = post(async |state, headers, body| tiktok::body(*call, state, headers, body).await);
+        api = api.route(
+            &path,
+            match call.method() {
+                Method::Get => asked,
+                Method::Post => told,
+                Method::Both => asked.merge(told),
+            },
+        );
+    }
+    let api = api.layer(DefaultBodyLimit::max(limits::BODY_BYTES)).route(
+        &format!("{PREFIX}{}", UPLOAD.1),
+        post(tiktok::upload).layer(DefaultBodyLimit::max(limits::UPLOAD_BYTES)),
+    );
+    Router::new()
+        .merge(api)
+        .route("/v2/auth/authorize", get(authorize::ask).post(authorize::decide))
+        .route("/v2/auth/authorize/", get(authorize::ask).post(authorize::decide))
+        .route("/media/{media}", get(files::media))
+        .route("/cdn/{picture}", get(files::picture))
+        .nest("/control", control::router(Arc::clone(&shared)))
+        .merge(phone::router())
+        .with_state(shared)
+}
+
+/// Put into an answer that must not be given: the connection closes instead.
+#[derive(Debug, Clone, Copy)]
+struct HangUp;
+
+fn hang_up() -> axum::response::Response {
+    let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    response.extensions_mut().insert(HangUp);
+    response
+}
+
+/// Serves until it is aborted; then every connection closes.
+pub async fn serve(listener: TcpListener, router: Router) {
+    let room = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, or a client that left at once: neither ends the sandbox.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        // An option that cannot be set costs speed and nothing else.
+        let _ = stream.set_nodelay(true);
+        let inner = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+            let answer = inner.call(request);
+            async move { give(answer.await) }
+        });
+        connections.spawn(async move {
+            let _permit = permit;
+            // A connection that breaks concerns its client, who sees it too.
+            let _ = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(limits::HEAD_TIMEOUT_SECS))
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+fn give(answer: Result<Response<Body>, Infallible>) -> Result<Response<Body>, std::io::Error> {
+    let Ok(response) = answer;
+    if response.extensions().get::<HangUp>().is_some() {
+        return Err(std::io::Error::other("hung up on order"));
+    }
+    Ok(response)
+}

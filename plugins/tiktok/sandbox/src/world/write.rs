@@ -1,0 +1,612 @@
+//! What people do in the TikTok app: the person with the phone, and the business's own staff.
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::chat::{AutoType, Content, Emoji, Message, Reaction, Referral, Side, Source};
+use super::event::Operation;
+use super::people::{Comment, PersonOrder};
+use super::send::characters;
+use super::{ControlError, World, media};
+use crate::clock::Timestamp;
+use crate::{limits, region};
+
+/// A message that somebody writes.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Writing {
+    /// What.
+    #[serde(flatten)]
+    pub what: Written,
+    /// The message it quotes.
+    #[serde(default)]
+    pub references: Option<String>,
+    /// Write an image although the regions do not carry images.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// The kinds of things that can be written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the fields are the ones of the message of that kind")]
+pub enum Written {
+    /// A text.
+    Text { text: String },
+    /// A picture: base64 bytes of a JPG or PNG, or the sample.
+    Image {
+        #[serde(default)]
+        base64: Option<String>,
+    },
+    /// The sample video.
+    Video,
+    /// A post; the account's first when absent.
+    SharePost {
+        #[serde(default)]
+        video_id: Option<String>,
+    },
+    /// A large emoji.
+    Emoji,
+    /// A sticker, by name.
+    Sticker {
+        #[serde(default)]
+        name: Option<String>,
+    },
+    /// A reaction on a message; the newest of the other side when none is named.
+    Reaction {
+        #[serde(default)]
+        message_id: Option<String>,
+        #[serde(default)]
+        emoji: Option<String>,
+        /// `ADD` or `REMOVE`.
+        #[serde(default)]
+        operation: Option<String>,
+    },
+    /// A tap on a card's button.
+    Tap { message_id: String, button_id: String },
+    /// A tap on a suggested question.
+    SuggestedQuestion { auto_message_id: String },
+    /// A tap on a chat prompt.
+    ChatPrompt { auto_message_id: String },
+    /// Something without a form in the API, under the name the webhook will carry.
+    Unknown {
+        #[serde(default)]
+        name: Option<String>,
+    },
+}
+
+/// A message that the business's staff write in the app.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AppReply {
+    /// The message.
+    #[serde(flatten)]
+    pub writing: Writing,
+    /// `APP`, `WEB`, or with an `auto_message_type` `OTHERS`.
+    #[serde(default)]
+    pub source: Option<Source>,
+    /// Makes it an automatic message.
+    #[serde(default)]
+    pub auto_message_type: Option<AutoType>,
+}
+
+/// A click on an ad.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdClick {
+    /// `manual`, `smart_plus` or `upgraded_smart_plus`; only the last tells the creative.
+    pub campaign: Option<String>,
+    /// The ad.
+    pub ad_id: Option<String>,
+    /// Its name.
+    pub ad_name: Option<String>,
+    /// Whose.
+    pub advertiser_id: Option<String>,
+    /// The creative, against the campaign's habit; empty for an empty text.
+    pub message_material_id: Option<String>,
+}
+
+/// A `tiktok.me` link being opened.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinkOpen {
+    /// What the link carries.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The prefilled text.
+    pub message: String,
+    /// `PASS` or `REJECT`.
+    pub audit: Option<String>,
+}
+
+/// A comment under a post of the account.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommentOrder {
+    /// What it says.
+    pub text: String,
+    /// Whether it is a reply to another comment, which cannot be answered by message.
+    #[serde(default)]
+    pub reply: bool,
+}
+
+/// What came of something written: its id, conversation and time, and whether webhooks were queued.
+fn done(world: &World, index: usize, message: Option<&Message>, webhooks: usize) -> Value {
+    json!({
+        "conversation_id": world.chats[index].conversation,
+        "message_id": message.map(|message| &message.id),
+        "time_ms": message.map(|message| message.at.ms()),
+        "webhooks": webhooks,
+    })
+}
+
+fn invalid(why: impl Into<String>) -> ControlError {
+    ControlError::Invalid(why.into())
+}
+
+impl World {
+    /// The person writes.
+    ///
+    /// # Errors
+    /// Somebody unknown, or a message that the app would not let them write.
+    pub fn write(
+        &mut self,
+        account: &str,
+        person: &str,
+        writing: Writing,
+        now: Timestamp,
+    ) -> Result<Value, ControlError> {
+        let index = self.chat_between(account, person)?;
+        if let Written::Reaction {
+            message_id,
+            emoji,
+            operation,
+        } = &writing.what
+        {
+            return self.react(
+                index,
+                Side::Person,
+                message_id.as_deref(),
+                emoji.as_deref(),
+                operation.as_deref(),
+                now,
+            );
+        }
+        let first = self.chats[index].newest(Side::Person).is_none();
+        let (content, tapped, answer) = self.compose(index, Side::Person, &writing, now)?;
+        let message = self.message(
+            Side::Person,
+            Source::App,
+            None,
+            content,
+            writing.references,
+            tapped,
+            now,
+        );
+        let message = self.post(index, now, message);
+        let webhooks = self.tell_message(index, &message, now).len();
+        if let Some(text) = answer {
+            self.say_automatically(index, AutoType::SuggestedQuestion, text, now);
+        } else if first && let Some(text) = self.welcome_of(account) {
+            self.say_automatically(index, AutoType::WelcomeMessage, text, now);
+        }
+        Ok(done(self, index, Some(&message), webhooks))
+    }
+
+    /// One message of a load, as short a way as a load needs.
+    ///
+    /// # Errors
+    /// Somebody unknown, or no room.
+    pub(crate) fn write_load(
+        &mut self,
+        account: &str,
+        number: usize,
+        text: String,
+        now: Timestamp,
+    ) -> Result<(), ControlError> {
+        let person = format!("load_{number:04}");
+        if !self.people.contains_key(&person) {
+            self.insert_person(PersonOrder {
+                username: person.clone(),
+                display_name: Some(format!("Load {number}")),
+                country: "ID".to_owned(),
+                flagged: false,
+                follower: false,
+                age: 30,
+            });
+        }
+        let writing = Writing {
+            what: Written::Text { text },
+            references: None,
+            force: false,
+        };
+        self.write(account, &person, writing, now).map(drop)
+    }
+
+    /// The business's staff write in the app, or TikTok writes for them.
+    ///
+    /// # Errors
+    /// Somebody unknown, or a message that the app would not let them write.
+    pub fn reply_in_app(
+        &mut self,
+        account: &str,
+        person: &str,
+        reply: AppReply,
+        now: Timestamp,
+    ) -> Result<Value, ControlError> {
+        let index = self.chat_between(account, person)?;
+        if let Written::Reaction {
+            message_id,
+            emoji,
+            operation,
+        } = &reply.writing.what
+        {
+            return self.react(
+                index,
+                Side::Business,
+                message_id.as_deref(),
+                emoji.as_deref(),
+                operation.as_deref(),
+                now,
+            );
+        }
+        let source = match (reply.source, reply.auto_message_type) {
+            (None, Some(_)) => Source::Others,
+            (None, None) => Source::App,
+            (Some(Source::Api), _) => return Err(invalid("source API is what /business/message/send/ makes")),
+            (Some(source), _) => source,
+        };
+        let (content, ..) = self.compose(index, Side::Business, &reply.writing, now)?;
+        let message = self.message(
+            Side::Business,
+            source,
+            reply.auto_message_type,
+            content,
+            reply.writing.references,
+            None,
+            now,
+        );
+        let message = self.post(index, now, message);
+        let webhooks = self.tell_message(index, &message, now).len();
+        Ok(done(self, index, Some(&message), webhooks))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is a field of the message")]
+    fn message(
+        &mut self,
+        from: Side,
+        source: Source,
+        automatic: Option<AutoType>,
+        content: Content,
+        quotes: Option<String>,
+        tapped: Option<(String, String)>,
+        now: Timestamp,
+    ) -> Message {
+        Message {
+            id: self.mint.message_id(),
+            from,
+            source,
+            automatic,
+            at: now,
+            content,
+            quotes,
+            tapped,
+            reactions: Vec::new(),
+        }
+    }
+
+    pub(super) fn say_automatically(&mut self, index: usize, kind: AutoType, text: String, now: Timestamp) {
+        let message = self.message(
+            Side::Business,
+            Source::Others,
+            Some(kind),
+            Content::Text(text),
+            None,
+            None,
+            now,
+        );
+        let message = self.post(index, now, message);
+        self.tell_message(index, &message, now);
+    }
+
+    /// The content; what was tapped; what an automatic answer says.
+    #[expect(clippy::type_complexity, reason = "three answers of one private step")]
+    fn compose(
+        &mut self,
+        index: usize,
+        from: Side,
+        writing: &Writing,
+        now: Timestamp,
+    ) -> Result<(Content, Option<(String, String)>, Option<String>), ControlError> {
+        let chat = &self.chats[index];
+        if let Some(quoted) = &writing.references
+            && chat.message(quoted).is_none()
+        {
+            return Err(ControlError::Unknown(format!("message {quoted} in this chat")));
+        }
+        let (account, person) = self.sides(chat).ok_or_else(|| ControlError::Unknown("chat".into()))?;
+        let plain = |content| Ok((content, None, None));
+        match &writing.what {
+            Written::Text { text } => {
+                if text.is_empty() || characters(text) > limits::TEXT_CHARACTERS {
+                    return Err(invalid(format!(
+                        "a text has 1 to {} characters",
+                        limits::TEXT_CHARACTERS
+                    )));
+                }
+                plain(Content::Text(text.clone()))
+            }
+            Written::Image { base64 } => {
+                let carried = region::carries_images(&account.country) && region::carries_images(&person.country);
+                if !carried && !writing.force {
+                    return Err(ControlError::Conflict(format!(
+                        "TikTok carries no images between {} and {}; say \"force\": true to write one all the same",
+                        person.country, account.country
+                    )));
+                }
+                let bytes = match base64 {
+                    Some(text) => BASE64_STANDARD
+                        .decode(text)
+                        .map_err(|_| invalid("base64 does not decode"))?
+                        .into(),
+                    None => media::picture("photo")
+                        .map(|picture| picture.bytes.into())
+                        .unwrap_or_default(),
+                };
+                let bytes: bytes::Bytes = bytes;
+                if bytes.len() > limits::UPLOAD_BYTES {
+                    return Err(invalid("the image is too large"));
+                }
+                let mime = media::image_type(&bytes).ok_or_else(|| invalid("an image is a JPG or a PNG"))?;
+                let account = chat.account.clone();
+                plain(Content::Image(self.keep_file(&account, bytes, mime, now)))
+            }
+            Written::Video => {
+                let bytes = media::picture("video")
+                    .map(|video| video.bytes.into())
+                    .unwrap_or_default();
+                let account = chat.account.clone();
+                plain(Content::Video(self.keep_file(&account, bytes, "video/mp4", now)))
+            }
+            Written::SharePost { video_id } => {
+                let post = video_id.clone().or_else(|| account.posts.first().cloned());
+                plain(Content::SharePost(post.ok_or_else(|| invalid("name a video_id"))?))
+            }
+            Written::Emoji => plain(Content::Emoji("emoji-party")),
+            Written::Sticker { name } => {
+                let wanted = name.as_deref().unwrap_or("sticker-wave");
+                let picture = media::picture(wanted)
+                    .filter(|picture| picture.name.starts_with("sticker-"))
+                    .ok_or_else(|| ControlError::Unknown(format!("sticker {wanted}")))?;
+                plain(Content::Sticker(picture.name))
+            }
+            Written::Unknown { name } => plain(Content::Other(name.clone().unwrap_or_else(|| "voice".into()))),
+            Written::Tap { message_id, button_id } if from == Side::Person => {
+                let Some(Content::Template(card)) = chat.message(message_id).map(|message| &message.content) else {
+                    return Err(ControlError::Unknown(format!("card {message_id} in this chat")));
+                };
+                let button = card
+                    .buttons
+                    .iter()
+                    .find(|button| button.id == *button_id)
+                    .ok_or_else(|| ControlError::Unknown(format!("button {button_id} on this card")))?;
+                Ok((
+                    Content::Text(button.title.clone()),
+                    Some((message_id.clone(), button_id.clone())),
+                    None,
+                ))
+            }
+            Written::SuggestedQuestion { auto_message_id } if from == Side::Person => {
+                let (question, answer) = account
+                    .automatic
+                    .question(auto_message_id)
+                    .ok_or_else(|| ControlError::Unknown("such suggested question on offer".into()))?;
+                Ok((Content::Text(question), None, Some(answer)))
+            }
+            Written::ChatPrompt { auto_message_id } if from == Side::Person => {
+                plain(Content::Text(account.automatic.prompt(auto_message_id).ok_or_else(
+                    || ControlError::Unknown("such chat prompt on offer".into()),
+                )?))
+            }
+            Written::Tap { .. } | Written::SuggestedQuestion { .. } | Written::ChatPrompt { .. } => {
+                Err(invalid("only the person taps"))
+            }
+            Written::Reaction { .. } => Err(invalid("a reaction is no message")),
+        }
+    }
+
+    fn react(
+        &mut self,
+        index: usize,
+        from: Side,
+        target: Option<&str>,
+        emoji: Option<&str>,
+        operation: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Value, ControlError> {
+        let operation = match operation {
+            None | Some("ADD") => Operation::Add,
+            Some("REMOVE") => Operation::Remove,
+            Some(_) => return Err(invalid("operation is ADD or REMOVE")),
+        };
+        let emoji = match emoji.unwrap_or("👍") {
+            "ai" => Emoji::Ai("emoji-party"),
+            text if text.chars().count() <= 16 && !text.is_empty() => Emoji::Unicode(text.to_owned()),
+            _ => return Err(invalid("an emoji has 1 to 16 characters")),
+        };
+        let other = match from {
+            Side::Person => Side::Business,
+            Side::Business => Side::Person,
+        };
+        let chat = &mut self.chats[index];
+        let id = target
+            .map(str::to_owned)
+            .or_else(|| chat.newest(other).map(|message| message.id.clone()))
+            .ok_or_else(|| invalid("there is no message to react to"))?;
+        let reaction = Reaction {
+            from,
+            what: emoji,
+            at: now,
+        };
+        let message = chat
+            .message_mut(&id)
+            .ok_or_else(|| ControlError::Unknown(format!("message {id} in this chat")))?;
+        let before = message.reactions.len();
+        message
+            .reactions
+            .retain(|known| (known.from, &known.what) != (from, &reaction.what));
+        match operation {
+            Operation::Remove if message.reactions.len() == before => {
+                return Err(ControlError::Conflict("there is no such reaction".into()));
+            }
+            Operation::Remove => {}
+            Operation::Add if message.reactions.len() >= limits::REACTIONS => {
+                return Err(ControlError::Conflict("the message has too many reactions".into()));
+            }
+            Operation::Add => message.reactions.push(reaction.clone()),
+        }
+        self.tell_reaction(index, &id, &reaction, operation, now);
+        self.revision += 1;
+        Ok(done(self, index, None, 1))
+    }
+
+    /// The person opens the chat and sees everything in it.
+    ///
+    /// # Errors
+    /// Somebody unknown.
+    pub fn read_chat(&mut self, account: &str, person: &str, now: Timestamp) -> Result<Value, ControlError> {
+        let index = self.chat_between(account, person)?;
+        let chat = &mut self.chats[index];
+        let Some(newest) = chat.newest(Side::Business).map(|message| message.at) else {
+            return Ok(json!({"read": false, "why": "the business has written nothing"}));
+        };
+        if newest <= chat.person_read {
+            return Ok(json!({"read": false, "why": "everything was read before"}));
+        }
+        chat.person_read = newest;
+        self.revision += 1;
+        let told = self.tell_read(index, newest, now);
+        Ok(json!({"read": true, "last_read_ms": newest.ms(), "webhook": told}))
+    }
+
+    /// The business accepts the person's message request by hand.
+    ///
+    /// # Errors
+    /// Somebody unknown.
+    pub fn accept_request(&mut self, account: &str, person: &str) -> Result<Value, ControlError> {
+        let index = self.chat_between(account, person)?;
+        self.chats[index].known = true;
+        self.revision += 1;
+        Ok(json!({"conversation_id": self.chats[index].conversation, "conversation_type": "SINGLE"}))
+    }
+
+    /// The person arrives by an ad. No message, and no window.
+    ///
+    /// # Errors
+    /// Somebody unknown, or an unknown kind of campaign.
+    pub fn click_ad(
+        &mut self,
+        account: &str,
+        person: &str,
+        click: AdClick,
+        now: Timestamp,
+    ) -> Result<Value, ControlError> {
+        let index = self.chat_between(account, person)?;
+        let material = match click.campaign.as_deref() {
+            None | Some("manual" | "smart_plus") => None,
+            Some("upgraded_smart_plus") => Some(self.mint.snowflake()),
+            Some(_) => return Err(invalid("campaign is manual, smart_plus or upgraded_smart_plus")),
+        };
+        let video_id = self.mint.post_id(account, 1);
+        let referral = Referral::Ad {
+            advertiser_id: click.advertiser_id.unwrap_or_else(|| self.mint.snowflake()),
+            ad_id: click.ad_id.unwrap_or_else(|| self.mint.snowflake()),
+            ad_name: click.ad_name.unwrap_or_else(|| "Spring sale".into()),
+            video_id,
+            material: click.message_material_id.or(material),
+            at: now,
+        };
+        Ok(self.arrive(index, referral, now))
+    }
+
+    /// The person arrives by a link or its QR code. No message, and no window.
+    ///
+    /// # Errors
+    /// Somebody unknown, or a `ref` that TikTok does not allow.
+    pub fn open_link(
+        &mut self,
+        account: &str,
+        person: &str,
+        link: LinkOpen,
+        now: Timestamp,
+    ) -> Result<Value, ControlError> {
+        let index = self.chat_between(account, person)?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
+        if link.reference.len() > limits::LINK_REF || !link.reference.bytes().all(plain) {
+            return Err(invalid(format!(
+                "a ref has at most {} letters, digits, '-', '_', '='",
+                limits::LINK_REF
+            )));
+        }
+        if characters(&link.message) > limits::TEXT_CHARACTERS {
+            return Err(invalid("the prefilled message is too long"));
+        }
+        let passed = match link.audit.as_deref() {
+            None | Some("PASS") => true,
+            Some("REJECT") => false,
+            Some(_) => return Err(invalid("audit is PASS or REJECT")),
+        };
+        let referral = Referral::Link {
+            reference: link.reference,
+            message: link.message,
+            passed,
+            at: now,
+        };
+        Ok(self.arrive(index, referral, now))
+    }
+
+    fn arrive(&mut self, index: usize, referral: Referral, now: Timestamp) -> Value {
+        self.chats[index].add_referral(referral.clone());
+        self.touch(index, now);
+        let follower = self
+            .people
+            .get(&self.chats[index].person)
+            .is_some_and(|person| person.follower);
+        let told = self.tell_referral(index, &referral, follower, now);
+        json!({"conversation_id": self.chats[index].conversation, "referral": referral.show(false), "webhook": told})
+    }
+
+    /// The person comments under a post of the account, with interest.
+    ///
+    /// # Errors
+    /// Somebody unknown, or an empty text.
+    pub fn comment(
+        &mut self,
+        account: &str,
+        person: &str,
+        order: CommentOrder,
+        now: Timestamp,
+    ) -> Result<Value, ControlError> {
+        if order.text.is_empty() || characters(&order.text) > limits::TEXT_CHARACTERS {
+            return Err(invalid("a comment has a text"));
+        }
+        let index = self.chat_between(account, person)?;
+        let id = self.mint.snowflake();
+        let Some(owner) = self.accounts.get_mut(account) else {
+            return Err(ControlError::Unknown(format!("account {account}")));
+        };
+        if owner.comments.len() >= limits::COMMENTS {
+            owner.comments.pop_front();
+        }
+        owner.comments.push_back(Comment {
+            id: id.clone(),
+            person: person.to_owned(),
+            at: now,
+            first_level: !order.reply,
+            answered: false,
+        });
+        let enabled = owner.comment_to_message;
+        let follower = self.people.get(person).is_some_and(|person| person.follower);
+        let told = enabled && self.tell_comment(index, &id, &order.text, follower, now);
+        Ok(json!({"comment_id": id, "comment_to_message": enabled, "webhook": told}))
+    }
+}
