@@ -1,0 +1,356 @@
+//! One message as TikTok writes it, in its two dialects: webhooks say `text`, `personal_account` and nest a card's
+//! elements; the message list says `TEXT`, `PERSONAL_ACCOUNT` and writes the card flat. Both become the same message.
+
+use weir_sdk::json::Fields;
+use weir_sdk::serde_json::Value;
+use weir_sdk::types::{
+    Button, Card, Contact, Content, Conversation, Direction, Fallback, Media, MediaKind, Message, Origin, SharedPost,
+    Timestamp,
+};
+
+/// Both ends of a message, seen from the account.
+pub struct Ends {
+    /// Which way it went.
+    pub direction: Direction,
+    /// The person.
+    pub contact: Contact,
+}
+
+/// The names under which the two dialects give the usernames of sender and receiver.
+#[derive(Clone, Copy)]
+pub enum Dialect {
+    /// `from`, `to`, `type`.
+    Webhook,
+    /// `sender`, `recipient`, `message_type`.
+    List,
+}
+
+impl Dialect {
+    fn sender(self) -> &'static str {
+        match self {
+            Self::Webhook => "from",
+            Self::List => "sender",
+        }
+    }
+
+    fn receiver(self) -> &'static str {
+        match self {
+            Self::Webhook => "to",
+            Self::List => "recipient",
+        }
+    }
+
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Webhook => "type",
+            Self::List => "message_type",
+        }
+    }
+}
+
+/// The word for the type of a message, in lower case, taken from it.
+pub fn kind(message: &mut Fields, dialect: Dialect) -> Option<String> {
+    message.filled_text(dialect.kind()).map(|kind| kind.to_lowercase())
+}
+
+/// Who wrote to whom. `account` is the platform's name of the business account; `sent` is what to believe where neither
+/// end says what it is.
+///
+/// The person is the end that is not the account: whose id `unique_identifier` is on an echo, TikTok does not say, so it
+/// stands in only for the writer of a message that came in.
+///
+/// # Errors
+/// If nothing names the person.
+pub fn ends(message: &mut Fields, dialect: Dialect, account: &str, sent: Direction) -> Result<Ends, String> {
+    let from = party(message, "from_user");
+    let to = party(message, "to_user");
+    let direction = if to.is_account(account) || from.is_person() {
+        Direction::Inbound
+    } else if from.is_account(account) || to.is_person() {
+        Direction::Outbound
+    } else {
+        sent
+    };
+    let (sender, receiver) = (
+        message.filled_text(dialect.sender()),
+        message.filled_text(dialect.receiver()),
+    );
+    let identifier = message.id("unique_identifier");
+    let (id, username) = match direction {
+        Direction::Inbound => (from.id.or(identifier), sender),
+        Direction::Outbound => (to.id, receiver),
+    };
+    let platform_id = id.ok_or("the message names no person")?;
+    Ok(Ends {
+        direction,
+        contact: Contact {
+            platform_id,
+            username,
+            display_name: None,
+            avatar_url: None,
+        },
+    })
+}
+
+struct Party {
+    id: Option<String>,
+    role: Option<String>,
+}
+
+fn party(message: &mut Fields, name: &str) -> Party {
+    let Some(mut party) = message.fields(name) else {
+        return Party { id: None, role: None };
+    };
+    let read = Party {
+        id: party.id("id"),
+        role: party.text("role"),
+    };
+    message.put_rest(name, party);
+    read
+}
+
+impl Party {
+    fn is_account(&self, account: &str) -> bool {
+        self.id.as_deref() == Some(account) || self.has_role("business_account")
+    }
+
+    fn is_person(&self) -> bool {
+        self.has_role("personal_account")
+    }
+
+    fn has_role(&self, wanted: &str) -> bool {
+        self.role
+            .as_deref()
+            .is_some_and(|role| role.eq_ignore_ascii_case(wanted))
+    }
+}
+
+/// The rest of a message whose ends and type are known already. What has no place of its own stays in `platform_data`.
+pub fn message(
+    mut fields: Fields,
+    kind: Option<&str>,
+    ids: Ids,
+    ends: Ends,
+    sent_at: Timestamp,
+    answered: bool,
+) -> Message {
+    let origin = match ends.direction {
+        Direction::Inbound => Origin::Contact,
+        Direction::Outbound => origin(&fields),
+    };
+    let content = content(&mut fields, kind);
+    let quoted = block_id(&mut fields, "referenced_message_info", "referenced_message_id");
+    let tapped = block_id(&mut fields, "reply_source_payload", "reply_source_unique_id");
+    let card = block_id(&mut fields, "reply_source_payload", "reply_source_msg_id");
+    Message {
+        platform_id: ids.message,
+        part: 0,
+        conversation: Conversation {
+            platform_id: ids.conversation,
+            contact_id: Some(ends.contact.platform_id.clone()),
+            answered,
+        },
+        contact: ends.contact,
+        direction: ends.direction,
+        origin,
+        sent_at,
+        content,
+        // A tap on a card is an answer to the message that holds the card.
+        reply_to: quoted.or(card),
+        referral: None,
+        answers: tapped,
+        platform_data: fields.rest(),
+    }
+}
+
+/// The two ids without which a message cannot be kept.
+pub struct Ids {
+    /// TikTok's id of the conversation.
+    pub conversation: String,
+    /// TikTok's id of the message.
+    pub message: String,
+}
+
+impl Ids {
+    /// Takes both from a message.
+    ///
+    /// # Errors
+    /// Which of them is missing.
+    pub fn of(message: &mut Fields) -> Result<Self, String> {
+        Ok(Self {
+            conversation: message
+                .id("conversation_id")
+                .ok_or("the message has no conversation_id")?,
+            message: message.id("message_id").ok_or("the message has no message_id")?,
+        })
+    }
+}
+
+/// A time in milliseconds. TikTok writes the same field in seconds on one page and in milliseconds on another; before
+/// 1973 it had no messages, so a smaller number is seconds.
+#[must_use]
+pub fn millis(time: u64) -> Timestamp {
+    const SMALLEST_IN_MILLISECONDS: u64 = 100_000_000_000;
+    if time < SMALLEST_IN_MILLISECONDS {
+        time * 1000
+    } else {
+        time
+    }
+}
+
+/// Takes one id out of a block and leaves the rest of the block.
+fn block_id(fields: &mut Fields, name: &str, id: &str) -> Option<String> {
+    let mut block = fields.fields(name)?;
+    let taken = block.id(id);
+    fields.put_rest(name, block);
+    taken
+}
+
+/// Which surface of the account wrote. The tag stays in `platform_data` too.
+fn origin(fields: &Fields) -> Origin {
+    let source = fields.get("message_tag").and_then(|tag| tag.get("source")?.as_str());
+    match source {
+        Some("API") => Origin::Api,
+        Some("APP") => Origin::App,
+        Some("WEB") => Origin::Web,
+        Some("OTHERS") => Origin::Automation,
+        _ if fields.get("auto_message_type").is_some_and(Value::is_string) => Origin::Automation,
+        _ => Origin::Unknown,
+    }
+}
+
+/// What a message carries. Never empty: what cannot be shown, or lacks what it should have, is a fallback that says so.
+fn content(message: &mut Fields, kind: Option<&str>) -> Content {
+    let Some(kind) = kind else {
+        return fallback("unknown", None, "malformed");
+    };
+    let mut block = message.fields(kind).unwrap_or_default();
+    let content = match kind {
+        "text" => block.text("body").map(Content::Text),
+        "image" => block
+            .id("media_id")
+            .map(|id| Content::Media(media(MediaKind::Image, id))),
+        "share_post" => shared_post(&mut block).map(Content::SharedPost),
+        "template" => card(&mut block).map(Content::Card),
+        "video" => match block.get("media_id") {
+            // The id stays in `platform_data` as well: the bytes can be had for as long as TikTok keeps them.
+            Some(_) => block.clone().id("media_id").map(|id| {
+                let mut shown = unsupported(kind, None);
+                shown.media = Some(media(MediaKind::Video, id));
+                Content::Fallback(shown)
+            }),
+            None => None,
+        },
+        "emoji" | "sticker" => block
+            .filled_text("url")
+            .map(|url| Content::Fallback(unsupported(kind, Some(url)))),
+        "deleted" | "delete" | "recalled" | "recall" => Some(fallback(kind, None, "deleted")),
+        // Voice, avatars, files and what comes next have no documented type; the list says OTHER of them all.
+        _ => Some(Content::Fallback(unsupported(kind, link(&block)))),
+    };
+    message.put_rest(kind, block);
+    content.unwrap_or_else(|| fallback(kind, None, "malformed"))
+}
+
+fn media(kind: MediaKind, reference: String) -> Media {
+    Media {
+        kind,
+        reference,
+        mime_type: None,
+        size: None,
+        filename: None,
+        caption: None,
+    }
+}
+
+fn unsupported(kind: &str, url: Option<String>) -> Fallback {
+    Fallback {
+        original_type: kind.to_owned(),
+        text: format!("{} (cannot be shown)", label(kind)),
+        url,
+        reason: "type_unsupported".into(),
+        media: None,
+    }
+}
+
+fn fallback(kind: &str, url: Option<String>, reason: &str) -> Content {
+    let text = match reason {
+        "deleted" => "Deleted message".to_owned(),
+        _ => format!("{} (cannot be shown)", label(kind)),
+    };
+    Content::Fallback(Fallback {
+        text,
+        reason: reason.into(),
+        ..unsupported(kind, url)
+    })
+}
+
+/// What a person reads in place of TikTok's word.
+fn label(kind: &str) -> &'static str {
+    match kind {
+        "image" => "Picture",
+        "video" => "Video",
+        "voice" | "audio" => "Voice message",
+        "emoji" => "Emoji",
+        "sticker" => "Sticker",
+        "avatar" => "Avatar",
+        "share_post" => "Post",
+        "template" => "Card",
+        "gif" => "GIF",
+        "file" => "File",
+        "location" => "Location",
+        _ => "Message",
+    }
+}
+
+/// A link in a block of unknown shape, if it has one under a name that TikTok uses elsewhere. It stays in the block.
+fn link(block: &Fields) -> Option<String> {
+    ["url", "embed_url"]
+        .iter()
+        .find_map(|name| block.get(name)?.as_str())
+        .map(str::to_owned)
+}
+
+fn shared_post(block: &mut Fields) -> Option<SharedPost> {
+    let url = block.filled_text("embed_url");
+    let post_id = block
+        .id("video_id")
+        .or_else(|| url.as_deref().and_then(post_of).map(str::to_owned));
+    (url.is_some() || post_id.is_some()).then_some(SharedPost { post_id, url })
+}
+
+/// The id in `https://www.tiktok.com/player/v1/<id>?…`, which is all that the message list gives of a post.
+fn post_of(player: &str) -> Option<&str> {
+    let (_, rest) = player.split_once("/player/v1/")?;
+    let id = rest.split(['?', '/', '#']).next()?;
+    (!id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())).then_some(id)
+}
+
+/// A question card. A webhook puts title and buttons into the one element of `elements`, and calls a button's words `text`.
+fn card(block: &mut Fields) -> Option<Card> {
+    let kind = match block.text("type")?.to_lowercase().as_str() {
+        "qa_button_card" => "buttons".to_owned(),
+        "qa_link_card" => "links".to_owned(),
+        other => other.to_owned(),
+    };
+    let mut face = block.objects("elements").into_iter().next().unwrap_or_default();
+    let mut take = |name: &str| face.any(name).or_else(|| block.any(name));
+    let title = take("title")?.as_str()?.to_owned();
+    let mut holder = Fields::default();
+    holder.put("buttons", take("buttons").unwrap_or_default());
+    let buttons = holder
+        .objects("buttons")
+        .into_iter()
+        .map(|mut button| Button {
+            id: button.id("id").unwrap_or_default(),
+            title: button.text("text").or_else(|| button.text("title")).unwrap_or_default(),
+            url: None,
+        })
+        .collect();
+    Some(Card {
+        kind,
+        title,
+        body: None,
+        buttons,
+    })
+}

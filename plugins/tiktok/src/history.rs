@@ -1,0 +1,206 @@
+//! TikTok's own record (Get a list of conversations; Get a list of messages), for what is uncertain or was missed.
+
+use weir_sdk::abilities::History;
+use weir_sdk::abilities::history::{ConversationPage, ConversationSummary, MessagePage};
+use weir_sdk::json::Fields;
+use weir_sdk::types::{Channel, Contact, Conversation, Direction, Event, Failure, InboundEvent, Timestamp};
+
+use crate::content::{self, Dialect, Ids, millis};
+use crate::media::conversation_type;
+use crate::receive::{self, Place};
+use crate::{TikTok, wire};
+
+/// The message list has no pages; these are the newest.
+const MESSAGES_GIVEN: usize = 20;
+/// The most conversations in one answer.
+const CONVERSATIONS_GIVEN: &str = "100";
+
+impl History for TikTok {
+    /// TikTok keeps two lists, of conversations that the business has answered and of those it has not; a page of ours is
+    /// the next page of both.
+    fn conversations(channel: Channel, cursor: Option<String>) -> Result<ConversationPage, Failure> {
+        let mut place = Cursor::read(cursor.as_deref());
+        let mut found: Vec<ConversationSummary> = Vec::new();
+        for answered in [true, false] {
+            let next = place.of(answered);
+            let Some(from) = *next else { continue };
+            let (conversations, after) = list(&channel, answered, from)?;
+            *next = after;
+            for summary in conversations {
+                // An answer given between the two requests moves a conversation from one list to the other.
+                if !found
+                    .iter()
+                    .any(|known| known.conversation.platform_id == summary.conversation.platform_id)
+                {
+                    found.push(summary);
+                }
+            }
+        }
+        found.sort_by_key(|summary| std::cmp::Reverse(summary.updated_at));
+        Ok(ConversationPage {
+            conversations: found,
+            cursor: place.write(),
+        })
+    }
+
+    fn messages(channel: Channel, conversation: Conversation, since: Timestamp) -> Result<MessagePage, Failure> {
+        let call = wire::get(wire::MESSAGES)
+            .query("business_id", &channel.platform_id)
+            .query("conversation_id", &conversation.platform_id);
+        let mut data = wire::ask(call)?;
+        let mut contact = data.objects("participants").into_iter().find_map(participant);
+        let messages = data.objects("messages");
+        let given = messages.len();
+
+        let mut events = Vec::new();
+        let mut unread = false;
+        for message in messages {
+            match translate(&channel, &conversation, message) {
+                Ok(translated) => events.extend(translated),
+                Err(fault) => {
+                    unread = true;
+                    weir_sdk::warn!("a message of the list could not be read: {fault}");
+                }
+            }
+        }
+        // TikTok shows newest first in its example and promises no order.
+        events.sort_by_key(time);
+        let oldest = events
+            .iter()
+            .filter(|event| matches!(event.event, Event::Message(_)))
+            .map(time)
+            .min();
+        let whole = given < MESSAGES_GIVEN || oldest.is_some_and(|oldest| oldest < since);
+        if let (Some(contact), Some(username)) = (&mut contact, username(&events)) {
+            contact.username = Some(username);
+        }
+        events.retain(|event| time(event) >= since);
+        Ok(MessagePage {
+            events,
+            contact,
+            complete: whole && !unread,
+        })
+    }
+}
+
+/// Where to go on in the two lists; none where a list has ended.
+struct Cursor {
+    answered: Option<u64>,
+    unanswered: Option<u64>,
+}
+
+impl Cursor {
+    /// `3,-`: the next place in the answered list, and the unanswered one has ended. Anything else begins anew.
+    fn read(text: Option<&str>) -> Self {
+        match text.and_then(|text| text.split_once(',')) {
+            Some((answered, unanswered)) => Self {
+                answered: answered.parse().ok(),
+                unanswered: unanswered.parse().ok(),
+            },
+            None => Self {
+                answered: Some(0),
+                unanswered: Some(0),
+            },
+        }
+    }
+
+    fn of(&mut self, answered: bool) -> &mut Option<u64> {
+        if answered {
+            &mut self.answered
+        } else {
+            &mut self.unanswered
+        }
+    }
+
+    fn write(&self) -> Option<String> {
+        let place = |place: Option<u64>| place.map_or_else(|| "-".to_owned(), |place| place.to_string());
+        (self.answered.is_some() || self.unanswered.is_some())
+            .then(|| format!("{},{}", place(self.answered), place(self.unanswered)))
+    }
+}
+
+fn list(channel: &Channel, answered: bool, from: u64) -> Result<(Vec<ConversationSummary>, Option<u64>), Failure> {
+    let call = wire::get(wire::CONVERSATIONS)
+        .query("business_id", &channel.platform_id)
+        .query("conversation_type", conversation_type(answered))
+        .query("limit", CONVERSATIONS_GIVEN)
+        .query("cursor", &from.to_string());
+    let mut data = wire::ask(call)?;
+    let conversations = data
+        .objects("conversations")
+        .into_iter()
+        .filter_map(|mut entry| {
+            let conversation = Conversation {
+                platform_id: entry.id("conversation_id")?,
+                contact_id: None,
+                answered,
+            };
+            Some(ConversationSummary {
+                conversation,
+                updated_at: entry.number("update_time").map(millis),
+            })
+        })
+        .collect();
+    let after = data.number("cursor");
+    let more = data.boolean("has_more").unwrap_or(false);
+    // A cursor that does not move would be asked for ever.
+    Ok((conversations, after.filter(|after| more && *after > from)))
+}
+
+/// The person among the participants: the only place where TikTok gives a display name and a picture.
+fn participant(mut entry: Fields) -> Option<Contact> {
+    if !entry.text("role")?.eq_ignore_ascii_case("personal_account") {
+        return None;
+    }
+    Some(Contact {
+        platform_id: entry.id("id")?,
+        username: None,
+        display_name: entry.filled_text("display_name"),
+        avatar_url: entry.filled_text("profile_image"),
+    })
+}
+
+/// One message of the list, and the reactions that stand at it.
+fn translate(channel: &Channel, conversation: &Conversation, mut fields: Fields) -> Result<Vec<InboundEvent>, String> {
+    let account = channel.platform_id.as_str();
+    let kind = content::kind(&mut fields, Dialect::List);
+    let at = fields.number("timestamp").map(millis).ok_or("it has no timestamp")?;
+    let ids = Ids::of(&mut fields)?;
+    let ends = content::ends(&mut fields, Dialect::List, account, Direction::Inbound)?;
+    let place = Place {
+        account,
+        conversation: &conversation.platform_id,
+        ends: &ends,
+        at,
+    };
+    let reactions: Vec<_> = fields
+        .objects("reactions")
+        .into_iter()
+        .filter_map(|entry| receive::reaction(entry, Some(&ids.message), &place).ok())
+        .collect();
+    let message = content::message(fields, kind.as_deref(), ids, ends, at, conversation.answered);
+    let mut events = vec![InboundEvent {
+        channel_platform_id: account.to_owned(),
+        key: message.platform_id.clone(),
+        event: Event::Message(message),
+    }];
+    events.extend(reactions);
+    Ok(events)
+}
+
+fn time(event: &InboundEvent) -> Timestamp {
+    match &event.event {
+        Event::Message(message) => message.sent_at,
+        Event::Reaction(reaction) => reaction.at,
+        // The list yields no others.
+        _ => 0,
+    }
+}
+
+/// The handle of the person, which the messages have and the participants have not.
+fn username(events: &[InboundEvent]) -> Option<String> {
+    events.iter().rev().find_map(|event| match &event.event {
+        Event::Message(message) => message.contact.username.clone(),
+        _ => None,
+    })
+}

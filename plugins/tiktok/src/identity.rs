@@ -1,0 +1,165 @@
+//! Who an account is, and whether it is set up (Get profile data of a TikTok account; webhook configuration; token info).
+
+use weir_sdk::identity::{Finding, Profile};
+use weir_sdk::serde_json::json;
+use weir_sdk::types::{Channel, Failure, Verdict};
+
+use crate::manifest::REQUIRED_SCOPES;
+use crate::wire;
+
+/// Reads the account's profile.
+///
+/// # Errors
+/// What TikTok said.
+pub fn who_am_i(channel: &Channel) -> Result<Profile, Failure> {
+    let call = wire::get(wire::ACCOUNT)
+        .query("business_id", &channel.platform_id)
+        .query(
+            "fields",
+            r#"["is_business_account","username","display_name","profile_image"]"#,
+        );
+    let mut data = wire::ask(call)?;
+    let account_kind = match data.boolean("is_business_account") {
+        Some(true) => "business",
+        Some(false) => "personal",
+        None => "unknown",
+    };
+    Ok(Profile {
+        platform_id: channel.platform_id.clone(),
+        username: data.filled_text("username"),
+        display_name: data.filled_text("display_name"),
+        avatar_url: data.filled_text("profile_image"),
+        account_kind: account_kind.into(),
+        // TikTok does not tell where an account is registered; the operator does.
+        country: None,
+        platform_data: data.rest(),
+    })
+}
+
+/// Points the app's webhooks at the host. One address serves every account of the app, so it is only written if it is
+/// another: nothing subscribes by itself, and without it no message arrives and no error says so.
+///
+/// # Errors
+/// What TikTok said.
+pub fn subscribe(channel: &Channel) -> Result<(), Failure> {
+    let present = match subscription() {
+        Ok(url) => url,
+        // Some codes mean that nothing is configured yet; writing decides.
+        Err(failure) if failure.verdict == Verdict::Permanent => None,
+        Err(failure) => return Err(failure),
+    };
+    if present.as_deref() == Some(channel.callback_url.as_str()) {
+        return Ok(());
+    }
+    // The host sets the app's id and secret over the empty texts.
+    let body = json!({
+        "app_id": "",
+        "secret": "",
+        "event_type": wire::DIRECT_MESSAGE,
+        "callback_url": channel.callback_url,
+    });
+    wire::ask(wire::post(wire::WEBHOOK_UPDATE).json(&body)).map(drop)
+}
+
+/// Where TikTok sends the app's direct messages, if anywhere.
+fn subscription() -> Result<Option<String>, Failure> {
+    let mut data = wire::ask(wire::get(wire::WEBHOOK_LIST).query("event_type", wire::DIRECT_MESSAGE))?;
+    Ok(data.filled_text("callback_url"))
+}
+
+/// Looks at the token, the permissions and the webhook subscription. What TikTok refuses to tell is a finding, not a
+/// failure: a diagnosis is asked for when something is wrong.
+#[must_use]
+pub fn check(channel: &Channel) -> Vec<Finding> {
+    vec![check_token(channel), check_permissions(), check_subscription(channel)]
+}
+
+fn check_token(channel: &Channel) -> Finding {
+    match who_am_i(channel) {
+        Ok(profile) => {
+            let name = profile.username.unwrap_or(profile.platform_id);
+            finding(
+                "token",
+                profile.account_kind != "personal",
+                format!("TikTok knows the account as {name}, kind {}", profile.account_kind),
+                "Connect a business account; TikTok serves no personal ones.",
+            )
+        }
+        Err(failure) => finding("token", false, seen(&failure), "Authorise the channel again."),
+    }
+}
+
+fn check_permissions() -> Finding {
+    const REMEDY: &str = "Authorise the channel again and leave every permission ticked.";
+    // The host sets both over the empty texts.
+    let call = wire::post(wire::TOKEN_INFO).json(&json!({ "app_id": "", "access_token": "" }));
+    match wire::ask(call) {
+        Ok(mut data) => {
+            let granted = data.text("scope").unwrap_or_default();
+            let granted: Vec<&str> = granted.split(',').map(str::trim).collect();
+            let missing: Vec<&str> = REQUIRED_SCOPES
+                .iter()
+                .map(|(scope, _)| *scope)
+                .filter(|scope| !granted.contains(scope))
+                .collect();
+            match missing.as_slice() {
+                [] => finding("permissions", true, "every required permission was granted".into(), ""),
+                missing => finding(
+                    "permissions",
+                    false,
+                    format!("not granted: {}", missing.join(", ")),
+                    REMEDY,
+                ),
+            }
+        }
+        Err(failure) => finding("permissions", false, seen(&failure), REMEDY),
+    }
+}
+
+fn check_subscription(channel: &Channel) -> Finding {
+    const REMEDY: &str = "Authorise the channel again, which sets the address; if another program shares the app, give one of \
+                          them an app of its own.";
+    match subscription() {
+        Ok(Some(url)) if url == channel.callback_url => {
+            finding("webhook_subscription", true, format!("TikTok sends to {url}"), "")
+        }
+        Ok(Some(url)) => {
+            let evidence = format!(
+                "TikTok sends to {url}, and this host listens at {}",
+                channel.callback_url
+            );
+            finding("webhook_subscription", false, evidence, REMEDY)
+        }
+        Ok(None) => finding(
+            "webhook_subscription",
+            false,
+            "TikTok sends direct messages nowhere".into(),
+            REMEDY,
+        ),
+        Err(failure) => finding(
+            "webhook_subscription",
+            false,
+            seen(&failure),
+            "Check the app's id and secret.",
+        ),
+    }
+}
+
+fn seen(failure: &Failure) -> String {
+    match (&failure.platform_code, &failure.platform_message) {
+        (Some(code), Some(message)) => format!("TikTok answered {code}: {message}"),
+        (Some(code), None) => format!("TikTok answered {code}"),
+        _ => failure.detail.clone(),
+    }
+}
+
+/// A remedy goes only with what needs one.
+fn finding(subject: &str, ok: bool, evidence: String, remedy: &str) -> Finding {
+    let remedy = if ok { String::new() } else { remedy.to_owned() };
+    Finding {
+        subject: subject.to_owned(),
+        ok,
+        evidence,
+        remedy,
+    }
+}

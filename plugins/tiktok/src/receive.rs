@@ -1,0 +1,279 @@
+//! Webhooks as events (Webhook subscription guide: event schema).
+//!
+//! Lenient for everything but ids: fields come and go in production bodies, and what is not understood is kept in
+//! `platform_data` or becomes an `unknown` event.
+
+use sha2::{Digest, Sha256};
+use weir_sdk::json::Fields;
+use weir_sdk::serde_json::Value;
+use weir_sdk::types::{
+    Arrival, ChannelNotice, Conversation, Direction, Event, InboundEvent, Reaction, Receipt, ReceiptStatus,
+    ReceiptTarget, Referral, Timestamp,
+};
+
+use crate::content::{self, Dialect, Ends, Ids, millis};
+
+/// The events of one webhook, oldest first.
+///
+/// # Errors
+/// What could not be read: no envelope, content that is not JSON, an id without which the event has no place.
+pub fn receive(body: &[u8]) -> Result<Vec<InboundEvent>, String> {
+    let mut envelope = Fields::parse(body)?;
+    let name = envelope.filled_text("event").ok_or("the envelope names no event")?;
+    let account = envelope.id("user_openid").ok_or("the envelope names no account")?;
+    let told_at = envelope.number("create_time").map(millis).unwrap_or_default();
+    let content = content_of(&mut envelope)?;
+    let webhook = Told { account, at: told_at };
+    match name.as_str() {
+        "im_receive_msg" => webhook.message(content, Direction::Inbound),
+        "im_send_msg" => webhook.message(content, Direction::Outbound),
+        "im_mark_read_msg" => webhook.read(content),
+        "im_referral_msg" => webhook.arrival(content),
+        "im_receive_msg_eu" => Ok(webhook.notice("inbound_withheld", "eu", content)),
+        "im_auto_message_config_update" => Ok(webhook.notice("automation_changed", "automation", content)),
+        "im_auto_message_audit_update" => Ok(webhook.notice("automation_reviewed", "automation", content)),
+        "im_receive_high_intent_comment" => webhook.comment(content),
+        "authorization.removed" => Ok(webhook.notice("authorization_revoked", "authorization", content)),
+        _ => {
+            let key = format!("unknown:{}", digest(body));
+            Ok(vec![webhook.event(key, Event::Unknown(name))])
+        }
+    }
+}
+
+/// TikTok puts the content into the envelope as a text that holds JSON; an object is taken as well.
+fn content_of(envelope: &mut Fields) -> Result<Fields, String> {
+    match envelope.any("content") {
+        Some(Value::String(text)) if text.is_empty() => Ok(Fields::default()),
+        Some(Value::String(text)) => {
+            Fields::parse(text.as_bytes()).map_err(|fault| format!("the event's content: {fault}"))
+        }
+        Some(Value::Object(fields)) => Ok(Fields::of(Value::Object(fields)).unwrap_or_default()),
+        Some(Value::Null) | None => Ok(Fields::default()),
+        Some(_) => Err("the event's content is neither a text nor an object".into()),
+    }
+}
+
+/// What the envelope says of every event in it.
+struct Told {
+    account: String,
+    at: Timestamp,
+}
+
+impl Told {
+    fn event(&self, key: String, event: Event) -> InboundEvent {
+        InboundEvent {
+            channel_platform_id: self.account.clone(),
+            key,
+            event,
+        }
+    }
+
+    /// When it happened, by the content, or else by the envelope.
+    fn time(&self, content: &mut Fields) -> Timestamp {
+        content.number("timestamp").map_or(self.at, millis)
+    }
+
+    fn message(&self, mut content: Fields, sent: Direction) -> Result<Vec<InboundEvent>, String> {
+        let kind = content::kind(&mut content, Dialect::Webhook);
+        let at = self.time(&mut content);
+        if kind.as_deref() == Some("reaction") {
+            return self.reactions(content, at, sent);
+        }
+        let ids = Ids::of(&mut content)?;
+        let ends = content::ends(&mut content, Dialect::Webhook, &self.account, sent)?;
+        let answered = ends.direction == Direction::Outbound;
+        let message = content::message(content, kind.as_deref(), ids, ends, at, answered);
+        Ok(vec![self.event(message.platform_id.clone(), Event::Message(message))])
+    }
+
+    fn reactions(&self, mut content: Fields, at: Timestamp, sent: Direction) -> Result<Vec<InboundEvent>, String> {
+        let conversation = content
+            .id("conversation_id")
+            .ok_or("the reaction has no conversation_id")?;
+        let ends = content::ends(&mut content, Dialect::Webhook, &self.account, sent)?;
+        let place = Place {
+            account: &self.account,
+            conversation: &conversation,
+            ends: &ends,
+            at,
+        };
+        let mut entries = content.objects("reaction");
+        if entries.is_empty() {
+            // One entry may come without the list around it.
+            entries.extend(content.fields("reaction"));
+        }
+        entries.into_iter().map(|entry| reaction(entry, None, &place)).collect()
+    }
+
+    fn read(&self, mut content: Fields) -> Result<Vec<InboundEvent>, String> {
+        let at = self.time(&mut content);
+        let conversation = content
+            .id("conversation_id")
+            .ok_or("the read mark has no conversation_id")?;
+        let ends = content::ends(&mut content, Dialect::Webhook, &self.account, Direction::Inbound)?;
+        if ends.direction == Direction::Outbound {
+            // The business read, on another surface: that says nothing of the contact.
+            return Ok(Vec::new());
+        }
+        let last = content
+            .fields("read")
+            .and_then(|mut read| read.number("last_read_timestamp"))
+            .map_or(at, millis);
+        let receipt = Receipt {
+            conversation: place_of(&conversation, &ends),
+            status: ReceiptStatus::Read,
+            target: ReceiptTarget::UpTo(last),
+            at,
+            failure: None,
+        };
+        Ok(vec![
+            self.event(format!("read:{conversation}:{last}"), Event::Receipt(receipt)),
+        ])
+    }
+
+    fn arrival(&self, mut content: Fields) -> Result<Vec<InboundEvent>, String> {
+        let at = self.time(&mut content);
+        let conversation = content
+            .id("conversation_id")
+            .ok_or("the referral has no conversation_id")?;
+        let ends = content::ends(&mut content, Dialect::Webhook, &self.account, Direction::Inbound)?;
+        let referral = referral(content.fields("referral").unwrap_or_default(), at);
+        let arrival = Arrival {
+            conversation: place_of(&conversation, &ends),
+            contact: ends.contact,
+            referral,
+            at,
+        };
+        Ok(vec![self.event(
+            format!("referral:{conversation}:{at}"),
+            Event::Arrival(arrival),
+        )])
+    }
+
+    /// A comment that TikTok thinks wants an answer; its id may come as a number that other readers would round.
+    fn comment(&self, mut content: Fields) -> Result<Vec<InboundEvent>, String> {
+        let comment = content.id("comment_id").ok_or("the comment has no comment_id")?;
+        let at = content.get("timestamp").and_then(Value::as_u64).map_or(self.at, millis);
+        content.put("comment_id", comment.as_str());
+        let notice = ChannelNotice {
+            kind: "comment_received".into(),
+            at,
+            detail: content.into_value().to_string(),
+        };
+        Ok(vec![self.event(format!("comment:{comment}"), Event::Notice(notice))])
+    }
+
+    /// Something about the account; the platform's document goes on as it is. Its own text makes the key, since most of
+    /// these have no id.
+    fn notice(&self, kind: &str, family: &str, content: Fields) -> Vec<InboundEvent> {
+        let at = content.get("timestamp").and_then(Value::as_u64).map_or(self.at, millis);
+        let detail = content.into_value().to_string();
+        let key = format!("{family}:{at}:{}", digest(detail.as_bytes()));
+        vec![self.event(
+            key,
+            Event::Notice(ChannelNotice {
+                kind: kind.into(),
+                at,
+                detail,
+            }),
+        )]
+    }
+}
+
+/// Where a reaction was seen.
+pub(crate) struct Place<'a> {
+    /// The account.
+    pub(crate) account: &'a str,
+    /// TikTok's id of the conversation.
+    pub(crate) conversation: &'a str,
+    /// Who wrote the event, and to whom.
+    pub(crate) ends: &'a Ends,
+    /// When the event came.
+    pub(crate) at: Timestamp,
+}
+
+/// One entry of a list of reactions. In the message list an entry stands at the message it is about, and is always there
+/// because it was added.
+pub(crate) fn reaction(mut entry: Fields, message: Option<&str>, place: &Place<'_>) -> Result<InboundEvent, String> {
+    let message = match message {
+        Some(message) => message.to_owned(),
+        None => entry.id("original_msg_id").ok_or("the reaction names no message")?,
+    };
+    let at = entry.number("timestamp").map_or(place.at, millis);
+    let added = entry
+        .text("operation")
+        .is_none_or(|operation| !operation.eq_ignore_ascii_case("REMOVE"));
+    let reactor = entry.id("unique_identifier");
+    let contact = &place.ends.contact;
+    let direction = match reactor.as_deref() {
+        Some(id) if id == contact.platform_id => Direction::Inbound,
+        Some(id) if id == place.account => Direction::Outbound,
+        _ => place.ends.direction,
+    };
+    let reaction = Reaction {
+        conversation: place_of(place.conversation, place.ends),
+        contact: contact.clone(),
+        direction,
+        message_id: message.clone(),
+        emoji: entry.filled_text("emoji"),
+        url: entry.filled_text("ai_emoji_url"),
+        added,
+        at,
+    };
+    let key = format!(
+        "reaction:{message}:{}:{}:{at}",
+        reactor.as_deref().unwrap_or(contact.platform_id.as_str()),
+        if added { "add" } else { "remove" },
+    );
+    Ok(InboundEvent {
+        channel_platform_id: place.account.to_owned(),
+        key,
+        event: Event::Reaction(reaction),
+    })
+}
+
+fn place_of(conversation: &str, ends: &Ends) -> Conversation {
+    Conversation {
+        platform_id: conversation.to_owned(),
+        contact_id: Some(ends.contact.platform_id.clone()),
+        answered: false,
+    }
+}
+
+/// How a contact came. A block of a source that is not known yet still names its source.
+fn referral(mut block: Fields, at: Timestamp) -> Referral {
+    let source = block.filled_text("source").unwrap_or_default();
+    let mut ad = block.fields("ad").unwrap_or_default();
+    let mut link = block.fields("short_link").unwrap_or_default();
+    Referral {
+        source: match source.as_str() {
+            "short_link" => "link".into(),
+            "" if !ad.is_empty() => "ad".into(),
+            "" => "link".into(),
+            other => other.to_owned(),
+        },
+        ad_id: ad.id("ad_id"),
+        ad_name: ad.filled_text("ad_name"),
+        advertiser_id: ad.id("advertiser_id"),
+        // Only Upgraded Smart+ ads have it, and then without a preview.
+        creative_id: ad.id("message_material_id"),
+        url: ad.filled_text("embed_url"),
+        ref_: link.filled_text("ref"),
+        prefilled_text: link.filled_text("prefilled_message"),
+        prefill_audit: link
+            .filled_text("prefilled_message_audit_status")
+            .map(|status| match status.as_str() {
+                "PASS" => "passed".into(),
+                "REJECT" => "rejected".into(),
+                _ => "pending".into(),
+            }),
+        at: Some(ad.number("timestamp").map_or(at, millis)),
+    }
+}
+
+/// A name for a text that has none. Half of SHA-256 is plenty for telling the events of one channel apart.
+fn digest(text: &[u8]) -> String {
+    let hash = Sha256::digest(text);
+    hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
