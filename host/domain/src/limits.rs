@@ -62,6 +62,28 @@ pub const GUEST_TABLE_ELEMENTS: usize = 20_000;
 pub const GUEST_STACK_BYTES: usize = 512 << 10;
 /// Stack of a call: the difference is what host functions may use.
 pub const CALL_STACK_BYTES: usize = 2 << 20;
+/// Unmapped bytes around each memory, so that most accesses need no check of their own.
+pub const GUEST_GUARD_BYTES: u64 = 2 << 20;
+/// Tables of one instance: toolchains make one or two for each core module.
+pub const GUEST_TABLES: u32 = 8;
+/// Core instances within one component: a Rust connector has four.
+pub const CORE_INSTANCES: u32 = 32;
+/// Resource handles alive in one instance; the interface has no resources, so this only stops a flood.
+pub const GUEST_HANDLES: usize = 1_000;
+/// Slots of the pool kept warm after use, which makes the next call cheaper.
+pub const WARM_SLOTS: u32 = 32;
+/// Memory of a warm slot that is cleared by writing instead of by unmapping: what an ordinary call touches.
+pub const WARM_MEMORY_BYTES: usize = 1 << 20;
+/// Table bytes of a warm slot that are cleared by writing.
+pub const WARM_TABLE_BYTES: usize = 64 << 10;
+/// Functions of a component; a Rust connector has about a thousand.
+pub const COMPONENT_FUNCTIONS: usize = 50_000;
+/// Largest body of one function. Compiling takes more than linear time in it: 400 KiB took seconds, 1.6 MiB most of a minute.
+pub const FUNCTION_BYTES: usize = 512 << 10;
+/// Largest compiled form read from the cache: machine code is a few times as large as the component.
+pub const COMPILED_BYTES: u64 = 256 << 20;
+/// Longest wait for a slot to run in; past it the call is told to come back.
+pub const CALL_QUEUE: Duration = Duration::from_secs(10);
 /// Bytes copied between guest and host for one crossing; wasmtime's own default is 128 MiB.
 pub const HOSTCALL_FUEL: usize = 4 << 20;
 /// Instances alive at once: what the pool has slots for.
@@ -76,6 +98,14 @@ pub const TEXT_BYTES: usize = 64 << 10;
 pub const PLATFORM_DATA_BYTES: usize = 64 << 10;
 /// Longest id that a platform gave.
 pub const PLATFORM_ID_BYTES: usize = 512;
+/// Longest name or other short text that a connector may hand over: names of people, files and ads.
+pub const NAME_BYTES: usize = 1 << 10;
+/// Longest word of an open list: `rate_limited`.
+pub const TOKEN_BYTES: usize = 64;
+/// Things to tap on one card.
+pub const CARD_BUTTONS: usize = 64;
+/// Entries of a list that a connector answers with, other than events: findings, capabilities, automations.
+pub const ANSWER_ENTRIES: usize = 256;
 /// Log lines of one call, and the length of one; what is over is counted.
 pub const LOG_LINES: u32 = 100;
 /// Bytes of one log line.

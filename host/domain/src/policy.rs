@@ -12,6 +12,7 @@ pub mod rate;
 mod refusal;
 pub mod region;
 mod rules;
+mod view;
 pub mod window;
 
 pub use egress::{
@@ -19,7 +20,9 @@ pub use egress::{
     may_authorize, may_call, may_deliver, may_fetch, may_follow_clock,
 };
 pub use refusal::{Finding, Refusal};
-pub use rules::{Probed, Rules};
+pub use rules::{Probed, Rate, RuleBook, Rules};
+
+pub use view::{BudgetView, ContactView, ConversationView, RefusalView, WindowView};
 
 use crate::channel::{Channel, ChannelStatus};
 use crate::conversation::Conversation;

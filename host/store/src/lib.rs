@@ -1,1 +1,384 @@
-//! What Weir remembers: one method, one transaction.
+//! What Weir remembers. Each method of [`Store`] is one transaction, and says what it promises when two callers meet in it.
+//!
+//! What it promises as a whole: a webhook that was answered is here; a message that was accepted is in the outbox; an event
+//! and what it tells of are written together; a worker that lost its lease can write nothing. What is allowed is judged by
+//! [`weir_domain::policy`], inside the transaction that depends on it.
+//!
+//! A backend passes [`conformance`]; nothing outside this crate knows which one it is.
+#![forbid(unsafe_code)]
+
+mod records;
+
+pub use records::*;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use weir_domain::caller::Key;
+use weir_domain::channel::{Channel, ChannelStatus};
+use weir_domain::conversation::{Contact, Conversation};
+use weir_domain::credential::Credential;
+use weir_domain::delivery::Next;
+use weir_domain::event::{Event, EventType};
+use weir_domain::grant::Grants;
+use weir_domain::id::{
+    ChannelId, ConnectSessionId, ContactId, ConversationId, DeadLetterId, DeliveryId, EndpointId, EventId, KeyId,
+    MediaId, MessageId, RefusalId,
+};
+use weir_domain::inbound::InboundEvent;
+use weir_domain::message::Message;
+use weir_domain::policy::{Refusal, RuleBook};
+use weir_domain::time::Timestamp;
+
+/// Why the record could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Too many writes wait already, or the disk is full or locked. Nothing was written; come back later.
+    #[error("the store cannot take this write now: {reason}; nothing was written, try again")]
+    Unavailable {
+        /// What is in the way.
+        reason: String,
+    },
+    /// What was written before cannot be read.
+    #[error("the record is damaged at {place}: {reason}")]
+    Damaged {
+        /// Table and row.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The database said no in a way that nobody foresaw.
+    #[error("the database failed: {0}")]
+    Database(String),
+}
+
+/// Why a message did not enter the outbox.
+#[derive(Debug, thiserror::Error)]
+pub enum EnqueueError {
+    /// A rule says no; nothing was written.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// No such conversation in this workspace.
+    #[error("there is no such conversation")]
+    NoConversation,
+    /// The message to quote is not in this conversation.
+    #[error("the message to reply to is not in this conversation")]
+    NoReplyTarget,
+    /// The idempotency key was used with another request.
+    #[error("this Idempotency-Key was used with another request")]
+    KeyReused,
+    /// Another message of the channel has this reference.
+    #[error("another message of this channel has the same client_ref: {0}")]
+    ClientRefTaken(MessageId),
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The result of most methods.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// The record. Every method is one transaction.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    // ---- keys, apps, connectors ------------------------------------------------------------------------------------
+
+    /// Keeps a key. The prefix is unique.
+    async fn insert_key(&self, key: Key) -> Result<()>;
+    /// The key with this prefix, ended ones too.
+    async fn key_by_prefix(&self, prefix: &str) -> Result<Option<Key>>;
+    /// All keys of a workspace, oldest first.
+    async fn keys(&self, workspace: &str) -> Result<Vec<Key>>;
+    /// Ends a key; false if there is none. Repeating it changes nothing.
+    async fn revoke_key(&self, workspace: &str, id: KeyId, now: Timestamp) -> Result<bool>;
+
+    /// Creates or replaces an app. Its secrets are encrypted at rest, with the row as associated data.
+    async fn put_app(&self, app: App) -> Result<()>;
+    /// The app of this name.
+    async fn app(&self, name: &str) -> Result<Option<App>>;
+    /// All apps, by name.
+    async fn apps(&self) -> Result<Vec<App>>;
+
+    /// Stages a version with an event. The same digest again changes nothing and gives what is there.
+    ///
+    /// # Errors
+    /// [`StageError`] when this version number stands for other bytes, or the release counter goes back.
+    async fn stage_version(&self, version: NewVersion, now: Timestamp) -> Result<Version, StageError>;
+    /// Versions of all connectors, newest first within each.
+    async fn versions(&self) -> Result<Vec<Version>>;
+    /// One version.
+    async fn version(&self, connector: &str, version: &str) -> Result<Option<Version>>;
+    /// Makes a version the active one, and the one before retired, with an event. None if there is no such version.
+    async fn activate_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Option<Version>>;
+    /// What the operator granted a connector; empty until then.
+    async fn grants(&self, connector: &str) -> Result<Grants>;
+    /// Replaces what the operator granted.
+    async fn put_grants(&self, connector: &str, grants: Grants, now: Timestamp) -> Result<()>;
+
+    // ---- connecting ------------------------------------------------------------------------------------------------
+
+    /// Keeps a connect session.
+    async fn insert_connect_session(&self, session: ConnectSession) -> Result<()>;
+    /// The session, expired if its time is over at `now`.
+    async fn connect_session(&self, id: ConnectSessionId, now: Timestamp) -> Result<Option<ConnectSession>>;
+    /// Takes the pending session with this OAuth state: of two callers, one gets it.
+    async fn take_connect_session(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>>;
+    /// Says how a session ended.
+    async fn finish_connect_session(&self, id: ConnectSessionId, end: ConnectEnd) -> Result<()>;
+
+    /// Connects an account, with its credential and an event. An account that the app knows already is updated in place: its
+    /// id, history and name stay, and a deleted one comes back. Says whether it is new.
+    async fn connect_channel(&self, new: NewChannel, credential: Credential, now: Timestamp)
+    -> Result<(Channel, bool)>;
+    /// The channel of this id, deleted ones too.
+    async fn channel(&self, id: ChannelId) -> Result<Option<Channel>>;
+    /// Channels of a workspace, newest first; deleted ones only if asked.
+    async fn channels(&self, workspace: &str, deleted: bool, page: Page) -> Result<Listed<Channel>>;
+    /// Changes what an operator may change, with an event. None if there is none.
+    async fn update_channel(&self, id: ChannelId, patch: ChannelPatch, now: Timestamp) -> Result<Option<Channel>>;
+    /// Notes whether a channel works, with an event if that is news: `reauthorization_required` and `recovered` among them.
+    /// Messages held for the authorisation become due when it recovers.
+    async fn set_channel_status(
+        &self,
+        id: ChannelId,
+        status: ChannelStatus,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<()>;
+    /// Deletes a channel: its credential is destroyed, queued messages fail, its history stays. With an event.
+    async fn delete_channel(&self, id: ChannelId, now: Timestamp) -> Result<Option<Channel>>;
+    /// The credential of a channel, decrypted.
+    async fn credential(&self, id: ChannelId) -> Result<Option<Credential>>;
+    /// Replaces a credential. Commit this before the new token is used: a rotated one that is lost is a lost channel.
+    async fn put_credential(&self, id: ChannelId, credential: Credential) -> Result<()>;
+    /// Channels whose access token dies before `before`, soonest first.
+    async fn credentials_due(&self, before: Timestamp, limit: u32) -> Result<Vec<ChannelId>>;
+
+    /// A channel's state.
+    async fn state(&self, id: ChannelId) -> Result<BTreeMap<String, Vec<u8>>>;
+    /// Writes of one call, all or none.
+    async fn commit_state(&self, id: ChannelId, writes: Vec<StateWrite>) -> Result<()>;
+
+    // ---- inbound ---------------------------------------------------------------------------------------------------
+
+    /// Records what one webhook (or one reading of the history) told: for each event whose key the channel has not seen,
+    /// the contact, the conversation with its window and budget, the message or what became of one, and the event log.
+    /// Events for accounts that the app does not know, or that were deleted, are counted and not kept.
+    /// Our own echo is matched to the message by platform id, and else to the one message of that conversation that is
+    /// being sent or is uncertain, so that an echo may come before the answer of the send.
+    async fn record_inbound(
+        &self,
+        app: &App,
+        events: Vec<InboundEvent>,
+        source: Source,
+        book: &RuleBook,
+        now: Timestamp,
+    ) -> Result<Recorded>;
+    /// Keeps a verified webhook that could not be translated. Past the bound the oldest gives way, counted.
+    async fn keep_dead_letter(&self, letter: DeadLetter) -> Result<()>;
+    /// Dead letters, newest first.
+    async fn dead_letters(&self, page: Page) -> Result<Listed<DeadLetter>>;
+    /// One, with its body.
+    async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>>;
+    /// Drops one; false if there is none.
+    async fn drop_dead_letter(&self, id: DeadLetterId) -> Result<bool>;
+
+    // ---- reading ---------------------------------------------------------------------------------------------------
+
+    /// One contact.
+    async fn contact(&self, workspace: &str, id: ContactId) -> Result<Option<Contact>>;
+    /// Contacts, newest first.
+    async fn contacts(&self, workspace: &str, channel: Option<ChannelId>, page: Page) -> Result<Listed<Contact>>;
+    /// One conversation.
+    async fn conversation(&self, workspace: &str, id: ConversationId) -> Result<Option<Conversation>>;
+    /// Conversations, the one with the newest message first.
+    async fn conversations(
+        &self,
+        workspace: &str,
+        channel: Option<ChannelId>,
+        page: Page,
+    ) -> Result<Listed<Conversation>>;
+    /// Notes what the platform said that a conversation can carry.
+    async fn set_images_allowed(&self, id: ConversationId, allowed: bool, until: Timestamp) -> Result<()>;
+    /// One message.
+    async fn message(&self, workspace: &str, id: MessageId) -> Result<Option<Message>>;
+    /// Messages of a conversation, newest first.
+    async fn messages(&self, workspace: &str, conversation: ConversationId, page: Page) -> Result<Listed<Message>>;
+    /// Each try of a message, oldest first, with the requests that left.
+    async fn attempts(&self, id: MessageId) -> Result<Vec<Attempt>>;
+
+    // ---- outbound --------------------------------------------------------------------------------------------------
+
+    /// Judges a draft and puts it into the outbox, with an event and the caller's idempotency key, in one transaction: two
+    /// callers cannot both spend the last message of a window. The same key with the same request gives the first answer.
+    async fn enqueue(&self, new: NewMessage, book: &RuleBook, now: Timestamp) -> Result<Enqueued, EnqueueError>;
+    /// Leases up to `limit` messages that are due: at most one of a conversation, the oldest; channels in turn; none of a
+    /// channel that is held or waits for authorisation. The attempt is written open now, before anything leaves. A
+    /// conversation with an uncertain message waits for it up to [`weir_domain::limits::UNCERTAIN_WAIT`].
+    async fn lease_messages(&self, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<MessageLease>>;
+    /// Closes the attempt and moves the message on, with an event and the state that the call wrote. False, and nothing
+    /// written, if the lease was lost meanwhile.
+    async fn settle_message(
+        &self,
+        lease: &LeaseToken,
+        next: Next,
+        requests: Vec<RequestRecord>,
+        state: Vec<StateWrite>,
+        now: Timestamp,
+    ) -> Result<bool>;
+    /// Messages whose lease ran out over an open attempt become uncertain; queued ones past their end fail. How many.
+    async fn sweep_messages(&self, now: Timestamp) -> Result<u32>;
+    /// Uncertain messages, oldest first, with when they were sent.
+    async fn uncertain_messages(&self, limit: u32) -> Result<Vec<UncertainMessage>>;
+    /// Settles an uncertain message by what the history or a person said. False if it is not uncertain any more.
+    async fn resolve_uncertain(&self, id: MessageId, found: Resolution, now: Timestamp) -> Result<bool>;
+    /// Takes a queued message back. What it was, if it could not be.
+    async fn cancel_message(
+        &self,
+        workspace: &str,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Option<Result<Message, Message>>>;
+    /// Queues a failed or uncertain message again, judged anew by the same rules.
+    async fn retry_message(
+        &self,
+        workspace: &str,
+        id: MessageId,
+        book: &RuleBook,
+        now: Timestamp,
+    ) -> Result<Option<Message>, EnqueueError>;
+    /// When the next message is due; none if none waits.
+    async fn next_message_due(&self) -> Result<Option<Timestamp>>;
+    /// How many messages of a channel wait, and since when.
+    async fn queue(&self, channel: ChannelId) -> Result<QueueDepth>;
+
+    // ---- media -----------------------------------------------------------------------------------------------------
+
+    /// Keeps what is known of stored bytes.
+    async fn insert_media(&self, media: Media) -> Result<()>;
+    /// What is known of stored bytes.
+    async fn media(&self, id: MediaId) -> Result<Option<Media>>;
+    /// Attachments to be fetched at `now`, oldest first, each leased until the fetch must be over.
+    async fn lease_media(&self, limit: u32, now: Timestamp) -> Result<Vec<MediaFetch>>;
+    /// The bytes are here.
+    async fn media_stored(&self, id: MediaId, mime_type: String, size: u64) -> Result<()>;
+    /// The fetch failed: again at `retry_at`, or never; then the message's content becomes fallback content with `reason`.
+    async fn media_failed(&self, id: MediaId, reason: &str, retry_at: Option<Timestamp>) -> Result<()>;
+
+    // ---- events ----------------------------------------------------------------------------------------------------
+
+    /// Writes one event that nothing else goes with.
+    async fn append_event(
+        &self,
+        workspace: &str,
+        channel: Option<ChannelId>,
+        kind: EventType,
+        data: serde_json::Value,
+        now: Timestamp,
+    ) -> Result<Event>;
+    /// Events after a place in the log, in order.
+    async fn events(&self, workspace: &str, after: i64, filter: &EventFilter, limit: u32) -> Result<Vec<Event>>;
+    /// One event.
+    async fn event(&self, workspace: &str, id: EventId) -> Result<Option<Event>>;
+    /// The end of the log.
+    async fn last_sequence(&self) -> Result<i64>;
+
+    /// Keeps an endpoint. It gets the events that come after.
+    async fn insert_endpoint(&self, endpoint: Endpoint) -> Result<()>;
+    /// One endpoint.
+    async fn endpoint(&self, workspace: &str, id: EndpointId) -> Result<Option<Endpoint>>;
+    /// Endpoints, newest first.
+    async fn endpoints(&self, workspace: &str, page: Page) -> Result<Listed<Endpoint>>;
+    /// Changes an endpoint. None if there is none.
+    async fn update_endpoint(
+        &self,
+        workspace: &str,
+        id: EndpointId,
+        patch: EndpointPatch,
+        now: Timestamp,
+    ) -> Result<Option<Endpoint>>;
+    /// Removes an endpoint and what waits for it; false if there is none.
+    async fn delete_endpoint(&self, workspace: &str, id: EndpointId) -> Result<bool>;
+    /// Makes the deliveries of this endpoint since then due again. How many.
+    async fn recover_endpoint(
+        &self,
+        workspace: &str,
+        id: EndpointId,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<u32>>;
+    /// Queues one event for one endpoint, whatever its filter: an example, or a resend.
+    async fn insert_delivery(&self, endpoint: EndpointId, event: EventId, now: Timestamp) -> Result<DeliveryId>;
+    /// Leases up to `limit` deliveries that are due; for an endpoint that keeps order, at most one of a conversation, the
+    /// oldest, so that a failing event blocks only its conversation. Endpoints in turn.
+    async fn lease_deliveries(&self, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>>;
+    /// Writes down how a try went. False, and nothing written, if the lease was lost meanwhile.
+    async fn settle_delivery(
+        &self,
+        lease: &DeliveryLease,
+        attempt: DeliveryAttempt,
+        next: DeliveryNext,
+        now: Timestamp,
+    ) -> Result<bool>;
+    /// When the next delivery is due; none if none waits.
+    async fn next_delivery_due(&self) -> Result<Option<Timestamp>>;
+    /// Deliveries, newest first.
+    async fn deliveries(&self, workspace: &str, endpoint: Option<EndpointId>, page: Page) -> Result<Listed<Delivery>>;
+    /// One delivery, with its tries.
+    async fn delivery(&self, workspace: &str, id: DeliveryId) -> Result<Option<(Delivery, Vec<DeliveryAttempt>)>>;
+
+    // ---- the rest --------------------------------------------------------------------------------------------------
+
+    /// Keeps a no, so that it can explain itself.
+    async fn keep_refusal(&self, refusal: RefusalRecord) -> Result<()>;
+    /// One.
+    async fn refusal(&self, workspace: &str, id: RefusalId) -> Result<Option<RefusalRecord>>;
+    /// Refusals, newest first.
+    async fn refusals(&self, workspace: &str, page: Page) -> Result<Listed<RefusalRecord>>;
+    /// Who changed what.
+    async fn audit(&self, entry: AuditEntry) -> Result<()>;
+    /// Newest first.
+    async fn audit_log(&self, workspace: &str, page: Page) -> Result<Listed<AuditEntry>>;
+    /// The answer kept under an idempotency key, if it is no older than [`weir_domain::limits::IDEMPOTENCY`].
+    async fn kept_answer(&self, workspace: &str, key: &str, now: Timestamp) -> Result<Option<KeptAnswer>>;
+    /// Keeps an answer; of two callers the first one's stays.
+    async fn keep_answer(&self, workspace: &str, key: &str, answer: KeptAnswer, now: Timestamp) -> Result<()>;
+    /// Depths and ages of all queues, for metrics.
+    async fn depths(&self) -> Result<Depths>;
+    /// Reads one row: is the record there?
+    async fn ping(&self) -> Result<()>;
+    /// Copies the record to a file while it is in use.
+    async fn backup(&self, to: &std::path::Path) -> Result<()>;
+    /// Finishes what waits and closes. Later calls are [`StoreError::Unavailable`].
+    async fn close(&self);
+}
+
+/// Why a version could not be staged.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// The number stands for other bytes.
+    #[error("version {version} of {connector} is already here with other bytes (digest {digest}); raise the version")]
+    Taken {
+        /// The connector.
+        connector: String,
+        /// The version.
+        version: String,
+        /// Of what is here.
+        digest: String,
+    },
+    /// The release counter goes back.
+    #[error(
+        "release {wanted} of {connector} is older than the newest one here, {newest}; a downgrade must be asked for"
+    )]
+    Downgrade {
+        /// The connector.
+        connector: String,
+        /// Of what was offered.
+        wanted: u32,
+        /// Of what is here.
+        newest: u32,
+    },
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

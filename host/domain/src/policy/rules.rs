@@ -5,9 +5,25 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::channel::PolicyOverride;
+use crate::channel::{Channel, PolicyOverride};
 use crate::manifest::{ContentRule, Manifest, Policy, RateScope, RegionSubject, RouteClass, Support};
 use crate::message::{ContentKind, Origin};
+
+/// A connector's rules and its app's settings, from which each channel's [`Rules`] follow.
+#[derive(Clone, Debug)]
+pub struct RuleBook {
+    /// What the serving version declares.
+    pub manifest: std::sync::Arc<Manifest>,
+    /// What the operator set for the app.
+    pub settings: serde_json::Value,
+}
+
+impl RuleBook {
+    /// The rules for one channel.
+    pub fn rules(&self, channel: &Channel) -> Rules {
+        Rules::of(&self.manifest, &self.settings, &channel.policy)
+    }
+}
 
 /// What a conversation was found to carry when the platform was asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -1,0 +1,144 @@
+//! A conversation as the API and the events show it: the record's facts, and what the rules make of them now.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::channel::Channel;
+use crate::conversation::{Contact, Conversation, ConversationStatus, OpenedBy};
+use crate::id::{ChannelId, ContactId, ConversationId};
+use crate::policy::{Refusal, Rules, Stage, may_use, may_write};
+use crate::time::Timestamp;
+
+/// A conversation, and whether it can be written in now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ConversationView {
+    /// Its id.
+    pub id: ConversationId,
+    /// The account it goes through.
+    pub channel_id: ChannelId,
+    /// The person on the other side.
+    pub contact: ContactView,
+    /// The platform's id of the thread.
+    pub platform_id: String,
+    /// Open until somebody closes it.
+    pub status: ConversationStatus,
+    /// What brought it about.
+    pub opened_by: OpenedBy,
+    /// Whether a message would be accepted now.
+    pub can_reply: bool,
+    /// Why not.
+    pub refusal: Option<RefusalView>,
+    /// The messaging window; null until the contact writes, or if the platform has none.
+    pub window: Option<WindowView>,
+    /// The message budget; null if the platform has none.
+    pub budget: Option<BudgetView>,
+    /// The newest message's time.
+    pub last_message_at: Option<Timestamp>,
+    /// When it entered the record.
+    pub created_at: Timestamp,
+}
+
+/// The person on the other side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ContactView {
+    /// Its id.
+    pub id: ContactId,
+    /// The platform's id of the person.
+    pub platform_id: String,
+    /// The handle, without @.
+    pub username: Option<String>,
+    /// The name that people see.
+    pub display_name: Option<String>,
+    /// A picture.
+    pub avatar_url: Option<String>,
+}
+
+/// Why nothing can be written now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RefusalView {
+    /// The stable code.
+    pub code: String,
+    /// One sentence for a person.
+    pub detail: String,
+}
+
+/// The messaging window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WindowView {
+    /// When the contact last wrote.
+    pub opened_at: Timestamp,
+    /// From this moment on it is closed.
+    pub closes_at: Timestamp,
+}
+
+/// The message budget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BudgetView {
+    /// Messages until the contact writes again.
+    pub limit: u32,
+    /// Counted already, those in the outbox among them.
+    pub used: u32,
+    /// What is left.
+    pub left: u32,
+    /// What gives it back: `contact_message`.
+    pub resets_on: String,
+}
+
+impl ConversationView {
+    /// What `rules` make of `conversation` at `now`.
+    pub fn of(conversation: &Conversation, channel: &Channel, rules: &Rules, now: Timestamp) -> Self {
+        let refusal = may_use(rules, channel)
+            .and_then(|()| may_write(rules, conversation, Stage::Accept, now))
+            .err();
+        Self {
+            id: conversation.id,
+            channel_id: conversation.channel_id,
+            contact: ContactView::of(&conversation.contact),
+            platform_id: conversation.platform_id.clone(),
+            status: conversation.status,
+            opened_by: conversation.opened_by,
+            can_reply: refusal.is_none(),
+            refusal: refusal.as_ref().map(RefusalView::of),
+            window: window(rules, conversation),
+            budget: rules.budget.map(|limit| BudgetView {
+                limit,
+                used: conversation.budget_used,
+                left: limit.saturating_sub(conversation.budget_used),
+                resets_on: "contact_message".to_owned(),
+            }),
+            last_message_at: conversation.last_message_at,
+            created_at: conversation.created_at,
+        }
+    }
+}
+
+fn window(rules: &Rules, conversation: &Conversation) -> Option<WindowView> {
+    let opened_at = conversation.contact_wrote_at?;
+    Some(WindowView {
+        opened_at,
+        closes_at: opened_at.after(rules.window?),
+    })
+}
+
+impl ContactView {
+    /// What is shown of a contact inside a conversation.
+    pub fn of(contact: &Contact) -> Self {
+        Self {
+            id: contact.id,
+            platform_id: contact.platform_id.clone(),
+            username: contact.username.clone(),
+            display_name: contact.display_name.clone(),
+            avatar_url: contact.avatar_url.clone(),
+        }
+    }
+}
+
+impl RefusalView {
+    /// The words of a refusal.
+    pub fn of(refusal: &Refusal) -> Self {
+        Self {
+            code: refusal.code().to_owned(),
+            detail: refusal.to_string(),
+        }
+    }
+}
