@@ -232,3 +232,6 @@ fn is_on(data: &mut Fields) -> bool {
 fn operation(on: bool) -> &'static str {
     if on { "ENABLE" } else { "DISABLE" }
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,11 +167,14 @@ fn translate(channel: &Channel, conversation: &Conversation, mut fields: Fields)
     let at = fields.number("timestamp").map(millis).ok_or("it has no timestamp")?;
     let ids = Ids::of(&mut fields)?;
     let ends = content::ends(&mut fields, Dialect::List, account, Direction::Inbound)?;
+    // Two people talk here: who is not the contact is the business, whatever id TikTok gives it.
+    let otherwise = Direction::Outbound;
     let place = Place {
         account,
         conversation: &conversation.platform_id,
         ends: &ends,
         at,
+        otherwise,
     };
     let reactions: Vec<_> = fields
         .objects("reactions")
@@ -204,3 +207,6 @@ fn username(events: &[InboundEvent]) -> Option<String> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests;

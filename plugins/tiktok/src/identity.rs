@@ -163,3 +163,6 @@ fn finding(subject: &str, ok: bool, evidence: String, remedy: &str) -> Finding {
         remedy,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,9 @@ pub mod receive;
 pub mod send;
 pub mod wire;
 
+#[cfg(test)]
+mod fixture;
+
 use weir_sdk::Connector;
 use weir_sdk::abilities::Ads;
 use weir_sdk::descriptor::Manifest;

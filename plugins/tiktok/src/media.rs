@@ -83,3 +83,6 @@ impl Probing for TikTok {
 pub fn conversation_type(answered: bool) -> &'static str {
     if answered { "SINGLE" } else { "STRANGER" }
 }
+
+#[cfg(test)]
+mod tests;

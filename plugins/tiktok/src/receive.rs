@@ -97,6 +97,7 @@ impl Told {
             conversation: &conversation,
             ends: &ends,
             at,
+            otherwise: ends.direction,
         };
         let mut entries = content.objects("reaction");
         if entries.is_empty() {
@@ -191,6 +192,8 @@ pub(crate) struct Place<'a> {
     pub(crate) ends: &'a Ends,
     /// When the event came.
     pub(crate) at: Timestamp,
+    /// Who reacted, if the reaction names somebody who is neither the contact nor the account.
+    pub(crate) otherwise: Direction,
 }
 
 /// One entry of a list of reactions. In the message list an entry stands at the message it is about, and is always there
@@ -209,7 +212,7 @@ pub(crate) fn reaction(mut entry: Fields, message: Option<&str>, place: &Place<'
     let direction = match reactor.as_deref() {
         Some(id) if id == contact.platform_id => Direction::Inbound,
         Some(id) if id == place.account => Direction::Outbound,
-        _ => place.ends.direction,
+        _ => place.otherwise,
     };
     let reaction = Reaction {
         conversation: place_of(place.conversation, place.ends),
@@ -277,3 +280,6 @@ fn digest(text: &[u8]) -> String {
     let hash = Sha256::digest(text);
     hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

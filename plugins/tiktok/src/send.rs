@@ -235,3 +235,6 @@ impl abilities::Signals for TikTok {
         wire::ask(wire::post(wire::SEND).json(&body)).map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;

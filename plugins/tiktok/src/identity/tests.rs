@@ -1,0 +1,100 @@
+#![allow(clippy::unwrap_used)]
+
+use weir_sdk::http;
+
+use super::*;
+use crate::fixture::{self, channel, no, ok};
+
+const CALLBACK: &str = "https://weir.example/hooks/tiktok";
+
+#[test]
+fn the_kind_of_account_is_told() {
+    let cases = [
+        (r#"{"is_business_account":true,"username":"acme_store"}"#, "business"),
+        (r#"{"is_business_account":false}"#, "personal"),
+        ("{}", "unknown"),
+    ];
+    for (data, kind) in cases {
+        let host = fixture::host();
+        host.answer("GET", &wire::url(wire::ACCOUNT), 200, ok(data));
+        let profile = who_am_i(&channel()).unwrap();
+        assert_eq!(
+            (profile.platform_id.as_str(), profile.account_kind.as_str()),
+            ("B", kind),
+            "{data}"
+        );
+    }
+}
+
+#[test]
+fn a_subscription_that_stands_is_left_alone() {
+    let host = fixture::host();
+    host.answer(
+        "GET",
+        &wire::url(wire::WEBHOOK_LIST),
+        200,
+        ok(&format!(r#"{{"callback_url":"{CALLBACK}"}}"#)),
+    );
+    subscribe(&channel()).unwrap();
+    assert_eq!(host.requests().len(), 1);
+}
+
+#[test]
+fn a_subscription_that_is_missing_or_another_is_written() {
+    for list in [
+        ok("{}"),
+        ok(r#"{"callback_url":"https://other.example/"}"#),
+        no(40_007, "not exist"),
+    ] {
+        let host = fixture::host();
+        host.answer("GET", &wire::url(wire::WEBHOOK_LIST), 200, list);
+        host.answer("POST", &wire::url(wire::WEBHOOK_UPDATE), 200, ok("{}"));
+        subscribe(&channel()).unwrap();
+        let body = host.json_body(1);
+        assert_eq!(
+            (&body["callback_url"], &body["event_type"]),
+            (&json!(CALLBACK), &json!("DIRECT_MESSAGE"))
+        );
+        // The host sets both; the connector has neither.
+        assert_eq!((&body["app_id"], &body["secret"]), (&json!(""), &json!("")));
+    }
+}
+
+#[test]
+fn a_list_that_is_not_answered_is_tried_again_by_the_host() {
+    let host = fixture::host();
+    host.fail(
+        "GET",
+        &wire::url(wire::WEBHOOK_LIST),
+        http::Error::Unreachable("no address".into()),
+    );
+    assert!(matches!(subscribe(&channel()).unwrap_err().verdict, Verdict::Retry(_)));
+}
+
+fn findings(account: &str, scopes: &str, list: &str) -> Vec<(String, bool)> {
+    let host = fixture::host();
+    host.answer("GET", &wire::url(wire::ACCOUNT), 200, account);
+    host.answer("POST", &wire::url(wire::TOKEN_INFO), 200, scopes);
+    host.answer("GET", &wire::url(wire::WEBHOOK_LIST), 200, list);
+    check(&channel())
+        .into_iter()
+        .map(|finding| (finding.subject, finding.ok))
+        .collect()
+}
+
+#[test]
+fn a_diagnosis_looks_at_token_permissions_and_subscription() {
+    let account = ok(r#"{"is_business_account":true}"#);
+    let scopes =
+        ok(r#"{"scope":"user.info.basic, user.info.username,user.account.type,message.list.read,message.list.send"}"#);
+    let list = ok(&format!(r#"{{"callback_url":"{CALLBACK}"}}"#));
+    let subjects = ["token", "permissions", "webhook_subscription"].map(str::to_owned);
+    let of = |oks: [bool; 3]| -> Vec<_> { subjects.iter().cloned().zip(oks).collect() };
+
+    assert_eq!(findings(&account, &scopes, &list), of([true, true, true]));
+    let ungranted = scopes.replace(",message.list.send", "");
+    assert_eq!(findings(&account, &ungranted, &list), of([true, false, true]));
+    assert_eq!(findings(&account, &scopes, &ok("{}")), of([true, true, false]));
+    let revoked = no(40_105, "Access token is incorrect or has been revoked.");
+    assert_eq!(findings(&revoked, &revoked, &list), of([false, false, true]));
+}

@@ -1,0 +1,76 @@
+#![allow(clippy::unwrap_used)]
+
+use weir_sdk::types::Verdict;
+
+use super::*;
+use crate::fixture::{self, channel, conversation, ok};
+
+fn media(kind: MediaKind) -> Media {
+    Media {
+        kind,
+        reference: "v0d0".into(),
+        mime_type: None,
+        size: None,
+        filename: None,
+        caption: None,
+    }
+}
+
+#[test]
+fn pictures_and_videos_are_located() {
+    for (kind, name) in [(MediaKind::Image, "IMAGE"), (MediaKind::Video, "VIDEO")] {
+        let host = fixture::host();
+        host.answer(
+            "POST",
+            &wire::url(wire::DOWNLOAD),
+            200,
+            ok(r#"{"download_url":"https://p16.tiktokcdn.com/x"}"#),
+        );
+        let location = TikTok::locate(channel(), conversation(true), "M1==".into(), media(kind)).unwrap();
+        assert_eq!(location.url, "https://p16.tiktokcdn.com/x");
+        // The token is the host's to set.
+        assert_eq!(location.headers, []);
+        assert_eq!(
+            host.json_body(0),
+            json!({ "business_id": "B", "conversation_id": "C+1==", "message_id": "M1==", "media_id": "v0d0", "media_type": name })
+        );
+    }
+}
+
+#[test]
+fn what_tiktok_does_not_lend_is_not_asked_for() {
+    let failure = TikTok::locate(channel(), conversation(true), "M1==".into(), media(MediaKind::Sticker)).unwrap_err();
+    assert_eq!(failure.verdict, Verdict::Permanent);
+}
+
+#[test]
+fn the_capability_is_asked_as_what_the_conversation_is() {
+    for (answered, name, told, keep_ms) in [
+        (false, "STRANGER", false, KEEP_NO_MS),
+        (true, "SINGLE", true, KEEP_YES_MS),
+    ] {
+        let host = fixture::host();
+        let infos =
+            format!(r#"{{"capability_infos":[{{"capability_result":{told},"capability_type":"IMAGE_SEND"}}]}}"#);
+        host.answer("GET", &wire::url(wire::CAPABILITIES), 200, ok(&infos));
+        let found = TikTok::probe(channel(), conversation(answered)).unwrap();
+        assert_eq!(
+            found,
+            [Capability {
+                kind: ContentKind::Image,
+                allowed: told,
+                keep_ms
+            }]
+        );
+        let url = &host.requests()[0].url;
+        assert!(url.contains(&format!("conversation_type={name}")), "{url}");
+        assert!(url.contains("conversation_id=C%2B1%3D%3D"), "{url}");
+    }
+}
+
+#[test]
+fn no_word_on_pictures_is_no_capability() {
+    let host = fixture::host();
+    host.answer("GET", &wire::url(wire::CAPABILITIES), 200, ok("{}"));
+    assert_eq!(TikTok::probe(channel(), conversation(true)).unwrap(), []);
+}

@@ -1,0 +1,524 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+use weir_sdk::serde_json::{self, json};
+use weir_sdk::types::{Card, Content, Media, MediaKind, Message, Origin};
+
+use super::*;
+use crate::fixture;
+
+fn events(name: &str) -> Vec<InboundEvent> {
+    receive(fixture::text(name).as_bytes()).unwrap()
+}
+
+fn one(name: &str) -> InboundEvent {
+    let mut events = events(name);
+    assert_eq!(events.len(), 1, "{name}");
+    events.remove(0)
+}
+
+fn message(name: &str) -> Message {
+    match one(name).event {
+        Event::Message(message) => message,
+        other => panic!("{name} is no message but {other:?}"),
+    }
+}
+
+fn notice(name: &str) -> ChannelNotice {
+    match one(name).event {
+        Event::Notice(notice) => notice,
+        other => panic!("{name} is no notice but {other:?}"),
+    }
+}
+
+/// The parts of a fallback, in the order type, text, url, reason.
+fn fallback(name: &str) -> (String, String, Option<String>, String) {
+    match message(name).content {
+        Content::Fallback(shown) => (shown.original_type, shown.text, shown.url, shown.reason),
+        other => panic!("{name} is no fallback but {other:?}"),
+    }
+}
+
+#[test]
+fn a_text_is_a_message_from_the_contact() {
+    let event = one("text");
+    assert_eq!((event.channel_platform_id.as_str(), event.key.as_str()), ("B", "M1=="));
+    let message = message("text");
+    assert_eq!(message.content, Content::Text("hi".into()));
+    assert_eq!(
+        (message.direction, message.origin),
+        (Direction::Inbound, Origin::Contact)
+    );
+    assert_eq!(
+        (message.platform_id.as_str(), message.sent_at),
+        ("M1==", 1_735_689_600_123)
+    );
+    assert_eq!(message.conversation.platform_id, "C+1==");
+    assert_eq!(
+        (
+            message.contact.platform_id.as_str(),
+            message.contact.username.as_deref()
+        ),
+        ("U", Some("jane_doe"))
+    );
+}
+
+#[test]
+fn fields_without_a_place_are_kept() {
+    let kept: Value = serde_json::from_str(&message("text").platform_data.unwrap()).unwrap();
+    assert_eq!(
+        kept,
+        json!({ "is_follower": false, "message_tag": { "source": "APP" }, "scene_type": 0 })
+    );
+}
+
+#[test]
+fn the_body_of_the_signature_vector_is_a_text() {
+    assert_eq!(message("signed-text").content, Content::Text("hi".into()));
+}
+
+#[test]
+fn a_quote_and_a_tap_name_the_message_they_answer() {
+    let quoting = message("text-quoting");
+    assert_eq!((quoting.reply_to.as_deref(), quoting.answers), (Some("M0=="), None));
+    let tapped = message("text-from-card");
+    assert_eq!(
+        (tapped.reply_to.as_deref(), tapped.answers.as_deref()),
+        (Some("M2=="), Some("s"))
+    );
+}
+
+#[test]
+fn a_picture_carries_what_finds_its_bytes() {
+    let Content::Media(media) = message("image").content else {
+        panic!("no media")
+    };
+    assert_eq!((media.kind, media.reference.as_str()), (MediaKind::Image, "v0d0"));
+}
+
+#[test]
+fn a_video_cannot_be_shown_and_can_still_be_fetched() {
+    let message = message("video");
+    assert!(message.platform_data.unwrap().contains("v1d1"));
+    let Content::Fallback(shown) = message.content else {
+        panic!("no fallback")
+    };
+    assert_eq!(
+        (shown.original_type.as_str(), shown.reason.as_str()),
+        ("video", "type_unsupported")
+    );
+    assert!(matches!(shown.media, Some(Media { kind: MediaKind::Video, reference, .. }) if reference == "v1d1"));
+}
+
+#[test]
+fn a_shared_post_has_id_and_link() {
+    let Content::SharedPost(post) = message("share-post").content else {
+        panic!("no post")
+    };
+    assert_eq!(post.post_id.as_deref(), Some("7301234567890123457"));
+    assert!(post.url.unwrap().starts_with("https://www.tiktok.com/player/v1/"));
+}
+
+#[test]
+fn what_cannot_be_shown_says_so_and_keeps_its_link() {
+    let cases = [
+        (
+            "sticker",
+            "sticker",
+            "Sticker (cannot be shown)",
+            Some("https://p16.tiktokcdn.com/sticker.webp?x-expires=1738281600"),
+            "type_unsupported",
+        ),
+        (
+            "emoji",
+            "emoji",
+            "Emoji (cannot be shown)",
+            Some("https://p16.tiktokcdn.com/emoji.webp"),
+            "type_unsupported",
+        ),
+        (
+            "voice",
+            "voice",
+            "Voice message (cannot be shown)",
+            None,
+            "type_unsupported",
+        ),
+        (
+            "avatar",
+            "avatar",
+            "Avatar (cannot be shown)",
+            Some("https://p16.tiktokcdn.com/avatar.webp"),
+            "type_unsupported",
+        ),
+        (
+            "hologram",
+            "hologram",
+            "Message (cannot be shown)",
+            None,
+            "type_unsupported",
+        ),
+        ("deleted", "deleted", "Deleted message", None, "deleted"),
+        (
+            "text-without-block",
+            "text",
+            "Message (cannot be shown)",
+            None,
+            "malformed",
+        ),
+        (
+            "image-without-id",
+            "image",
+            "Picture (cannot be shown)",
+            None,
+            "malformed",
+        ),
+        (
+            "without-type",
+            "unknown",
+            "Message (cannot be shown)",
+            None,
+            "malformed",
+        ),
+    ];
+    for (name, kind, text, url, reason) in cases {
+        let expected = (
+            kind.to_owned(),
+            text.to_owned(),
+            url.map(str::to_owned),
+            reason.to_owned(),
+        );
+        assert_eq!(fallback(name), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_block_that_was_not_understood_is_kept() {
+    assert!(message("voice").platform_data.unwrap().contains(r#""duration":3"#));
+    assert!(
+        message("image-without-id")
+            .platform_data
+            .unwrap()
+            .contains(r#""size":3"#)
+    );
+}
+
+#[test]
+fn a_card_is_read_from_its_element() {
+    let Content::Card(Card {
+        kind, title, buttons, ..
+    }) = message("template").content
+    else {
+        panic!("no card")
+    };
+    assert_eq!((kind.as_str(), title.as_str()), ("buttons", "Which size?"));
+    let buttons: Vec<_> = buttons
+        .iter()
+        .map(|button| (button.id.as_str(), button.title.as_str()))
+        .collect();
+    assert_eq!(buttons, [("s", "S"), ("m", "M")]);
+}
+
+#[test]
+fn an_echo_says_which_surface_wrote_it() {
+    let cases = [
+        ("echo-api", Origin::Api),
+        ("echo-app", Origin::App),
+        ("echo-web", Origin::Web),
+        ("echo-automatic", Origin::Automation),
+        ("echo-unknown", Origin::Unknown),
+        ("echo-bare", Origin::Unknown),
+    ];
+    for (name, origin) in cases {
+        let message = message(name);
+        assert_eq!(
+            (message.direction, message.origin),
+            (Direction::Outbound, origin),
+            "{name}"
+        );
+        assert_eq!(
+            (message.platform_id.as_str(), message.contact.platform_id.as_str()),
+            ("M9==", "U"),
+            "{name}"
+        );
+        assert_eq!(message.contact.username.as_deref(), Some("jane_doe"), "{name}");
+        assert!(message.conversation.answered, "{name}");
+    }
+}
+
+#[test]
+fn an_echo_with_another_identifier_still_names_the_person() {
+    let body = fixture::text("echo-api").replace(r#"\"unique_identifier\":\"U\""#, r#"\"unique_identifier\":\"B\""#);
+    let event = receive(body.as_bytes()).unwrap().remove(0).event;
+    assert!(matches!(event, Event::Message(message) if message.contact.platform_id == "U"));
+}
+
+#[test]
+fn bodies_without_the_usual_extras_are_read() {
+    for name in ["text-bare", "text-without-roles"] {
+        let message = message(name);
+        assert_eq!(
+            (message.direction, message.contact.platform_id.as_str()),
+            (Direction::Inbound, "U"),
+            "{name}"
+        );
+    }
+    assert_eq!(message("text-bare").platform_data, None);
+}
+
+#[test]
+fn ids_that_come_as_numbers_keep_every_digit() {
+    let message = message("text-numeric-ids");
+    assert_eq!(message.platform_id, "7301234567890123461");
+    assert_eq!(message.conversation.platform_id, "7301234567890123459");
+    assert_eq!(message.contact.platform_id, "7301234567890123457");
+    assert_eq!(message.sent_at, 1_735_689_600_123);
+    assert_eq!(
+        message.platform_data.as_deref(),
+        Some(r#"{"a_new_field":{"x":9007199254740993}}"#)
+    );
+}
+
+#[test]
+fn each_reaction_is_an_event_of_its_own() {
+    let seen: Vec<_> = events("reactions")
+        .into_iter()
+        .map(|event| match event.event {
+            Event::Reaction(reaction) => (
+                event.key,
+                reaction.message_id,
+                reaction.emoji,
+                reaction.url.is_some(),
+                reaction.added,
+                reaction.direction,
+            ),
+            other => panic!("no reaction but {other:?}"),
+        })
+        .collect();
+    let expected = [
+        (
+            "reaction:M9==:U:add:1735689600100",
+            "M9==",
+            Some("👍"),
+            false,
+            true,
+            Direction::Inbound,
+        ),
+        (
+            "reaction:M8==:U:remove:1735689600110",
+            "M8==",
+            None,
+            true,
+            false,
+            Direction::Inbound,
+        ),
+        (
+            "reaction:M1==:B:add:1735689600120",
+            "M1==",
+            Some("❤️"),
+            false,
+            true,
+            Direction::Outbound,
+        ),
+    ]
+    .map(|(key, message, emoji, url, added, direction)| {
+        (
+            key.to_owned(),
+            message.to_owned(),
+            emoji.map(str::to_owned),
+            url,
+            added,
+            direction,
+        )
+    });
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_read_mark_is_a_water_mark() {
+    let event = one("read");
+    assert_eq!(event.key, "read:C+1==:1735689660123");
+    let Event::Receipt(receipt) = event.event else {
+        panic!("no receipt")
+    };
+    assert_eq!(receipt.status, ReceiptStatus::Read);
+    assert!(matches!(receipt.target, ReceiptTarget::UpTo(1_735_689_660_123)));
+    assert_eq!(receipt.at, 1_735_689_700_000);
+}
+
+#[test]
+fn what_the_business_read_itself_is_no_receipt() {
+    assert_eq!(events("read-by-business"), []);
+}
+
+#[test]
+fn an_ad_brings_a_contact_without_a_message() {
+    let Event::Arrival(arrival) = one("referral-ad").event else {
+        panic!("no arrival")
+    };
+    assert_eq!(arrival.contact.platform_id, "U");
+    let referral = arrival.referral;
+    assert_eq!(referral.source, "ad");
+    assert_eq!(referral.ad_id.as_deref(), Some("7000000000000000003"));
+    assert_eq!(referral.creative_id.as_deref(), Some("mm1"));
+    assert_eq!(referral.at, Some(1_735_689_499_000));
+}
+
+#[test]
+fn a_smart_plus_ad_has_no_creative_and_may_count_in_seconds() {
+    let Event::Arrival(arrival) = one("referral-ad-smart-plus").event else {
+        panic!("no arrival")
+    };
+    assert_eq!((arrival.referral.creative_id, arrival.referral.url), (None, None));
+    assert_eq!(arrival.referral.at, Some(1_735_689_499_000));
+}
+
+#[test]
+fn a_link_brings_its_ref_and_the_audit_of_its_text() {
+    let event = one("referral-link");
+    assert_eq!(event.key, "referral:C+1==:1735689500000");
+    let Event::Arrival(arrival) = event.event else {
+        panic!("no arrival")
+    };
+    assert_eq!(
+        (arrival.referral.source.as_str(), arrival.referral.ref_.as_deref()),
+        ("link", Some("spring_promo"))
+    );
+    assert_eq!(arrival.referral.prefill_audit.as_deref(), Some("passed"));
+}
+
+#[test]
+fn what_is_about_the_account_is_a_notice() {
+    let cases = [
+        ("withheld", "inbound_withheld", 1_701_090_879_815),
+        ("automation-changed", "automation_changed", 1_735_689_600_000),
+        ("automation-reviewed", "automation_reviewed", 1_735_689_600_000),
+        ("comment", "comment_received", 1_735_689_600_000),
+        ("revoked", "authorization_revoked", 1_735_689_600_000),
+    ];
+    for (name, kind, at) in cases {
+        let notice = notice(name);
+        assert_eq!((notice.kind.as_str(), notice.at), (kind, at), "{name}");
+    }
+}
+
+#[test]
+fn the_id_of_a_comment_is_not_rounded() {
+    assert_eq!(one("comment").key, "comment:7301234567890123457");
+    assert!(
+        notice("comment")
+            .detail
+            .contains(r#""comment_id":"7301234567890123457""#)
+    );
+}
+
+#[test]
+fn an_event_of_tomorrow_is_unknown_and_told_apart() {
+    let event = one("unknown-event");
+    assert_eq!(event.event, Event::Unknown("im_something_new".into()));
+    let again = one("unknown-event");
+    assert_eq!(event.key, again.key);
+    let other = fixture::text("unknown-event").replace("1735689600", "1735689601");
+    assert_ne!(receive(other.as_bytes()).unwrap()[0].key, event.key);
+}
+
+#[test]
+fn without_an_id_there_is_no_event() {
+    for id in ["conversation_id", "message_id"] {
+        let body = fixture::text("text").replace(id, "other");
+        assert!(receive(body.as_bytes()).unwrap_err().contains(id), "{id}");
+    }
+    for body in [
+        "",
+        "[]",
+        "<html>",
+        r#"{"event":"im_receive_msg"}"#,
+        r#"{"event":"im_receive_msg","user_openid":"B","content":"{"}"#,
+    ] {
+        assert!(receive(body.as_bytes()).is_err(), "{body}");
+    }
+}
+
+#[test]
+fn an_error_does_not_quote_what_a_person_wrote() {
+    let body = r#"{"event":"im_receive_msg","user_openid":"B","content":"{\"text\": my secret}"}"#;
+    assert!(!receive(body.as_bytes()).unwrap_err().contains("secret"));
+}
+
+/// Any JSON, with the names that TikTok uses likelier than others.
+fn any_json() -> impl Strategy<Value = Value> {
+    let name = prop_oneof![
+        4 => proptest::sample::select(vec![
+            "type", "text", "body", "image", "media_id", "video", "sticker", "url", "template", "elements", "title",
+            "buttons", "reaction", "original_msg_id", "from_user", "to_user", "id", "role", "conversation_id", "message_id",
+            "timestamp", "unique_identifier", "referral", "ad", "short_link", "source", "read", "last_read_timestamp",
+            "referenced_message_info", "referenced_message_id", "share_post", "embed_url", "comment_id", "message_tag",
+        ]).prop_map(str::to_owned),
+        1 => "[a-z]{0,4}",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        proptest::sample::select(vec![
+            "text",
+            "image",
+            "video",
+            "reaction",
+            "template",
+            "sticker",
+            "share_post",
+            "ad",
+            "B",
+            "personal_account",
+        ])
+        .prop_map(Value::from),
+        ".{0,6}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 48, 8, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::vec((name.clone(), inner), 0..8)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn bytes_never_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+        let _ = receive(&bytes);
+    }
+
+    #[test]
+    fn content_of_any_shape_never_makes_it_panic(
+        event in proptest::sample::select(vec![
+            "im_receive_msg", "im_send_msg", "im_mark_read_msg", "im_referral_msg", "im_receive_msg_eu",
+            "im_auto_message_config_update", "im_receive_high_intent_comment", "im_new",
+        ]),
+        content in any_json(),
+    ) {
+        let body = json!({ "event": event, "user_openid": "B", "create_time": 1, "content": content.to_string() });
+        let _ = receive(body.to_string().as_bytes());
+    }
+
+    #[test]
+    fn a_message_with_ids_is_never_lost(mut content in any_json(), kind in ".{0,12}") {
+        if !content.is_object() {
+            content = json!({});
+        }
+        for (name, value) in [
+            ("conversation_id", json!("C")),
+            ("message_id", json!("M")),
+            ("from_user", json!({ "id": "U", "role": "personal_account" })),
+            ("to_user", json!({ "id": "B", "role": "business_account" })),
+            ("type", json!(kind)),
+        ] {
+            content[name] = value;
+        }
+        let body = json!({ "event": "im_receive_msg", "user_openid": "B", "content": content.to_string() });
+        let events = receive(body.to_string().as_bytes()).unwrap();
+        prop_assert!(matches!(&events[0].event, Event::Message(message) if message.platform_id == "M"));
+    }
+}
