@@ -668,3 +668,116 @@ fn check_name(part: &str, name: &str) -> Result<(), ManifestError> {
         )
     })
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A small manifest that passes every check, to be spoilt one member at a time.
+    pub(crate) fn manifest() -> Manifest {
+        let text = ContentRule {
+            kind: ContentKind::Text,
+            inbound: Support::Full,
+            outbound: Support::Full,
+            max_chars: 6_000,
+            max_bytes: 0,
+            mime_types: Vec::new(),
+            notes: Vec::new(),
+            probed: false,
+        };
+        let send = Route {
+            id: "send".into(),
+            method: "POST".into(),
+            origin: "https://api.example.com".parse().expect("an origin"),
+            path: "/messages".parse().expect("a path"),
+            class: RouteClass::MessageSend,
+            body_has: Vec::new(),
+            secrets: vec![SecretUse {
+                secret: ACCESS_TOKEN.into(),
+                place: SecretPlace::Header("authorization".into()),
+                prefix: "Bearer ".into(),
+            }],
+            why: "to send".into(),
+        };
+        let secret = Setting {
+            name: "client_secret".into(),
+            label: "Secret".into(),
+            secret: true,
+            required: true,
+            help: String::new(),
+        };
+        Manifest {
+            name: "example".into(),
+            version: "1.0.0".into(),
+            release: 1,
+            platform: "example".into(),
+            description: "An example".into(),
+            maturity: "beta".into(),
+            homepage: None,
+            authorization: Authorization::Fields { fields: Vec::new() },
+            app_settings: vec![secret],
+            webhook: Some(Webhook {
+                proof: Proof::SharedSecret {
+                    header: "x-secret".into(),
+                    secret: "client_secret".into(),
+                },
+                challenge: None,
+            }),
+            routes: vec![send],
+            policies: vec![
+                Policy::Window {
+                    length_ms: 48 * 3_600_000,
+                },
+                Policy::Budget {
+                    limit: 10,
+                    counts: vec!["app".into()],
+                },
+                Policy::Rate {
+                    permits: 10,
+                    per_ms: 1_000,
+                    scope: RateScope::App,
+                    classes: vec![RouteClass::MessageSend],
+                },
+            ],
+            contents: vec![text],
+            statuses: Statuses {
+                sent: Knowledge::Native,
+                delivered: Knowledge::None,
+                read: Knowledge::Native,
+                failed: Knowledge::Native,
+            },
+            entry_points: Vec::new(),
+            account_kinds: Vec::new(),
+            prerequisites: Vec::new(),
+            pricing: "free".into(),
+            provides: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_good_manifest_passes_and_survives_the_record() {
+        let checked = manifest().check().expect("good");
+        let text = serde_json::to_string(&checked).expect("json");
+        assert_eq!(serde_json::from_str::<Manifest>(&text).ok(), Some(checked));
+    }
+
+    #[test]
+    fn each_fault_is_named_by_its_part() {
+        let spoilt = |spoil: fn(&mut Manifest)| {
+            let mut manifest = manifest();
+            spoil(&mut manifest);
+            manifest.check().map(|_| ()).map_err(|error| error.part)
+        };
+        let at = |part: &str| Err(part.to_owned());
+        assert_eq!(spoilt(|m| m.name = "../etc".into()), at("name"));
+        assert_eq!(spoilt(|m| m.name = "X".into()), at("name"));
+        assert_eq!(spoilt(|m| m.version = "latest".into()), at("version"));
+        assert_eq!(spoilt(|m| m.routes[0].method = "TRACE".into()), at("routes[0].method"));
+        assert_eq!(
+            spoilt(|m| m.routes[0].secrets[0].secret = "other".into()),
+            at("routes[0].secrets")
+        );
+        assert_eq!(spoilt(|m| m.routes.push(m.routes[0].clone())), at("routes[0].id"));
+        assert_eq!(spoilt(|m| m.app_settings.clear()), at("webhook.proof"));
+    }
+}

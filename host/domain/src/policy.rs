@@ -102,3 +102,6 @@ pub fn may_write(rules: &Rules, conversation: &Conversation, stage: Stage, now: 
     window::admit(rules, conversation.contact_wrote_at, now)?;
     budget::admit(rules, conversation.budget_used, stage)
 }
+
+#[cfg(test)]
+mod tests;

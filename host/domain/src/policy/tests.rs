@@ -1,0 +1,403 @@
+//! Each rule at both sides of its edge, and the laws that hold whatever happens.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::channel::PolicyOverride;
+use crate::conversation::{Contact, ConversationStatus, OpenedBy};
+use crate::id::Mint;
+use crate::manifest::{ContentRule, RateScope, RouteClass, Support};
+use crate::message::{Attachment, Content, ContentKind, MediaStatus};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn at(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+fn content(kind: ContentKind, outbound: Support) -> ContentRule {
+    ContentRule {
+        kind,
+        inbound: Support::Full,
+        outbound,
+        max_chars: 0,
+        max_bytes: 0,
+        mime_types: Vec::new(),
+        notes: Vec::new(),
+        probed: false,
+    }
+}
+
+/// TikTok's rules: 48 hours, ten messages, text of 6,000 characters, JPG and PNG of 3 MB.
+fn rules() -> Rules {
+    Rules {
+        window: Some(48 * HOUR),
+        budget: Some(10),
+        counts: Vec::new(),
+        initiation: false,
+        broadcast: false,
+        contents: vec![
+            ContentRule {
+                max_chars: 6_000,
+                notes: vec!["links_not_clickable".into()],
+                ..content(ContentKind::Text, Support::Full)
+            },
+            ContentRule {
+                max_bytes: 3_000_000,
+                mime_types: vec!["image/jpeg".into(), "image/png".into()],
+                probed: true,
+                ..content(ContentKind::Image, Support::Full)
+            },
+            content(ContentKind::SharedPost, Support::OptIn),
+            content(ContentKind::Video, Support::Rejected),
+        ],
+        denied: vec![("DE".into(), "TikTok's help pages, 2025".into())],
+        without_images: vec!["JP".into()],
+        rates: vec![Rate {
+            permits: 10,
+            per: Duration::from_secs(1),
+            scope: RateScope::App,
+            classes: vec![RouteClass::MessageSend],
+        }],
+    }
+}
+
+fn mint() -> Mint {
+    Mint::from_seed([3; 32])
+}
+
+fn channel() -> Channel {
+    let now = at("2026-03-01T00:00:00Z");
+    Channel {
+        id: mint().id(now),
+        workspace_id: "default".into(),
+        app: "tiktok".into(),
+        connector: "tiktok".into(),
+        platform: "tiktok".into(),
+        platform_id: "B".into(),
+        name: "Acme".into(),
+        labels: BTreeMap::new(),
+        username: Some("acme_store".into()),
+        display_name: None,
+        avatar_url: None,
+        country: Some("BR".into()),
+        status: ChannelStatus::Connected,
+        paused: false,
+        policy: PolicyOverride::default(),
+        scopes: Vec::new(),
+        reauthorize_by: None,
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
+    }
+}
+
+fn conversation(wrote_at: Option<&str>, budget_used: u32) -> Conversation {
+    let now = at("2026-03-01T00:00:00Z");
+    Conversation {
+        id: mint().id(now),
+        channel_id: channel().id,
+        contact: Contact {
+            id: mint().id(now),
+            channel_id: channel().id,
+            platform_id: "U".into(),
+            username: Some("jane_doe".into()),
+            display_name: None,
+            avatar_url: None,
+            created_at: now,
+        },
+        platform_id: "C+1==".into(),
+        status: ConversationStatus::Open,
+        opened_by: OpenedBy::Message,
+        answered: false,
+        contact_wrote_at: wrote_at.map(at),
+        budget_used,
+        images_allowed: None,
+        last_message_at: None,
+        created_at: now,
+    }
+}
+
+fn text(text: &str) -> Draft {
+    Draft {
+        content: Content::Text { text: text.into() },
+        reply_to: None,
+    }
+}
+
+fn image(mime_type: &str, size: u64) -> Draft {
+    let media = Attachment {
+        id: mint().id(at("2026-03-01T00:00:00Z")),
+        mime_type: Some(mime_type.into()),
+        size: Some(size),
+        url: None,
+        status: Some(MediaStatus::Stored),
+    };
+    Draft {
+        content: Content::Image { media, caption: None },
+        reply_to: None,
+    }
+}
+
+const WROTE: &str = "2026-03-02T10:00:00Z";
+const CLOSES: &str = "2026-03-04T10:00:00Z";
+
+fn judge(channel: &Channel, conversation: &Conversation, draft: Draft, now: &str) -> Result<(), &'static str> {
+    may_send(&rules(), channel, conversation, draft, Stage::Accept, at(now))
+        .map(|_| ())
+        .map_err(|refusal| refusal.code())
+}
+
+#[test]
+fn a_permit_owns_what_it_permits() {
+    let to = conversation(Some(WROTE), 0);
+    let permit = may_send(&rules(), &channel(), &to, text("hi"), Stage::Accept, at(WROTE)).expect("allowed");
+    assert_eq!((permit.conversation(), permit.draft()), (&to, &text("hi")));
+}
+
+#[test]
+fn a_window_refuses_from_the_moment_it_closes() {
+    let to = conversation(Some(WROTE), 0);
+    assert_eq!(judge(&channel(), &to, text("hi"), "2026-03-04T09:59:59.999Z"), Ok(()));
+    assert_eq!(judge(&channel(), &to, text("hi"), CLOSES), Err("reply_window_closed"));
+    let refusal = may_write(&rules(), &to, Stage::Accept, at(CLOSES)).expect_err("closed");
+    assert_eq!(refusal, Refusal::ReplyWindowClosed { closed_at: at(CLOSES) });
+}
+
+#[test]
+fn a_contact_who_never_wrote_cannot_be_written_to() {
+    assert_eq!(
+        judge(&channel(), &conversation(None, 0), text("hi"), WROTE),
+        Err("conversation_initiation_not_allowed")
+    );
+}
+
+#[test]
+fn a_platform_clock_ahead_of_ours_does_not_lengthen_the_window() {
+    assert_eq!(window::opened_at(at(CLOSES), at(WROTE)), at(WROTE));
+    assert_eq!(window::opened_at(at(WROTE), at(CLOSES)), at(WROTE));
+}
+
+#[test]
+fn the_tenth_message_goes_and_the_eleventh_does_not() {
+    assert_eq!(
+        judge(&channel(), &conversation(Some(WROTE), 9), text("hi"), WROTE),
+        Ok(())
+    );
+    assert_eq!(
+        judge(&channel(), &conversation(Some(WROTE), 10), text("hi"), WROTE),
+        Err("message_budget_exhausted")
+    );
+}
+
+#[test]
+fn at_dispatch_a_message_counts_its_own_share_only_once() {
+    let tenth = conversation(Some(WROTE), 10);
+    assert!(may_write(&rules(), &tenth, Stage::Dispatch, at(WROTE)).is_ok());
+    let overdrawn = conversation(Some(WROTE), 11);
+    assert!(may_write(&rules(), &overdrawn, Stage::Dispatch, at(WROTE)).is_err());
+}
+
+#[test]
+fn text_is_counted_as_the_strictest_platform_would() {
+    let to = conversation(Some(WROTE), 0);
+    let cases = [
+        ("x".repeat(6_000), Ok(())),
+        ("x".repeat(6_001), Err("text_too_long")),
+        // Outside the basic plane: one scalar value, two UTF-16 units.
+        ("😀".repeat(3_000), Ok(())),
+        ("😀".repeat(3_001), Err("text_too_long")),
+        (String::new(), Err("text_empty")),
+        (" \n\t".to_owned(), Err("text_empty")),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(
+            judge(&channel(), &to, text(&body), WROTE),
+            expected,
+            "{} bytes",
+            body.len()
+        );
+    }
+}
+
+#[test]
+fn files_are_judged_by_type_and_size() {
+    let to = conversation(Some(WROTE), 0);
+    let cases = [
+        (image("image/jpeg", 3_000_000), Ok(())),
+        (image("image/png", 1), Ok(())),
+        (image("image/jpeg", 3_000_001), Err("media_too_large")),
+        (image("image/gif", 10), Err("media_type_not_supported")),
+        (image("image/svg+xml", 10), Err("media_type_not_supported")),
+    ];
+    for (draft, expected) in cases {
+        assert_eq!(judge(&channel(), &to, draft, WROTE), expected);
+    }
+    let mut missing = image("image/png", 1);
+    if let Content::Image { media, .. } = &mut missing.content {
+        media.status = Some(MediaStatus::Pending);
+    }
+    assert_eq!(judge(&channel(), &to, missing, WROTE), Err("media_not_stored"));
+}
+
+#[test]
+fn kinds_that_the_platform_does_not_take_are_refused_and_opt_in_needs_the_switch() {
+    let to = conversation(Some(WROTE), 0);
+    let post = || Draft {
+        content: Content::SharedPost {
+            post_id: Some("7".into()),
+            url: None,
+        },
+        reply_to: None,
+    };
+    assert_eq!(judge(&channel(), &to, post(), WROTE), Err("content_type_not_supported"));
+    let fallback = Content::Fallback {
+        original_type: "voice".into(),
+        text: "x".into(),
+        url: None,
+        reason: "type_unsupported".into(),
+        media: None,
+    };
+    let draft = Draft {
+        content: fallback,
+        reply_to: None,
+    };
+    assert_eq!(judge(&channel(), &to, draft, WROTE), Err("content_type_not_supported"));
+}
+
+#[test]
+fn pictures_stop_at_countries_and_at_what_the_platform_said() {
+    let picture = || image("image/png", 1);
+    let mut to = conversation(Some(WROTE), 0);
+    let in_japan = Channel {
+        country: Some("jp".into()),
+        ..channel()
+    };
+    assert_eq!(
+        judge(&in_japan, &to, picture(), WROTE),
+        Err("media_not_allowed_in_region")
+    );
+    to.images_allowed = Some(false);
+    assert_eq!(
+        judge(&channel(), &to, picture(), WROTE),
+        Err("media_not_allowed_in_region")
+    );
+    assert_eq!(judge(&channel(), &to, text("hi"), WROTE), Ok(()));
+    to.images_allowed = Some(true);
+    assert_eq!(judge(&channel(), &to, picture(), WROTE), Ok(()));
+}
+
+#[test]
+fn a_channel_is_judged_before_anything_else() {
+    let to = conversation(None, 99);
+    let cases = [
+        (
+            Channel {
+                status: ChannelStatus::Deleted,
+                ..channel()
+            },
+            "channel_deleted",
+        ),
+        (
+            Channel {
+                paused: true,
+                ..channel()
+            },
+            "channel_paused",
+        ),
+        (
+            Channel {
+                country: Some("DE".into()),
+                ..channel()
+            },
+            "region_not_eligible",
+        ),
+    ];
+    for (channel, expected) in cases {
+        assert_eq!(judge(&channel, &to, text("hi"), WROTE), Err(expected));
+    }
+}
+
+#[test]
+fn a_channel_that_waits_for_authorisation_takes_messages_and_holds_them() {
+    let waiting = Channel {
+        status: ChannelStatus::ReauthorizationRequired,
+        ..channel()
+    };
+    assert_eq!(
+        judge(&waiting, &conversation(Some(WROTE), 0), text("hi"), WROTE),
+        Ok(())
+    );
+}
+
+#[test]
+fn links_are_warned_of_and_not_refused() {
+    let link = Content::Text {
+        text: "see https://acme.example".into(),
+    };
+    assert_eq!(content::warnings(&rules(), &link), ["links_not_clickable"]);
+    assert!(content::warnings(&rules(), &Content::Text { text: "no link".into() }).is_empty());
+}
+
+#[test]
+fn the_view_says_what_the_judge_would() {
+    let view = |used, now| ConversationView::of(&conversation(Some(WROTE), used), &channel(), &rules(), at(now));
+    let open = view(3, WROTE);
+    assert!(open.can_reply);
+    assert_eq!(
+        open.budget.map(|budget| (budget.limit, budget.used, budget.left)),
+        Some((10, 3, 7))
+    );
+    assert_eq!(open.window.map(|window| window.closes_at), Some(at(CLOSES)));
+    assert_eq!(
+        view(10, WROTE).refusal.map(|refusal| refusal.code),
+        Some("message_budget_exhausted".into())
+    );
+    assert_eq!(
+        view(3, CLOSES).refusal.map(|refusal| refusal.code),
+        Some("reply_window_closed".into())
+    );
+}
+
+proptest! {
+    #[test]
+    fn an_operator_can_only_tighten(window_ms in 0u64..400_000_000, budget in 0u32..40, permits in 0u32..40, chars in 0u32..20_000) {
+        let manifest = crate::manifest::tests::manifest();
+        let loose = Rules::of(&manifest, &serde_json::Value::Null, &PolicyOverride::default());
+        let policy = PolicyOverride {
+            window_ms: Some(window_ms),
+            budget_limit: Some(budget),
+            rate_permits: Some(permits),
+            text_max_chars: Some(chars),
+        };
+        let tight = Rules::of(&manifest, &serde_json::Value::Null, &policy);
+        prop_assert!(tight.window <= loose.window);
+        prop_assert!(tight.budget <= loose.budget);
+        prop_assert!(tight.rates[0].permits <= loose.rates[0].permits);
+        prop_assert!(tight.rates[0].permits >= 1);
+        let text = |rules: &Rules| rules.content(ContentKind::Text).map(|rule| rule.max_chars);
+        prop_assert!(text(&tight) <= text(&loose));
+    }
+
+    #[test]
+    fn whatever_the_order_of_writing_no_window_holds_more_than_the_budget(contact_writes in proptest::collection::vec(any::<bool>(), 1..200)) {
+        let mut to = conversation(None, 0);
+        let mut sent_since = 0u32;
+        for (hour, contact) in contact_writes.into_iter().enumerate() {
+            let now = at("2026-03-02T00:00:00Z").after(HOUR * u32::try_from(hour).unwrap_or(0));
+            if contact {
+                to.contact_wrote_at = Some(now);
+                to.budget_used = 0;
+                sent_since = 0;
+            } else if may_send(&rules(), &channel(), &to, text("hi"), Stage::Accept, now).is_ok() {
+                to.budget_used += 1;
+                sent_since += 1;
+                prop_assert!(sent_since <= 10);
+                prop_assert!(to.contact_wrote_at.is_some_and(|wrote| now < wrote.after(48 * HOUR)));
+            }
+        }
+    }
+}
