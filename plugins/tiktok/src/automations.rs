@@ -153,7 +153,7 @@ fn get_auto(channel: &Channel, name: &str, auto: Auto) -> Result<Vec<Automation>
                 kind: name.to_owned(),
                 id: entry.id("auto_message_id"),
                 enabled,
-                audit: entry.filled_text("audit_status").map(|status| status.to_lowercase()),
+                audit: entry.filled_text("audit_status").map(|status| status.to_ascii_lowercase()),
                 content: words.into_value().to_string(),
             }
         })

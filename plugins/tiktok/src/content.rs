@@ -50,7 +50,7 @@ impl Dialect {
 
 /// The word for the type of a message, in lower case, taken from it.
 pub fn kind(message: &mut Fields, dialect: Dialect) -> Option<String> {
-    message.filled_text(dialect.kind()).map(|kind| kind.to_lowercase())
+    message.filled_text(dialect.kind()).map(|kind| kind.to_ascii_lowercase())
 }
 
 /// Who wrote to whom. `account` is the platform's name of the business account; `sent` is what to believe where neither
@@ -328,7 +328,7 @@ fn post_of(player: &str) -> Option<&str> {
 
 /// A question card. A webhook puts title and buttons into the one element of `elements`, and calls a button's words `text`.
 fn card(block: &mut Fields) -> Option<Card> {
-    let kind = match block.text("type")?.to_lowercase().as_str() {
+    let kind = match block.text("type")?.to_ascii_lowercase().as_str() {
         "qa_button_card" => "buttons".to_owned(),
         "qa_link_card" => "links".to_owned(),
         other => other.to_owned(),
