@@ -1,1 +1,430 @@
 //! What leaves: the only crate of Weir that opens a connection.
+//!
+//! In goes an [`EgressPermit`], which only the judges of `weir-domain` make; out comes a bounded answer. In between, in this
+//! order: the secrets are set at the places that the route declares, the name is resolved once, every address is judged, and
+//! what was judged is dialled ([`dial`]). There is no proxy from the environment, no redirect followed, no cookie kept, and
+//! nothing that left is sent again: by construction, since nothing here can do it.
+//!
+//! An answer is bounded in bytes and time, asked for without compression and refused with it, so that what is counted is
+//! what is read; and no secret value stands in it when the caller gets it.
+//!
+//! Whether a request may leave, how often, and what its answer means are for others to say. What this crate says of a
+//! failure is whether the platform can have seen the request: [`EgressError::may_have_been_seen`].
+#![forbid(unsafe_code)]
+
+mod body;
+mod dial;
+mod error;
+mod place;
+mod scrub;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderValue};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
+use weir_domain::credential::Secrets;
+use weir_domain::limits;
+use weir_domain::policy::{EgressPermit, Purpose, Reach};
+
+pub use body::{Bodies, BodyError, NoBodies, StoredBody};
+pub use dial::{Resolve, SystemResolver};
+pub use error::{EgressError, Refused};
+
+use body::Outgoing;
+use dial::Client;
+use scrub::Scrubber;
+
+/// How requests leave. The default is what a host in service uses; tests shorten the waits and bring their own names.
+#[derive(Clone)]
+pub struct Config {
+    /// Who we say we are, where a request does not say it itself.
+    pub user_agent: String,
+    /// Time to resolve, connect and shake hands.
+    pub connect: Duration,
+    /// Time between two reads of an answer's body.
+    pub read: Duration,
+    /// Time of one request, from resolving to the last byte.
+    pub request: Duration,
+    /// The same for an operator's endpoint.
+    pub endpoint: Duration,
+    /// Time between two reads of a stream, which has no end of its own.
+    pub stream_idle: Duration,
+    /// Where names become addresses.
+    pub resolver: Arc<dyn Resolve>,
+}
+
+/// A stream that says nothing for this long is dead: ours sends a comment every 15 s.
+const STREAM_IDLE: Duration = Duration::from_secs(60);
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            user_agent: concat!("Weir/", env!("CARGO_PKG_VERSION")).to_owned(),
+            connect: limits::CONNECT,
+            read: limits::READ,
+            request: limits::REQUEST,
+            endpoint: limits::ENDPOINT,
+            stream_idle: STREAM_IDLE,
+            resolver: Arc::new(SystemResolver),
+        }
+    }
+}
+
+/// A configuration that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The text cannot stand in a header.
+    #[error("the user agent {0:?} cannot stand in a header")]
+    UserAgent(String),
+}
+
+/// The way out. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Egress(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    user_agent: HeaderValue,
+    /// One for each reach, so that a connection kept open is used only by requests under the reach its address was judged by.
+    public: Client,
+    loopback: Client,
+    operator: Client,
+}
+
+/// A whole answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Without hop-by-hop headers and `set-cookie`; names in lower case; scrubbed of secrets.
+    pub headers: Vec<(String, String)>,
+    /// Scrubbed of secrets. For an endpoint, only its beginning.
+    pub body: Bytes,
+    /// From resolving to the last byte.
+    pub elapsed_ms: u64,
+}
+
+/// The end of a fetch.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// HTTP status; the body was written if it is 2xx, and left unread otherwise.
+    pub status: u16,
+    /// As in [`Answer::headers`].
+    pub headers: Vec<(String, String)>,
+    /// Bytes written.
+    pub bytes: u64,
+    /// From resolving to the last byte.
+    pub elapsed_ms: u64,
+}
+
+/// An answer that goes on until one side ends it.
+pub struct AnswerStream {
+    /// HTTP status.
+    pub status: u16,
+    /// As in [`Answer::headers`].
+    pub headers: Vec<(String, String)>,
+    body: Reading,
+}
+
+impl AnswerStream {
+    /// The next bytes; none at the end.
+    ///
+    /// # Errors
+    /// [`EgressError::NoAnswer`] if the stream breaks off or falls silent.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, EgressError> {
+        self.body.next().await
+    }
+}
+
+impl Egress {
+    /// A way out under `config`.
+    ///
+    /// # Errors
+    /// The user agent cannot stand in a header.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        Self::with_tls(config, dial::tls())
+    }
+
+    fn with_tls(config: Config, tls: rustls::ClientConfig) -> Result<Self, ConfigError> {
+        let user_agent =
+            HeaderValue::from_str(&config.user_agent).map_err(|_| ConfigError::UserAgent(config.user_agent.clone()))?;
+        let client = |reach| dial::client(reach, &config, tls.clone());
+        Ok(Self(Arc::new(Inner {
+            user_agent,
+            public: client(Reach::Public),
+            loopback: client(Reach::Loopback),
+            operator: client(Reach::OperatorSet),
+            config,
+        })))
+    }
+
+    /// Spends a permit and waits for the whole answer, whatever its status. `secrets` are set where the permit says; stored
+    /// bytes that the request names come from `bodies`.
+    ///
+    /// The answer to an [`Purpose::Endpoint`] is its status: of the body only the beginning is kept, and what goes wrong
+    /// after the status does not take it back.
+    ///
+    /// # Errors
+    /// Each says whether the platform can have seen the request.
+    pub async fn send(
+        &self,
+        permit: EgressPermit,
+        secrets: &Secrets,
+        bodies: &dyn Bodies,
+    ) -> Result<Answer, EgressError> {
+        let started = Instant::now();
+        let is_endpoint = *permit.purpose() == Purpose::Endpoint;
+        let total = if is_endpoint { self.0.config.endpoint } else { self.0.config.request };
+        let scrubber = Scrubber::new(secrets);
+        let (head, mut reading) = self.exchange(permit, secrets, bodies, started + total).await?;
+        let headers = passed_on(&head.headers, &scrubber);
+        let body = if is_endpoint {
+            reading.beginning(limits::ENDPOINT_ANSWER_BYTES).await
+        } else {
+            reading.whole(limits::ANSWER_BYTES).await?
+        };
+        Ok(Answer {
+            status: head.status.as_u16(),
+            headers: headers?,
+            body: scrubber.bytes(body),
+            elapsed_ms: elapsed_ms(started),
+        })
+    }
+
+    /// Spends a permit and writes the answer's body into `into`, at most `max_bytes` of it. The bytes are not scrubbed: they
+    /// are a file for the media store, and no connector reads them.
+    ///
+    /// # Errors
+    /// As [`Egress::send`], and [`EgressError::Sink`] if `into` cannot be written. What was written before a failure is of no
+    /// use.
+    pub async fn fetch(
+        &self,
+        permit: EgressPermit,
+        secrets: &Secrets,
+        max_bytes: u64,
+        into: &mut (dyn AsyncWrite + Send + Unpin),
+    ) -> Result<Fetched, EgressError> {
+        let started = Instant::now();
+        let deadline = started + self.0.config.request;
+        let (head, mut reading) = self.exchange(permit, secrets, &NoBodies, deadline).await?;
+        let headers = passed_on(&head.headers, &Scrubber::new(secrets))?;
+        let mut bytes = 0;
+        if head.status.is_success() {
+            while let Some(chunk) = reading.next().await? {
+                bytes += chunk.len() as u64;
+                if bytes > max_bytes {
+                    return Err(EgressError::TooLarge { limit: max_bytes });
+                }
+                into.write_all(&chunk).await.map_err(EgressError::Sink)?;
+            }
+            into.flush().await.map_err(EgressError::Sink)?;
+        }
+        Ok(Fetched {
+            status: head.status.as_u16(),
+            headers,
+            bytes,
+            elapsed_ms: elapsed_ms(started),
+        })
+    }
+
+    /// Spends a permit of the operator's own programs and hands over the answer as it comes.
+    ///
+    /// # Errors
+    /// As [`Egress::send`]; refused for every purpose but [`Purpose::Operator`], since only there nobody waits.
+    pub async fn stream(&self, permit: EgressPermit) -> Result<AnswerStream, EgressError> {
+        if *permit.purpose() != Purpose::Operator {
+            return Err(Refused::NotAStream.into());
+        }
+        let nothing = Secrets::default();
+        let deadline = Instant::now() + self.0.config.request;
+        let (head, reading) = self.exchange(permit, &nothing, &NoBodies, deadline).await?;
+        Ok(AnswerStream {
+            status: head.status.as_u16(),
+            headers: passed_on(&head.headers, &Scrubber::new(&nothing))?,
+            body: Reading {
+                idle: self.0.config.stream_idle,
+                deadline: None,
+                ..reading
+            },
+        })
+    }
+
+    /// From a permit to the head of its answer.
+    async fn exchange(
+        &self,
+        permit: EgressPermit,
+        secrets: &Secrets,
+        bodies: &dyn Bodies,
+        deadline: Instant,
+    ) -> Result<(http::response::Parts, Reading), EgressError> {
+        let (request, purpose, uses, reach) = permit.into_parts();
+        let request = place::set(request, &uses, secrets)?;
+        let uri: http::Uri = request.url.as_str().parse().map_err(|_| Refused::NotAUri)?;
+        // The judges see to this; a wire that carries secrets is worth a second look.
+        if uri.scheme_str() != Some("https") && reach == Reach::Public {
+            return Err(Refused::PlainText.into());
+        }
+        let (body, content_type) = Outgoing::of(request.body, bodies).await.map_err(EgressError::Body)?;
+        let mut head = HeaderMap::with_capacity(request.headers.len() + 3);
+        head.insert(USER_AGENT, self.0.user_agent.clone());
+        for (name, value) in request.headers {
+            // What stands twice is sent twice, but the host's own user agent gives way.
+            if name == USER_AGENT {
+                head.insert(name, value);
+            } else {
+                head.append(name, value);
+            }
+        }
+        // Silence would mean that any coding is welcome (RFC 9110, 12.5.3).
+        head.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(content_type) = content_type {
+            head.insert(CONTENT_TYPE, content_type);
+        }
+        let mut outgoing = http::Request::new(body);
+        *outgoing.method_mut() = request.method;
+        *outgoing.uri_mut() = uri;
+        *outgoing.headers_mut() = head;
+        let client = match reach {
+            Reach::Public => &self.0.public,
+            Reach::Loopback => &self.0.loopback,
+            Reach::OperatorSet => &self.0.operator,
+        };
+        let answer = timeout_at(deadline, client.request(outgoing))
+            .await
+            .map_err(|_| EgressError::NoAnswer {
+                reason: "the time was over before an answer began".to_owned(),
+            })?
+            .map_err(|error| EgressError::of_client(&error))?;
+        let (head, body) = answer.into_parts();
+        let is_encoded = head
+            .headers
+            .get_all(CONTENT_ENCODING)
+            .iter()
+            .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+        if is_encoded && purpose != Purpose::Endpoint {
+            return Err(EgressError::NoAnswer {
+                reason: "the answer is compressed, though we asked for none of that".to_owned(),
+            });
+        }
+        let reading = Reading {
+            body,
+            idle: self.0.config.read,
+            deadline: Some(deadline),
+        };
+        Ok((head, reading))
+    }
+}
+
+/// An answer's body on its way in.
+struct Reading {
+    body: Incoming,
+    idle: Duration,
+    deadline: Option<Instant>,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Result<Option<Bytes>, EgressError> {
+        loop {
+            let idle = Instant::now() + self.idle;
+            let until = self.deadline.map_or(idle, |deadline| deadline.min(idle));
+            let frame = timeout_at(until, self.body.frame())
+                .await
+                .map_err(|_| EgressError::NoAnswer {
+                    reason: "the answer did not end in time".to_owned(),
+                })?;
+            match frame {
+                None => return Ok(None),
+                Some(Err(_)) => {
+                    return Err(EgressError::NoAnswer {
+                        reason: "the answer broke off".to_owned(),
+                    });
+                }
+                // Trailers are not passed on.
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn whole(&mut self, limit: usize) -> Result<Bytes, EgressError> {
+        let mut whole = BytesMut::new();
+        while let Some(chunk) = self.next().await? {
+            if whole.len() + chunk.len() > limit {
+                return Err(EgressError::TooLarge { limit: limit as u64 });
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// What there is of the body, up to `limit`.
+    async fn beginning(&mut self, limit: usize) -> Bytes {
+        let mut beginning = BytesMut::new();
+        while beginning.len() < limit {
+            let Ok(Some(chunk)) = self.next().await else { break };
+            let room = limit - beginning.len();
+            beginning.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        }
+        beginning.freeze()
+    }
+}
+
+/// Headers that belong to the connection (RFC 9110, 7.6.1), tell of bytes that the host already counted, or carry
+/// credentials.
+const NOT_PASSED_ON: &[&str] = &[
+    "alt-svc",
+    "authorization",
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "set-cookie",
+    "set-cookie2",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+fn passed_on(headers: &HeaderMap, scrubber: &Scrubber) -> Result<Vec<(String, String)>, EgressError> {
+    let named_by_connection: Vec<String> = headers
+        .get_all(http::header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    let mut passed = Vec::new();
+    for (name, value) in headers {
+        let name = name.as_str();
+        if NOT_PASSED_ON.contains(&name) || named_by_connection.iter().any(|hop| hop == name) {
+            continue;
+        }
+        if passed.len() >= limits::HEADERS || value.len() > limits::HEADER_BYTES {
+            return Err(EgressError::NoAnswer {
+                reason: "the answer's headers are more or longer than the host passes on".to_owned(),
+            });
+        }
+        let value = String::from_utf8_lossy(value.as_bytes());
+        passed.push((name.to_owned(), scrubber.text(&value)));
+    }
+    Ok(passed)
+}
+
+fn elapsed_ms(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
