@@ -4,7 +4,8 @@
 //! [`manifest`](mod@manifest), then [`receive`](mod@receive), then `send` below; that is a whole connector. The module
 //! [`mischief`] is not part of the example.
 
-#![deny(unsafe_code)]
+// As a component, the generated exports are the one exception.
+#![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
 // A failure is a record of the interface, and boxing it here would only unbox it at the boundary.
 #![allow(clippy::result_large_err)]
 
@@ -36,10 +37,7 @@ impl Connector for Echo {
 
     fn send(_channel: Channel, conversation: Conversation, draft: Draft) -> Result<Sent, Failure> {
         let Content::Text(text) = &draft.content else {
-            return Err(Failure::permanent(
-                "content_type_not_supported",
-                "Echo takes text only",
-            ));
+            return Err(Failure::permanent("content_type_not_supported", "Echo takes text only"));
         };
         let answer = http::post(manifest::MESSAGES_URL)
             .json(&json!({ "to": conversation.platform_id, "text": text, "reply_to": draft.reply_to }))
@@ -47,19 +45,12 @@ impl Connector for Echo {
             .map_err(|error| Failure::without_answer(&error, Repeat::Never))?;
         match answer.status {
             200..=299 => match answer.json().and_then(|mut message| message.id("id")) {
-                Some(platform_id) => Ok(Sent {
-                    platform_id,
-                    at: None,
-                }),
+                Some(platform_id) => Ok(Sent { platform_id, at: None }),
                 // The platform has acted, and only its echo or its history can tell under which id.
                 None => Err(Failure::uncertain("the answer names no message")),
             },
             401 => Err(Failure::reauthorize("Echo refused the token")),
-            429 => Err(Failure::retry(
-                "rate_limited",
-                "Echo asks to slow down",
-                None,
-            )),
+            429 => Err(Failure::retry("rate_limited", "Echo asks to slow down", None)),
             400..=499 => Err(Failure::permanent(
                 "messaging_restricted",
                 format!("Echo refused it with {}", answer.status),
@@ -86,10 +77,7 @@ impl Connector for Echo {
             }
         };
         let Some(platform_id) = account.id("id") else {
-            return Err(Failure::permanent(
-                "connector_failed",
-                "Echo's answer names no account",
-            ));
+            return Err(Failure::permanent("connector_failed", "Echo's answer names no account"));
         };
         Ok(Profile {
             platform_id,

@@ -1,9 +1,9 @@
 //! What the Echo connector is, as data.
 
 use weir_sdk::descriptor::{
-    Authorization, ContentRule, Encoding, EntryKind, EntryPoint, Hmac, Knowledge, Located,
-    Manifest, Policy, RateRule, RateScope, Route, RouteClass, SecretPlace, SecretUse, Setting,
-    SignedPart, Statuses, Support, Webhook, WebhookProof, WindowRule,
+    Authorization, ContentRule, Encoding, EntryKind, EntryPoint, Hmac, Knowledge, Located, Manifest, Policy, RateRule,
+    RateScope, Route, RouteClass, SecretPlace, SecretUse, Setting, SignedPart, Statuses, Support, Webhook,
+    WebhookProof, WindowRule,
 };
 use weir_sdk::types::ContentKind;
 
@@ -60,9 +60,7 @@ pub fn manifest() -> Manifest {
             ),
         ],
         policies: vec![
-            Policy::Window(WindowRule {
-                length_ms: WINDOW_MS,
-            }),
+            Policy::Window(WindowRule { length_ms: WINDOW_MS }),
             Policy::Rate(RateRule {
                 permits: 20,
                 per_ms: 1000,
@@ -114,11 +112,7 @@ fn signature() -> Hmac {
         signature: part("s"),
         encoding: Encoding::Hex,
         timestamp: Some(part("t")),
-        signed: vec![
-            SignedPart::Timestamp,
-            SignedPart::Literal(".".into()),
-            SignedPart::Body,
-        ],
+        signed: vec![SignedPart::Timestamp, SignedPart::Literal(".".into()), SignedPart::Body],
         tolerance_s: 300,
     }
 }

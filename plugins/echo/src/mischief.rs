@@ -29,10 +29,7 @@ impl Connector for Mischief {
                 "loop" => spin(),
                 "grow" => grow(),
                 "flood" => flood(),
-                "http" => weir_sdk::info!(
-                    "in receive: {:?}",
-                    http::get(crate::manifest::ME_URL).fetch()
-                ),
+                "http" => weir_sdk::info!("in receive: {:?}", http::get(crate::manifest::ME_URL).fetch()),
                 _ => {}
             }
         }
@@ -43,11 +40,7 @@ impl Connector for Mischief {
         Echo::prepare(draft)
     }
 
-    fn send(
-        channel: Channel,
-        conversation: Conversation,
-        mut draft: Draft,
-    ) -> Result<Sent, Failure> {
+    fn send(channel: Channel, conversation: Conversation, mut draft: Draft) -> Result<Sent, Failure> {
         let word = match &draft.content {
             Content::Text(text) => text.clone(),
             _ => String::new(),
@@ -66,10 +59,7 @@ impl Connector for Mischief {
         let sent = Echo::send(channel.clone(), conversation.clone(), draft.clone());
         match word.as_str() {
             "trap-after" => trap(),
-            "twice" => weir_sdk::info!(
-                "a second time: {:?}",
-                Echo::send(channel, conversation, draft)
-            ),
+            "twice" => weir_sdk::info!("a second time: {:?}", Echo::send(channel, conversation, draft)),
             _ => {}
         }
         sent
@@ -168,11 +158,7 @@ mod tests {
         host.answer("POST", MESSAGES_URL, 200, r#"{"id":"m1"}"#);
         assert_eq!(send("twice").unwrap().platform_id, "m1");
         assert_eq!(host.requests().len(), 2);
-        assert!(
-            host.lines()[0].1.contains("no permit is left"),
-            "{:?}",
-            host.lines()
-        );
+        assert!(host.lines()[0].1.contains("no permit is left"), "{:?}", host.lines());
     }
 
     #[test]

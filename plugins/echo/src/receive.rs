@@ -11,8 +11,8 @@
 use weir_sdk::inbound::Webhook;
 use weir_sdk::json::Fields;
 use weir_sdk::types::{
-    Arrival, ChannelNotice, Contact, Content, Conversation, Direction, Event, InboundEvent,
-    Message, Origin, Reaction, Receipt, ReceiptStatus, ReceiptTarget, Referral,
+    Arrival, ChannelNotice, Contact, Content, Conversation, Direction, Event, InboundEvent, Message, Origin, Reaction,
+    Receipt, ReceiptStatus, ReceiptTarget, Referral,
 };
 
 /// The events of one webhook, oldest first.
@@ -156,9 +156,7 @@ fn direction(event: &mut Fields) -> Direction {
 }
 
 fn conversation(event: &mut Fields) -> Result<Conversation, String> {
-    let platform_id = event
-        .id("conversation")
-        .ok_or("an event names no conversation")?;
+    let platform_id = event.id("conversation").ok_or("an event names no conversation")?;
     let contact_id = event
         .get("contact")
         .and_then(|contact| contact.get("id")?.as_str())
@@ -221,10 +219,7 @@ mod tests {
                 r#"{"type":"arrival","id":"1","conversation":"c","contact":{"id":"u"},"ref":"spring"}"#,
                 "arrival",
             ),
-            (
-                r#"{"type":"notice","id":"1","kind":"restricted"}"#,
-                "notice",
-            ),
+            (r#"{"type":"notice","id":"1","kind":"restricted"}"#, "notice"),
             (r#"{"type":"hologram","id":"1"}"#, "unknown"),
         ];
         for (event, expected) in cases {

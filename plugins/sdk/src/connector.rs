@@ -93,13 +93,9 @@ impl<T: Connector> exports::identity::Guest for T {
 /// of the same name in `wit/v0.1/optional.wit`; the modules hold their records.
 pub mod abilities {
     pub use crate::bindings::ads::exports::weir::connector::ads::{self, Guest as Ads};
-    pub use crate::bindings::automations::exports::weir::connector::automations::{
-        self, Guest as Automations,
-    };
+    pub use crate::bindings::automations::exports::weir::connector::automations::{self, Guest as Automations};
     pub use crate::bindings::history::exports::weir::connector::history::{self, Guest as History};
-    pub use crate::bindings::media_transfer::exports::weir::connector::media_transfer::{
-        self, Guest as MediaTransfer,
-    };
+    pub use crate::bindings::media_transfer::exports::weir::connector::media_transfer::{self, Guest as MediaTransfer};
     pub use crate::bindings::polling::exports::weir::connector::polling::{self, Guest as Polling};
     pub use crate::bindings::probing::exports::weir::connector::probing::{self, Guest as Probing};
     pub use crate::bindings::signals::exports::weir::connector::signals::{self, Guest as Signals};

@@ -50,17 +50,15 @@ impl Failure {
                 format!("the platform could not be reached: {reason}"),
                 None,
             ),
-            (http::Error::NoAnswer(reason), Repeat::Never) => Self::uncertain(format!(
-                "the request left and no whole answer came: {reason}"
-            )),
-            (http::Error::NoAnswer(reason), Repeat::Safe) => Self::retry(
-                "platform_unavailable",
-                format!("no whole answer came: {reason}"),
-                None,
-            ),
-            (http::Error::TooLarge(bytes), Repeat::Never) => Self::uncertain(format!(
-                "the answer of {bytes} bytes is larger than the host passes on"
-            )),
+            (http::Error::NoAnswer(reason), Repeat::Never) => {
+                Self::uncertain(format!("the request left and no whole answer came: {reason}"))
+            }
+            (http::Error::NoAnswer(reason), Repeat::Safe) => {
+                Self::retry("platform_unavailable", format!("no whole answer came: {reason}"), None)
+            }
+            (http::Error::TooLarge(bytes), Repeat::Never) => {
+                Self::uncertain(format!("the answer of {bytes} bytes is larger than the host passes on"))
+            }
             (http::Error::TooLarge(bytes), Repeat::Safe) => Self::permanent(
                 "connector_failed",
                 format!("the answer of {bytes} bytes is larger than the host passes on"),
@@ -125,14 +123,12 @@ mod tests {
     #[test]
     fn what_never_left_is_never_uncertain() {
         for repeat in [Repeat::Safe, Repeat::Never] {
-            let refused =
-                Failure::without_answer(&http::Error::Refused("no route fits".into()), repeat);
+            let refused = Failure::without_answer(&http::Error::Refused("no route fits".into()), repeat);
             assert_eq!(
                 (refused.verdict, refused.code.as_str()),
                 (Verdict::Permanent, "connector_failed")
             );
-            let unreachable =
-                Failure::without_answer(&http::Error::Unreachable("no address".into()), repeat);
+            let unreachable = Failure::without_answer(&http::Error::Unreachable("no address".into()), repeat);
             assert_eq!(unreachable.verdict, Verdict::Retry(None));
         }
     }

@@ -10,18 +10,12 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-pub use crate::bindings::weir::connector::http::{
-    Body, Error, Part, PartContent, Request, Response,
-};
+pub use crate::bindings::weir::connector::http::{Body, Error, Part, PartContent, Request, Response};
 use crate::json::Fields;
 use crate::types::Header;
 
 /// Everything but the unreserved characters of RFC 3986, so that `+`, `/`, `=` and `&` in a value stay that value.
-const OUTSIDE_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const OUTSIDE_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A request being written.
 #[derive(Clone, Debug)]
@@ -162,9 +156,6 @@ mod tests {
 
     #[test]
     fn without_a_host_a_request_is_refused_as_in_a_pure_call() {
-        assert!(matches!(
-            get("https://api.example/").fetch(),
-            Err(Error::Refused(_))
-        ));
+        assert!(matches!(get("https://api.example/").fetch(), Err(Error::Refused(_))));
     }
 }

@@ -6,6 +6,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::types::Token;
+
 /// The fields of a JSON object that have not been taken yet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fields(Map<String, Value>);
@@ -129,11 +131,7 @@ impl Fields {
     }
 
     /// Removes a field and converts it, or leaves it as it was.
-    fn take<T>(
-        &mut self,
-        name: &str,
-        convert: impl FnOnce(Value) -> Result<T, Value>,
-    ) -> Option<T> {
+    fn take<T>(&mut self, name: &str, convert: impl FnOnce(Value) -> Result<T, Value>) -> Option<T> {
         let value = self.0.remove(name)?;
         match convert(value) {
             Ok(taken) => Some(taken),
@@ -145,18 +143,30 @@ impl Fields {
     }
 }
 
+/// A platform's word as a token of the interface: lower case, and an underscore for whatever no token may hold. None for
+/// a word of which nothing is left.
+#[must_use]
+pub fn token(word: &str) -> Option<Token> {
+    /// The host takes no longer one.
+    const MOST: usize = 64;
+    let token: Token = word
+        .chars()
+        .take(MOST)
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    token.contains(|c| c != '_').then_some(token)
+}
+
 /// Where a text stopped being JSON. serde_json's own message may quote the text, which may be a person's.
 fn describe(error: &serde_json::Error) -> String {
-    let fault = if error.is_eof() {
-        "ends early"
-    } else {
-        "is not JSON"
-    };
-    format!(
-        "the text {fault} at line {}, column {}",
-        error.line(),
-        error.column()
-    )
+    let fault = if error.is_eof() { "ends early" } else { "is not JSON" };
+    format!("the text {fault} at line {}, column {}", error.line(), error.column())
 }
 
 #[cfg(test)]
@@ -175,10 +185,7 @@ mod tests {
         let cases = [
             (r#"{"id":"C+1=="}"#, Some("C+1==")),
             (r#"{"id":7301234567890123457}"#, Some("7301234567890123457")),
-            (
-                r#"{"id":18446744073709551615}"#,
-                Some("18446744073709551615"),
-            ),
+            (r#"{"id":18446744073709551615}"#, Some("18446744073709551615")),
             (r#"{"id":18446744073709551616}"#, None),
             (r#"{"id":1.5}"#, None),
             (r#"{"id":""}"#, None),
@@ -208,6 +215,21 @@ mod tests {
     fn a_fault_is_told_without_quoting_the_text() {
         let fault = Fields::parse(br#"{"text": secret words}"#).unwrap_err();
         assert!(!fault.contains("secret"), "{fault}");
+    }
+
+    #[test]
+    fn any_word_becomes_a_token_or_none() {
+        let cases = [
+            ("APPROVED", Some("approved")),
+            ("short-link", Some("short_link")),
+            ("Größe 2", Some("gr__e_2")),
+            ("", None),
+            ("—", None),
+        ];
+        for (word, expected) in cases {
+            assert_eq!(token(word).as_deref(), expected, "{word}");
+        }
+        assert_eq!(token(&"x".repeat(65)).map(|token| token.len()), Some(64));
     }
 
     proptest! {

@@ -128,10 +128,7 @@ impl Host {
     #[must_use]
     pub fn json_body(&self, index: usize) -> serde_json::Value {
         let inner = self.inner.borrow();
-        let request = inner
-            .requests
-            .get(index)
-            .expect("the connector made fewer requests");
+        let request = inner.requests.get(index).expect("the connector made fewer requests");
         match &request.body {
             Body::Bytes(bytes) => serde_json::from_slice(bytes).expect("the body is JSON"),
             other => panic!("the body is not bytes but {other:?}"),
@@ -169,8 +166,7 @@ pub(crate) fn log(level: Level, message: &str) {
 }
 
 pub(crate) fn fetch(request: &Request) -> Result<Response, Error> {
-    with(|host| host.fetch(request))
-        .unwrap_or_else(|| Err(Error::Refused("this call has no network".into())))
+    with(|host| host.fetch(request)).unwrap_or_else(|| Err(Error::Refused("this call has no network".into())))
 }
 
 impl Inner {
@@ -187,21 +183,13 @@ impl Inner {
                 match &mut self.permit {
                     Some(left) if *left > 0 => *left -= 1,
                     _ => {
-                        return Err(Error::Refused(format!(
-                            "no permit is left for route {}",
-                            route.id
-                        )));
+                        return Err(Error::Refused(format!("no permit is left for route {}", route.id)));
                     }
                 }
             }
         }
         let step = self.script.pop_front();
-        let step = step.unwrap_or_else(|| {
-            panic!(
-                "the script has no answer to {} {}",
-                request.method, request.url
-            )
-        });
+        let step = step.unwrap_or_else(|| panic!("the script has no answer to {} {}", request.method, request.url));
         let url = request.url.split('?').next().unwrap_or_default();
         assert_eq!(
             (request.method.as_str(), url),
@@ -263,18 +251,10 @@ mod tests {
     fn a_script_answers_in_order_and_keeps_what_was_asked() {
         let host = Host::at(7);
         host.answer("GET", "https://a.example/x", 200, "{}");
-        host.fail(
-            "POST",
-            "https://a.example/y",
-            Error::NoAnswer("reset".into()),
-        );
+        host.fail("POST", "https://a.example/y", Error::NoAnswer("reset".into()));
 
         assert_eq!(
-            http::get("https://a.example/x")
-                .query("q", "1")
-                .fetch()
-                .unwrap()
-                .status,
+            http::get("https://a.example/x").query("q", "1").fetch().unwrap().status,
             200
         );
         assert!(http::post("https://a.example/y").fetch().is_err());

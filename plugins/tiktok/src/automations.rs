@@ -4,7 +4,7 @@
 
 use weir_sdk::abilities::Automations;
 use weir_sdk::abilities::automations::Automation;
-use weir_sdk::json::Fields;
+use weir_sdk::json::{Fields, token};
 use weir_sdk::serde_json::{Value, from_str, json};
 use weir_sdk::types::{Channel, Failure, Token};
 
@@ -153,7 +153,7 @@ fn get_auto(channel: &Channel, name: &str, auto: Auto) -> Result<Vec<Automation>
                 kind: name.to_owned(),
                 id: entry.id("auto_message_id"),
                 enabled,
-                audit: entry.filled_text("audit_status").map(|status| status.to_ascii_lowercase()),
+                audit: entry.text("audit_status").and_then(|status| token(&status)),
                 content: words.into_value().to_string(),
             }
         })

@@ -1,7 +1,7 @@
 //! One message as TikTok writes it, in its two dialects: webhooks say `text`, `personal_account` and nest a card's
 //! elements; the message list says `TEXT`, `PERSONAL_ACCOUNT` and writes the card flat. Both become the same message.
 
-use weir_sdk::json::Fields;
+use weir_sdk::json::{Fields, token};
 use weir_sdk::serde_json::Value;
 use weir_sdk::types::{
     Button, Card, Contact, Content, Conversation, Direction, Fallback, Media, MediaKind, Message, Origin, SharedPost,
@@ -50,7 +50,9 @@ impl Dialect {
 
 /// The word for the type of a message, in lower case, taken from it.
 pub fn kind(message: &mut Fields, dialect: Dialect) -> Option<String> {
-    message.filled_text(dialect.kind()).map(|kind| kind.to_ascii_lowercase())
+    message
+        .filled_text(dialect.kind())
+        .map(|kind| kind.to_ascii_lowercase())
 }
 
 /// Who wrote to whom. `account` is the platform's name of the business account; `sent` is what to believe where neither
@@ -328,10 +330,11 @@ fn post_of(player: &str) -> Option<&str> {
 
 /// A question card. A webhook puts title and buttons into the one element of `elements`, and calls a button's words `text`.
 fn card(block: &mut Fields) -> Option<Card> {
-    let kind = match block.text("type")?.to_ascii_lowercase().as_str() {
+    let kind = token(&block.text("type")?)?;
+    let kind = match kind.as_str() {
         "qa_button_card" => "buttons".to_owned(),
         "qa_link_card" => "links".to_owned(),
-        other => other.to_owned(),
+        _ => kind,
     };
     let mut face = block.objects("elements").into_iter().next().unwrap_or_default();
     let mut take = |name: &str| face.any(name).or_else(|| block.any(name));

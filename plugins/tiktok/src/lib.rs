@@ -8,7 +8,8 @@
 //! Where TikTok's behaviour is not documented by TikTok, the reading that harms least is taken, and the line says so. The
 //! references are to the pages of TikTok's API for Business portal, by their titles.
 
-#![deny(unsafe_code)]
+// As a component, the generated exports are the one exception.
+#![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
 // A failure is a record of the interface, and boxing it here would only unbox it at the boundary.
 #![allow(clippy::result_large_err)]
 

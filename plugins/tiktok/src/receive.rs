@@ -4,7 +4,7 @@
 //! `platform_data` or becomes an `unknown` event.
 
 use sha2::{Digest, Sha256};
-use weir_sdk::json::Fields;
+use weir_sdk::json::{Fields, token};
 use weir_sdk::serde_json::Value;
 use weir_sdk::types::{
     Arrival, ChannelNotice, Conversation, Direction, Event, InboundEvent, Reaction, Receipt, ReceiptStatus,
@@ -246,15 +246,15 @@ fn place_of(conversation: &str, ends: &Ends) -> Conversation {
 
 /// How a contact came. A block of a source that is not known yet still names its source.
 fn referral(mut block: Fields, at: Timestamp) -> Referral {
-    let source = block.filled_text("source").unwrap_or_default();
+    let source = block.text("source").and_then(|source| token(&source));
     let mut ad = block.fields("ad").unwrap_or_default();
     let mut link = block.fields("short_link").unwrap_or_default();
     Referral {
-        source: match source.as_str() {
-            "short_link" => "link".into(),
-            "" if !ad.is_empty() => "ad".into(),
-            "" => "link".into(),
-            other => other.to_owned(),
+        source: match source.as_deref() {
+            Some("short_link") => "link".into(),
+            Some(other) => other.to_owned(),
+            None if !ad.is_empty() => "ad".into(),
+            None => "link".into(),
         },
         ad_id: ad.id("ad_id"),
         ad_name: ad.filled_text("ad_name"),

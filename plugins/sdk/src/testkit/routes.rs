@@ -19,9 +19,10 @@ pub(super) fn fitting<'a>(routes: &'a [Route], request: &Request) -> Option<&'a 
         route.method == request.method
             && origin_fits(&route.origin, host)
             && path_fits(&route.path, path)
-            && route.body_has.iter().all(|member| {
-                body.pointer(&member.pointer).and_then(Value::as_str) == Some(member.value.as_str())
-            })
+            && route
+                .body_has
+                .iter()
+                .all(|member| body.pointer(&member.pointer).and_then(Value::as_str) == Some(member.value.as_str()))
     })
 }
 

@@ -387,6 +387,20 @@ fn a_link_brings_its_ref_and_the_audit_of_its_text() {
 }
 
 #[test]
+fn words_of_tomorrow_become_tokens() {
+    let body = fixture::text("referral-link").replace("short_link", "Mini Game");
+    let Event::Arrival(arrival) = receive(body.as_bytes()).unwrap().remove(0).event else {
+        panic!("no arrival")
+    };
+    assert_eq!(arrival.referral.source, "mini_game");
+    let body = fixture::text("template").replace("qa_button_card", "Carousel-Card");
+    let Event::Message(message) = receive(body.as_bytes()).unwrap().remove(0).event else {
+        panic!("no message")
+    };
+    assert!(matches!(message.content, Content::Card(card) if card.kind == "carousel_card"));
+}
+
+#[test]
 fn what_is_about_the_account_is_a_notice() {
     let cases = [
         ("withheld", "inbound_withheld", 1_701_090_879_815),
