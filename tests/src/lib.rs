@@ -1,1 +1,44 @@
-//! Weir's promises, tested on the built host with real components.
+//! Weir's real programs, started and spoken to in the product's words: a customer writes, the operator answers, the clock
+//! moves on. Used by the promises under `tests/` and by `cargo xtask demo`, so that both see what a user would.
+//!
+//! Everything here is outside of Weir: it starts the built `weir` and `tiktok-sandbox`, and knows only their public APIs.
+#![forbid(unsafe_code)]
+
+mod api;
+mod browser;
+mod phone;
+mod programs;
+mod stack;
+
+pub use api::{Answer, Api, Events};
+pub use browser::Browser;
+pub use phone::Phone;
+pub use programs::{Binaries, Program};
+pub use stack::{APP, Options, Stack};
+
+use std::time::Duration;
+
+/// How long anything is waited for. Never the measure of a test: what is waited for either comes, or the test fails with
+/// what came instead. Long, since the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The pause between two looks at something that cannot be waited for otherwise.
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
+
+/// Looks again and again until `look` finds something.
+///
+/// # Errors
+/// It was not found in time; says what was sought.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        anyhow::ensure!(
+            tokio::time::Instant::now() < end,
+            "waited {PATIENCE:?} in vain for {what}"
+        );
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}

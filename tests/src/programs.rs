@@ -1,0 +1,162 @@
+//! The built programs: where they are, and one that runs.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, bail};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::PATIENCE;
+
+/// Where the built programs and components are.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    folder: PathBuf,
+    connectors: PathBuf,
+}
+
+impl Binaries {
+    /// Finds them beside the running program: `target/<profile>` and `target/connectors`.
+    ///
+    /// # Errors
+    /// They were not built; says what builds them.
+    pub fn find() -> anyhow::Result<Self> {
+        let here = std::env::current_exe().context("the running program has no path")?;
+        let folder = here
+            .ancestors()
+            .skip(1)
+            .find(|folder| folder.join("weir").is_file() && folder.join("tiktok-sandbox").is_file())
+            .context("`weir` and `tiktok-sandbox` are not built; run `cargo xtask build`")?;
+        let connectors = match std::env::var_os("WEIR_CONNECTORS_DIR") {
+            Some(folder) => PathBuf::from(folder),
+            None => folder.parent().unwrap_or(folder).join("connectors"),
+        };
+        if !connectors.join("tiktok.wasm").is_file() {
+            bail!(
+                "{} has no tiktok.wasm; run `cargo xtask build-connectors`",
+                connectors.display()
+            );
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            connectors,
+        })
+    }
+
+    /// The command of a program.
+    pub fn command(&self, name: &str) -> Command {
+        Command::new(self.folder.join(name))
+    }
+
+    /// The bytes of a connector.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn connector(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+        let path = self.connectors.join(format!("{name}.wasm"));
+        std::fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))
+    }
+}
+
+/// A program that runs; it ends with this value.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    child: Child,
+    origin: String,
+}
+
+impl Program {
+    /// Starts a program and waits until it says on its output at which `http://…` it can be reached. What it says after that
+    /// goes into `log`.
+    ///
+    /// # Errors
+    /// It ended before it said so; shows what it said instead.
+    pub async fn start(name: &str, command: &mut Command, log: &Path) -> anyhow::Result<Self> {
+        let errors = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .with_context(|| format!("{} cannot be written", log.display()))?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("{name} cannot be started"))?;
+        let output = child.stdout.take().with_context(|| format!("{name} has no output"))?;
+        let mut lines = BufReader::new(output).lines();
+        let mut said = String::new();
+        let origin = tokio::time::timeout(PATIENCE, async {
+            while let Some(line) = lines.next_line().await? {
+                said.push_str(&line);
+                said.push('\n');
+                if let Some(origin) = origin_in(&line) {
+                    return Ok(origin);
+                }
+            }
+            let errors = std::fs::read_to_string(log).unwrap_or_default();
+            bail!("{name} ended before it could be reached; it said:\n{said}{errors}")
+        })
+        .await
+        .with_context(|| format!("{name} did not say where it can be reached; it said:\n{said}"))??;
+        // Read on, so that a full pipe never stops the program.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            origin,
+        })
+    }
+
+    /// Where it is reached, without a slash at the end.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Its process.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Ends it at once, as a power cut would (`SIGKILL`).
+    ///
+    /// # Errors
+    /// It was gone already.
+    pub async fn kill(mut self) -> anyhow::Result<()> {
+        self.child
+            .kill()
+            .await
+            .with_context(|| format!("{} cannot be killed", self.name))
+    }
+
+    /// Asks it to end, as Ctrl-C would, and waits for it.
+    ///
+    /// # Errors
+    /// It did not end in time, or not well.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        let id = self
+            .child
+            .id()
+            .with_context(|| format!("{} is gone already", self.name))?;
+        let told = Command::new("kill").args(["-INT", &id.to_string()]).status().await?;
+        anyhow::ensure!(told.success(), "{} could not be told to end", self.name);
+        let status = tokio::time::timeout(PATIENCE, self.child.wait())
+            .await
+            .with_context(|| format!("{} did not end", self.name))??;
+        anyhow::ensure!(status.success(), "{} ended with {status}", self.name);
+        Ok(())
+    }
+}
+
+/// The first loopback origin in a line of output.
+fn origin_in(line: &str) -> Option<String> {
+    let begin = line.find("http://127.0.0.1:")?;
+    let rest = &line[begin..];
+    let end = rest[7..]
+        .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))
+        .map_or(rest.len(), |end| end + 7);
+    Some(rest[..end].to_owned())
+}

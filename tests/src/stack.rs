@@ -1,0 +1,275 @@
+//! The whole thing: TikTok's sandbox, Weir on SQLite, the connector installed and granted, an account connected.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use crate::{Api, Binaries, Browser, Events, Phone, Program};
+
+/// The app that everything is connected through.
+pub const APP: &str = "tiktok";
+
+/// The business account that is connected, and the person who writes to it.
+const ACCOUNT: &str = "acme_store";
+const PERSON: &str = "jane_doe";
+
+const CLIENT_KEY: &str = "7000000000000000001";
+const CLIENT_SECRET: &str = "sandbox-client-secret";
+const ADMIN_KEY: &str = "weir_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// How the programs are started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where Weir keeps its record; made if missing.
+    pub data: PathBuf,
+    /// Makes the sandbox's ids.
+    pub seed: u64,
+    /// The sandbox's virtual time at the start, in milliseconds; the system's if none.
+    pub start_ms: Option<i64>,
+    /// The ports of sandbox and Weir; free ones if 0.
+    pub ports: (u16, u16),
+    /// More of Weir's environment.
+    pub env: Vec<(String, String)>,
+}
+
+impl Options {
+    /// With everything in `data`.
+    pub fn new(data: &Path) -> Self {
+        Self {
+            data: data.to_owned(),
+            seed: 1,
+            start_ms: None,
+            ports: (0, 0),
+            env: Vec::new(),
+        }
+    }
+}
+
+/// The running programs.
+#[derive(Debug)]
+pub struct Stack {
+    /// TikTok's sandbox.
+    pub sandbox: Program,
+    /// Weir; none while it is down.
+    pub weir: Option<Program>,
+    /// The operator's side.
+    pub api: Api,
+    /// The customer's side.
+    pub phone: Phone,
+    binaries: Binaries,
+    options: Options,
+    client: reqwest::Client,
+    port: u16,
+}
+
+impl Stack {
+    /// Starts sandbox and Weir in a folder of their own, installs and grants the TikTok connector, and connects the account.
+    ///
+    /// # Errors
+    /// Any step failed.
+    pub async fn connected(data: &Path) -> anyhow::Result<(Self, Value)> {
+        let stack = Self::start(Options::new(data)).await?;
+        stack.install("tiktok").await?;
+        stack.put_app().await?;
+        let channel = stack.connect(ACCOUNT).await?;
+        Ok((stack, channel))
+    }
+
+    /// Starts sandbox and Weir, and nothing more.
+    ///
+    /// # Errors
+    /// A program cannot be started.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let binaries = Binaries::find()?;
+        std::fs::create_dir_all(&options.data).with_context(|| format!("{} cannot be made", options.data.display()))?;
+        let mut command = binaries.command("tiktok-sandbox");
+        command.args([
+            "--listen",
+            &format!("127.0.0.1:{}", options.ports.0),
+            "--client-secret",
+            CLIENT_SECRET,
+        ]);
+        command.args(["--seed", &options.seed.to_string()]);
+        if let Some(start) = options.start_ms {
+            command.args(["--start", &start.to_string()]);
+        }
+        let sandbox = Program::start("tiktok-sandbox", &mut command, &options.data.join("sandbox.log")).await?;
+        let port = if options.ports.1 == 0 {
+            free_port()?
+        } else {
+            options.ports.1
+        };
+        // No redirects and no proxy: what a page answers is what is seen.
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        let origin = format!("http://127.0.0.1:{port}");
+        let api = Api::new(client.clone(), &origin, ADMIN_KEY);
+        let phone = Phone::new(client.clone(), sandbox.origin(), ACCOUNT, PERSON);
+        let mut stack = Self {
+            sandbox,
+            weir: None,
+            api,
+            phone,
+            binaries,
+            options,
+            client,
+            port,
+        };
+        stack.start_weir().await?;
+        Ok(stack)
+    }
+
+    /// Starts Weir on the same record as before.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn start_weir(&mut self) -> anyhow::Result<()> {
+        let origin = format!("http://127.0.0.1:{}", self.port);
+        let mut command = self.binaries.command("weir");
+        command
+            .arg("serve")
+            .env("WEIR_LISTEN", format!("127.0.0.1:{}", self.port))
+            .env("WEIR_PUBLIC_URL", &origin)
+            .env("WEIR_DATA", &self.options.data)
+            .env("WEIR_ADMIN_KEY", ADMIN_KEY)
+            .env("WEIR_CLOCK", format!("{}/control/clock", self.sandbox.origin()))
+            .envs(self.options.env.iter().map(|(name, value)| (name, value)));
+        self.weir = Some(Program::start("weir", &mut command, &self.options.data.join("weir.log")).await?);
+        Ok(())
+    }
+
+    /// Ends Weir as a power cut would.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub async fn kill_weir(&mut self) -> anyhow::Result<()> {
+        self.weir.take().context("weir is not running")?.kill().await
+    }
+
+    /// Ends Weir as Ctrl-C would.
+    ///
+    /// # Errors
+    /// It was not running, or did not end well.
+    pub async fn stop_weir(&mut self) -> anyhow::Result<()> {
+        self.weir.take().context("weir is not running")?.stop().await
+    }
+
+    /// Ends everything as Ctrl-C would.
+    ///
+    /// # Errors
+    /// A program did not end well.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.stop_weir().await?;
+        self.sandbox.stop().await
+    }
+
+    /// The built programs and components.
+    pub fn binaries(&self) -> &Binaries {
+        &self.binaries
+    }
+
+    /// Where Weir keeps its record.
+    pub fn data(&self) -> &Path {
+        &self.options.data
+    }
+
+    /// A plain HTTP client without a key.
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// Installs a connector, says yes to what it asks for, and lets it serve. Gives the staged version as the API showed it.
+    ///
+    /// # Errors
+    /// A step is refused.
+    pub async fn install(&self, name: &str) -> anyhow::Result<Value> {
+        let bytes = self.binaries.connector(name)?;
+        let request = self.api.request(reqwest::Method::POST, "/v1/connectors");
+        let staged = self
+            .api
+            .send(request.header("content-type", "application/wasm").body(bytes))
+            .await?
+            .expect(201)?;
+        let grants = json!({"grants": staged["wanted_grants"]});
+        self.api
+            .put(&format!("/v1/connectors/{name}/grants"), grants)
+            .await?
+            .expect(200)?;
+        let version = staged["version"].as_str().context("the version has no number")?;
+        self.api
+            .post(&format!("/v1/connectors/{name}/versions/{version}/promote"), json!({}))
+            .await?
+            .expect(200)?;
+        Ok(staged)
+    }
+
+    /// Registers the app, with TikTok's origins mapped to the sandbox.
+    ///
+    /// # Errors
+    /// The API refuses.
+    pub async fn put_app(&self) -> anyhow::Result<Value> {
+        let sandbox = self.sandbox.origin();
+        let app = json!({
+            "connector": "tiktok",
+            "settings": {},
+            "secrets": {"client_key": CLIENT_KEY, "client_secret": CLIENT_SECRET},
+            "origins": {"https://business-api.tiktok.com": sandbox, "https://www.tiktok.com": sandbox},
+        });
+        self.api.put(&format!("/v1/apps/{APP}"), app).await?.expect(200)
+    }
+
+    /// Connects an account through the whole OAuth flow, as its owner would in a browser.
+    ///
+    /// # Errors
+    /// A step is refused.
+    pub async fn connect(&self, account: &str) -> anyhow::Result<Value> {
+        let session = self
+            .api
+            .post("/v1/connect-sessions", json!({"app": APP}))
+            .await?
+            .expect(201)?;
+        let url = session["url"].as_str().context("the connect session has no URL")?;
+        let (at, status, page) = Browser::new(self.client.clone()).consent(url, account, "allow").await?;
+        ensure!(status == 200, "the browser ended at {at} with {status}: {page}");
+        let path = format!(
+            "/v1/connect-sessions/{}",
+            session["id"].as_str().context("the session has no id")?
+        );
+        let ended = self.api.get(&path).await?.expect(200)?;
+        ensure!(ended["status"] == "succeeded", "the session ended as {ended:#}");
+        let channel = ended["channel_id"].as_str().context("the session has no channel")?;
+        self.api.get(&format!("/v1/channels/{channel}")).await?.expect(200)
+    }
+
+    /// Waits until Weir's clock has followed the sandbox's past this moment.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn clock_reaches(&self, now_ms: i64) -> anyhow::Result<()> {
+        crate::until("the followed clock", async || {
+            let health = self.api.get("/healthz").await?.expect(200)?;
+            Ok((health["now_ms"].as_i64().context("/healthz has no now_ms")? >= now_ms).then_some(()))
+        })
+        .await
+    }
+
+    /// The customer writes; gives the event by which the operator hears of it.
+    ///
+    /// # Errors
+    /// The event does not come.
+    pub async fn hears(&self, events: &mut Events, text: &str) -> anyhow::Result<Value> {
+        self.phone.writes(text).await?;
+        events
+            .wait_where("message.received", |event| event["data"]["content"]["text"] == text)
+            .await
+    }
+}
+
+/// A port that nobody listens on at the moment.
+fn free_port() -> anyhow::Result<u16> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("no free port")?;
+    Ok(listener.local_addr()?.port())
+}

@@ -1,0 +1,138 @@
+//! `cargo xtask demo`: the real programs, an account connected through the whole OAuth flow, and what to open.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde_json::Value;
+use weir_tests::{Api, Events, Options, Stack};
+
+use crate::{build, script, show};
+
+/// Where the interactive demo listens: sandbox, Weir.
+const PORTS: (u16, u16) = (9100, 8080);
+
+/// Starts everything; plays the script, or waits for Ctrl-C.
+pub(crate) fn run(once: bool, data: Option<PathBuf>) -> anyhow::Result<()> {
+    let data = match data {
+        Some(data) => data,
+        None => fresh(&build::target()?.join("demo"))?,
+    };
+    let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
+    runtime.block_on(async {
+        let ports = if once { (0, 0) } else { PORTS };
+        show::step("Starting TikTok's sandbox and Weir");
+        let stack = Stack::start(Options {
+            ports,
+            ..Options::new(&data)
+        })
+        .await?;
+        show::step("Installing the TikTok connector and saying yes to what it asks for");
+        stack.install("tiktok").await?;
+        stack.put_app().await?;
+        show::step("Connecting the business account: authorise page, code, token, profile, webhook subscription");
+        let channel = stack.connect("acme_store").await?;
+        if once {
+            script::play(stack, &channel).await
+        } else {
+            stay(stack, &channel).await
+        }
+    })
+}
+
+/// An empty folder in the place of the last demo's.
+fn fresh(folder: &std::path::Path) -> anyhow::Result<PathBuf> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
+    }
+    Ok(folder.to_owned())
+}
+
+/// Says what to open, shows events as they come, and ends on Ctrl-C.
+async fn stay(stack: Stack, channel: &Value) -> anyhow::Result<()> {
+    let mut events = stack.api.listen().await?;
+    let first = stack.hears(&mut events, "Hi! Is the blue one still in stock?").await?;
+    let conversation = first["data"]["conversation_id"]
+        .as_str()
+        .context("the message has no conversation")?;
+    greet(&stack, channel, conversation);
+    let ended = tokio::select! {
+        ended = tail(&mut events) => ended,
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    };
+    anstream::println!();
+    show::step("Stopping");
+    // Dropped first: an open stream would hold the host's end up to its deadline.
+    drop(events);
+    stack.stop().await?;
+    ended
+}
+
+fn greet(stack: &Stack, channel: &Value, conversation: &str) {
+    let (api, key) = (stack.api.origin(), stack.api.key());
+    let name = channel["display_name"].as_str().unwrap_or("The account");
+    anstream::println!();
+    anstream::println!("{} {} is connected, and Jane has written.", show::good("✓"), name);
+    anstream::println!();
+    anstream::println!("  {}   {}/phone", show::bright("Phone"), stack.sandbox.origin());
+    anstream::println!(
+        "          {}",
+        show::quiet("write as a customer, see the chat as a phone would show it")
+    );
+    anstream::println!("  {}     {api}/v1", show::bright("API"));
+    anstream::println!("          {}", show::quiet(&format!("key {key}")));
+    anstream::println!("  {}    {}", show::bright("Data"), stack.data().display());
+    anstream::println!();
+    anstream::println!("  Answer Jane:");
+    anstream::println!();
+    anstream::println!("    curl -sS {api}/v1/conversations/{conversation}/messages \\");
+    anstream::println!("      -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\");
+    anstream::println!("      -d '{{\"content\":{{\"type\":\"text\",\"text\":\"It is. Shall I put one aside?\"}}}}'");
+    anstream::println!();
+    anstream::println!("  Listen to the events:");
+    anstream::println!();
+    anstream::println!("    curl -sN {api}/v1/events/stream -H 'Authorization: Bearer {key}'");
+    anstream::println!();
+    anstream::println!("  {}", show::quiet("They are shown here too. Ctrl-C ends everything."));
+    anstream::println!();
+}
+
+async fn tail(events: &mut Events) -> anyhow::Result<()> {
+    loop {
+        let event = events.next().await;
+        match event {
+            Ok(event) => line(&event),
+            // Silence is no fault here: nobody has to write.
+            Err(error) if error.to_string().contains("no event came") => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn line(event: &Value) {
+    let time = event["timestamp"]
+        .as_str()
+        .and_then(|time| time.get(11..19))
+        .unwrap_or_default();
+    let kind = event["type"].as_str().unwrap_or_default();
+    anstream::println!("  {} {kind:<24} {}", show::quiet(time), summary(&event["data"]));
+}
+
+/// What an event tells, in a few words.
+fn summary(data: &Value) -> String {
+    let content = &data["content"];
+    match content["type"].as_str() {
+        Some("text") => format!("“{}”", content["text"].as_str().unwrap_or_default()),
+        Some("fallback") => content["text"].as_str().unwrap_or_default().to_owned(),
+        Some(kind) => kind.to_owned(),
+        None => ["display_name", "username", "name", "source"]
+            .iter()
+            .find_map(|member| data[*member].as_str())
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}
+
+/// Used by the script too: one conversation as the API shows it now.
+pub(crate) async fn conversation(api: &Api, id: &str) -> anyhow::Result<Value> {
+    api.get(&format!("/v1/conversations/{id}")).await?.expect(200)
+}
