@@ -1,0 +1,115 @@
+//! Compiled components on disk, and why they may be believed.
+//!
+//! Machine code from a file is only run if this host wrote it: each file begins with an HMAC-SHA-256 over the component's
+//! digest and the code, under a key derived from the host's master key and from everything of the engine that the code
+//! depends on. The file is read into memory first and verified there, so that nobody can change it in between. Whatever does
+//! not fit is not an error but a reason to compile again.
+
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+use weir_domain::limits;
+
+mod precompiled;
+
+type HmacSha256 = Hmac<Sha256>;
+
+/// Bytes of the HMAC before the code.
+const MAC_BYTES: usize = 32;
+
+pub(crate) struct Cache {
+    folder: PathBuf,
+    key: HmacSha256,
+    /// Names the engine in file names, so that two versions of the host can share a folder.
+    engine: String,
+}
+
+/// The file is there, and this host did not write it.
+#[derive(Debug)]
+pub(crate) struct Tampered;
+
+/// Machine code that this host wrote: the proof that it may be run. Made only by [`Cache::verify`].
+struct Verified(Vec<u8>);
+
+impl Cache {
+    pub(crate) fn open(folder: PathBuf, master_key: &[u8; 32], engine: &Engine) -> io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        let mut derived = Derived(mac(master_key).chain_update(b"weir: compiled components\0"));
+        engine.precompile_compatibility_hash().hash(&mut derived);
+        let key = derived.0.finalize().into_bytes();
+        let key = mac(&key);
+        let name = key.clone().chain_update(b"name").finalize().into_bytes();
+        Ok(Self {
+            folder,
+            key,
+            engine: hex::encode(&name[..8]),
+        })
+    }
+
+    /// The component of this digest; none if it is not here.
+    pub(crate) fn get(&self, engine: &Engine, digest: &str) -> Result<Option<Component>, Tampered> {
+        let Some(bytes) = self.read(digest) else {
+            return Ok(None);
+        };
+        let code = self.verify(digest, bytes).ok_or(Tampered)?;
+        // Code of this host that does not load was made by an engine that is another all the same.
+        Ok(precompiled::load(engine, &code).ok())
+    }
+
+    /// Keeps a component. Written beside its place and moved there, so that nobody ever reads half of it.
+    pub(crate) fn put(&self, component: &Component, digest: &str) -> io::Result<()> {
+        let code = component.serialize().map_err(io::Error::other)?;
+        let beside = self.path(digest).with_extension("new");
+        let mut file = fs::File::create(&beside)?;
+        file.write_all(&self.mac(digest, &code).finalize().into_bytes())?;
+        file.write_all(&code)?;
+        file.sync_all()?;
+        fs::rename(beside, self.path(digest))
+    }
+
+    fn path(&self, digest: &str) -> PathBuf {
+        self.folder.join(format!("{digest}-{}.cwasm", self.engine))
+    }
+
+    fn read(&self, digest: &str) -> Option<Vec<u8>> {
+        let file = fs::File::open(self.path(digest)).ok()?;
+        let mut bytes = Vec::new();
+        let read = file.take(limits::COMPILED_BYTES + 1).read_to_end(&mut bytes).ok()?;
+        (read as u64 <= limits::COMPILED_BYTES).then_some(bytes)
+    }
+
+    fn verify(&self, digest: &str, mut bytes: Vec<u8>) -> Option<Verified> {
+        let code = bytes.split_off(bytes.len().min(MAC_BYTES));
+        self.mac(digest, &code).verify_slice(&bytes).ok()?;
+        Some(Verified(code))
+    }
+
+    fn mac(&self, digest: &str, code: &[u8]) -> HmacSha256 {
+        // The digest has one length, so nothing of one can pass for a part of the other.
+        self.key.clone().chain_update(digest).chain_update(code)
+    }
+}
+
+fn mac(key: &[u8]) -> HmacSha256 {
+    HmacSha256::new_from_slice(key).expect("HMAC takes keys of any length (RFC 2104)")
+}
+
+/// Takes what an engine feeds to a hasher into the key.
+struct Derived(HmacSha256);
+
+impl Hasher for Derived {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        // Asked for by nobody: the key is taken from the MAC itself.
+        0
+    }
+}

@@ -1,0 +1,366 @@
+//! One call: a store and an instance of its own, bounds on everything, and an end that says which bound was met.
+//!
+//! Time is bounded twice. The engine's epoch yields to other tasks at each tick and interrupts a guest that ran through its
+//! ticks; a timer outside ends a call that waits too long. Neither does the other's work: a spinning guest never comes back
+//! to the timer, and a waiting one meets no epoch.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+use wasmtime::component::{Instance, InstancePre};
+use wasmtime::{
+    PoolConcurrencyLimitError, ResourceLimiter, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace,
+};
+use weir_domain::limits;
+use weir_domain::policy::CallKind;
+use weir_domain::time::Timestamp;
+
+use crate::bindings::weir::connector::types::Failure;
+use crate::context::{CallEnd, Host, StateWrites};
+use crate::convert::Bad;
+use crate::error::CallError;
+use crate::imports::http::Network;
+use crate::imports::state::StateView;
+use crate::text;
+
+/// Which version of which connector runs.
+#[derive(Debug)]
+pub(crate) struct VersionName {
+    pub(crate) name: String,
+    pub(crate) number: String,
+}
+
+/// What one call carries on the host's side.
+pub(crate) struct CallData {
+    pub(crate) kind: CallKind,
+    pub(crate) version: Arc<VersionName>,
+    pub(crate) host: Host,
+    /// None in a call that has none.
+    pub(crate) state: Option<StateView>,
+    /// None in a call that has none.
+    pub(crate) network: Option<Network>,
+    /// Log lines written, those dropped among them.
+    pub(crate) lines: u32,
+    /// Requests that a judge refused.
+    pub(crate) refusals: u32,
+    meter: Meter,
+    ticks: u32,
+}
+
+impl CallData {
+    /// A call without network and state.
+    pub(crate) fn pure(kind: CallKind, version: Arc<VersionName>, host: Host) -> Self {
+        Self {
+            kind,
+            version,
+            host,
+            state: None,
+            network: None,
+            lines: 0,
+            refusals: 0,
+            meter: Meter::default(),
+            ticks: 0,
+        }
+    }
+
+    /// Whether what it says is nobody's business: `describe` runs before anybody said yes to the connector.
+    pub(crate) fn is_mute(&self) -> bool {
+        self.kind == CallKind::Describe
+    }
+
+    /// The host's clock; a connector that says what it is must not look at it.
+    pub(crate) fn moment(&self) -> Timestamp {
+        if self.kind == CallKind::Describe {
+            Timestamp::default()
+        } else {
+            self.host.clock.now()
+        }
+    }
+}
+
+/// Sums what the instances of one store hold; wasmtime's own limits hold for each memory by itself.
+#[derive(Debug, Default)]
+struct Meter {
+    memory: usize,
+    peak_memory: usize,
+    elements: usize,
+    denied: Option<Denied>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Denied {
+    what: &'static str,
+    limit: usize,
+}
+
+const NO_MEMORY: Denied = Denied {
+    what: "bytes of memory",
+    limit: limits::GUEST_MEMORY_BYTES,
+};
+const NO_TABLE: Denied = Denied {
+    what: "table elements",
+    limit: limits::GUEST_TABLE_ELEMENTS,
+};
+
+impl Meter {
+    fn grow(held: &mut usize, current: usize, desired: usize, limit: usize) -> bool {
+        let sum = held.saturating_add(desired.saturating_sub(current));
+        let fits = sum <= limit;
+        if fits {
+            *held = sum;
+        }
+        fits
+    }
+}
+
+impl ResourceLimiter for Meter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let fits = Self::grow(&mut self.memory, current, desired, NO_MEMORY.limit);
+        self.peak_memory = self.peak_memory.max(self.memory);
+        if !fits {
+            self.denied = Some(NO_MEMORY);
+        }
+        Ok(fits)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let fits = Self::grow(&mut self.elements, current, desired, NO_TABLE.limit);
+        if !fits {
+            self.denied = Some(NO_TABLE);
+        }
+        Ok(fits)
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.denied = Some(NO_MEMORY);
+        Ok(())
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.denied = Some(NO_TABLE);
+        Ok(())
+    }
+
+    fn instances(&self) -> usize {
+        limits::CORE_INSTANCES as usize
+    }
+
+    fn tables(&self) -> usize {
+        limits::GUEST_TABLES as usize
+    }
+
+    fn memories(&self) -> usize {
+        1
+    }
+}
+
+/// How long a call may run, and how long it may take.
+#[derive(Clone, Copy)]
+struct Budget {
+    ticks: u32,
+    wall: Duration,
+}
+
+impl Budget {
+    fn of(kind: CallKind) -> Self {
+        if kind.is_pure() {
+            Self {
+                ticks: limits::PURE_TICKS,
+                wall: limits::PURE_WALL,
+            }
+        } else {
+            Self {
+                ticks: limits::CALL_TICKS,
+                wall: limits::CALL_WALL,
+            }
+        }
+    }
+
+    /// One tick of running is over.
+    fn tick(self, mut store: StoreContextMut<'_, CallData>) -> UpdateDeadline {
+        let data = store.data_mut();
+        data.ticks += 1;
+        if data.ticks >= self.ticks {
+            UpdateDeadline::Interrupt
+        } else {
+            // Tokio's own yield goes to the back of the queue, so that every other task has its turn first.
+            UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
+        }
+    }
+
+    fn is_spent(self, data: &CallData) -> bool {
+        data.ticks >= self.ticks
+    }
+}
+
+/// Why the inside of a call stopped.
+pub(crate) enum Stop {
+    /// The engine's word.
+    Engine(wasmtime::Error),
+    /// Ours, or the connector's.
+    Call(CallError),
+}
+
+impl From<wasmtime::Error> for Stop {
+    fn from(error: wasmtime::Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<CallError> for Stop {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl From<Bad> for Stop {
+    fn from(bad: Bad) -> Self {
+        Self::Call(bad.into())
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Call(failure.into())
+    }
+}
+
+/// The inside of a call: what is done with the instance.
+pub(crate) type Inside<'a, T> = Pin<Box<dyn Future<Output = Result<T, Stop>> + Send + 'a>>;
+
+/// A component that is ready to be instantiated, and the slots that its calls run in.
+pub(crate) struct Sandbox {
+    pre: InstancePre<CallData>,
+    /// Slots of this connector.
+    own: Semaphore,
+    /// Slots of the process.
+    all: Arc<Semaphore>,
+}
+
+impl Sandbox {
+    pub(crate) fn new(pre: InstancePre<CallData>, all: Arc<Semaphore>) -> Self {
+        Self {
+            pre,
+            own: Semaphore::new(limits::CALLS_PER_CONNECTOR),
+            all,
+        }
+    }
+
+    pub(crate) fn pre(&self) -> &InstancePre<CallData> {
+        &self.pre
+    }
+
+    /// Runs one call in an instance of its own. The writes to state are those of a call that returned; of any other they are
+    /// empty.
+    pub(crate) async fn run<T, F>(&self, data: CallData, inside: F) -> (Result<T, CallError>, StateWrites)
+    where
+        F: for<'a> FnOnce(&'a mut Store<CallData>, Instance) -> Inside<'a, T> + Send,
+        T: Send,
+    {
+        let budget = Budget::of(data.kind);
+        let _slots = match self.slots().await {
+            Ok(slots) => slots,
+            Err(busy) => {
+                report(&data, &Err::<T, _>(busy.clone()), Duration::ZERO);
+                return (Err(busy), StateWrites::default());
+            }
+        };
+        let started = Instant::now();
+        let mut store = Store::new(self.pre.engine(), data);
+        store.limiter(|data| &mut data.meter);
+        store.set_hostcall_fuel(limits::HOSTCALL_FUEL);
+        store.set_max_component_handles(limits::GUEST_HANDLES);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(move |store| Ok(budget.tick(store)));
+        let work = async {
+            let instance = self.pre.instantiate_async(&mut store).await?;
+            inside(&mut store, instance).await
+        };
+        let result = match tokio::time::timeout(budget.wall, work).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(Stop::Call(error))) => Err(error),
+            Ok(Err(Stop::Engine(error))) => Err(classify(&error, store.data(), budget)),
+            // The future is dropped and its store with it: nothing of the guest runs any more.
+            Err(_) => Err(CallError::TimedOut { took: budget.wall }),
+        };
+        report(store.data(), &result, started.elapsed());
+        let returned = matches!(result, Ok(_) | Err(CallError::Failed { .. } | CallError::Answer(_)));
+        let writes = match store.into_data().state {
+            Some(state) if returned => state.into_writes(),
+            _ => StateWrites::default(),
+        };
+        (result, writes)
+    }
+
+    /// Waits for a slot of the connector, then for one of the process: in this order, so that what waits for its own
+    /// connector holds nothing that others want.
+    async fn slots(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), CallError> {
+        let deadline = Instant::now() + limits::CALL_QUEUE;
+        let busy = |limit| CallError::Busy {
+            waited: limits::CALL_QUEUE,
+            limit,
+        };
+        let own = tokio::time::timeout_at(deadline, self.own.acquire())
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| busy(limits::CALLS_PER_CONNECTOR))?;
+        let all = tokio::time::timeout_at(deadline, self.all.acquire())
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| busy(limits::INSTANCES as usize))?;
+        Ok((own, all))
+    }
+}
+
+fn report<T>(data: &CallData, result: &Result<T, CallError>, elapsed: Duration) {
+    data.host.witness.called(&CallEnd {
+        connector: &data.version.name,
+        version: &data.version.number,
+        kind: data.kind,
+        outcome: result.as_ref().err().map_or("ok", CallError::name),
+        elapsed,
+        ticks: data.ticks,
+        peak_memory: data.meter.peak_memory,
+        lines_dropped: data.lines.saturating_sub(limits::LOG_LINES),
+    });
+}
+
+/// Longest backtrace kept: a few dozen frames.
+const BACKTRACE_BYTES: usize = 4 << 10;
+
+fn classify(error: &wasmtime::Error, data: &CallData, budget: Budget) -> CallError {
+    let trap = error.downcast_ref::<Trap>();
+    if trap == Some(&Trap::Interrupt) && budget.is_spent(data) {
+        return CallError::OutOfTime {
+            ran: limits::EPOCH_TICK * budget.ticks,
+        };
+    }
+    // Guests break off when an allocation fails: the reason is not the trap but what came before it.
+    if let Some(denied) = data.meter.denied {
+        return CallError::OutOfMemory {
+            what: denied.what,
+            limit: denied.limit,
+        };
+    }
+    if let Some(trap) = trap {
+        let backtrace = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string);
+        return CallError::Trapped {
+            cause: trap.to_string(),
+            backtrace: text::prefix(&backtrace.unwrap_or_default(), BACKTRACE_BYTES).to_owned(),
+        };
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return CallError::Busy {
+            waited: Duration::ZERO,
+            limit: limits::INSTANCES as usize,
+        };
+    }
+    // No trap, and no bound of ours: a value that could not be lifted out of the guest.
+    CallError::Output(text::line(&error.root_cause().to_string(), limits::LOG_LINE_BYTES))
+}

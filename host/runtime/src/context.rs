@@ -1,0 +1,290 @@
+//! What a call is given, what it leaves behind, and what the runtime needs of its host.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use weir_domain::conversation::Conversation;
+use weir_domain::credential::Secrets;
+use weir_domain::grant::Grants;
+use weir_domain::manifest::RouteClass;
+use weir_domain::policy::{CallKind, OriginMap};
+use weir_domain::time::Timestamp;
+use weir_egress::{Bodies, Egress};
+
+use crate::error::CallError;
+
+// ---- what a call is given --------------------------------------------------------------------------------------------
+
+/// What a connector is told of the channel that it is called for.
+#[derive(Clone, Debug)]
+pub struct ChannelFacts {
+    /// The platform's id of the account.
+    pub platform_id: String,
+    /// The handle, without @.
+    pub username: Option<String>,
+    /// ISO 3166-1 alpha-2, when known.
+    pub country: Option<String>,
+    /// The app's settings, without secrets.
+    pub settings: serde_json::Value,
+    /// Where the platform must send its webhooks.
+    pub callback_url: String,
+}
+
+/// What a connector is told of a conversation, and tells of one that it found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConversationFacts {
+    /// The platform's id of the thread.
+    pub platform_id: String,
+    /// The platform's id of the contact, when known.
+    pub contact_id: Option<String>,
+    /// Whether the business has written in it.
+    pub answered: bool,
+}
+
+impl From<&Conversation> for ConversationFacts {
+    fn from(conversation: &Conversation) -> Self {
+        Self {
+            platform_id: conversation.platform_id.clone(),
+            contact_id: Some(conversation.contact.platform_id.clone()),
+            answered: conversation.answered,
+        }
+    }
+}
+
+/// A channel's state: key to value. At most [`weir_domain::limits::STATE_BYTES`].
+pub type State = BTreeMap<String, Vec<u8>>;
+
+/// What a call with network runs with. Bound to one channel by the host: nothing a connector returns can reach another one.
+pub struct CallContext {
+    /// The channel, as the connector sees it.
+    pub channel: ChannelFacts,
+    /// What the host sets in requests; never seen by the connector.
+    pub secrets: Secrets,
+    /// What the operator said yes to.
+    pub grants: Arc<Grants>,
+    /// Where the operator mapped origins to.
+    pub origins: Arc<OriginMap>,
+    /// The channel's state as it stands; what the call writes comes back in [`Called::writes`].
+    pub state: State,
+    /// The platform's rates for this channel and its app.
+    pub pacer: Arc<dyn Pacer>,
+}
+
+// ---- what a call leaves behind ---------------------------------------------------------------------------------------
+
+/// What a call with network came to, and what it did on its way.
+#[derive(Debug)]
+#[must_use]
+pub struct Called<T> {
+    /// What the connector answered, or how the call ended.
+    pub result: Result<T, CallError>,
+    /// The requests that it tried to make, in order.
+    pub requests: Vec<RequestRecord>,
+    /// What to commit to the channel's state; empty if the call did not return.
+    pub writes: StateWrites,
+}
+
+/// Writes to a channel's state, by key; none deletes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateWrites(pub BTreeMap<String, Option<Vec<u8>>>);
+
+/// One request that a connector tried to make.
+#[derive(Clone, Debug)]
+pub struct RequestRecord {
+    /// The route that covers it; none if it was refused before one was found.
+    pub route: Option<String>,
+    /// What such a request does.
+    pub class: Option<RouteClass>,
+    /// The method.
+    pub method: String,
+    /// The URL as the connector wrote it, without its query: that may hold what a person wrote.
+    pub url: String,
+    /// What became of it.
+    pub fate: Fate,
+    /// From the judge's yes to the last byte, the wait for the platform's rate included.
+    pub elapsed: Duration,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The host said no; nothing left. In words, and the rule's name.
+    Refused {
+        /// Which rule: `no_route`, `not_granted`.
+        rule: &'static str,
+        /// The rule and its facts, in words.
+        detail: String,
+    },
+    /// The platform's rate left no turn within reach; nothing left.
+    NoTurn {
+        /// How long the wait would have been.
+        wait: Duration,
+    },
+    /// No connection was made.
+    Unreachable(String),
+    /// It left, and no whole answer came.
+    NoAnswer(String),
+    /// The answer was larger than is passed on.
+    TooLarge,
+    /// An answer came.
+    Answered(u16),
+    /// The call ended before it did.
+    Abandoned,
+}
+
+// ---- what the runtime needs of its host -----------------------------------------------------------------------------
+
+/// The host's side of every call.
+#[derive(Clone)]
+pub struct Host {
+    /// The one way out.
+    pub egress: Egress,
+    /// Stored attachments, by id.
+    pub bodies: Arc<dyn Bodies>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Who is told what happens.
+    pub witness: Arc<dyn Witness>,
+}
+
+/// The host's clock; the connector's too.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The platform's rates.
+#[async_trait]
+pub trait Pacer: Send + Sync {
+    /// Waits until a request of this class may leave.
+    ///
+    /// # Errors
+    /// If that is further away than [`weir_domain::limits::RATE_WAIT`]; the turn is then not taken.
+    async fn turn(&self, class: RouteClass) -> Result<(), TooLong>;
+}
+
+/// The platform's rate leaves no turn within reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the platform's rate leaves no turn for the next {} ms", wait.as_millis())]
+pub struct TooLong {
+    /// How long the wait would be.
+    pub wait: Duration,
+}
+
+/// Who is told what happens in calls. Called from the middle of them: must not block.
+pub trait Witness: Send + Sync {
+    /// A call ended.
+    fn called(&self, end: &CallEnd<'_>);
+    /// A request was refused by a judge. At most a few for each call.
+    fn refused(&self, refused: &Refused<'_>);
+    /// A connector wrote a line; it is clean and bounded. By default it goes to the host's log.
+    fn logged(&self, line: &LogLine<'_>) {
+        line.trace();
+    }
+    /// A component was made ready to run.
+    fn compiled(&self, digest: &str, how: Readied, elapsed: Duration) {
+        let _ = (digest, how, elapsed);
+    }
+}
+
+/// The end of a call, for counting.
+#[derive(Debug)]
+pub struct CallEnd<'a> {
+    /// The connector's name.
+    pub connector: &'a str,
+    /// Its version.
+    pub version: &'a str,
+    /// What it was asked.
+    pub kind: CallKind,
+    /// `ok`, or the error's name: [`CallError::name`].
+    pub outcome: &'static str,
+    /// From the first instruction to the end, waiting for the network included; not the wait for a slot.
+    pub elapsed: Duration,
+    /// Ticks of [`weir_domain::limits::EPOCH_TICK`] in which it ran.
+    pub ticks: u32,
+    /// The most memory that its instance held, in bytes.
+    pub peak_memory: usize,
+    /// Log lines over the bound, dropped.
+    pub lines_dropped: u32,
+}
+
+/// A refusal, for the record.
+#[derive(Debug)]
+pub struct Refused<'a> {
+    /// The connector's name.
+    pub connector: &'a str,
+    /// Its version.
+    pub version: &'a str,
+    /// What it was asked.
+    pub kind: CallKind,
+    /// The platform's id of the channel; none in a call without one.
+    pub channel_platform_id: Option<&'a str>,
+    /// The method, as the connector wrote it.
+    pub method: &'a str,
+    /// The URL as the connector wrote it, without its query.
+    pub url: &'a str,
+    /// Which rule said no: `no_route`, `address`.
+    pub rule: &'static str,
+    /// The rule and its facts, in words.
+    pub detail: &'a str,
+}
+
+/// A line that a connector wrote.
+#[derive(Debug)]
+pub struct LogLine<'a> {
+    /// The connector's name.
+    pub connector: &'a str,
+    /// Its version.
+    pub version: &'a str,
+    /// What it was asked.
+    pub kind: CallKind,
+    /// How loud.
+    pub level: LogLevel,
+    /// Without control characters, at most [`weir_domain::limits::LOG_LINE_BYTES`].
+    pub text: &'a str,
+}
+
+/// How loud a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// For who looks for a fault.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Something is amiss.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+impl LogLine<'_> {
+    /// Writes it to the host's log, in the connector's name.
+    pub fn trace(&self) {
+        let Self {
+            connector,
+            version,
+            text,
+            ..
+        } = self;
+        let call = self.kind.as_str();
+        match self.level {
+            LogLevel::Debug => tracing::debug!(target: "connector", connector, version, call, "{text}"),
+            LogLevel::Info => tracing::info!(target: "connector", connector, version, call, "{text}"),
+            LogLevel::Warn => tracing::warn!(target: "connector", connector, version, call, "{text}"),
+            LogLevel::Error => tracing::error!(target: "connector", connector, version, call, "{text}"),
+        }
+    }
+}
+
+/// How a component was made ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readied {
+    /// Compiled.
+    Compiled,
+    /// Taken from the cache.
+    Cached,
+    /// Compiled, because what the cache held was not what this host put there.
+    CacheTampered,
+}

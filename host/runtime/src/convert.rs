@@ -1,0 +1,224 @@
+//! From the interface's types to the domain's and back. What comes in was written by a stranger: every member is bounded, and
+//! what is over its bound is an error that names it. One thing is never turned away for its size, the text of a message:
+//! a person wrote it to be read.
+
+use std::fmt;
+
+use weir_domain::limits;
+
+mod manifest;
+mod message;
+mod reply;
+
+pub(crate) use manifest::manifest;
+pub(crate) use message::{channel, conversation, draft, events, media_out, referral_out};
+pub(crate) use reply::{
+    automation_id, automation_out, automations, batch, capabilities, conversation_page, findings, message_page, preview, profile, sent,
+    setup_findings,
+};
+
+use crate::error::CallError;
+
+/// A member that is not taken, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Bad {
+    member: String,
+    why: String,
+}
+
+impl Bad {
+    pub(crate) fn new(member: impl Into<String>, why: impl Into<String>) -> Self {
+        Self {
+            member: member.into(),
+            why: why.into(),
+        }
+    }
+
+    /// The member, and what is wrong with it.
+    pub(crate) fn into_parts(self) -> (String, String) {
+        (self.member, self.why)
+    }
+
+    /// The same, seen from outside.
+    fn within(self, outer: impl fmt::Display) -> Self {
+        Self {
+            member: format!("{outer}.{}", self.member),
+            why: self.why,
+        }
+    }
+}
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.member, self.why)
+    }
+}
+
+impl From<Bad> for CallError {
+    fn from(bad: Bad) -> Self {
+        Self::Output(bad.to_string())
+    }
+}
+
+type Taken<T> = Result<T, Bad>;
+
+/// A text of at most `max` bytes. U+0000 becomes U+FFFD: no database takes it, and no person wrote it.
+fn text(member: &str, text: String, max: usize) -> Taken<String> {
+    if text.len() > max {
+        return Err(Bad::new(
+            member,
+            format!("has {} bytes, and {max} are allowed", text.len()),
+        ));
+    }
+    Ok(without_nul(text))
+}
+
+fn without_nul(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+}
+
+/// A name of something: of a person, a file, an ad. Empty is the same as absent.
+fn name(member: &str, value: Option<String>) -> Taken<Option<String>> {
+    some_text(member, value, limits::NAME_BYTES)
+}
+
+/// A link. Empty is the same as absent.
+fn url(member: &str, value: Option<String>) -> Taken<Option<String>> {
+    some_text(member, value, limits::URL_BYTES)
+}
+
+fn some_text(member: &str, value: Option<String>, max: usize) -> Taken<Option<String>> {
+    value
+        .filter(|value| !value.is_empty())
+        .map(|value| text(member, value, max))
+        .transpose()
+}
+
+/// An id that a platform gave: it names something, so it is there, and whole.
+fn id(member: &str, value: String) -> Taken<String> {
+    if value.is_empty() {
+        return Err(Bad::new(member, "is empty"));
+    }
+    if value.contains(char::is_control) {
+        return Err(Bad::new(member, "holds a control character"));
+    }
+    text(member, value, limits::PLATFORM_ID_BYTES)
+}
+
+fn some_id(member: &str, value: Option<String>) -> Taken<Option<String>> {
+    value
+        .filter(|value| !value.is_empty())
+        .map(|value| id(member, value))
+        .transpose()
+}
+
+/// A word of an open list.
+fn token(member: &str, value: String) -> Taken<String> {
+    if is_token(&value) {
+        return Ok(value);
+    }
+    Err(Bad::new(
+        member,
+        format!(
+            "is no word of 1 to {} letters a–z, digits and underscores",
+            limits::TOKEN_BYTES
+        ),
+    ))
+}
+
+fn is_token(value: &str) -> bool {
+    (1..=limits::TOKEN_BYTES).contains(&value.len())
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.'))
+}
+
+fn some_token(member: &str, value: Option<String>) -> Taken<Option<String>> {
+    value
+        .filter(|value| !value.is_empty())
+        .map(|value| token(member, value))
+        .transpose()
+}
+
+/// A JSON document.
+fn json(member: &str, document: &str) -> Taken<serde_json::Value> {
+    if document.len() > limits::PLATFORM_DATA_BYTES {
+        return Err(Bad::new(
+            member,
+            format!(
+                "has {} bytes, and {} are allowed",
+                document.len(),
+                limits::PLATFORM_DATA_BYTES
+            ),
+        ));
+    }
+    serde_json::from_str(document).map_err(|error| Bad::new(member, format!("is no JSON: {error}")))
+}
+
+fn some_json(member: &str, document: Option<String>) -> Taken<Option<serde_json::Value>> {
+    document
+        .filter(|document| !document.is_empty())
+        .map(|document| json(member, &document))
+        .transpose()
+}
+
+/// Every entry of a list of at most `max`, converted; an error names the entry.
+fn each<A, B>(member: &str, list: Vec<A>, max: usize, mut convert: impl FnMut(A) -> Taken<B>) -> Taken<Vec<B>> {
+    if list.len() > max {
+        return Err(Bad::new(
+            member,
+            format!("has {} entries, and {max} are allowed", list.len()),
+        ));
+    }
+    list.into_iter()
+        .enumerate()
+        .map(|(i, entry)| convert(entry).map_err(|bad| bad.within(format_args!("{member}[{i}]"))))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_member_and_its_bound() {
+        let bad = each("events", vec![String::new(), "x".repeat(513)], 10, |value| {
+            id("key", if value.is_empty() { "a".into() } else { value })
+        });
+        assert_eq!(
+            bad.unwrap_err().to_string(),
+            "events[1].key has 513 bytes, and 512 are allowed"
+        );
+        assert!(each("events", vec![(); 11], 10, |()| Ok(())).is_err());
+    }
+
+    #[test]
+    fn ids_are_there_and_whole() {
+        assert!(id("id", String::new()).is_err());
+        assert!(id("id", "a\0".into()).is_err());
+        assert!(id("id", "x".repeat(limits::PLATFORM_ID_BYTES)).is_ok());
+    }
+
+    #[test]
+    fn deep_json_is_refused_and_does_not_take_the_stack() {
+        assert!(json("detail", &"[".repeat(60_000)).is_err());
+        assert!(json("detail", &format!("\"{}\"", "x".repeat(limits::PLATFORM_DATA_BYTES))).is_err());
+        assert!(json("detail", "{}").is_ok());
+    }
+
+    #[test]
+    fn a_nul_becomes_the_character_for_what_cannot_be_shown() {
+        assert_eq!(text("text", "a\0b".into(), 10).unwrap(), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn a_token_is_a_word() {
+        for word in ["rate_limited", "a", "x1"] {
+            assert!(is_token(word), "{word}");
+        }
+        for word in ["", "Rate", "a b", "ä", "a\n"] {
+            assert!(!is_token(word), "{word:?}");
+        }
+    }
+}

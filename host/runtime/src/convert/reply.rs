@@ -1,0 +1,293 @@
+//! What a connector answers other than events: failures, profiles, findings, pages.
+
+use std::time::Duration;
+
+use weir_domain::delivery::Verdict;
+use weir_domain::limits;
+use weir_domain::message::{ContentKind, MessageError, PlatformWords};
+use weir_domain::policy::Finding;
+use weir_domain::problem::Fault;
+use weir_domain::time::Timestamp;
+
+use super::message::{events, person};
+use super::{Bad, Taken, each, id, is_token, json, name, some_id, some_json, some_text, some_token, token, url};
+use crate::bindings::exports::weir::connector::{automations as auto, history, identity, outbound, polling, probing};
+use crate::bindings::weir::connector::types as wit;
+use crate::context::ConversationFacts;
+use crate::error::CallError;
+use crate::exports::{
+    Automation, Batch, Capability, ConversationPage, ConversationSummary, MessagePage, Profile, SetupFinding,
+};
+use crate::text;
+
+/// A failure. Never turned away: its verdict matters more than its words, which are cleaned and cut instead.
+pub(crate) fn failure(failure: wit::Failure) -> (Verdict, MessageError) {
+    let words = |text: &str| text::line(text, limits::LOG_LINE_BYTES);
+    let code = if is_token(&failure.code) {
+        failure.code
+    } else {
+        "platform_error".to_owned()
+    };
+    let verdict = match failure.verdict {
+        wit::Verdict::Permanent => Verdict::Permanent,
+        wit::Verdict::Retry(after_ms) => Verdict::Retry {
+            after_ms,
+            counts: code != "rate_limited",
+        },
+        wit::Verdict::Reauthorize => Verdict::Reauthorize,
+        wit::Verdict::Uncertain => Verdict::Uncertain,
+    };
+    let platform = PlatformWords {
+        code: failure.platform_code.map(|text| words(&text)),
+        message: failure.platform_message.map(|text| words(&text)),
+        request_id: failure.platform_request_id.map(|text| words(&text)),
+    };
+    let error = MessageError {
+        fault: if code == "connector_failed" { Fault::Host } else { Fault::Platform },
+        code,
+        detail: words(&failure.detail),
+        retryable: matches!(verdict, Verdict::Retry { .. } | Verdict::Reauthorize),
+        platform: (platform != PlatformWords::default()).then_some(platform),
+    };
+    (verdict, error)
+}
+
+impl From<wit::Failure> for CallError {
+    fn from(said: wit::Failure) -> Self {
+        let (verdict, error) = failure(said);
+        Self::Failed {
+            verdict,
+            error: Box::new(error),
+        }
+    }
+}
+
+/// The platform's id of a message that was sent, and its time of it.
+pub(crate) fn sent(sent: outbound::Sent) -> Taken<(String, Option<Timestamp>)> {
+    Ok((
+        id("platform-id", sent.platform_id)?,
+        sent.at.map(Timestamp::from_unsigned_millis),
+    ))
+}
+
+/// Faults of a draft.
+pub(crate) fn findings(findings: Vec<outbound::Finding>) -> Taken<Vec<Finding>> {
+    each("findings", findings, limits::ANSWER_ENTRIES, |finding| {
+        Ok(Finding {
+            pointer: text::line(&finding.pointer, limits::NAME_BYTES),
+            code: token("code", finding.code)?,
+            detail: text::line(&finding.detail, limits::LOG_LINE_BYTES),
+        })
+    })
+}
+
+/// Who an account is.
+pub(crate) fn profile(profile: identity::Profile) -> Taken<Profile> {
+    Ok(Profile {
+        platform_id: id("platform-id", profile.platform_id)?,
+        username: name("username", profile.username)?,
+        display_name: name("display-name", profile.display_name)?,
+        avatar_url: url("avatar-url", profile.avatar_url)?,
+        account_kind: token("account-kind", profile.account_kind)?,
+        country: country(profile.country)?,
+        platform_data: some_json("platform-data", profile.platform_data)?,
+    })
+}
+
+fn country(country: Option<String>) -> Taken<Option<String>> {
+    let Some(country) = country.filter(|country| !country.is_empty()) else {
+        return Ok(None);
+    };
+    let code = country.to_ascii_uppercase();
+    if code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase()) {
+        Ok(Some(code))
+    } else {
+        Err(Bad::new("country", "is no code of ISO 3166-1 alpha-2"))
+    }
+}
+
+/// The diagnosis of a channel.
+pub(crate) fn setup_findings(findings: Vec<identity::Finding>) -> Taken<Vec<SetupFinding>> {
+    each("findings", findings, limits::ANSWER_ENTRIES, |finding| {
+        Ok(SetupFinding {
+            subject: token("subject", finding.subject)?,
+            ok: finding.ok,
+            evidence: text::line(&finding.evidence, limits::LOG_LINE_BYTES),
+            remedy: text::line(&finding.remedy, limits::LOG_LINE_BYTES),
+        })
+    })
+}
+
+/// What a conversation can carry.
+pub(crate) fn capabilities(capabilities: Vec<probing::Capability>) -> Taken<Vec<Capability>> {
+    each("capabilities", capabilities, limits::ANSWER_ENTRIES, |capability| {
+        Ok(Capability {
+            kind: content_kind(capability.kind),
+            allowed: capability.allowed,
+            keep: Duration::from_millis(capability.keep_ms),
+        })
+    })
+}
+
+pub(super) fn content_kind(kind: wit::ContentKind) -> ContentKind {
+    match kind {
+        wit::ContentKind::Text => ContentKind::Text,
+        wit::ContentKind::Image => ContentKind::Image,
+        wit::ContentKind::Video => ContentKind::Video,
+        wit::ContentKind::Audio => ContentKind::Audio,
+        wit::ContentKind::File => ContentKind::File,
+        wit::ContentKind::Sticker => ContentKind::Sticker,
+        wit::ContentKind::Card => ContentKind::Card,
+        wit::ContentKind::SharedPost => ContentKind::SharedPost,
+        wit::ContentKind::Location => ContentKind::Location,
+        wit::ContentKind::Template => ContentKind::Template,
+    }
+}
+
+fn cursor(cursor: Option<String>) -> Taken<Option<String>> {
+    some_text("cursor", cursor, limits::URL_BYTES)
+}
+
+/// One page of a channel's conversations.
+pub(crate) fn conversation_page(page: history::ConversationPage) -> Taken<ConversationPage> {
+    let conversations = each(
+        "conversations",
+        page.conversations,
+        limits::EVENTS_PER_WEBHOOK,
+        |summary| {
+            Ok(ConversationSummary {
+                conversation: ConversationFacts {
+                    platform_id: id("conversation.platform-id", summary.conversation.platform_id)?,
+                    contact_id: some_id("conversation.contact-id", summary.conversation.contact_id)?,
+                    answered: summary.conversation.answered,
+                },
+                updated_at: summary.updated_at.map(Timestamp::from_unsigned_millis),
+            })
+        },
+    )?;
+    Ok(ConversationPage {
+        conversations,
+        cursor: cursor(page.cursor)?,
+    })
+}
+
+/// The messages of a conversation, all of them the channel's own.
+pub(crate) fn message_page(page: history::MessagePage, channel_platform_id: &str) -> Taken<MessagePage> {
+    Ok(MessagePage {
+        events: own_events(page.events, channel_platform_id)?,
+        contact: page.contact.map(person).transpose()?,
+        complete: page.complete,
+    })
+}
+
+/// What a poll brought, all of it the channel's own.
+pub(crate) fn batch(batch: polling::Batch, channel_platform_id: &str) -> Taken<Batch> {
+    Ok(Batch {
+        events: own_events(batch.events, channel_platform_id)?,
+        cursor: cursor(batch.cursor)?,
+        wait: Duration::from_millis(batch.wait_ms),
+    })
+}
+
+/// A call is bound to one channel, so an event of another one is a lie or a fault.
+fn own_events(
+    said: Vec<wit::InboundEvent>,
+    channel_platform_id: &str,
+) -> Taken<Vec<weir_domain::inbound::InboundEvent>> {
+    let events = events(said)?;
+    match events
+        .iter()
+        .position(|event| event.channel_platform_id != channel_platform_id)
+    {
+        None => Ok(events),
+        Some(i) => Err(Bad::new(
+            format!("events[{i}].channel-platform-id"),
+            "is another channel than the one asked about",
+        )),
+    }
+}
+
+/// Automatic messages.
+pub(crate) fn automations(automations: Vec<auto::Automation>) -> Taken<Vec<Automation>> {
+    each("automations", automations, limits::ANSWER_ENTRIES, |automation| {
+        Ok(Automation {
+            kind: token("kind", automation.kind)?,
+            id: some_id("id", automation.id)?,
+            enabled: automation.enabled,
+            audit: some_token("audit", automation.audit)?,
+            content: json("content", &automation.content)?,
+        })
+    })
+}
+
+/// An automatic message, as a connector sees it.
+pub(crate) fn automation_out(automation: &Automation) -> auto::Automation {
+    auto::Automation {
+        kind: automation.kind.clone(),
+        id: automation.id.clone(),
+        enabled: automation.enabled,
+        audit: automation.audit.clone(),
+        content: automation.content.to_string(),
+    }
+}
+
+/// The id that the platform gave to an automation.
+pub(crate) fn automation_id(id: Option<String>) -> Taken<Option<String>> {
+    some_id("id", id)
+}
+
+/// The preview of an ad.
+pub(crate) fn preview(document: Option<String>) -> Taken<Option<serde_json::Value>> {
+    some_json("preview", document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(verdict: wit::Verdict, code: &str) -> wit::Failure {
+        wit::Failure {
+            verdict,
+            code: code.into(),
+            detail: "one\ntwo\u{1b}[31m".into(),
+            platform_code: Some("x".repeat(10_000)),
+            platform_message: None,
+            platform_request_id: None,
+        }
+    }
+
+    #[test]
+    fn a_failure_is_never_turned_away_for_its_words() {
+        let (verdict, error) = failure(said(wit::Verdict::Uncertain, "NOT A CODE"));
+        assert_eq!(verdict, Verdict::Uncertain);
+        assert_eq!((error.code.as_str(), error.detail.as_str()), ("platform_error", "one two"));
+        let code = error.platform.and_then(|words| words.code).unwrap_or_default();
+        assert!(code.len() <= limits::LOG_LINE_BYTES);
+    }
+
+    #[test]
+    fn being_asked_to_slow_down_does_not_count() {
+        let counts = |code| failure(said(wit::Verdict::Retry(Some(7)), code)).0;
+        assert_eq!(
+            counts("rate_limited"),
+            Verdict::Retry {
+                after_ms: Some(7),
+                counts: false
+            }
+        );
+        assert_eq!(
+            counts("platform_unavailable"),
+            Verdict::Retry {
+                after_ms: Some(7),
+                counts: true
+            }
+        );
+    }
+
+    #[test]
+    fn a_country_is_two_letters() {
+        assert_eq!(country(Some("de".into())), Ok(Some("DE".into())));
+        assert_eq!(country(Some(String::new())), Ok(None));
+        assert!(country(Some("Germany".into())).is_err());
+    }
+}

@@ -1,0 +1,204 @@
+//! Why a component is not taken, and how a call can end other than well.
+
+use std::time::Duration;
+
+use weir_domain::delivery::Verdict;
+use weir_domain::limits;
+use weir_domain::manifest::ManifestError;
+use weir_domain::message::MessageError;
+use weir_domain::policy::CallRefusal;
+
+/// Why a component is not taken. Each says what would be taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// Nothing was sent.
+    #[error("the file is empty; send the bytes of a component")]
+    Empty,
+    /// Larger than a component may be.
+    #[error("the file has {bytes} bytes, and {} are allowed", limits::COMPONENT_BYTES)]
+    TooLarge {
+        /// How large it is.
+        bytes: usize,
+    },
+    /// It is something else than a component.
+    #[error("the file is no component: {what}")]
+    NotAComponent {
+        /// What it looks like, and what to do about it.
+        what: &'static str,
+    },
+    /// Its bytes are no valid WebAssembly, or use what this host does not run.
+    #[error("the component is not valid here: {detail}")]
+    Invalid {
+        /// The engine's words.
+        detail: String,
+    },
+    /// So much code in one place that compiling it would hold up the host.
+    #[error("the component has {count} {what}, and {limit} are allowed")]
+    TooComplex {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much.
+        count: usize,
+        /// The bound.
+        limit: usize,
+    },
+    /// It wants something that connectors do not get.
+    #[error("the component asks for {import}; a connector gets http, state, log and clock of weir:connector@0.1.0 and nothing else")]
+    Import {
+        /// The import's name.
+        import: String,
+    },
+    /// It lacks something that every connector has.
+    #[error("the component does not export {export}; it must implement the world weir:connector/connector@0.1.0")]
+    NoExport {
+        /// The export's name.
+        export: String,
+    },
+    /// An import or export is there, in another shape.
+    #[error("the component's {interface} is not that of weir:connector@0.1.0: {detail}")]
+    Interface {
+        /// Which.
+        interface: String,
+        /// The engine's words.
+        detail: String,
+    },
+    /// It needs more than one instance gets.
+    #[error("the component needs {needed} {what}, and an instance gets {limit}")]
+    Resources {
+        /// Of what.
+        what: &'static str,
+        /// How much.
+        needed: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// Its `describe` did not return.
+    #[error("the component does not say what it is: {0}")]
+    Describe(#[source] CallError),
+    /// What it says of itself is not taken.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// Its `describe` says something that is not taken.
+    #[error("the manifest's {part} is refused: it {reason}")]
+    ManifestMember {
+        /// Which member.
+        part: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The host's own failure.
+    #[error("the component could not be compiled: {detail}")]
+    Compiler {
+        /// What happened.
+        detail: String,
+    },
+}
+
+impl From<crate::convert::Bad> for LoadError {
+    fn from(bad: crate::convert::Bad) -> Self {
+        let (part, reason) = bad.into_parts();
+        Self::ManifestMember { part, reason }
+    }
+}
+
+/// How a call ended, other than well. Each ends that call and nothing else.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The connector says that it could not do what it was asked.
+    #[error("{}", error.detail)]
+    Failed {
+        /// What that means for what comes next.
+        verdict: Verdict,
+        /// What decided.
+        error: Box<MessageError>,
+    },
+    /// The connector could not read what it was given; in its words.
+    #[error("the connector says: {0}")]
+    Answer(String),
+    /// The connector broke off.
+    #[error("the connector broke off: {cause}")]
+    Trapped {
+        /// The kind of trap, in the engine's words.
+        cause: String,
+        /// Where in its code, innermost first.
+        backtrace: String,
+    },
+    /// It ran longer than its call may run, waiting not counted.
+    #[error("the connector ran for {} ms, which is as long as this call may run", ran.as_millis())]
+    OutOfTime {
+        /// The bound.
+        ran: Duration,
+    },
+    /// It took longer than its call may take, waiting counted.
+    #[error("the call took {} ms, which is as long as it may take", took.as_millis())]
+    TimedOut {
+        /// The bound.
+        took: Duration,
+    },
+    /// It wanted more memory or table than an instance gets, and broke off without.
+    #[error("the connector wanted more {what} than the {limit} that an instance gets, and broke off")]
+    OutOfMemory {
+        /// `bytes of memory`, `table elements`.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+    },
+    /// What it handed over is larger than is taken, or not valid.
+    #[error("what the connector handed over is refused: {0}")]
+    Output(String),
+    /// A place that it named may not be called.
+    #[error("what the connector named may not be called: {0}")]
+    Refused(#[from] CallRefusal),
+    /// The platform's rate leaves no turn.
+    #[error(transparent)]
+    NoTurn(#[from] crate::context::TooLong),
+    /// All slots are taken.
+    #[error("no slot came free within {} ms: {limit} calls run", waited.as_millis())]
+    Busy {
+        /// How long the call waited.
+        waited: Duration,
+        /// How many calls may run.
+        limit: usize,
+    },
+    /// The connector does not have this ability.
+    #[error("the connector does not export {interface}")]
+    NotProvided {
+        /// The interface's plain name.
+        interface: &'static str,
+    },
+}
+
+impl CallError {
+    /// Its name in metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Failed { .. } => "failed",
+            Self::Answer(_) => "answer",
+            Self::Trapped { .. } => "trapped",
+            Self::OutOfTime { .. } => "out_of_time",
+            Self::TimedOut { .. } => "timed_out",
+            Self::OutOfMemory { .. } => "out_of_memory",
+            Self::Output(_) => "output",
+            Self::Refused(_) => "refused",
+            Self::NoTurn(_) => "no_turn",
+            Self::Busy { .. } => "busy",
+            Self::NotProvided { .. } => "not_provided",
+        }
+    }
+
+    /// Whether the connector is at fault, so that a breaker should count it.
+    pub fn is_connectors_fault(&self) -> bool {
+        matches!(
+            self,
+            Self::Answer(_)
+                | Self::Trapped { .. }
+                | Self::OutOfTime { .. }
+                | Self::TimedOut { .. }
+                | Self::OutOfMemory { .. }
+                | Self::Output(_)
+                | Self::Refused(_)
+        )
+    }
+}

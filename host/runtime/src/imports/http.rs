@@ -1,0 +1,390 @@
+//! The one way to the network: each request is judged, waits for its turn, leaves through the egress crate, and is written
+//! down.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use url::Url;
+use weir_domain::credential::Secrets;
+use weir_domain::grant::Grants;
+use weir_domain::id::MediaId;
+use weir_domain::limits;
+use weir_domain::manifest::{Manifest, RouteClass};
+use weir_domain::policy::{
+    Call, CallRefusal, EgressPermit, OriginMap, Part, PartContent, Purpose, Request, RequestBody, may_call,
+};
+use weir_egress::EgressError;
+
+use crate::bindings::weir::connector::http::{self as wit, Host};
+use crate::bindings::weir::connector::types::Header;
+use crate::call::CallData;
+use crate::context::{Fate, Pacer, Refused, RequestRecord, TooLong};
+use crate::text;
+
+/// What a call with network may do, and what it did.
+pub(crate) struct Network {
+    pub(crate) channel_platform_id: String,
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) secrets: Secrets,
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) origins: Arc<OriginMap>,
+    pub(crate) pacer: Arc<dyn Pacer>,
+    /// Stored bytes that a body may name: those of the draft, and no others.
+    pub(crate) attachments: Vec<MediaId>,
+    pub(crate) call: Call,
+    pub(crate) ledger: Ledger,
+}
+
+/// What was seen of a call's requests. Outlives the call, however that ends.
+#[derive(Clone, Default)]
+pub(crate) struct Ledger(Arc<Mutex<Seen>>);
+
+/// What was seen.
+#[derive(Default)]
+pub(crate) struct Seen {
+    pub(crate) requests: Vec<RequestRecord>,
+    /// A message-send request left, or may have.
+    pub(crate) sent: bool,
+    /// A whole answer to it came.
+    pub(crate) answered: bool,
+    /// The wait for the platform's rate that was too long for the message-send request.
+    pub(crate) no_turn: Option<Duration>,
+}
+
+impl Ledger {
+    fn with<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> T {
+        // What a panicking writer left is still what was seen.
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// All of it; the ledger is empty afterwards.
+    pub(crate) fn take(&self) -> Seen {
+        self.with(std::mem::take)
+    }
+
+    fn begin(&self, record: RequestRecord) -> Entry {
+        let is_send = record.class == Some(RouteClass::MessageSend);
+        let index = self.with(|seen| {
+            seen.requests.push(record);
+            seen.requests.len() - 1
+        });
+        Entry {
+            ledger: self.clone(),
+            index,
+            is_send,
+            started: Instant::now(),
+        }
+    }
+}
+
+/// A request that was let through, until it is over.
+struct Entry {
+    ledger: Ledger,
+    index: usize,
+    is_send: bool,
+    started: Instant,
+}
+
+impl Entry {
+    /// From here on it may have left.
+    fn leaves(&self) {
+        if self.is_send {
+            self.ledger.with(|seen| seen.sent = true);
+        }
+    }
+
+    fn ends(self, fate: Fate, may_have_left: bool) {
+        self.ledger.with(|seen| {
+            if self.is_send {
+                seen.sent = may_have_left;
+                seen.answered = matches!(fate, Fate::Answered(_));
+                if let Fate::NoTurn { wait } = fate {
+                    seen.no_turn = Some(wait);
+                }
+            }
+            if let Some(record) = seen.requests.get_mut(self.index) {
+                record.elapsed = self.started.elapsed();
+                record.fate = fate;
+            }
+        });
+    }
+}
+
+/// A request as the record shows it.
+struct Shown {
+    method: String,
+    url: String,
+}
+
+impl Shown {
+    fn of(method: &str, url: &str) -> Self {
+        let url = url.split(['?', '#']).next().unwrap_or_default();
+        Self {
+            method: text::line(method, limits::TOKEN_BYTES),
+            url: text::line(url, limits::URL_BYTES),
+        }
+    }
+}
+
+impl CallData {
+    /// Judges a request that the connector wants to make, and writes a no down.
+    fn judge(&mut self, shown: &Shown, request: Result<Request, CallRefusal>) -> Result<EgressPermit, CallRefusal> {
+        let judged = match &mut self.network {
+            None => Err(CallRefusal::NoNetwork {
+                call: self.kind.as_str(),
+            }),
+            Some(network) => request.and_then(|request| network.judge(request)),
+        };
+        if let Err(refusal) = &judged {
+            self.refused(shown, refusal.rule(), &refusal.to_string());
+        }
+        judged
+    }
+
+    fn refused(&mut self, shown: &Shown, rule: &'static str, detail: &str) {
+        // A connector that asks without end is answered without end, and written down for a while.
+        self.refusals = self.refusals.saturating_add(1);
+        if self.refusals > limits::REQUESTS_PER_CALL || self.is_mute() {
+            return;
+        }
+        if let Some(network) = &self.network {
+            let record = shown.record(None, None);
+            network.ledger.begin(record).ends(refused(rule, detail), false);
+        }
+        self.witness_refusal(shown, rule, detail);
+    }
+
+    fn witness_refusal(&self, shown: &Shown, rule: &'static str, detail: &str) {
+        self.host.witness.refused(&Refused {
+            connector: &self.version.name,
+            version: &self.version.number,
+            kind: self.kind,
+            channel_platform_id: self
+                .network
+                .as_ref()
+                .map(|network| network.channel_platform_id.as_str()),
+            method: &shown.method,
+            url: &shown.url,
+            rule,
+            detail,
+        });
+    }
+
+    async fn send(&mut self, request: wit::Request) -> Result<wit::Response, wit::Error> {
+        let shown = Shown::of(&request.method, &request.url);
+        let attachments = self.network.as_ref().map_or(&[][..], |network| &network.attachments);
+        let request = read(request, attachments);
+        let permit = self
+            .judge(&shown, request)
+            .map_err(|refusal| wit::Error::Refused(refusal.to_string()))?;
+        let network = self.network.as_ref().ok_or_else(|| {
+            // The judge lets nothing through without one.
+            wit::Error::Refused(String::new())
+        })?;
+        let (route, class) = purpose(&permit);
+        let entry = network.ledger.begin(shown.record(route, class));
+        if let Some(class) = class
+            && let Err(too_long) = network.pacer.turn(class).await
+        {
+            entry.ends(Fate::NoTurn { wait: too_long.wait }, false);
+            return Err(wit::Error::Unreachable(too_long.to_string()));
+        }
+        entry.leaves();
+        let answer = self.host.egress.send(permit, &network.secrets, &*self.host.bodies).await;
+        match answer {
+            Ok(answer) => {
+                entry.ends(Fate::Answered(answer.status), true);
+                let headers = answer.headers.into_iter();
+                Ok(wit::Response {
+                    status: answer.status,
+                    headers: headers.map(|(name, value)| Header { name, value }).collect(),
+                    body: answer.body.into(),
+                })
+            }
+            Err(error) => {
+                let may_have_left = error.may_have_been_seen();
+                let words = error.to_string();
+                let (fate, told) = match error {
+                    EgressError::Refused(no) => {
+                        self.witness_refusal(&shown, no.rule(), &words);
+                        (refused(no.rule(), &words), wit::Error::Refused(words))
+                    }
+                    EgressError::Body(_) => (refused("body", &words), wit::Error::Refused(words)),
+                    EgressError::Unreachable { .. } => {
+                        (Fate::Unreachable(words.clone()), wit::Error::Unreachable(words))
+                    }
+                    EgressError::TooLarge { limit } => (Fate::TooLarge, wit::Error::TooLarge(limit)),
+                    EgressError::NoAnswer { .. } | EgressError::Sink(_) => {
+                        (Fate::NoAnswer(words.clone()), wit::Error::NoAnswer(words))
+                    }
+                };
+                entry.ends(fate, may_have_left);
+                Err(told)
+            }
+        }
+    }
+
+    /// The permit to fetch what the connector located, judged like a request of its own, in the same call.
+    pub(crate) fn permit_fetch(&mut self, url: &str, headers: Vec<Header>) -> Result<EgressPermit, CallRefusal> {
+        let method = http::Method::GET;
+        let shown = Shown::of(method.as_str(), url);
+        let request = parse_url(url).and_then(|url| {
+            Ok(Request {
+                method,
+                url,
+                headers: read_headers(headers)?,
+                body: RequestBody::Empty,
+            })
+        });
+        let permit = self.judge(&shown, request)?;
+        match purpose(&permit) {
+            (_, Some(RouteClass::Media)) => Ok(permit),
+            (route, class) => Err(CallRefusal::WrongCall {
+                call: self.kind.as_str(),
+                class: class.unwrap_or(RouteClass::Read),
+                route: route.unwrap_or_default(),
+            }),
+        }
+    }
+
+    /// Waits for the turn of a request of class `media`.
+    pub(crate) async fn turn_of_media(&self) -> Result<(), TooLong> {
+        match &self.network {
+            Some(network) => network.pacer.turn(RouteClass::Media).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Network {
+    fn judge(&mut self, request: Request) -> Result<EgressPermit, CallRefusal> {
+        may_call(&mut self.call, &self.manifest.routes, &self.grants, &self.origins, request)
+    }
+}
+
+impl Shown {
+    fn record(&self, route: Option<String>, class: Option<RouteClass>) -> RequestRecord {
+        RequestRecord {
+            route,
+            class,
+            method: self.method.clone(),
+            url: self.url.clone(),
+            fate: Fate::Abandoned,
+            elapsed: Duration::ZERO,
+        }
+    }
+}
+
+fn refused(rule: &'static str, detail: &str) -> Fate {
+    Fate::Refused {
+        rule,
+        detail: detail.to_owned(),
+    }
+}
+
+fn purpose(permit: &EgressPermit) -> (Option<String>, Option<RouteClass>) {
+    match permit.purpose() {
+        Purpose::Connector { route, class } => (Some(route.clone()), Some(*class)),
+        _ => (None, None),
+    }
+}
+
+impl Host for CallData {
+    async fn fetch(&mut self, request: wit::Request) -> Result<wit::Response, wit::Error> {
+        // Boxed, since it runs on the call's small stack.
+        Box::pin(self.send(request)).await
+    }
+}
+
+fn parse_url(url: &str) -> Result<Url, CallRefusal> {
+    if url.len() > limits::URL_BYTES {
+        return Err(CallRefusal::BadUrl { reason: "it is too long" });
+    }
+    Url::parse(url).map_err(|_| CallRefusal::BadUrl {
+        reason: "it cannot be read; write it absolute, as https://host/path",
+    })
+}
+
+fn read_headers(headers: Vec<Header>) -> Result<Vec<(http::HeaderName, http::HeaderValue)>, CallRefusal> {
+    let bad = |name: &str, reason| CallRefusal::BadHeader {
+        name: text::line(name, limits::TOKEN_BYTES),
+        reason,
+    };
+    if headers.len() > limits::HEADERS {
+        return Err(bad("", "there are too many"));
+    }
+    headers
+        .into_iter()
+        .map(|Header { name, value }| {
+            if name.len() + value.len() > limits::HEADER_BYTES {
+                return Err(bad(&name, "it is too long"));
+            }
+            let parsed: http::HeaderName = name.parse().map_err(|_| bad(&name, "its name is not one of HTTP"))?;
+            let value = http::HeaderValue::from_str(&value)
+                .map_err(|_| bad(&name, "its value holds characters that no header may"))?;
+            Ok((parsed, value))
+        })
+        .collect()
+}
+
+/// A stranger's request, as values that cannot be malformed.
+fn read(request: wit::Request, attachments: &[MediaId]) -> Result<Request, CallRefusal> {
+    let url = parse_url(&request.url)?;
+    let method = request.method.parse().map_err(|_| CallRefusal::NoRoute {
+        method: text::line(&request.method, limits::TOKEN_BYTES),
+        origin: url.origin().ascii_serialization(),
+        path: url.path().to_owned(),
+    })?;
+    Ok(Request {
+        method,
+        headers: read_headers(request.headers)?,
+        body: read_body(request.body, attachments)?,
+        url,
+    })
+}
+
+fn read_body(body: wit::Body, attachments: &[MediaId]) -> Result<RequestBody, CallRefusal> {
+    let too_large = CallRefusal::BadBody {
+        reason: "it is larger than what may leave from a connector's memory",
+    };
+    let stored = |id: &str| {
+        id.parse()
+            .ok()
+            .filter(|id| attachments.contains(id))
+            .ok_or(CallRefusal::BadBody {
+                reason: "it names stored bytes that are not those of the draft",
+            })
+    };
+    match body {
+        wit::Body::None => Ok(RequestBody::Empty),
+        wit::Body::Bytes(bytes) if bytes.len() > limits::REQUEST_BODY_BYTES => Err(too_large),
+        wit::Body::Bytes(bytes) => Ok(RequestBody::Bytes(bytes.into())),
+        wit::Body::Stored(id) => stored(&id).map(RequestBody::Stored),
+        wit::Body::Multipart(parts) => {
+            let mut bytes = 0;
+            let parts: Result<Vec<Part>, _> = parts
+                .into_iter()
+                .map(|part| {
+                    bytes += part.name.len();
+                    let content = match part.content {
+                        wit::PartContent::Text(text) => {
+                            bytes += text.len();
+                            PartContent::Text(text)
+                        }
+                        wit::PartContent::Stored(id) => PartContent::Stored(stored(&id)?),
+                    };
+                    Ok(Part {
+                        name: part.name,
+                        content,
+                    })
+                })
+                .collect();
+            let parts = parts?;
+            if bytes > limits::REQUEST_BODY_BYTES {
+                return Err(too_large);
+            }
+            Ok(RequestBody::Multipart(parts))
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What a connector wants its operator to read: cleaned, bounded, and counted past the bound.
+
+use weir_domain::limits;
+
+use crate::bindings::weir::connector::log::{Host, Level};
+use crate::call::CallData;
+use crate::context::{LogLevel, LogLine};
+use crate::text;
+
+impl Host for CallData {
+    fn write(&mut self, level: Level, message: String) {
+        self.lines = self.lines.saturating_add(1);
+        if self.lines > limits::LOG_LINES || self.is_mute() {
+            return;
+        }
+        let level = match level {
+            Level::Debug => LogLevel::Debug,
+            Level::Info => LogLevel::Info,
+            Level::Warn => LogLevel::Warn,
+            Level::Error => LogLevel::Error,
+        };
+        self.host.witness.logged(&LogLine {
+            connector: &self.version.name,
+            version: &self.version.number,
+            kind: self.kind,
+            level,
+            text: &text::line(&message, limits::LOG_LINE_BYTES),
+        });
+    }
+}

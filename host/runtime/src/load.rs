@@ -1,0 +1,274 @@
+//! From the bytes of a stranger to a connector that can be called, or to the reason why not.
+//!
+//! In this order, so that each step may rely on the one before: size and form; how much there is to compile; the engine's own
+//! validation and compilation; imports against the list of what a connector gets; what an instance needs; the shapes of
+//! imports and exports; what it says of itself, asked with every import refused.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use wasmparser::{Parser, Payload};
+use wasmtime::Engine;
+use wasmtime::component::{Component, Linker};
+use weir_domain::limits;
+
+use crate::cache::Cache;
+use crate::call::{CallData, Sandbox};
+use crate::context::{Host, Readied};
+use crate::error::LoadError;
+use crate::exports::{Connector, Exports};
+use crate::{engine, imports, text};
+
+/// How the runtime is set up.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Where compiled components are kept; without, each load compiles.
+    pub cache: Option<CacheSettings>,
+}
+
+/// Where compiled components are kept.
+#[derive(Clone)]
+pub struct CacheSettings {
+    /// The folder; made if it is not there. Nobody but the host should write in it, and nothing bad follows if somebody does.
+    pub folder: PathBuf,
+    /// The host's master key, from which the cache's own is derived.
+    pub master_key: [u8; 32],
+}
+
+impl std::fmt::Debug for CacheSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CacheSettings").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// Runs connectors. One for each process; cheap to clone.
+#[derive(Clone)]
+pub struct Runtime(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    linker: Linker<CallData>,
+    cache: Option<Cache>,
+    host: Host,
+    /// Instances alive at once.
+    slots: Arc<Semaphore>,
+    /// One compilation at a time: each uses every core by itself.
+    compiling: Semaphore,
+}
+
+impl Runtime {
+    /// Starts the engine and the thread that keeps its time.
+    ///
+    /// # Errors
+    /// The machine cannot run compiled WebAssembly, or the cache's folder cannot be made.
+    pub fn start(settings: Settings, host: Host) -> Result<Self, LoadError> {
+        let engine = engine::start().map_err(|error| compiler(&error))?;
+        let linker = imports::linker(&engine).map_err(|error| compiler(&error))?;
+        let cache = settings
+            .cache
+            .map(|settings| Cache::open(settings.folder, &settings.master_key, &engine))
+            .transpose()
+            .map_err(|error| LoadError::Compiler {
+                detail: format!("the cache's folder cannot be used: {error}"),
+            })?;
+        Ok(Self(Arc::new(Inner {
+            engine,
+            linker,
+            cache,
+            host,
+            slots: Arc::new(Semaphore::new(limits::INSTANCES as usize)),
+            compiling: Semaphore::new(1),
+        })))
+    }
+
+    /// Makes a connector of a component's bytes. Compiling is done off the async threads, one component at a time.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it, in words for the one who built it.
+    pub async fn load(&self, bytes: Bytes) -> Result<Connector, LoadError> {
+        check_form(&bytes)?;
+        let digest = digest(&bytes);
+        let component = self.ready(bytes, digest.clone()).await?;
+        let sandbox = self.link(&component)?;
+        let exports = Exports::find(sandbox.pre())?;
+        Connector::introduce(sandbox, exports, digest, self.0.host.clone()).await
+    }
+
+    /// The component, from the cache or compiled.
+    async fn ready(&self, bytes: Bytes, digest: String) -> Result<Component, LoadError> {
+        // Never closed; and were it, compiling two at once would do no harm.
+        let _turn = self.0.compiling.acquire().await;
+        let started = Instant::now();
+        let inner = self.0.clone();
+        let name = digest.clone();
+        let (component, how) = tokio::task::spawn_blocking(move || inner.ready(&bytes, &name))
+            .await
+            .map_err(|_| LoadError::Compiler {
+                detail: "the compiler broke off".to_owned(),
+            })??;
+        self.0.host.witness.compiled(&digest, how, started.elapsed());
+        Ok(component)
+    }
+
+    fn link(&self, component: &Component) -> Result<Sandbox, LoadError> {
+        let engine = &self.0.engine;
+        for (name, _) in component.component_type().imports(engine) {
+            if !imports::ALLOWED.contains(&name) {
+                return Err(LoadError::Import {
+                    import: text::line(name, limits::NAME_BYTES),
+                });
+            }
+        }
+        check_resources(component)?;
+        let pre = self
+            .0
+            .linker
+            .instantiate_pre(component)
+            .map_err(|error| LoadError::Interface {
+                interface: "import".to_owned(),
+                detail: words(&error),
+            })?;
+        Ok(Sandbox::new(pre, self.0.slots.clone()))
+    }
+}
+
+impl Inner {
+    fn ready(&self, bytes: &[u8], digest: &str) -> Result<(Component, Readied), LoadError> {
+        let cached = self.cache.as_ref().map(|cache| cache.get(&self.engine, digest));
+        let how = match cached {
+            Some(Ok(Some(component))) => return Ok((component, Readied::Cached)),
+            Some(Err(_)) => {
+                tracing::error!("The cache held something for {digest} that this host did not put there");
+                Readied::CacheTampered
+            }
+            None | Some(Ok(None)) => Readied::Compiled,
+        };
+        check_code(bytes)?;
+        let component = compile(&self.engine, bytes)?;
+        if let Some(cache) = &self.cache
+            && let Err(error) = cache.put(&component, digest)
+        {
+            tracing::warn!("The compiled form of {digest} is not kept: {error}");
+        }
+        Ok((component, how))
+    }
+}
+
+/// The compiler's one door: bytes in, component out. What would move it into a process of its own changes only this.
+fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
+    Component::from_binary(engine, bytes).map_err(|error| LoadError::Invalid { detail: words(&error) })
+}
+
+/// SHA-256, lower-case hex.
+fn digest(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+fn words(error: &wasmtime::Error) -> String {
+    text::line(&format!("{error:#}"), limits::LOG_LINE_BYTES)
+}
+
+fn compiler(error: &wasmtime::Error) -> LoadError {
+    LoadError::Compiler { detail: words(error) }
+}
+
+/// The beginning of every WebAssembly file (WebAssembly core specification, 5.5.16).
+const MAGIC: &[u8] = b"\0asm";
+/// What follows it in a module.
+const MODULE: &[u8] = &[1, 0, 0, 0];
+/// What follows it in a component (Component Model, Binary Format).
+const COMPONENT: &[u8] = &[0x0d, 0, 1, 0];
+
+/// Whether this can be a component at all.
+fn check_form(bytes: &[u8]) -> Result<(), LoadError> {
+    if bytes.is_empty() {
+        return Err(LoadError::Empty);
+    }
+    if bytes.len() > limits::COMPONENT_BYTES {
+        return Err(LoadError::TooLarge { bytes: bytes.len() });
+    }
+    let not = |what| Err(LoadError::NotAComponent { what });
+    let Some(rest) = bytes.strip_prefix(MAGIC) else {
+        if Engine::detect_precompiled(bytes).is_some() {
+            return not("it is compiled already (.cwasm), which nobody can check; send the component itself");
+        }
+        let text = bytes.trim_ascii_start();
+        if text.starts_with(b"(") || text.starts_with(b";;") {
+            return not("it is WebAssembly text; send the binary form");
+        }
+        if MAGIC.starts_with(bytes) {
+            return not("it ends within its first bytes; it was cut off on its way");
+        }
+        return not("it is not WebAssembly");
+    };
+    match rest.get(..4) {
+        Some(version) if version == COMPONENT => Ok(()),
+        Some(version) if version == MODULE => {
+            not("it is a core module; make a component of it, as `cargo xtask build-connectors` does")
+        }
+        Some(_) => not("its version of WebAssembly is not known here"),
+        None => not("it ends within its first bytes; it was cut off on its way"),
+    }
+}
+
+/// Whether compiling it takes a reasonable time: that grows faster than a function does.
+fn check_code(bytes: &[u8]) -> Result<(), LoadError> {
+    let mut functions = 0;
+    for payload in Parser::new(0).parse_all(bytes) {
+        let payload = payload.map_err(|error| LoadError::Invalid {
+            detail: text::line(&error.to_string(), limits::LOG_LINE_BYTES),
+        })?;
+        if let Payload::CodeSectionEntry(body) = payload {
+            functions += 1;
+            let length = body.range().len();
+            if length > limits::FUNCTION_BYTES {
+                return Err(LoadError::TooComplex {
+                    what: "bytes in one function",
+                    count: length,
+                    limit: limits::FUNCTION_BYTES,
+                });
+            }
+        }
+    }
+    if functions > limits::COMPONENT_FUNCTIONS {
+        return Err(LoadError::TooComplex {
+            what: "functions",
+            count: functions,
+            limit: limits::COMPONENT_FUNCTIONS,
+        });
+    }
+    Ok(())
+}
+
+/// Whether an instance can have what it needs from the start.
+fn check_resources(component: &Component) -> Result<(), LoadError> {
+    let Some(needs) = component.resources_required() else {
+        return Err(LoadError::Import {
+            import: "a core module".to_owned(),
+        });
+    };
+    let check = |what, needed: u64, limit: u64| {
+        (needed <= limit)
+            .then_some(())
+            .ok_or(LoadError::Resources { what, needed, limit })
+    };
+    check("memories", u64::from(needs.num_memories), 1)?;
+    check("tables", u64::from(needs.num_tables), u64::from(limits::GUEST_TABLES))?;
+    check(
+        "pages of memory",
+        needs.max_initial_memory_size.unwrap_or(0),
+        (limits::GUEST_MEMORY_BYTES / PAGE) as u64,
+    )?;
+    check(
+        "table elements",
+        needs.max_initial_table_size.unwrap_or(0),
+        limits::GUEST_TABLE_ELEMENTS as u64,
+    )
+}
+
+/// A page of WebAssembly's memory.
+const PAGE: usize = 64 << 10;
