@@ -224,34 +224,33 @@ fn origin(fields: &Fields) -> Origin {
 /// What a message carries. Never empty: what cannot be shown, or lacks what it should have, is a fallback that says so.
 fn content(message: &mut Fields, kind: Option<&str>) -> Content {
     let Some(kind) = kind else {
-        return fallback("unknown", None, "malformed");
+        return fallback("unknown", "malformed");
     };
     let mut block = message.fields(kind).unwrap_or_default();
     let content = match kind {
-        "text" => block.text("body").map(Content::Text),
+        "text" => block.filled_text("body").map(Content::Text),
         "image" => block
             .id("media_id")
             .map(|id| Content::Media(media(MediaKind::Image, id))),
         "share_post" => shared_post(&mut block).map(Content::SharedPost),
         "template" => card(&mut block).map(Content::Card),
-        "video" => match block.get("media_id") {
-            // The id stays in `platform_data` as well: the bytes can be had for as long as TikTok keeps them.
-            Some(_) => block.clone().id("media_id").map(|id| {
-                let mut shown = unsupported(kind, None);
-                shown.media = Some(media(MediaKind::Video, id));
-                Content::Fallback(shown)
-            }),
-            None => None,
-        },
+        "video" => block.id("media_id").map(|id| {
+            // It stays in `platform_data` as well: the bytes can be had for as long as TikTok keeps them.
+            block.put("media_id", id.as_str());
+            Content::Fallback(Fallback {
+                media: Some(media(MediaKind::Video, id)),
+                ..unsupported(kind, None)
+            })
+        }),
         "emoji" | "sticker" => block
             .filled_text("url")
             .map(|url| Content::Fallback(unsupported(kind, Some(url)))),
-        "deleted" | "delete" | "recalled" | "recall" => Some(fallback(kind, None, "deleted")),
+        "deleted" | "delete" | "recalled" | "recall" => Some(fallback(kind, "deleted")),
         // Voice, avatars, files and what comes next have no documented type; the list says OTHER of them all.
         _ => Some(Content::Fallback(unsupported(kind, link(&block)))),
     };
     message.put_rest(kind, block);
-    content.unwrap_or_else(|| fallback(kind, None, "malformed"))
+    content.unwrap_or_else(|| fallback(kind, "malformed"))
 }
 
 fn media(kind: MediaKind, reference: String) -> Media {
@@ -275,7 +274,7 @@ fn unsupported(kind: &str, url: Option<String>) -> Fallback {
     }
 }
 
-fn fallback(kind: &str, url: Option<String>, reason: &str) -> Content {
+fn fallback(kind: &str, reason: &str) -> Content {
     let text = match reason {
         "deleted" => "Deleted message".to_owned(),
         _ => format!("{} (cannot be shown)", label(kind)),
@@ -283,7 +282,7 @@ fn fallback(kind: &str, url: Option<String>, reason: &str) -> Content {
     Content::Fallback(Fallback {
         text,
         reason: reason.into(),
-        ..unsupported(kind, url)
+        ..unsupported(kind, None)
     })
 }
 

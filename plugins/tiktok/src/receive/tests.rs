@@ -192,6 +192,15 @@ fn what_cannot_be_shown_says_so_and_keeps_its_link() {
 }
 
 #[test]
+fn an_empty_text_is_not_an_empty_message() {
+    let body = fixture::text("text").replace(r#"\"hi\""#, r#"\"\""#);
+    let Event::Message(message) = receive(body.as_bytes()).unwrap().remove(0).event else {
+        panic!("no message")
+    };
+    assert!(matches!(message.content, Content::Fallback(shown) if shown.reason == "malformed"));
+}
+
+#[test]
 fn a_block_that_was_not_understood_is_kept() {
     assert!(message("voice").platform_data.unwrap().contains(r#""duration":3"#));
     assert!(
