@@ -58,8 +58,14 @@ impl Outcome {
                 verdict: Verdict::Permanent,
                 error: host_error("connector_failed", "the connector reports a message that never left"),
             },
+            // An id that no answer gave: the platform may have the message, and nobody knows under which name.
+            Self::Sent { .. } if !answered => Self::Failed {
+                verdict: Verdict::Uncertain,
+                error: host_error("outcome_unknown", "the connector reports an id that no answer of the platform gave"),
+            },
+            // A renewed credential would repeat the message too.
             Self::Failed {
-                verdict: Verdict::Retry { .. } | Verdict::Permanent,
+                verdict: Verdict::Retry { .. } | Verdict::Permanent | Verdict::Reauthorize,
                 error,
             } if sent && !answered => Self::Failed {
                 verdict: Verdict::Uncertain,
@@ -225,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_left_without_an_answer_is_uncertain_whatever_the_connector_says() {
-        for said in [RETRY, Verdict::Permanent, Verdict::Uncertain] {
+        for said in [RETRY, Verdict::Permanent, Verdict::Reauthorize, Verdict::Uncertain] {
             let seen = failed(said).as_seen(true, false);
             assert!(
                 matches!(
@@ -288,6 +294,22 @@ mod tests {
             claimed,
             Outcome::Failed {
                 verdict: Verdict::Permanent,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn an_id_that_no_answer_gave_is_not_believed() {
+        let claimed = Outcome::Sent {
+            platform_id: "1".into(),
+            at: None,
+        }
+        .as_seen(true, false);
+        assert!(matches!(
+            claimed,
+            Outcome::Failed {
+                verdict: Verdict::Uncertain,
                 ..
             }
         ));
