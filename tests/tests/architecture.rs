@@ -1,0 +1,198 @@
+//! The walls of the house, held by a machine.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+type Result = anyhow::Result<()>;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_owned)
+        .unwrap_or_default()
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) -> Result {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sources(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Every dependency of a crate, direct or not, as cargo resolves them for the machine this runs on.
+fn dependencies(package: &str) -> anyhow::Result<Vec<String>> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let arguments = [
+        "tree",
+        "--package",
+        package,
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+        "--locked",
+    ];
+    let output = Command::new(cargo).args(arguments).current_dir(root()).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout)?;
+    Ok(lines
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .map(str::to_owned)
+        .collect())
+}
+
+fn never(package: &str, forbidden: &[&str]) -> Result {
+    let found = dependencies(package)?;
+    assert!(found.len() > 1, "cargo shows no dependencies of {package}");
+    for name in forbidden {
+        assert!(
+            !found.iter().any(|dependency| dependency == name),
+            "{package} must not depend on {name}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn the_domain_can_do_no_io() -> Result {
+    never(
+        "weir-domain",
+        &[
+            "tokio",
+            "mio",
+            "reqwest",
+            "hyper",
+            "rusqlite",
+            "wasmtime",
+            "axum",
+            "socket2",
+            "async-trait",
+        ],
+    )
+}
+
+#[test]
+fn each_heavy_dependency_has_one_owner() -> Result {
+    never(
+        "weir-store",
+        &["wasmtime", "axum", "weir-runtime", "weir-egress", "reqwest"],
+    )?;
+    never(
+        "weir-egress",
+        &["wasmtime", "axum", "rusqlite", "weir-store", "weir-runtime"],
+    )?;
+    never("weir-runtime", &["axum", "rusqlite", "weir-store", "reqwest"])
+}
+
+#[test]
+fn the_server_names_neither_the_runtime_nor_the_database_nor_the_client() -> Result {
+    let manifest = std::fs::read_to_string(root().join("host/server/Cargo.toml"))?;
+    let normal = manifest.split("[dev-dependencies]").next().unwrap_or_default();
+    for name in ["wasmtime", "rusqlite", "reqwest"] {
+        assert!(
+            !normal.lines().any(|line| line.starts_with(name)),
+            "host/server names {name}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn no_connector_names_a_host_crate() -> Result {
+    for package in ["weir-sdk", "weir-echo", "weir-tiktok"] {
+        never(
+            package,
+            &[
+                "weir-domain",
+                "weir-egress",
+                "weir-store",
+                "weir-runtime",
+                "weir-server",
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+#[test]
+fn only_one_crate_of_the_host_opens_a_connection() -> Result {
+    let mut files = Vec::new();
+    sources(&root().join("host"), &mut files)?;
+    let outside: Vec<_> = files
+        .iter()
+        .filter(|file| !file.starts_with(root().join("host/egress")))
+        .collect();
+    assert!(outside.len() > 40, "the host's sources were not found");
+    for file in outside {
+        let text = std::fs::read_to_string(file)?;
+        for call in [
+            "reqwest::",
+            "TcpStream::connect",
+            "lookup_host",
+            "UdpSocket",
+            "hyper::client",
+            "client::legacy",
+        ] {
+            assert!(!text.contains(call), "{} uses {call}", file.display());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn unsafe_code_is_one_line_argued_for_where_it_stands() -> Result {
+    let mut files = Vec::new();
+    sources(&root().join("host"), &mut files)?;
+    sources(&root().join("plugins/tiktok"), &mut files)?;
+    let holding = |file: &&PathBuf| {
+        std::fs::read_to_string(file).is_ok_and(|text| {
+            text.lines()
+                .any(|line| line.contains("unsafe {") && !line.trim_start().starts_with("//"))
+        })
+    };
+    let with_unsafe: Vec<_> = files.iter().filter(holding).collect();
+    assert_eq!(with_unsafe.len(), 1, "{with_unsafe:?}");
+    assert!(
+        with_unsafe[0].starts_with(root().join("host/runtime")),
+        "{with_unsafe:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn our_connectors_import_nothing_but_what_the_interface_lends() -> Result {
+    let binaries = weir_tests::Binaries::find()?;
+    for name in ["tiktok", "echo"] {
+        let bytes = binaries.connector(name)?;
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.contains("weir:connector/http@0.1.0"), "{name} is no connector");
+        assert!(!text.contains("wasi:"), "{name} imports something of WASI");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_lock_file_is_whole() -> Result {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let arguments = ["metadata", "--locked", "--no-deps", "--format-version", "1"];
+    let output = Command::new(cargo).args(arguments).current_dir(root()).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    assert!(
+        metadata["packages"]
+            .as_array()
+            .is_some_and(|packages| packages.len() >= 11)
+    );
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! Connecting an account: the whole OAuth flow, and each way in which it can end.
+
+mod support;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+use support::{Connected, text_of};
+use tempfile::TempDir;
+use weir_tests::{APP, Browser, Options, Stack};
+
+type Result = anyhow::Result<()>;
+
+/// A host with the connector and the app, and nobody connected.
+async fn ready() -> anyhow::Result<(Stack, TempDir)> {
+    let folder = tempfile::tempdir()?;
+    let stack = Stack::start(Options::new(&folder.path().join("data"))).await?;
+    stack.install("tiktok").await?;
+    stack.put_app().await?;
+    Ok((stack, folder))
+}
+
+async fn session(stack: &Stack) -> anyhow::Result<Value> {
+    stack
+        .api
+        .post(
+            "/v1/connect-sessions",
+            json!({"app": APP, "name": "Main shop", "labels": {"team": "a"}}),
+        )
+        .await?
+        .expect(201)
+}
+
+async fn ended(stack: &Stack, session: &Value) -> anyhow::Result<Value> {
+    stack
+        .api
+        .get(&format!("/v1/connect-sessions/{}", text_of(&session["id"])?))
+        .await?
+        .expect(200)
+}
+
+async fn channels(stack: &Stack) -> anyhow::Result<usize> {
+    let listed = stack.api.get("/v1/channels").await?.expect(200)?;
+    listed["data"].as_array().map(Vec::len).context("no list")
+}
+
+#[tokio::test]
+async fn a_business_account_is_connected_with_name_picture_and_links() -> Result {
+    let (stack, _folder) = ready().await?;
+    let mut events = stack.api.listen().await?;
+    let session = session(&stack).await?;
+    assert_eq!(session["status"], "pending");
+    let (_, status, _) = Browser::new(stack.client().clone())
+        .consent(&text_of(&session["url"])?, "acme_store", "allow")
+        .await?;
+    assert_eq!(status, 200);
+    let done = ended(&stack, &session).await?;
+    assert_eq!(done["status"], "succeeded");
+    let channel = stack
+        .api
+        .get(&format!("/v1/channels/{}", text_of(&done["channel_id"])?))
+        .await?
+        .expect(200)?;
+    assert_eq!(
+        (channel["type"].as_str(), channel["name"].as_str()),
+        (Some("tiktok"), Some("Main shop"))
+    );
+    assert_eq!(
+        (channel["username"].as_str(), channel["status"].as_str()),
+        (Some("acme_store"), Some("connected"))
+    );
+    assert_eq!(channel["labels"], json!({"team": "a"}));
+    assert_eq!(events.wait_for("channel.connected").await?["channel_id"], channel["id"]);
+    // TikTok was told where to send its webhooks.
+    let calls = stack.phone.calls("").await?;
+    assert!(
+        calls
+            .iter()
+            .any(|call| call["api"].as_str().is_some_and(|api| api.contains("webhook"))),
+        "{calls:#?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_personal_account_is_refused_and_leaves_nothing_behind() -> Result {
+    let (stack, _folder) = ready().await?;
+    let session = session(&stack).await?;
+    Browser::new(stack.client().clone())
+        .consent(&text_of(&session["url"])?, "just_me", "allow")
+        .await?;
+    let done = ended(&stack, &session).await?;
+    assert_eq!(
+        (done["status"].as_str(), done["problem"]["code"].as_str()),
+        (Some("failed"), Some("personal_account_not_supported"))
+    );
+    assert_eq!(channels(&stack).await?, 0);
+    let revoked = stack.phone.calls("revoke").await?;
+    assert_eq!(revoked.len(), 1, "the token must be given back");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_denial_and_missing_scopes_are_told_by_name() -> Result {
+    let (stack, _folder) = ready().await?;
+    let denied = session(&stack).await?;
+    Browser::new(stack.client().clone())
+        .consent(&text_of(&denied["url"])?, "acme_store", "deny")
+        .await?;
+    assert_eq!(ended(&stack, &denied).await?["status"], "failed");
+    let partial = session(&stack).await?;
+    let mut browser = Browser::new(stack.client().clone());
+    browser
+        .consent_to(
+            &text_of(&partial["url"])?,
+            "acme_store",
+            "allow",
+            &["user.info.basic", "user.account.type"],
+        )
+        .await?;
+    let done = ended(&stack, &partial).await?;
+    assert_eq!(
+        (done["status"].as_str(), done["problem"]["code"].as_str()),
+        (Some("failed"), Some("ungranted_scopes"))
+    );
+    assert!(
+        done["problem"]["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("message.list.send")),
+        "{done:#}"
+    );
+    assert_eq!(channels(&stack).await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_callback_belongs_to_its_session_and_its_browser_and_works_once() -> Result {
+    let (stack, _folder) = ready().await?;
+    let session = session(&stack).await?;
+    // Somebody else's browser: the page was opened here, but the callback comes from there.
+    let mut mine = Browser::new(stack.client().clone());
+    let (at, ..) = mine.open(text_of(&session["url"])?.parse()?).await?;
+    let asked: std::collections::BTreeMap<String, String> = at.query_pairs().into_owned().collect();
+    let callback = format!(
+        "{}/oauth/callback?code=anything&state={}",
+        stack.api.origin(),
+        asked["state"]
+    );
+    let (_, stolen, page) = Browser::new(stack.client().clone()).open(callback.parse()?).await?;
+    assert!((400..500).contains(&stolen), "{stolen} {page}");
+    // A state that nobody gave.
+    let unknown = format!("{}/oauth/callback?code=x&state=unknown", stack.api.origin());
+    let (_, status, _) = mine.open(unknown.parse()?).await?;
+    assert!((400..500).contains(&status));
+    assert_eq!(channels(&stack).await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_finishes_expires() -> Result {
+    let (stack, _folder) = ready().await?;
+    let session = session(&stack).await?;
+    let now = stack.phone.wait_hours(1).await?;
+    stack.clock_reaches(now).await?;
+    assert_eq!(ended(&stack, &session).await?["status"], "expired");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_same_account_again_is_the_same_channel() -> Result {
+    let weir = Connected::begin().await?;
+    let again = weir.stack.connect("acme_store").await?;
+    assert_eq!(again["id"], weir.channel["id"]);
+    assert_eq!(channels(&weir.stack).await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deleted_channel_keeps_its_history_and_gives_its_token_back() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    weir.say(&thread, "before").await?;
+    let path = format!("/v1/channels/{}", text_of(&weir.channel["id"])?);
+    let answer = weir.stack.api.delete(&path).await?;
+    assert!(answer.status < 300, "{answer:?}");
+    weir.events.wait_for("channel.deleted").await?;
+    assert_eq!(weir.messages(&thread).await?.len(), 2);
+    assert_eq!(
+        weir.stack.api.say(&thread, "after").await?.problem(409)?,
+        "channel_deleted"
+    );
+    assert_eq!(weir.stack.phone.calls("revoke").await?.len(), 1);
+    // What still comes in is acknowledged, and not kept.
+    let body = weir.text_webhook("C+9==", "M9==", "too late").await?;
+    assert_eq!(weir.webhook(&body, 0).await?, 200);
+    assert_eq!(weir.messages(&thread).await?.len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_serves_before_the_operator_says_yes() -> Result {
+    let folder = tempfile::tempdir()?;
+    let stack = Stack::start(Options::new(&folder.path().join("data"))).await?;
+    let bytes = stack.binaries().connector("tiktok")?;
+    let request = stack
+        .api
+        .request(reqwest::Method::POST, "/v1/connectors")
+        .header("content-type", "application/wasm");
+    let staged = stack.api.send(request.body(bytes)).await?.expect(201)?;
+    assert_eq!(staged["state"], "staged");
+    let wanted = staged["wanted_grants"].as_array().context("no wanted grants")?;
+    let send = wanted
+        .iter()
+        .find(|grant| grant["class"] == "message-send")
+        .context("no send route")?;
+    assert_eq!(send["origin"], "https://business-api.tiktok.com");
+    assert!(send["why"].as_str().is_some_and(|why| !why.is_empty()));
+    let promote = format!(
+        "/v1/connectors/tiktok/versions/{}/promote",
+        text_of(&staged["version"])?
+    );
+    let refused = stack.api.post(&promote, json!({})).await?;
+    assert_eq!(refused.status, 409, "{:#}", refused.body);
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! Events reach the operator's own endpoint: signed so that the public Standard Webhooks libraries verify them unchanged,
+//! tried again until they are taken, in order within a conversation.
+
+mod support;
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+use support::{Connected, text_of};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use weir_tests::{Options, Stack, until};
+
+type Result = anyhow::Result<()>;
+
+/// What an endpoint got: headers as lines, and the body.
+type Got = Arc<Mutex<Vec<(String, String)>>>;
+
+/// An operator's endpoint that answers with each of `answers` in turn, the last for ever.
+async fn endpoint(answers: Vec<u16>) -> anyhow::Result<(String, Got)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/events", listener.local_addr()?);
+    let got = Got::default();
+    let seen = got.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            let mut buffer = [0; 4096];
+            let (head, body) = loop {
+                let Ok(read @ 1..) = stream.read(&mut buffer).await else {
+                    break (String::new(), String::new());
+                };
+                request.extend_from_slice(&buffer[..read]);
+                let text = String::from_utf8_lossy(&request).into_owned();
+                let Some((head, body)) = text.split_once("\r\n\r\n") else {
+                    continue;
+                };
+                let length = head.lines().find_map(|line| {
+                    line.to_lowercase()
+                        .strip_prefix("content-length:")
+                        .map(|n| n.trim().parse::<usize>())
+                });
+                if body.len() >= length.and_then(std::result::Result::ok).unwrap_or(0) {
+                    break (head.to_owned(), body.to_owned());
+                }
+            };
+            let count = {
+                let mut seen = seen.lock().expect("nobody panics with it");
+                seen.push((head, body));
+                seen.len()
+            };
+            let status = answers.get(count - 1).or(answers.last()).copied().unwrap_or(200);
+            let answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            // A host that hung up meanwhile is the host's affair.
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    Ok((url, got))
+}
+
+async fn connected() -> anyhow::Result<Connected> {
+    let folder = tempfile::tempdir()?;
+    let mut options = Options::new(&folder.path().join("data"));
+    // The operator's endpoint is on this machine.
+    options.env.push(("WEIR_DELIVERY_ALLOW_PRIVATE".into(), "true".into()));
+    let stack = Stack::start(options).await?;
+    stack.install("tiktok").await?;
+    stack.put_app().await?;
+    let channel = stack.connect("acme_store").await?;
+    Connected::of(stack, channel, folder).await
+}
+
+async fn subscribe(weir: &Connected, url: &str, types: Value) -> anyhow::Result<Value> {
+    weir.stack
+        .api
+        .post("/v1/endpoints", json!({"url": url, "types": types}))
+        .await?
+        .expect(201)
+}
+
+fn header<'h>(head: &'h str, name: &str) -> anyhow::Result<&'h str> {
+    head.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(have, _)| have.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
+        .with_context(|| format!("no header {name} in {head}"))
+}
+
+#[tokio::test]
+async fn the_public_library_verifies_what_we_sign() -> Result {
+    let mut weir = connected().await?;
+    let (url, got) = endpoint(vec![200]).await?;
+    let made = subscribe(&weir, &url, json!(["message.received"])).await?;
+    let secret = text_of(&made["secret"])?;
+    ensure!(secret.starts_with("whsec_"));
+    weir.conversation().await?;
+    let (head, body) = until("the delivery", async || Ok(got.lock().expect("ours").first().cloned())).await?;
+    let event: Value = serde_json::from_str(&body)?;
+    assert_eq!(
+        (event["type"].as_str(), event["id"].as_str()),
+        (Some("message.received"), Some(header(&head, "webhook-id")?))
+    );
+    let check = json!({
+        "secret": secret, "body": body,
+        "headers": {
+            "webhook-id": header(&head, "webhook-id")?,
+            "webhook-timestamp": header(&head, "webhook-timestamp")?,
+            "webhook-signature": header(&head, "webhook-signature")?,
+        },
+    });
+    // The library has its own clock, so the check of the time is done against the moment that was signed.
+    let script = "
+import json, sys, datetime
+from unittest import mock
+import standardwebhooks.webhooks as library
+given = json.load(sys.stdin)
+moment = datetime.datetime.fromtimestamp(int(given['headers']['webhook-timestamp']), datetime.timezone.utc)
+class Then(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None): return moment
+with mock.patch.object(library, 'datetime', Then):
+    hook = library.Webhook(given['secret'])
+    hook.verify(given['body'], given['headers'])
+    try:
+        hook.verify(given['body'] + ' ', given['headers'])
+    except library.WebhookVerificationError:
+        print('verified')
+";
+    let said = python(script, &check.to_string()).await?;
+    assert_eq!(said.trim(), "verified");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_endpoint_that_fails_gets_the_same_event_again_with_the_same_id() -> Result {
+    let mut weir = connected().await?;
+    let (url, got) = endpoint(vec![500, 200]).await?;
+    subscribe(&weir, &url, json!(["message.received"])).await?;
+    weir.conversation().await?;
+    until("the first try", async || {
+        Ok((!got.lock().expect("ours").is_empty()).then_some(()))
+    })
+    .await?;
+    let now = weir.stack.phone.order("clock/advance", json!({"ms": 60_000})).await?;
+    weir.stack
+        .clock_reaches(now["now_ms"].as_i64().unwrap_or(i64::MAX))
+        .await?;
+    until("the second try", async || {
+        Ok((got.lock().expect("ours").len() == 2).then_some(()))
+    })
+    .await?;
+    let got = got.lock().expect("ours").clone();
+    assert_eq!(header(&got[0].0, "webhook-id")?, header(&got[1].0, "webhook-id")?);
+    assert_eq!(got[0].1, got[1].1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_endpoint_that_says_gone_is_switched_off_and_the_operator_hears_of_it() -> Result {
+    let mut weir = connected().await?;
+    let (url, _got) = endpoint(vec![410]).await?;
+    let made = subscribe(&weir, &url, json!(["message.received"])).await?;
+    weir.conversation().await?;
+    let disabled = weir.events.wait_for("endpoint.disabled").await?;
+    assert_eq!(disabled["data"]["id"], made["id"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_endpoint_in_the_private_network_is_refused_unless_the_operator_allows_it() -> Result {
+    let weir = Connected::begin().await?;
+    for url in [
+        "http://127.0.0.1:9/x",
+        "https://127.0.0.1/x",
+        "https://user@hooks.example/x",
+        "ftp://hooks.example",
+    ] {
+        let answer = weir.stack.api.post("/v1/endpoints", json!({"url": url})).await?;
+        assert_eq!(answer.status, 422, "{url}: {:#}", answer.body);
+        assert_eq!(answer.body["errors"][0]["pointer"], "/url", "{url}");
+    }
+    Ok(())
+}
+
+/// Runs a script with the public library from PyPI, kept in a folder of its own under `target`.
+async fn python(script: &str, input: &str) -> anyhow::Result<String> {
+    let mut run = tokio::process::Command::new(library().await?.join("bin/python"))
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    run.stdin
+        .take()
+        .context("no input")?
+        .write_all(input.as_bytes())
+        .await?;
+    let output = run.wait_with_output().await?;
+    ensure!(output.status.success(), "python ended with {}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+async fn library() -> anyhow::Result<PathBuf> {
+    let folder = std::env::current_exe()?
+        .ancestors()
+        .find(|folder| folder.join("connectors").is_dir())
+        .map(|target| target.join("standardwebhooks"));
+    let folder = folder.context("the target folder was not found")?;
+    if folder.join("ready").is_file() {
+        return Ok(folder);
+    }
+    let run = async |program: PathBuf, arguments: &[&str]| {
+        let status = tokio::process::Command::new(&program)
+            .args(arguments)
+            .stdout(Stdio::null())
+            .status()
+            .await?;
+        ensure!(
+            status.success(),
+            "{} {arguments:?} ended with {status}",
+            program.display()
+        );
+        Ok(())
+    };
+    let at = folder.to_str().context("a folder with an odd name")?;
+    run("python3".into(), &["-m", "venv", at]).await?;
+    run(
+        folder.join("bin/pip"),
+        &["install", "--quiet", "standardwebhooks==1.0.1"],
+    )
+    .await?;
+    std::fs::write(folder.join("ready"), "")?;
+    Ok(folder)
+}

@@ -1,0 +1,324 @@
+//! What the operator sends reaches the phone once, in order, with a status that is true.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Connected, text_of};
+
+type Result = anyhow::Result<()>;
+
+#[tokio::test]
+async fn answers_reach_the_phone_in_the_order_of_their_acceptance() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    let texts: Vec<String> = (1..=8).map(|number| format!("answer {number}")).collect();
+    let mut last = Value::Null;
+    for text in &texts {
+        last = weir.stack.api.say(&thread, text).await?.expect(202)?;
+    }
+    weir.event_of("message.sent", &last["id"]).await?;
+    assert_eq!(weir.on_phone().await?, texts);
+    Ok(())
+}
+
+#[tokio::test]
+async fn text_picture_card_quote_typing_and_read_mark_all_go() -> Result {
+    let mut weir = Connected::begin().await?;
+    let heard = weir.stack.hears(&mut weir.events, "Which sizes are there?").await?;
+    let thread = text_of(&heard["data"]["conversation_id"])?;
+    let path = format!("/v1/conversations/{thread}");
+    let card = json!({"type": "card", "card": "buttons", "title": "Which size?", "buttons": [{"id": "s", "title": "S"}, {"id": "m", "title": "M"}]});
+    for body in [
+        json!({"content": {"type": "text", "text": "These."}, "reply_to": heard["data"]["id"]}),
+        json!({"content": card}),
+    ] {
+        let queued = weir
+            .stack
+            .api
+            .post(&format!("{path}/messages"), body)
+            .await?
+            .expect(202)?;
+        weir.event_of("message.sent", &queued["id"]).await?;
+    }
+    for kind in ["typing", "read"] {
+        let answer = weir
+            .stack
+            .api
+            .post(&format!("{path}/activity"), json!({"type": kind}))
+            .await?;
+        assert!(answer.status < 300, "{kind}: {} {}", answer.status, answer.body);
+    }
+    let shown = weir.stack.phone.from_business().await?;
+    assert_eq!(shown[0]["text"], "These.");
+    assert!(shown[0]["quotes"].is_string(), "{shown:#?}");
+    assert_eq!(shown[1]["template"]["title"], "Which size?");
+    // The tap on a button comes back as an answer to that button.
+    let tap = json!({"type": "tap", "message_id": shown[1]["id"], "button_id": "m"});
+    weir.stack.phone.does("write", tap).await?;
+    let answer = weir
+        .events
+        .wait_where("message.received", |event| event["data"]["answers"].is_string())
+        .await?;
+    assert_eq!(answer["data"]["answers"], "m");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_same_key_sends_once_and_answers_the_same() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    let send = async |key: &str, text: &str| {
+        let path = format!("/v1/conversations/{thread}/messages");
+        let body = json!({"content": {"type": "text", "text": text}});
+        let request = weir
+            .stack
+            .api
+            .request(reqwest::Method::POST, &path)
+            .header("Idempotency-Key", key)
+            .json(&body);
+        weir.stack.api.send(request).await
+    };
+    let first = send("k1", "once").await?;
+    let again = send("k1", "once").await?;
+    assert_eq!((first.status, &first.body), (again.status, &again.body));
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+    assert!(!first.headers.contains_key("idempotency-replayed"));
+    assert_eq!(send("k1", "another").await?.status, 422);
+    let marker = send("k2", "marker").await?.expect(202)?;
+    weir.event_of("message.sent", &marker["id"]).await?;
+    assert_eq!(weir.on_phone().await?, ["once", "marker"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_echo_that_comes_before_the_answer_makes_no_second_message() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    weir.stack
+        .phone
+        .order_fault(json!({"on": "webhook", "fault": {"early_echo": true}}))
+        .await?;
+    weir.say(&thread, "early").await?;
+    weir.say(&thread, "marker").await?;
+    let messages = weir.messages(&thread).await?;
+    let outbound: Vec<&Value> = messages
+        .iter()
+        .filter(|message| message["direction"] == "outbound")
+        .collect();
+    assert_eq!(outbound.len(), 2, "{outbound:#?}");
+    assert!(weir.events.seen().iter().all(|event| event["type"] != "message.echoed"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_colleague_writes_in_the_app_is_told_and_counted() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    weir.stack
+        .phone
+        .does("app-reply", json!({"text": "From the app", "source": "APP"}))
+        .await?;
+    let echoed = weir.events.wait_for("message.echoed").await?;
+    assert_eq!(
+        (echoed["data"]["origin"].as_str(), echoed["data"]["direction"].as_str()),
+        (Some("app"), Some("outbound"))
+    );
+    let conversation = weir
+        .stack
+        .api
+        .get(&format!("/v1/conversations/{thread}"))
+        .await?
+        .expect(200)?;
+    assert_eq!(conversation["budget"]["used"], 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_platforms_refusal_is_told_in_its_own_words_and_given_back() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    let fault = json!({"code": 40064, "message": "Due to risk control strategy."});
+    weir.stack
+        .phone
+        .order_fault(json!({"on": "send", "fault": fault}))
+        .await?;
+    let queued = weir.stack.api.say(&thread, "refused").await?.expect(202)?;
+    let failed = weir.event_of("message.failed", &queued["id"]).await?;
+    let error = &failed["data"]["error"];
+    assert_eq!(error["code"], "recipient_risk_controlled");
+    assert_eq!(
+        (error["fault"].as_str(), error["retryable"].as_bool()),
+        (Some("platform"), Some(false))
+    );
+    assert_eq!(error["platform"]["code"], "40064");
+    assert_eq!(error["platform"]["message"], "Due to risk control strategy.");
+    let conversation = weir
+        .stack
+        .api
+        .get(&format!("/v1/conversations/{thread}"))
+        .await?
+        .expect(200)?;
+    assert_eq!(conversation["budget"]["used"], 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_throttled_send_is_tried_again_and_arrives_once() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    let fault = json!({"code": 40100, "message": "App reaches the QPS limit."});
+    weir.stack
+        .phone
+        .order_fault(json!({"on": "send", "fault": fault}))
+        .await?;
+    let sent = weir.say(&thread, "patience").await?;
+    assert_eq!(weir.on_phone().await?, ["patience"]);
+    let attempts = weir
+        .stack
+        .api
+        .get(&format!("/v1/messages/{}/attempts", text_of(&sent["id"])?))
+        .await?
+        .expect(200)?;
+    assert_eq!(attempts["data"].as_array().map(Vec::len), Some(2), "{attempts:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_send_whose_answer_is_lost_is_uncertain_and_never_sent_twice() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    // The echo would settle it at once; without it the message stays in doubt.
+    let echo = json!({"on": "webhook", "event": "im_send_msg", "fault": {"drop": true}});
+    weir.stack.phone.order_fault(echo).await?;
+    weir.stack
+        .phone
+        .order_fault(json!({"on": "send", "fault": {"lost": true}}))
+        .await?;
+    let queued = weir.stack.api.say(&thread, "in doubt").await?.expect(202)?;
+    let uncertain = weir.event_of("message.uncertain", &queued["id"]).await?;
+    assert_eq!(uncertain["data"]["error"]["code"], "outcome_unknown");
+    assert_eq!(weir.on_phone().await?, ["in doubt"]);
+    // After the grace time the platform's own history settles it: it is there, so it was sent.
+    let now = weir.stack.phone.order("clock/advance", json!({"ms": 200_000})).await?;
+    weir.stack
+        .clock_reaches(now["now_ms"].as_i64().unwrap_or(i64::MAX))
+        .await?;
+    weir.event_of("message.sent", &queued["id"]).await?;
+    assert_eq!(weir.on_phone().await?, ["in doubt"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_echo_settles_a_send_whose_answer_was_lost() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    weir.stack
+        .phone
+        .order_fault(json!({"on": "send", "fault": {"lost": true}}))
+        .await?;
+    let sent = weir.say(&thread, "echoed").await?;
+    assert!(sent["platform_id"].is_string());
+    assert_eq!(weir.on_phone().await?, ["echoed"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_send_that_never_left_is_tried_again() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    weir.stack
+        .phone
+        .order_fault(json!({"on": "send", "fault": {"code": 51065, "message": "System error"}}))
+        .await?;
+    weir.say(&thread, "again").await?;
+    assert_eq!(weir.on_phone().await?, ["again"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_expired_token_is_renewed_and_the_message_goes() -> Result {
+    let mut weir = Connected::begin().await?;
+    let now = weir.stack.phone.wait_hours(25).await?;
+    weir.stack.clock_reaches(now).await?;
+    let thread = weir.conversation().await?;
+    weir.say(&thread, "with a new token").await?;
+    assert_eq!(weir.on_phone().await?, ["with a new token"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_queued_message_can_be_taken_back_while_the_channel_is_held() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    let channel = format!("/v1/channels/{}", text_of(&weir.channel["id"])?);
+    weir.stack
+        .api
+        .patch(&channel, json!({"paused": true}))
+        .await?
+        .expect(200)?;
+    assert_eq!(
+        weir.stack.api.say(&thread, "held").await?.problem(409)?,
+        "channel_paused"
+    );
+    weir.stack
+        .api
+        .patch(&channel, json!({"paused": false}))
+        .await?
+        .expect(200)?;
+    // A message that waits for a retry can be cancelled.
+    weir.stack
+        .phone
+        .order_fault(json!({"on": "send", "fault": {"code": 51065}, "times": 3}))
+        .await?;
+    let queued = weir.stack.api.say(&thread, "never").await?.expect(202)?;
+    let path = format!("/v1/messages/{}", text_of(&queued["id"])?);
+    weir_tests::until("the message to be cancelled", async || {
+        let answer = weir.stack.api.delete(&path).await?;
+        Ok((answer.status == 200).then_some(()))
+    })
+    .await?;
+    weir.event_of("message.cancelled", &queued["id"]).await?;
+    weir.stack.phone.look("faults").await?;
+    assert!(weir.on_phone().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_accepted_is_lost_when_the_power_fails() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    let mut accepted = Vec::new();
+    for number in 1..=6 {
+        let queued = weir
+            .stack
+            .api
+            .say(&thread, &format!("answer {number}"))
+            .await?
+            .expect(202)?;
+        accepted.push(text_of(&queued["id"])?);
+    }
+    weir.stack.kill_weir().await?;
+    weir.stack.start_weir().await?;
+    // What was in flight is settled by its echo, or after the grace time by the history.
+    let now = weir.stack.phone.order("clock/advance", json!({"ms": 400_000})).await?;
+    weir.stack
+        .clock_reaches(now["now_ms"].as_i64().unwrap_or(i64::MAX))
+        .await?;
+    weir_tests::until("every accepted message to be sent", async || {
+        for id in &accepted {
+            let message = weir.stack.api.get(&format!("/v1/messages/{id}")).await?.expect(200)?;
+            if message["status"] != "sent" {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })
+    .await?;
+    let mut shown = weir.on_phone().await?;
+    shown.sort();
+    assert_eq!(
+        shown,
+        (1..=6).map(|number| format!("answer {number}")).collect::<Vec<_>>()
+    );
+    Ok(())
+}

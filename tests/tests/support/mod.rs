@@ -1,0 +1,145 @@
+//! What the promises share: a connected stack in a folder of its own, and webhooks signed by hand.
+#![allow(dead_code, reason = "each promise uses a part")]
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tempfile::TempDir;
+use weir_tests::{Events, Stack};
+
+/// The default app's secret in the sandbox.
+pub(crate) const SECRET: &str = "sandbox-client-secret";
+
+/// A running, connected host, listening to its events.
+pub(crate) struct Connected {
+    pub(crate) stack: Stack,
+    pub(crate) channel: Value,
+    pub(crate) events: Events,
+    /// Dropped last: the record lies in it.
+    _folder: TempDir,
+}
+
+impl Connected {
+    pub(crate) async fn begin() -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let (stack, channel) = Stack::connected(&folder.path().join("data")).await?;
+        Self::of(stack, channel, folder).await
+    }
+
+    /// Listens to a stack that was started otherwise.
+    pub(crate) async fn of(stack: Stack, channel: Value, folder: TempDir) -> anyhow::Result<Self> {
+        let events = stack.api.listen().await?;
+        Ok(Self {
+            stack,
+            channel,
+            events,
+            _folder: folder,
+        })
+    }
+
+    /// The customer writes; gives the conversation's id.
+    pub(crate) async fn conversation(&mut self) -> anyhow::Result<String> {
+        let event = self.stack.hears(&mut self.events, "Hello!").await?;
+        text_of(&event["data"]["conversation_id"])
+    }
+
+    /// Sends a text and waits until the platform took it; gives the message.
+    pub(crate) async fn say(&mut self, conversation: &str, text: &str) -> anyhow::Result<Value> {
+        let queued = self.stack.api.say(conversation, text).await?.expect(202)?;
+        let sent = self.event_of("message.sent", &queued["id"]).await?;
+        Ok(sent["data"].clone())
+    }
+
+    /// Waits for an event about one message.
+    pub(crate) async fn event_of(&mut self, kind: &str, message: &Value) -> anyhow::Result<Value> {
+        self.events
+            .wait_where(kind, |event| event["data"]["id"] == *message)
+            .await
+    }
+
+    /// The texts that the phone shows from the business, in order.
+    pub(crate) async fn on_phone(&self) -> anyhow::Result<Vec<String>> {
+        let messages = self.stack.phone.from_business().await?;
+        Ok(messages
+            .iter()
+            .filter_map(|message| message["text"].as_str().map(str::to_owned))
+            .collect())
+    }
+
+    /// Every message of a conversation, oldest first.
+    pub(crate) async fn messages(&self, conversation: &str) -> anyhow::Result<Vec<Value>> {
+        let page = self
+            .stack
+            .api
+            .get(&format!("/v1/conversations/{conversation}/messages?limit=200"))
+            .await?
+            .expect(200)?;
+        let mut messages = page["data"].as_array().cloned().unwrap_or_default();
+        messages.reverse();
+        Ok(messages)
+    }
+
+    /// Posts a body to the webhook as TikTok would sign it `skew` seconds ago.
+    pub(crate) async fn webhook(&self, body: &str, skew: i64) -> anyhow::Result<u16> {
+        let at = self.now().await? / 1000 - skew;
+        self.post_webhook(body, &signature(SECRET, at, body)).await
+    }
+
+    /// Posts a body to the webhook under any signature.
+    pub(crate) async fn post_webhook(&self, body: &str, signature: &str) -> anyhow::Result<u16> {
+        let url = format!("{}/hooks/{}", self.stack.api.origin(), weir_tests::APP);
+        let request = self.stack.client().post(url).header("content-type", "application/json");
+        let answer = request
+            .header("Tiktok-Signature", signature)
+            .body(body.to_owned())
+            .send()
+            .await?;
+        Ok(answer.status().as_u16())
+    }
+
+    /// The virtual time in milliseconds.
+    pub(crate) async fn now(&self) -> anyhow::Result<i64> {
+        let clock = self.stack.phone.look("clock").await?;
+        clock["now_ms"]
+            .as_i64()
+            .ok_or_else(|| anyhow::anyhow!("the clock has no time"))
+    }
+
+    /// A text message's webhook from jane_doe, with any ids.
+    pub(crate) async fn text_webhook(&self, conversation: &str, message: &str, text: &str) -> anyhow::Result<String> {
+        let business = text_of(&self.channel["platform_id"])?;
+        let now = self.now().await?;
+        let content = json!({
+            "from": "jane_doe", "to": "acme_store", "unique_identifier": "U",
+            "from_user": {"id": "U", "role": "personal_account"},
+            "to_user": {"id": business, "role": "business_account"},
+            "conversation_id": conversation, "message_id": message, "timestamp": now,
+            "type": "text", "text": {"body": text},
+        });
+        Ok(envelope(&business, "im_receive_msg", now / 1000, &content))
+    }
+}
+
+/// A webhook's body around its content.
+pub(crate) fn envelope(business: &str, event: &str, at: i64, content: &Value) -> String {
+    json!({
+        "client_key": "7000000000000000001", "event": event, "create_time": at,
+        "user_openid": business, "content": content.to_string(),
+    })
+    .to_string()
+}
+
+/// TikTok's signature header.
+pub(crate) fn signature(secret: &str, at: i64, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length will do");
+    mac.update(format!("{at}.{body}").as_bytes());
+    format!("t={at},s={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+/// A JSON text as a string.
+pub(crate) fn text_of(value: &Value) -> anyhow::Result<String> {
+    value
+        .as_str()
+        .map(str::to_owned)
+        .ok_or_else(|| anyhow::anyhow!("expected a text, saw {value}"))
+}
