@@ -17,6 +17,9 @@ pub mod subscription;
 pub mod window;
 pub mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Deserializer, Serialize};

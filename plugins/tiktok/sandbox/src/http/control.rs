@@ -211,9 +211,19 @@ async fn stop_load(State(shared): State<App>) -> Json<Value> {
     load_state(State(shared)).await
 }
 
-async fn chat(State(shared): State<App>, Path((account, person)): Path<(String, String)>) -> Answer {
+#[derive(Deserialize)]
+struct Newest {
+    newest: Option<usize>,
+}
+
+async fn chat(
+    State(shared): State<App>,
+    Path((account, person)): Path<(String, String)>,
+    Query(Newest { newest }): Query<Newest>,
+) -> Answer {
+    let newest = newest.unwrap_or(limits::CHAT_MESSAGES);
     shared
-        .peek(|world, now| world.show_chat(&account, &person, now))
+        .peek(|world, now| world.show_chat(&account, &person, newest, now))
         .map(Json)
         .ok_or_else(|| ControlError::Unknown(format!("account {account} or person {person}")))
 }

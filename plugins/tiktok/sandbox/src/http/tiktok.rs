@@ -1,5 +1,6 @@
 //! The API's calls: parameters in, fault orders met, TikTok's envelope out, one line in the call log.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Json;
@@ -8,6 +9,7 @@ use axum::extract::multipart::MultipartRejection;
 use axum::extract::{Multipart, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse as _, Response};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{App, hang_up};
@@ -173,7 +175,7 @@ async fn serve(
     match kind {
         Some(ApiFaultKind::Lost) => hang_up(),
         Some(ApiFaultKind::Truncated) => {
-            let whole = envelope(shared, result).0.to_string();
+            let whole = json!(envelope(shared, result).0).to_string();
             let half: String = whole.chars().take(whole.chars().count() / 2).collect();
             ([(header::CONTENT_TYPE, "application/json")], half).into_response()
         }
@@ -216,12 +218,24 @@ pub(super) fn record(
     });
 }
 
-fn envelope(shared: &App, result: Result<Value, Refusal>) -> Json<Value> {
-    let request_id = shared.request_id();
-    Json(match result {
-        Ok(data) => json!({"code": 0, "message": "OK", "request_id": request_id, "data": data}),
-        Err(refusal) => {
-            json!({"code": refusal.code, "message": refusal.message, "request_id": request_id, "data": {}})
-        }
+/// What every answer looks like, in TikTok's order.
+#[derive(Debug, Serialize)]
+struct Envelope {
+    code: i64,
+    message: Cow<'static, str>,
+    request_id: String,
+    data: Value,
+}
+
+fn envelope(shared: &App, result: Result<Value, Refusal>) -> Json<Envelope> {
+    let (code, message, data) = match result {
+        Ok(data) => (0, "OK".into(), data),
+        Err(refusal) => (refusal.code, refusal.message, json!({})),
+    };
+    Json(Envelope {
+        code,
+        message,
+        request_id: shared.request_id(),
+        data,
     })
 }

@@ -463,8 +463,8 @@ impl World {
         media::picture_url(&self.origin, picture, Some(at.plus_ms(30 * DAY_MS)))
     }
 
-    /// The chat as the person's phone shows it.
-    pub fn show_chat(&self, account: &str, person: &str, now: Timestamp) -> Option<Value> {
+    /// The chat as the person's phone shows it, with its `newest` messages.
+    pub fn show_chat(&self, account: &str, person: &str, newest: usize, now: Timestamp) -> Option<Value> {
         let owner = self.accounts.get(account)?;
         let someone = self.people.get(person)?;
         let frame = json!({
@@ -492,6 +492,7 @@ impl World {
         shown["messages"] = chat
             .messages
             .iter()
+            .skip(chat.messages.len().saturating_sub(newest))
             .map(|message| self.phone_message(chat, message))
             .collect();
         shown["referrals"] = chat

@@ -5,6 +5,7 @@
 //! business's; of a person in the EEA, Switzerland or the UK nothing but the stripped
 //! `im_receive_msg_eu` is told, so neither their read marks nor their arrivals.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::World;
@@ -13,6 +14,16 @@ use super::media;
 use super::outbox::{Delivery, DeliveryId};
 use crate::clock::Timestamp;
 use crate::region;
+
+/// What every webhook looks like, in TikTok's order.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    client_key: &'a str,
+    event: &'a str,
+    create_time: i64,
+    user_openid: &'a str,
+    content: String,
+}
 
 /// What happened to a reaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -312,14 +323,14 @@ impl World {
         if !self.settings.webhooks {
             return None;
         }
-        let body = json!({
-            "client_key": app,
-            "event": event,
-            "create_time": now.secs(),
-            "user_openid": business_id,
-            "content": content.to_string(),
-        })
-        .to_string();
+        let envelope = Envelope {
+            client_key: app,
+            event,
+            create_time: now.secs(),
+            user_openid: business_id,
+            content: content.to_string(),
+        };
+        let body = serde_json::to_vec(&envelope).expect("texts and a number are always JSON");
         self.enqueue(
             Delivery {
                 id: 0,
