@@ -1,1 +1,29 @@
-//! Weir: a self-hosted host for messaging-channel connectors.
+//! Weir, the host itself: where the rooms meet.
+//!
+//! [`host::Host`] holds what they share. Inbound goes through [`inbound`], outbound through [`outbound`] and
+//! [`deliverer`], events through [`publisher`]; [`connect`] brings accounts in. What is allowed is judged in `weir-domain`,
+//! what is remembered lives in `weir-store`, connectors run in `weir-runtime`, and what leaves goes through `weir-egress`.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod config;
+pub mod connect;
+pub mod deliverer;
+pub mod fetcher;
+pub mod host;
+pub mod inbound;
+pub mod keyring;
+pub mod media;
+pub mod metrics;
+pub mod outbound;
+pub mod publisher;
+pub mod reconciler;
+pub mod refresher;
+pub mod registry;
+pub mod run;
+pub mod services;
+pub mod worker;
+
+pub use config::Config;
+pub use host::Host;
+pub use run::Loops;

@@ -1,0 +1,379 @@
+//! What the operator sets: `weir.toml`, overridden by `WEIR_*`. An unknown key is an error that names it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use url::Url;
+use weir_domain::credential::Secret;
+use weir_domain::limits;
+
+/// What the host runs with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the API listens; loopback unless set, since a key alone guards it.
+    pub listen: SocketAddr,
+    /// What the outside calls this host: in webhook addresses, callbacks and links. No path, no `/` at its end.
+    pub public_url: Url,
+    /// Where files live.
+    pub data: PathBuf,
+    /// Where the record lives.
+    pub store: StoreConfig,
+    /// Bounds that an operator may lower or raise.
+    pub limits: Limits,
+    /// Keys whose signature on a component is trusted: name to Ed25519 public key in hex.
+    pub trusted_keys: BTreeMap<String, String>,
+    /// Whether components without a trusted signature are taken.
+    pub allow_unsigned: bool,
+    /// A sandbox's clock to follow in place of the system's.
+    pub clock: Option<Url>,
+    /// How events and messages are handed over.
+    pub delivery: Delivery,
+    /// The first API key, if it is not made by the host.
+    pub admin_key: Option<Secret>,
+    /// Encrypts credentials at rest, if it is not made by the host.
+    pub master_key: Option<Secret>,
+}
+
+/// Where the record lives.
+#[derive(Clone, Debug)]
+pub enum StoreConfig {
+    /// A file in the data directory.
+    Sqlite,
+    /// A PostgreSQL server; the URL may hold a password.
+    Postgres(Secret),
+}
+
+/// Bounds that an operator may change; the reasons for the numbers stand in [`weir_domain::limits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Connections served at once.
+    pub connections: usize,
+    /// Sends in flight at once.
+    pub sends_in_flight: usize,
+    /// Events handed over at once.
+    pub deliveries_in_flight: usize,
+    /// Attachments fetched at once.
+    pub fetches_in_flight: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: limits::CONNECTIONS,
+            sends_in_flight: limits::SENDS_IN_FLIGHT,
+            deliveries_in_flight: limits::DELIVERIES_IN_FLIGHT,
+            fetches_in_flight: limits::FETCHES_IN_FLIGHT,
+        }
+    }
+}
+
+/// How events and messages are handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Delivery {
+    /// Whether endpoints may be on private addresses.
+    pub allow_private: bool,
+    /// Whether a text that the platform's complete history does not have is sent again.
+    pub resend_if_absent: bool,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            allow_private: false,
+            resend_if_absent: true,
+        }
+    }
+}
+
+/// Why the configuration cannot be used. Each is one line that says where and what would be right.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path} cannot be read: {reason}")]
+    Unreadable {
+        /// Which.
+        path: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// The file has a key that nobody reads, or a value of the wrong kind.
+    #[error("{path}{}: {reason}", line.map_or_else(String::new, |line| format!(", line {line}")))]
+    File {
+        /// Which.
+        path: String,
+        /// Where.
+        line: Option<usize>,
+        /// What is wrong, naming the key.
+        reason: String,
+    },
+    /// A value cannot be used.
+    #[error("{key} = {value:?} cannot be used: {reason}")]
+    Value {
+        /// The key, or the variable.
+        key: String,
+        /// What stands there; never a secret.
+        value: String,
+        /// What would be right.
+        reason: String,
+    },
+}
+
+/// The form of the file; everything may be left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    listen: Option<String>,
+    public_url: Option<String>,
+    data: Option<PathBuf>,
+    store: Option<String>,
+    limits: Limits,
+    trusted_keys: BTreeMap<String, String>,
+    allow_unsigned: Option<bool>,
+    clock: Option<String>,
+    delivery: Delivery,
+}
+
+const LISTEN: &str = "127.0.0.1:8080";
+const DATA: &str = "./weir-data";
+
+impl Config {
+    /// The configuration of the file at `path` (none: `weir.toml` here, if there is one) under the variables of `env`.
+    ///
+    /// # Errors
+    /// Names the file, the key and what would be right.
+    pub fn load(path: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let file = match path {
+            Some(path) => read(path)?,
+            None if Path::new("weir.toml").exists() => read(Path::new("weir.toml"))?,
+            None => File::default(),
+        };
+        Self::of(file, |name| env(name).filter(|value| !value.is_empty()))
+    }
+
+    /// A configuration for tests: any free port, files below `data`.
+    pub fn for_testing(data: &Path) -> Self {
+        let file = File {
+            listen: Some("127.0.0.1:0".to_owned()),
+            public_url: Some("http://127.0.0.1:8080".to_owned()),
+            data: Some(data.to_owned()),
+            ..File::default()
+        };
+        Self::of(file, |_| None).expect("every value is one of ours")
+    }
+
+    fn of(file: File, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let listen = setting(&env, "WEIR_LISTEN", "listen", file.listen).unwrap_or_else(|| Value::ours("listen", LISTEN));
+        let listen: SocketAddr = listen.parse("write an address and a port, like 127.0.0.1:8080")?;
+        let public_url = match setting(&env, "WEIR_PUBLIC_URL", "public_url", file.public_url) {
+            Some(value) => value.origin()?,
+            None => Value::ours("public_url", &format!("http://{listen}")).origin()?,
+        };
+        let clock = setting(&env, "WEIR_CLOCK", "clock", file.clock)
+            .map(|value| value.http_url())
+            .transpose()?;
+        let allow_unsigned = match setting(&env, "WEIR_ALLOW_UNSIGNED", "allow_unsigned", None) {
+            Some(value) => value.parse("write true or false")?,
+            None => file.allow_unsigned.unwrap_or(true),
+        };
+        let allow_private = match setting(&env, "WEIR_DELIVERY_ALLOW_PRIVATE", "delivery.allow_private", None) {
+            Some(value) => value.parse("write true or false")?,
+            None => file.delivery.allow_private,
+        };
+        let store = match setting(&env, "WEIR_STORE", "store", file.store) {
+            None => StoreConfig::Sqlite,
+            Some(value) if value.text == "sqlite" => StoreConfig::Sqlite,
+            Some(value) if value.text.starts_with("postgres://") || value.text.starts_with("postgresql://") => {
+                StoreConfig::Postgres(Secret::new(value.text))
+            }
+            // Not shown: what was meant as a URL may hold a password.
+            Some(value) => {
+                return Err(ConfigError::Value {
+                    key: value.key,
+                    value: "…".to_owned(),
+                    reason: "write sqlite, or a postgres:// URL".to_owned(),
+                });
+            }
+        };
+        Ok(Self {
+            listen,
+            public_url,
+            data: env("WEIR_DATA").map(PathBuf::from).or(file.data).unwrap_or_else(|| PathBuf::from(DATA)),
+            store,
+            limits: file.limits.check()?,
+            trusted_keys: file.trusted_keys,
+            allow_unsigned,
+            clock,
+            delivery: Delivery {
+                allow_private,
+                ..file.delivery
+            },
+            admin_key: env("WEIR_ADMIN_KEY").map(Secret::new),
+            master_key: env("WEIR_MASTER_KEY").map(Secret::new),
+        })
+    }
+
+    /// An address below [`Config::public_url`]; `path` begins with `/`.
+    pub fn public(&self, path: &str) -> String {
+        format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
+    }
+
+    /// Whether the outside reaches this host over TLS, so that cookies may be bound to it.
+    pub fn is_https(&self) -> bool {
+        self.public_url.scheme() == "https"
+    }
+}
+
+impl Limits {
+    fn check(self) -> Result<Self, ConfigError> {
+        for (key, value) in [
+            ("limits.connections", self.connections),
+            ("limits.sends_in_flight", self.sends_in_flight),
+            ("limits.deliveries_in_flight", self.deliveries_in_flight),
+            ("limits.fetches_in_flight", self.fetches_in_flight),
+        ] {
+            if !(1..=65_536).contains(&value) {
+                return Err(ConfigError::Value {
+                    key: key.to_owned(),
+                    value: value.to_string(),
+                    reason: "write a number from 1 to 65536".to_owned(),
+                });
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// A text, and where it was written.
+struct Value {
+    key: String,
+    text: String,
+}
+
+fn setting(env: &impl Fn(&str) -> Option<String>, variable: &str, key: &str, text: Option<String>) -> Option<Value> {
+    match (env(variable), text) {
+        (Some(text), _) => Some(Value {
+            key: variable.to_owned(),
+            text,
+        }),
+        (None, Some(text)) => Some(Value {
+            key: key.to_owned(),
+            text,
+        }),
+        (None, None) => None,
+    }
+}
+
+impl Value {
+    fn ours(key: &str, text: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            text: text.to_owned(),
+        }
+    }
+
+    fn refuse<T>(&self, reason: &str) -> Result<T, ConfigError> {
+        Err(ConfigError::Value {
+            key: self.key.clone(),
+            value: self.text.chars().take(128).collect(),
+            reason: reason.to_owned(),
+        })
+    }
+
+    fn parse<T: std::str::FromStr>(&self, right: &str) -> Result<T, ConfigError> {
+        self.text.parse().or_else(|_| self.refuse(right))
+    }
+
+    fn http_url(&self) -> Result<Url, ConfigError> {
+        match self.text.parse::<Url>() {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => Ok(url),
+            _ => self.refuse("write an http or https URL"),
+        }
+    }
+
+    fn origin(&self) -> Result<Url, ConfigError> {
+        let url = self.http_url()?;
+        let is_bare = url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        if is_bare { Ok(url) } else { self.refuse("write scheme, host and port, and no more") }
+    }
+}
+
+fn read(path: &Path) -> Result<File, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    })?;
+    parse(&path.display().to_string(), &text)
+}
+
+fn parse(path: &str, text: &str) -> Result<File, ConfigError> {
+    toml::from_str(text).map_err(|error| ConfigError::File {
+        path: path.to_owned(),
+        line: error
+            .span()
+            .map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1),
+        reason: error.message().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(file: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::of(parse("weir.toml", file)?, |name| {
+            env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn refused(file: &str, env: &[(&str, &str)]) -> String {
+        config(file, env).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn nothing_set_listens_on_this_machine_only() {
+        let config = config("", &[]).expect("defaults");
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.public("/hooks/tiktok"), "http://127.0.0.1:8080/hooks/tiktok");
+        assert!(!config.delivery.allow_private);
+    }
+
+    #[test]
+    fn a_variable_wins_over_the_file() {
+        let config = config("listen = '127.0.0.1:1'", &[("WEIR_LISTEN", "127.0.0.1:2")]).expect("both are right");
+        assert_eq!(config.listen.port(), 2);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let words = refused("listen = '127.0.0.1:1'\nlissten = '127.0.0.1:2'", &[]);
+        assert!(words.starts_with("weir.toml, line 2:") && words.contains("lissten"), "{words}");
+        let words = refused("[delivery]\nallow_privat = true", &[]);
+        assert!(words.contains("allow_privat"), "{words}");
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_what_would_be_right() {
+        let words = refused("", &[("WEIR_LISTEN", "8080")]);
+        assert!(words.contains("WEIR_LISTEN") && words.contains("127.0.0.1:8080"), "{words}");
+        let words = refused("public_url = 'https://weir.example/api'", &[]);
+        assert!(words.contains("public_url"), "{words}");
+        let words = refused("[limits]\nsends_in_flight = 0", &[]);
+        assert!(words.contains("limits.sends_in_flight"), "{words}");
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let words = refused("", &[("WEIR_STORE", "mysql://root:hunter2@db")]);
+        assert!(!words.contains("hunter2"), "{words}");
+        let config = config("", &[("WEIR_ADMIN_KEY", "hunter2")]).expect("a key");
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}
