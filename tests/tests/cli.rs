@@ -1,0 +1,125 @@
+//! The command line: what it prints is for a person, or with `--json` for a program; what goes wrong is said in one line.
+
+mod support;
+
+use std::process::Output;
+
+use serde_json::Value;
+use support::{Connected, text_of};
+use weir_tests::Binaries;
+
+type Result = anyhow::Result<()>;
+
+async fn weir(connected: &Connected, arguments: &[&str]) -> anyhow::Result<Output> {
+    let mut command = connected.stack.binaries().command("weir");
+    command
+        .args(arguments)
+        .env("WEIR_URL", connected.stack.api.origin())
+        .env("WEIR_KEY", connected.stack.api.key());
+    Ok(command.output().await?)
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn complained(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test]
+async fn a_running_host_is_asked_in_words_or_in_json() -> Result {
+    let mut connected = Connected::begin().await?;
+    let thread = connected.conversation().await?;
+    for arguments in [
+        ["channel", "list"],
+        ["connector", "list"],
+        ["app", "list"],
+        ["key", "list"],
+        ["dead-letter", "list"],
+    ] {
+        let output = weir(&connected, &arguments).await?;
+        assert!(output.status.success(), "{arguments:?}: {}", complained(&output));
+        let json = weir(&connected, &[arguments[0], arguments[1], "--json"]).await?;
+        serde_json::from_str::<Value>(&said(&json))
+            .map_err(|error| anyhow::anyhow!("{arguments:?}: {error}: {}", said(&json)))?;
+    }
+    assert!(said(&weir(&connected, &["channel", "list"]).await?).contains("acme_store"));
+    let sent = weir(&connected, &["send", &thread, "from the command line"]).await?;
+    assert!(sent.status.success(), "{}", complained(&sent));
+    connected
+        .events
+        .wait_where("message.sent", |event| {
+            event["data"]["content"]["text"] == "from the command line"
+        })
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_component_is_inspected_without_a_host() -> Result {
+    let binaries = Binaries::find()?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("tiktok.wasm");
+    std::fs::write(&file, binaries.connector("tiktok")?)?;
+    let output = binaries
+        .command("weir")
+        .args(["connector", "inspect"])
+        .arg(&file)
+        .output()
+        .await?;
+    assert!(output.status.success(), "{}", complained(&output));
+    for word in ["tiktok", "business-api.tiktok.com", "message-send", "access_token"] {
+        assert!(said(&output).contains(word), "{word}: {}", said(&output));
+    }
+    std::fs::write(&file, b"not a component")?;
+    let output = binaries
+        .command("weir")
+        .args(["connector", "inspect"])
+        .arg(&file)
+        .output()
+        .await?;
+    assert!(!output.status.success());
+    assert!(!complained(&output).is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_goes_wrong_is_said_in_one_line() -> Result {
+    let connected = Connected::begin().await?;
+    let folder = tempfile::tempdir()?;
+    let taken = connected.stack.api.origin().trim_start_matches("http://").to_owned();
+    let path = text_of(&Value::String(folder.path().display().to_string()))?;
+    let file = folder.path().join("a-file");
+    std::fs::write(&file, "")?;
+    let config = folder.path().join("weir.toml");
+    std::fs::write(&config, "lisen = \"127.0.0.1:0\"\n")?;
+    let cases: [(&str, Vec<(&str, String)>, &str); 4] = [
+        (
+            "a port in use",
+            vec![("WEIR_LISTEN", taken), ("WEIR_DATA", path.clone())],
+            "use",
+        ),
+        ("no folder", vec![("WEIR_DATA", file.display().to_string())], "a-file"),
+        (
+            "an unknown key",
+            vec![("WEIR_CONFIG", config.display().to_string()), ("WEIR_DATA", path)],
+            "lisen",
+        ),
+        ("no address", vec![("WEIR_LISTEN", "everywhere".into())], "WEIR_LISTEN"),
+    ];
+    for (what, environment, word) in cases {
+        let mut command = connected.stack.binaries().command("weir");
+        let output = command
+            .arg("serve")
+            .envs(environment)
+            .current_dir(folder.path())
+            .output()
+            .await?;
+        let text = complained(&output);
+        assert!(!output.status.success(), "{what}");
+        assert!(text.contains(word), "{what}: {text}");
+        assert_eq!(text.trim().lines().count(), 1, "{what}: {text}");
+    }
+    Ok(())
+}
