@@ -94,7 +94,7 @@ async fn what_goes_wrong_is_said_in_one_line() -> Result {
     std::fs::write(&file, "")?;
     let config = folder.path().join("weir.toml");
     std::fs::write(&config, "lisen = \"127.0.0.1:0\"\n")?;
-    let cases: [(&str, Vec<(&str, String)>, &str); 4] = [
+    let cases = [
         (
             "a port in use",
             vec![("WEIR_LISTEN", taken), ("WEIR_DATA", path.clone())],
