@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::http::Shared;
+use crate::world::World;
 use crate::world::outbox::{Attempt, Due};
 use crate::{limits, signature};
 
@@ -30,7 +31,7 @@ pub async fn run(shared: Arc<Shared>, client: reqwest::Client) {
     let mut flights = JoinSet::new();
     loop {
         while flights.len() < limits::WEBHOOKS_IN_FLIGHT {
-            let Some(due) = shared.peek(|world, now| world.next_delivery(now)) else {
+            let Some(due) = shared.peek(World::next_delivery) else {
                 break;
             };
             flights.spawn(attempt(Arc::clone(&shared), client.clone(), due));

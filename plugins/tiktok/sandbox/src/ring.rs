@@ -23,15 +23,16 @@ pub struct Ring<T> {
     last: u64,
 }
 
-impl<T: Clone> Ring<T> {
-    /// An empty log.
-    pub fn new() -> Self {
+impl<T> Default for Ring<T> {
+    fn default() -> Self {
         Self {
             entries: VecDeque::new(),
             last: 0,
         }
     }
+}
 
+impl<T: Clone> Ring<T> {
     /// Adds an entry; the oldest leaves when the log is full.
     pub fn push(&mut self, entry: T) -> u64 {
         if self.entries.len() == limits::LOG {
@@ -63,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_full_log_forgets_the_oldest_and_keeps_counting() {
-        let mut ring = Ring::new();
+        let mut ring = Ring::default();
         for number in 0..limits::LOG + 3 {
             ring.push(number);
         }
