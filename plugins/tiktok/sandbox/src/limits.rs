@@ -28,6 +28,8 @@ pub const QUERIES_PER_SECOND: u32 = 10;
 pub const BODY_BYTES: usize = 1024 * 1024;
 /// An upload's body: more than TikTok's limit, so that a file over it is refused by code and not by status.
 pub const UPLOAD_BYTES: usize = 16 * 1024 * 1024;
+/// Texts in an upload's form; TikTok knows two.
+pub const FORM_FIELDS: usize = 16;
 /// Open connections: more than any driver uses, fewer than a process may have descriptors.
 pub const CONNECTIONS: usize = 4_096;
 /// A request's head must arrive within this time, so half-open connections do not pile up.

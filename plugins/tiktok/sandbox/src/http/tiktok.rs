@@ -102,7 +102,7 @@ async fn read_form(mut form: Multipart) -> Option<(Params, Option<Upload>)> {
                 bytes: field.bytes().await.ok()?,
             });
         } else {
-            if fields.len() >= limits::BUTTONS * 4 {
+            if fields.len() >= limits::FORM_FIELDS {
                 return None;
             }
             fields.insert(name, Value::String(field.text().await.ok()?));

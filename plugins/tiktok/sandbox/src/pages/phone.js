@@ -363,7 +363,12 @@ $("composer").onsubmit = (event) => {
   $("text").value = "";
   write({ type: "text", text });
 };
-const tray = (shown) => { $("tray").hidden = !shown; $("more").setAttribute("aria-expanded", String(shown)); };
+const tray = (shown) => {
+  const stay = pinned;
+  $("tray").hidden = !shown;
+  $("more").setAttribute("aria-expanded", String(shown));
+  if (stay) toEnd();
+};
 $("more").onclick = () => tray($("tray").hidden);
 for (const button of document.querySelectorAll("[data-write]")) {
   button.onclick = () => { tray(false); write(JSON.parse(button.dataset.write)); };
