@@ -62,7 +62,10 @@ impl TokenError {
 
 /// The page on which the account's owner consents.
 pub(crate) fn authorize_url(app: &App, oauth: &Oauth, values: Values<'_>) -> Result<Url, TokenError> {
-    let url = oauth.authorize_url.parse::<Url>().map_err(|error| TokenError::Data(error.to_string()))?;
+    let url = oauth
+        .authorize_url
+        .parse::<Url>()
+        .map_err(|error| TokenError::Data(error.to_string()))?;
     let (mut url, _) = app.origins.target(&url);
     for (name, value) in parameters(app, oauth, &oauth.authorize_parameters, values)? {
         url.query_pairs_mut().append_pair(&name, &value);
@@ -86,7 +89,10 @@ pub(crate) async fn call(
 /// Ends a token at the platform.
 pub(crate) async fn revoke(egress: &Egress, app: &App, oauth: &Oauth, token: &Secret) -> Result<(), TokenError> {
     let Some(revoke) = &oauth.revoke else { return Ok(()) };
-    let values = Values { access_token: Some(token), ..Values::default() };
+    let values = Values {
+        access_token: Some(token),
+        ..Values::default()
+    };
     post(egress, app, oauth, revoke, values).await.map(|_| ())
 }
 
@@ -97,7 +103,10 @@ async fn post(
     call: &TokenCall,
     values: Values<'_>,
 ) -> Result<serde_json::Value, TokenError> {
-    let url = call.url.parse().map_err(|error: url::ParseError| TokenError::Data(error.to_string()))?;
+    let url = call
+        .url
+        .parse()
+        .map_err(|error: url::ParseError| TokenError::Data(error.to_string()))?;
     let pairs = parameters(app, oauth, &call.parameters, values)?;
     let (kind, body) = match call.encoding {
         BodyEncoding::Json => {
@@ -105,12 +114,19 @@ async fn post(
             ("application/json", RequestBody::Json(serde_json::Value::Object(object)))
         }
         BodyEncoding::Form => {
-            let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+            let form = url::form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(pairs)
+                .finish();
             ("application/x-www-form-urlencoded", RequestBody::Bytes(form.into()))
         }
     };
     let headers = vec![(CONTENT_TYPE, HeaderValue::from_static(kind))];
-    let request = Request { method: http::Method::POST, url, headers, body };
+    let request = Request {
+        method: http::Method::POST,
+        url,
+        headers,
+        body,
+    };
     let permit = may_authorize(&app.origins, request).map_err(|refusal| TokenError::Data(refusal.to_string()))?;
     let answer = egress
         .send(permit, &Secrets::default(), &NoBodies)
@@ -152,8 +168,16 @@ fn read(oauth: &Oauth, body: &serde_json::Value, values: Values<'_>, now: Timest
         .filter(|token| !token.is_empty())
         .ok_or_else(|| TokenError::NoAnswer("the answer has no access token".to_owned()))?;
     // A platform that does not rotate the refresh token may leave it out.
-    let refresh_token = at(&answer.refresh_token).map(Secret::new).or_else(|| values.refresh_token.cloned());
-    let split = |scopes: String| scopes.split([',', ' ']).filter(|scope| !scope.is_empty()).map(str::to_owned).collect();
+    let refresh_token = at(&answer.refresh_token)
+        .map(Secret::new)
+        .or_else(|| values.refresh_token.cloned());
+    let split = |scopes: String| {
+        scopes
+            .split([',', ' '])
+            .filter(|scope| !scope.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
     Ok(Tokens {
         credential: Credential {
             access_token: Secret::new(access_token),
@@ -233,7 +257,11 @@ mod tests {
     /// TikTok's answers (TikTok API reference, OAuth, Token exchange).
     fn oauth() -> Oauth {
         let pointer = |name: &str| Some(format!("/data/{name}"));
-        let token = TokenCall { url: "https://t.example/token/".into(), encoding: BodyEncoding::Json, parameters: Vec::new() };
+        let token = TokenCall {
+            url: "https://t.example/token/".into(),
+            encoding: BodyEncoding::Json,
+            parameters: Vec::new(),
+        };
         Oauth {
             authorize_url: "https://t.example/authorize".into(),
             authorize_parameters: Vec::new(),
@@ -253,8 +281,16 @@ mod tests {
                 revoked_codes: vec!["40107".into()],
             },
             scopes: vec![
-                Scope { name: "send".into(), required: true, why: String::new() },
-                Scope { name: "stats".into(), required: false, why: String::new() },
+                Scope {
+                    name: "send".into(),
+                    required: true,
+                    why: String::new(),
+                },
+                Scope {
+                    name: "stats".into(),
+                    required: false,
+                    why: String::new(),
+                },
             ],
             scope_separator: ",".into(),
         }
@@ -267,7 +303,10 @@ mod tests {
         assert!(refusal(&oauth(), 200, &body).is_none());
         let now = Timestamp::from_millis(1_000);
         let tokens = read(&oauth(), &body, Values::default(), now).expect("tokens");
-        assert_eq!(tokens.credential.expires_at, Some(now.after(Duration::from_secs(86_400))));
+        assert_eq!(
+            tokens.credential.expires_at,
+            Some(now.after(Duration::from_secs(86_400)))
+        );
         assert_eq!(tokens.scopes, Some(vec!["send".to_owned(), "stats".to_owned()]));
         assert_eq!(tokens.platform_id.as_deref(), Some("B"));
     }
@@ -285,7 +324,10 @@ mod tests {
     fn a_refresh_token_that_is_not_rotated_is_kept() {
         let body = json!({"code": 0, "data": {"access_token": "a"}});
         let old = Secret::new("old");
-        let values = Values { refresh_token: Some(&old), ..Values::default() };
+        let values = Values {
+            refresh_token: Some(&old),
+            ..Values::default()
+        };
         let tokens = read(&oauth(), &body, values, Timestamp::default()).expect("tokens");
         assert_eq!(tokens.credential.refresh_token, Some(old));
     }

@@ -10,7 +10,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderName, HeaderValue, Method};
-use rand::Rng;
 use serde_json::json;
 use sha2::Sha256;
 use weir_domain::credential::{Secret, Secrets};
@@ -28,16 +27,7 @@ use crate::worker::Work;
 const GIVE_UP: Duration = Duration::from_secs(5 * 24 * 3600);
 
 /// The work of handing over.
-pub(crate) struct Publisher {
-    host: Host,
-    owner: String,
-}
-
-impl Publisher {
-    pub(crate) fn new(host: Host, owner: String) -> Self {
-        Self { host, owner }
-    }
-}
+pub(crate) struct Publisher(pub(crate) Host);
 
 #[async_trait]
 impl Work for Publisher {
@@ -48,25 +38,25 @@ impl Work for Publisher {
     }
 
     async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>, StoreError> {
-        self.host.store().lease_deliveries(&self.owner, limit, now).await
+        self.0.store().lease_deliveries(&self.0.0.owner, limit, now).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.host.store().next_delivery_due().await
+        self.0.store().next_delivery_due().await
     }
 
     async fn work(&self, lease: DeliveryLease) {
         let attempt = self.deliver(&lease).await;
-        let now = self.host.now();
-        let next = next(&lease, &attempt, now);
-        self.host.metrics().delivery(match &next {
+        let now = self.0.now();
+        let next = next(&lease, &attempt, self.0.jitter(), now);
+        self.0.metrics().delivery(match &next {
             DeliveryNext::Delivered => "delivered",
             DeliveryNext::RetryAt(_) => "retry",
             DeliveryNext::Failed => "failed",
             DeliveryNext::Disable { .. } => "disabled",
         });
         let news = news(&lease.endpoint, &next);
-        match self.host.store().settle_delivery(&lease, attempt.record, next, now).await {
+        match self.0.store().settle_delivery(&lease, attempt.record, next, now).await {
             Ok(true) => self.tell(&lease.endpoint, news, now).await,
             // Somebody else holds the lease by now, and will say how it went.
             Ok(false) => {}
@@ -83,20 +73,27 @@ struct Tried {
 
 impl Publisher {
     async fn deliver(&self, lease: &DeliveryLease) -> Tried {
-        let now = self.host.now();
+        let now = self.0.now();
         let failed = |error: String| Tried {
-            record: DeliveryAttempt { number: lease.attempt, at: now, status: None, answer: None, elapsed_ms: 0, error: Some(error) },
+            record: DeliveryAttempt {
+                number: lease.attempt,
+                at: now,
+                status: None,
+                answer: None,
+                elapsed_ms: 0,
+                error: Some(error),
+            },
             retry_after: None,
         };
         let request = match self.request(lease, now) {
             Ok(request) => request,
             Err(reason) => return failed(reason),
         };
-        let permit = match may_deliver(request, self.host.endpoint_reach()) {
+        let permit = match may_deliver(request, self.0.endpoint_reach()) {
             Ok(permit) => permit,
             Err(refusal) => return failed(refusal.to_string()),
         };
-        match self.host.egress().send(permit, &Secrets::default(), &NoBodies).await {
+        match self.0.egress().send(permit, &Secrets::default(), &NoBodies).await {
             Ok(answer) => answered(lease.attempt, now, &answer),
             Err(error) => failed(error.to_string()),
         }
@@ -104,7 +101,7 @@ impl Publisher {
 
     fn request(&self, lease: &DeliveryLease, now: Timestamp) -> Result<Request, String> {
         let mut event = lease.event.clone();
-        event.data = self.host.with_links(event.data);
+        event.data = self.0.with_links(event.data);
         let body = serde_json::to_string(&event).map_err(|error| error.to_string())?;
         let id = event.id.to_string();
         let signature = sign(&active_secrets(&lease.endpoint, now), &id, now.as_secs(), &body);
@@ -114,7 +111,11 @@ impl Publisher {
         };
         Ok(Request {
             method: Method::POST,
-            url: lease.endpoint.url.parse().map_err(|error: url::ParseError| error.to_string())?,
+            url: lease
+                .endpoint
+                .url
+                .parse()
+                .map_err(|error: url::ParseError| error.to_string())?,
             headers: vec![
                 header("content-type", "application/json")?,
                 header("webhook-id", &id)?,
@@ -128,9 +129,15 @@ impl Publisher {
     /// Tells the operator what changed about an endpoint.
     async fn tell(&self, endpoint: &Endpoint, news: Option<(EventType, String)>, now: Timestamp) {
         let Some((kind, reason)) = news else { return };
-        let data = json!({"id": endpoint.id, "url": endpoint.url, "description": endpoint.description, "reason": reason});
-        match self.host.store().append_event(&endpoint.workspace_id, None, kind, data, now).await {
-            Ok(_) => self.host.told(),
+        let data =
+            json!({"id": endpoint.id, "url": endpoint.url, "description": endpoint.description, "reason": reason});
+        match self
+            .0
+            .store()
+            .append_event(&endpoint.workspace_id, None, kind, data, now)
+            .await
+        {
+            Ok(_) => self.0.told(),
             Err(error) => tracing::error!(endpoint.id = %endpoint.id, "An endpoint's state cannot be told: {error}"),
         }
     }
@@ -155,16 +162,25 @@ fn answered(number: u32, at: Timestamp, answer: &Answer) -> Tried {
     Tried { record, retry_after }
 }
 
-fn next(lease: &DeliveryLease, tried: &Tried, now: Timestamp) -> DeliveryNext {
+fn next(lease: &DeliveryLease, tried: &Tried, jitter: f64, now: Timestamp) -> DeliveryNext {
     match tried.record.status {
         Some(200..300) => return DeliveryNext::Delivered,
-        Some(410) => return DeliveryNext::Disable { reason: "the endpoint answered 410 Gone".to_owned() },
+        Some(410) => {
+            return DeliveryNext::Disable {
+                reason: "the endpoint answered 410 Gone".to_owned(),
+            };
+        }
         _ => {}
     }
-    if let Some(since) = lease.endpoint.failing_since.filter(|since| now.since(*since) >= GIVE_UP) {
-        return DeliveryNext::Disable { reason: format!("nothing went through since {since}") };
+    if let Some(since) = lease
+        .endpoint
+        .failing_since
+        .filter(|since| now.since(*since) >= GIVE_UP)
+    {
+        return DeliveryNext::Disable {
+            reason: format!("nothing went through since {since}"),
+        };
     }
-    let jitter = rand::rng().random();
     redeliver_at(lease.attempt, tried.retry_after, jitter, now).map_or(DeliveryNext::Failed, DeliveryNext::RetryAt)
 }
 
@@ -174,9 +190,10 @@ fn news(endpoint: &Endpoint, next: &DeliveryNext) -> Option<(EventType, String)>
         DeliveryNext::Delivered if endpoint.failing_since.is_some() => {
             Some((EventType::EndpointRecovered, "it takes events again".to_owned()))
         }
-        DeliveryNext::RetryAt(_) if endpoint.failing_since.is_none() => {
-            Some((EventType::EndpointFailing, "a delivery failed and is tried again".to_owned()))
-        }
+        DeliveryNext::RetryAt(_) if endpoint.failing_since.is_none() => Some((
+            EventType::EndpointFailing,
+            "a delivery failed and is tried again".to_owned(),
+        )),
         DeliveryNext::Disable { reason } => Some((EventType::EndpointDisabled, reason.clone())),
         DeliveryNext::Delivered | DeliveryNext::RetryAt(_) | DeliveryNext::Failed => None,
     }
@@ -194,7 +211,9 @@ pub(crate) fn sign(secrets: &[&Secret], id: &str, timestamp_s: i64, body: &str) 
         .iter()
         .filter_map(|secret| {
             let encoded = secret.expose();
-            let key = STANDARD.decode(encoded.strip_prefix("whsec_").unwrap_or(encoded)).ok()?;
+            let key = STANDARD
+                .decode(encoded.strip_prefix("whsec_").unwrap_or(encoded))
+                .ok()?;
             let mac = Hmac::<Sha256>::new_from_slice(&key).ok()?;
             let mac = mac.chain_update(format!("{id}.{timestamp_s}.{body}"));
             Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
@@ -206,7 +225,11 @@ pub(crate) fn sign(secrets: &[&Secret], id: &str, timestamp_s: i64, body: &str) 
 impl Host {
     /// Which addresses an endpoint may be at: public ones, unless the configuration opens the private network.
     pub fn endpoint_reach(&self) -> Reach {
-        if self.config().delivery.allow_private { Reach::OperatorSet } else { Reach::Public }
+        if self.config().delivery.allow_private {
+            Reach::OperatorSet
+        } else {
+            Reach::Public
+        }
     }
 }
 
@@ -220,7 +243,12 @@ mod tests {
     fn the_published_example_is_signed_as_published() {
         // Standard Webhooks 1.0.0: the example of its reference libraries.
         let secret = Secret::new(SECRET);
-        let signed = sign(&[&secret], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, r#"{"test": 2432232314}"#);
+        let signed = sign(
+            &[&secret],
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            r#"{"test": 2432232314}"#,
+        );
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
 

@@ -1,1 +1,104 @@
-//! In work.
+//! Settles what is uncertain by reading the platform's own history.
+//!
+//! A message that the history shows was sent: the record finds it there, as it would in an echo. Only a history that is
+//! complete, and read after the grace time, proves a message's absence; a text is then sent again, if the operator allows it.
+//! Anything less proves nothing, and the message stays in doubt for an echo or a person to settle.
+
+use std::time::Duration;
+
+use weir_domain::inbound::{Fact, InboundEvent};
+use weir_domain::message::{Content, Direction};
+use weir_domain::time::Timestamp;
+use weir_runtime::context::ConversationFacts;
+use weir_store::{Resolution, Source, StoreError, UncertainMessage};
+
+use crate::host::{CallFailure, Host};
+
+/// Uncertain messages looked at in one round.
+const ROUND: u32 = 64;
+/// An echo may still be on its way for so long after a send.
+const GRACE: Duration = Duration::from_secs(120);
+/// The platform's clock may be behind ours by so much.
+const SKEW: Duration = Duration::from_secs(5);
+/// After so long the history has nothing new to say, and a person decides.
+const GIVE_UP: Duration = Duration::from_secs(3600);
+
+impl Host {
+    /// Looks at each uncertain message whose grace time is over at `now`. How many were settled.
+    ///
+    /// # Errors
+    /// The record. A platform's failure is logged, and tried again in a later round.
+    pub(crate) async fn reconcile_round(&self, now: Timestamp) -> Result<u32, StoreError> {
+        let mut settled = 0;
+        for doubt in self.store().uncertain_messages(ROUND).await? {
+            let waited = now.since(doubt.dispatched_at);
+            if waited < GRACE || waited > GIVE_UP + GRACE {
+                continue;
+            }
+            match self.settle_by_history(&doubt, now).await {
+                Ok(true) => settled += 1,
+                Ok(false) => {}
+                Err(CallFailure::Store(error)) => return Err(error),
+                Err(error) => {
+                    let id = doubt.message.id;
+                    tracing::warn!(message.id = %id, "The history that would settle the message {id} cannot be read: {error}");
+                }
+            }
+        }
+        if settled > 0 {
+            self.told();
+            self.wake_senders();
+        }
+        Ok(settled)
+    }
+
+    async fn settle_by_history(&self, doubt: &UncertainMessage, now: Timestamp) -> Result<bool, CallFailure> {
+        let serving = self.serving(&doubt.channel.app).await?;
+        if !serving.book.manifest.provides("history") {
+            return Ok(false);
+        }
+        let since = doubt.dispatched_at.before(SKEW);
+        let facts = ConversationFacts::from(&doubt.conversation);
+        let page = self
+            .call(&doubt.channel, |connector, context| {
+                let facts = facts.clone();
+                Box::pin(async move { connector.messages(context, &facts, since).await })
+            })
+            .await?;
+        let shows_it = page.events.iter().any(|event| shows(event, doubt, since));
+        // What the history tells is recorded like what a webhook tells: this is also how the message is found.
+        self.store()
+            .record_inbound(&serving.app.app, page.events, Source::History, &serving.book, now)
+            .await?;
+        let workspace = &doubt.channel.workspace_id;
+        let after = self.store().message(workspace, doubt.message.id).await?;
+        if after.is_none_or(|message| message.status != doubt.message.status) {
+            return Ok(true);
+        }
+        // Something like it is there, and the record could not tell whether it is this one: not proven either way.
+        if !page.complete || shows_it || !self.may_resend(doubt) {
+            return Ok(false);
+        }
+        Ok(self
+            .store()
+            .resolve_uncertain(doubt.message.id, Resolution::Absent, now)
+            .await?)
+    }
+
+    /// Whether a message whose absence is proven is sent again: only a text, and only if the operator leaves it on.
+    fn may_resend(&self, doubt: &UncertainMessage) -> bool {
+        self.config().delivery.resend_if_absent && matches!(doubt.message.content, Content::Text { .. })
+    }
+}
+
+/// Whether an event of the history could be the message in doubt.
+fn shows(event: &InboundEvent, doubt: &UncertainMessage, since: Timestamp) -> bool {
+    let Fact::Message(message) = &event.fact else {
+        return false;
+    };
+    let same_text = match (&message.content, &doubt.message.content) {
+        (Content::Text { text: there }, Content::Text { text: ours }) => there == ours,
+        (there, ours) => there.kind() == ours.kind(),
+    };
+    message.direction == Direction::Outbound && message.sent_at >= since && same_text
+}

@@ -1,1 +1,216 @@
-//! In work.
+//! Keeps credentials alive: renews them well before they die, one renewal at a time for each channel.
+//!
+//! A renewed credential is committed before it is used, since a platform may end the old one at that moment. When the
+//! platform says that the grant is gone, the channel waits for a person; any other failure is tried again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OwnedMutexGuard;
+use weir_domain::channel::Channel;
+use weir_domain::credential::{Credential, Secret};
+use weir_domain::id::ChannelId;
+use weir_domain::limits;
+use weir_domain::manifest::Authorization;
+use weir_domain::time::Timestamp;
+use weir_store::StoreError;
+
+use crate::host::{Host, NotServed};
+use crate::oauth::{self, TokenError, Values};
+
+/// Credentials looked at in one round.
+const ROUND: u32 = 64;
+
+/// Who renews a channel's credential now: two would each spend the rotating refresh token, and one of them would lose it.
+#[derive(Debug, Default)]
+pub(crate) struct Turns(Mutex<HashMap<ChannelId, Arc<tokio::sync::Mutex<()>>>>);
+
+/// The turn of one channel, until it is dropped.
+pub(crate) struct Turn<'t> {
+    turns: &'t Turns,
+    channel: ChannelId,
+    guard: Option<OwnedMutexGuard<()>>,
+}
+
+impl Turns {
+    pub(crate) async fn take(&self, channel: ChannelId) -> Turn<'_> {
+        let lock = Arc::clone(
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(channel)
+                .or_default(),
+        );
+        Turn {
+            turns: self,
+            channel,
+            guard: Some(lock.lock_owned().await),
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut turns = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.guard.take());
+        // Kept while somebody waits for it, so that the map holds only channels in renewal.
+        if turns
+            .get(&self.channel)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
+            turns.remove(&self.channel);
+        }
+    }
+}
+
+/// Why a credential was not renewed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RenewError {
+    /// Nothing serves the app.
+    #[error(transparent)]
+    NotServed(#[from] NotServed),
+    /// There is nothing to renew with: no refresh token, or no OAuth at all.
+    #[error("this credential cannot be renewed; authorise the channel again")]
+    NotRenewable,
+    /// The platform.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl RenewError {
+    /// Whether only a person can help.
+    fn needs_a_person(&self) -> bool {
+        match self {
+            Self::NotRenewable => true,
+            Self::Token(error) => error.is_gone(),
+            Self::NotServed(_) | Self::Store(_) => false,
+        }
+    }
+}
+
+impl Host {
+    /// Renews what dies soon after `now`. How many were renewed.
+    ///
+    /// # Errors
+    /// The record. A platform's failure is logged, and tried again in a later round.
+    pub(crate) async fn refresh_round(&self, now: Timestamp) -> Result<u32, StoreError> {
+        let mut renewed = 0;
+        for id in self
+            .store()
+            .credentials_due(now.after(limits::REFRESH_AHEAD), ROUND)
+            .await?
+        {
+            let Some(channel) = self.store().channel(id).await? else {
+                continue;
+            };
+            match self.renew_due(&channel, now).await {
+                Ok(()) => renewed += 1,
+                Err(RenewError::Store(error)) => return Err(error),
+                Err(error) => self.renewal_failed(&channel, &error).await?,
+            }
+        }
+        Ok(renewed)
+    }
+
+    /// The platform refused `token`. Whether there is another one now: renewed by this call, or by somebody meanwhile.
+    pub(crate) async fn renew_refused(&self, channel: &Channel, token: &Secret) -> Result<bool, StoreError> {
+        let _turn = self.0.turns.take(channel.id).await;
+        let Some(credential) = self.store().credential(channel.id).await? else {
+            return Ok(false);
+        };
+        if credential.access_token != *token {
+            return Ok(true);
+        }
+        match self.renew(channel, &credential).await {
+            Ok(()) => Ok(true),
+            Err(RenewError::Store(error)) => Err(error),
+            Err(error) => {
+                tracing::warn!(channel.id = %channel.id, "The refused credential could not be renewed: {error}");
+                Ok(false)
+            }
+        }
+    }
+
+    /// Renews a channel's credential now, however long it would live.
+    pub(crate) async fn renew_now(&self, channel: &Channel) -> Result<(), RenewError> {
+        let _turn = self.0.turns.take(channel.id).await;
+        let credential = self
+            .store()
+            .credential(channel.id)
+            .await?
+            .ok_or(RenewError::NotRenewable)?;
+        self.renew(channel, &credential).await
+    }
+
+    async fn renew_due(&self, channel: &Channel, now: Timestamp) -> Result<(), RenewError> {
+        let _turn = self.0.turns.take(channel.id).await;
+        let credential = self
+            .store()
+            .credential(channel.id)
+            .await?
+            .ok_or(RenewError::NotRenewable)?;
+        // Read under the turn: a send may have renewed it while this one waited.
+        if credential
+            .expires_at
+            .is_some_and(|end| end > now.after(limits::REFRESH_AHEAD))
+        {
+            return Ok(());
+        }
+        self.renew(channel, &credential).await
+    }
+
+    /// Renews under the channel's turn.
+    async fn renew(&self, channel: &Channel, credential: &Credential) -> Result<(), RenewError> {
+        let serving = self.serving(&channel.app).await?;
+        let Authorization::Oauth(oauth) = &serving.book.manifest.authorization else {
+            return Err(RenewError::NotRenewable);
+        };
+        let (Some(call), Some(refresh_token)) = (&oauth.refresh, &credential.refresh_token) else {
+            return Err(RenewError::NotRenewable);
+        };
+        let values = Values {
+            refresh_token: Some(refresh_token),
+            ..Values::default()
+        };
+        let tokens = oauth::call(self.egress(), &serving.app.app, oauth, call, values, self.now()).await;
+        self.metrics()
+            .refresh(if tokens.is_ok() { "renewed" } else { "failed" });
+        let renewed = tokens?.credential;
+        self.store().put_credential(channel.id, renewed).await?;
+        tracing::info!(channel.id = %channel.id, "The credential of the channel {} was renewed", channel.id);
+        Ok(())
+    }
+
+    async fn renewal_failed(&self, channel: &Channel, error: &RenewError) -> Result<(), StoreError> {
+        if error.needs_a_person() {
+            return self.needs_reauthorization(channel.id, &error.to_string()).await;
+        }
+        tracing::warn!(channel.id = %channel.id, "The credential of the channel {} is not renewed yet: {error}", channel.id);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_domain::id::Mint;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_channel_is_renewed_by_one_at_a_time_and_then_forgotten() {
+        let turns = Turns::default();
+        let mint = Mint::from_seed([5; 32]);
+        let (one, other): (ChannelId, ChannelId) = (mint.id(Timestamp::default()), mint.id(Timestamp::default()));
+        let first = turns.take(one).await;
+        // Another channel does not wait.
+        drop(turns.take(other).await);
+        let mut second = std::pin::pin!(turns.take(one));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        drop(first);
+        drop(second.await);
+        assert!(turns.0.lock().expect("nobody panics").is_empty());
+    }
+}
