@@ -27,6 +27,8 @@ pub trait Id: Sized {
     const PREFIX: &'static str;
     /// Wraps a UUID that was minted for this kind.
     fn from_uuid(uuid: Uuid) -> Self;
+    /// The bare UUID, for a record that keeps ids as sixteen bytes.
+    fn uuid(&self) -> Uuid;
 }
 
 macro_rules! id {
@@ -39,6 +41,9 @@ macro_rules! id {
             const PREFIX: &'static str = $prefix;
             fn from_uuid(uuid: Uuid) -> Self {
                 Self(uuid)
+            }
+            fn uuid(&self) -> Uuid {
+                self.0
             }
         }
         impl fmt::Display for $name {

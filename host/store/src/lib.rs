@@ -8,8 +8,12 @@
 #![forbid(unsafe_code)]
 
 mod records;
+mod sqlite;
+mod vault;
 
 pub use records::*;
+pub use sqlite::SqliteStore;
+pub use vault::MasterKey;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,169 @@
+//! The record in one SQLite file: one writer with group commit, a few readers, write-ahead log, `synchronous=FULL`.
+//!
+//! An answer means that the write is on the disk. A full disk or a lock is [`StoreError::Unavailable`] and heals by itself; a
+//! row that cannot be read is [`StoreError::Damaged`] and takes nothing else with it.
+
+mod db;
+mod methods;
+mod readers;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use weir_domain::id::Mint;
+use weir_domain::limits;
+
+use crate::vault::{MasterKey, Place, Vault};
+use crate::{Result, StoreError};
+use db::Db;
+use readers::Readers;
+use writer::Writer;
+
+/// The oldest SQLite that may be used: before it, a checkpoint that met a write could lose that write
+/// (sqlite.org/wal.html, "The WAL-Reset Bug").
+const OLDEST: i32 = 3_051_003;
+/// How long a statement waits for somebody else's lock. Only a person's tool can hold one; the writes behind it wait too.
+const BUSY: Duration = Duration::from_millis(250);
+/// Page cache of the writer, in KiB: the hot ends of the tables and their indexes.
+const WRITER_CACHE_KIB: i64 = 32 << 10;
+/// Page cache of each reader, in KiB.
+const READER_CACHE_KIB: i64 = 4 << 10;
+/// Statements that each connection keeps prepared: more than there are, so that none is prepared twice.
+const STATEMENTS: usize = 512;
+
+/// Each step of the schema, in order; the database's `user_version` says how many were made. A released one never changes.
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_first.sql")];
+
+/// The record in a SQLite file.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+}
+
+impl SqliteStore {
+    /// Opens the record at `path`, makes it if it is not there, and brings its schema up to date. `mint` makes ids and nonces.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the file cannot be opened, [`StoreError::Damaged`] when it is no record, was written by
+    /// a later Weir or under another master key, [`StoreError::Database`] when SQLite is too old.
+    pub fn open(path: impl AsRef<Path>, key: &MasterKey, mint: Arc<Mint>) -> Result<Self> {
+        Self::open_with(path.as_ref(), key, mint, |_| Ok(()))
+    }
+
+    fn open_with(
+        path: &Path,
+        key: &MasterKey,
+        mint: Arc<Mint>,
+        arrange: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+    ) -> Result<Self> {
+        admit(rusqlite::version_number())?;
+        let vault = Arc::new(Vault::new(key));
+        let mut connection = Connection::open(path)?;
+        prepare(&connection, WRITER_CACHE_KIB)?;
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        migrate(&mut connection)?;
+        arrange(&connection)?;
+        check_key(&Db {
+            connection: &connection,
+            vault: &vault,
+            mint: &mint,
+        })?;
+        let readers = (0..limits::READERS)
+            .map(|_| {
+                let reader = Connection::open_with_flags(path, OpenFlags::default())?;
+                prepare(&reader, READER_CACHE_KIB)?;
+                reader.pragma_update(None, "query_only", true)?;
+                Ok(reader)
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            readers: Readers::new(readers, Arc::clone(&vault), Arc::clone(&mint)),
+            writer: Writer::start(connection, vault, mint)?,
+        })
+    }
+
+    /// How many transactions were committed since it was opened: writes that share one are counted once.
+    pub fn commits(&self) -> u64 {
+        self.writer.commits()
+    }
+
+    async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnOnce(&Db<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.writer.write(work).await
+    }
+
+    async fn read<T, F>(&self, work: F) -> Result<T>
+    where
+        F: FnOnce(&Db<'_>) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.readers.read(work).await
+    }
+}
+
+fn admit(version: i32) -> Result<()> {
+    if version < OLDEST {
+        return Err(StoreError::Database(format!(
+            "SQLite {version} is too old; {OLDEST} or later is needed"
+        )));
+    }
+    Ok(())
+}
+
+fn prepare(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Negative means KiB (sqlite.org/pragma.html, cache_size).
+    connection.pragma_update(None, "cache_size", -cache_kib)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")
+}
+
+/// Makes the steps that the file has not seen, each in a transaction of its own.
+fn migrate(connection: &mut Connection) -> Result<()> {
+    let done: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = usize::try_from(done).unwrap_or(usize::MAX);
+    if done > MIGRATIONS.len() {
+        return Err(StoreError::Damaged {
+            place: "user_version".to_owned(),
+            reason: format!(
+                "the record was written by a later Weir (schema {done}, this one knows {})",
+                MIGRATIONS.len()
+            ),
+        });
+    }
+    for (step, sql) in MIGRATIONS.iter().enumerate().skip(done) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", i64::try_from(step + 1).unwrap_or(i64::MAX))?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+const KEY_CHECK: Place<'static> = Place {
+    table: "meta",
+    column: "value",
+    row: "key_check",
+};
+
+/// A record that was begun under another master key is noticed now, and not at the first send.
+fn check_key(db: &Db<'_>) -> Result<()> {
+    let sealed: Option<Vec<u8>> = db.one("SELECT value FROM meta WHERE name = 'key_check'", [], |row| row.get(0))?;
+    match sealed {
+        Some(sealed) => db.vault.open(&sealed, KEY_CHECK).map(drop),
+        None => {
+            let sealed = db.vault.seal(b"weir", KEY_CHECK, db.mint)?;
+            db.run("INSERT INTO meta (name, value) VALUES ('key_check', ?1)", [sealed])?;
+            Ok(())
+        }
+    }
+}

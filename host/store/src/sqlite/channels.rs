@@ -1,0 +1,283 @@
+//! Channels, their credentials and their connectors' state.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Row, params};
+use weir_domain::channel::{Channel, ChannelStatus, PolicyOverride};
+use weir_domain::credential::Credential;
+use weir_domain::event::EventType;
+use weir_domain::id::ChannelId;
+use weir_domain::time::Timestamp;
+
+use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_json, json, key, listed, ms, value, word};
+use crate::sqlite::events::{self, About};
+use crate::sqlite::outbox;
+use crate::vault::Place;
+use crate::{ChannelPatch, Listed, NewChannel, Page, Result, StateWrite};
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Channel> {
+    get_json(row, 0, "channels.channel")
+}
+
+pub(super) fn one(db: &Db<'_>, id: ChannelId) -> Result<Option<Channel>> {
+    db.one("SELECT channel FROM channels WHERE id = ?1", [key(id)], read)
+}
+
+/// The channel that a row points to; that it is gone means that the record is damaged.
+pub(super) fn needed(db: &Db<'_>, id: ChannelId) -> Result<Channel> {
+    one(db, id)?.ok_or_else(|| crate::StoreError::Damaged {
+        place: format!("channels, row {id}"),
+        reason: "another row points to it, and it is not there".to_owned(),
+    })
+}
+
+pub(super) fn by_platform_id(db: &Db<'_>, app: &str, platform_id: &str) -> Result<Option<Channel>> {
+    db.one(
+        "SELECT channel FROM channels WHERE app = ?1 AND platform_id = ?2",
+        [app, platform_id],
+        read,
+    )
+}
+
+pub(super) fn all(db: &Db<'_>, workspace: &str, deleted: bool, page: &Page) -> Result<Listed<Channel>> {
+    let rows = db.all(
+        "SELECT channel FROM channels
+         WHERE workspace_id = ?1 AND (?2 OR status <> 'deleted') AND (?3 IS NULL OR id < ?3)
+         ORDER BY id DESC LIMIT ?4",
+        params![workspace, deleted, cursor_id::<ChannelId>(page), fetch(page)],
+        read,
+    )?;
+    Ok(listed(page, rows, |last| last.id.to_string()))
+}
+
+/// Writes a channel, and lets its queue know whether anything may leave.
+fn put(db: &Db<'_>, channel: &Channel) -> Result<()> {
+    db.run(
+        "INSERT INTO channels (id, workspace_id, app, platform_id, status, channel) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (id) DO UPDATE SET status = ?5, channel = ?6",
+        params![
+            key(channel.id),
+            channel.workspace_id,
+            channel.app,
+            channel.platform_id,
+            word(channel.status)?,
+            json(channel)?,
+        ],
+    )?;
+    let works = matches!(channel.status, ChannelStatus::Connected | ChannelStatus::Degraded);
+    outbox::hold_channel(db, channel.id, channel.paused || !works)
+}
+
+pub(super) fn connect(
+    db: &Db<'_>,
+    new: NewChannel,
+    credential: &Credential,
+    now: Timestamp,
+) -> Result<(Channel, bool)> {
+    let known = by_platform_id(db, &new.app, &new.platform_id)?;
+    let is_new = known.is_none();
+    let (channel, kind) = match known {
+        None => (begun(db, new, now), EventType::ChannelConnected),
+        Some(known) => {
+            let kind = match known.status {
+                ChannelStatus::Deleted => EventType::ChannelConnected,
+                ChannelStatus::Connected => EventType::ChannelUpdated,
+                ChannelStatus::Degraded | ChannelStatus::ReauthorizationRequired => EventType::ChannelRecovered,
+            };
+            (renewed(known, new, now), kind)
+        }
+    };
+    put(db, &channel)?;
+    put_credential(db, channel.id, credential)?;
+    events::append_channel(db, &channel, kind, now)?;
+    Ok((channel, is_new))
+}
+
+fn begun(db: &Db<'_>, new: NewChannel, now: Timestamp) -> Channel {
+    let own_name = new.display_name.as_ref().or(new.username.as_ref());
+    Channel {
+        id: db.mint(now),
+        name: new
+            .name
+            .or_else(|| own_name.cloned())
+            .unwrap_or_else(|| new.platform_id.clone()),
+        workspace_id: new.workspace_id,
+        app: new.app,
+        connector: new.connector,
+        platform: new.platform,
+        platform_id: new.platform_id,
+        labels: new.labels,
+        username: new.username,
+        display_name: new.display_name,
+        avatar_url: new.avatar_url,
+        country: new.country,
+        status: ChannelStatus::Connected,
+        paused: false,
+        policy: PolicyOverride::default(),
+        scopes: new.scopes,
+        reauthorize_by: new.reauthorize_by,
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
+    }
+}
+
+/// The same account again: what the platform says of it is new, what the operator said of it stays.
+fn renewed(known: Channel, new: NewChannel, now: Timestamp) -> Channel {
+    Channel {
+        connector: new.connector,
+        platform: new.platform,
+        username: new.username.or(known.username),
+        display_name: new.display_name.or(known.display_name),
+        avatar_url: new.avatar_url.or(known.avatar_url),
+        country: new.country.or(known.country),
+        status: ChannelStatus::Connected,
+        scopes: new.scopes,
+        reauthorize_by: new.reauthorize_by,
+        updated_at: now,
+        deleted_at: None,
+        ..known
+    }
+}
+
+pub(super) fn update(db: &Db<'_>, id: ChannelId, patch: ChannelPatch, now: Timestamp) -> Result<Option<Channel>> {
+    let Some(known) = one(db, id)? else { return Ok(None) };
+    let paused = patch.paused.unwrap_or(known.paused);
+    let kind = if paused && !known.paused {
+        EventType::ChannelPaused
+    } else {
+        EventType::ChannelUpdated
+    };
+    let channel = Channel {
+        name: patch.name.unwrap_or(known.name),
+        labels: patch.labels.unwrap_or(known.labels),
+        policy: patch.policy.unwrap_or(known.policy),
+        paused,
+        updated_at: now,
+        ..known
+    };
+    put(db, &channel)?;
+    events::append_channel(db, &channel, kind, now)?;
+    Ok(Some(channel))
+}
+
+pub(super) fn set_status(
+    db: &Db<'_>,
+    id: ChannelId,
+    status: ChannelStatus,
+    reason: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let Some(known) = one(db, id)? else { return Ok(()) };
+    // A deleted channel comes back only by being connected, and goes only by being deleted.
+    if known.status == ChannelStatus::Deleted || status == ChannelStatus::Deleted {
+        return Ok(());
+    }
+    if status == ChannelStatus::Connected {
+        outbox::release_held(db, id)?;
+    }
+    if known.status == status {
+        return Ok(());
+    }
+    let channel = Channel {
+        status,
+        updated_at: now,
+        ..known
+    };
+    put(db, &channel)?;
+    let kind = match status {
+        ChannelStatus::Connected => EventType::ChannelRecovered,
+        ChannelStatus::Degraded => EventType::ChannelDegraded,
+        ChannelStatus::ReauthorizationRequired | ChannelStatus::Deleted => EventType::ChannelReauthorizationRequired,
+    };
+    let mut data = value(&channel)?;
+    data["reason"] = reason.into();
+    events::append(db, About::channel(&channel), kind, data, now)?;
+    Ok(())
+}
+
+pub(super) fn delete(db: &Db<'_>, id: ChannelId, now: Timestamp) -> Result<Option<Channel>> {
+    let Some(known) = one(db, id)? else { return Ok(None) };
+    if known.status == ChannelStatus::Deleted {
+        return Ok(Some(known));
+    }
+    let channel = Channel {
+        status: ChannelStatus::Deleted,
+        updated_at: now,
+        deleted_at: Some(now),
+        ..known
+    };
+    put(db, &channel)?;
+    db.run("DELETE FROM credentials WHERE channel_id = ?1", [key(id)])?;
+    outbox::fail_queued(db, id, now)?;
+    events::append_channel(db, &channel, EventType::ChannelDeleted, now)?;
+    Ok(Some(channel))
+}
+
+// ---- credentials -----------------------------------------------------------------------------------------------------
+
+fn place(channel: &str) -> Place<'_> {
+    Place {
+        table: "credentials",
+        column: "sealed",
+        row: channel,
+    }
+}
+
+pub(super) fn credential(db: &Db<'_>, id: ChannelId) -> Result<Option<Credential>> {
+    let sealed: Option<Vec<u8>> = db.one("SELECT sealed FROM credentials WHERE channel_id = ?1", [key(id)], |row| {
+        row.get(0)
+    })?;
+    sealed.map(|sealed| db.open(&sealed, place(&id.to_string()))).transpose()
+}
+
+/// A renewed credential is the renewed authorisation: what was held for it is due. A deleted channel takes none, so that a
+/// renewal that was under way cannot undo the deletion.
+pub(super) fn put_credential(db: &Db<'_>, id: ChannelId, credential: &Credential) -> Result<()> {
+    db.run(
+        "INSERT INTO credentials (channel_id, sealed, expires_at)
+         SELECT id, ?2, ?3 FROM channels WHERE id = ?1 AND status <> 'deleted'
+         ON CONFLICT (channel_id) DO UPDATE SET sealed = ?2, expires_at = ?3",
+        params![
+            key(id),
+            db.seal(credential, place(&id.to_string()))?,
+            ms(credential.expires_at),
+        ],
+    )?;
+    outbox::release_held(db, id)
+}
+
+pub(super) fn credentials_due(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<Vec<ChannelId>> {
+    db.all(
+        "SELECT k.channel_id FROM credentials k JOIN channels c ON c.id = k.channel_id
+         WHERE k.expires_at < ?1 AND c.status <> 'reauthorization_required' ORDER BY k.expires_at LIMIT ?2",
+        params![before.as_millis(), limit],
+        |row| get_id(row, 0),
+    )
+}
+
+// ---- state -----------------------------------------------------------------------------------------------------------
+
+pub(super) fn state(db: &Db<'_>, id: ChannelId) -> Result<BTreeMap<String, Vec<u8>>> {
+    let rows = db.all("SELECT key, value FROM state WHERE channel_id = ?1", [key(id)], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    Ok(rows.into_iter().collect())
+}
+
+pub(super) fn commit_state(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]) -> Result<()> {
+    for write in writes {
+        match &write.value {
+            Some(value) => db.run(
+                "INSERT INTO state (channel_id, key, value) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (channel_id, key) DO UPDATE SET value = ?3",
+                params![key(id), write.key, value],
+            )?,
+            None => db.run(
+                "DELETE FROM state WHERE channel_id = ?1 AND key = ?2",
+                params![key(id), write.key],
+            )?,
+        };
+    }
+    Ok(())
+}

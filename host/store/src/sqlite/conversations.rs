@@ -1,0 +1,357 @@
+//! Contacts and conversations: reading them, and the row as those see it who write in it.
+
+use rusqlite::{Row, params};
+use weir_domain::conversation::{Contact, Conversation, ConversationStatus, OpenedBy};
+use weir_domain::id::{ChannelId, ContactId, ConversationId};
+use weir_domain::inbound::Person;
+use weir_domain::time::Timestamp;
+
+use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_time, get_time_if, get_word, key, listed, ms, word};
+use crate::{Listed, Page, Result};
+
+// ---- contacts --------------------------------------------------------------------------------------------------------
+
+const CONTACT: &str = "id, channel_id, platform_id, username, display_name, avatar_url, created_at";
+
+fn read_contact(row: &Row<'_>, at: usize) -> rusqlite::Result<Contact> {
+    Ok(Contact {
+        id: get_id(row, at)?,
+        channel_id: get_id(row, at + 1)?,
+        platform_id: row.get(at + 2)?,
+        username: row.get(at + 3)?,
+        display_name: row.get(at + 4)?,
+        avatar_url: row.get(at + 5)?,
+        created_at: get_time(row, at + 6)?,
+    })
+}
+
+pub(super) fn contact(db: &Db<'_>, workspace: &str, id: ContactId) -> Result<Option<Contact>> {
+    db.one(
+        &format!("SELECT {CONTACT} FROM contacts WHERE id = ?2 AND workspace_id = ?1"),
+        params![workspace, key(id)],
+        |row| read_contact(row, 0),
+    )
+}
+
+pub(super) fn contact_by_platform_id(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Result<Option<Contact>> {
+    db.one(
+        &format!("SELECT {CONTACT} FROM contacts WHERE channel_id = ?1 AND platform_id = ?2"),
+        params![key(channel), platform_id],
+        |row| read_contact(row, 0),
+    )
+}
+
+pub(super) fn contacts(
+    db: &Db<'_>,
+    workspace: &str,
+    channel: Option<ChannelId>,
+    page: &Page,
+) -> Result<Listed<Contact>> {
+    let cursor = cursor_id::<ContactId>(page);
+    let rows = match channel {
+        Some(channel) => db.all(
+            &format!(
+                "SELECT {CONTACT} FROM contacts WHERE channel_id = ?2 AND workspace_id = ?1 AND (?3 IS NULL OR id < ?3)
+                 ORDER BY id DESC LIMIT ?4"
+            ),
+            params![workspace, key(channel), cursor, fetch(page)],
+            |row| read_contact(row, 0),
+        )?,
+        None => db.all(
+            &format!(
+                "SELECT {CONTACT} FROM contacts WHERE workspace_id = ?1 AND (?2 IS NULL OR id < ?2)
+                 ORDER BY id DESC LIMIT ?3"
+            ),
+            params![workspace, cursor, fetch(page)],
+            |row| read_contact(row, 0),
+        )?,
+    };
+    Ok(listed(page, rows, |last| last.id.to_string()))
+}
+
+/// What hearing of a person did to the record.
+pub(super) enum Heard {
+    /// They are new.
+    New,
+    /// Their name or picture is.
+    Changed,
+    /// Nothing.
+    Known,
+}
+
+/// The contact that a person is. A platform that leaves a name out has not taken it back. Pictures' links change with each
+/// telling on most platforms; a new link alone is kept and is no news.
+pub(super) fn hear_of(
+    db: &Db<'_>,
+    workspace: &str,
+    channel: ChannelId,
+    person: &Person,
+    now: Timestamp,
+) -> Result<(Contact, Heard)> {
+    let Some(known) = contact_by_platform_id(db, channel, &person.platform_id)? else {
+        let contact = Contact {
+            id: db.mint(now),
+            channel_id: channel,
+            platform_id: person.platform_id.clone(),
+            username: person.username.clone(),
+            display_name: person.display_name.clone(),
+            avatar_url: person.avatar_url.clone(),
+            created_at: now,
+        };
+        db.run(
+            &format!("INSERT INTO contacts (workspace_id, {CONTACT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
+            params![
+                workspace,
+                key(contact.id),
+                key(channel),
+                contact.platform_id,
+                contact.username,
+                contact.display_name,
+                contact.avatar_url,
+                now.as_millis(),
+            ],
+        )?;
+        return Ok((contact, Heard::New));
+    };
+    let contact = Contact {
+        username: person.username.clone().or_else(|| known.username.clone()),
+        display_name: person.display_name.clone().or_else(|| known.display_name.clone()),
+        avatar_url: person.avatar_url.clone().or_else(|| known.avatar_url.clone()),
+        ..known.clone()
+    };
+    if contact == known {
+        return Ok((known, Heard::Known));
+    }
+    db.run(
+        "UPDATE contacts SET username = ?2, display_name = ?3, avatar_url = ?4 WHERE id = ?1",
+        params![key(contact.id), contact.username, contact.display_name, contact.avatar_url],
+    )?;
+    let renamed = contact.username != known.username || contact.display_name != known.display_name;
+    let pictured = picture(contact.avatar_url.as_deref()) != picture(known.avatar_url.as_deref());
+    let heard = if renamed || pictured { Heard::Changed } else { Heard::Known };
+    Ok((contact, heard))
+}
+
+/// A picture's link without its query: the query holds the signature that changes with each telling.
+fn picture(url: Option<&str>) -> Option<&str> {
+    url.map(|url| url.split_once('?').map_or(url, |(plain, _)| plain))
+}
+
+// ---- conversations ---------------------------------------------------------------------------------------------------
+
+/// A conversation as those see it who write in it: what the API shows, and what only the record needs.
+#[derive(Clone, Debug)]
+pub(super) struct Thread {
+    pub(super) conversation: Conversation,
+    pub(super) workspace: String,
+    /// The newest message of ours that the platform has.
+    pub(super) we_wrote_at: Option<Timestamp>,
+    /// What the contact has read.
+    pub(super) read_up_to: Option<Timestamp>,
+    /// Of the last message.
+    pub(super) sequence: i64,
+    /// Until when the platform's word on pictures holds.
+    images_until: Option<Timestamp>,
+}
+
+impl Thread {
+    /// The conversation as it is judged at `now`: the platform's word on pictures holds only for a while.
+    pub(super) fn at(&self, now: Timestamp) -> Conversation {
+        let mut conversation = self.conversation.clone();
+        if self.images_until.is_none_or(|until| now >= until) {
+            conversation.images_allowed = None;
+        }
+        conversation
+    }
+
+    /// The next place in the conversation, for a message of this time.
+    pub(super) fn next(&mut self, sent_at: Timestamp) -> i64 {
+        self.sequence += 1;
+        self.conversation.last_message_at = self.conversation.last_message_at.max(Some(sent_at));
+        self.sequence
+    }
+}
+
+const THREAD: &str = "c.id, c.channel_id, c.platform_id, c.status, c.opened_by, c.answered, c.contact_wrote_at,
+    c.budget_used, c.images_allowed, nullif(c.last_message_at, 0), c.created_at, c.workspace_id, c.we_wrote_at, c.read_up_to, c.sequence,
+    p.id, p.channel_id, p.platform_id, p.username, p.display_name, p.avatar_url, p.created_at, c.images_until
+    FROM conversations c JOIN contacts p ON p.id = c.contact_id";
+
+fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {
+    Ok(Thread {
+        conversation: Conversation {
+            id: get_id(row, 0)?,
+            channel_id: get_id(row, 1)?,
+            contact: read_contact(row, 15)?,
+            platform_id: row.get(2)?,
+            status: get_word(row, 3, "conversations.status")?,
+            opened_by: get_word(row, 4, "conversations.opened_by")?,
+            answered: row.get(5)?,
+            contact_wrote_at: get_time_if(row, 6)?,
+            budget_used: row.get(7)?,
+            images_allowed: row.get(8)?,
+            last_message_at: get_time_if(row, 9)?,
+            created_at: get_time(row, 10)?,
+        },
+        workspace: row.get(11)?,
+        we_wrote_at: get_time_if(row, 12)?,
+        read_up_to: get_time_if(row, 13)?,
+        sequence: row.get(14)?,
+        images_until: get_time_if(row, 22)?,
+    })
+}
+
+fn read_conversation(row: &Row<'_>) -> rusqlite::Result<Conversation> {
+    read_thread(row).map(|thread| thread.conversation)
+}
+
+pub(super) fn thread(db: &Db<'_>, id: ConversationId) -> Result<Option<Thread>> {
+    db.one(&format!("SELECT {THREAD} WHERE c.id = ?1"), [key(id)], read_thread)
+}
+
+/// The conversation that another row points to.
+pub(super) fn needed(db: &Db<'_>, id: ConversationId) -> Result<Thread> {
+    thread(db, id)?.ok_or_else(|| crate::StoreError::Damaged {
+        place: format!("conversations, row {id}"),
+        reason: "another row points to it, and it is not there".to_owned(),
+    })
+}
+
+pub(super) fn by_platform_id(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Result<Option<Thread>> {
+    db.one(
+        &format!("SELECT {THREAD} WHERE c.channel_id = ?1 AND c.platform_id = ?2"),
+        params![key(channel), platform_id],
+        read_thread,
+    )
+}
+
+pub(super) fn one(db: &Db<'_>, workspace: &str, id: ConversationId) -> Result<Option<Conversation>> {
+    Ok(thread(db, id)?
+        .filter(|thread| thread.workspace == workspace)
+        .map(|thread| thread.conversation))
+}
+
+pub(super) fn all(
+    db: &Db<'_>,
+    workspace: &str,
+    channel: Option<ChannelId>,
+    page: &Page,
+) -> Result<Listed<Conversation>> {
+    // A conversation without a message comes last, as if its last message were at the beginning of time.
+    let (at, id) = cursor(page).unzip();
+    let rows = match channel {
+        Some(channel) => db.all(
+            &format!(
+                "SELECT {THREAD} WHERE c.channel_id = ?2 AND c.workspace_id = ?1
+                   AND (?3 IS NULL OR (c.last_message_at, c.id) < (?3, ?4))
+                 ORDER BY c.last_message_at DESC, c.id DESC LIMIT ?5"
+            ),
+            params![workspace, key(channel), at, id, fetch(page)],
+            read_conversation,
+        )?,
+        None => db.all(
+            &format!(
+                "SELECT {THREAD} WHERE c.workspace_id = ?1 AND (?2 IS NULL OR (c.last_message_at, c.id) < (?2, ?3))
+                 ORDER BY c.last_message_at DESC, c.id DESC LIMIT ?4"
+            ),
+            params![workspace, at, id, fetch(page)],
+            read_conversation,
+        )?,
+    };
+    Ok(listed(page, rows, |last| {
+        let at = last.last_message_at.unwrap_or_default();
+        format!("{}.{}", at.as_millis(), last.id)
+    }))
+}
+
+fn cursor(page: &Page) -> Option<(i64, [u8; 16])> {
+    let (at, id) = page.cursor.as_deref()?.split_once('.')?;
+    Some((at.parse().ok()?, key(id.parse::<ConversationId>().ok()?)))
+}
+
+pub(super) fn set_images_allowed(db: &Db<'_>, id: ConversationId, allowed: bool, until: Timestamp) -> Result<()> {
+    db.run(
+        "UPDATE conversations SET images_allowed = ?2, images_until = ?3 WHERE id = ?1",
+        params![key(id), allowed, until.as_millis()],
+    )?;
+    Ok(())
+}
+
+/// Begins a conversation. The caller writes the rest of the row with [`save`].
+pub(super) fn begin(
+    db: &Db<'_>,
+    workspace: &str,
+    platform_id: &str,
+    contact: Contact,
+    opened_by: OpenedBy,
+    now: Timestamp,
+) -> Result<Thread> {
+    let thread = Thread {
+        conversation: Conversation {
+            id: db.mint(now),
+            channel_id: contact.channel_id,
+            contact,
+            platform_id: platform_id.to_owned(),
+            status: ConversationStatus::Open,
+            opened_by,
+            answered: false,
+            contact_wrote_at: None,
+            budget_used: 0,
+            images_allowed: None,
+            last_message_at: None,
+            created_at: now,
+        },
+        workspace: workspace.to_owned(),
+        we_wrote_at: None,
+        read_up_to: None,
+        sequence: 0,
+        images_until: None,
+    };
+    let conversation = &thread.conversation;
+    db.run(
+        "INSERT INTO conversations (id, workspace_id, channel_id, contact_id, platform_id, status, opened_by, last_message_at,
+             created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8)",
+        params![
+            key(conversation.id),
+            workspace,
+            key(conversation.channel_id),
+            key(conversation.contact.id),
+            platform_id,
+            word(conversation.status)?,
+            word(opened_by)?,
+            now.as_millis(),
+        ],
+    )?;
+    Ok(thread)
+}
+
+/// Writes what changes of a conversation while it goes on.
+pub(super) fn save(db: &Db<'_>, thread: &Thread) -> Result<()> {
+    let conversation = &thread.conversation;
+    db.run(
+        "UPDATE conversations SET status = ?2, answered = ?3, contact_wrote_at = ?4, we_wrote_at = ?5, read_up_to = ?6,
+             budget_used = ?7, sequence = ?8, last_message_at = ?9 WHERE id = ?1",
+        params![
+            key(conversation.id),
+            word(conversation.status)?,
+            conversation.answered,
+            ms(conversation.contact_wrote_at),
+            ms(thread.we_wrote_at),
+            ms(thread.read_up_to),
+            conversation.budget_used,
+            thread.sequence,
+            ms(conversation.last_message_at).unwrap_or(0),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Gives a share of the budget back.
+pub(super) fn give_back(db: &Db<'_>, id: ConversationId) -> Result<()> {
+    db.run(
+        "UPDATE conversations SET budget_used = budget_used - 1 WHERE id = ?1 AND budget_used > 0",
+        [key(id)],
+    )?;
+    Ok(())
+}

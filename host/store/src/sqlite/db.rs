@@ -1,0 +1,251 @@
+//! A connection inside a transaction, and how columns become the domain's types. What cannot be read is
+//! [`StoreError::Damaged`] with its place, never a panic.
+
+use rusqlite::types::{FromSqlError, Type};
+use rusqlite::{Connection, ErrorCode, Params, Row};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use weir_domain::id::{Id, Mint};
+use weir_domain::time::Timestamp;
+
+use crate::vault::{Place, Vault};
+use crate::{Page, Result, StoreError};
+
+/// A connection inside a transaction, with what goes with each of them.
+pub(super) struct Db<'c> {
+    pub(super) connection: &'c Connection,
+    pub(super) vault: &'c Vault,
+    pub(super) mint: &'c Mint,
+}
+
+impl Db<'_> {
+    /// Runs a statement without parameters; kept prepared.
+    pub(super) fn batch(&self, sql: &str) -> Result<()> {
+        self.connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+
+    /// Runs a statement; how many rows it changed.
+    pub(super) fn run(&self, sql: &str, params: impl Params) -> Result<usize> {
+        Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+    }
+
+    /// The first row, if there is one.
+    pub(super) fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        Ok(rows.next()?.map(read).transpose()?)
+    }
+
+    /// All rows.
+    pub(super) fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params, read)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Whether there is such a row.
+    pub(super) fn exists(&self, sql: &str, params: impl Params) -> Result<bool> {
+        Ok(self.one(sql, params, |_| Ok(()))?.is_some())
+    }
+
+    /// A new id.
+    pub(super) fn mint<I: Id>(&self, now: Timestamp) -> I {
+        self.mint.id(now)
+    }
+
+    /// Seals a document for its place.
+    pub(super) fn seal<T: Serialize>(&self, value: &T, place: Place<'_>) -> Result<Vec<u8>> {
+        self.vault.seal(json(value)?.as_bytes(), place, self.mint)
+    }
+
+    /// Opens what [`Db::seal`] made.
+    pub(super) fn open<T: DeserializeOwned>(&self, sealed: &[u8], place: Place<'_>) -> Result<T> {
+        let plain = self.vault.open(sealed, place)?;
+        serde_json::from_slice(&plain).map_err(|error| StoreError::Damaged {
+            place: place.to_string(),
+            // The error's text may quote what it read.
+            reason: format!("not the document that was sealed ({:?})", error.classify()),
+        })
+    }
+}
+
+/// What stands in a column and cannot be what it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {reason}")]
+struct Unreadable {
+    place: &'static str,
+    reason: String,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::Error::{
+            FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, SqliteFailure, Utf8Error,
+        };
+        let damaged = |place: String, reason: String| Self::Damaged { place, reason };
+        match error {
+            SqliteFailure(ref failure, _) => match failure.code {
+                ErrorCode::DiskFull
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::OutOfMemory
+                | ErrorCode::ReadOnly
+                | ErrorCode::PermissionDenied
+                | ErrorCode::CannotOpen
+                | ErrorCode::SystemIoFailure => Self::Unavailable {
+                    reason: error.to_string(),
+                },
+                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
+                    damaged("the file".to_owned(), error.to_string())
+                }
+                _ => Self::Database(error.to_string()),
+            },
+            FromSqlConversionFailure(column, _, ref inner) => match inner.downcast_ref::<Unreadable>() {
+                Some(found) => damaged(found.place.to_owned(), found.reason.clone()),
+                None => damaged(format!("column {column}"), inner.to_string()),
+            },
+            InvalidColumnType(_, ref name, kind) => damaged(name.clone(), format!("it holds {kind}")),
+            IntegralValueOutOfRange(column, value) => damaged(format!("column {column}"), format!("it holds {value}")),
+            Utf8Error(..) => damaged("a text".to_owned(), error.to_string()),
+            other => Self::Database(other.to_string()),
+        }
+    }
+}
+
+fn unreadable(column: usize, place: &'static str, reason: impl ToString) -> rusqlite::Error {
+    let reason = reason.to_string();
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(Unreadable { place, reason }))
+}
+
+/// A document to be written.
+pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| StoreError::Database(format!("cannot write a document: {error}")))
+}
+
+/// The same, where there may be none.
+pub(super) fn json_if<T: Serialize>(value: Option<&T>) -> Result<Option<String>> {
+    value.map(json).transpose()
+}
+
+/// A value as a JSON document, for an event.
+pub(super) fn value<T: Serialize + ?Sized>(value: &T) -> Result<serde_json::Value> {
+    serde_json::to_value(value).map_err(|error| StoreError::Database(format!("cannot write a document: {error}")))
+}
+
+/// A word of a closed list, as serde spells it.
+pub(super) fn word<T: Serialize>(value: T) -> Result<String> {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => Ok(word),
+        other => Err(StoreError::Database(format!("not a word: {other:?}"))),
+    }
+}
+
+/// An id, as it is kept.
+pub(super) fn key<I: Id>(id: I) -> [u8; 16] {
+    id.uuid().into_bytes()
+}
+
+/// An id that may be none, as it is kept.
+pub(super) fn key_if<I: Id>(id: Option<I>) -> Option<[u8; 16]> {
+    id.map(key)
+}
+
+/// A moment that may be none, as it is kept.
+pub(super) fn ms(at: Option<Timestamp>) -> Option<i64> {
+    at.map(Timestamp::as_millis)
+}
+
+pub(super) fn get_id<I: Id>(row: &Row<'_>, column: usize) -> rusqlite::Result<I> {
+    Ok(I::from_uuid(uuid::Uuid::from_bytes(row.get(column)?)))
+}
+
+pub(super) fn get_id_if<I: Id>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<I>> {
+    let bytes: Option<[u8; 16]> = row.get(column)?;
+    Ok(bytes.map(|bytes| I::from_uuid(uuid::Uuid::from_bytes(bytes))))
+}
+
+pub(super) fn get_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    row.get(column).map(Timestamp::from_millis)
+}
+
+pub(super) fn get_time_if(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    let at: Option<i64> = row.get(column)?;
+    Ok(at.map(Timestamp::from_millis))
+}
+
+pub(super) fn get_json<T: DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+    place: &'static str,
+) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str().map_err(|error| wrong_type(column, place, error))?;
+    serde_json::from_str(text).map_err(|error| unreadable(column, place, error))
+}
+
+pub(super) fn get_json_if<T: DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+    place: &'static str,
+) -> rusqlite::Result<Option<T>> {
+    let text = row
+        .get_ref(column)?
+        .as_str_or_null()
+        .map_err(|error| wrong_type(column, place, error))?;
+    text.map(|text| serde_json::from_str(text).map_err(|error| unreadable(column, place, error)))
+        .transpose()
+}
+
+/// A word of a closed list, as [`word`] wrote it.
+pub(super) fn get_word<T: DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+    place: &'static str,
+) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str().map_err(|error| wrong_type(column, place, error))?;
+    T::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(text))
+        .map_err(|error| unreadable(column, place, error))
+}
+
+fn wrong_type(column: usize, place: &'static str, error: FromSqlError) -> rusqlite::Error {
+    unreadable(column, place, error)
+}
+
+/// One page of rows, and where to go on.
+pub(super) fn listed<T>(page: &Page, mut rows: Vec<T>, cursor: impl FnOnce(&T) -> String) -> crate::Listed<T> {
+    let limit = limit(page);
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(cursor);
+    crate::Listed { rows, next }
+}
+
+/// How many rows a page asks for, within the bound.
+pub(super) fn limit(page: &Page) -> usize {
+    page.limit.clamp(1, weir_domain::limits::PAGE) as usize
+}
+
+/// One more than the page holds, so that its end is known.
+pub(super) fn fetch(page: &Page) -> i64 {
+    i64::from(page.limit.clamp(1, weir_domain::limits::PAGE)) + 1
+}
+
+/// A cursor that is an id.
+pub(super) fn cursor_id<I: Id + std::str::FromStr>(page: &Page) -> Option<[u8; 16]> {
+    page.cursor.as_deref()?.parse::<I>().ok().map(key)
+}
+
+/// A cursor that is a number.
+pub(super) fn cursor_number(page: &Page) -> Option<i64> {
+    page.cursor.as_deref()?.parse().ok()
+}

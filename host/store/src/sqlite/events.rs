@@ -1,0 +1,133 @@
+//! The log, and its fan-out to endpoints: an event and what is owed because of it are written together.
+
+use rusqlite::{Row, params};
+use weir_domain::channel::Channel;
+use weir_domain::event::{Event, EventType};
+use weir_domain::id::{ChannelId, ConversationId, EndpointId, EventId};
+use weir_domain::time::Timestamp;
+
+use crate::sqlite::db::{Db, get_id, get_id_if, get_json, get_time, get_word, json, key, key_if, value};
+use crate::sqlite::deliveries;
+use crate::{EventFilter, Result};
+
+/// What an event is about.
+pub(super) struct About<'a> {
+    pub(super) workspace: &'a str,
+    pub(super) channel: Option<ChannelId>,
+    pub(super) conversation: Option<ConversationId>,
+    /// The endpoint it is about: it is not told of itself, since it could not take that either.
+    pub(super) endpoint: Option<EndpointId>,
+}
+
+impl<'a> About<'a> {
+    pub(super) fn workspace(workspace: &'a str) -> Self {
+        Self {
+            workspace,
+            channel: None,
+            conversation: None,
+            endpoint: None,
+        }
+    }
+
+    pub(super) fn channel(channel: &'a Channel) -> Self {
+        Self {
+            channel: Some(channel.id),
+            ..Self::workspace(&channel.workspace_id)
+        }
+    }
+}
+
+/// Appends an event and owes it to each endpoint that wants it.
+pub(super) fn append(
+    db: &Db<'_>,
+    about: About<'_>,
+    kind: EventType,
+    data: serde_json::Value,
+    now: Timestamp,
+) -> Result<Event> {
+    let mut event = Event {
+        id: db.mint(now),
+        kind,
+        timestamp: now,
+        workspace_id: about.workspace.to_owned(),
+        channel_id: about.channel,
+        conversation_id: about.conversation,
+        sequence: 0,
+        data,
+    };
+    db.run(
+        "INSERT INTO events (id, workspace_id, channel_id, conversation_id, type, at, data)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            key(event.id),
+            event.workspace_id,
+            key_if(event.channel_id),
+            key_if(event.conversation_id),
+            kind.as_str(),
+            now.as_millis(),
+            json(&event.data)?,
+        ],
+    )?;
+    event.sequence = db.connection.last_insert_rowid();
+    deliveries::fan_out(db, &event, about.endpoint)?;
+    Ok(event)
+}
+
+/// Appends an event that shows a channel.
+pub(super) fn append_channel(db: &Db<'_>, channel: &Channel, kind: EventType, now: Timestamp) -> Result<()> {
+    append(db, About::channel(channel), kind, value(channel)?, now)?;
+    Ok(())
+}
+
+pub(super) const EVENT: &str = "e.id, e.type, e.at, e.workspace_id, e.channel_id, e.conversation_id, e.sequence, e.data";
+
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Event> {
+    Ok(Event {
+        id: get_id(row, 0)?,
+        kind: get_word(row, 1, "events.type")?,
+        timestamp: get_time(row, 2)?,
+        workspace_id: row.get(3)?,
+        channel_id: get_id_if(row, 4)?,
+        conversation_id: get_id_if(row, 5)?,
+        sequence: row.get(6)?,
+        data: get_json(row, 7, "events.data")?,
+    })
+}
+
+pub(super) fn after(
+    db: &Db<'_>,
+    workspace: &str,
+    sequence: i64,
+    filter: &EventFilter,
+    limit: u32,
+) -> Result<Vec<Event>> {
+    let mut statement = db.connection.prepare_cached(&format!(
+        "SELECT {EVENT} FROM events e WHERE e.workspace_id = ?1 AND e.sequence > ?2 ORDER BY e.sequence"
+    ))?;
+    let mut rows = statement.query(params![workspace, sequence])?;
+    let mut found = Vec::new();
+    while found.len() < limit as usize
+        && let Some(row) = rows.next()?
+    {
+        // The document is read only of those that are wanted.
+        if filter.wants(get_word(row, 1, "events.type")?, get_id_if(row, 4)?) {
+            found.push(read(row)?);
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn one(db: &Db<'_>, workspace: &str, id: EventId) -> Result<Option<Event>> {
+    db.one(
+        &format!("SELECT {EVENT} FROM events e WHERE e.workspace_id = ?1 AND e.id = ?2"),
+        params![workspace, key(id)],
+        read,
+    )
+}
+
+pub(super) fn last(db: &Db<'_>) -> Result<i64> {
+    Ok(db
+        .one("SELECT max(sequence) FROM events", [], |row| row.get::<_, Option<i64>>(0))?
+        .flatten()
+        .unwrap_or(0))
+}

@@ -1,0 +1,128 @@
+//! Keys, and apps with their secrets.
+
+use rusqlite::{Row, params};
+use weir_domain::caller::Key;
+use weir_domain::id::KeyId;
+use weir_domain::time::Timestamp;
+
+use crate::sqlite::db::{Db, get_id, get_json, get_time, get_time_if, json, key, ms};
+use crate::vault::Place;
+use crate::{App, Result};
+
+const KEY: &str = "id, workspace_id, name, prefix, digest, scopes, created_at, expires_at, revoked_at";
+
+fn read_key(row: &Row<'_>) -> rusqlite::Result<Key> {
+    Ok(Key {
+        id: get_id(row, 0)?,
+        workspace_id: row.get(1)?,
+        name: row.get(2)?,
+        prefix: row.get(3)?,
+        digest: row.get(4)?,
+        scopes: get_json(row, 5, "keys.scopes")?,
+        created_at: get_time(row, 6)?,
+        expires_at: get_time_if(row, 7)?,
+        revoked_at: get_time_if(row, 8)?,
+    })
+}
+
+pub(super) fn insert(db: &Db<'_>, new: &Key) -> Result<()> {
+    db.run(
+        &format!("INSERT INTO keys ({KEY}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"),
+        params![
+            key(new.id),
+            new.workspace_id,
+            new.name,
+            new.prefix,
+            new.digest,
+            json(&new.scopes)?,
+            new.created_at.as_millis(),
+            ms(new.expires_at),
+            ms(new.revoked_at),
+        ],
+    )?;
+    Ok(())
+}
+
+pub(super) fn by_prefix(db: &Db<'_>, prefix: &str) -> Result<Option<Key>> {
+    db.one(&format!("SELECT {KEY} FROM keys WHERE prefix = ?1"), [prefix], read_key)
+}
+
+pub(super) fn all(db: &Db<'_>, workspace: &str) -> Result<Vec<Key>> {
+    db.all(
+        &format!("SELECT {KEY} FROM keys WHERE workspace_id = ?1 ORDER BY id"),
+        [workspace],
+        read_key,
+    )
+}
+
+pub(super) fn revoke(db: &Db<'_>, workspace: &str, id: KeyId, now: Timestamp) -> Result<bool> {
+    let changed = db.run(
+        "UPDATE keys SET revoked_at = coalesce(revoked_at, ?3) WHERE workspace_id = ?1 AND id = ?2",
+        params![workspace, key(id), now.as_millis()],
+    )?;
+    Ok(changed > 0)
+}
+
+const APP: &str = "name, workspace_id, connector, settings, secrets, origins, created_at, updated_at";
+
+fn secrets_of(app: &str) -> Place<'_> {
+    Place {
+        table: "apps",
+        column: "secrets",
+        row: app,
+    }
+}
+
+/// The app without its secrets, and those as they are kept.
+fn read_app(row: &Row<'_>) -> rusqlite::Result<(App, Vec<u8>)> {
+    let app = App {
+        name: row.get(0)?,
+        workspace_id: row.get(1)?,
+        connector: row.get(2)?,
+        settings: get_json(row, 3, "apps.settings")?,
+        secrets: Default::default(),
+        origins: get_json(row, 5, "apps.origins")?,
+        created_at: get_time(row, 6)?,
+        updated_at: get_time(row, 7)?,
+    };
+    Ok((app, row.get(4)?))
+}
+
+fn opened(db: &Db<'_>, (mut app, sealed): (App, Vec<u8>)) -> Result<App> {
+    app.secrets = db.open(&sealed, secrets_of(&app.name))?;
+    Ok(app)
+}
+
+pub(super) fn put_app(db: &Db<'_>, app: &App) -> Result<()> {
+    db.run(
+        &format!(
+            "INSERT INTO apps ({APP}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (name) DO UPDATE SET workspace_id = ?2, connector = ?3, settings = ?4, secrets = ?5, origins = ?6,
+                 updated_at = ?8"
+        ),
+        params![
+            app.name,
+            app.workspace_id,
+            app.connector,
+            json(&app.settings)?,
+            db.seal(&app.secrets, secrets_of(&app.name))?,
+            json(&app.origins)?,
+            app.created_at.as_millis(),
+            app.updated_at.as_millis(),
+        ],
+    )?;
+    Ok(())
+}
+
+pub(super) fn app(db: &Db<'_>, name: &str) -> Result<Option<App>> {
+    db.one(&format!("SELECT {APP} FROM apps WHERE name = ?1"), [name], read_app)?
+        .map(|found| opened(db, found))
+        .transpose()
+}
+
+pub(super) fn apps(db: &Db<'_>) -> Result<Vec<App>> {
+    db.all(&format!("SELECT {APP} FROM apps ORDER BY name"), [], read_app)?
+        .into_iter()
+        .map(|found| opened(db, found))
+        .collect()
+}

@@ -1,0 +1,265 @@
+//! Messages: the row, and the one way in which a status moves.
+
+use rusqlite::{Row, params};
+use serde::{Deserialize, Serialize};
+use weir_domain::event::EventType;
+use weir_domain::id::{ChannelId, ConversationId, MessageId};
+use weir_domain::message::{Content, Message, MessageError, Referral, Status};
+use weir_domain::time::Timestamp;
+
+use crate::sqlite::conversations::Thread;
+use crate::sqlite::db::{
+    Db, cursor_number, fetch, get_id, get_id_if, get_json, get_json_if, get_time, get_word, json, json_if, key, key_if,
+    listed, value, word,
+};
+use crate::sqlite::events::{self, About};
+use crate::{Listed, Page, Result, StoreError};
+
+/// What few messages have: one column for all of it.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+struct Extras {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    referral: Option<Referral>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answers: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    platform_data: Option<serde_json::Value>,
+}
+
+const MESSAGE: &str = "id, channel_id, conversation_id, contact_id, direction, origin, status, content, platform_id, reply_to,
+    client_ref, error, extras, sent_at, created_at, sequence";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Message> {
+    let extras: Extras = get_json_if(row, 12, "messages.extras")?.unwrap_or_default();
+    Ok(Message {
+        id: get_id(row, 0)?,
+        channel_id: get_id(row, 1)?,
+        conversation_id: get_id(row, 2)?,
+        contact_id: get_id(row, 3)?,
+        direction: get_word(row, 4, "messages.direction")?,
+        origin: get_word(row, 5, "messages.origin")?,
+        status: get_word(row, 6, "messages.status")?,
+        content: get_json(row, 7, "messages.content")?,
+        platform_id: row.get(8)?,
+        reply_to: get_id_if(row, 9)?,
+        referral: extras.referral,
+        client_ref: row.get(10)?,
+        error: get_json_if(row, 11, "messages.error")?,
+        warnings: extras.warnings,
+        answers: extras.answers,
+        platform_data: extras.platform_data,
+        sent_at: get_time(row, 13)?,
+        created_at: get_time(row, 14)?,
+        sequence: row.get(15)?,
+    })
+}
+
+/// Where a new message comes from, beyond what the API shows of it.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'a> {
+    pub(super) workspace: &'a str,
+    /// Its place among the parts of one platform message.
+    pub(super) part: u32,
+    /// Whether it took a share of the budget.
+    pub(super) counted: bool,
+}
+
+pub(super) fn insert(db: &Db<'_>, message: &Message, entry: Entry<'_>) -> Result<()> {
+    let extras = Extras {
+        referral: message.referral.clone(),
+        warnings: message.warnings.clone(),
+        answers: message.answers.clone(),
+        platform_data: message.platform_data.clone(),
+    };
+    db.run(
+        &format!(
+            "INSERT INTO messages ({MESSAGE}, workspace_id, part, counted)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)"
+        ),
+        params![
+            key(message.id),
+            key(message.channel_id),
+            key(message.conversation_id),
+            key(message.contact_id),
+            word(message.direction)?,
+            word(message.origin)?,
+            message.status.as_str(),
+            json(&message.content)?,
+            message.platform_id,
+            key_if(message.reply_to),
+            message.client_ref,
+            json_if(message.error.as_ref())?,
+            json_if(Some(&extras).filter(|extras| **extras != Extras::default()))?,
+            message.sent_at.as_millis(),
+            message.created_at.as_millis(),
+            message.sequence,
+            entry.workspace,
+            entry.part,
+            entry.counted,
+        ],
+    )?;
+    Ok(())
+}
+
+pub(super) fn by_id(db: &Db<'_>, id: MessageId) -> Result<Option<Message>> {
+    db.one(&format!("SELECT {MESSAGE} FROM messages WHERE id = ?1"), [key(id)], read)
+}
+
+/// The message that another row points to.
+pub(super) fn needed(db: &Db<'_>, id: MessageId) -> Result<Message> {
+    by_id(db, id)?.ok_or_else(|| StoreError::Damaged {
+        place: format!("messages, row {id}"),
+        reason: "another row points to it, and it is not there".to_owned(),
+    })
+}
+
+pub(super) fn one(db: &Db<'_>, workspace: &str, id: MessageId) -> Result<Option<Message>> {
+    db.one(
+        &format!("SELECT {MESSAGE} FROM messages WHERE id = ?2 AND workspace_id = ?1"),
+        params![workspace, key(id)],
+        read,
+    )
+}
+
+pub(super) fn of_conversation(
+    db: &Db<'_>,
+    workspace: &str,
+    conversation: ConversationId,
+    page: &Page,
+) -> Result<Listed<Message>> {
+    let rows = db.all(
+        &format!(
+            "SELECT {MESSAGE} FROM messages
+             WHERE conversation_id = ?2 AND workspace_id = ?1 AND (?3 IS NULL OR sequence < ?3)
+             ORDER BY sequence DESC LIMIT ?4"
+        ),
+        params![workspace, key(conversation), cursor_number(page), fetch(page)],
+        read,
+    )?;
+    Ok(listed(page, rows, |last| last.sequence.to_string()))
+}
+
+/// The message of this platform id; with a part, only that part of it.
+pub(super) fn by_platform_id(
+    db: &Db<'_>,
+    channel: ChannelId,
+    platform_id: &str,
+    part: Option<u32>,
+) -> Result<Option<Message>> {
+    db.one(
+        &format!(
+            "SELECT {MESSAGE} FROM messages
+             WHERE channel_id = ?1 AND platform_id = ?2 AND (?3 IS NULL OR part = ?3) ORDER BY part"
+        ),
+        params![key(channel), platform_id, part],
+        read,
+    )
+}
+
+/// All parts of a message of this platform id.
+pub(super) fn parts(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Result<Vec<Message>> {
+    db.all(
+        &format!("SELECT {MESSAGE} FROM messages WHERE channel_id = ?1 AND platform_id = ?2 ORDER BY part"),
+        params![key(channel), platform_id],
+        read,
+    )
+}
+
+pub(super) fn by_client_ref(db: &Db<'_>, channel: ChannelId, client_ref: &str) -> Result<Option<MessageId>> {
+    db.one(
+        "SELECT id FROM messages WHERE channel_id = ?1 AND client_ref = ?2",
+        params![key(channel), client_ref],
+        |row| get_id(row, 0),
+    )
+}
+
+/// The messages of ours, known to the platform, that a watermark makes read: bounded by an index that holds only those.
+pub(super) fn unread_up_to(db: &Db<'_>, conversation: ConversationId, at: Timestamp) -> Result<Vec<Message>> {
+    db.all(
+        &format!(
+            "SELECT {MESSAGE} FROM messages
+             WHERE conversation_id = ?1 AND sent_at <= ?2 AND status IN ('sent', 'delivered') ORDER BY sent_at, sequence"
+        ),
+        params![key(conversation), at.as_millis()],
+        read,
+    )
+}
+
+/// How many messages after `since` count against the budget. Reads backwards until it is sure; `most` bounds it.
+pub(super) fn counted_since(db: &Db<'_>, conversation: ConversationId, since: Timestamp, most: u32) -> Result<u32> {
+    Ok(db
+        .one(
+            "SELECT count(*) FROM (
+                 SELECT 1 FROM messages WHERE conversation_id = ?1 AND counted = 1 AND sent_at > ?2
+                   AND status IN ('sent', 'delivered', 'read') LIMIT ?3)",
+            params![key(conversation), since.as_millis(), most],
+            |row| row.get(0),
+        )?
+        .unwrap_or(0))
+}
+
+/// What a step changes of a message besides its status.
+#[derive(Default)]
+pub(super) struct Step {
+    pub(super) platform_id: Option<String>,
+    pub(super) sent_at: Option<Timestamp>,
+    /// None clears it.
+    pub(super) error: Option<MessageError>,
+}
+
+/// Moves a message on, if [`Status::may_become`] lets it; whether it did. `message` is brought along.
+pub(super) fn advance(db: &Db<'_>, message: &mut Message, status: Status, step: Step) -> Result<bool> {
+    if !message.status.may_become(status) {
+        return Ok(false);
+    }
+    restart(db, message, status, step)?;
+    Ok(true)
+}
+
+/// Puts a message to a status without asking: for a retry by hand, which begins anew.
+pub(super) fn restart(db: &Db<'_>, message: &mut Message, status: Status, step: Step) -> Result<()> {
+    message.status = status;
+    message.error = step.error;
+    message.platform_id = step.platform_id.or(message.platform_id.take());
+    message.sent_at = step.sent_at.unwrap_or(message.sent_at);
+    db.run(
+        "UPDATE messages SET status = ?2, error = ?3, platform_id = ?4, sent_at = ?5 WHERE id = ?1",
+        params![
+            key(message.id),
+            status.as_str(),
+            json_if(message.error.as_ref())?,
+            message.platform_id,
+            message.sent_at.as_millis(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Replaces what a message carries: its bytes came, or never will.
+pub(super) fn put_content(db: &Db<'_>, id: MessageId, content: &Content) -> Result<()> {
+    db.run(
+        "UPDATE messages SET content = ?2 WHERE id = ?1",
+        params![key(id), json(content)?],
+    )?;
+    Ok(())
+}
+
+/// Tells of a message as it is now.
+pub(super) fn tell(db: &Db<'_>, workspace: &str, message: &Message, kind: EventType, now: Timestamp) -> Result<()> {
+    let about = About {
+        channel: Some(message.channel_id),
+        conversation: Some(message.conversation_id),
+        ..About::workspace(workspace)
+    };
+    events::append(db, about, kind, value(message)?, now)?;
+    Ok(())
+}
+
+/// Notes in the conversation that the platform has a message of ours; the caller saves it.
+pub(super) fn note_ours(thread: &mut Thread, sent_at: Timestamp) {
+    thread.conversation.answered = true;
+    thread.conversation.last_message_at = thread.conversation.last_message_at.max(Some(sent_at));
+    thread.we_wrote_at = thread.we_wrote_at.max(Some(sent_at));
+}

@@ -1,0 +1,75 @@
+//! The readers: a few connections that cannot write. Each reading is one short transaction, so that it sees one moment of the
+//! record and never keeps the log from being folded into the database.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+use weir_domain::id::Mint;
+
+use crate::StoreError;
+use crate::sqlite::{Db, writer};
+use crate::vault::Vault;
+
+pub(super) struct Readers(Arc<Pool>);
+
+struct Pool {
+    idle: Mutex<Vec<Connection>>,
+    turns: Semaphore,
+    vault: Arc<Vault>,
+    mint: Arc<Mint>,
+}
+
+impl Readers {
+    pub(super) fn new(connections: Vec<Connection>, vault: Arc<Vault>, mint: Arc<Mint>) -> Self {
+        Self(Arc::new(Pool {
+            turns: Semaphore::new(connections.len()),
+            idle: Mutex::new(connections),
+            vault,
+            mint,
+        }))
+    }
+
+    pub(super) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        F: FnOnce(&Db<'_>) -> Result<T, StoreError> + Send + 'static,
+        T: Send + 'static,
+    {
+        let pool = Arc::clone(&self.0);
+        let turn = self.0.turns.acquire().await.map_err(|_| writer::closed())?;
+        let done = tokio::task::spawn_blocking(move || pool.run(work)).await;
+        drop(turn);
+        done.map_err(|_| StoreError::Database("a reading was interrupted".to_owned()))?
+    }
+
+    /// Lets nobody begin any more and closes what is idle.
+    pub(super) fn close(&self) {
+        self.0.turns.close();
+        self.0.idle().clear();
+    }
+}
+
+impl Pool {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run<T>(&self, work: impl FnOnce(&Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let connection = self.idle().pop().ok_or_else(writer::closed)?;
+        let db = Db {
+            connection: &connection,
+            vault: &self.vault,
+            mint: &self.mint,
+        };
+        let result = db.batch("BEGIN").and_then(|()| {
+            let result = catch_unwind(AssertUnwindSafe(|| work(&db)))
+                .unwrap_or_else(|_| Err(StoreError::Database("a reading panicked".to_owned())));
+            db.batch("ROLLBACK").and(result)
+        });
+        if !self.turns.is_closed() {
+            self.idle().push(connection);
+        }
+        result
+    }
+}

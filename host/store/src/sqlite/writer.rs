@@ -1,0 +1,214 @@
+//! The one writer: a thread that owns the only connection that writes. What waits together is committed together, each piece
+//! in a savepoint of its own, so that a hundred writes cost one fsync and one that fails undoes nobody else's.
+//!
+//! It never waits for more to come: when it is idle a write is committed alone, when it is busy the next group gathers while
+//! the disk works.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+use weir_domain::id::Mint;
+use weir_domain::limits;
+
+use crate::StoreError;
+use crate::sqlite::Db;
+use crate::vault::Vault;
+
+/// The way to the writer's thread. Dropping it lets the thread finish what waits, and waits for that.
+pub(super) struct Writer {
+    queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    commits: Arc<AtomicU64>,
+}
+
+/// One piece of work and the one who waits for it.
+trait Job: Send {
+    /// Does the work and keeps its result; false if it must be undone.
+    fn run(&mut self, db: &Db<'_>) -> bool;
+    /// Tells the one who waits: the result, or that the commit failed.
+    fn answer(self: Box<Self>, failed: Option<StoreError>);
+}
+
+struct Write<F, T, E> {
+    work: Option<F>,
+    result: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<F, T, E> Job for Write<F, T, E>
+where
+    F: FnOnce(&Db<'_>) -> Result<T, E> + Send,
+    T: Send,
+    E: From<StoreError> + Send,
+{
+    fn run(&mut self, db: &Db<'_>) -> bool {
+        let Some(work) = self.work.take() else { return false };
+        // Whatever the work had half done is undone with its savepoint, so nothing broken is seen afterwards.
+        let result = catch_unwind(AssertUnwindSafe(|| work(db))).unwrap_or_else(|_| {
+            tracing::error!("A write panicked; it was undone");
+            Err(StoreError::Database("the write panicked; it was undone".to_owned()).into())
+        });
+        let keep = result.is_ok();
+        self.result = Some(result);
+        keep
+    }
+
+    fn answer(self: Box<Self>, failed: Option<StoreError>) {
+        let result = match (failed, self.result) {
+            // A no is a no, whatever became of the others.
+            (_, Some(Err(error))) => Err(error),
+            (None, Some(Ok(value))) => Ok(value),
+            (Some(error), _) => Err(error.into()),
+            (None, None) => Err(unavailable("the write was not begun").into()),
+        };
+        // Nobody waits any more when the caller was cancelled; the write stands.
+        let _ = self.reply.send(result);
+    }
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection, vault: Arc<Vault>, mint: Arc<Mint>) -> Result<Self, StoreError> {
+        let (queue, jobs) = mpsc::channel(limits::WRITE_QUEUE);
+        let commits = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&commits);
+        let thread = std::thread::Builder::new()
+            .name("weir-writer".to_owned())
+            .spawn(move || serve(connection, &vault, &mint, jobs, &counter))
+            .map_err(|error| unavailable(&format!("no thread for the writer: {error}")))?;
+        Ok(Self {
+            queue: Mutex::new(Some(queue)),
+            thread: Mutex::new(Some(thread)),
+            commits,
+        })
+    }
+
+    /// Has `work` done in a transaction, and returns when that is on the disk.
+    pub(super) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnOnce(&Db<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Write {
+            work: Some(work),
+            result: None,
+            reply,
+        });
+        let queue = lock(&self.queue).clone().ok_or_else(closed)?;
+        queue.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                unavailable(&format!("{} writes wait already", limits::WRITE_QUEUE))
+            }
+            mpsc::error::TrySendError::Closed(_) => closed(),
+        })?;
+        drop(queue);
+        answer.await.unwrap_or_else(|_| Err(closed().into()))
+    }
+
+    /// How many transactions were committed since the start.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more work and waits until what was taken is on the disk.
+    pub(super) fn close(&self) {
+        drop(lock(&self.queue).take());
+        if let Some(thread) = lock(&self.thread).take()
+            && thread.join().is_err()
+        {
+            tracing::error!("The writer ended by a panic");
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unavailable(reason: &str) -> StoreError {
+    StoreError::Unavailable {
+        reason: reason.to_owned(),
+    }
+}
+
+pub(super) fn closed() -> StoreError {
+    unavailable("the store is closed")
+}
+
+fn serve(
+    connection: Connection,
+    vault: &Vault,
+    mint: &Mint,
+    mut jobs: mpsc::Receiver<Box<dyn Job>>,
+    commits: &AtomicU64,
+) {
+    let db = Db {
+        connection: &connection,
+        vault,
+        mint,
+    };
+    let mut group = Vec::with_capacity(limits::GROUP_COMMIT);
+    while let Some(first) = jobs.blocking_recv() {
+        group.push(first);
+        while group.len() < limits::GROUP_COMMIT
+            && let Ok(next) = jobs.try_recv()
+        {
+            group.push(next);
+        }
+        let outcome = transact(&db, &mut group);
+        match &outcome {
+            Ok(true) => {
+                commits.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, writes = group.len(), "A commit failed; nothing of it was written"),
+        }
+        let failed = outcome.err().map(|error| error.to_string());
+        for job in group.drain(..) {
+            job.answer(failed.as_deref().map(unavailable));
+        }
+    }
+}
+
+/// Runs a group in one transaction; whether anything was committed.
+fn transact(db: &Db<'_>, group: &mut [Box<dyn Job>]) -> Result<bool, StoreError> {
+    db.batch("BEGIN IMMEDIATE")?;
+    let done = run(db, group).and_then(|kept| {
+        db.batch(if kept { "COMMIT" } else { "ROLLBACK" })?;
+        Ok(kept)
+    });
+    // SQLite has rolled back by itself after some errors (sqlite.org/lang_transaction.html); then there is nothing to undo.
+    if done.is_err() && !db.connection.is_autocommit() {
+        db.batch("ROLLBACK")?;
+    }
+    done
+}
+
+fn run(db: &Db<'_>, group: &mut [Box<dyn Job>]) -> Result<bool, StoreError> {
+    let mut kept = false;
+    for job in group {
+        db.batch("SAVEPOINT piece")?;
+        let keep = job.run(db);
+        if db.connection.is_autocommit() {
+            return Err(unavailable("the database gave up the transaction: the disk is full or failing"));
+        }
+        if keep {
+            kept = true;
+        } else {
+            db.batch("ROLLBACK TO piece")?;
+        }
+        db.batch("RELEASE piece")?;
+    }
+    Ok(kept)
+}
