@@ -1,17 +1,51 @@
 //! The loops of a running host, and their end.
 
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use weir_domain::time::Timestamp;
+use weir_store::{RefusalRecord, StoreError};
+
+use crate::clock;
+use crate::deliverer::Deliverer;
+use crate::fetcher::Fetcher;
 use crate::host::Host;
+use crate::publisher::Publisher;
+use crate::services::RequestRefused;
+use crate::worker::{Work, Worker};
+
+/// How often leases that ran out are looked for. A crash is the only cause, so seconds do not matter.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often credentials that die soon are looked for; they are renewed hours ahead.
+const REFRESH_EVERY: Duration = Duration::from_secs(60);
+/// How often messages in doubt are looked at; the grace time before the first look is two minutes.
+const RECONCILE_EVERY: Duration = Duration::from_secs(10);
+/// How often the depths of the queues are counted for the metrics.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// The loops of a running host.
 #[must_use = "the loops stop when this is dropped"]
-pub struct Loops(());
+pub struct Loops {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
 
 impl Loops {
     /// Stops taking work, and waits up to `deadline` for what is in hand. What is left then is settled at the next start.
-    pub async fn stop(self, deadline: Duration) {
-        let _ = deadline;
+    pub async fn stop(mut self, deadline: Duration) {
+        // The loops that have ended already need not hear it.
+        let _ = self.stop.send(true);
+        let ended = tokio::time::timeout(deadline, async { while self.tasks.join_next().await.is_some() {} }).await;
+        if ended.is_err() {
+            tracing::warn!(
+                "{} loops did not end in {deadline:?}; their work goes on at the next start",
+                self.tasks.len()
+            );
+        }
     }
 }
 
@@ -19,6 +53,159 @@ impl Host {
     /// Starts everything that goes on by itself: deliverer, publisher, fetcher, refresher, reconciler, sweeper, and the
     /// followed clock.
     pub fn start(&self) -> Loops {
-        Loops(())
+        let (stop, stopped) = watch::channel(false);
+        let mut loops = Starting {
+            host: self,
+            tasks: JoinSet::new(),
+            stopped,
+        };
+        let wakes = &self.0.wakes;
+        let limits = &self.config().limits;
+        loops.worker(Deliverer(self.clone()), limits.sends_in_flight, &wakes.messages);
+        loops.worker(Publisher(self.clone()), limits.deliveries_in_flight, &wakes.deliveries);
+        loops.worker(Fetcher(self.clone()), limits.fetches_in_flight, &wakes.media);
+        let never = Arc::new(Notify::new());
+        loops.rounds("sweeper", SWEEP_EVERY, &never, |host, now| async move {
+            host.sweep_round(now).await
+        });
+        loops.rounds("refresher", REFRESH_EVERY, &wakes.credentials, |host, now| async move {
+            host.refresh_round(now).await.map(|_| ())
+        });
+        loops.rounds(
+            "reconciler",
+            RECONCILE_EVERY,
+            &wakes.uncertain,
+            |host, now| async move { host.reconcile_round(now).await.map(|_| ()) },
+        );
+        loops.rounds("counter", COUNT_EVERY, &never, |host, now| async move {
+            host.metrics().depths(&host.store().depths().await?, now);
+            Ok(())
+        });
+        loops.refusals();
+        loops.clock();
+        Loops {
+            stop,
+            tasks: loops.tasks,
+        }
+    }
+
+    /// Messages whose lease ran out become uncertain, and queued ones past their end fail.
+    async fn sweep_round(&self, now: Timestamp) -> Result<(), StoreError> {
+        if self.store().sweep_messages(now).await? > 0 {
+            self.told();
+            self.wake_senders();
+            self.0.wakes.uncertain.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Keeps a request that a judge refused, so that it can explain itself.
+    async fn keep_request_refusal(&self, refused: RequestRefused) {
+        let now = self.now();
+        let record = RefusalRecord {
+            id: self.mint().id(now),
+            workspace_id: crate::keyring::DEFAULT_WORKSPACE.to_owned(),
+            channel_id: None,
+            conversation_id: None,
+            message_id: None,
+            about: "request".to_owned(),
+            rule: refused.rule.to_owned(),
+            detail: refused.detail,
+            facts: json!({
+                "connector": refused.connector,
+                "version": refused.version,
+                "call": refused.call,
+                "channel_platform_id": refused.channel_platform_id,
+                "method": refused.method,
+                "url": refused.url,
+            }),
+            at: now,
+        };
+        if let Err(error) = self.store().keep_refusal(record).await {
+            tracing::warn!("A refused request cannot be kept: {error}");
+        }
+    }
+}
+
+struct Starting<'h> {
+    host: &'h Host,
+    tasks: JoinSet<()>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Starting<'_> {
+    fn worker<W: Work>(&mut self, work: W, bound: usize, wake: &Arc<Notify>) {
+        let host = self.host.clone();
+        let worker = Worker::new(work, bound);
+        self.tasks
+            .spawn(worker.run(move || host.now(), Arc::clone(wake), self.stopped.clone()));
+    }
+
+    /// A round now, and one each `every`, or sooner when woken.
+    fn rounds<F>(
+        &mut self,
+        name: &'static str,
+        every: Duration,
+        wake: &Arc<Notify>,
+        round: impl Fn(Host, Timestamp) -> F + Send + 'static,
+    ) where
+        F: Future<Output = Result<(), StoreError>> + Send,
+    {
+        let (host, wake, mut stopped) = (self.host.clone(), Arc::clone(wake), self.stopped.clone());
+        self.tasks.spawn(async move {
+            while !*stopped.borrow() {
+                if let Err(error) = round(host.clone(), host.now()).await {
+                    tracing::error!("The {name} failed, and tries again: {error}");
+                }
+                tokio::select! {
+                    _ = stopped.changed() => {}
+                    () = wake.notified() => {}
+                    () = tokio::time::sleep(every) => {}
+                }
+            }
+        });
+    }
+
+    fn refusals(&mut self) {
+        let waiting = self
+            .host
+            .0
+            .refusals
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        let Some(mut waiting) = waiting else { return };
+        let (host, mut stopped) = (self.host.clone(), self.stopped.clone());
+        self.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = stopped.changed() => break,
+                    refused = waiting.recv() => match refused {
+                        Some(refused) => host.keep_request_refusal(refused).await,
+                        None => break,
+                    },
+                }
+            }
+        });
+    }
+
+    fn clock(&mut self) {
+        let Some(url) = self.host.config().clock.clone() else {
+            return;
+        };
+        let (host, mut stopped) = (self.host.clone(), self.stopped.clone());
+        self.tasks.spawn(async move {
+            while !*stopped.borrow() {
+                match clock::read(host.egress(), &url).await {
+                    Ok(read) if host.0.clock.set(read) => host.0.wakes.all(),
+                    Ok(_) => {}
+                    Err(error) => tracing::debug!("The followed clock is not read: {error}"),
+                }
+                tokio::select! {
+                    _ = stopped.changed() => {}
+                    () = tokio::time::sleep(clock::FOLLOW_EVERY) => {}
+                }
+            }
+        });
     }
 }
