@@ -9,6 +9,7 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -65,7 +66,9 @@ impl Cache {
     /// Keeps a component. Written beside its place and moved there, so that nobody ever reads half of it.
     pub(crate) fn put(&self, component: &Component, digest: &str) -> io::Result<()> {
         let code = component.serialize().map_err(io::Error::other)?;
-        let beside = self.path(digest).with_extension("new");
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let beside = self.folder.join(format!("{digest}-{process}-{count}.new"));
         let mut file = fs::File::create(&beside)?;
         file.write_all(&self.mac(digest, &code).finalize().into_bytes())?;
         file.write_all(&code)?;

@@ -13,8 +13,8 @@ mod reply;
 pub(crate) use manifest::manifest;
 pub(crate) use message::{channel, conversation, draft, events, media_out, referral_out};
 pub(crate) use reply::{
-    automation_id, automation_out, automations, batch, capabilities, conversation_page, findings, message_page, preview, profile, sent,
-    setup_findings,
+    automation_id, automation_out, automations, batch, capabilities, conversation_page, findings, message_page,
+    preview, profile, sent, setup_findings,
 };
 
 use crate::error::CallError;
@@ -74,7 +74,11 @@ fn text(member: &str, text: String, max: usize) -> Taken<String> {
 }
 
 fn without_nul(text: String) -> String {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}")
+    } else {
+        text
+    }
 }
 
 /// A name of something: of a person, a file, an ad. Empty is the same as absent.

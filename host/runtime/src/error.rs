@@ -44,7 +44,9 @@ pub enum LoadError {
         limit: usize,
     },
     /// It wants something that connectors do not get.
-    #[error("the component asks for {import}; a connector gets http, state, log and clock of weir:connector@0.1.0 and nothing else")]
+    #[error(
+        "the component asks for {import}; a connector gets http, state, log and clock of weir:connector@0.1.0 and nothing else"
+    )]
     Import {
         /// The import's name.
         import: String,

@@ -190,7 +190,7 @@ impl Exports {
     /// One that every connector has is missing, or one has another shape.
     pub(crate) fn find(pre: &InstancePre<CallData>) -> Result<Self, LoadError> {
         let component = pre.component();
-        let has = |name: &str| component.get_export_index(None, &interface(name)).is_some();
+        let has = |name: &str| component.get_export_index(None, interface(name)).is_some();
         let wrong = |name: &'static str| {
             move |error: wasmtime::Error| LoadError::Interface {
                 interface: interface(name),
@@ -252,7 +252,12 @@ impl Exports {
 
 impl Connector {
     /// Asks a component what it is, and takes it if it says so properly.
-    pub(crate) async fn introduce(sandbox: Sandbox, exports: Exports, digest: String, host: Host) -> Result<Self, LoadError> {
+    pub(crate) async fn introduce(
+        sandbox: Sandbox,
+        exports: Exports,
+        digest: String,
+        host: Host,
+    ) -> Result<Self, LoadError> {
         let nobody = Arc::new(VersionName {
             name: "?".to_owned(),
             number: "?".to_owned(),

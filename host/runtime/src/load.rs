@@ -41,7 +41,9 @@ pub struct CacheSettings {
 
 impl std::fmt::Debug for CacheSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CacheSettings").field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("CacheSettings")
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
     }
 }
 

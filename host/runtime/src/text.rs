@@ -38,7 +38,7 @@ fn skip_sequence(chars: &mut std::str::Chars<'_>) {
     let mut ahead = chars.clone();
     match ahead.next() {
         Some('[') => {
-            while let Some(c) = ahead.next() {
+            for c in ahead.by_ref() {
                 if !matches!(c, ' '..='?') {
                     break;
                 }

@@ -64,7 +64,8 @@ fn parsed<T: std::str::FromStr>(member: &str, text: &str) -> Taken<T>
 where
     T::Err: std::fmt::Display,
 {
-    text.parse().map_err(|error: T::Err| Bad::new(member, error.to_string()))
+    text.parse()
+        .map_err(|error: T::Err| Bad::new(member, error.to_string()))
 }
 
 fn setting(setting: wit::Setting) -> Taken<own::Setting> {

@@ -6,7 +6,9 @@ use weir_domain::message::{Attachment, Button, Content, ContentKind, Direction, 
 use weir_domain::time::Timestamp;
 
 use super::reply::failure;
-use super::{Bad, Taken, each, id, json, name, some_id, some_json, some_text, some_token, text, token, url, without_nul};
+use super::{
+    Bad, Taken, each, id, json, name, some_id, some_json, some_text, some_token, text, token, url, without_nul,
+};
 use crate::bindings::exports::weir::connector::outbound;
 use crate::bindings::weir::connector::types as wit;
 use crate::context::{ChannelFacts, ConversationFacts};
@@ -202,7 +204,10 @@ fn content(said: wit::Content) -> Taken<Content<RemoteMedia>> {
             text: without_nul(prefix(&fallback.text, limits::TEXT_BYTES).to_owned()),
             url: url("fallback.url", fallback.url)?,
             reason: token("fallback.reason", fallback.reason)?,
-            media: fallback.media.map(|media| remote_media(media).map(|media| media.0)).transpose()?,
+            media: fallback
+                .media
+                .map(|media| remote_media(media).map(|media| media.0))
+                .transpose()?,
         },
         wit::Content::Custom((kind, document)) => Content::Custom {
             kind: token("custom.kind", kind)?,
@@ -271,7 +276,8 @@ pub(crate) fn draft(draft: &Draft) -> outbound::Draft {
 
 fn content_out(content: &Content) -> wit::Content {
     use wit::MediaKind::{Audio, File, Image, Sticker, Video};
-    let media = |kind, attachment, caption: &Option<String>| wit::Content::Media(stored(kind, attachment, caption.clone()));
+    let media =
+        |kind, attachment, caption: &Option<String>| wit::Content::Media(stored(kind, attachment, caption.clone()));
     match content {
         Content::Text { text } => wit::Content::Text(text.clone()),
         Content::Image { media: bytes, caption } => media(Image, bytes, caption),
@@ -418,7 +424,10 @@ mod tests {
     fn a_caption_too_long_keeps_its_picture() {
         let long = media(wit::MediaKind::Image, Some("x".repeat(limits::TEXT_BYTES + 1)));
         let content = content(wit::Content::Media(long)).unwrap();
-        assert!(matches!(content, Content::Fallback { media: Some(_), .. }), "{content:?}");
+        assert!(
+            matches!(content, Content::Fallback { media: Some(_), .. }),
+            "{content:?}"
+        );
     }
 
     #[test]

@@ -43,7 +43,11 @@ pub(crate) fn failure(failure: wit::Failure) -> (Verdict, MessageError) {
         request_id: failure.platform_request_id.map(|text| words(&text)),
     };
     let error = MessageError {
-        fault: if code == "connector_failed" { Fault::Host } else { Fault::Platform },
+        fault: if code == "connector_failed" {
+            Fault::Host
+        } else {
+            Fault::Platform
+        },
         code,
         detail: words(&failure.detail),
         retryable: matches!(verdict, Verdict::Retry { .. } | Verdict::Reauthorize),
@@ -260,7 +264,10 @@ mod tests {
     fn a_failure_is_never_turned_away_for_its_words() {
         let (verdict, error) = failure(said(wit::Verdict::Uncertain, "NOT A CODE"));
         assert_eq!(verdict, Verdict::Uncertain);
-        assert_eq!((error.code.as_str(), error.detail.as_str()), ("platform_error", "one two"));
+        assert_eq!(
+            (error.code.as_str(), error.detail.as_str()),
+            ("platform_error", "one two")
+        );
         let code = error.platform.and_then(|words| words.code).unwrap_or_default();
         assert!(code.len() <= limits::LOG_LINE_BYTES);
     }

@@ -191,7 +191,11 @@ impl CallData {
             return Err(wit::Error::Unreachable(too_long.to_string()));
         }
         entry.leaves();
-        let answer = self.host.egress.send(permit, &network.secrets, &*self.host.bodies).await;
+        let answer = self
+            .host
+            .egress
+            .send(permit, &network.secrets, &*self.host.bodies)
+            .await;
         match answer {
             Ok(answer) => {
                 entry.ends(Fate::Answered(answer.status), true);
@@ -238,14 +242,17 @@ impl CallData {
             })
         });
         let permit = self.judge(&shown, request)?;
-        match purpose(&permit) {
-            (_, Some(RouteClass::Media)) => Ok(permit),
-            (route, class) => Err(CallRefusal::WrongCall {
-                call: self.kind.as_str(),
-                class: class.unwrap_or(RouteClass::Read),
-                route: route.unwrap_or_default(),
-            }),
+        let (route, class) = purpose(&permit);
+        if class == Some(RouteClass::Media) {
+            return Ok(permit);
         }
+        let refusal = CallRefusal::WrongCall {
+            call: "fetch of located media",
+            class: class.unwrap_or(RouteClass::Read),
+            route: route.unwrap_or_default(),
+        };
+        self.refused(&shown, refusal.rule(), &refusal.to_string());
+        Err(refusal)
     }
 
     /// Waits for the turn of a request of class `media`.
@@ -259,7 +266,13 @@ impl CallData {
 
 impl Network {
     fn judge(&mut self, request: Request) -> Result<EgressPermit, CallRefusal> {
-        may_call(&mut self.call, &self.manifest.routes, &self.grants, &self.origins, request)
+        may_call(
+            &mut self.call,
+            &self.manifest.routes,
+            &self.grants,
+            &self.origins,
+            request,
+        )
     }
 }
 
@@ -299,7 +312,9 @@ impl Host for CallData {
 
 fn parse_url(url: &str) -> Result<Url, CallRefusal> {
     if url.len() > limits::URL_BYTES {
-        return Err(CallRefusal::BadUrl { reason: "it is too long" });
+        return Err(CallRefusal::BadUrl {
+            reason: "it is too long",
+        });
     }
     Url::parse(url).map_err(|_| CallRefusal::BadUrl {
         reason: "it cannot be read; write it absolute, as https://host/path",

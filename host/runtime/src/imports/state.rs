@@ -138,7 +138,8 @@ mod tests {
         let whole = limits::STATE_BYTES / limits::STATE_VALUE_BYTES;
         for i in 0..whole {
             // The key's two bytes count too.
-            view.set(format!("{i:02}"), vec![0; limits::STATE_VALUE_BYTES - 2]).unwrap();
+            view.set(format!("{i:02}"), vec![0; limits::STATE_VALUE_BYTES - 2])
+                .unwrap();
         }
         assert_eq!(view.bytes, limits::STATE_BYTES);
         assert!(matches!(view.set("x".into(), Vec::new()), Err(Error::Quota(_))));

@@ -1,0 +1,8 @@
+//! The runtime, with the built Echo connector and with components that should not be taken.
+#![allow(clippy::unwrap_used)]
+
+mod bad;
+mod cached;
+mod pure;
+mod sends;
+mod support;

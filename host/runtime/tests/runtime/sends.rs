@@ -1,0 +1,290 @@
+//! Calls with network: what leaves, what is refused, what is remembered, and what the outcome is held against.
+
+use std::sync::Arc;
+
+use weir_domain::delivery::{Outcome, Verdict};
+use weir_domain::grant::Grants;
+use weir_domain::policy::OriginMap;
+use weir_runtime::context::{Fate, State, StateWrites};
+use weir_runtime::{CallError, SendReport, Signal};
+
+use crate::support::{Platform, Reply, TOKEN, Turns, context, echo, permit};
+
+const TAKEN: Reply = Reply::Answer(200, r#"{"id":"m9"}"#);
+
+async fn send(text: &str, replies: impl IntoIterator<Item = Reply>) -> (SendReport, Platform) {
+    let (echo, _) = echo().await;
+    let platform = Platform::that(replies).await;
+    let context = context(echo.manifest(), &platform, State::new());
+    let report = echo.send(permit(echo.manifest(), text), context).await;
+    (report, platform)
+}
+
+fn verdict(report: &SendReport) -> Verdict {
+    match &report.outcome {
+        Outcome::Failed { verdict, .. } => *verdict,
+        Outcome::Sent { .. } => panic!("it was sent"),
+    }
+}
+
+fn fates(report: &SendReport) -> Vec<&Fate> {
+    report.requests.iter().map(|request| &request.fate).collect()
+}
+
+const RETRY: Verdict = Verdict::Retry {
+    after_ms: None,
+    counts: true,
+};
+
+#[tokio::test]
+async fn a_message_leaves_once_with_the_secret_that_the_connector_never_saw() {
+    let (report, platform) = send("hello", [TAKEN]).await;
+    let sent = Outcome::Sent {
+        platform_id: "m9".into(),
+        at: None,
+    };
+    assert_eq!(report.outcome, sent);
+    let seen = platform.seen();
+    assert_eq!(seen.len(), 1);
+    assert!(seen[0].starts_with("POST /messages HTTP/1.1\r\n"), "{}", seen[0]);
+    assert!(seen[0].contains(TOKEN), "{}", seen[0]);
+    assert!(seen[0].contains(r#""text":"hello""#), "{}", seen[0]);
+    let [request] = &report.requests[..] else {
+        panic!("{:?}", report.requests)
+    };
+    assert_eq!(request.route.as_deref(), Some("send"));
+    assert_eq!(request.url, "https://echo.example/messages");
+    assert_eq!(request.fate, Fate::Answered(200));
+    assert!(!format!("{report:?}").contains(TOKEN));
+}
+
+#[tokio::test]
+async fn a_trap_before_the_request_is_tried_again() {
+    let (report, platform) = send("trap-before", []).await;
+    assert!(matches!(report.error, Some(CallError::Trapped { .. })), "{report:?}");
+    assert_eq!(verdict(&report), RETRY);
+    assert!(platform.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_trap_after_the_request_is_uncertain() {
+    let (report, platform) = send("trap-after", [TAKEN]).await;
+    assert!(matches!(report.error, Some(CallError::Trapped { .. })), "{report:?}");
+    assert_eq!(verdict(&report), Verdict::Uncertain);
+    assert_eq!(platform.seen().len(), 1);
+    assert_eq!(fates(&report), [&Fate::Answered(200)]);
+}
+
+#[tokio::test]
+async fn a_loop_in_a_send_is_stopped() {
+    let (report, _) = send("loop", []).await;
+    assert!(matches!(report.error, Some(CallError::OutOfTime { .. })), "{report:?}");
+    assert_eq!(verdict(&report), RETRY);
+}
+
+#[tokio::test]
+async fn one_permit_is_one_request() {
+    let (report, platform) = send("twice", [TAKEN, TAKEN]).await;
+    assert!(matches!(report.outcome, Outcome::Sent { .. }), "{report:?}");
+    assert_eq!(platform.seen().len(), 1);
+    assert!(
+        matches!(
+            fates(&report)[..],
+            [Fate::Answered(200), Fate::Refused { rule: "no_permit", .. }]
+        ),
+        "{report:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_url_that_no_route_covers_is_refused_and_told() {
+    let (echo, notes) = echo().await;
+    let platform = Platform::that([]).await;
+    let context = context(echo.manifest(), &platform, State::new());
+    let report = echo.send(permit(echo.manifest(), "elsewhere"), context).await;
+    assert!(
+        matches!(fates(&report)[..], [Fate::Refused { rule: "no_route", .. }]),
+        "{report:?}"
+    );
+    let refusals = notes.refusals.lock().unwrap();
+    assert_eq!(refusals.len(), 1);
+    assert_eq!(
+        refusals[0].1,
+        "no route of the manifest covers GET https://elsewhere.example/"
+    );
+}
+
+#[tokio::test]
+async fn without_the_operators_yes_nothing_leaves() {
+    let (echo, _) = echo().await;
+    let platform = Platform::that([TAKEN]).await;
+    let mut context = context(echo.manifest(), &platform, State::new());
+    context.grants = Arc::new(Grants::default());
+    let report = echo.send(permit(echo.manifest(), "hello"), context).await;
+    assert!(
+        matches!(
+            fates(&report)[..],
+            [Fate::Refused {
+                rule: "not_granted",
+                ..
+            }]
+        ),
+        "{report:?}"
+    );
+    assert!(platform.seen().is_empty());
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_public_is_refused_at_the_last_door() {
+    let (echo, notes) = echo().await;
+    let platform = Platform::that([TAKEN]).await;
+    let mut context = context(echo.manifest(), &platform, State::new());
+    // The operator mapped the platform to an address of the local network, which only loopback may be.
+    let mapped = (
+        "https://echo.example".parse().unwrap(),
+        "https://10.0.0.1".parse().unwrap(),
+    );
+    context.origins = Arc::new(OriginMap([mapped].into()));
+    let report = echo.send(permit(echo.manifest(), "hello"), context).await;
+    assert!(
+        matches!(fates(&report)[..], [Fate::Refused { rule: "address", .. }]),
+        "{report:?}"
+    );
+    assert_eq!(notes.refusals.lock().unwrap()[0].0, "address");
+    assert_ne!(verdict(&report), Verdict::Uncertain);
+}
+
+#[tokio::test]
+async fn a_line_that_breaks_after_the_request_is_uncertain() {
+    let (report, platform) = send("hello", [Reply::HangUp]).await;
+    assert_eq!(platform.seen().len(), 1);
+    assert!(matches!(fates(&report)[..], [Fate::NoAnswer(_)]), "{report:?}");
+    assert_eq!(verdict(&report), Verdict::Uncertain);
+}
+
+#[tokio::test]
+async fn a_platform_that_is_not_there_saw_nothing() {
+    let (echo, _) = echo().await;
+    let mut platform = Platform::that([]).await;
+    // A port that somebody had and nobody has.
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    platform.origin = format!("http://{}", free.local_addr().unwrap());
+    drop(free);
+    let context = context(echo.manifest(), &platform, State::new());
+    let report = echo.send(permit(echo.manifest(), "hello"), context).await;
+    assert!(matches!(fates(&report)[..], [Fate::Unreachable(_)]), "{report:?}");
+    assert!(matches!(verdict(&report), Verdict::Retry { .. }), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_leaves_its_request_behind_as_abandoned() {
+    let (echo, _) = echo().await;
+    let platform = Platform::that([Reply::Silence]).await;
+    let seen = platform.requests.clone();
+    let context = context(echo.manifest(), &platform, State::new());
+    let permit = permit(echo.manifest(), "hello");
+    let call = tokio::spawn(async move { echo.send(permit, context).await });
+    while seen.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // From here on only the clock moves: to the end of the wait for an answer.
+    tokio::time::pause();
+    let report = call.await.unwrap();
+    assert!(
+        matches!(fates(&report)[..], [Fate::NoAnswer(_) | Fate::Abandoned]),
+        "{report:?}"
+    );
+    assert_eq!(verdict(&report), Verdict::Uncertain);
+}
+
+#[tokio::test]
+async fn a_message_without_a_turn_waits_for_it_and_the_try_does_not_count() {
+    let (echo, _) = echo().await;
+    let platform = Platform::that([]).await;
+    let mut context = context(echo.manifest(), &platform, State::new());
+    context.pacer = Arc::new(Turns(false));
+    let report = echo.send(permit(echo.manifest(), "hello"), context).await;
+    assert!(matches!(fates(&report)[..], [Fate::NoTurn { .. }]), "{report:?}");
+    let waits = Verdict::Retry {
+        after_ms: Some(60_000),
+        counts: false,
+    };
+    assert_eq!(verdict(&report), waits);
+}
+
+#[tokio::test]
+async fn what_a_call_writes_is_handed_back_and_read_by_the_next() {
+    let (echo, _) = echo().await;
+    let platform = Platform::that([TAKEN, TAKEN]).await;
+    let first = echo
+        .send(
+            permit(echo.manifest(), "state"),
+            context(echo.manifest(), &platform, State::new()),
+        )
+        .await;
+    assert_eq!(first.writes.0, [("sends".to_owned(), Some(b"1".to_vec()))].into());
+    let state: State = [("sends".to_owned(), b"1".to_vec())].into();
+    let second = echo
+        .send(
+            permit(echo.manifest(), "state"),
+            context(echo.manifest(), &platform, state),
+        )
+        .await;
+    assert_eq!(second.writes.0, [("sends".to_owned(), Some(b"2".to_vec()))].into());
+    assert!(platform.seen()[1].contains(r#""text":"2""#));
+}
+
+#[tokio::test]
+async fn what_a_broken_off_call_wrote_is_dropped() {
+    let (report, _) = send("trap-after", [TAKEN]).await;
+    assert_eq!(report.writes, StateWrites::default());
+}
+
+#[tokio::test]
+async fn an_account_says_who_it_is() {
+    let (echo, _) = echo().await;
+    let me = Reply::Answer(200, r#"{"id":"acme","username":"acme","name":"Acme"}"#);
+    let platform = Platform::that([me]).await;
+    let called = echo.who_am_i(context(echo.manifest(), &platform, State::new())).await;
+    let profile = called.result.unwrap();
+    assert_eq!(
+        (profile.platform_id.as_str(), profile.account_kind.as_str()),
+        ("acme", "business")
+    );
+    assert_eq!(called.requests[0].route.as_deref(), Some("me"));
+}
+
+#[tokio::test]
+async fn a_refused_credential_is_told_as_such() {
+    let (echo, _) = echo().await;
+    let platform = Platform::that([Reply::Answer(401, "{}")]).await;
+    let called = echo.who_am_i(context(echo.manifest(), &platform, State::new())).await;
+    assert!(
+        matches!(
+            called.result,
+            Err(CallError::Failed {
+                verdict: Verdict::Reauthorize,
+                ..
+            })
+        ),
+        "{called:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_ability_that_is_not_there_is_named() {
+    let (echo, _) = echo().await;
+    assert!(!echo.manifest().provides("signals"));
+    let platform = Platform::that([]).await;
+    let context = context(echo.manifest(), &platform, State::new());
+    let conversation = weir_runtime::context::ConversationFacts {
+        platform_id: "c1".into(),
+        contact_id: None,
+        answered: true,
+    };
+    let called = echo.signal(context, &conversation, Signal::Typing).await;
+    assert_eq!(
+        called.result.unwrap_err().to_string(),
+        "the connector does not export signals"
+    );
+}

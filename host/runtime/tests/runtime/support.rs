@@ -1,0 +1,289 @@
+//! A host around the runtime: a platform on this machine, and somebody who writes down what happens.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use weir_domain::channel::{Channel, ChannelStatus, PolicyOverride};
+use weir_domain::conversation::{Contact, Conversation, ConversationStatus, OpenedBy};
+use weir_domain::credential::{Secret, Secrets};
+use weir_domain::grant::Grants;
+use weir_domain::id::Mint;
+use weir_domain::manifest::{Manifest, RouteClass};
+use weir_domain::message::{Content, Draft};
+use weir_domain::policy::{OriginMap, Rules, SendPermit, Stage, may_send};
+use weir_domain::signature::{RawWebhook, VerifiedWebhook};
+use weir_domain::time::Timestamp;
+use weir_egress::{Egress, NoBodies};
+use weir_runtime::context::{
+    CallContext, CallEnd, ChannelFacts, Clock, Host, LogLine, Pacer, Readied, Refused, State, TooLong, Witness,
+};
+use weir_runtime::{CacheSettings, Connector, Runtime, Settings};
+
+pub(crate) const NOW: Timestamp = Timestamp::MAX;
+pub(crate) const TOKEN: &str = "the-channels-own-token";
+const KEY: [u8; 32] = [7; 32];
+
+/// The built component of this name.
+pub(crate) fn component(name: &str) -> Bytes {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let folder = std::env::var_os("WEIR_CONNECTORS_DIR").map_or_else(|| target.join("connectors"), PathBuf::from);
+    let path = folder.join(format!("{name}.wasm"));
+    std::fs::read(&path)
+        .unwrap_or_else(|error| {
+            let path = path.display();
+            panic!("{path}: {error}; build the connectors first, with `cargo xtask build-connectors`")
+        })
+        .into()
+}
+
+/// Writes down what happens.
+#[derive(Default)]
+pub(crate) struct Notes {
+    pub(crate) ends: Mutex<Vec<(&'static str, &'static str)>>,
+    pub(crate) refusals: Mutex<Vec<(&'static str, String)>>,
+    pub(crate) lines: Mutex<Vec<String>>,
+    pub(crate) dropped: Mutex<u32>,
+    pub(crate) readied: Mutex<Vec<Readied>>,
+    pub(crate) ticks: Mutex<u32>,
+}
+
+impl Witness for Notes {
+    fn called(&self, end: &CallEnd<'_>) {
+        self.ends.lock().unwrap().push((end.kind.as_str(), end.outcome));
+        *self.dropped.lock().unwrap() = end.lines_dropped;
+        *self.ticks.lock().unwrap() = end.ticks;
+    }
+
+    fn refused(&self, refused: &Refused<'_>) {
+        let entry = (refused.rule, refused.detail.to_owned());
+        self.refusals.lock().unwrap().push(entry);
+    }
+
+    fn logged(&self, line: &LogLine<'_>) {
+        self.lines.lock().unwrap().push(line.text.to_owned());
+    }
+
+    fn compiled(&self, _: &str, how: Readied, _: Duration) {
+        self.readied.lock().unwrap().push(how);
+    }
+}
+
+struct Frozen;
+
+impl Clock for Frozen {
+    fn now(&self) -> Timestamp {
+        NOW
+    }
+}
+
+/// A rate that always, or never, has a turn.
+pub(crate) struct Turns(pub(crate) bool);
+
+#[async_trait]
+impl Pacer for Turns {
+    async fn turn(&self, _: RouteClass) -> Result<(), TooLong> {
+        let wait = Duration::from_secs(60);
+        self.0.then_some(()).ok_or(TooLong { wait })
+    }
+}
+
+/// A runtime, and what it was seen to do.
+pub(crate) fn runtime_in(folder: PathBuf) -> (Runtime, Arc<Notes>) {
+    let notes = Arc::new(Notes::default());
+    let host = Host {
+        egress: Egress::new(weir_egress::Config::default()).unwrap(),
+        bodies: Arc::new(NoBodies),
+        clock: Arc::new(Frozen),
+        witness: notes.clone(),
+    };
+    let cache = Some(CacheSettings {
+        folder,
+        master_key: KEY,
+    });
+    (Runtime::start(Settings { cache }, host).unwrap(), notes)
+}
+
+/// A runtime whose compiled components are shared by all tests.
+pub(crate) fn runtime() -> (Runtime, Arc<Notes>) {
+    runtime_in(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled"))
+}
+
+/// The Echo connector.
+pub(crate) async fn echo() -> (Connector, Arc<Notes>) {
+    // The first compiles it; the others wait for that instead of doing the same.
+    static FIRST: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _first = FIRST.lock().await;
+    let (runtime, notes) = runtime();
+    let connector = runtime.load(component("echo")).await.unwrap();
+    notes.ends.lock().unwrap().clear();
+    (connector, notes)
+}
+
+/// A webhook of Echo with one message.
+pub(crate) fn webhook(text: &str) -> VerifiedWebhook {
+    let body = serde_json::json!({
+        "account": "acme",
+        "events": [{"type": "message", "id": "m1", "conversation": "c1", "contact": {"id": "u1", "name": "Jane"},
+                    "text": text, "at": 1_735_689_600_000_u64}],
+    });
+    raw_webhook(body.to_string())
+}
+
+pub(crate) fn raw_webhook(body: String) -> VerifiedWebhook {
+    VerifiedWebhook::from_dead_letter(RawWebhook {
+        method: "POST".into(),
+        query: String::new(),
+        headers: Vec::new(),
+        body: body.into(),
+    })
+}
+
+/// A permit to send this text.
+pub(crate) fn permit(manifest: &Manifest, text: &str) -> SendPermit {
+    let mint = Mint::from_seed([1; 32]);
+    let channel = Channel {
+        id: mint.id(NOW),
+        workspace_id: "default".into(),
+        app: "echo".into(),
+        connector: "echo".into(),
+        platform: "echo".into(),
+        platform_id: "acme".into(),
+        name: String::new(),
+        labels: BTreeMap::new(),
+        username: None,
+        display_name: None,
+        avatar_url: None,
+        country: None,
+        status: ChannelStatus::Connected,
+        paused: false,
+        policy: PolicyOverride::default(),
+        scopes: Vec::new(),
+        reauthorize_by: None,
+        created_at: NOW,
+        updated_at: NOW,
+        deleted_at: None,
+    };
+    let conversation = Conversation {
+        id: mint.id(NOW),
+        channel_id: channel.id,
+        contact: Contact {
+            id: mint.id(NOW),
+            channel_id: channel.id,
+            platform_id: "u1".into(),
+            username: None,
+            display_name: None,
+            avatar_url: None,
+            created_at: NOW,
+        },
+        platform_id: "c1".into(),
+        status: ConversationStatus::Open,
+        opened_by: OpenedBy::Message,
+        answered: false,
+        contact_wrote_at: Some(NOW),
+        budget_used: 0,
+        images_allowed: None,
+        last_message_at: None,
+        created_at: NOW,
+    };
+    let rules = Rules::of(manifest, &serde_json::Value::Null, &PolicyOverride::default());
+    let draft = Draft {
+        content: Content::Text { text: text.into() },
+        reply_to: None,
+    };
+    may_send(&rules, &channel, &conversation, draft, Stage::Dispatch, NOW).unwrap()
+}
+
+/// A call's context whose requests go to `platform`.
+pub(crate) fn context(manifest: &Manifest, platform: &Platform, state: State) -> CallContext {
+    let origin = "https://echo.example".parse().unwrap();
+    CallContext {
+        channel: ChannelFacts {
+            platform_id: "acme".into(),
+            username: None,
+            country: None,
+            settings: serde_json::json!({}),
+            callback_url: "https://weir.example/hooks/echo".into(),
+        },
+        secrets: Secrets::default().with_access_token(Secret::new(TOKEN)),
+        grants: Arc::new(Grants::wanted_by(manifest)),
+        origins: Arc::new(OriginMap([(origin, platform.origin.parse().unwrap())].into())),
+        state,
+        pacer: Arc::new(Turns(true)),
+    }
+}
+
+/// What the platform does with a request.
+#[derive(Clone)]
+pub(crate) enum Reply {
+    Answer(u16, &'static str),
+    /// Reads it and closes the line.
+    HangUp,
+    /// Reads it and says nothing, for as long as anybody waits.
+    Silence,
+}
+
+/// A platform on this machine that does as it is told, once for each reply, and keeps the requests.
+pub(crate) struct Platform {
+    pub(crate) origin: String,
+    pub(crate) requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Platform {
+    pub(crate) async fn that(replies: impl IntoIterator<Item = Reply>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let kept = requests.clone();
+        let mut replies: VecDeque<Reply> = replies.into_iter().collect();
+        tokio::spawn(async move {
+            let mut silent = Vec::new();
+            while let Some(reply) = replies.pop_front() {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let request = read(&mut stream).await;
+                kept.lock().unwrap().push(request);
+                match reply {
+                    Reply::Answer(status, body) => {
+                        let length = body.len();
+                        let answer = format!(
+                            "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+                        );
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                    Reply::HangUp => drop(stream),
+                    Reply::Silence => silent.push(stream),
+                }
+            }
+            std::future::pending::<()>().await;
+        });
+        Self { origin, requests }
+    }
+
+    pub(crate) fn seen(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+async fn read(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .lines()
+                .filter_map(|line| line.split_once(':'))
+                .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+                .map_or(0, |(_, value)| value.trim().parse().unwrap());
+            if body.len() >= length {
+                return text;
+            }
+        }
+        assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "the request broke off");
+    }
+}
