@@ -156,7 +156,7 @@ CREATE TABLE messages (
     client_ref      TEXT,
     error           TEXT,
     extras          TEXT,                          -- referral, warnings, answers, platform_data; none if all are empty
-    counted         INTEGER NOT NULL DEFAULT 0,    -- whether it took a share of the budget
+    counted         INTEGER NOT NULL DEFAULT 0,    -- whether it counts against the budget of its window
     sent_at         INTEGER NOT NULL,
     created_at      INTEGER NOT NULL,
     UNIQUE (conversation_id, sequence)
@@ -286,8 +286,8 @@ CREATE TABLE deliveries (
     n            INTEGER PRIMARY KEY,
     id           BLOB NOT NULL UNIQUE,
     workspace_id TEXT NOT NULL,
-    endpoint_id  BLOB NOT NULL REFERENCES endpoints (id),
-    event        INTEGER NOT NULL REFERENCES events (sequence),
+    endpoint_id  BLOB NOT NULL,                        -- may be gone: what was settled stays
+    event        INTEGER NOT NULL,
     lane         BLOB,                                 -- the conversation whose order is kept
     status       TEXT NOT NULL,
     attempts     INTEGER NOT NULL DEFAULT 0,

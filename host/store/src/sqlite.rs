@@ -3,12 +3,28 @@
 //! An answer means that the write is on the disk. A full disk or a lock is [`StoreError::Unavailable`] and heals by itself; a
 //! row that cannot be read is [`StoreError::Damaged`] and takes nothing else with it.
 
+mod answers;
+mod channels;
+mod connect;
+mod connectors;
+mod conversations;
 mod db;
+mod deliveries;
+mod echo;
+mod endpoints;
+mod events;
+mod inbound;
+mod keys;
+mod ledger;
+mod media;
+mod messages;
 mod methods;
+mod outbound;
+mod outbox;
 mod readers;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,8 +55,9 @@ const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_first.sql")];
 
 /// The record in a SQLite file.
 pub struct SqliteStore {
-    writer: Writer,
+    writer: Arc<Writer>,
     readers: Readers,
+    path: PathBuf,
 }
 
 impl SqliteStore {
@@ -83,7 +100,8 @@ impl SqliteStore {
             .collect::<Result<_>>()?;
         Ok(Self {
             readers: Readers::new(readers, Arc::clone(&vault), Arc::clone(&mint)),
-            writer: Writer::start(connection, vault, mint)?,
+            writer: Arc::new(Writer::start(connection, vault, mint)?),
+            path: path.to_owned(),
         })
     }
 
@@ -107,6 +125,28 @@ impl SqliteStore {
         T: Send + 'static,
     {
         self.readers.read(work).await
+    }
+
+    /// Writes a copy of one moment of the record to `to`, which must not be there yet. Secrets stay sealed in it.
+    async fn copy(&self, to: String) -> Result<()> {
+        let path = self.path.clone();
+        let copied = tokio::task::spawn_blocking(move || {
+            let source = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            prepare(&source, READER_CACHE_KIB)?;
+            source.execute("VACUUM INTO ?1", [to])?;
+            Ok(())
+        });
+        copied
+            .await
+            .map_err(|_| StoreError::Database("the copying was interrupted".to_owned()))?
+    }
+
+    async fn shut(&self) {
+        self.readers.close();
+        let writer = Arc::clone(&self.writer);
+        // The writer's last commit is waited for off the executor's threads. That it is interrupted means that the process
+        // ends, and what was not committed was not answered.
+        let _ = tokio::task::spawn_blocking(move || writer.close()).await;
     }
 }
 

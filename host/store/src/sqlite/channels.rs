@@ -225,10 +225,14 @@ fn place(channel: &str) -> Place<'_> {
 }
 
 pub(super) fn credential(db: &Db<'_>, id: ChannelId) -> Result<Option<Credential>> {
-    let sealed: Option<Vec<u8>> = db.one("SELECT sealed FROM credentials WHERE channel_id = ?1", [key(id)], |row| {
-        row.get(0)
-    })?;
-    sealed.map(|sealed| db.open(&sealed, place(&id.to_string()))).transpose()
+    let sealed: Option<Vec<u8>> = db.one(
+        "SELECT sealed FROM credentials WHERE channel_id = ?1",
+        [key(id)],
+        |row| row.get(0),
+    )?;
+    sealed
+        .map(|sealed| db.open(&sealed, place(&id.to_string())))
+        .transpose()
 }
 
 /// A renewed credential is the renewed authorisation: what was held for it is due. A deleted channel takes none, so that a

@@ -92,7 +92,10 @@ pub(super) fn one(db: &Db<'_>, id: ConnectSessionId, now: Timestamp) -> Result<O
         .connection
         .prepare_cached("SELECT end, session FROM connect_sessions WHERE id = ?1")?
         .query_row([key(id)], |row| {
-            Ok((get_json::<ConnectEnd>(row, 0, "connect_sessions.end")?, row.get::<_, Vec<u8>>(1)?))
+            Ok((
+                get_json::<ConnectEnd>(row, 0, "connect_sessions.end")?,
+                row.get::<_, Vec<u8>>(1)?,
+            ))
         })
         .optional()?;
     let Some((end, sealed)) = found else { return Ok(None) };

@@ -55,7 +55,11 @@ pub(super) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Vers
         });
     }
     let newest: Option<u32> = db
-        .one("SELECT max(release) FROM versions WHERE connector = ?1", [connector], |row| row.get(0))?
+        .one(
+            "SELECT max(release) FROM versions WHERE connector = ?1",
+            [connector],
+            |row| row.get(0),
+        )?
         .flatten();
     if let Some(newest) = newest.filter(|newest| new.manifest.release < *newest)
         && !new.allow_downgrade

@@ -124,11 +124,20 @@ pub(super) fn hear_of(
     }
     db.run(
         "UPDATE contacts SET username = ?2, display_name = ?3, avatar_url = ?4 WHERE id = ?1",
-        params![key(contact.id), contact.username, contact.display_name, contact.avatar_url],
+        params![
+            key(contact.id),
+            contact.username,
+            contact.display_name,
+            contact.avatar_url
+        ],
     )?;
     let renamed = contact.username != known.username || contact.display_name != known.display_name;
     let pictured = picture(contact.avatar_url.as_deref()) != picture(known.avatar_url.as_deref());
-    let heard = if renamed || pictured { Heard::Changed } else { Heard::Known };
+    let heard = if renamed || pictured {
+        Heard::Changed
+    } else {
+        Heard::Known
+    };
     Ok((contact, heard))
 }
 

@@ -184,12 +184,11 @@ pub(super) fn get_time_if(row: &Row<'_>, column: usize) -> rusqlite::Result<Opti
     Ok(at.map(Timestamp::from_millis))
 }
 
-pub(super) fn get_json<T: DeserializeOwned>(
-    row: &Row<'_>,
-    column: usize,
-    place: &'static str,
-) -> rusqlite::Result<T> {
-    let text = row.get_ref(column)?.as_str().map_err(|error| wrong_type(column, place, error))?;
+pub(super) fn get_json<T: DeserializeOwned>(row: &Row<'_>, column: usize, place: &'static str) -> rusqlite::Result<T> {
+    let text = row
+        .get_ref(column)?
+        .as_str()
+        .map_err(|error| wrong_type(column, place, error))?;
     serde_json::from_str(text).map_err(|error| unreadable(column, place, error))
 }
 
@@ -207,12 +206,11 @@ pub(super) fn get_json_if<T: DeserializeOwned>(
 }
 
 /// A word of a closed list, as [`word`] wrote it.
-pub(super) fn get_word<T: DeserializeOwned>(
-    row: &Row<'_>,
-    column: usize,
-    place: &'static str,
-) -> rusqlite::Result<T> {
-    let text = row.get_ref(column)?.as_str().map_err(|error| wrong_type(column, place, error))?;
+pub(super) fn get_word<T: DeserializeOwned>(row: &Row<'_>, column: usize, place: &'static str) -> rusqlite::Result<T> {
+    let text = row
+        .get_ref(column)?
+        .as_str()
+        .map_err(|error| wrong_type(column, place, error))?;
     T::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(text))
         .map_err(|error| unreadable(column, place, error))
 }

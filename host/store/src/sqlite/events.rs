@@ -73,13 +73,36 @@ pub(super) fn append(
     Ok(event)
 }
 
+/// Appends an event that nothing else goes with.
+pub(super) fn append_plain(
+    db: &Db<'_>,
+    workspace: &str,
+    channel: Option<ChannelId>,
+    kind: EventType,
+    data: serde_json::Value,
+    now: Timestamp,
+) -> Result<Event> {
+    // What tells of a conversation keeps its order among that conversation's events.
+    let conversation = data
+        .get("conversation_id")
+        .and_then(|id| id.as_str())
+        .and_then(|id| id.parse().ok());
+    let about = About {
+        channel,
+        conversation,
+        ..About::workspace(workspace)
+    };
+    append(db, about, kind, data, now)
+}
+
 /// Appends an event that shows a channel.
 pub(super) fn append_channel(db: &Db<'_>, channel: &Channel, kind: EventType, now: Timestamp) -> Result<()> {
     append(db, About::channel(channel), kind, value(channel)?, now)?;
     Ok(())
 }
 
-pub(super) const EVENT: &str = "e.id, e.type, e.at, e.workspace_id, e.channel_id, e.conversation_id, e.sequence, e.data";
+pub(super) const EVENT: &str =
+    "e.id, e.type, e.at, e.workspace_id, e.channel_id, e.conversation_id, e.sequence, e.data";
 
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Event> {
     Ok(Event {
@@ -127,7 +150,9 @@ pub(super) fn one(db: &Db<'_>, workspace: &str, id: EventId) -> Result<Option<Ev
 
 pub(super) fn last(db: &Db<'_>) -> Result<i64> {
     Ok(db
-        .one("SELECT max(sequence) FROM events", [], |row| row.get::<_, Option<i64>>(0))?
+        .one("SELECT max(sequence) FROM events", [], |row| {
+            row.get::<_, Option<i64>>(0)
+        })?
         .flatten()
         .unwrap_or(0))
 }

@@ -28,7 +28,8 @@ struct Extras {
     platform_data: Option<serde_json::Value>,
 }
 
-const MESSAGE: &str = "id, channel_id, conversation_id, contact_id, direction, origin, status, content, platform_id, reply_to,
+const MESSAGE: &str =
+    "id, channel_id, conversation_id, contact_id, direction, origin, status, content, platform_id, reply_to,
     client_ref, error, extras, sent_at, created_at, sequence";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Message> {
@@ -104,7 +105,11 @@ pub(super) fn insert(db: &Db<'_>, message: &Message, entry: Entry<'_>) -> Result
 }
 
 pub(super) fn by_id(db: &Db<'_>, id: MessageId) -> Result<Option<Message>> {
-    db.one(&format!("SELECT {MESSAGE} FROM messages WHERE id = ?1"), [key(id)], read)
+    db.one(
+        &format!("SELECT {MESSAGE} FROM messages WHERE id = ?1"),
+        [key(id)],
+        read,
+    )
 }
 
 /// The message that another row points to.

@@ -1,5 +1,4 @@
 //! Every method of [`Store`], handed to the file that knows it.
-#![allow(unused_variables)]
 
 use std::collections::BTreeMap;
 
@@ -20,96 +19,417 @@ use weir_domain::message::Message;
 use weir_domain::policy::RuleBook;
 use weir_domain::time::Timestamp;
 
+use crate::sqlite::{
+    SqliteStore, answers, channels, connect, connectors, conversations, deliveries, endpoints, events, inbound, keys,
+    ledger, media, messages, outbound, outbox,
+};
 use crate::*;
-use crate::sqlite::SqliteStore;
-
-fn not_yet() -> StoreError {
-    StoreError::Unavailable { reason: "not written yet".to_owned() }
-}
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn insert_key(&self, key: Key) -> Result<()> { Err(not_yet().into()) }
-    async fn key_by_prefix(&self, prefix: &str) -> Result<Option<Key>> { Err(not_yet().into()) }
-    async fn keys(&self, workspace: &str) -> Result<Vec<Key>> { Err(not_yet().into()) }
-    async fn revoke_key(&self, workspace: &str, id: KeyId, now: Timestamp) -> Result<bool> { Err(not_yet().into()) }
-    async fn put_app(&self, app: App) -> Result<()> { Err(not_yet().into()) }
-    async fn app(&self, name: &str) -> Result<Option<App>> { Err(not_yet().into()) }
-    async fn apps(&self) -> Result<Vec<App>> { Err(not_yet().into()) }
-    async fn stage_version(&self, version: NewVersion, now: Timestamp) -> Result<Version, StageError> { Err(not_yet().into()) }
-    async fn versions(&self) -> Result<Vec<Version>> { Err(not_yet().into()) }
-    async fn version(&self, connector: &str, version: &str) -> Result<Option<Version>> { Err(not_yet().into()) }
-    async fn activate_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Option<Version>> { Err(not_yet().into()) }
-    async fn grants(&self, connector: &str) -> Result<Grants> { Err(not_yet().into()) }
-    async fn put_grants(&self, connector: &str, grants: Grants, now: Timestamp) -> Result<()> { Err(not_yet().into()) }
-    async fn insert_connect_session(&self, session: ConnectSession) -> Result<()> { Err(not_yet().into()) }
-    async fn connect_session(&self, id: ConnectSessionId, now: Timestamp) -> Result<Option<ConnectSession>> { Err(not_yet().into()) }
-    async fn take_connect_session(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>> { Err(not_yet().into()) }
-    async fn finish_connect_session(&self, id: ConnectSessionId, end: ConnectEnd) -> Result<()> { Err(not_yet().into()) }
-    async fn connect_channel(&self, new: NewChannel, credential: Credential, now: Timestamp) -> Result<(Channel, bool)> { Err(not_yet().into()) }
-    async fn channel(&self, id: ChannelId) -> Result<Option<Channel>> { Err(not_yet().into()) }
-    async fn channels(&self, workspace: &str, deleted: bool, page: Page) -> Result<Listed<Channel>> { Err(not_yet().into()) }
-    async fn update_channel(&self, id: ChannelId, patch: ChannelPatch, now: Timestamp) -> Result<Option<Channel>> { Err(not_yet().into()) }
-    async fn set_channel_status(&self, id: ChannelId, status: ChannelStatus, reason: &str, now: Timestamp) -> Result<()> { Err(not_yet().into()) }
-    async fn delete_channel(&self, id: ChannelId, now: Timestamp) -> Result<Option<Channel>> { Err(not_yet().into()) }
-    async fn credential(&self, id: ChannelId) -> Result<Option<Credential>> { Err(not_yet().into()) }
-    async fn put_credential(&self, id: ChannelId, credential: Credential) -> Result<()> { Err(not_yet().into()) }
-    async fn credentials_due(&self, before: Timestamp, limit: u32) -> Result<Vec<ChannelId>> { Err(not_yet().into()) }
-    async fn state(&self, id: ChannelId) -> Result<BTreeMap<String, Vec<u8>>> { Err(not_yet().into()) }
-    async fn commit_state(&self, id: ChannelId, writes: Vec<StateWrite>) -> Result<()> { Err(not_yet().into()) }
-    async fn record_inbound(&self, app: &App, events: Vec<InboundEvent>, source: Source, book: &RuleBook, now: Timestamp) -> Result<Recorded> { Err(not_yet().into()) }
-    async fn keep_dead_letter(&self, letter: DeadLetter) -> Result<()> { Err(not_yet().into()) }
-    async fn dead_letters(&self, page: Page) -> Result<Listed<DeadLetter>> { Err(not_yet().into()) }
-    async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>> { Err(not_yet().into()) }
-    async fn drop_dead_letter(&self, id: DeadLetterId) -> Result<bool> { Err(not_yet().into()) }
-    async fn contact(&self, workspace: &str, id: ContactId) -> Result<Option<Contact>> { Err(not_yet().into()) }
-    async fn contacts(&self, workspace: &str, channel: Option<ChannelId>, page: Page) -> Result<Listed<Contact>> { Err(not_yet().into()) }
-    async fn conversation(&self, workspace: &str, id: ConversationId) -> Result<Option<Conversation>> { Err(not_yet().into()) }
-    async fn conversations(&self, workspace: &str, channel: Option<ChannelId>, page: Page) -> Result<Listed<Conversation>> { Err(not_yet().into()) }
-    async fn set_images_allowed(&self, id: ConversationId, allowed: bool, until: Timestamp) -> Result<()> { Err(not_yet().into()) }
-    async fn message(&self, workspace: &str, id: MessageId) -> Result<Option<Message>> { Err(not_yet().into()) }
-    async fn messages(&self, workspace: &str, conversation: ConversationId, page: Page) -> Result<Listed<Message>> { Err(not_yet().into()) }
-    async fn attempts(&self, id: MessageId) -> Result<Vec<Attempt>> { Err(not_yet().into()) }
-    async fn enqueue(&self, new: NewMessage, book: &RuleBook, now: Timestamp) -> Result<Enqueued, EnqueueError> { Err(not_yet().into()) }
-    async fn lease_messages(&self, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<MessageLease>> { Err(not_yet().into()) }
-    async fn settle_message(&self, lease: &LeaseToken, next: Next, requests: Vec<RequestRecord>, state: Vec<StateWrite>, now: Timestamp) -> Result<bool> { Err(not_yet().into()) }
-    async fn sweep_messages(&self, now: Timestamp) -> Result<u32> { Err(not_yet().into()) }
-    async fn uncertain_messages(&self, limit: u32) -> Result<Vec<UncertainMessage>> { Err(not_yet().into()) }
-    async fn resolve_uncertain(&self, id: MessageId, found: Resolution, now: Timestamp) -> Result<bool> { Err(not_yet().into()) }
-    async fn cancel_message(&self, workspace: &str, id: MessageId, now: Timestamp) -> Result<Option<Result<Message, Message>>> { Err(not_yet().into()) }
-    async fn retry_message(&self, workspace: &str, id: MessageId, book: &RuleBook, now: Timestamp) -> Result<Option<Message>, EnqueueError> { Err(not_yet().into()) }
-    async fn next_message_due(&self) -> Result<Option<Timestamp>> { Err(not_yet().into()) }
-    async fn queue(&self, channel: ChannelId) -> Result<QueueDepth> { Err(not_yet().into()) }
-    async fn insert_media(&self, media: Media) -> Result<()> { Err(not_yet().into()) }
-    async fn media(&self, id: MediaId) -> Result<Option<Media>> { Err(not_yet().into()) }
-    async fn lease_media(&self, limit: u32, now: Timestamp) -> Result<Vec<MediaFetch>> { Err(not_yet().into()) }
-    async fn media_stored(&self, id: MediaId, mime_type: String, size: u64) -> Result<()> { Err(not_yet().into()) }
-    async fn media_failed(&self, id: MediaId, reason: &str, retry_at: Option<Timestamp>) -> Result<()> { Err(not_yet().into()) }
-    async fn append_event(&self, workspace: &str, channel: Option<ChannelId>, kind: EventType, data: serde_json::Value, now: Timestamp) -> Result<Event> { Err(not_yet().into()) }
-    async fn events(&self, workspace: &str, after: i64, filter: &EventFilter, limit: u32) -> Result<Vec<Event>> { Err(not_yet().into()) }
-    async fn event(&self, workspace: &str, id: EventId) -> Result<Option<Event>> { Err(not_yet().into()) }
-    async fn last_sequence(&self) -> Result<i64> { Err(not_yet().into()) }
-    async fn insert_endpoint(&self, endpoint: Endpoint) -> Result<()> { Err(not_yet().into()) }
-    async fn endpoint(&self, workspace: &str, id: EndpointId) -> Result<Option<Endpoint>> { Err(not_yet().into()) }
-    async fn endpoints(&self, workspace: &str, page: Page) -> Result<Listed<Endpoint>> { Err(not_yet().into()) }
-    async fn update_endpoint(&self, workspace: &str, id: EndpointId, patch: EndpointPatch, now: Timestamp) -> Result<Option<Endpoint>> { Err(not_yet().into()) }
-    async fn delete_endpoint(&self, workspace: &str, id: EndpointId) -> Result<bool> { Err(not_yet().into()) }
-    async fn recover_endpoint(&self, workspace: &str, id: EndpointId, since: Timestamp, now: Timestamp) -> Result<Option<u32>> { Err(not_yet().into()) }
-    async fn insert_delivery(&self, endpoint: EndpointId, event: EventId, now: Timestamp) -> Result<DeliveryId> { Err(not_yet().into()) }
-    async fn lease_deliveries(&self, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>> { Err(not_yet().into()) }
-    async fn settle_delivery(&self, lease: &DeliveryLease, attempt: DeliveryAttempt, next: DeliveryNext, now: Timestamp) -> Result<bool> { Err(not_yet().into()) }
-    async fn next_delivery_due(&self) -> Result<Option<Timestamp>> { Err(not_yet().into()) }
-    async fn deliveries(&self, workspace: &str, endpoint: Option<EndpointId>, page: Page) -> Result<Listed<Delivery>> { Err(not_yet().into()) }
-    async fn delivery(&self, workspace: &str, id: DeliveryId) -> Result<Option<(Delivery, Vec<DeliveryAttempt>)>> { Err(not_yet().into()) }
-    async fn keep_refusal(&self, refusal: RefusalRecord) -> Result<()> { Err(not_yet().into()) }
-    async fn refusal(&self, workspace: &str, id: RefusalId) -> Result<Option<RefusalRecord>> { Err(not_yet().into()) }
-    async fn refusals(&self, workspace: &str, page: Page) -> Result<Listed<RefusalRecord>> { Err(not_yet().into()) }
-    async fn audit(&self, entry: AuditEntry) -> Result<()> { Err(not_yet().into()) }
-    async fn audit_log(&self, workspace: &str, page: Page) -> Result<Listed<AuditEntry>> { Err(not_yet().into()) }
-    async fn kept_answer(&self, workspace: &str, key: &str, now: Timestamp) -> Result<Option<KeptAnswer>> { Err(not_yet().into()) }
-    async fn keep_answer(&self, workspace: &str, key: &str, answer: KeptAnswer, now: Timestamp) -> Result<()> { Err(not_yet().into()) }
-    async fn depths(&self) -> Result<Depths> { Err(not_yet().into()) }
-    async fn ping(&self) -> Result<()> { Err(not_yet().into()) }
-    async fn backup(&self, to: &std::path::Path) -> Result<()> { Err(not_yet().into()) }
-    async fn close(&self) {  }
+    // ---- keys, apps, connectors ------------------------------------------------------------------------------------
+
+    async fn insert_key(&self, key: Key) -> Result<()> {
+        self.write(move |db| keys::insert(db, &key)).await
+    }
+    async fn key_by_prefix(&self, prefix: &str) -> Result<Option<Key>> {
+        let prefix = prefix.to_owned();
+        self.read(move |db| keys::by_prefix(db, &prefix)).await
+    }
+    async fn keys(&self, workspace: &str) -> Result<Vec<Key>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| keys::all(db, &workspace)).await
+    }
+    async fn revoke_key(&self, workspace: &str, id: KeyId, now: Timestamp) -> Result<bool> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| keys::revoke(db, &workspace, id, now)).await
+    }
+    async fn put_app(&self, app: App) -> Result<()> {
+        self.write(move |db| keys::put_app(db, &app)).await
+    }
+    async fn app(&self, name: &str) -> Result<Option<App>> {
+        let name = name.to_owned();
+        self.read(move |db| keys::app(db, &name)).await
+    }
+    async fn apps(&self) -> Result<Vec<App>> {
+        self.read(move |db| keys::apps(db)).await
+    }
+    async fn stage_version(&self, version: NewVersion, now: Timestamp) -> Result<Version, StageError> {
+        self.write(move |db| connectors::stage(db, version, now)).await
+    }
+    async fn versions(&self) -> Result<Vec<Version>> {
+        self.read(move |db| connectors::all(db)).await
+    }
+    async fn version(&self, connector: &str, version: &str) -> Result<Option<Version>> {
+        let connector = connector.to_owned();
+        let version = version.to_owned();
+        self.read(move |db| connectors::one(db, &connector, &version)).await
+    }
+    async fn activate_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Option<Version>> {
+        let connector = connector.to_owned();
+        let version = version.to_owned();
+        self.write(move |db| connectors::activate(db, &connector, &version, now))
+            .await
+    }
+    async fn grants(&self, connector: &str) -> Result<Grants> {
+        let connector = connector.to_owned();
+        self.read(move |db| connectors::grants(db, &connector)).await
+    }
+    async fn put_grants(&self, connector: &str, grants: Grants, now: Timestamp) -> Result<()> {
+        let connector = connector.to_owned();
+        self.write(move |db| connectors::put_grants(db, &connector, &grants, now))
+            .await
+    }
+
+    // ---- connecting ------------------------------------------------------------------------------------------------
+
+    async fn insert_connect_session(&self, session: ConnectSession) -> Result<()> {
+        self.write(move |db| connect::insert(db, session)).await
+    }
+    async fn connect_session(&self, id: ConnectSessionId, now: Timestamp) -> Result<Option<ConnectSession>> {
+        self.read(move |db| connect::one(db, id, now)).await
+    }
+    async fn take_connect_session(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>> {
+        let state = state.to_owned();
+        self.write(move |db| connect::take(db, &state, now)).await
+    }
+    async fn finish_connect_session(&self, id: ConnectSessionId, end: ConnectEnd) -> Result<()> {
+        self.write(move |db| connect::finish(db, id, &end)).await
+    }
+    async fn connect_channel(
+        &self,
+        new: NewChannel,
+        credential: Credential,
+        now: Timestamp,
+    ) -> Result<(Channel, bool)> {
+        self.write(move |db| channels::connect(db, new, &credential, now)).await
+    }
+    async fn channel(&self, id: ChannelId) -> Result<Option<Channel>> {
+        self.read(move |db| channels::one(db, id)).await
+    }
+    async fn channels(&self, workspace: &str, deleted: bool, page: Page) -> Result<Listed<Channel>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| channels::all(db, &workspace, deleted, &page)).await
+    }
+    async fn update_channel(&self, id: ChannelId, patch: ChannelPatch, now: Timestamp) -> Result<Option<Channel>> {
+        self.write(move |db| channels::update(db, id, patch, now)).await
+    }
+    async fn set_channel_status(
+        &self,
+        id: ChannelId,
+        status: ChannelStatus,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        let reason = reason.to_owned();
+        self.write(move |db| channels::set_status(db, id, status, &reason, now))
+            .await
+    }
+    async fn delete_channel(&self, id: ChannelId, now: Timestamp) -> Result<Option<Channel>> {
+        self.write(move |db| channels::delete(db, id, now)).await
+    }
+    async fn credential(&self, id: ChannelId) -> Result<Option<Credential>> {
+        self.read(move |db| channels::credential(db, id)).await
+    }
+    async fn put_credential(&self, id: ChannelId, credential: Credential) -> Result<()> {
+        self.write(move |db| channels::put_credential(db, id, &credential))
+            .await
+    }
+    async fn credentials_due(&self, before: Timestamp, limit: u32) -> Result<Vec<ChannelId>> {
+        self.read(move |db| channels::credentials_due(db, before, limit)).await
+    }
+    async fn state(&self, id: ChannelId) -> Result<BTreeMap<String, Vec<u8>>> {
+        self.read(move |db| channels::state(db, id)).await
+    }
+    async fn commit_state(&self, id: ChannelId, writes: Vec<StateWrite>) -> Result<()> {
+        self.write(move |db| channels::commit_state(db, id, &writes)).await
+    }
+
+    // ---- inbound ---------------------------------------------------------------------------------------------------
+
+    async fn record_inbound(
+        &self,
+        app: &App,
+        events: Vec<InboundEvent>,
+        source: Source,
+        book: &RuleBook,
+        now: Timestamp,
+    ) -> Result<Recorded> {
+        let app = app.clone();
+        let book = book.clone();
+        self.write(move |db| inbound::record(db, &app, events, source, &book, now))
+            .await
+    }
+    async fn keep_dead_letter(&self, letter: DeadLetter) -> Result<()> {
+        self.write(move |db| ledger::keep_letter(db, letter)).await
+    }
+    async fn dead_letters(&self, page: Page) -> Result<Listed<DeadLetter>> {
+        self.read(move |db| ledger::letters(db, &page)).await
+    }
+    async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>> {
+        self.read(move |db| ledger::letter(db, id)).await
+    }
+    async fn drop_dead_letter(&self, id: DeadLetterId) -> Result<bool> {
+        self.write(move |db| ledger::drop_letter(db, id)).await
+    }
+
+    // ---- reading ---------------------------------------------------------------------------------------------------
+
+    async fn contact(&self, workspace: &str, id: ContactId) -> Result<Option<Contact>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| conversations::contact(db, &workspace, id)).await
+    }
+    async fn contacts(&self, workspace: &str, channel: Option<ChannelId>, page: Page) -> Result<Listed<Contact>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| conversations::contacts(db, &workspace, channel, &page))
+            .await
+    }
+    async fn conversation(&self, workspace: &str, id: ConversationId) -> Result<Option<Conversation>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| conversations::one(db, &workspace, id)).await
+    }
+    async fn conversations(
+        &self,
+        workspace: &str,
+        channel: Option<ChannelId>,
+        page: Page,
+    ) -> Result<Listed<Conversation>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| conversations::all(db, &workspace, channel, &page))
+            .await
+    }
+    async fn set_images_allowed(&self, id: ConversationId, allowed: bool, until: Timestamp) -> Result<()> {
+        self.write(move |db| conversations::set_images_allowed(db, id, allowed, until))
+            .await
+    }
+    async fn message(&self, workspace: &str, id: MessageId) -> Result<Option<Message>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| messages::one(db, &workspace, id)).await
+    }
+    async fn messages(&self, workspace: &str, conversation: ConversationId, page: Page) -> Result<Listed<Message>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| messages::of_conversation(db, &workspace, conversation, &page))
+            .await
+    }
+    async fn attempts(&self, id: MessageId) -> Result<Vec<Attempt>> {
+        self.read(move |db| outbox::attempts(db, id)).await
+    }
+
+    // ---- outbound --------------------------------------------------------------------------------------------------
+
+    async fn enqueue(&self, new: NewMessage, book: &RuleBook, now: Timestamp) -> Result<Enqueued, EnqueueError> {
+        let book = book.clone();
+        self.write(move |db| outbound::enqueue(db, new, &book, now)).await
+    }
+    async fn lease_messages(&self, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<MessageLease>> {
+        let owner = owner.to_owned();
+        self.write(move |db| outbox::lease(db, &owner, limit, now)).await
+    }
+    async fn settle_message(
+        &self,
+        lease: &LeaseToken,
+        next: Next,
+        requests: Vec<RequestRecord>,
+        state: Vec<StateWrite>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let lease = lease.clone();
+        self.write(move |db| outbox::settle(db, &lease, next, &requests, &state, now))
+            .await
+    }
+    async fn sweep_messages(&self, now: Timestamp) -> Result<u32> {
+        self.write(move |db| outbox::sweep(db, now)).await
+    }
+    async fn uncertain_messages(&self, limit: u32) -> Result<Vec<UncertainMessage>> {
+        self.read(move |db| outbound::uncertain(db, limit)).await
+    }
+    async fn resolve_uncertain(&self, id: MessageId, found: Resolution, now: Timestamp) -> Result<bool> {
+        self.write(move |db| outbound::resolve(db, id, found, now)).await
+    }
+    async fn cancel_message(
+        &self,
+        workspace: &str,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Option<Result<Message, Message>>> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| outbound::cancel(db, &workspace, id, now)).await
+    }
+    async fn retry_message(
+        &self,
+        workspace: &str,
+        id: MessageId,
+        book: &RuleBook,
+        now: Timestamp,
+    ) -> Result<Option<Message>, EnqueueError> {
+        let workspace = workspace.to_owned();
+        let book = book.clone();
+        self.write(move |db| outbound::retry(db, &workspace, id, &book, now))
+            .await
+    }
+    async fn next_message_due(&self) -> Result<Option<Timestamp>> {
+        self.read(move |db| outbox::next_due(db)).await
+    }
+    async fn queue(&self, channel: ChannelId) -> Result<QueueDepth> {
+        self.read(move |db| outbox::queue(db, channel)).await
+    }
+
+    // ---- media -----------------------------------------------------------------------------------------------------
+
+    async fn insert_media(&self, media: Media) -> Result<()> {
+        self.write(move |db| media::insert(db, &media)).await
+    }
+    async fn media(&self, id: MediaId) -> Result<Option<Media>> {
+        self.read(move |db| media::one(db, id)).await
+    }
+    async fn lease_media(&self, limit: u32, now: Timestamp) -> Result<Vec<MediaFetch>> {
+        self.write(move |db| media::lease(db, limit, now)).await
+    }
+    async fn media_stored(&self, id: MediaId, mime_type: String, size: u64) -> Result<()> {
+        self.write(move |db| media::stored(db, id, &mime_type, size)).await
+    }
+    async fn media_failed(&self, id: MediaId, reason: &str, retry_at: Option<Timestamp>) -> Result<()> {
+        let reason = reason.to_owned();
+        self.write(move |db| media::failed(db, id, &reason, retry_at)).await
+    }
+
+    // ---- events ----------------------------------------------------------------------------------------------------
+
+    async fn append_event(
+        &self,
+        workspace: &str,
+        channel: Option<ChannelId>,
+        kind: EventType,
+        data: serde_json::Value,
+        now: Timestamp,
+    ) -> Result<Event> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| events::append_plain(db, &workspace, channel, kind, data, now))
+            .await
+    }
+    async fn events(&self, workspace: &str, after: i64, filter: &EventFilter, limit: u32) -> Result<Vec<Event>> {
+        let workspace = workspace.to_owned();
+        let filter = filter.clone();
+        self.read(move |db| events::after(db, &workspace, after, &filter, limit))
+            .await
+    }
+    async fn event(&self, workspace: &str, id: EventId) -> Result<Option<Event>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| events::one(db, &workspace, id)).await
+    }
+    async fn last_sequence(&self) -> Result<i64> {
+        self.read(move |db| events::last(db)).await
+    }
+    async fn insert_endpoint(&self, endpoint: Endpoint) -> Result<()> {
+        self.write(move |db| endpoints::put(db, &endpoint)).await
+    }
+    async fn endpoint(&self, workspace: &str, id: EndpointId) -> Result<Option<Endpoint>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| endpoints::one(db, &workspace, id)).await
+    }
+    async fn endpoints(&self, workspace: &str, page: Page) -> Result<Listed<Endpoint>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| endpoints::all(db, &workspace, &page)).await
+    }
+    async fn update_endpoint(
+        &self,
+        workspace: &str,
+        id: EndpointId,
+        patch: EndpointPatch,
+        now: Timestamp,
+    ) -> Result<Option<Endpoint>> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| endpoints::update(db, &workspace, id, patch, now))
+            .await
+    }
+    async fn delete_endpoint(&self, workspace: &str, id: EndpointId) -> Result<bool> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| endpoints::delete(db, &workspace, id)).await
+    }
+    async fn recover_endpoint(
+        &self,
+        workspace: &str,
+        id: EndpointId,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<u32>> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| deliveries::recover(db, &workspace, id, since, now))
+            .await
+    }
+    async fn insert_delivery(&self, endpoint: EndpointId, event: EventId, now: Timestamp) -> Result<DeliveryId> {
+        self.write(move |db| deliveries::add(db, endpoint, event, now)).await
+    }
+    async fn lease_deliveries(&self, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>> {
+        let owner = owner.to_owned();
+        self.write(move |db| deliveries::lease(db, &owner, limit, now)).await
+    }
+    async fn settle_delivery(
+        &self,
+        lease: &DeliveryLease,
+        attempt: DeliveryAttempt,
+        next: DeliveryNext,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let lease = lease.clone();
+        self.write(move |db| deliveries::settle(db, &lease, attempt, &next, now))
+            .await
+    }
+    async fn next_delivery_due(&self) -> Result<Option<Timestamp>> {
+        self.read(move |db| deliveries::next_due(db)).await
+    }
+    async fn deliveries(&self, workspace: &str, endpoint: Option<EndpointId>, page: Page) -> Result<Listed<Delivery>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| deliveries::all(db, &workspace, endpoint, &page))
+            .await
+    }
+    async fn delivery(&self, workspace: &str, id: DeliveryId) -> Result<Option<(Delivery, Vec<DeliveryAttempt>)>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| deliveries::one(db, &workspace, id)).await
+    }
+
+    // ---- the rest --------------------------------------------------------------------------------------------------
+
+    async fn keep_refusal(&self, refusal: RefusalRecord) -> Result<()> {
+        self.write(move |db| ledger::keep_refusal(db, &refusal)).await
+    }
+    async fn refusal(&self, workspace: &str, id: RefusalId) -> Result<Option<RefusalRecord>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| ledger::refusal(db, &workspace, id)).await
+    }
+    async fn refusals(&self, workspace: &str, page: Page) -> Result<Listed<RefusalRecord>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| ledger::refusals(db, &workspace, &page)).await
+    }
+    async fn audit(&self, entry: AuditEntry) -> Result<()> {
+        self.write(move |db| ledger::audit(db, &entry)).await
+    }
+    async fn audit_log(&self, workspace: &str, page: Page) -> Result<Listed<AuditEntry>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| ledger::audit_log(db, &workspace, &page)).await
+    }
+    async fn kept_answer(&self, workspace: &str, key: &str, now: Timestamp) -> Result<Option<KeptAnswer>> {
+        let workspace = workspace.to_owned();
+        let key = key.to_owned();
+        self.read(move |db| answers::kept(db, &workspace, &key, now)).await
+    }
+    async fn keep_answer(&self, workspace: &str, key: &str, answer: KeptAnswer, now: Timestamp) -> Result<()> {
+        let workspace = workspace.to_owned();
+        let key = key.to_owned();
+        self.write(move |db| answers::keep(db, &workspace, &key, &answer, now))
+            .await
+    }
+    async fn depths(&self) -> Result<Depths> {
+        self.read(move |db| ledger::depths(db)).await
+    }
+    async fn ping(&self) -> Result<()> {
+        self.read(|db| db.exists("SELECT 1 FROM workspaces LIMIT 1", []).map(drop))
+            .await
+    }
+    async fn backup(&self, to: &std::path::Path) -> Result<()> {
+        self.copy(to.to_string_lossy().into_owned()).await
+    }
+    async fn close(&self) {
+        self.shut().await;
+    }
 }

@@ -51,9 +51,9 @@ fn schedule(db: &Db<'_>, channel: ChannelId, conversation: ConversationId) -> Re
     let conversation = key(conversation);
     let mut head = None;
     {
-        let mut statement = db.connection.prepare_cached(
-            "SELECT n, state, not_before, held FROM outbox WHERE conversation_id = ?1 ORDER BY n",
-        )?;
+        let mut statement = db
+            .connection
+            .prepare_cached("SELECT n, state, not_before, held FROM outbox WHERE conversation_id = ?1 ORDER BY n")?;
         let mut rows = statement.query([conversation])?;
         let mut wait = 0;
         while let Some(row) = rows.next()? {
@@ -221,7 +221,14 @@ fn lease_head(db: &Db<'_>, channel: ChannelId, owner: &str, now: Timestamp) -> R
         "SELECT message_id, epoch + 1, tries + 1, expires_at FROM outbox WHERE channel_id = ?1 AND due_at <= ?2
          ORDER BY due_at, n LIMIT 1",
         params![key(channel), now.as_millis()],
-        |row| Ok((get_id::<MessageId>(row, 0)?, row.get::<_, i64>(1)?, row.get::<_, u32>(2)?, get_time_if(row, 3)?)),
+        |row| {
+            Ok((
+                get_id::<MessageId>(row, 0)?,
+                row.get::<_, i64>(1)?,
+                row.get::<_, u32>(2)?,
+                get_time_if(row, 3)?,
+            ))
+        },
     )?;
     let Some((id, epoch, attempt, expires_at)) = head else {
         refresh_turn(db, channel)?;
@@ -378,12 +385,7 @@ pub(super) fn give_back(db: &Db<'_>, message: &Message) -> Result<()> {
 }
 
 /// Puts a message in doubt back into the queue, at its old place.
-pub(super) fn requeue(
-    db: &Db<'_>,
-    message: &Message,
-    expires_at: Option<Timestamp>,
-    now: Timestamp,
-) -> Result<()> {
+pub(super) fn requeue(db: &Db<'_>, message: &Message, expires_at: Option<Timestamp>, now: Timestamp) -> Result<()> {
     db.run(
         "UPDATE outbox SET state = 'queued', owner = NULL, not_before = ?2, held = 0, expires_at = coalesce(?3, expires_at)
          WHERE message_id = ?1",

@@ -101,9 +101,7 @@ impl Writer {
         });
         let queue = lock(&self.queue).clone().ok_or_else(closed)?;
         queue.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                unavailable(&format!("{} writes wait already", limits::WRITE_QUEUE))
-            }
+            mpsc::error::TrySendError::Full(_) => unavailable(&format!("{} writes wait already", limits::WRITE_QUEUE)),
             mpsc::error::TrySendError::Closed(_) => closed(),
         })?;
         drop(queue);
@@ -201,7 +199,9 @@ fn run(db: &Db<'_>, group: &mut [Box<dyn Job>]) -> Result<bool, StoreError> {
         db.batch("SAVEPOINT piece")?;
         let keep = job.run(db);
         if db.connection.is_autocommit() {
-            return Err(unavailable("the database gave up the transaction: the disk is full or failing"));
+            return Err(unavailable(
+                "the database gave up the transaction: the disk is full or failing",
+            ));
         }
         if keep {
             kept = true;

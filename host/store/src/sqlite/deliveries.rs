@@ -1,0 +1,325 @@
+//! The handing-over of events to endpoints. For an endpoint that keeps order, only the oldest unsettled event of a conversation
+//! has a due time: a failing event blocks its conversation and nothing else. Endpoints take turns.
+
+use rusqlite::{Row, params};
+use weir_domain::event::Event;
+use weir_domain::id::{DeliveryId, EndpointId, EventId};
+use weir_domain::limits;
+use weir_domain::time::Timestamp;
+
+use crate::sqlite::db::{
+    Db, cursor_number, fetch, get_id, get_json, get_time, get_time_if, get_word, json, key, key_if,
+};
+use crate::sqlite::{endpoints, events};
+use crate::{Delivery, DeliveryAttempt, DeliveryLease, DeliveryNext, EventFilter, Listed, Page, Result, StoreError};
+
+/// Owes an event to each endpoint that wants it.
+pub(super) fn fan_out(db: &Db<'_>, event: &Event, except: Option<EndpointId>) -> Result<()> {
+    let endpoints: Vec<(EndpointId, EventFilter, bool)> = db.all(
+        "SELECT id, filter, ordered FROM endpoints WHERE workspace_id = ?1 AND enabled = 1",
+        [&event.workspace_id],
+        |row| Ok((get_id(row, 0)?, get_json(row, 1, "endpoints.filter")?, row.get(2)?)),
+    )?;
+    for (endpoint, filter, ordered) in endpoints {
+        if Some(endpoint) != except && filter.wants(event.kind, event.channel_id) {
+            let lane = event.conversation_id.filter(|_| ordered).map(key);
+            insert(db, &event.workspace_id, endpoint, event.sequence, lane, event.timestamp)?;
+        }
+    }
+    Ok(())
+}
+
+fn insert(
+    db: &Db<'_>,
+    workspace: &str,
+    endpoint: EndpointId,
+    sequence: i64,
+    lane: Option<[u8; 16]>,
+    now: Timestamp,
+) -> Result<DeliveryId> {
+    let id: DeliveryId = db.mint(now);
+    let waits = lane.is_some()
+        && db.exists(
+            "SELECT 1 FROM deliveries WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' LIMIT 1",
+            params![key(endpoint), lane],
+        )?;
+    let due_at = (!waits).then_some(now.as_millis());
+    db.run(
+        "INSERT INTO deliveries (id, workspace_id, endpoint_id, event, lane, status, due_at, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7)",
+        params![
+            key(id),
+            workspace,
+            key(endpoint),
+            sequence,
+            lane,
+            due_at,
+            now.as_millis()
+        ],
+    )?;
+    Ok(id)
+}
+
+pub(super) fn add(db: &Db<'_>, endpoint: EndpointId, event: EventId, now: Timestamp) -> Result<DeliveryId> {
+    let found = db.one(
+        "SELECT e.workspace_id, e.sequence FROM events e JOIN endpoints p ON p.workspace_id = e.workspace_id
+         WHERE e.id = ?1 AND p.id = ?2",
+        params![key(event), key(endpoint)],
+        |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)),
+    )?;
+    let (workspace, sequence) =
+        found.ok_or_else(|| StoreError::Database(format!("no {event} and {endpoint} in one workspace")))?;
+    // Asked for by hand: it waits for nobody.
+    insert(db, &workspace, endpoint, sequence, None, now)
+}
+
+pub(super) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>> {
+    let limit = limit as usize;
+    let in_turn: Vec<EndpointId> = db.all(
+        "SELECT id FROM endpoints e WHERE enabled = 1
+           AND EXISTS (SELECT 1 FROM deliveries d WHERE d.endpoint_id = e.id AND d.due_at <= ?1)
+         ORDER BY turn, id",
+        [now.as_millis()],
+        |row| get_id(row, 0),
+    )?;
+    let mut waiting = Vec::with_capacity(in_turn.len());
+    for id in in_turn {
+        waiting.extend(endpoints::by_id(db, id)?);
+    }
+    let mut leases = Vec::new();
+    while leases.len() < limit && !waiting.is_empty() {
+        let mut still = Vec::with_capacity(waiting.len());
+        for endpoint in waiting {
+            if leases.len() == limit {
+                break;
+            }
+            if let Some(lease) = lease_head(db, &endpoint, owner, now)? {
+                leases.push(lease);
+                db.run(
+                    "UPDATE endpoints SET turn = (SELECT max(turn) + 1 FROM endpoints) WHERE id = ?1",
+                    [key(endpoint.id)],
+                )?;
+                still.push(endpoint);
+            }
+        }
+        waiting = still;
+    }
+    Ok(leases)
+}
+
+fn lease_head(db: &Db<'_>, endpoint: &crate::Endpoint, owner: &str, now: Timestamp) -> Result<Option<DeliveryLease>> {
+    let head = db.one(
+        &format!(
+            "SELECT {}, d.id, d.n, d.epoch + 1, d.attempts + 1 FROM deliveries d JOIN events e ON e.sequence = d.event
+             WHERE d.endpoint_id = ?1 AND d.due_at <= ?2 ORDER BY d.due_at, d.n LIMIT 1",
+            events::EVENT
+        ),
+        params![key(endpoint.id), now.as_millis()],
+        |row| {
+            Ok((
+                events::read(row)?,
+                get_id::<DeliveryId>(row, 8)?,
+                row.get::<_, i64>(9)?,
+                row.get::<_, i64>(10)?,
+                row.get::<_, u32>(11)?,
+            ))
+        },
+    )?;
+    let Some((event, delivery, n, epoch, attempt)) = head else {
+        return Ok(None);
+    };
+    db.run(
+        "UPDATE deliveries SET owner = ?2, epoch = ?3, due_at = ?4 WHERE n = ?1",
+        params![n, owner, epoch, now.after(limits::LEASE).as_millis()],
+    )?;
+    Ok(Some(DeliveryLease {
+        delivery,
+        owner: owner.to_owned(),
+        epoch,
+        endpoint: endpoint.clone(),
+        event,
+        attempt,
+    }))
+}
+
+pub(super) fn settle(
+    db: &Db<'_>,
+    lease: &DeliveryLease,
+    attempt: DeliveryAttempt,
+    next: &DeliveryNext,
+    now: Timestamp,
+) -> Result<bool> {
+    let (status, due_at) = match next {
+        DeliveryNext::Delivered => ("delivered", None),
+        DeliveryNext::RetryAt(at) => ("pending", Some(at.as_millis())),
+        DeliveryNext::Failed | DeliveryNext::Disable { .. } => ("failed", None),
+    };
+    let ours = db.run(
+        "UPDATE deliveries SET status = ?4, due_at = ?5, attempts = attempts + 1, owner = NULL
+         WHERE id = ?1 AND status = 'pending' AND owner = ?2 AND epoch = ?3",
+        params![key(lease.delivery), lease.owner, lease.epoch, status, due_at],
+    )? == 1;
+    if !ours {
+        return Ok(false);
+    }
+    keep_attempt(db, lease.delivery, attempt)?;
+    let endpoint = lease.endpoint.id;
+    if status != "pending" {
+        let lane = db.one(
+            "SELECT lane FROM deliveries WHERE id = ?1",
+            [key(lease.delivery)],
+            |row| row.get::<_, Option<[u8; 16]>>(0),
+        )?;
+        if let Some(lane) = lane.flatten() {
+            release(db, endpoint, lane, now)?;
+        }
+    }
+    endpoints::note(db, endpoint, *next == DeliveryNext::Delivered, now)?;
+    if let DeliveryNext::Disable { reason } = next {
+        endpoints::disable(db, endpoint, reason, now)?;
+    }
+    Ok(true)
+}
+
+/// The log goes on over a recovery, where the counting of tries begins anew.
+fn keep_attempt(db: &Db<'_>, delivery: DeliveryId, mut attempt: DeliveryAttempt) -> Result<()> {
+    attempt.number = db
+        .one(
+            "SELECT coalesce(max(number), 0) + 1 FROM delivery_attempts WHERE delivery_id = ?1",
+            [key(delivery)],
+            |row| row.get(0),
+        )?
+        .unwrap_or(1);
+    db.run(
+        "INSERT INTO delivery_attempts (delivery_id, number, attempt) VALUES (?1, ?2, ?3)",
+        params![key(delivery), attempt.number, json(&attempt)?],
+    )?;
+    Ok(())
+}
+
+/// Makes the oldest unsettled event of a conversation due, and the others wait for it.
+fn release(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], now: Timestamp) -> Result<()> {
+    let head: Option<i64> = db
+        .one(
+            "SELECT min(n) FROM deliveries WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' AND lane IS NOT NULL",
+            params![key(endpoint), lane],
+            |row| row.get(0),
+        )?
+        .flatten();
+    let Some(head) = head else { return Ok(()) };
+    db.run(
+        "UPDATE deliveries SET due_at = coalesce(due_at, ?2) WHERE n = ?1",
+        params![head, now.as_millis()],
+    )?;
+    Ok(())
+}
+
+pub(super) fn recover(
+    db: &Db<'_>,
+    workspace: &str,
+    endpoint: EndpointId,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<Option<u32>> {
+    if endpoints::one(db, workspace, endpoint)?.is_none() {
+        return Ok(None);
+    }
+    let failed: Vec<(i64, Option<[u8; 16]>)> = db.all(
+        "SELECT n, lane FROM deliveries WHERE endpoint_id = ?1 AND created_at >= ?2
+           AND (status = 'failed' OR (status = 'pending' AND owner IS NULL AND due_at > ?3)) ORDER BY n",
+        params![key(endpoint), since.as_millis(), now.as_millis()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    for (n, lane) in &failed {
+        db.run(
+            "UPDATE deliveries SET status = 'pending', attempts = 0, due_at = NULL WHERE n = ?1",
+            [n],
+        )?;
+        match lane {
+            // What is older goes first again; what had gone on without it waits.
+            Some(lane) => {
+                db.run(
+                    "UPDATE deliveries SET due_at = NULL
+                     WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' AND owner IS NULL",
+                    params![key(endpoint), lane],
+                )?;
+                release(db, endpoint, *lane, now)?;
+            }
+            None => {
+                db.run(
+                    "UPDATE deliveries SET due_at = ?2 WHERE n = ?1",
+                    params![n, now.as_millis()],
+                )?;
+            }
+        }
+    }
+    Ok(Some(u32::try_from(failed.len()).unwrap_or(u32::MAX)))
+}
+
+pub(super) fn next_due(db: &Db<'_>) -> Result<Option<Timestamp>> {
+    Ok(db
+        .one(
+            "SELECT min((SELECT min(due_at) FROM deliveries d WHERE d.endpoint_id = e.id AND d.due_at IS NOT NULL))
+             FROM endpoints e WHERE e.enabled = 1",
+            [],
+            |row| get_time_if(row, 0),
+        )?
+        .flatten())
+}
+
+const DELIVERY: &str = "d.id, d.endpoint_id, e.id, e.type, d.status, d.attempts, d.due_at, d.created_at, d.n
+    FROM deliveries d JOIN events e ON e.sequence = d.event";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<(Delivery, i64)> {
+    let delivery = Delivery {
+        id: get_id(row, 0)?,
+        endpoint_id: get_id(row, 1)?,
+        event_id: get_id(row, 2)?,
+        event_type: get_word(row, 3, "events.type")?,
+        status: row.get(4)?,
+        attempts: row.get(5)?,
+        due_at: get_time_if(row, 6)?,
+        created_at: get_time(row, 7)?,
+    };
+    Ok((delivery, row.get(8)?))
+}
+
+pub(super) fn all(db: &Db<'_>, workspace: &str, endpoint: Option<EndpointId>, page: &Page) -> Result<Listed<Delivery>> {
+    let rows = match endpoint {
+        Some(endpoint) => db.all(
+            &format!(
+                "SELECT {DELIVERY} WHERE d.workspace_id = ?1 AND d.endpoint_id = ?2 AND (?3 IS NULL OR d.n < ?3)
+                 ORDER BY d.n DESC LIMIT ?4"
+            ),
+            params![workspace, key_if(Some(endpoint)), cursor_number(page), fetch(page)],
+            read,
+        )?,
+        None => db.all(
+            &format!(
+                "SELECT {DELIVERY} WHERE d.workspace_id = ?1 AND (?2 IS NULL OR d.n < ?2) ORDER BY d.n DESC LIMIT ?3"
+            ),
+            params![workspace, cursor_number(page), fetch(page)],
+            read,
+        )?,
+    };
+    let listed = crate::sqlite::db::listed(page, rows, |(_, n)| n.to_string());
+    Ok(Listed {
+        rows: listed.rows.into_iter().map(|(delivery, _)| delivery).collect(),
+        next: listed.next,
+    })
+}
+
+pub(super) fn one(db: &Db<'_>, workspace: &str, id: DeliveryId) -> Result<Option<(Delivery, Vec<DeliveryAttempt>)>> {
+    let found = db.one(
+        &format!("SELECT {DELIVERY} WHERE d.id = ?2 AND d.workspace_id = ?1"),
+        params![workspace, key(id)],
+        read,
+    )?;
+    let Some((delivery, _)) = found else { return Ok(None) };
+    let attempts = db.all(
+        "SELECT attempt FROM delivery_attempts WHERE delivery_id = ?1 ORDER BY number",
+        [key(id)],
+        |row| get_json(row, 0, "delivery_attempts.attempt"),
+    )?;
+    Ok(Some((delivery, attempts)))
+}

@@ -1,0 +1,179 @@
+//! Messages of ours that the platform has: told by the answer of the send, by an echo, or by the history, in any order.
+
+use rusqlite::params;
+use std::time::Duration;
+use weir_domain::event::EventType;
+use weir_domain::inbound::InboundMessage;
+use weir_domain::message::{Content, Direction, Message, Origin, Status};
+use weir_domain::time::Timestamp;
+
+use crate::Result;
+use crate::sqlite::conversations::{self, Thread};
+use crate::sqlite::db::{Db, key};
+use crate::sqlite::messages::{self, Step};
+use crate::sqlite::outbox::{self, Left};
+
+/// How much earlier than our own dispatch the platform's clock may place a message of ours: clocks differ, and some platforms
+/// tell whole seconds.
+const CLOCKS: Duration = Duration::from_secs(5);
+
+/// The platform has this message: its answer, the history or a person says so. Takes it out of the outbox.
+pub(super) fn arrived(
+    db: &Db<'_>,
+    message: &mut Message,
+    platform_id: &str,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<()> {
+    let mut thread = conversations::needed(db, message.conversation_id)?;
+    let folded = fold_echo(db, &mut thread, message, platform_id)?;
+    let free = messages::by_platform_id(db, message.channel_id, platform_id, Some(0))?
+        .is_none_or(|other| other.id == message.id);
+    if !free {
+        // Two sends with one id: the platform or its connector is wrong. The message was taken; its id is not believed.
+        tracing::warn!(message.id = %message.id, "The platform gave this message the id of another");
+    }
+    let step = Step {
+        platform_id: free.then(|| platform_id.to_owned()),
+        sent_at: Some(at),
+        error: None,
+    };
+    move_on(db, &mut thread, message, step, folded, now)?;
+    conversations::save(db, &thread)?;
+    outbox::remove(db, message)
+}
+
+/// Sent; and further, if a receipt or a watermark was here before the answer.
+fn move_on(
+    db: &Db<'_>,
+    thread: &mut Thread,
+    message: &mut Message,
+    step: Step,
+    at_least: Option<Status>,
+    now: Timestamp,
+) -> Result<()> {
+    if messages::advance(db, message, Status::Sent, step)? {
+        messages::tell(db, &thread.workspace, message, EventType::MessageSent, now)?;
+    }
+    messages::note_ours(thread, message.sent_at);
+    let read = thread.read_up_to.is_some_and(|read| message.sent_at <= read) || at_least == Some(Status::Read);
+    let (status, kind) = if read {
+        (Status::Read, EventType::MessageRead)
+    } else if at_least == Some(Status::Delivered) {
+        (Status::Delivered, EventType::MessageDelivered)
+    } else {
+        return Ok(());
+    };
+    if messages::advance(db, message, status, Step::default())? {
+        messages::tell(db, &thread.workspace, message, kind, now)?;
+    }
+    Ok(())
+}
+
+/// An echo that came first and matched nothing was stored as a message of its own: now it is known whose echo it is. Our
+/// message stays and the echo's row goes, with its share of the budget; its place in the conversation stays empty, since the
+/// places after it were told already. Gives how far the echo had come.
+fn fold_echo(db: &Db<'_>, thread: &mut Thread, message: &Message, platform_id: &str) -> Result<Option<Status>> {
+    let Some(echo) = messages::by_platform_id(db, message.channel_id, platform_id, Some(0))?.filter(|other| {
+        other.id != message.id
+            && other.direction == Direction::Outbound
+            && other.conversation_id == message.conversation_id
+            && other.client_ref.is_none()
+            && !matches!(other.origin, Origin::Console)
+    }) else {
+        return Ok(None);
+    };
+    // A message of our own outbox has attempts; an echo has none.
+    if db.exists("SELECT 1 FROM attempts WHERE message_id = ?1", [key(echo.id)])? {
+        return Ok(None);
+    }
+    let counted = db.exists("SELECT 1 FROM messages WHERE id = ?1 AND counted = 1", [key(echo.id)])?;
+    if counted
+        && thread
+            .conversation
+            .contact_wrote_at
+            .is_none_or(|wrote| echo.sent_at > wrote)
+    {
+        thread.conversation.budget_used = thread.conversation.budget_used.saturating_sub(1);
+    }
+    db.run(
+        "UPDATE messages SET reply_to = ?3 WHERE conversation_id = ?1 AND reply_to = ?2",
+        params![key(message.conversation_id), key(echo.id), key(message.id)],
+    )?;
+    db.run("DELETE FROM messages WHERE id = ?1", [key(echo.id)])?;
+    Ok(Some(echo.status))
+}
+
+/// The platform shows a message of ours. Matched to the message of that id, or else to the one message of the conversation
+/// that left, looks the same and has no answer yet; two that look the same are not guessed between. Whether it was matched.
+/// A message that is still in a worker's hands stays leased: the answer finds it sent. The caller saves the thread.
+pub(super) fn matched(
+    db: &Db<'_>,
+    thread: &mut Thread,
+    told: &InboundMessage,
+    now: Timestamp,
+) -> Result<Option<Message>> {
+    let Some(left) = candidate(db, thread, told)? else {
+        return Ok(None);
+    };
+    let mut message = messages::needed(db, left.message)?;
+    let step = Step {
+        platform_id: Some(told.platform_id.clone()),
+        sent_at: Some(told.sent_at),
+        error: None,
+    };
+    move_on(db, thread, &mut message, step, None, now)?;
+    if left.uncertain {
+        outbox::remove(db, &message)?;
+    }
+    Ok(Some(message))
+}
+
+fn candidate(db: &Db<'_>, thread: &Thread, told: &InboundMessage) -> Result<Option<Left>> {
+    // Our own sends have one part, and come back as the API's.
+    if told.origin != Origin::Api || told.part != 0 {
+        return Ok(None);
+    }
+    let mut alike = Vec::new();
+    for left in outbox::left(db, thread.conversation.id)? {
+        let message = messages::needed(db, left.message)?;
+        if message.platform_id.is_none()
+            && told.sent_at >= left.dispatched_at.before(CLOCKS)
+            && looks_like(&message.content, &told.content)
+        {
+            alike.push(left);
+        }
+    }
+    Ok(if alike.len() == 1 { alike.pop() } else { None })
+}
+
+fn looks_like<A, B>(ours: &Content<A>, theirs: &Content<B>) -> bool {
+    match (ours, theirs) {
+        // Some platforms trim what they are given.
+        (Content::Text { text: ours }, Content::Text { text: theirs }) => ours.trim() == theirs.trim(),
+        _ => ours.kind().is_some() && ours.kind() == theirs.kind(),
+    }
+}
+
+/// An echo of a message that we know by its id: it is there, whatever we thought of it.
+pub(super) fn known(
+    db: &Db<'_>,
+    thread: &mut Thread,
+    message: &mut Message,
+    told: &InboundMessage,
+    now: Timestamp,
+) -> Result<bool> {
+    let before = message.status;
+    let step = Step {
+        platform_id: None,
+        sent_at: Some(told.sent_at),
+        error: None,
+    };
+    if message.direction == Direction::Outbound && message.status.may_become(Status::Sent) {
+        move_on(db, thread, message, step, None, now)?;
+        if before == Status::Uncertain {
+            outbox::remove(db, message)?;
+        }
+    }
+    Ok(message.status != before)
+}

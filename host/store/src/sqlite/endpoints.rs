@@ -1,0 +1,196 @@
+//! Where operators want events.
+
+use rusqlite::{Row, params};
+use weir_domain::event::EventType;
+use weir_domain::id::EndpointId;
+use weir_domain::time::Timestamp;
+
+use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_json, get_time, get_time_if, json, key, listed, ms};
+use crate::sqlite::events::{self, About};
+use crate::vault::Place;
+use crate::{Endpoint, EndpointPatch, Listed, Page, Result};
+
+const ENDPOINT: &str = "id, workspace_id, url, description, filter, ordered, enabled, disabled_reason, secrets,
+    old_secret_until, failing_since, created_at, updated_at";
+
+fn place(row: &str) -> Place<'_> {
+    Place {
+        table: "endpoints",
+        column: "secrets",
+        row,
+    }
+}
+
+/// The endpoint without its secrets, and those as they are kept.
+fn read(row: &Row<'_>) -> rusqlite::Result<(Endpoint, Vec<u8>)> {
+    let endpoint = Endpoint {
+        id: get_id(row, 0)?,
+        workspace_id: row.get(1)?,
+        url: row.get(2)?,
+        description: row.get(3)?,
+        filter: get_json(row, 4, "endpoints.filter")?,
+        ordered: row.get(5)?,
+        enabled: row.get(6)?,
+        disabled_reason: row.get(7)?,
+        secrets: Vec::new(),
+        old_secret_until: get_time_if(row, 9)?,
+        failing_since: get_time_if(row, 10)?,
+        created_at: get_time(row, 11)?,
+        updated_at: get_time(row, 12)?,
+    };
+    Ok((endpoint, row.get(8)?))
+}
+
+fn opened(db: &Db<'_>, (mut endpoint, sealed): (Endpoint, Vec<u8>)) -> Result<Endpoint> {
+    endpoint.secrets = db.open(&sealed, place(&endpoint.id.to_string()))?;
+    Ok(endpoint)
+}
+
+/// Writes an endpoint; a new one gets the events that come after.
+pub(super) fn put(db: &Db<'_>, endpoint: &Endpoint) -> Result<()> {
+    db.run(
+        &format!(
+            "INSERT INTO endpoints ({ENDPOINT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+             ON CONFLICT (id) DO UPDATE SET url = ?3, description = ?4, filter = ?5, ordered = ?6, enabled = ?7,
+                 disabled_reason = ?8, secrets = ?9, old_secret_until = ?10, failing_since = ?11, updated_at = ?13"
+        ),
+        params![
+            key(endpoint.id),
+            endpoint.workspace_id,
+            endpoint.url,
+            endpoint.description,
+            json(&endpoint.filter)?,
+            endpoint.ordered,
+            endpoint.enabled,
+            endpoint.disabled_reason,
+            db.seal(&endpoint.secrets, place(&endpoint.id.to_string()))?,
+            ms(endpoint.old_secret_until),
+            ms(endpoint.failing_since),
+            endpoint.created_at.as_millis(),
+            endpoint.updated_at.as_millis(),
+        ],
+    )?;
+    Ok(())
+}
+
+pub(super) fn by_id(db: &Db<'_>, id: EndpointId) -> Result<Option<Endpoint>> {
+    db.one(
+        &format!("SELECT {ENDPOINT} FROM endpoints WHERE id = ?1"),
+        [key(id)],
+        read,
+    )?
+    .map(|found| opened(db, found))
+    .transpose()
+}
+
+pub(super) fn one(db: &Db<'_>, workspace: &str, id: EndpointId) -> Result<Option<Endpoint>> {
+    Ok(by_id(db, id)?.filter(|endpoint| endpoint.workspace_id == workspace))
+}
+
+pub(super) fn all(db: &Db<'_>, workspace: &str, page: &Page) -> Result<Listed<Endpoint>> {
+    let rows = db.all(
+        &format!(
+            "SELECT {ENDPOINT} FROM endpoints WHERE workspace_id = ?1 AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3"
+        ),
+        params![workspace, cursor_id::<EndpointId>(page), fetch(page)],
+        read,
+    )?;
+    let rows = rows.into_iter().map(|found| opened(db, found)).collect::<Result<_>>()?;
+    Ok(listed(page, rows, |last: &Endpoint| last.id.to_string()))
+}
+
+pub(super) fn update(
+    db: &Db<'_>,
+    workspace: &str,
+    id: EndpointId,
+    patch: EndpointPatch,
+    now: Timestamp,
+) -> Result<Option<Endpoint>> {
+    let Some(mut endpoint) = one(db, workspace, id)? else {
+        return Ok(None);
+    };
+    let was_enabled = endpoint.enabled;
+    endpoint.url = patch.url.unwrap_or(endpoint.url);
+    endpoint.description = patch.description.unwrap_or(endpoint.description);
+    endpoint.filter = patch.filter.unwrap_or(endpoint.filter);
+    endpoint.ordered = patch.ordered.unwrap_or(endpoint.ordered);
+    endpoint.enabled = patch.enabled.unwrap_or(endpoint.enabled);
+    if let Some((secrets, old_until)) = patch.secrets {
+        endpoint.secrets = secrets;
+        endpoint.old_secret_until = old_until;
+    }
+    if endpoint.enabled && !was_enabled {
+        endpoint.disabled_reason = None;
+        endpoint.failing_since = None;
+    } else {
+        endpoint.disabled_reason = patch.disabled_reason.or(endpoint.disabled_reason);
+    }
+    endpoint.updated_at = now;
+    put(db, &endpoint)?;
+    if was_enabled && !endpoint.enabled && endpoint.disabled_reason.is_some() {
+        tell(db, &endpoint, EventType::EndpointDisabled, now)?;
+    }
+    Ok(Some(endpoint))
+}
+
+/// Tells of an endpoint, without its secrets; not to itself.
+pub(super) fn tell(db: &Db<'_>, endpoint: &Endpoint, kind: EventType, now: Timestamp) -> Result<()> {
+    let about = About {
+        endpoint: Some(endpoint.id),
+        ..About::workspace(&endpoint.workspace_id)
+    };
+    let data = serde_json::json!({
+        "id": endpoint.id,
+        "url": endpoint.url,
+        "description": endpoint.description,
+        "enabled": endpoint.enabled,
+        "disabled_reason": endpoint.disabled_reason,
+        "failing_since": endpoint.failing_since,
+    });
+    events::append(db, about, kind, data, now)?;
+    Ok(())
+}
+
+/// Notes whether a try went through, with an event when that is news.
+pub(super) fn note(db: &Db<'_>, id: EndpointId, went_through: bool, now: Timestamp) -> Result<()> {
+    let since: Option<Option<i64>> = db.one("SELECT failing_since FROM endpoints WHERE id = ?1", [key(id)], |row| {
+        row.get(0)
+    })?;
+    let kind = match (since, went_through) {
+        (Some(Some(_)), true) => EventType::EndpointRecovered,
+        (Some(None), false) => EventType::EndpointFailing,
+        _ => return Ok(()),
+    };
+    let Some(mut endpoint) = by_id(db, id)? else {
+        return Ok(());
+    };
+    endpoint.failing_since = (!went_through).then_some(now);
+    put(db, &endpoint)?;
+    tell(db, &endpoint, kind, now)
+}
+
+/// Switches an endpoint off for its failures.
+pub(super) fn disable(db: &Db<'_>, id: EndpointId, reason: &str, now: Timestamp) -> Result<()> {
+    let Some(mut endpoint) = by_id(db, id)?.filter(|endpoint| endpoint.enabled) else {
+        return Ok(());
+    };
+    endpoint.enabled = false;
+    endpoint.disabled_reason = Some(reason.to_owned());
+    endpoint.updated_at = now;
+    put(db, &endpoint)?;
+    tell(db, &endpoint, EventType::EndpointDisabled, now)
+}
+
+pub(super) fn delete(db: &Db<'_>, workspace: &str, id: EndpointId) -> Result<bool> {
+    let gone = db.run(
+        "DELETE FROM endpoints WHERE id = ?1 AND workspace_id = ?2",
+        params![key(id), workspace],
+    )? > 0;
+    if gone {
+        db.run(
+            "DELETE FROM deliveries WHERE endpoint_id = ?1 AND status = 'pending'",
+            [key(id)],
+        )?;
+    }
+    Ok(gone)
+}

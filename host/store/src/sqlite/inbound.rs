@@ -1,0 +1,535 @@
+//! What webhooks and the platform's history told, made into contacts, conversations, messages and events. Each fact is taken
+//! once in a channel; what arrives late, doubled or in another order leads to the same messages.
+
+use std::collections::BTreeMap;
+
+use rusqlite::params;
+use serde_json::json;
+use weir_domain::channel::{Channel, ChannelStatus};
+use weir_domain::conversation::{Contact, ConversationStatus, OpenedBy};
+use weir_domain::event::EventType;
+use weir_domain::id::{ConversationId, MessageId};
+use weir_domain::inbound::{Fact, InboundEvent, InboundMessage, Person, ReceiptStatus, ReceiptTarget};
+use weir_domain::message::{Direction, Message, MessageError, Referral, Status};
+use weir_domain::policy::{ConversationView, RuleBook, Rules, Stage, may_write, window};
+use weir_domain::problem::Fault;
+use weir_domain::time::Timestamp;
+
+use crate::sqlite::conversations::{self, Heard, Thread};
+use crate::sqlite::db::{self, Db, key, value};
+use crate::sqlite::events::{self, About};
+use crate::sqlite::messages::{self, Entry, Step};
+use crate::sqlite::{channels, echo, media, outbound, outbox};
+use crate::{App, Recorded, Result, Source};
+
+/// Our own messages after the contact's that are looked for when an older word of theirs turns up: above any platform's budget.
+const COUNTED: u32 = 1_000;
+
+/// What a fact came to.
+enum Kept {
+    /// It was new.
+    New,
+    /// It was new, and names bytes to be fetched.
+    WithMedia,
+    /// It was known.
+    Known,
+}
+
+pub(super) fn record(
+    db: &Db<'_>,
+    app: &App,
+    events: Vec<InboundEvent>,
+    source: Source,
+    book: &RuleBook,
+    now: Timestamp,
+) -> Result<Recorded> {
+    let mut recorded = Recorded::default();
+    let mut known: BTreeMap<String, (Channel, Rules)> = BTreeMap::new();
+    for event in events {
+        if !known.contains_key(&event.channel_platform_id) {
+            match channels::by_platform_id(db, &app.name, &event.channel_platform_id)? {
+                None => {
+                    recorded.unknown_channel += 1;
+                    continue;
+                }
+                Some(channel) => {
+                    let rules = book.rules(&channel);
+                    known.insert(event.channel_platform_id.clone(), (channel, rules));
+                }
+            }
+        }
+        let Some((channel, rules)) = known.get(&event.channel_platform_id) else {
+            continue;
+        };
+        if channel.status == ChannelStatus::Deleted {
+            recorded.deleted_channel += 1;
+            continue;
+        }
+        // Not marked as seen: the mended connector shall have it.
+        if let Fact::Unknown { .. } = event.fact {
+            recorded.unknown_events += 1;
+            continue;
+        }
+        let first = db.run(
+            "INSERT OR IGNORE INTO seen (channel_id, key) VALUES (?1, ?2)",
+            params![key(channel.id), event.key],
+        )? == 1;
+        if !first {
+            recorded.duplicates += 1;
+            continue;
+        }
+        let is_notice = matches!(event.fact, Fact::Notice { .. });
+        let ear = Ear {
+            db,
+            channel,
+            rules,
+            source,
+            now,
+        };
+        match ear.hear(event.fact)? {
+            Kept::New => recorded.stored += 1,
+            Kept::WithMedia => {
+                recorded.stored += 1;
+                recorded.media += 1;
+            }
+            Kept::Known => recorded.duplicates += 1,
+        }
+        if is_notice {
+            // The channel itself may have changed.
+            known.remove(&event.channel_platform_id);
+        }
+    }
+    Ok(recorded)
+}
+
+/// One channel, listening.
+struct Ear<'a> {
+    db: &'a Db<'a>,
+    channel: &'a Channel,
+    rules: &'a Rules,
+    source: Source,
+    now: Timestamp,
+}
+
+impl Ear<'_> {
+    fn hear(&self, fact: Fact) -> Result<Kept> {
+        match fact {
+            Fact::Message(told) if told.direction == Direction::Inbound => self.contact_wrote(*told),
+            Fact::Message(told) => self.business_wrote(*told),
+            Fact::Receipt {
+                conversation,
+                status,
+                target,
+                error,
+                ..
+            } => self.receipt(&conversation, status, target, error),
+            Fact::Reaction {
+                conversation,
+                contact,
+                message,
+                emoji,
+                url,
+                direction,
+                added,
+                at,
+            } => {
+                let thread = conversations::by_platform_id(self.db, self.channel.id, &conversation)?;
+                let ours = messages::by_platform_id(self.db, self.channel.id, &message, None)?;
+                let known = conversations::contact_by_platform_id(self.db, self.channel.id, &contact.platform_id)?;
+                let data = json!({
+                    "conversation_id": thread.as_ref().map(|thread| thread.conversation.id),
+                    "conversation_platform_id": conversation,
+                    "message_id": ours.map(|message| message.id),
+                    "message_platform_id": message,
+                    "emoji": emoji,
+                    "url": url,
+                    "direction": direction,
+                    "contact": {
+                        "id": known.map(|contact| contact.id),
+                        "platform_id": contact.platform_id,
+                        "username": contact.username,
+                        "display_name": contact.display_name,
+                        "avatar_url": contact.avatar_url,
+                    },
+                    "at": at,
+                });
+                let kind = if added {
+                    EventType::ReactionAdded
+                } else {
+                    EventType::ReactionRemoved
+                };
+                self.tell(kind, thread.map(|thread| thread.conversation.id), data)?;
+                Ok(Kept::New)
+            }
+            Fact::Arrival {
+                conversation,
+                contact,
+                referral,
+                at,
+            } => {
+                let met = self.meet(&conversation, &contact, OpenedBy::Referral)?;
+                self.tell_meeting(&met)?;
+                self.keep_referral(
+                    &met.thread,
+                    Referral {
+                        at: referral.at.or(Some(at)),
+                        ..referral
+                    },
+                )?;
+                Ok(Kept::New)
+            }
+            Fact::Notice { kind, at, detail } => self.notice(&kind, at, detail),
+            Fact::Unknown { .. } => Ok(Kept::Known),
+        }
+    }
+
+    fn tell(&self, kind: EventType, conversation: Option<ConversationId>, data: serde_json::Value) -> Result<()> {
+        let about = About {
+            conversation,
+            ..About::channel(self.channel)
+        };
+        events::append(self.db, about, kind, data, self.now)?;
+        Ok(())
+    }
+
+    fn view(&self, thread: &Thread) -> Result<serde_json::Value> {
+        value(&ConversationView::of(
+            &thread.at(self.now),
+            self.channel,
+            self.rules,
+            self.now,
+        ))
+    }
+
+    fn writable(&self, thread: &Thread) -> bool {
+        may_write(self.rules, &thread.conversation, Stage::Accept, self.now).is_ok()
+    }
+
+    // ---- who, and where ----------------------------------------------------------------------------------------------
+
+    /// The contact and the conversation that a fact is about, begun if they are new. A conversation found in the history says
+    /// so, whatever brought it about.
+    fn meet(&self, platform_id: &str, person: &Person, opened_by: OpenedBy) -> Result<Met> {
+        let opened_by = match self.source {
+            Source::Webhook => opened_by,
+            Source::History => OpenedBy::History,
+        };
+        // An echo may leave the person out: the conversation knows them, or stands for them.
+        let anonymous = person.platform_id.is_empty();
+        if anonymous && let Some(thread) = conversations::by_platform_id(self.db, self.channel.id, platform_id)? {
+            return Ok(Met {
+                contact: thread.conversation.contact.clone(),
+                heard: Heard::Known,
+                thread,
+                opened: false,
+            });
+        }
+        let stand_in = anonymous.then(|| Person {
+            platform_id: platform_id.to_owned(),
+            ..person.clone()
+        });
+        let person = stand_in.as_ref().unwrap_or(person);
+        let workspace = &self.channel.workspace_id;
+        let (contact, heard) = conversations::hear_of(self.db, workspace, self.channel.id, person, self.now)?;
+        let known = conversations::by_platform_id(self.db, self.channel.id, platform_id)?;
+        let opened = known.is_none();
+        let thread = match known {
+            Some(thread) => thread,
+            None => conversations::begin(self.db, workspace, platform_id, contact.clone(), opened_by, self.now)?,
+        };
+        Ok(Met {
+            contact,
+            heard,
+            thread,
+            opened,
+        })
+    }
+
+    /// Tells of a contact and a conversation that are new, as they are now.
+    fn tell_meeting(&self, met: &Met) -> Result<()> {
+        let conversation = met.thread.conversation.id;
+        match met.heard {
+            Heard::New => self.tell(EventType::ContactCreated, Some(conversation), value(&met.contact)?)?,
+            Heard::Changed => self.tell(EventType::ContactUpdated, Some(conversation), value(&met.contact)?)?,
+            Heard::Known => {}
+        }
+        if met.opened {
+            let mut data = self.view(&met.thread)?;
+            data["reason"] = value(&met.thread.conversation.opened_by)?;
+            self.tell(EventType::ConversationOpened, Some(conversation), data)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps how a contact came, and tells of it.
+    fn keep_referral(&self, thread: &Thread, referral: Referral) -> Result<Referral> {
+        let id = self.db.mint(self.now);
+        let referral = Referral {
+            id: Some(id),
+            ..referral
+        };
+        let conversation = &thread.conversation;
+        self.db.run(
+            "INSERT INTO referrals (id, workspace_id, channel_id, conversation_id, contact_id, referral)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                key(id),
+                thread.workspace,
+                key(conversation.channel_id),
+                key(conversation.id),
+                key(conversation.contact.id),
+                db::json(&referral)?,
+            ],
+        )?;
+        let mut data = value(&referral)?;
+        data["conversation_id"] = value(&conversation.id)?;
+        data["contact"] = value(&conversation.contact)?;
+        self.tell(EventType::ReferralReceived, Some(conversation.id), data)?;
+        Ok(referral)
+    }
+
+    // ---- messages ----------------------------------------------------------------------------------------------------
+
+    fn contact_wrote(&self, told: InboundMessage) -> Result<Kept> {
+        if messages::by_platform_id(self.db, self.channel.id, &told.platform_id, Some(told.part))?.is_some() {
+            return Ok(Kept::Known);
+        }
+        let mut met = self.meet(&told.conversation, &told.contact, OpenedBy::Message)?;
+        let could_write = self.writable(&met.thread);
+        self.open_window(&mut met.thread, told.sent_at)?;
+        if met.thread.conversation.status == ConversationStatus::Closed {
+            met.thread.conversation.status = ConversationStatus::Open;
+            met.opened = true;
+        }
+        let sequence = met.thread.next(told.sent_at);
+        conversations::save(self.db, &met.thread)?;
+        self.tell_meeting(&met)?;
+        let referral = match told.referral.clone() {
+            Some(referral) => Some(self.keep_referral(&met.thread, referral)?),
+            None => None,
+        };
+        let has_media = told.content.media().is_some();
+        let message = self.message(&met, told, Status::Received, referral, sequence)?;
+        messages::tell(
+            self.db,
+            &met.thread.workspace,
+            &message,
+            EventType::MessageReceived,
+            self.now,
+        )?;
+        // A window is news when the business could not write before and now can.
+        if self.rules.window.is_some() && !could_write && self.writable(&met.thread) {
+            let data = self.view(&met.thread)?;
+            self.tell(EventType::WindowOpened, Some(met.thread.conversation.id), data)?;
+        }
+        Ok(if has_media { Kept::WithMedia } else { Kept::New })
+    }
+
+    /// A word of the contact opens the window anew and gives the budget back, but for what stands in the outbox and what we
+    /// sent after it. An older word than the newest known one changes nothing.
+    fn open_window(&self, thread: &mut Thread, sent_at: Timestamp) -> Result<()> {
+        let opened_at = window::opened_at(sent_at, self.now);
+        let conversation = &mut thread.conversation;
+        if conversation.contact_wrote_at.is_some_and(|known| known >= opened_at) {
+            return Ok(());
+        }
+        conversation.contact_wrote_at = Some(opened_at);
+        conversation.budget_used = outbox::unsettled(self.db, conversation.id)?;
+        if thread.we_wrote_at.is_some_and(|ours| ours > opened_at) {
+            conversation.budget_used += messages::counted_since(self.db, conversation.id, opened_at, COUNTED)?;
+        }
+        if let Some(end) = outbound::expires_at(self.rules, thread) {
+            outbox::extend(self.db, thread.conversation.id, end)?;
+        }
+        Ok(())
+    }
+
+    fn business_wrote(&self, told: InboundMessage) -> Result<Kept> {
+        let known = messages::by_platform_id(self.db, self.channel.id, &told.platform_id, Some(told.part))?;
+        if let Some(mut message) = known {
+            let mut thread = conversations::needed(self.db, message.conversation_id)?;
+            let news = echo::known(self.db, &mut thread, &mut message, &told, self.now)?;
+            conversations::save(self.db, &thread)?;
+            return Ok(if news { Kept::New } else { Kept::Known });
+        }
+        let mut met = self.meet(&told.conversation, &told.contact, OpenedBy::Echo)?;
+        if echo::matched(self.db, &mut met.thread, &told, self.now)?.is_some() {
+            conversations::save(self.db, &met.thread)?;
+            self.tell_meeting(&met)?;
+            return Ok(Kept::New);
+        }
+        let sequence = met.thread.next(told.sent_at);
+        messages::note_ours(&mut met.thread, told.sent_at);
+        let conversation = &mut met.thread.conversation;
+        if self.rules.counts.contains(&told.origin)
+            && conversation.contact_wrote_at.is_none_or(|wrote| told.sent_at > wrote)
+        {
+            conversation.budget_used += 1;
+        }
+        conversations::save(self.db, &met.thread)?;
+        self.tell_meeting(&met)?;
+        let has_media = told.content.media().is_some();
+        let referral = told.referral.clone();
+        let read_up_to = met.thread.read_up_to;
+        let mut message = self.message(&met, told, Status::Sent, referral, sequence)?;
+        messages::tell(
+            self.db,
+            &met.thread.workspace,
+            &message,
+            EventType::MessageEchoed,
+            self.now,
+        )?;
+        if read_up_to.is_some_and(|read| message.sent_at <= read) {
+            self.advance(&mut message, Status::Read, EventType::MessageRead, None)?;
+        }
+        Ok(if has_media { Kept::WithMedia } else { Kept::New })
+    }
+
+    /// Stores a message that the platform told.
+    fn message(
+        &self,
+        met: &Met,
+        told: InboundMessage,
+        status: Status,
+        referral: Option<Referral>,
+        sequence: i64,
+    ) -> Result<Message> {
+        let conversation = met.thread.conversation.id;
+        let id: MessageId = self.db.mint(self.now);
+        let quoted = match &told.reply_to {
+            Some(platform_id) => messages::by_platform_id(self.db, self.channel.id, platform_id, None)?
+                .filter(|quoted| quoted.conversation_id == conversation)
+                .map(|quoted| quoted.id),
+            None => None,
+        };
+        let unknown_quote = told.reply_to.filter(|_| quoted.is_none());
+        let content = media::expect(self.db, &met.thread.workspace, id, told.content, self.now)?;
+        let counts = told.direction == Direction::Outbound && self.rules.counts.contains(&told.origin);
+        let message = Message {
+            id,
+            channel_id: self.channel.id,
+            conversation_id: conversation,
+            contact_id: met.contact.id,
+            direction: told.direction,
+            origin: told.origin,
+            status,
+            content,
+            platform_id: Some(told.platform_id),
+            reply_to: quoted,
+            referral,
+            client_ref: None,
+            error: None,
+            warnings: Vec::new(),
+            answers: told.answers,
+            platform_data: with_quote(told.platform_data, unknown_quote),
+            sent_at: told.sent_at,
+            created_at: self.now,
+            sequence,
+        };
+        let entry = Entry {
+            workspace: &met.thread.workspace,
+            part: told.part,
+            counted: counts,
+        };
+        messages::insert(self.db, &message, entry)?;
+        Ok(message)
+    }
+
+    // ---- what became of ours -----------------------------------------------------------------------------------------
+
+    fn receipt(
+        &self,
+        conversation: &str,
+        status: ReceiptStatus,
+        target: ReceiptTarget,
+        error: Option<MessageError>,
+    ) -> Result<Kept> {
+        let (next, kind) = match status {
+            ReceiptStatus::Delivered => (Status::Delivered, EventType::MessageDelivered),
+            ReceiptStatus::Read => (Status::Read, EventType::MessageRead),
+            ReceiptStatus::Failed => (Status::Failed, EventType::MessageFailed),
+        };
+        let error = (status == ReceiptStatus::Failed).then(|| {
+            error.unwrap_or_else(|| MessageError {
+                code: "not_delivered".to_owned(),
+                detail: "the platform took the message and did not deliver it".to_owned(),
+                fault: Fault::Platform,
+                retryable: false,
+                platform: None,
+            })
+        });
+        let touched = match target {
+            ReceiptTarget::UpTo(at) => {
+                let Some(mut thread) = conversations::by_platform_id(self.db, self.channel.id, conversation)? else {
+                    return Ok(Kept::Known);
+                };
+                if status == ReceiptStatus::Read && thread.read_up_to < Some(at) {
+                    // For a message whose answer comes after its being read.
+                    thread.read_up_to = Some(at);
+                    conversations::save(self.db, &thread)?;
+                }
+                messages::unread_up_to(self.db, thread.conversation.id, at)?
+            }
+            ReceiptTarget::Messages(ids) => {
+                let mut touched = Vec::with_capacity(ids.len());
+                for id in ids {
+                    touched.extend(messages::parts(self.db, self.channel.id, &id)?);
+                }
+                touched
+            }
+        };
+        for mut message in touched {
+            self.advance(&mut message, next, kind, error.clone())?;
+        }
+        Ok(Kept::New)
+    }
+
+    fn advance(&self, message: &mut Message, next: Status, kind: EventType, error: Option<MessageError>) -> Result<()> {
+        let step = Step {
+            error,
+            ..Step::default()
+        };
+        if messages::advance(self.db, message, next, step)? {
+            messages::tell(self.db, &self.channel.workspace_id, message, kind, self.now)?;
+        }
+        Ok(())
+    }
+
+    // ---- the channel itself ------------------------------------------------------------------------------------------
+
+    fn notice(&self, notice: &str, at: Timestamp, detail: serde_json::Value) -> Result<Kept> {
+        let data = json!({ "notice": notice, "detail": detail, "at": at });
+        match notice {
+            "authorization_revoked" => channels::set_status(
+                self.db,
+                self.channel.id,
+                ChannelStatus::ReauthorizationRequired,
+                notice,
+                self.now,
+            )?,
+            "inbound_withheld" => self.tell(EventType::ChannelInboundWithheld, None, data)?,
+            _ => self.tell(EventType::ChannelUpdated, None, data)?,
+        }
+        Ok(Kept::New)
+    }
+}
+
+/// Who a fact is about and where, and what of it is news.
+struct Met {
+    contact: Contact,
+    heard: Heard,
+    thread: Thread,
+    opened: bool,
+}
+
+/// The platform's id of a quoted message that the record does not have: nothing that was told is dropped.
+fn with_quote(platform_data: Option<serde_json::Value>, quote: Option<String>) -> Option<serde_json::Value> {
+    let Some(quote) = quote else { return platform_data };
+    let mut data = match platform_data {
+        Some(data @ serde_json::Value::Object(_)) => data,
+        Some(other) => json!({ "platform_data": other }),
+        None => json!({}),
+    };
+    data["reply_to_platform_id"] = quote.into();
+    Some(data)
+}

@@ -1,0 +1,178 @@
+//! What is kept so that somebody can look: dead letters, refusals, the audit log, the depths of the queues.
+
+use bytes::Bytes;
+use rusqlite::{Row, params};
+use serde::{Deserialize, Serialize};
+use weir_domain::id::{DeadLetterId, RefusalId};
+use weir_domain::limits;
+use weir_domain::signature::RawWebhook;
+
+use crate::sqlite::db::{
+    Db, cursor_id, cursor_number, fetch, get_id, get_json, get_time, get_time_if, json, key, listed,
+};
+use crate::{AuditEntry, DeadLetter, Depths, Listed, Page, RefusalRecord, Result};
+
+// ---- dead letters ----------------------------------------------------------------------------------------------------
+
+/// A webhook without its body.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    method: String,
+    query: String,
+    headers: Vec<(String, String)>,
+}
+
+fn read_letter(row: &Row<'_>, body: Vec<u8>) -> rusqlite::Result<DeadLetter> {
+    let head: Head = get_json(row, 5, "dead_letters.head")?;
+    Ok(DeadLetter {
+        id: get_id(row, 0)?,
+        app: row.get(1)?,
+        version: row.get(2)?,
+        reason: row.get(3)?,
+        received_at: get_time(row, 4)?,
+        webhook: RawWebhook {
+            method: head.method,
+            query: head.query,
+            headers: head.headers,
+            body: Bytes::from(body),
+        },
+    })
+}
+
+pub(super) fn keep_letter(db: &Db<'_>, letter: DeadLetter) -> Result<()> {
+    let head = Head {
+        method: letter.webhook.method,
+        query: letter.webhook.query,
+        headers: letter.webhook.headers,
+    };
+    db.run(
+        "INSERT INTO dead_letters (id, app, version, reason, received_at, head, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            key(letter.id),
+            letter.app,
+            letter.version,
+            letter.reason,
+            letter.received_at.as_millis(),
+            json(&head)?,
+            letter.webhook.body.as_ref(),
+        ],
+    )?;
+    db.run(
+        "INSERT INTO dead_letter_counts (app, kept, dropped) VALUES (?1, 1, 0)
+         ON CONFLICT (app) DO UPDATE SET kept = kept + 1",
+        [&letter.app],
+    )?;
+    let over = db.exists(
+        "SELECT 1 FROM dead_letter_counts WHERE app = ?1 AND kept > ?2",
+        params![letter.app, limits::DEAD_LETTERS],
+    )?;
+    if over {
+        db.run(
+            "DELETE FROM dead_letters WHERE n = (SELECT min(n) FROM dead_letters WHERE app = ?1)",
+            [&letter.app],
+        )?;
+        db.run(
+            "UPDATE dead_letter_counts SET kept = kept - 1, dropped = dropped + 1 WHERE app = ?1",
+            [&letter.app],
+        )?;
+        tracing::warn!(app = letter.app, "The oldest dead letter gave way to a new one");
+    }
+    Ok(())
+}
+
+const LETTER: &str = "id, app, version, reason, received_at, head";
+
+pub(super) fn letters(db: &Db<'_>, page: &Page) -> Result<Listed<DeadLetter>> {
+    let rows = db.all(
+        &format!("SELECT {LETTER}, n FROM dead_letters WHERE ?1 IS NULL OR n < ?1 ORDER BY n DESC LIMIT ?2"),
+        params![cursor_number(page), fetch(page)],
+        |row| Ok((read_letter(row, Vec::new())?, row.get::<_, i64>(6)?)),
+    )?;
+    let listed = listed(page, rows, |(_, n)| n.to_string());
+    Ok(Listed {
+        rows: listed.rows.into_iter().map(|(letter, _)| letter).collect(),
+        next: listed.next,
+    })
+}
+
+pub(super) fn letter(db: &Db<'_>, id: DeadLetterId) -> Result<Option<DeadLetter>> {
+    db.one(
+        &format!("SELECT {LETTER}, body FROM dead_letters WHERE id = ?1"),
+        [key(id)],
+        |row| read_letter(row, row.get(6)?),
+    )
+}
+
+pub(super) fn drop_letter(db: &Db<'_>, id: DeadLetterId) -> Result<bool> {
+    db.run(
+        "UPDATE dead_letter_counts SET kept = kept - 1 WHERE app = (SELECT app FROM dead_letters WHERE id = ?1)",
+        [key(id)],
+    )?;
+    Ok(db.run("DELETE FROM dead_letters WHERE id = ?1", [key(id)])? > 0)
+}
+
+// ---- refusals --------------------------------------------------------------------------------------------------------
+
+pub(super) fn keep_refusal(db: &Db<'_>, refusal: &RefusalRecord) -> Result<()> {
+    db.run(
+        "INSERT INTO refusals (id, workspace_id, refusal) VALUES (?1, ?2, ?3)",
+        params![key(refusal.id), refusal.workspace_id, json(refusal)?],
+    )?;
+    Ok(())
+}
+
+pub(super) fn refusal(db: &Db<'_>, workspace: &str, id: RefusalId) -> Result<Option<RefusalRecord>> {
+    db.one(
+        "SELECT refusal FROM refusals WHERE id = ?2 AND workspace_id = ?1",
+        params![workspace, key(id)],
+        |row| get_json(row, 0, "refusals.refusal"),
+    )
+}
+
+pub(super) fn refusals(db: &Db<'_>, workspace: &str, page: &Page) -> Result<Listed<RefusalRecord>> {
+    let rows = db.all(
+        "SELECT refusal FROM refusals WHERE workspace_id = ?1 AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3",
+        params![workspace, cursor_id::<RefusalId>(page), fetch(page)],
+        |row| get_json(row, 0, "refusals.refusal"),
+    )?;
+    Ok(listed(page, rows, |last: &RefusalRecord| last.id.to_string()))
+}
+
+// ---- audit -----------------------------------------------------------------------------------------------------------
+
+pub(super) fn audit(db: &Db<'_>, entry: &AuditEntry) -> Result<()> {
+    db.run(
+        "INSERT INTO audit (workspace_id, entry) VALUES (?1, ?2)",
+        params![entry.workspace_id, json(entry)?],
+    )?;
+    Ok(())
+}
+
+pub(super) fn audit_log(db: &Db<'_>, workspace: &str, page: &Page) -> Result<Listed<AuditEntry>> {
+    let rows: Vec<(AuditEntry, i64)> = db.all(
+        "SELECT entry, n FROM audit WHERE workspace_id = ?1 AND (?2 IS NULL OR n < ?2) ORDER BY n DESC LIMIT ?3",
+        params![workspace, cursor_number(page), fetch(page)],
+        |row| Ok((get_json(row, 0, "audit.entry")?, row.get(1)?)),
+    )?;
+    let listed = listed(page, rows, |(_, n)| n.to_string());
+    Ok(Listed {
+        rows: listed.rows.into_iter().map(|(entry, _)| entry).collect(),
+        next: listed.next,
+    })
+}
+
+// ---- depths ----------------------------------------------------------------------------------------------------------
+
+pub(super) fn depths(db: &Db<'_>) -> Result<Depths> {
+    let count = |sql: &str| -> Result<u64> { Ok(db.one(sql, [], |row| row.get::<_, u32>(0))?.unwrap_or(0).into()) };
+    let oldest = |sql: &str| db.one(sql, [], |row| get_time_if(row, 0)).map(Option::flatten);
+    Ok(Depths {
+        outbox: count("SELECT count(*) FROM outbox WHERE state <> 'uncertain'")?,
+        outbox_oldest_at: oldest("SELECT since FROM outbox WHERE state <> 'uncertain' ORDER BY n LIMIT 1")?,
+        uncertain: count("SELECT count(*) FROM outbox WHERE state = 'uncertain'")?,
+        deliveries: count("SELECT count(*) FROM deliveries WHERE status = 'pending'")?,
+        deliveries_oldest_at: oldest("SELECT created_at FROM deliveries WHERE status = 'pending' ORDER BY n LIMIT 1")?,
+        media: count("SELECT count(*) FROM media WHERE due_at IS NOT NULL")?,
+        dead_letters: count("SELECT coalesce(sum(kept), 0) FROM dead_letter_counts")?,
+    })
+}

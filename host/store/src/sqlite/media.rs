@@ -1,0 +1,230 @@
+//! Stored bytes, and attachments that are still to be fetched. The bytes themselves are elsewhere, under the id.
+
+use rusqlite::{Row, params};
+use weir_domain::id::{MediaId, MessageId};
+use weir_domain::inbound::RemoteMedia;
+use weir_domain::limits;
+use weir_domain::message::{Attachment, Content, MediaStatus, Message};
+use weir_domain::time::Timestamp;
+
+use crate::sqlite::db::{Db, get_id, get_json, get_time, get_word, json, key, word};
+use crate::sqlite::{channels, conversations, messages};
+use crate::{Media, MediaFetch, Result};
+
+const MEDIA: &str = "id, workspace_id, mime_type, size, filename, status, created_at";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Media> {
+    Ok(Media {
+        id: get_id(row, 0)?,
+        workspace_id: row.get(1)?,
+        mime_type: row.get(2)?,
+        size: row.get::<_, Option<i64>>(3)?.map(i64::unsigned_abs),
+        filename: row.get(4)?,
+        status: get_word(row, 5, "media.status")?,
+        created_at: get_time(row, 6)?,
+    })
+}
+
+fn size(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+pub(super) fn insert(db: &Db<'_>, media: &Media) -> Result<()> {
+    db.run(
+        &format!("INSERT INTO media ({MEDIA}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
+        params![
+            key(media.id),
+            media.workspace_id,
+            media.mime_type,
+            media.size.map(size),
+            media.filename,
+            word(media.status)?,
+            media.created_at.as_millis(),
+        ],
+    )?;
+    Ok(())
+}
+
+pub(super) fn one(db: &Db<'_>, id: MediaId) -> Result<Option<Media>> {
+    db.one(&format!("SELECT {MEDIA} FROM media WHERE id = ?1"), [key(id)], read)
+}
+
+/// The content with its attachment as the record knows it; bytes of another tenant are not known.
+pub(super) fn described(db: &Db<'_>, workspace: &str, content: Content) -> Result<Content> {
+    let Some(id) = content.media().map(|attachment| attachment.id) else {
+        return Ok(content);
+    };
+    let known = one(db, id)?.filter(|media| media.workspace_id == workspace);
+    Ok(content.map_media(|_| Attachment {
+        id,
+        mime_type: known.as_ref().and_then(|media| media.mime_type.clone()),
+        size: known.as_ref().and_then(|media| media.size),
+        url: None,
+        status: known.as_ref().map(|media| media.status),
+    }))
+}
+
+/// Notes bytes that are with the platform, to be fetched at once, and names them as ours.
+pub(super) fn expect(
+    db: &Db<'_>,
+    workspace: &str,
+    message: MessageId,
+    content: Content<RemoteMedia>,
+    now: Timestamp,
+) -> Result<Content> {
+    let Some(remote) = content.media().cloned() else {
+        // Nothing of this kind has bytes; the closure is not called.
+        return Ok(content.map_media(|_| attachment(db.mint(now), None, None)));
+    };
+    let id: MediaId = db.mint(now);
+    let kind = content
+        .kind()
+        .map_or_else(|| "fallback".to_owned(), |kind| kind.to_string());
+    db.run(
+        "INSERT INTO media (id, workspace_id, message_id, kind, remote, mime_type, size, filename, status, due_at, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, NULL, NULL, ?6, 'pending', ?7, ?7)",
+        params![
+            key(id),
+            workspace,
+            key(message),
+            kind,
+            json(&remote)?,
+            remote.filename,
+            now.as_millis(),
+        ],
+    )?;
+    Ok(content.map_media(|remote| attachment(id, remote.mime_type, remote.size)))
+}
+
+fn attachment(id: MediaId, mime_type: Option<String>, size: Option<u64>) -> Attachment {
+    Attachment {
+        id,
+        mime_type,
+        size,
+        url: None,
+        status: Some(MediaStatus::Pending),
+    }
+}
+
+pub(super) fn lease(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<MediaFetch>> {
+    let due: Vec<(MediaId, MessageId, RemoteMedia, String, u32)> = db.all(
+        "SELECT id, message_id, remote, kind, attempts + 1 FROM media WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2",
+        params![now.as_millis(), limit],
+        |row| {
+            Ok((
+                get_id(row, 0)?,
+                get_id(row, 1)?,
+                get_json(row, 2, "media.remote")?,
+                row.get(3)?,
+                row.get(4)?,
+            ))
+        },
+    )?;
+    let mut fetches = Vec::with_capacity(due.len());
+    for (id, message_id, remote, kind, attempt) in due {
+        db.run(
+            "UPDATE media SET attempts = attempts + 1, due_at = ?2 WHERE id = ?1",
+            params![key(id), now.after(limits::LEASE).as_millis()],
+        )?;
+        let message = messages::needed(db, message_id)?;
+        fetches.push(MediaFetch {
+            id,
+            message_id,
+            message_platform_id: message.platform_id.clone().unwrap_or_default(),
+            conversation: conversations::needed(db, message.conversation_id)?.conversation,
+            channel: channels::needed(db, message.channel_id)?,
+            remote,
+            kind,
+            attempt,
+        });
+    }
+    Ok(fetches)
+}
+
+pub(super) fn stored(db: &Db<'_>, id: MediaId, mime_type: &str, bytes: u64) -> Result<()> {
+    db.run(
+        "UPDATE media SET status = 'stored', mime_type = ?2, size = ?3, due_at = NULL WHERE id = ?1",
+        params![key(id), mime_type, size(bytes)],
+    )?;
+    let Some(message) = message_of(db, id)? else {
+        return Ok(());
+    };
+    let content = message.content.map_media(|known| Attachment {
+        mime_type: Some(mime_type.to_owned()),
+        size: Some(bytes),
+        status: Some(MediaStatus::Stored),
+        ..known
+    });
+    messages::put_content(db, message.id, &content)
+}
+
+pub(super) fn failed(db: &Db<'_>, id: MediaId, reason: &str, retry_at: Option<Timestamp>) -> Result<()> {
+    if let Some(at) = retry_at {
+        db.run(
+            "UPDATE media SET due_at = ?2 WHERE id = ?1 AND status = 'pending'",
+            params![key(id), at.as_millis()],
+        )?;
+        return Ok(());
+    }
+    let changed = db.run(
+        "UPDATE media SET status = 'failed', due_at = NULL WHERE id = ?1 AND status = 'pending'",
+        [key(id)],
+    )?;
+    let Some(message) = message_of(db, id)?.filter(|_| changed > 0) else {
+        return Ok(());
+    };
+    messages::put_content(db, message.id, &given_up(message.content, reason))
+}
+
+fn message_of(db: &Db<'_>, id: MediaId) -> Result<Option<Message>> {
+    let message: Option<Option<[u8; 16]>> = db.one("SELECT message_id FROM media WHERE id = ?1", [key(id)], |row| {
+        row.get(0)
+    })?;
+    match message.flatten() {
+        Some(bytes) => messages::by_id(db, weir_domain::id::Id::from_uuid(uuid::Uuid::from_bytes(bytes))),
+        None => Ok(None),
+    }
+}
+
+/// What stands in for content whose bytes cannot be had.
+fn given_up(content: Content, reason: &str) -> Content {
+    let kind = content.kind().map(|kind| kind.to_string());
+    match content {
+        Content::Fallback {
+            original_type,
+            text,
+            url,
+            media,
+            ..
+        } => Content::Fallback {
+            original_type,
+            text,
+            url,
+            reason: reason.to_owned(),
+            media: media.map(|known| Attachment {
+                status: Some(MediaStatus::Failed),
+                ..known
+            }),
+        },
+        other => {
+            let caption = match &other {
+                Content::Image { caption, .. } | Content::Video { caption, .. } | Content::File { caption, .. } => {
+                    caption.clone()
+                }
+                _ => None,
+            };
+            let kind = kind.unwrap_or_else(|| "attachment".to_owned());
+            let text = caption.unwrap_or_else(|| format!("[{kind} that could not be fetched]"));
+            Content::Fallback {
+                original_type: kind,
+                text,
+                url: None,
+                reason: reason.to_owned(),
+                media: other.media().cloned().map(|known| Attachment {
+                    status: Some(MediaStatus::Failed),
+                    ..known
+                }),
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Accepting messages, and what a person does to one that was accepted: cancel, retry, settle a doubt.
+
+use rusqlite::params;
+use weir_domain::event::EventType;
+use weir_domain::id::MessageId;
+use weir_domain::message::{Direction, Draft, Message, MessageError, Status};
+use weir_domain::policy::{self, RuleBook, Rules, Stage};
+use weir_domain::problem::Fault;
+use weir_domain::time::Timestamp;
+
+use crate::sqlite::conversations::{self, Thread};
+use crate::sqlite::db::{Db, get_id, get_time_if, json, key};
+use crate::sqlite::messages::{self, Entry, Step};
+use crate::sqlite::{answers, channels, echo, media, outbox};
+use crate::{EnqueueError, Enqueued, KeptAnswer, NewMessage, Resolution, Result, StoreError, UncertainMessage};
+
+/// HTTP's `202 Accepted`, under which the first answer is kept.
+const ACCEPTED: u16 = 202;
+
+pub(super) fn enqueue(db: &Db<'_>, new: NewMessage, book: &RuleBook, now: Timestamp) -> Result<Enqueued, EnqueueError> {
+    if let Some(first) = replayed(db, &new, now)? {
+        return Ok(Enqueued::Replayed(first));
+    }
+    let mut thread = conversations::thread(db, new.conversation_id)?
+        .filter(|thread| thread.workspace == new.workspace_id)
+        .ok_or(EnqueueError::NoConversation)?;
+    let channel = channels::needed(db, thread.conversation.channel_id)?;
+    if let Some(client_ref) = &new.client_ref
+        && let Some(other) = messages::by_client_ref(db, channel.id, client_ref)?
+    {
+        return Err(EnqueueError::ClientRefTaken(other));
+    }
+    let draft = Draft {
+        content: media::described(db, &new.workspace_id, new.content)?,
+        reply_to: new.reply_to.map(|id| quoted(db, &thread, id)).transpose()?,
+    };
+    let rules = book.rules(&channel);
+    let permit = policy::may_send(&rules, &channel, &thread.at(now), draft, Stage::Accept, now)?;
+    let content = permit.draft().content.clone();
+    let message = Message {
+        id: db.mint(now),
+        channel_id: channel.id,
+        conversation_id: thread.conversation.id,
+        contact_id: thread.conversation.contact.id,
+        direction: Direction::Outbound,
+        origin: new.origin,
+        status: Status::Queued,
+        warnings: policy::content::warnings(&rules, &content),
+        content,
+        platform_id: None,
+        reply_to: new.reply_to,
+        referral: None,
+        client_ref: new.client_ref,
+        error: None,
+        answers: None,
+        platform_data: None,
+        sent_at: now,
+        created_at: now,
+        sequence: thread.next(now),
+    };
+    thread.conversation.budget_used += 1;
+    let entry = Entry {
+        workspace: &new.workspace_id,
+        part: 0,
+        counted: true,
+    };
+    messages::insert(db, &message, entry)?;
+    conversations::save(db, &thread)?;
+    outbox::push(db, &message, expires_at(&rules, &thread), now)?;
+    messages::tell(db, &new.workspace_id, &message, EventType::MessageQueued, now)?;
+    if let Some((idempotency_key, fingerprint)) = new.idempotency {
+        let answer = KeptAnswer {
+            fingerprint,
+            status: ACCEPTED,
+            body: json(&message)?,
+        };
+        answers::keep(db, &new.workspace_id, &idempotency_key, &answer, now)?;
+    }
+    Ok(Enqueued::New(message))
+}
+
+/// The answer that the same request got before.
+fn replayed(db: &Db<'_>, new: &NewMessage, now: Timestamp) -> Result<Option<Message>, EnqueueError> {
+    let Some((idempotency_key, fingerprint)) = &new.idempotency else {
+        return Ok(None);
+    };
+    let Some(kept) = answers::kept(db, &new.workspace_id, idempotency_key, now)? else {
+        return Ok(None);
+    };
+    if kept.fingerprint != *fingerprint || kept.status != ACCEPTED {
+        return Err(EnqueueError::KeyReused);
+    }
+    let first = serde_json::from_str(&kept.body).map_err(|error| StoreError::Damaged {
+        place: format!("idempotency.body of {idempotency_key}"),
+        reason: error.to_string(),
+    })?;
+    Ok(Some(first))
+}
+
+/// The platform's id of the message to quote. One that the platform does not know yet cannot be quoted.
+fn quoted(db: &Db<'_>, thread: &Thread, id: MessageId) -> Result<String, EnqueueError> {
+    messages::by_id(db, id)?
+        .filter(|message| message.conversation_id == thread.conversation.id)
+        .and_then(|message| message.platform_id)
+        .ok_or(EnqueueError::NoReplyTarget)
+}
+
+/// When a message is of no more use: when the window closes that it was accepted in.
+pub(super) fn expires_at(rules: &Rules, thread: &Thread) -> Option<Timestamp> {
+    Some(thread.conversation.contact_wrote_at?.after(rules.window?))
+}
+
+pub(super) fn cancel(
+    db: &Db<'_>,
+    workspace: &str,
+    id: MessageId,
+    now: Timestamp,
+) -> Result<Option<Result<Message, Message>>> {
+    let Some(mut message) = messages::one(db, workspace, id)? else {
+        return Ok(None);
+    };
+    if !messages::advance(db, &mut message, Status::Cancelled, Step::default())? {
+        return Ok(Some(Err(message)));
+    }
+    outbox::give_back(db, &message)?;
+    outbox::remove(db, &message)?;
+    messages::tell(db, workspace, &message, EventType::MessageCancelled, now)?;
+    Ok(Some(Ok(message)))
+}
+
+pub(super) fn retry(
+    db: &Db<'_>,
+    workspace: &str,
+    id: MessageId,
+    book: &RuleBook,
+    now: Timestamp,
+) -> Result<Option<Message>, EnqueueError> {
+    let Some(mut message) = messages::one(db, workspace, id)? else {
+        return Ok(None);
+    };
+    let in_doubt = match (message.direction, message.status) {
+        (Direction::Outbound, Status::Uncertain) => true,
+        (Direction::Outbound, Status::Failed) => false,
+        _ => return Ok(Some(message)),
+    };
+    let mut thread = conversations::needed(db, message.conversation_id)?;
+    let channel = channels::needed(db, message.channel_id)?;
+    let rules = book.rules(&channel);
+    // What is in doubt, or failed after the platform had it, has its share already.
+    let has_share = db.exists("SELECT 1 FROM messages WHERE id = ?1 AND counted = 1", [key(id)])?;
+    let mut as_if = thread.at(now);
+    as_if.budget_used = as_if.budget_used.saturating_sub(u32::from(in_doubt && has_share));
+    let draft = outbox::draft(db, workspace, &message)?;
+    policy::may_send(&rules, &channel, &as_if, draft, Stage::Accept, now)?;
+    thread.conversation.budget_used = as_if.budget_used + 1;
+    conversations::save(db, &thread)?;
+    db.run(
+        "UPDATE messages SET counted = 1, platform_id = NULL WHERE id = ?1",
+        [key(id)],
+    )?;
+    message.platform_id = None;
+    let step = Step {
+        sent_at: Some(now),
+        ..Step::default()
+    };
+    messages::restart(db, &mut message, Status::Queued, step)?;
+    let expires_at = expires_at(&rules, &thread);
+    if in_doubt {
+        db.run("UPDATE outbox SET tries = 0 WHERE message_id = ?1", [key(id)])?;
+        outbox::requeue(db, &message, expires_at, now)?;
+    } else {
+        outbox::push(db, &message, expires_at, now)?;
+    }
+    messages::tell(db, workspace, &message, EventType::MessageQueued, now)?;
+    Ok(Some(message))
+}
+
+pub(super) fn uncertain(db: &Db<'_>, limit: u32) -> Result<Vec<UncertainMessage>> {
+    let rows: Vec<(MessageId, Option<Timestamp>)> = db.all(
+        "SELECT message_id, dispatched_at FROM outbox WHERE state = 'uncertain' ORDER BY n LIMIT ?1",
+        params![limit],
+        |row| Ok((get_id(row, 0)?, get_time_if(row, 1)?)),
+    )?;
+    rows.into_iter()
+        .map(|(id, dispatched_at)| {
+            let message = messages::needed(db, id)?;
+            let thread = conversations::needed(db, message.conversation_id)?;
+            Ok(UncertainMessage {
+                conversation: thread.conversation,
+                channel: channels::needed(db, message.channel_id)?,
+                dispatched_at: dispatched_at.unwrap_or(message.sent_at),
+                message,
+            })
+        })
+        .collect()
+}
+
+pub(super) fn resolve(db: &Db<'_>, id: MessageId, found: Resolution, now: Timestamp) -> Result<bool> {
+    let Some(mut message) = messages::by_id(db, id)?.filter(|message| message.status == Status::Uncertain) else {
+        return Ok(false);
+    };
+    match found {
+        Resolution::Found { platform_id, at } => echo::arrived(db, &mut message, &platform_id, at, now)?,
+        Resolution::Absent => {
+            messages::advance(db, &mut message, Status::Queued, Step::default())?;
+            outbox::requeue(db, &message, None, now)?;
+            outbox::tell(db, &message, EventType::MessageQueued, now)?;
+        }
+        Resolution::GivenUp => {
+            let error = message.error.clone().unwrap_or_else(|| MessageError {
+                code: "outcome_unknown".to_owned(),
+                detail: "nobody knows whether it was sent, and it was given up".to_owned(),
+                fault: Fault::Host,
+                retryable: false,
+                platform: None,
+            });
+            outbox::fail_counted(db, &mut message, error, now)?;
+        }
+    }
+    Ok(true)
+}
