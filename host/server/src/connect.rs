@@ -2,18 +2,28 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
+use subtle::ConstantTimeEq;
 use url::Url;
 use utoipa::ToSchema;
 use weir_domain::caller::Caller;
-use weir_domain::channel::Channel;
-use weir_domain::credential::Secret;
+use weir_domain::channel::{Channel, ChannelStatus, PolicyOverride};
+use weir_domain::credential::{Credential, Secret};
 use weir_domain::id::{ChannelId, ConnectSessionId};
-use weir_domain::manifest::EntryKind;
-use weir_store::{ConnectSession, StoreError};
+use weir_domain::limits;
+use weir_domain::manifest::{ACCESS_TOKEN, Authorization, EntryKind, EntryPoint, Oauth, Setting};
+use weir_domain::policy::{Refusal, Rules, region};
+use weir_domain::time::Timestamp;
+use weir_runtime::context::{CallContext, Called, ChannelFacts, State};
+use weir_runtime::{CallError, Profile};
+use weir_store::{ConnectEnd, ConnectSession, NewChannel, Page, StoreError};
 
-use crate::host::Host;
+use crate::host::{CallFailure, Host, NotServed, Serving, state_writes};
+use crate::oauth::{self, TokenError, Tokens, Values};
 use crate::outbound::{ActError, ConnectorError};
+use crate::refresher::RenewError;
 
 /// An account to be connected.
 #[derive(Clone, Debug, Default)]
@@ -116,6 +126,18 @@ pub struct EntryPointLink {
     pub carries_ref: bool,
 }
 
+/// Where the platform sends the browser back to.
+pub const CALLBACK_PATH: &str = "/oauth/callback";
+
+/// Who brings an account in, and for whom.
+struct For<'a> {
+    workspace_id: &'a str,
+    name: Option<&'a str>,
+    labels: &'a BTreeMap<String, String>,
+    /// The channel to be authorised again; none for whatever account it is.
+    channel: Option<ChannelId>,
+}
+
 impl Host {
     /// Begins connecting. Gives the session, and the link that a person opens. For a connector without OAuth the channel is
     /// there at once, and the session has succeeded.
@@ -123,8 +145,35 @@ impl Host {
     /// # Errors
     /// See [`ConnectError`].
     pub async fn begin_connect(&self, caller: &Caller, new: NewSession) -> Result<(ConnectSession, Url), ConnectError> {
-        let _ = (caller, new);
-        Err(ConnectError::NoSuchApp)
+        let serving = self.served(caller, &new.app).await?;
+        check_redirect(new.redirect_url.as_ref())?;
+        let mut session = self.new_session(caller.workspace_id(), &new.app, new.redirect_url.as_ref());
+        session.name = new.name;
+        session.labels = new.labels;
+        match &serving.book.manifest.authorization {
+            Authorization::Oauth(_) => {
+                if !new.fields.is_empty() {
+                    let words = "this connector authorises by OAuth: leave out fields, and open the link";
+                    return Err(ConnectError::Invalid(words.to_owned()));
+                }
+            }
+            Authorization::Fields { fields } => {
+                let credential = entered(fields, &new.fields, session.created_at)?;
+                let tokens = Tokens {
+                    credential,
+                    scopes: None,
+                    platform_id: None,
+                };
+                let channel = self
+                    .bring_in(&serving, None, &For::of(&session), tokens)
+                    .await
+                    .map_err(ConnectFailure::into_error)?;
+                session.end = ConnectEnd::Succeeded { channel_id: channel.id };
+            }
+        }
+        self.0.store.insert_connect_session(session.clone()).await?;
+        let link = self.link(session.id)?;
+        Ok((session, link))
     }
 
     /// Begins authorising a channel again.
@@ -137,8 +186,22 @@ impl Host {
         channel: ChannelId,
         redirect_url: Option<Url>,
     ) -> Result<(ConnectSession, Url), ConnectError> {
-        let _ = (caller, channel, redirect_url);
-        Err(ConnectError::NoSuchChannel)
+        let found = self.0.store.channel(channel).await?;
+        let channel = found
+            .filter(|channel| channel.workspace_id == caller.workspace_id())
+            .filter(|channel| channel.status != ChannelStatus::Deleted)
+            .ok_or(ConnectError::NoSuchChannel)?;
+        let serving = self.served(caller, &channel.app).await?;
+        if !matches!(serving.book.manifest.authorization, Authorization::Oauth(_)) {
+            let words = "this connector has no OAuth: connect the account again with new fields";
+            return Err(ConnectError::Invalid(words.to_owned()));
+        }
+        check_redirect(redirect_url.as_ref())?;
+        let mut session = self.new_session(caller.workspace_id(), &channel.app, redirect_url.as_ref());
+        session.channel_id = Some(channel.id);
+        self.0.store.insert_connect_session(session.clone()).await?;
+        let link = self.link(session.id)?;
+        Ok((session, link))
     }
 
     /// A browser opened a connect link: where it goes, and the cookie that binds it to the session.
@@ -146,20 +209,210 @@ impl Host {
     /// # Errors
     /// The session has ended, or there is none.
     pub async fn open_connect(&self, id: ConnectSessionId) -> Result<OpenedConnect, ConnectError> {
-        let _ = id;
-        Err(ConnectError::NoSuchSession)
+        let session = self.0.store.connect_session(id, self.now()).await?;
+        let session = session
+            .filter(|session| session.end == ConnectEnd::Pending)
+            .ok_or(ConnectError::NoSuchSession)?;
+        let serving = self.serving(&session.app).await.map_err(unserved)?;
+        let Authorization::Oauth(oauth) = &serving.book.manifest.authorization else {
+            return Err(ConnectError::NoSuchSession);
+        };
+        let redirect_uri = self.redirect_uri();
+        let values = Values {
+            redirect_uri: &redirect_uri,
+            state: Some(&session.state),
+            verifier: Some(&session.verifier),
+            ..Values::default()
+        };
+        let authorize = oauth::authorize_url(&serving.app.app, oauth, values)
+            .map_err(|error| ConnectError::Invalid(error.to_string()))?;
+        Ok(OpenedConnect {
+            authorize,
+            cookie: self.cookie(session.browser.expose(), limits::CONNECT_SESSION.as_secs()),
+        })
     }
 
     /// The platform sent the browser back. `cookie` is the request's whole `cookie` header.
     pub async fn finish_connect(&self, query: BTreeMap<String, String>, cookie: Option<&str>) -> ConnectEndPage {
-        let _ = (query, cookie);
+        let state = query.get("state").map_or("", String::as_str);
+        // Taking it spends it: of two callbacks with one state, one goes on.
+        let taken = self.0.store.take_connect_session(state, self.now()).await;
+        let (outcome, redirect_url) = match taken {
+            Ok(Some(session)) => {
+                let outcome = self.complete(&session, &query, cookie).await;
+                let end = match &outcome {
+                    Ok(channel) => ConnectEnd::Succeeded { channel_id: channel.id },
+                    Err(ConnectFailure { code, detail }) => ConnectEnd::Failed {
+                        code: code.clone(),
+                        detail: detail.clone(),
+                    },
+                };
+                if let Err(error) = self.0.store.finish_connect_session(session.id, end).await {
+                    tracing::error!(session.id = %session.id, "How {} ended was not written: {error}", session.id);
+                }
+                let redirect_url = redirect(&session, &outcome);
+                (outcome, redirect_url)
+            }
+            Ok(None) => (
+                Err(ConnectFailure::new(
+                    "connect_session_not_found",
+                    "This link has been used, has ended, or was never ours. Begin connecting again.",
+                )),
+                None,
+            ),
+            Err(error) => (Err(error.into()), None),
+        };
+        if let Err(ConnectFailure { code, detail }) = &outcome {
+            tracing::info!("An account was not connected ({code}): {detail}");
+        }
         ConnectEndPage {
-            outcome: Err(ConnectFailure {
-                code: "not_found".to_owned(),
-                detail: String::new(),
-            }),
-            redirect_url: None,
-            cookie: String::new(),
+            outcome,
+            redirect_url,
+            cookie: self.cookie("", 0),
+        }
+    }
+
+    async fn complete(
+        &self,
+        session: &ConnectSession,
+        query: &BTreeMap<String, String>,
+        cookie: Option<&str>,
+    ) -> Result<Channel, ConnectFailure> {
+        let shown = cookie.and_then(|cookie| value_in(cookie, self.cookie_name())).unwrap_or_default();
+        if !bool::from(shown.as_bytes().ct_eq(session.browser.expose().as_bytes())) {
+            return Err(ConnectFailure::new(
+                "other_browser",
+                "The link was opened in another browser. Begin connecting again and stay in one browser.",
+            ));
+        }
+        if let Some(error) = query.get("error") {
+            return Err(denied(error, query.get("error_description").map(String::as_str)));
+        }
+        let code = query
+            .get("code")
+            .filter(|code| !code.is_empty())
+            .ok_or_else(|| ConnectFailure::new("no_code", "The platform sent no code. Begin connecting again."))?;
+        let serving = self.serving(&session.app).await?;
+        let Authorization::Oauth(oauth) = &serving.book.manifest.authorization else {
+            return Err(ConnectFailure::new("no_oauth", "The connector that serves now has no OAuth."));
+        };
+        let (redirect_uri, code) = (self.redirect_uri(), Secret::new(code));
+        let values = Values {
+            redirect_uri: &redirect_uri,
+            code: Some(&code),
+            verifier: Some(&session.verifier),
+            ..Values::default()
+        };
+        let app = &serving.app.app;
+        let tokens = oauth::call(&self.0.egress, app, oauth, &oauth.token, values, self.now()).await?;
+        let missing = oauth::ungranted(oauth, tokens.scopes.as_deref()).join(", ");
+        if !missing.is_empty() {
+            self.revoke(&serving, oauth, &tokens.credential.access_token).await;
+            return Err(ConnectFailure::new(
+                "ungranted_scopes",
+                &format!("These permissions were not granted: {missing}. Connect again and leave all of them ticked."),
+            ));
+        }
+        self.bring_in(&serving, Some(oauth), &For::of(session), tokens).await
+    }
+
+    /// Makes a channel of an account whose credential is here; or says why not, and leaves nothing.
+    async fn bring_in(
+        &self,
+        serving: &Serving,
+        oauth: Option<&Oauth>,
+        whose: &For<'_>,
+        tokens: Tokens,
+    ) -> Result<Channel, ConnectFailure> {
+        let token = tokens.credential.access_token.clone();
+        let called = self.ask_who(serving, &tokens).await;
+        let profile = called.result?;
+        if let Err(failure) = admit(serving, &profile) {
+            if let Some(oauth) = oauth {
+                self.revoke(serving, oauth, &token).await;
+            }
+            return Err(failure);
+        }
+        if let Some(id) = whose.channel {
+            let bound = self.0.store.channel(id).await?;
+            if bound.is_none_or(|bound| bound.platform_id != profile.platform_id) {
+                // Not revoked: it may be the live credential of another channel.
+                let who = profile.username.as_deref().unwrap_or(&profile.platform_id);
+                let words = format!("The account that consented is {who}, not the one of this channel. Log in with the right one.");
+                return Err(ConnectFailure::new("other_account", &words));
+            }
+        }
+        let manifest = &serving.book.manifest;
+        let new = NewChannel {
+            workspace_id: whose.workspace_id.to_owned(),
+            app: serving.app.app.name.clone(),
+            connector: manifest.name.clone(),
+            platform: manifest.platform.clone(),
+            platform_id: profile.platform_id,
+            name: whose.name.map(str::to_owned),
+            labels: whose.labels.clone(),
+            username: profile.username,
+            display_name: profile.display_name,
+            avatar_url: profile.avatar_url,
+            country: profile.country,
+            scopes: tokens.scopes.unwrap_or_default(),
+            reauthorize_by: tokens.credential.refresh_expires_at,
+        };
+        let (channel, is_new) = self.0.store.connect_channel(new, tokens.credential, self.now()).await?;
+        let writes = state_writes(called.writes);
+        if !writes.is_empty() {
+            self.0.store.commit_state(channel.id, writes).await?;
+        }
+        tracing::info!(channel.id = %channel.id, is_new, "Connected the channel {}", channel.id);
+        self.told();
+        self.wake_senders();
+        Ok(self.set_up(channel).await)
+    }
+
+    async fn ask_who(&self, serving: &Serving, tokens: &Tokens) -> Called<Profile> {
+        let app = &serving.app.app;
+        let context = CallContext {
+            channel: ChannelFacts {
+                platform_id: tokens.platform_id.clone().unwrap_or_default(),
+                username: None,
+                country: None,
+                settings: app.settings.clone(),
+                callback_url: self.callback_url(&app.name),
+            },
+            secrets: serving
+                .secrets()
+                .with_access_token(tokens.credential.access_token.clone()),
+            grants: serving.grants.clone(),
+            origins: serving.app.origins.clone(),
+            state: State::new(),
+            pacer: std::sync::Arc::new(self.0.pacers.of(&app.name, &serving.book, None)),
+        };
+        serving.connector.who_am_i(context).await
+    }
+
+    /// Subscribes the account to its webhooks. A channel whose set-up fails is there all the same, and says what is amiss.
+    async fn set_up(&self, channel: Channel) -> Channel {
+        let set_up = self
+            .call(&channel, |connector, context| {
+                Box::pin(async move { connector.connected(context).await })
+            })
+            .await;
+        let Err(error) = set_up else { return channel };
+        let reason = format!("the account is connected, but its set-up failed: {error}");
+        tracing::warn!(channel.id = %channel.id, "{reason}");
+        let status = ChannelStatus::Degraded;
+        let noted = self.0.store.set_channel_status(channel.id, status, &reason, self.now()).await;
+        if let Err(error) = noted {
+            tracing::error!(channel.id = %channel.id, "The state of the channel was not written: {error}");
+        }
+        self.told();
+        Channel { status, ..channel }
+    }
+
+    /// Ends a token at the platform, best effort: what fails here ends by itself.
+    async fn revoke(&self, serving: &Serving, oauth: &Oauth, token: &Secret) {
+        if let Err(error) = oauth::revoke(&self.0.egress, &serving.app.app, oauth, token).await {
+            tracing::warn!("A token was not revoked at the platform: {error}");
         }
     }
 
@@ -168,8 +421,24 @@ impl Host {
     /// # Errors
     /// See [`ActError`].
     pub async fn refresh_now(&self, channel: ChannelId) -> Result<(), ActError> {
-        let _ = channel;
-        Err(ActError::NotFound)
+        let found = self.0.store.channel(channel).await?;
+        let channel = found
+            .filter(|channel| channel.status != ChannelStatus::Deleted)
+            .ok_or(ActError::NotFound)?;
+        self.renew_now(&channel).await.map_err(|error| match error {
+            RenewError::NotServed(error) => error.into(),
+            RenewError::Store(error) => error.into(),
+            error if error.needs_a_person() => Refusal::ReauthorizationRequired.into(),
+            error => ConnectorError::Broken(error.to_string()).into(),
+        })?;
+        if channel.status == ChannelStatus::ReauthorizationRequired {
+            let status = ChannelStatus::Connected;
+            let reason = "the credential was renewed";
+            self.0.store.set_channel_status(channel.id, status, reason, self.now()).await?;
+            self.told();
+            self.wake_senders();
+        }
+        Ok(())
     }
 
     /// Deletes a channel; its token is revoked at the platform, best effort. None if there is none in this workspace.
@@ -177,8 +446,20 @@ impl Host {
     /// # Errors
     /// The record.
     pub async fn delete_channel(&self, caller: &Caller, channel: ChannelId) -> Result<Option<Channel>, StoreError> {
-        let _ = (caller, channel);
-        Ok(None)
+        let found = self.0.store.channel(channel).await?;
+        let Some(found) = found.filter(|found| found.workspace_id == caller.workspace_id()) else {
+            return Ok(None);
+        };
+        let credential = self.0.store.credential(found.id).await?;
+        // The record first: from here on nothing is sent, whatever the platform answers.
+        let deleted = self.0.store.delete_channel(found.id, self.now()).await?;
+        self.told();
+        if let (Some(credential), Ok(serving)) = (credential, self.serving(&found.app).await)
+            && let Authorization::Oauth(oauth) = &serving.book.manifest.authorization
+        {
+            self.revoke(&serving, oauth, &credential.access_token).await;
+        }
+        Ok(deleted)
     }
 
     /// Looks at a channel from all sides.
@@ -186,14 +467,72 @@ impl Host {
     /// # Errors
     /// See [`ActError`].
     pub async fn diagnose(&self, channel: ChannelId) -> Result<Vec<Finding>, ActError> {
-        let _ = channel;
-        Err(ActError::NotFound)
+        let channel = self.0.store.channel(channel).await?.ok_or(ActError::NotFound)?;
+        let now = self.now();
+        let mut findings = vec![standing(&channel)];
+        if channel.status == ChannelStatus::Deleted {
+            return Ok(findings);
+        }
+        let serving = self.serving(&channel.app).await?;
+        let rules = serving.book.rules(&channel);
+        findings.push(match region::admit(&rules, channel.country.as_deref()) {
+            Ok(()) => Finding::good("region", channel.country.as_deref().unwrap_or("the country is not known")),
+            Err(refusal) => Finding::bad("region", refusal, "Nothing here can change it: it is the platform's rule."),
+        });
+        findings.push(token(self.0.store.credential(channel.id).await?.as_ref(), now));
+        let queue = self.0.store.queue(channel.id).await?;
+        let oldest = queue.oldest_at.map_or_else(String::new, |at| format!(", the oldest since {at}"));
+        findings.push(Finding::good("outbox", &format!("{} messages wait{oldest}", queue.depth)));
+        findings.push(self.silence(&channel, now).await?);
+        let checked = self
+            .call(&channel, |connector, context| {
+                Box::pin(async move { connector.check(context).await })
+            })
+            .await;
+        match checked {
+            Ok(found) => findings.extend(found.into_iter().map(|found| Finding {
+                subject: found.subject,
+                ok: found.ok,
+                evidence: found.evidence,
+                remedy: found.remedy,
+            })),
+            Err(error) => findings.push(Finding::bad("platform", error, "Try again; if it stays, authorise the channel again.")),
+        }
+        Ok(findings)
+    }
+
+    /// Whether anything has come in at all: most often the account does not let everybody write.
+    async fn silence(&self, channel: &Channel, now: Timestamp) -> Result<Finding, StoreError> {
+        let page = Page { limit: 1, cursor: None };
+        let newest = self
+            .0
+            .store
+            .conversations(&channel.workspace_id, Some(channel.id), page)
+            .await?;
+        let last = newest.rows.first().and_then(|conversation| conversation.last_message_at);
+        Ok(match last {
+            Some(at) => Finding::good("silence", &format!("the newest message is of {at}")),
+            None if now.since(channel.created_at) < SILENCE => Finding::good("silence", "no message yet"),
+            None => Finding::bad(
+                "silence",
+                format!("no message since {}", channel.created_at),
+                "In the platform's app, let everyone send direct messages to the account; then write to it from another one.",
+            ),
+        })
     }
 
     /// Links that open the channel's chat or profile; none while its handle is not known.
     pub fn entry_points(&self, channel: &Channel) -> Vec<EntryPointLink> {
-        let _ = channel;
-        Vec::new()
+        let Some(username) = &channel.username else { return Vec::new() };
+        self.declared(channel)
+            .iter()
+            .map(|point| EntryPointLink {
+                kind: point.kind,
+                url: link(point, username),
+                carries_message: point.carries_message.is_some(),
+                carries_ref: point.carries_ref.is_some(),
+            })
+            .collect()
     }
 
     /// A link with a message or a value of the operator's in it.
@@ -207,7 +546,432 @@ impl Host {
         message: Option<&str>,
         reference: Option<&str>,
     ) -> Result<String, String> {
-        let _ = (channel, kind, message, reference);
-        Err("there is no such link".to_owned())
+        let username = channel.username.as_ref().ok_or("the account's handle is not known")?;
+        let points = self.declared(channel);
+        let point = points
+            .iter()
+            .find(|point| point.kind == kind)
+            .ok_or("the platform has no such link")?;
+        carry(point, link(point, username), message, reference)
+    }
+
+    fn declared(&self, channel: &Channel) -> Vec<EntryPoint> {
+        let loaded = self.0.connectors.get(&channel.connector);
+        loaded.map_or_else(Vec::new, |loaded| loaded.connector.manifest().entry_points.clone())
+    }
+
+    async fn served(&self, caller: &Caller, app: &str) -> Result<Serving, ConnectError> {
+        let serving = self.serving(app).await.map_err(unserved)?;
+        if serving.app.app.workspace_id != caller.workspace_id() {
+            return Err(ConnectError::NoSuchApp);
+        }
+        Ok(serving)
+    }
+
+    fn new_session(&self, workspace: &str, app: &str, redirect_url: Option<&Url>) -> ConnectSession {
+        let now = self.now();
+        ConnectSession {
+            id: self.0.mint.id(now),
+            workspace_id: workspace.to_owned(),
+            app: app.to_owned(),
+            channel_id: None,
+            name: None,
+            labels: BTreeMap::new(),
+            redirect_url: redirect_url.map(Url::to_string),
+            state: self.random(),
+            browser: self.random(),
+            verifier: self.random(),
+            created_at: now,
+            expires_at: now.after(limits::CONNECT_SESSION),
+            end: ConnectEnd::Pending,
+        }
+    }
+
+    /// 256 random bits in 43 characters, which is also what a PKCE verifier wants (RFC 7636, 4.1).
+    fn random(&self) -> Secret {
+        let mut bytes = [0; 32];
+        self.0.mint.fill(&mut bytes);
+        Secret::new(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    fn link(&self, id: ConnectSessionId) -> Result<Url, ConnectError> {
+        let link = self.0.config.public(&format!("/connect/{id}"));
+        link.parse()
+            .map_err(|error| ConnectError::Invalid(format!("public_url makes no link: {error}")))
+    }
+
+    fn redirect_uri(&self) -> String {
+        self.0.config.public(CALLBACK_PATH)
+    }
+
+    /// The prefix keeps the cookie to this very host, and browsers take it over TLS only (RFC 6265bis, 4.1.3).
+    fn cookie_name(&self) -> &'static str {
+        if self.0.config.is_https() {
+            "__Host-weir-connect"
+        } else {
+            "weir-connect"
+        }
+    }
+
+    /// Lax, since the callback is a top-level visit that comes from the platform's site.
+    fn cookie(&self, value: &str, max_age: u64) -> String {
+        let secure = if self.0.config.is_https() { "; Secure" } else { "" };
+        let name = self.cookie_name();
+        format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}")
+    }
+}
+
+/// An account that has been silent for so long after it was connected is most often closed to strangers.
+const SILENCE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
+impl<'a> For<'a> {
+    fn of(session: &'a ConnectSession) -> Self {
+        Self {
+            workspace_id: &session.workspace_id,
+            name: session.name.as_deref(),
+            labels: &session.labels,
+            channel: session.channel_id,
+        }
+    }
+}
+
+impl Finding {
+    fn good(subject: &str, evidence: &str) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            ok: true,
+            evidence: evidence.to_owned(),
+            remedy: String::new(),
+        }
+    }
+
+    fn bad(subject: &str, evidence: impl std::fmt::Display, remedy: &str) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            ok: false,
+            evidence: evidence.to_string(),
+            remedy: remedy.to_owned(),
+        }
+    }
+}
+
+impl ConnectFailure {
+    fn new(code: &str, detail: &str) -> Self {
+        Self {
+            code: code.to_owned(),
+            detail: detail.to_owned(),
+        }
+    }
+
+    fn into_error(self) -> ConnectError {
+        ConnectError::Refused {
+            code: self.code,
+            detail: self.detail,
+        }
+    }
+}
+
+impl From<StoreError> for ConnectFailure {
+    fn from(error: StoreError) -> Self {
+        tracing::error!("Connecting failed in the record: {error}");
+        Self::new("store_unavailable", "Weir could not write this down. Begin connecting again in a moment.")
+    }
+}
+
+impl From<NotServed> for ConnectFailure {
+    fn from(error: NotServed) -> Self {
+        match error {
+            NotServed::Store(error) => error.into(),
+            error => Self::new("connector_not_serving", &error.to_string()),
+        }
+    }
+}
+
+impl From<TokenError> for ConnectFailure {
+    fn from(error: TokenError) -> Self {
+        Self::new("token_exchange_failed", &error.to_string())
+    }
+}
+
+impl From<CallError> for ConnectFailure {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Failed { error, .. } => Self::new(&error.code, &error.detail),
+            error => Self::new("connector_failed", &error.to_string()),
+        }
+    }
+}
+
+fn unserved(error: NotServed) -> ConnectError {
+    match error {
+        NotServed::NoSuchApp(_) => ConnectError::NoSuchApp,
+        NotServed::NotServing { connector } => ConnectorError::NotServing { connector }.into(),
+        NotServed::Store(error) => error.into(),
+    }
+}
+
+/// Whether this account may be connected.
+fn admit(serving: &Serving, profile: &Profile) -> Result<(), ConnectFailure> {
+    let manifest = &serving.book.manifest;
+    let kinds = &manifest.account_kinds;
+    let kind = profile.account_kind.as_str();
+    // Unknown means that the platform did not say: then its own answers decide.
+    if kind != "unknown" && !kinds.is_empty() && !kinds.iter().any(|admitted| admitted == kind) {
+        let steps = manifest.prerequisites.join(" ");
+        return Err(ConnectFailure::new(
+            &format!("{kind}_account_not_supported"),
+            &format!("A {kind} account cannot be connected; it must be: {}. {steps}", kinds.join(", ")),
+        ));
+    }
+    let rules = Rules::of(manifest, &serving.book.settings, &PolicyOverride::default());
+    region::admit(&rules, profile.country.as_deref())
+        .map_err(|refusal| ConnectFailure::new(refusal.code(), &refusal.to_string()))
+}
+
+fn denied(error: &str, description: Option<&str>) -> ConnectFailure {
+    if error == "access_denied" {
+        return ConnectFailure::new(
+            "access_denied",
+            "The account's owner did not consent. Begin connecting again when they do.",
+        );
+    }
+    // The platform's words, bounded; the page escapes them.
+    let words: String = description.unwrap_or(error).chars().take(300).collect();
+    ConnectFailure::new("platform_refused", &format!("The platform refuses: {words}"))
+}
+
+/// What a person entered, held against what the manifest asks for.
+fn entered(
+    fields: &[Setting],
+    given: &BTreeMap<String, Secret>,
+    now: Timestamp,
+) -> Result<Credential, ConnectError> {
+    let unknown = given.keys().find(|name| !fields.iter().any(|field| field.name == **name));
+    if let Some(name) = unknown {
+        return Err(ConnectError::Invalid(format!("the connector has no field {name:?}")));
+    }
+    let missing = fields
+        .iter()
+        .find(|field| field.required && given.get(&field.name).is_none_or(|value| value.expose().is_empty()));
+    if let Some(field) = missing {
+        let Setting { name, label, help, .. } = field;
+        return Err(ConnectError::Invalid(format!("the field {name:?} ({label}) is missing: {help}")));
+    }
+    let token = given
+        .get(ACCESS_TOKEN)
+        .ok_or_else(|| ConnectError::Invalid(format!("the field {ACCESS_TOKEN:?} is missing")))?;
+    Ok(Credential {
+        access_token: token.clone(),
+        refresh_token: None,
+        expires_at: None,
+        refresh_expires_at: None,
+        renewed_at: now,
+    })
+}
+
+fn check_redirect(url: Option<&Url>) -> Result<(), ConnectError> {
+    match url {
+        Some(url) if !matches!(url.scheme(), "http" | "https") => Err(ConnectError::Invalid(
+            "redirect_url must be an http or https URL".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn redirect(session: &ConnectSession, outcome: &Result<Channel, ConnectFailure>) -> Option<Url> {
+    let mut url: Url = session.redirect_url.as_deref()?.parse().ok()?;
+    let mut query = url.query_pairs_mut();
+    query.append_pair("session", &session.id.to_string());
+    match outcome {
+        Ok(channel) => query
+            .append_pair("status", "succeeded")
+            .append_pair("channel_id", &channel.id.to_string()),
+        Err(failure) => query.append_pair("status", "failed").append_pair("code", &failure.code),
+    };
+    drop(query);
+    Some(url)
+}
+
+/// The value of a cookie in a `cookie` header.
+fn value_in<'c>(cookies: &'c str, name: &str) -> Option<&'c str> {
+    cookies
+        .split(';')
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+}
+
+fn standing(channel: &Channel) -> Finding {
+    match channel.status {
+        ChannelStatus::Deleted => Finding::bad("status", "the channel was deleted", "Connect the account again."),
+        ChannelStatus::ReauthorizationRequired => Finding::bad(
+            "status",
+            "the authorisation has ended; what is sent meanwhile is held",
+            "POST /v1/channels/{id}/reauthorize, and let the account's owner consent.",
+        ),
+        ChannelStatus::Degraded => Finding::bad(
+            "status",
+            "the channel works in part",
+            "See what is amiss below; authorising it again sets it up anew.",
+        ),
+        ChannelStatus::Connected if channel.paused => {
+            Finding::bad("status", "the channel is paused", "PATCH it with paused: false.")
+        }
+        ChannelStatus::Connected => Finding::good("status", "connected"),
+    }
+}
+
+fn token(credential: Option<&Credential>, now: Timestamp) -> Finding {
+    let Some(credential) = credential else {
+        return Finding::bad("token", "there is none", "Authorise the channel again.");
+    };
+    match (credential.expires_at, credential.refresh_expires_at) {
+        (_, Some(end)) if now >= end => Finding::bad(
+            "token",
+            format!("it could be renewed until {end}"),
+            "Authorise the channel again.",
+        ),
+        (Some(end), _) if now >= end => Finding::bad(
+            "token",
+            format!("it ended at {end}"),
+            "POST /v1/channels/{id}/refresh; if that fails, authorise the channel again.",
+        ),
+        (Some(end), _) => Finding::good("token", &format!("it ends at {end} and is renewed before")),
+        (None, _) => Finding::good("token", "it does not end"),
+    }
+}
+
+// ---- links that open a chat ----------------------------------------------------------------------------------------------
+
+/// All but the unreserved characters (RFC 3986, 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+fn link(point: &EntryPoint, username: &str) -> String {
+    let username = utf8_percent_encode(username, RESERVED).to_string();
+    point.url.replace("{username}", &username)
+}
+
+/// Sets a message or a value into a link.
+fn carry(
+    point: &EntryPoint,
+    mut link: String,
+    message: Option<&str>,
+    reference: Option<&str>,
+) -> Result<String, String> {
+    let mut add = |name: &str, value: &str| {
+        link.push(if link.contains('?') { '&' } else { '?' });
+        link.push_str(name);
+        link.push('=');
+        link.extend(utf8_percent_encode(value, RESERVED));
+    };
+    if let Some(message) = message {
+        let name = point.carries_message.as_ref().ok_or("this link cannot carry a message")?;
+        add(name, message);
+    }
+    if let Some(reference) = reference {
+        let name = point.carries_ref.as_ref().ok_or("this link cannot carry a ref")?;
+        if reference.chars().count() > point.ref_max_chars as usize {
+            return Err(format!("the ref is longer than {} characters", point.ref_max_chars));
+        }
+        if let Some(wrong) = reference.chars().find(|c| !is_in_class(&point.ref_characters, *c)) {
+            return Err(format!("the ref may hold {} and not {wrong:?}", point.ref_characters));
+        }
+        add(name, reference);
+    }
+    Ok(link)
+}
+
+/// Whether a character is in a class like `A-Za-z0-9_=-`. A hyphen at an end stands for itself; an empty class takes all.
+fn is_in_class(class: &str, wanted: char) -> bool {
+    let class: Vec<char> = class.chars().collect();
+    if class.is_empty() {
+        return true;
+    }
+    let mut at = 0;
+    while let Some(first) = class.get(at) {
+        match (class.get(at + 1), class.get(at + 2)) {
+            (Some('-'), Some(last)) => {
+                if (*first..=*last).contains(&wanted) {
+                    return true;
+                }
+                at += 3;
+            }
+            _ => {
+                if *first == wanted {
+                    return true;
+                }
+                at += 1;
+            }
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chat() -> EntryPoint {
+        EntryPoint {
+            kind: EntryKind::Chat,
+            url: "https://tiktok.me/{username}".into(),
+            carries_message: Some("message".into()),
+            carries_ref: Some("ref".into()),
+            ref_characters: "A-Za-z0-9_=-".into(),
+            ref_max_chars: 8,
+        }
+    }
+
+    #[test]
+    fn a_link_carries_a_message_and_a_ref() {
+        let link = link(&chat(), "jane doe");
+        assert_eq!(link, "https://tiktok.me/jane%20doe");
+        assert_eq!(
+            carry(&chat(), link, Some("Hi & bye"), Some("a-1_=")).as_deref(),
+            Ok("https://tiktok.me/jane%20doe?message=Hi%20%26%20bye&ref=a-1_%3D")
+        );
+    }
+
+    #[test]
+    fn a_ref_that_the_platform_would_cut_is_refused() {
+        let refused = |reference| carry(&chat(), String::new(), None, Some(reference)).is_err();
+        assert!(refused("123456789") && refused("a b") && refused("é"));
+        assert!(!refused("12345678") && !refused("-_="));
+        let profile = EntryPoint {
+            carries_ref: None,
+            ..chat()
+        };
+        assert!(carry(&profile, String::new(), None, Some("a")).is_err());
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name() {
+        assert_eq!(value_in("a=1; weir-connect=x; b=2", "weir-connect"), Some("x"));
+        assert_eq!(value_in("not-weir-connect=x", "weir-connect"), None);
+    }
+
+    #[test]
+    fn what_a_person_entered_is_held_against_the_fields() {
+        let field = Setting {
+            name: ACCESS_TOKEN.into(),
+            label: "Token".into(),
+            secret: true,
+            required: true,
+            help: "from the portal".into(),
+        };
+        let now = Timestamp::default();
+        let fields = [field];
+        let token = Secret::new("t");
+        let given = BTreeMap::from([(ACCESS_TOKEN.to_owned(), token.clone())]);
+        assert_eq!(entered(&fields, &given, now).map(|c| c.access_token).ok(), Some(token.clone()));
+        assert!(entered(&fields, &BTreeMap::new(), now).is_err());
+        let stray = BTreeMap::from([("other".to_owned(), token)]);
+        assert!(entered(&fields, &stray, now).is_err());
+    }
+
+    #[test]
+    fn a_no_of_the_person_has_its_own_code() {
+        assert_eq!(denied("access_denied", None).code, "access_denied");
+        assert_eq!(denied("server_error", Some("later")).code, "platform_refused");
     }
 }

@@ -1,1 +1,274 @@
-//! In work.
+//! Hands messages to their connectors, one at a time in each conversation.
+//!
+//! Promises: a message is judged again at the moment it leaves; what became of a send is decided by what was seen to leave,
+//! and a send whose answer never came is never blindly repeated. Who is next, and that an attempt is written down before
+//! anything leaves, is the record's promise.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use weir_domain::channel::ChannelStatus;
+use weir_domain::delivery::{Next, Outcome, Verdict, settle};
+use weir_domain::message::MessageError;
+use weir_domain::policy::{Refusal, Stage, may_send};
+use weir_domain::problem::Fault;
+use weir_domain::time::Timestamp;
+use weir_runtime::SendReport;
+use weir_runtime::context::{Fate, RequestRecord as Made, StateWrites};
+use weir_store::{MessageLease, RequestRecord, StateWrite, StoreError};
+
+use crate::host::{Host, NotServed, hold_if_throttled, reauthorization_required, state_writes};
+use crate::worker::Work;
+
+/// Hands messages to their connectors.
+pub struct Deliverer(pub(crate) Host);
+
+/// What one try came to.
+struct Tried {
+    next: Next,
+    requests: Vec<RequestRecord>,
+    writes: Vec<StateWrite>,
+}
+
+impl Tried {
+    fn without_requests(next: Next) -> Self {
+        Self {
+            next,
+            requests: Vec::new(),
+            writes: Vec::new(),
+        }
+    }
+}
+
+#[async_trait]
+impl Work for Deliverer {
+    type Item = MessageLease;
+
+    fn name(&self) -> &'static str {
+        "deliverer"
+    }
+
+    async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<MessageLease>, StoreError> {
+        self.0.0.store.lease_messages(&self.0.0.owner, limit, now).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.0.0.store.next_message_due().await
+    }
+
+    async fn work(&self, lease: MessageLease) {
+        let host = &self.0;
+        let id = lease.message.id;
+        let tried = match self.deliver(&lease).await {
+            Ok(tried) => tried,
+            // The record failed before anything left.
+            Err(error) => {
+                tracing::error!(message.id = %id, "The message {id} could not be made ready to send: {error}");
+                Tried::without_requests(again(&lease, host, &error.to_string()))
+            }
+        };
+        let name = name_of(&tried.next);
+        let settled = self.write_down(&lease, tried).await;
+        match settled {
+            Ok(true) => {
+                host.0.metrics.send(name);
+                host.told();
+                if name == "uncertain" {
+                    host.0.wakes.uncertain.notify_one();
+                }
+                tracing::info!(message.id = %id, attempt = lease.attempt, "The message {id} is settled: {name}");
+            }
+            Ok(false) => {
+                host.0.metrics.send("lost_lease");
+                tracing::warn!(message.id = %id, "The lease of the message {id} was lost before it was settled");
+            }
+            // The lease runs out over an open attempt, and the message becomes uncertain.
+            Err(error) => {
+                tracing::error!(message.id = %id, "What became of the message {id} could not be written: {error}");
+            }
+        }
+    }
+}
+
+impl Deliverer {
+    async fn deliver(&self, lease: &MessageLease) -> Result<Tried, StoreError> {
+        let host = &self.0;
+        let serving = match host.serving(&lease.channel.app).await {
+            Ok(serving) => serving,
+            Err(NotServed::Store(error)) => return Err(error),
+            Err(error) => return Ok(Tried::without_requests(again(lease, host, &error.to_string()))),
+        };
+        let rules = serving.book.rules(&lease.channel);
+        let mut requests = Vec::new();
+        let mut is_second = false;
+        loop {
+            let now = host.now();
+            // A permit cannot be stored: what comes out of the outbox is judged anew.
+            let judged = may_send(
+                &rules,
+                &lease.channel,
+                &lease.conversation,
+                lease.draft.clone(),
+                Stage::Dispatch,
+                now,
+            );
+            let permit = match judged {
+                Ok(permit) => permit,
+                Err(refusal) => {
+                    host.keep_send_refusal(&lease.channel, Some(lease.conversation.id), Some(lease.message.id), &refusal)
+                        .await;
+                    return Ok(Tried {
+                        next: Next::Failed {
+                            error: refused(&refusal),
+                        },
+                        requests,
+                        writes: Vec::new(),
+                    });
+                }
+            };
+            let Some((context, pacer, token)) = host.context(&serving, &lease.channel).await? else {
+                return Ok(Tried::without_requests(Next::Held {
+                    error: reauthorization_required("the channel has no credential"),
+                }));
+            };
+            let SendReport {
+                outcome,
+                error,
+                requests: made,
+                writes,
+            } = serving.connector.send(permit, context).await;
+            if let Some(error) = error {
+                tracing::warn!(
+                    message.id = %lease.message.id,
+                    connector = serving.book.manifest.name,
+                    version = serving.version(),
+                    "The connector did not return from a send: {error}"
+                );
+            }
+            requests.extend(made.into_iter().map(|made| record(made, now)));
+            let Outcome::Failed { verdict, error } = &outcome else {
+                return Ok(self.settled(lease, outcome, requests, writes));
+            };
+            hold_if_throttled(&pacer, *verdict, error);
+            if *verdict == Verdict::Reauthorize {
+                // A refused credential is an answer: the platform did nothing, and once more is no second copy.
+                if !is_second && host.renew_refused(&lease.channel, &token).await? {
+                    is_second = true;
+                    continue;
+                }
+                host.needs_reauthorization(lease.channel.id, &error.detail).await?;
+            }
+            return Ok(self.settled(lease, outcome, requests, writes));
+        }
+    }
+
+    fn settled(
+        &self,
+        lease: &MessageLease,
+        outcome: Outcome,
+        requests: Vec<RequestRecord>,
+        writes: StateWrites,
+    ) -> Tried {
+        let host = &self.0;
+        Tried {
+            next: settle(outcome, lease.attempt, lease.expires_at, host.jitter(), host.now()),
+            requests,
+            writes: state_writes(writes),
+        }
+    }
+
+    /// Writes down how a try went; a record that cannot be written now is asked again, since what left is known only here.
+    async fn write_down(&self, lease: &MessageLease, tried: Tried) -> Result<bool, StoreError> {
+        let Tried { next, requests, writes } = tried;
+        let store = &self.0.0.store;
+        let mut wait = FIRST_WAIT;
+        for _ in 1..WRITES {
+            let now = self.0.now();
+            let settled = store
+                .settle_message(&lease.token, next.clone(), requests.clone(), writes.clone(), now)
+                .await;
+            match settled {
+                Err(StoreError::Unavailable { .. }) => tokio::time::sleep(wait).await,
+                settled => return settled,
+            }
+            wait *= 2;
+        }
+        store.settle_message(&lease.token, next, requests, writes, self.0.now()).await
+    }
+}
+
+/// Tries of writing down what became of a send, and the first wait between them: together less than a lease holds.
+const WRITES: u32 = 6;
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+
+/// Nothing left, for a reason of ours: later, and the try counts, so that it ends some day.
+fn again(lease: &MessageLease, host: &Host, detail: &str) -> Next {
+    let outcome = Outcome::of_silence(false, detail);
+    settle(outcome, lease.attempt, lease.expires_at, host.jitter(), host.now())
+}
+
+fn refused(refusal: &Refusal) -> MessageError {
+    MessageError {
+        code: refusal.code().to_owned(),
+        detail: refusal.to_string(),
+        fault: Fault::Platform,
+        retryable: false,
+        platform: None,
+    }
+}
+
+fn name_of(next: &Next) -> &'static str {
+    match next {
+        Next::Sent { .. } => "sent",
+        Next::RetryAt { .. } => "retry",
+        Next::Held { .. } => "held",
+        Next::Uncertain { .. } => "uncertain",
+        Next::Failed { .. } => "failed",
+    }
+}
+
+/// A request as the record keeps it.
+fn record(made: Made, at: Timestamp) -> RequestRecord {
+    let (status, error) = match made.fate {
+        Fate::Answered(status) => (Some(status), None),
+        Fate::Refused { rule, detail } => (None, Some(format!("refused by {rule}: {detail}"))),
+        Fate::NoTurn { wait } => (None, Some(format!("the rate left no turn for {} ms", wait.as_millis()))),
+        Fate::Unreachable(reason) => (None, Some(format!("not reachable: {reason}"))),
+        Fate::NoAnswer(reason) => (None, Some(format!("no answer: {reason}"))),
+        Fate::TooLarge => (None, Some("the answer was too large".to_owned())),
+        Fate::Abandoned => (None, Some("the call ended before the answer came".to_owned())),
+    };
+    RequestRecord {
+        route: made.route.unwrap_or_default(),
+        method: made.method,
+        url: made.url,
+        at,
+        status,
+        elapsed_ms: u64::try_from(made.elapsed.as_millis()).unwrap_or(u64::MAX),
+        error,
+    }
+}
+
+impl Host {
+    /// A number in 0..1 that spreads retries.
+    pub(crate) fn jitter(&self) -> f64 {
+        let mut bytes = [0; 4];
+        self.0.mint.fill(&mut bytes);
+        f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+    }
+
+    /// A person must authorise the channel again. The record tells it once.
+    pub(crate) async fn needs_reauthorization(
+        &self,
+        channel: weir_domain::id::ChannelId,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        self.0
+            .store
+            .set_channel_status(channel, ChannelStatus::ReauthorizationRequired, reason, self.now())
+            .await?;
+        tracing::warn!(channel.id = %channel, "The channel {channel} must be authorised again");
+        self.told();
+        Ok(())
+    }
+}

@@ -1,10 +1,17 @@
 //! From a webhook to stored facts: one straight line.
 
-use weir_domain::id::DeadLetterId;
-use weir_domain::signature::{Forged, RawWebhook};
-use weir_store::{Recorded, StoreError};
+use std::time::Duration;
 
-use crate::host::Host;
+use subtle::ConstantTimeEq;
+use weir_domain::id::DeadLetterId;
+use weir_domain::inbound::{Fact, InboundEvent};
+use weir_domain::manifest::Challenge;
+use weir_domain::message::Direction;
+use weir_domain::signature::{Forged, RawWebhook, VerifiedWebhook, verify};
+use weir_runtime::CallError;
+use weir_store::{DeadLetter, Recorded, Source, StoreError};
+
+use crate::host::{Host, NotServed, Serving};
 use crate::outbound::ConnectorError;
 
 /// What became of a webhook. Each is answered 200.
@@ -67,8 +74,124 @@ impl Host {
     /// # Errors
     /// See [`HookError`]; on each the platform sends it again or is not the platform.
     pub async fn receive(&self, app: &str, raw: RawWebhook) -> Result<Hook, HookError> {
-        let _ = (app, raw);
-        Err(HookError::NoSuchApp)
+        let taken = self.take(app, raw).await;
+        self.0.metrics.webhook(match &taken {
+            Ok(Hook::Accepted(_)) => "stored",
+            Ok(Hook::DeadLettered(_)) => "dead_letter",
+            Ok(Hook::Challenge(_)) => "challenge",
+            Err(HookError::NoSuchApp) => "no_such_app",
+            Err(HookError::Forged(_)) => "forged",
+            Err(HookError::ChallengeFailed) => "challenge_failed",
+            Err(HookError::Unavailable(_)) => "unavailable",
+            Err(HookError::Busy(_)) => "busy",
+        });
+        taken
+    }
+
+    async fn take(&self, app: &str, raw: RawWebhook) -> Result<Hook, HookError> {
+        let serving = match self.serving(app).await {
+            Ok(serving) => serving,
+            Err(NotServed::NoSuchApp(_)) => return Err(HookError::NoSuchApp),
+            Err(NotServed::Store(error)) => return Err(error.into()),
+            // Without a manifest nobody can say whether it is genuine; the platform keeps it and comes back.
+            Err(error @ NotServed::NotServing { .. }) => return Err(HookError::Busy(error.to_string())),
+        };
+        let scheme = serving.book.manifest.webhook.as_ref();
+        if raw.method == "GET"
+            && let Some(challenge) = scheme.and_then(|scheme| scheme.challenge.as_ref())
+        {
+            return answer(challenge, &serving, &raw.query);
+        }
+        let webhook = verify(scheme, &serving.app.app.secrets, raw, self.now())?;
+        let waited = tokio::time::timeout(TURN, self.0.webhooks.acquire()).await;
+        let Ok(Ok(_turn)) = waited else {
+            return Err(HookError::Busy("too many webhooks are in hand".to_owned()));
+        };
+        let events = match serving.connector.receive(&webhook).await {
+            Ok(events) => events,
+            // Not the connector's fault, and nothing is lost if the platform comes back.
+            Err(error @ (CallError::Busy { .. } | CallError::NoTurn(_))) => {
+                return Err(HookError::Busy(error.to_string()));
+            }
+            Err(error) => {
+                let id = self.keep_dead_letter(&serving, &webhook, error.to_string()).await?;
+                return Ok(Hook::DeadLettered(id));
+            }
+        };
+        let unknown = words_for_unknown(&events);
+        let recorded = self.record(&serving, events, Source::Webhook).await?;
+        if recorded.unknown_events > 0 {
+            let reason = format!("the connector does not know {unknown}");
+            self.keep_dead_letter(&serving, &webhook, reason).await?;
+        }
+        Ok(Hook::Accepted(recorded))
+    }
+
+    /// Records what a connector made of a webhook or of the platform's history, and wakes who has work by it.
+    pub(crate) async fn record(
+        &self,
+        serving: &Serving,
+        events: Vec<InboundEvent>,
+        source: Source,
+    ) -> Result<Recorded, StoreError> {
+        let touches_outbox = events.iter().any(|event| match &event.fact {
+            Fact::Message(message) => message.direction == Direction::Outbound,
+            Fact::Receipt { .. } | Fact::Notice { .. } => true,
+            _ => false,
+        });
+        let app = &serving.app.app;
+        let recorded = self
+            .0
+            .store
+            .record_inbound(app, events, source, &serving.book, self.now())
+            .await?;
+        for (what, count) in [
+            ("stored", recorded.stored),
+            ("duplicate", recorded.duplicates),
+            ("unknown_channel", recorded.unknown_channel),
+            ("deleted_channel", recorded.deleted_channel),
+            ("unknown", recorded.unknown_events),
+        ] {
+            self.0.metrics.events_in(what, count);
+        }
+        if recorded.stored > 0 {
+            self.told();
+            if touches_outbox {
+                self.0.wakes.messages.notify_one();
+            }
+        }
+        if recorded.media > 0 {
+            self.0.wakes.media.notify_one();
+        }
+        Ok(recorded)
+    }
+
+    async fn keep_dead_letter(
+        &self,
+        serving: &Serving,
+        webhook: &VerifiedWebhook,
+        reason: String,
+    ) -> Result<DeadLetterId, StoreError> {
+        let now = self.now();
+        let id = self.0.mint.id(now);
+        let app = &serving.app.app.name;
+        tracing::warn!(
+            app,
+            dead_letter.id = %id,
+            connector = serving.book.manifest.name,
+            version = serving.version(),
+            "A webhook waits for a mended connector as {id}: {reason}"
+        );
+        let letter = DeadLetter {
+            id,
+            app: app.clone(),
+            version: serving.version().to_owned(),
+            reason,
+            received_at: now,
+            webhook: webhook.webhook().clone(),
+        };
+        self.0.store.keep_dead_letter(letter).await?;
+        Ok(id)
     }
 
     /// Translates a dead letter by the version that serves now, and drops it once all of it is recorded.
@@ -76,7 +199,66 @@ impl Host {
     /// # Errors
     /// See [`ReplayError`]; the letter is kept.
     pub async fn replay_dead_letter(&self, id: DeadLetterId) -> Result<Recorded, ReplayError> {
-        let _ = id;
-        Err(ReplayError::NotFound)
+        let letter = self.0.store.dead_letter(id).await?.ok_or(ReplayError::NotFound)?;
+        let serving = match self.serving(&letter.app).await {
+            Ok(serving) => serving,
+            Err(NotServed::NoSuchApp(app)) => return Err(ReplayError::NoSuchApp(app)),
+            Err(NotServed::Store(error)) => return Err(error.into()),
+            Err(NotServed::NotServing { connector }) => {
+                return Err(ReplayError::Connector(ConnectorError::NotServing { connector }));
+            }
+        };
+        // Verified when it came; its row is the host's own.
+        let webhook = VerifiedWebhook::from_dead_letter(letter.webhook);
+        let events = serving.connector.receive(&webhook).await;
+        let events = events.map_err(|error| ReplayError::Connector(error.into()))?;
+        let recorded = self.record(&serving, events, Source::Webhook).await?;
+        if recorded.unknown_events > 0 {
+            return Err(ReplayError::StillUnknown {
+                unknown_events: recorded.unknown_events,
+            });
+        }
+        self.0.store.drop_dead_letter(id).await?;
+        Ok(recorded)
     }
+}
+
+/// How long a verified webhook waits for its turn: platforms give up an answer after several seconds.
+const TURN: Duration = Duration::from_secs(3);
+
+/// The answer to the platform's question (Meta's `hub.challenge`).
+fn answer(challenge: &Challenge, serving: &Serving, query: &str) -> Result<Hook, HookError> {
+    let value = |name: &str| {
+        url::form_urlencoded::parse(query.as_bytes())
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+    };
+    if let Some((parameter, secret)) = &challenge.verify {
+        let shown = value(parameter).unwrap_or_default();
+        let secrets = serving.app.app.secrets.get(secret);
+        let fits = secrets.is_some_and(|secrets| {
+            secrets
+                .iter()
+                .any(|secret| bool::from(secret.expose().as_bytes().ct_eq(shown.as_bytes())))
+        });
+        if !fits {
+            return Err(HookError::ChallengeFailed);
+        }
+    }
+    value(&challenge.answer_with)
+        .map(Hook::Challenge)
+        .ok_or(HookError::ChallengeFailed)
+}
+
+/// The platform's words for what the connector does not know; a few of them.
+fn words_for_unknown(events: &[InboundEvent]) -> String {
+    let words: Vec<_> = events
+        .iter()
+        .filter_map(|event| match &event.fact {
+            Fact::Unknown { what } => Some(what.as_str()),
+            _ => None,
+        })
+        .take(3)
+        .collect();
+    words.join(", ")
 }

@@ -1,1 +1,151 @@
-//! In work.
+//! The keys that the host keeps for itself: the master key, what is derived from it, and the first API key.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use base64::Engine;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use weir_domain::caller::{self, Key, Scope};
+use weir_domain::id::Mint;
+use weir_domain::time::Timestamp;
+use weir_store::Store;
+
+use crate::config::Config;
+
+/// The tenant that is there without being made.
+pub const DEFAULT_WORKSPACE: &str = "default";
+
+/// Shortest API key that an operator may choose: as many characters as 128 random bits in hex.
+const ADMIN_KEY_CHARS: usize = 32;
+
+/// The key that everything at rest is sealed by: the operator's, or one made once and kept in the data directory.
+pub(crate) fn master_key(config: &Config, mint: &Mint) -> anyhow::Result<[u8; 32]> {
+    if let Some(given) = &config.master_key {
+        return parse_master_key(given.expose())
+            .context("WEIR_MASTER_KEY cannot be used: write 32 random bytes in hex or base64");
+    }
+    let path = config.data.join("master.key");
+    if let Some(text) = read(&path)? {
+        return parse_master_key(&text).with_context(|| format!("{} holds no key", path.display()));
+    }
+    let mut key = [0; 32];
+    mint.fill(&mut key);
+    write(&path, &hex::encode(key))?;
+    tracing::warn!(
+        "Made a master key at {}: without it the credentials in the record cannot be read, so back it up apart from them, or \
+         set WEIR_MASTER_KEY",
+        path.display()
+    );
+    Ok(key)
+}
+
+fn parse_master_key(text: &str) -> anyhow::Result<[u8; 32]> {
+    let text = text.trim();
+    let bytes = match hex::decode(text) {
+        Ok(bytes) => bytes,
+        Err(_) => base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map_err(|_| anyhow::anyhow!("it is neither hex nor base64"))?,
+    };
+    let length = bytes.len();
+    <[u8; 32]>::try_from(bytes).map_err(|_| anyhow::anyhow!("it has {length} bytes, not 32"))
+}
+
+/// A key for one use, so that what one use gives away is of none to another.
+pub(crate) fn derive(master: &[u8; 32], for_what: &str) -> [u8; 32] {
+    let mac = Hmac::<Sha256>::new_from_slice(master).expect("HMAC takes keys of any length");
+    mac.chain_update(for_what).finalize().into_bytes().into()
+}
+
+/// Sees to it that there is an API key: the operator's, or one made once and written where only its owner can read it.
+pub(crate) async fn first_key(config: &Config, store: &dyn Store, mint: &Mint, now: Timestamp) -> anyhow::Result<()> {
+    if let Some(given) = &config.admin_key {
+        let text = given.expose();
+        if text.chars().count() < ADMIN_KEY_CHARS || !text.is_ascii() {
+            bail!("WEIR_ADMIN_KEY must have at least {ADMIN_KEY_CHARS} ASCII characters; make one with: openssl rand -hex 32");
+        }
+        return insert(store, text, "WEIR_ADMIN_KEY", mint, now).await;
+    }
+    if !store.keys(DEFAULT_WORKSPACE).await?.is_empty() {
+        return Ok(());
+    }
+    let path = config.data.join("admin.key");
+    let text = match read(&path)? {
+        Some(text) => text.trim().to_owned(),
+        None => {
+            let text = caller::new_key(mint);
+            write(&path, &text)?;
+            tracing::info!("Made the first API key at {}", path.display());
+            text
+        }
+    };
+    insert(store, &text, "admin", mint, now).await
+}
+
+async fn insert(store: &dyn Store, text: &str, name: &str, mint: &Mint, now: Timestamp) -> anyhow::Result<()> {
+    let prefix = caller::prefix(text).context("the API key is too short")?;
+    let digest = caller::digest(text);
+    if let Some(known) = store.key_by_prefix(prefix).await? {
+        if bool::from(known.digest.ct_eq(&digest)) {
+            return Ok(());
+        }
+        bail!("{name} begins like another API key; choose one with another beginning");
+    }
+    let key = Key {
+        id: mint.id(now),
+        workspace_id: DEFAULT_WORKSPACE.to_owned(),
+        name: name.to_owned(),
+        prefix: prefix.to_owned(),
+        digest,
+        scopes: [Scope::Admin].into(),
+        created_at: now,
+        expires_at: None,
+        revoked_at: None,
+    };
+    Ok(store.insert_key(key).await?)
+}
+
+fn read(path: &Path) -> anyhow::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    }
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        })
+        .with_context(|| format!("{} cannot be written", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_master_key_is_read_in_hex_and_base64_and_never_cut() {
+        let hex = "00".repeat(32);
+        assert_eq!(parse_master_key(&hex).ok(), Some([0; 32]));
+        let base64 = base64::engine::general_purpose::STANDARD.encode([7; 32]);
+        assert_eq!(parse_master_key(&base64).ok(), Some([7; 32]));
+        assert!(parse_master_key(&"00".repeat(31)).is_err());
+        assert!(parse_master_key("password").is_err());
+    }
+
+    #[test]
+    fn keys_for_two_uses_are_two_keys() {
+        assert_ne!(derive(&[1; 32], "media links"), derive(&[1; 32], "else"));
+    }
+}

@@ -1,14 +1,27 @@
 //! Stored bytes: files in the data directory, and links to them that are signed and end.
+//!
+//! A file appears under its name whole or not at all; its row in the record comes after it.
 
 use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
+use sha2::Sha256;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;
 use weir_domain::caller::Caller;
+use weir_domain::credential::Secrets;
 use weir_domain::id::MediaId;
+use weir_domain::limits;
+use weir_domain::message::MediaStatus;
+use weir_domain::policy::may_fetch;
 use weir_store::{Media, StoreError};
 
+use crate::config::Config;
 use crate::host::Host;
 
 /// Why bytes were not stored.
@@ -57,6 +70,95 @@ pub enum LinkError {
     Store(#[from] StoreError),
 }
 
+/// The type of what cannot be told.
+pub(crate) const UNKNOWN_TYPE: &str = "application/octet-stream";
+/// What is read to tell a type: the signatures of all common files stand before this.
+const HEAD: usize = 8 << 10;
+/// Longest file name kept.
+const FILENAME_CHARS: usize = 255;
+
+/// Where stored bytes are.
+pub(crate) fn folder(config: &Config) -> PathBuf {
+    config.data.join("media")
+}
+
+/// The file of stored bytes. An id is our own hex, so it names no other place.
+pub(crate) fn path(folder: &Path, id: MediaId) -> PathBuf {
+    folder.join(id.to_string())
+}
+
+/// A file on its way into the media store; thrown away unless it is kept.
+pub(crate) struct Incoming {
+    file: tokio::fs::File,
+    unfinished: PathBuf,
+    path: PathBuf,
+    is_kept: bool,
+}
+
+impl Incoming {
+    pub(crate) async fn create(folder: &Path, id: MediaId) -> io::Result<Self> {
+        let path = path(folder, id);
+        let unfinished = path.with_extension("part");
+        Ok(Self {
+            file: tokio::fs::File::create(&unfinished).await?,
+            unfinished,
+            path,
+            is_kept: false,
+        })
+    }
+
+    pub(crate) fn file(&mut self) -> &mut tokio::fs::File {
+        &mut self.file
+    }
+
+    /// Puts the whole file in its place and says what type it is.
+    pub(crate) async fn keep(mut self) -> io::Result<String> {
+        self.file.flush().await?;
+        self.file.sync_all().await?;
+        let mime_type = type_of(&self.unfinished).await?;
+        tokio::fs::rename(&self.unfinished, &self.path).await?;
+        self.is_kept = true;
+        Ok(mime_type)
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // A leftover is only a waste of space; there is nobody to tell.
+            let _ = std::fs::remove_file(&self.unfinished);
+        }
+    }
+}
+
+async fn type_of(path: &Path) -> io::Result<String> {
+    let mut head = Vec::with_capacity(HEAD);
+    let file = tokio::fs::File::open(path).await?;
+    file.take(HEAD as u64).read_to_end(&mut head).await?;
+    Ok(sniff(&head).to_owned())
+}
+
+/// The type of a file by its first bytes; what its sender calls it does not count.
+fn sniff(head: &[u8]) -> &'static str {
+    match infer::get(head) {
+        Some(kind) => kind.mime_type(),
+        None if !head.contains(&0) && std::str::from_utf8(head).is_ok() => "text/plain",
+        None => UNKNOWN_TYPE,
+    }
+}
+
+/// A file name without what could lead elsewhere or break a header.
+fn clean_name(name: &str) -> Option<String> {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let clean: String = last
+        .chars()
+        .filter(|c| !c.is_control() && *c != '"')
+        .take(FILENAME_CHARS)
+        .collect();
+    let clean = clean.trim().trim_matches('.');
+    (!clean.is_empty()).then(|| clean.to_owned())
+}
+
 impl Host {
     /// Stores bytes for a message to come; their type is sniffed.
     ///
@@ -68,8 +170,21 @@ impl Host {
         filename: Option<String>,
         stream: impl Stream<Item = io::Result<Bytes>> + Send,
     ) -> Result<Media, UploadError> {
-        let _ = (caller, filename, stream);
-        Err(UploadError::Empty)
+        let id = self.0.mint.id(self.now());
+        let mut incoming = Incoming::create(&folder(&self.0.config), id).await.map_err(UploadError::Disk)?;
+        let mut stream = pin!(stream);
+        let mut size = 0;
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(UploadError::Broken)?;
+            size += chunk.len() as u64;
+            if size > limits::UPLOAD_BYTES as u64 {
+                return Err(UploadError::TooLarge {
+                    limit: limits::UPLOAD_BYTES as u64,
+                });
+            }
+            incoming.file().write_all(&chunk).await.map_err(UploadError::Disk)?;
+        }
+        self.keep_upload(caller, id, incoming, size, filename).await
     }
 
     /// Stores the bytes that a public URL has.
@@ -77,14 +192,64 @@ impl Host {
     /// # Errors
     /// See [`UploadError`]; nothing is kept.
     pub async fn upload_from_url(&self, caller: &Caller, url: Url) -> Result<Media, UploadError> {
-        let _ = (caller, url);
-        Err(UploadError::Empty)
+        let fetch = |error: &dyn std::fmt::Display| UploadError::Fetch(error.to_string());
+        let filename = url.path_segments().and_then(|mut segments| segments.next_back()).map(str::to_owned);
+        let permit = may_fetch(url).map_err(|error| fetch(&error))?;
+        let id = self.0.mint.id(self.now());
+        let mut incoming = Incoming::create(&folder(&self.0.config), id).await.map_err(UploadError::Disk)?;
+        let limit = limits::UPLOAD_BYTES as u64;
+        let fetched = self
+            .0
+            .egress
+            .fetch(permit, &Secrets::default(), limit, incoming.file())
+            .await
+            .map_err(|error| match error {
+                weir_egress::EgressError::TooLarge { limit } => UploadError::TooLarge { limit },
+                weir_egress::EgressError::Sink(error) => UploadError::Disk(error),
+                error => fetch(&error),
+            })?;
+        if !(200..300).contains(&fetched.status) {
+            return Err(UploadError::Fetch(format!("it answers {}", fetched.status)));
+        }
+        self.keep_upload(caller, id, incoming, fetched.bytes, filename).await
+    }
+
+    async fn keep_upload(
+        &self,
+        caller: &Caller,
+        id: MediaId,
+        incoming: Incoming,
+        size: u64,
+        filename: Option<String>,
+    ) -> Result<Media, UploadError> {
+        if size == 0 {
+            return Err(UploadError::Empty);
+        }
+        let mime_type = incoming.keep().await.map_err(UploadError::Disk)?;
+        let media = Media {
+            id,
+            workspace_id: caller.workspace_id().to_owned(),
+            mime_type: Some(mime_type),
+            size: Some(size),
+            filename: filename.as_deref().and_then(clean_name),
+            status: MediaStatus::Stored,
+            created_at: self.now(),
+        };
+        if let Err(error) = self.0.store.insert_media(media.clone()).await {
+            // Nobody will ever name these bytes.
+            let _ = tokio::fs::remove_file(path(&folder(&self.0.config), id)).await;
+            return Err(error.into());
+        }
+        Ok(media)
     }
 
     /// A link to stored bytes that works for [`weir_domain::limits::MEDIA_LINK`].
     pub fn media_link(&self, id: MediaId) -> String {
-        let _ = id;
-        String::new()
+        let expires = self.now().after(limits::MEDIA_LINK).as_secs();
+        let signature = hex::encode(link_mac(&self.0.link_key, id, expires).finalize().into_bytes());
+        self.0
+            .config
+            .public(&format!("/media/{id}?expires={expires}&signature={signature}"))
     }
 
     /// The bytes that a link names. `expires` is in Unix seconds.
@@ -97,12 +262,109 @@ impl Host {
         expires: i64,
         signature: &str,
     ) -> Result<(Media, tokio::fs::File), LinkError> {
-        let _ = (id, expires, signature);
-        Err(LinkError::Invalid)
+        let given = hex::decode(signature).map_err(|_| LinkError::Invalid)?;
+        link_mac(&self.0.link_key, id, expires)
+            .verify_slice(&given)
+            .map_err(|_| LinkError::Invalid)?;
+        if self.now().as_secs() >= expires {
+            return Err(LinkError::Ended);
+        }
+        let media = self.0.store.media(id).await?;
+        let media = media
+            .filter(|media| media.status == MediaStatus::Stored)
+            .ok_or(LinkError::NotFound)?;
+        match tokio::fs::File::open(path(&folder(&self.0.config), id)).await {
+            Ok(file) => Ok((media, file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(LinkError::NotFound),
+            Err(error) => Err(LinkError::Disk(error)),
+        }
     }
 
-    /// A document as it is shown: every attachment that is here gets its link.
-    pub fn with_links(&self, data: serde_json::Value) -> serde_json::Value {
+    /// A document as it is shown: every attachment gets its link, also one whose bytes are still being fetched. Until they are
+    /// here the link answers 503 and when to come back, so that a receiver needs no second event.
+    pub fn with_links(&self, mut data: Value) -> Value {
+        fill_links(&mut data, &|id| self.media_link(id));
         data
+    }
+}
+
+/// What a link is signed by: the id and the end, parted by what stands in neither.
+fn link_mac(key: &[u8; 32], id: MediaId, expires: i64) -> Hmac<Sha256> {
+    Hmac::<Sha256>::new_from_slice(key)
+        .expect("HMAC takes keys of any length")
+        .chain_update(format!("{id}.{expires}"))
+}
+
+/// Only below a member `media`, so that a platform's own document cannot be taken for an attachment.
+fn fill_links(data: &mut Value, link: &impl Fn(MediaId) -> String) {
+    match data {
+        Value::Array(entries) => entries.iter_mut().for_each(|entry| fill_links(entry, link)),
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    Value::Object(media) if name == "media" => {
+                        let id = media.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
+                        let is_lost = media.get("status").and_then(Value::as_str) == Some("failed");
+                        if let (Some(id), false) = (id, is_lost) {
+                            media.insert("url".to_owned(), link(id).into());
+                        }
+                    }
+                    // A platform's words are passed on as they are.
+                    _ if name == "platform_data" => {}
+                    member => fill_links(member, link),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use weir_domain::id::Mint;
+    use weir_domain::time::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_type_is_told_by_the_bytes_and_not_by_the_name() {
+        assert_eq!(sniff(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"), "image/png");
+        assert_eq!(sniff(b"\xff\xd8\xff\xe0\0\x10JFIF\0"), "image/jpeg");
+        assert_eq!(sniff(b"hello"), "text/plain");
+        assert_eq!(sniff(&[0, 1, 2, 3]), UNKNOWN_TYPE);
+    }
+
+    #[test]
+    fn a_file_name_leads_nowhere() {
+        assert_eq!(clean_name("../../etc/passwd").as_deref(), Some("passwd"));
+        assert_eq!(clean_name("C:\\a\\b.png").as_deref(), Some("b.png"));
+        assert_eq!(clean_name("a\"\r\nb.png").as_deref(), Some("ab.png"));
+        assert_eq!(clean_name(".."), None);
+    }
+
+    #[test]
+    fn every_attachment_that_is_not_lost_gets_a_link() {
+        let id: MediaId = Mint::from_seed([1; 32]).id(Timestamp::default());
+        let mut data = json!({
+            "content": {"type": "image", "media": {"id": id, "status": "stored", "url": null}},
+            "other": [{"media": {"id": id, "status": "failed", "url": null}}],
+            "platform_data": {"media": {"id": id, "status": "stored"}},
+        });
+        fill_links(&mut data, &|id| format!("link:{id}"));
+        assert_eq!(data["content"]["media"]["url"], format!("link:{id}"));
+        assert_eq!(data["other"][0]["media"]["url"], Value::Null);
+        assert_eq!(data["platform_data"]["media"].get("url"), None);
+    }
+
+    #[test]
+    fn a_link_is_bound_to_its_id_and_its_end() {
+        let mint = Mint::from_seed([1; 32]);
+        let (one, other): (MediaId, MediaId) = (mint.id(Timestamp::default()), mint.id(Timestamp::default()));
+        let signature = link_mac(&[7; 32], one, 100).finalize().into_bytes();
+        assert!(link_mac(&[7; 32], one, 100).verify_slice(&signature).is_ok());
+        assert!(link_mac(&[7; 32], one, 101).verify_slice(&signature).is_err());
+        assert!(link_mac(&[7; 32], other, 100).verify_slice(&signature).is_err());
+        assert!(link_mac(&[8; 32], one, 100).verify_slice(&signature).is_err());
     }
 }

@@ -3,15 +3,19 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 use weir_domain::caller::Caller;
+use weir_domain::channel::Channel;
 use weir_domain::conversation::Conversation;
 use weir_domain::id::{ConversationId, MessageId};
-use weir_domain::manifest::{ContentRule, Statuses};
-use weir_domain::message::{Content, Message, MessageError, Origin};
-use weir_domain::policy::{BudgetView, ConversationView, Refusal, RefusalView, WindowView};
+use weir_domain::manifest::{ContentRule, Statuses, Support};
+use weir_domain::message::{Attachment, Content, ContentKind, Draft, Message, MessageError, Origin};
+use weir_domain::policy::{
+    BudgetView, ContactView, ConversationView, Refusal, RefusalView, Rules, Stage, WindowView, may_send, may_use,
+};
 use weir_domain::time::Timestamp;
-use weir_store::{Enqueued, EnqueueError, StoreError};
+use weir_runtime::context::ConversationFacts;
+use weir_store::{Enqueued, EnqueueError, NewMessage, RefusalRecord, StoreError};
 
-use crate::host::Host;
+use crate::host::{CallFailure, Host, NotServed, Serving};
 
 /// What a caller asks to be sent.
 #[derive(Clone, Debug)]
@@ -136,8 +140,43 @@ impl Host {
         conversation: ConversationId,
         request: SendRequest,
     ) -> Result<Enqueued, AcceptError> {
-        let _ = (caller, conversation, request);
-        Err(EnqueueError::NoConversation.into())
+        let (conversation, channel) = self
+            .conversation(caller, conversation)
+            .await?
+            .ok_or(EnqueueError::NoConversation)?;
+        let serving = self.serving(&channel.app).await.map_err(unserved)?;
+        let conversation = self.probed(&serving, &channel, conversation, request.content.kind()).await;
+        let draft = self.draft(caller, &request).await?;
+        let rules = serving.book.rules(&channel);
+        let judged = may_send(&rules, &channel, &conversation, draft.clone(), Stage::Accept, self.now());
+        // What a rule refuses is left to the record to refuse: it knows whether this very request was accepted before.
+        if judged.is_ok() {
+            let findings = serving.connector.prepare(&draft).await.map_err(ConnectorError::from)?;
+            if !findings.is_empty() {
+                let refusal = Refusal::DraftInvalid { findings };
+                self.keep_send_refusal(&channel, Some(conversation.id), None, &refusal).await;
+                return Err(EnqueueError::Refused(refusal).into());
+            }
+        }
+        let new = NewMessage {
+            workspace_id: caller.workspace_id().to_owned(),
+            conversation_id: conversation.id,
+            content: draft.content,
+            reply_to: request.reply_to,
+            client_ref: request.client_ref,
+            origin: request.origin,
+            idempotency: request.idempotency,
+        };
+        let enqueued = self.0.store.enqueue(new, &serving.book, self.now()).await;
+        if let Err(EnqueueError::Refused(refusal)) = &enqueued {
+            self.keep_send_refusal(&channel, Some(conversation.id), None, refusal).await;
+        }
+        let enqueued = enqueued?;
+        if matches!(enqueued, Enqueued::New(_)) {
+            self.told();
+            self.0.wakes.messages.notify_one();
+        }
+        Ok(enqueued)
     }
 
     /// Queues a failed or uncertain message again, judged anew. None if there is none of this id.
@@ -145,8 +184,25 @@ impl Host {
     /// # Errors
     /// See [`AcceptError`].
     pub async fn retry(&self, caller: &Caller, id: MessageId) -> Result<Option<Message>, AcceptError> {
-        let _ = (caller, id);
-        Ok(None)
+        let Some(message) = self.0.store.message(caller.workspace_id(), id).await.map_err(EnqueueError::from)? else {
+            return Ok(None);
+        };
+        let Some(channel) = self.0.store.channel(message.channel_id).await.map_err(EnqueueError::from)? else {
+            return Ok(None);
+        };
+        let serving = self.serving(&channel.app).await.map_err(unserved)?;
+        let retried = self
+            .0
+            .store
+            .retry_message(caller.workspace_id(), id, &serving.book, self.now())
+            .await;
+        if let Err(EnqueueError::Refused(refusal)) = &retried {
+            self.keep_send_refusal(&channel, Some(message.conversation_id), Some(id), refusal).await;
+        }
+        let retried = retried?;
+        self.told();
+        self.0.wakes.messages.notify_one();
+        Ok(retried)
     }
 
     /// Takes a queued message back. None if there is none of this id; the inner error is the message as it stands when it
@@ -155,8 +211,13 @@ impl Host {
     /// # Errors
     /// The record.
     pub async fn cancel(&self, caller: &Caller, id: MessageId) -> Result<Option<Result<Message, Message>>, StoreError> {
-        let _ = (caller, id);
-        Ok(None)
+        let cancelled = self.0.store.cancel_message(caller.workspace_id(), id, self.now()).await?;
+        if matches!(cancelled, Some(Ok(_))) {
+            self.told();
+            // The next message of the conversation may go now.
+            self.0.wakes.messages.notify_one();
+        }
+        Ok(cancelled)
     }
 
     /// Shows the contact that somebody types, or that their messages were read.
@@ -164,8 +225,23 @@ impl Host {
     /// # Errors
     /// See [`ActError`].
     pub async fn signal(&self, caller: &Caller, conversation: ConversationId, signal: Signal) -> Result<(), ActError> {
-        let _ = (caller, conversation, signal);
-        Err(ActError::NotFound)
+        let (conversation, channel) = self
+            .conversation(caller, conversation)
+            .await?
+            .ok_or(ActError::NotFound)?;
+        let serving = self.serving(&channel.app).await?;
+        may_use(&serving.book.rules(&channel), &channel)?;
+        let facts = ConversationFacts::from(&conversation);
+        let signal = match signal {
+            Signal::Typing => weir_runtime::Signal::Typing,
+            Signal::Read => weir_runtime::Signal::Read,
+        };
+        self.call(&channel, |connector, context| {
+            let facts = facts.clone();
+            Box::pin(async move { connector.signal(context, &facts, signal).await })
+        })
+        .await?;
+        Ok(())
     }
 
     /// What a conversation can carry now; asks the platform where the connector says that it must be asked.
@@ -173,8 +249,38 @@ impl Host {
     /// # Errors
     /// See [`ActError`].
     pub async fn features(&self, caller: &Caller, conversation: ConversationId) -> Result<Features, ActError> {
-        let _ = (caller, conversation);
-        Err(ActError::NotFound)
+        let (conversation, channel) = self
+            .conversation(caller, conversation)
+            .await?
+            .ok_or(ActError::NotFound)?;
+        let serving = self.serving(&channel.app).await?;
+        let rules = serving.book.rules(&channel);
+        let probed = rules.contents.iter().find(|rule| rule.probed && rule.outbound == Support::Full);
+        let kind = probed.map(|rule| rule.kind);
+        let conversation = self.probed(&serving, &channel, conversation, kind).await;
+        let now = self.now();
+        let view = ConversationView::of(&conversation, &channel, &rules, now);
+        let manifest = &serving.book.manifest;
+        let contents = rules
+            .contents
+            .iter()
+            .map(|rule| ContentFeature::of(rule, &rules, &channel, &conversation))
+            .collect();
+        let signals = if manifest.provides("signals") {
+            vec![Signal::Typing, Signal::Read]
+        } else {
+            Vec::new()
+        };
+        Ok(Features {
+            can_reply: view.can_reply,
+            refusal: view.refusal,
+            window: view.window,
+            budget: view.budget,
+            contents,
+            statuses: manifest.statuses,
+            signals,
+            at: now,
+        })
     }
 
     /// A conversation as the API shows it.
@@ -182,7 +288,198 @@ impl Host {
     /// # Errors
     /// The record.
     pub async fn view(&self, conversation: &Conversation) -> Result<ConversationView, StoreError> {
-        let _ = conversation;
-        Err(StoreError::Database("not yet".to_owned()))
+        let id = conversation.channel_id;
+        let channel = self.0.store.channel(id).await?.ok_or_else(|| StoreError::Damaged {
+            place: format!("channel {id}"),
+            reason: format!("the conversation {} goes through it, and it is not there", conversation.id),
+        })?;
+        match self.serving(&channel.app).await {
+            Ok(serving) => {
+                let rules = serving.book.rules(&channel);
+                Ok(ConversationView::of(conversation, &channel, &rules, self.now()))
+            }
+            Err(NotServed::Store(error)) => Err(error),
+            Err(error) => Ok(without_rules(conversation, &error.to_string())),
+        }
+    }
+
+    async fn conversation(
+        &self,
+        caller: &Caller,
+        id: ConversationId,
+    ) -> Result<Option<(Conversation, Channel)>, StoreError> {
+        let Some(conversation) = self.0.store.conversation(caller.workspace_id(), id).await? else {
+            return Ok(None);
+        };
+        let channel = self.0.store.channel(conversation.channel_id).await?;
+        Ok(channel.map(|channel| (conversation, channel)))
+    }
+
+    /// The draft of a request, with what the record knows of its attachment and of the message that it quotes.
+    async fn draft(&self, caller: &Caller, request: &SendRequest) -> Result<Draft, EnqueueError> {
+        let workspace = caller.workspace_id();
+        let mut content = request.content.clone();
+        if let Some(id) = content.media().map(|media| media.id) {
+            let row = self.0.store.media(id).await?.filter(|row| row.workspace_id == workspace);
+            content = content.map_media(|_| Attachment {
+                id,
+                mime_type: row.as_ref().and_then(|row| row.mime_type.clone()),
+                size: row.as_ref().and_then(|row| row.size),
+                url: None,
+                status: row.map(|row| row.status),
+            });
+        }
+        let reply_to = match request.reply_to {
+            Some(id) => self.0.store.message(workspace, id).await?.and_then(|message| message.platform_id),
+            None => None,
+        };
+        Ok(Draft { content, reply_to })
+    }
+
+    /// The conversation with what the platform says that it can carry, asked if that is not known and `kind` depends on it.
+    /// Best effort: what cannot be asked stays unknown, and the platform decides at the send.
+    async fn probed(
+        &self,
+        serving: &Serving,
+        channel: &Channel,
+        mut conversation: Conversation,
+        kind: Option<ContentKind>,
+    ) -> Conversation {
+        let rule = kind.and_then(|kind| serving.book.manifest.content_rule(kind));
+        let is_asked = rule.is_some_and(|rule| rule.probed && rule.kind == ContentKind::Image)
+            && serving.book.manifest.provides("probing")
+            && conversation.images_allowed.is_none();
+        if !is_asked {
+            return conversation;
+        }
+        let facts = ConversationFacts::from(&conversation);
+        let probed = self
+            .call(channel, |connector, context| {
+                let facts = facts.clone();
+                Box::pin(async move { connector.probe(context, &facts).await })
+            })
+            .await;
+        match probed {
+            Ok(capabilities) => {
+                let images = capabilities.iter().find(|found| found.kind == ContentKind::Image);
+                if let Some(images) = images {
+                    conversation.images_allowed = Some(images.allowed);
+                    let until = self.now().after(images.keep);
+                    let kept = self.0.store.set_images_allowed(conversation.id, images.allowed, until).await;
+                    if let Err(error) = kept {
+                        tracing::warn!(conversation.id = %conversation.id, "What it can carry was not kept: {error}");
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::debug!(conversation.id = %conversation.id, "The platform could not be asked: {error}");
+            }
+        }
+        conversation
+    }
+
+    /// Keeps a no to a message, so that it can explain itself. Best effort: the no stands without it.
+    pub(crate) async fn keep_send_refusal(
+        &self,
+        channel: &Channel,
+        conversation: Option<ConversationId>,
+        message: Option<MessageId>,
+        refusal: &Refusal,
+    ) {
+        self.0.metrics.refusal(refusal.code());
+        let now = self.now();
+        let record = RefusalRecord {
+            id: self.0.mint.id(now),
+            workspace_id: channel.workspace_id.clone(),
+            channel_id: Some(channel.id),
+            conversation_id: conversation,
+            message_id: message,
+            about: "send".to_owned(),
+            rule: refusal.code().to_owned(),
+            detail: refusal.to_string(),
+            facts: serde_json::to_value(refusal).unwrap_or_default(),
+            at: now,
+        };
+        if let Err(error) = self.0.store.keep_refusal(record).await {
+            tracing::warn!("A refusal was not kept: {error}");
+        }
+    }
+}
+
+impl ContentFeature {
+    fn of(rule: &ContentRule, rules: &Rules, channel: &Channel, conversation: &Conversation) -> Self {
+        let reason = match rule.outbound {
+            Support::Full if rule.kind == ContentKind::Image => {
+                let country = channel.country.as_deref().unwrap_or_default();
+                let denied = rules.without_images.iter().any(|denied| denied.eq_ignore_ascii_case(country));
+                (denied || conversation.images_allowed == Some(false)).then_some("media_not_allowed_in_region")
+            }
+            Support::Full => None,
+            Support::OptIn => Some("switched_off"),
+            Support::Fallback | Support::Rejected => Some("content_type_not_supported"),
+        };
+        Self {
+            rule: rule.clone(),
+            allowed: reason.is_none(),
+            reason: reason.map(str::to_owned),
+        }
+    }
+}
+
+/// A conversation while no version serves: nobody can say what its rules are, so nothing can be sent.
+fn without_rules(conversation: &Conversation, detail: &str) -> ConversationView {
+    ConversationView {
+        id: conversation.id,
+        channel_id: conversation.channel_id,
+        contact: ContactView::of(&conversation.contact),
+        platform_id: conversation.platform_id.clone(),
+        status: conversation.status,
+        opened_by: conversation.opened_by,
+        can_reply: false,
+        refusal: Some(RefusalView {
+            code: "connector_not_serving".to_owned(),
+            detail: detail.to_owned(),
+        }),
+        window: None,
+        budget: None,
+        last_message_at: conversation.last_message_at,
+        created_at: conversation.created_at,
+    }
+}
+
+fn unserved(error: NotServed) -> AcceptError {
+    match error {
+        NotServed::Store(error) => EnqueueError::from(error).into(),
+        NotServed::NoSuchApp(connector) | NotServed::NotServing { connector } => {
+            ConnectorError::NotServing { connector }.into()
+        }
+    }
+}
+
+impl From<StoreError> for AcceptError {
+    fn from(error: StoreError) -> Self {
+        EnqueueError::from(error).into()
+    }
+}
+
+impl From<NotServed> for ActError {
+    fn from(error: NotServed) -> Self {
+        match error {
+            NotServed::Store(error) => error.into(),
+            NotServed::NoSuchApp(connector) | NotServed::NotServing { connector } => {
+                ConnectorError::NotServing { connector }.into()
+            }
+        }
+    }
+}
+
+impl From<CallFailure> for ActError {
+    fn from(error: CallFailure) -> Self {
+        match error {
+            CallFailure::NotServed(error) => error.into(),
+            CallFailure::Unauthorized => Refusal::ReauthorizationRequired.into(),
+            CallFailure::Call(error) => ConnectorError::from(error).into(),
+            CallFailure::Store(error) => error.into(),
+        }
     }
 }

@@ -82,7 +82,7 @@ pub(crate) enum RenewError {
 
 impl RenewError {
     /// Whether only a person can help.
-    fn needs_a_person(&self) -> bool {
+    pub(crate) fn needs_a_person(&self) -> bool {
         match self {
             Self::NotRenewable => true,
             Self::Token(error) => error.is_gone(),

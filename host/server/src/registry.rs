@@ -1,9 +1,21 @@
 //! The connectors that serve: from the bytes of a component to a version that answers calls.
+//!
+//! Bytes are kept under their digest and checked against it whenever they are read. A call takes a version and keeps it to its
+//! end; promoting another one changes only what later calls take.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use weir_domain::grant::{Grant, Grants};
 use weir_domain::manifest::Manifest;
-use weir_store::{Signature, StageError, StoreError, Version};
+use weir_domain::time::Timestamp;
+use weir_egress::{Egress, NoBodies};
+use weir_runtime::context::{CallEnd, Clock, Refused, Witness};
+use weir_runtime::{Connector, Runtime};
+use weir_store::{NewVersion, Signature, StageError, Store, StoreError, Version, VersionStage};
 
 use crate::host::Host;
 
@@ -64,23 +76,187 @@ pub struct Inspection {
     pub wanted: Vec<Grant>,
 }
 
+/// A version that serves, and what the operator granted its connector.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) connector: Connector,
+    pub(crate) grants: Arc<Grants>,
+}
+
+/// The connectors that serve, by name.
+#[derive(Debug)]
+pub(crate) struct Connectors {
+    folder: PathBuf,
+    serving: RwLock<HashMap<String, Arc<Loaded>>>,
+    /// One change at a time, so that what the record and the memory say cannot part.
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl Connectors {
+    /// Loads the active version of each connector. One that cannot be loaded does not serve, and the others do.
+    pub(crate) async fn load(store: &dyn Store, runtime: &Runtime, data: &Path) -> Result<Self, StoreError> {
+        let connectors = Self {
+            folder: data.join("components"),
+            serving: RwLock::default(),
+            changing: tokio::sync::Mutex::default(),
+        };
+        for version in store.versions().await? {
+            if version.stage != VersionStage::Active {
+                continue;
+            }
+            let name = &version.manifest.name;
+            match connectors.read(runtime, &version.digest).await {
+                Ok(connector) => {
+                    let grants = store.grants(name).await?;
+                    connectors.put(name, connector, grants);
+                }
+                Err(reason) => {
+                    tracing::error!("{name} {} does not serve: {reason}", version.manifest.version);
+                }
+            }
+        }
+        Ok(connectors)
+    }
+
+    /// What serves under this name.
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Loaded>> {
+        self.serving.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn put(&self, name: &str, connector: Connector, grants: Grants) {
+        let loaded = Loaded {
+            connector,
+            grants: Arc::new(grants),
+        };
+        self.serving
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), Arc::new(loaded));
+    }
+
+    /// The file of a component. The digest is our own hex, so it names no other place.
+    fn path(&self, digest: &str) -> PathBuf {
+        self.folder.join(format!("{}.wasm", digest.trim_start_matches("sha256:")))
+    }
+
+    /// Keeps bytes under their digest; what is there already is the same.
+    async fn keep(&self, digest: &str, bytes: &Bytes) -> std::io::Result<()> {
+        let path = self.path(digest);
+        if tokio::fs::try_exists(&path).await? {
+            return Ok(());
+        }
+        let unfinished = path.with_extension("part");
+        let mut file = tokio::fs::File::create(&unfinished).await?;
+        tokio::io::AsyncWriteExt::write_all(&mut file, bytes).await?;
+        file.sync_all().await?;
+        tokio::fs::rename(&unfinished, &path).await
+    }
+
+    async fn read(&self, runtime: &Runtime, digest: &str) -> Result<Connector, String> {
+        let path = self.path(digest);
+        let bytes = tokio::fs::read(&path)
+            .await
+            .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        if digest_of(&bytes) != digest {
+            return Err(format!("{} does not hold the bytes that were staged", path.display()));
+        }
+        runtime.load(bytes.into()).await.map_err(|error| error.to_string())
+    }
+}
+
+/// `sha256:…` of a component's bytes.
+fn digest_of(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+}
+
+/// Nobody signs components yet that this host could know of.
+fn signature_of(_: &[u8]) -> Signature {
+    Signature {
+        status: "unsigned".to_owned(),
+        key: None,
+    }
+}
+
 /// Reads a component without a host. Compiles it, so it takes a moment; runs nothing but its `describe`.
 ///
 /// # Errors
 /// Why no host would take it.
 pub async fn inspect(bytes: Bytes) -> Result<Inspection, InstallError> {
-    let _ = bytes;
-    Err(InstallError::Unsigned)
+    let refused = |error: &dyn std::fmt::Display| InstallError::Refused(error.to_string());
+    let host = weir_runtime::context::Host {
+        egress: Egress::new(weir_egress::Config::default()).map_err(|error| refused(&error))?,
+        bodies: Arc::new(NoBodies),
+        clock: Arc::new(Nobody),
+        witness: Arc::new(Nobody),
+    };
+    let runtime = Runtime::start(weir_runtime::Settings::default(), host).map_err(|error| refused(&error))?;
+    let connector = runtime.load(bytes.clone()).await.map_err(|error| refused(&error))?;
+    let manifest = Manifest::clone(connector.manifest());
+    Ok(Inspection {
+        digest: digest_of(&bytes),
+        size: bytes.len() as u64,
+        signature: signature_of(&bytes),
+        wanted: Grants::wanted_by(&manifest).0,
+        manifest,
+    })
+}
+
+/// The host's side of a runtime that only looks.
+struct Nobody;
+
+impl Clock for Nobody {
+    fn now(&self) -> Timestamp {
+        Timestamp::default()
+    }
+}
+
+impl Witness for Nobody {
+    fn called(&self, _: &CallEnd<'_>) {}
+    fn refused(&self, _: &Refused<'_>) {}
 }
 
 impl Host {
-    /// Stages a component: nobody is served by it yet. Gives what it asks for.
+    /// Stages a component: nobody is served by it yet. Gives what it asks for beyond what the operator granted already.
     ///
     /// # Errors
     /// See [`InstallError`].
     pub async fn install(&self, bytes: Bytes, allow_downgrade: bool) -> Result<(Version, Vec<Grant>), InstallError> {
-        let _ = (bytes, allow_downgrade);
-        Err(InstallError::Unsigned)
+        let signature = signature_of(&bytes);
+        if signature.status != "trusted" && !self.0.config.allow_unsigned {
+            return Err(InstallError::Unsigned);
+        }
+        let loaded = self.0.runtime.load(bytes.clone()).await;
+        let connector = loaded.map_err(|error| InstallError::Refused(error.to_string()))?;
+        let manifest = Manifest::clone(connector.manifest());
+        let digest = digest_of(&bytes);
+        // Before the row: a version in the record always has its bytes.
+        self.0
+            .connectors
+            .keep(&digest, &bytes)
+            .await
+            .map_err(InstallError::File)?;
+        let new = NewVersion {
+            manifest,
+            digest,
+            size: bytes.len() as u64,
+            signature,
+            allow_downgrade,
+        };
+        let version = match self.0.store.stage_version(new, self.now()).await {
+            Ok(version) => version,
+            Err(StageError::Store(error)) => return Err(error.into()),
+            Err(error) => return Err(InstallError::Stage(error)),
+        };
+        self.told();
+        let wanted = Grants::wanted_by(&version.manifest).0;
+        tracing::info!(
+            connector = version.manifest.name,
+            version = version.manifest.version,
+            "Staged {} {}",
+            version.manifest.name,
+            version.manifest.version
+        );
+        Ok((version, wanted))
     }
 
     /// Makes a version the one that serves. Calls that run go on with theirs.
@@ -88,10 +264,30 @@ impl Host {
     /// # Errors
     /// See [`PromoteError`]; the version before goes on serving.
     pub async fn promote(&self, connector: &str, version: &str) -> Result<Version, PromoteError> {
-        Err(PromoteError::NotFound {
+        let connectors = &self.0.connectors;
+        let _turn = connectors.changing.lock().await;
+        let not_found = || PromoteError::NotFound {
             connector: connector.to_owned(),
             version: version.to_owned(),
-        })
+        };
+        let staged = self.0.store.version(connector, version).await?.ok_or_else(not_found)?;
+        let grants = self.0.store.grants(connector).await?;
+        let missing = grants.missing_for(&staged.manifest);
+        if !missing.is_empty() {
+            return Err(PromoteError::Missing(missing));
+        }
+        let loaded = connectors
+            .read(&self.0.runtime, &staged.digest)
+            .await
+            .map_err(PromoteError::Load)?;
+        let active = self.0.store.activate_version(connector, version, self.now()).await?;
+        let active = active.ok_or_else(not_found)?;
+        connectors.put(connector, loaded, grants);
+        self.told();
+        // What waited for a version that serves, or for a mended one.
+        self.0.wakes.all();
+        tracing::info!(connector, version, "{connector} {version} serves");
+        Ok(active)
     }
 
     /// Replaces what the operator grants a connector; the next call is judged by it.
@@ -99,6 +295,12 @@ impl Host {
     /// # Errors
     /// The record.
     pub async fn put_grants(&self, connector: &str, grants: Grants) -> Result<(), StoreError> {
-        self.0.store.put_grants(connector, grants, self.now()).await
+        let connectors = &self.0.connectors;
+        let _turn = connectors.changing.lock().await;
+        self.0.store.put_grants(connector, grants.clone(), self.now()).await?;
+        if let Some(loaded) = connectors.get(connector) {
+            connectors.put(connector, loaded.connector.clone(), grants);
+        }
+        Ok(())
     }
 }
