@@ -28,7 +28,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    fn of(route: &Route) -> Self {
+    pub(crate) fn of(route: &Route) -> Self {
         Self {
             capability: "http".to_owned(),
             route: route.id.clone(),

@@ -133,6 +133,8 @@ pub const HEADERS: usize = 64;
 pub const HEADER_BYTES: usize = 8 << 10;
 /// Largest body that a connector may send from its own memory.
 pub const REQUEST_BODY_BYTES: usize = 1 << 20;
+/// Parts of a multipart body; an upload has a file and a handful of fields.
+pub const PARTS: usize = 16;
 /// Largest answer passed on to a connector, counted after decompression.
 pub const ANSWER_BYTES: usize = 1 << 20;
 /// Largest attachment fetched into the media store.

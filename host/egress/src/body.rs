@@ -75,10 +75,7 @@ const CHUNK: usize = 64 << 10;
 
 impl Outgoing {
     /// The body and, where the host writes it, its content type.
-    pub(crate) async fn of(
-        body: RequestBody,
-        bodies: &dyn Bodies,
-    ) -> Result<(Self, Option<HeaderValue>), BodyError> {
+    pub(crate) async fn of(body: RequestBody, bodies: &dyn Bodies) -> Result<(Self, Option<HeaderValue>), BodyError> {
         let mut outgoing = Self {
             pieces: VecDeque::new(),
             left: 0,

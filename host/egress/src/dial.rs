@@ -171,7 +171,12 @@ impl Tcp {
             // Each gets an even share of what is left, so that one that swallows packets does not starve the next.
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(count - i).unwrap_or(1);
-            match timeout_at(Instant::now() + share, TcpStream::connect(SocketAddr::new(address, port))).await {
+            match timeout_at(
+                Instant::now() + share,
+                TcpStream::connect(SocketAddr::new(address, port)),
+            )
+            .await
+            {
                 Ok(Ok(stream)) => {
                     // Requests are small and waited for.
                     let _ = stream.set_nodelay(true);
@@ -197,7 +202,8 @@ impl Tcp {
         };
         let mut refusal = None;
         let mut judged = Vec::new();
-        for address in found {
+        // What the rule sees behind a mapped address is what is dialled.
+        for address in found.into_iter().map(|address| address.to_canonical()) {
             match address::admit(address, self.reach) {
                 Ok(()) => judged.push(address),
                 Err(no) => refusal = refusal.or(Some(no)),

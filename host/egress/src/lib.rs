@@ -3,7 +3,8 @@
 //! In goes an [`EgressPermit`], which only the judges of `weir-domain` make; out comes a bounded answer. In between, in this
 //! order: the secrets are set at the places that the route declares, the name is resolved once, every address is judged, and
 //! what was judged is dialled ([`dial`]). There is no proxy from the environment, no redirect followed, no cookie kept, and
-//! nothing that left is sent again: by construction, since nothing here can do it.
+//! nothing that left is sent again: by construction, since nothing here can do it. HTTP/1.1 is spoken, and TLS wherever the
+//! URL says https; plain http goes to this machine, or where the operator says so.
 //!
 //! An answer is bounded in bytes and time, asked for without compression and refused with it, so that what is counted is
 //! what is read; and no secret value stands in it when the caller gets it.
@@ -18,6 +19,7 @@ mod error;
 mod place;
 mod scrub;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,7 +100,7 @@ struct Inner {
 }
 
 /// A whole answer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
@@ -110,8 +112,19 @@ pub struct Answer {
     pub elapsed_ms: u64,
 }
 
+/// Without header values and body: they may hold tokens, and what people wrote.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("body_bytes", &self.body.len())
+            .field("elapsed_ms", &self.elapsed_ms)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The end of a fetch.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Fetched {
     /// HTTP status; the body was written if it is 2xx, and left unread otherwise.
     pub status: u16,
@@ -167,8 +180,9 @@ impl Egress {
     /// Spends a permit and waits for the whole answer, whatever its status. `secrets` are set where the permit says; stored
     /// bytes that the request names come from `bodies`.
     ///
-    /// The answer to an [`Purpose::Endpoint`] is its status: of the body only the beginning is kept, and what goes wrong
-    /// after the status does not take it back.
+    /// The answer of a [`Purpose::Endpoint`] is its status: of the body only the beginning is kept, and what goes wrong
+    /// after the status does not take it back. The answer to a [`Purpose::Authorization`] is not scrubbed: it is for the
+    /// host alone, and a renewed token may be the old one.
     ///
     /// # Errors
     /// Each says whether the platform can have seen the request.
@@ -180,8 +194,15 @@ impl Egress {
     ) -> Result<Answer, EgressError> {
         let started = Instant::now();
         let is_endpoint = *permit.purpose() == Purpose::Endpoint;
-        let total = if is_endpoint { self.0.config.endpoint } else { self.0.config.request };
-        let scrubber = Scrubber::new(secrets);
+        let total = if is_endpoint {
+            self.0.config.endpoint
+        } else {
+            self.0.config.request
+        };
+        let scrubber = match permit.purpose() {
+            Purpose::Authorization => Scrubber::default(),
+            _ => Scrubber::new(secrets),
+        };
         let (head, mut reading) = self.exchange(permit, secrets, bodies, started + total).await?;
         let headers = passed_on(&head.headers, &scrubber);
         let body = if is_endpoint {
@@ -246,7 +267,7 @@ impl Egress {
         let (head, reading) = self.exchange(permit, &nothing, &NoBodies, deadline).await?;
         Ok(AnswerStream {
             status: head.status.as_u16(),
-            headers: passed_on(&head.headers, &Scrubber::new(&nothing))?,
+            headers: passed_on(&head.headers, &Scrubber::default())?,
             body: Reading {
                 idle: self.0.config.stream_idle,
                 deadline: None,

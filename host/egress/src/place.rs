@@ -21,7 +21,9 @@ const SEGMENT: &AsciiSet = &QUERY.remove(b':').remove(b'@');
 pub(crate) fn set(mut request: Request, uses: &[SecretUse], secrets: &Secrets) -> Result<Request, Refused> {
     for secret in uses {
         let name = &secret.secret;
-        let value = secrets.get(name).ok_or_else(|| Refused::NoSecret { name: name.clone() })?;
+        let value = secrets
+            .get(name)
+            .ok_or_else(|| Refused::NoSecret { name: name.clone() })?;
         let value = format!("{}{}", secret.prefix, value.expose());
         let placed = match &secret.place {
             SecretPlace::Header(header) => set_header(&mut request, header, &value),
@@ -40,8 +42,26 @@ pub(crate) fn set(mut request: Request, uses: &[SecretUse], secrets: &Secrets) -
     Ok(request)
 }
 
+/// Headers that say where a request goes and where it ends; a manifest is a stranger's word.
+const NO_PLACE: &[&str] = &[
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 fn set_header(request: &mut Request, header: &str, value: &str) -> Result<(), &'static str> {
     let header: HeaderName = header.parse().map_err(|_| "its header has no valid name")?;
+    if NO_PLACE.contains(&header.as_str()) {
+        return Err("its header is the host's own");
+    }
     let mut value = HeaderValue::from_str(value).map_err(|_| "it has characters that no header may have")?;
     value.set_sensitive(true);
     request.headers.retain(|(name, _)| *name != header);
@@ -98,5 +118,9 @@ fn set_segment(url: &mut Url, index: u32, value: &str) -> Result<(), &'static st
     let path = format!("/{}", segments.join("/"));
     url.set_path(&path);
     // `.` and `..` would be resolved away, and the request would go elsewhere.
-    if url.path() == path { Ok(()) } else { Err("it is no path segment") }
+    if url.path() == path {
+        Ok(())
+    } else {
+        Err("it is no path segment")
+    }
 }

@@ -11,7 +11,8 @@ const MARK: &[u8] = b"[secret]";
 /// Shorter values are no secrets, and taking them out would ruin answers.
 const SHORTEST: usize = 8;
 
-/// Finds the secrets of one call.
+/// Finds the secrets of one call; by default there are none.
+#[derive(Default)]
 pub(crate) struct Scrubber {
     secrets: Vec<String>,
 }
@@ -124,4 +125,75 @@ fn json_escaped(c: char, text: &[u8]) -> Option<usize> {
         at += 6;
     }
     Some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use weir_domain::credential::Secret;
+
+    use super::*;
+
+    fn scrubbed(secret: &str, text: &str) -> String {
+        let secrets = Secrets::of_app([("name".to_owned(), Secret::new(secret))].into());
+        Scrubber::new(&secrets).text(text)
+    }
+
+    #[test]
+    fn a_secret_is_found_in_every_spelling_of_its_characters() {
+        let secret = "pä/s\"w\\ 1%2+🔑";
+        for spelling in [
+            "pä/s\"w\\ 1%2+🔑",
+            "p%C3%A4%2Fs%22w%5C%201%252%2B%F0%9F%94%91",
+            "p%c3%a4/s%22w%5c+1%252%2b%f0%9f%94%91",
+            r#"p\u00e4\/s\"w\\ 1%2+\ud83d\udd11"#,
+            r#"\u0070\u00E4\u002f\u0073\u0022w\u005C\u00201%2+🔑"#,
+            "%70%C3%A4%2F%73%22%77%5C%20%31%25%32%2B%F0%9F%94%91",
+        ] {
+            assert_eq!(scrubbed(secret, &format!("<{spelling}>")), "<[secret]>", "{spelling}");
+        }
+    }
+
+    #[test]
+    fn what_only_begins_like_a_secret_stays() {
+        for text in [
+            "abcdefg",
+            "abcdefg%",
+            "abcdefg\\u00",
+            "abcdefg%6",
+            "abcdefg%zz",
+            "\\abcdefg",
+            "abcdefg\\h",
+        ] {
+            assert_eq!(scrubbed("abcdefgh", text), text);
+        }
+        assert_eq!(scrubbed("abcdefgh", "%abcdefgh\\abcdefgh"), "%[secret]\\[secret]");
+    }
+
+    #[test]
+    fn the_longer_of_two_secrets_is_taken_out_whole() {
+        let secrets = [("short", "abcdefgh"), ("long", "abcdefghijkl")];
+        let secrets = secrets.map(|(name, value)| (name.to_owned(), Secret::new(value)));
+        let scrubber = Scrubber::new(&Secrets::of_app(secrets.into()));
+        assert_eq!(scrubber.text("abcdefghijkl abcdefghij"), "[secret] [secret]ij");
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_holds_a_secret_afterwards(
+            secret in "[a-zA-Z0-9./+=%_-]{8,40}",
+            before in "\\PC{0,12}",
+            after in "\\PC{0,12}",
+        ) {
+            let clean = scrubbed(&secret, &format!("{before}{secret}{after}{secret}"));
+            prop_assert!(!clean.contains(&secret));
+        }
+
+        #[test]
+        fn what_holds_no_secret_is_left_alone(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let secrets = Secrets::of_app([("name".to_owned(), Secret::new("\u{10ffff}".repeat(9)))].into());
+            let bytes = Bytes::from(bytes);
+            prop_assert_eq!(Scrubber::new(&secrets).bytes(bytes.clone()), bytes);
+        }
+    }
 }

@@ -1,1 +1,9 @@
+//! What leaves, what comes back, and what is said of it, against servers on this machine.
 
+mod addresses;
+mod answers;
+mod architecture;
+mod bodies;
+mod secrets;
+mod support;
+mod tls;

@@ -136,6 +136,7 @@ impl FromStr for OriginPattern {
         let below = text.contains("://*.");
         let origin: Origin = text.replacen("://*.", "://", 1).parse()?;
         match Host::parse(&origin.host) {
+            Ok(Host::Domain(name)) if name.ends_with('.') => Err(fail("its host ends in a dot")),
             Ok(Host::Domain(name)) if below && !name.contains('.') => {
                 Err(fail("the wildcard stands for a whole top-level name"))
             }
@@ -154,7 +155,7 @@ pub struct PathPattern(String);
 
 impl PathPattern {
     /// Whether `path` is covered. Segments are compared as they stand in the URL, after the URL standard has resolved dot
-    /// segments; an encoded slash or dot segment never matches a wildcard, since servers disagree on what it means.
+    /// segments; what servers disagree on, or decode into a path that another route covers, never matches a wildcard.
     pub fn covers(&self, path: &str) -> bool {
         let mut segments = path.split('/');
         for want in self.0.split('/') {
@@ -170,9 +171,27 @@ impl PathPattern {
     }
 }
 
+/// Whether every server reads a segment as it stands: no encoded slash, dot, percent sign or control character, no letter
+/// encoded that needs no encoding, and no parameter after a semicolon, which some servers cut off.
 fn plain(segment: &str) -> bool {
-    let lower = segment.to_ascii_lowercase();
-    !lower.contains("%2f") && !lower.contains("%5c") && !lower.contains("%2e") && !lower.contains('\\')
+    let mut bytes = segment.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' | b';' => return false,
+            b'%' => {
+                let mut digit = || bytes.next().and_then(|digit| char::from(digit).to_digit(16));
+                let (Some(high), Some(low)) = (digit(), digit()) else {
+                    return false;
+                };
+                let decoded = char::from_u32(high * 16 + low).unwrap_or_default();
+                if decoded.is_ascii_alphanumeric() || decoded.is_ascii_control() || "-_./\\%;".contains(decoded) {
+                    return false;
+                }
+            }
+            _ => {}
+        }
+    }
+    true
 }
 
 impl fmt::Display for PathPattern {
@@ -278,6 +297,8 @@ mod tests {
         for text in [
             "https://*",
             "https://*.com",
+            "https://*.com.",
+            "https://a.example.",
             "https://127.0.0.1",
             "https://2130706433",
             "https://[::1]",
@@ -294,12 +315,19 @@ mod tests {
     fn a_path_is_matched_segment_by_segment() {
         let path: PathPattern = "/v1/*/messages/".parse().expect("a path");
         assert!(path.covers("/v1/123/messages/"));
+        assert!(path.covers("/v1/~a%20b%C3%A4+@:!/messages/"));
         for other in [
             "/v1/123/messages",
             "/v1//messages/",
             "/v1/1/2/messages/",
             "/v1/a%2Fb/messages/",
             "/v1/%2e%2e/messages/",
+            "/v1/%73end/messages/",
+            "/v1/%2573end/messages/",
+            "/v1/a;b/messages/",
+            "/v1/a%00/messages/",
+            "/v1/a%5Cb/messages/",
+            "/v1/a%2/messages/",
         ] {
             assert!(!path.covers(other), "{other}");
         }
