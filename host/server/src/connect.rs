@@ -20,7 +20,7 @@ use weir_runtime::context::{CallContext, Called, ChannelFacts, State};
 use weir_runtime::{CallError, Profile};
 use weir_store::{ConnectEnd, ConnectSession, NewChannel, Page, StoreError};
 
-use crate::host::{CallFailure, Host, NotServed, Serving, state_writes};
+use crate::host::{Host, NotServed, Serving, state_writes};
 use crate::oauth::{self, TokenError, Tokens, Values};
 use crate::outbound::{ActError, ConnectorError};
 use crate::refresher::RenewError;
@@ -425,11 +425,13 @@ impl Host {
         let channel = found
             .filter(|channel| channel.status != ChannelStatus::Deleted)
             .ok_or(ActError::NotFound)?;
-        self.renew_now(&channel).await.map_err(|error| match error {
+        self.renew_now(&channel).await.map_err(|error| -> ActError {
+            match error {
             RenewError::NotServed(error) => error.into(),
             RenewError::Store(error) => error.into(),
             error if error.needs_a_person() => Refusal::ReauthorizationRequired.into(),
             error => ConnectorError::Broken(error.to_string()).into(),
+            }
         })?;
         if channel.status == ChannelStatus::ReauthorizationRequired {
             let status = ChannelStatus::Connected;

@@ -18,6 +18,7 @@ use weir_runtime::context::{Fate, RequestRecord as Made, StateWrites};
 use weir_store::{MessageLease, RequestRecord, StateWrite, StoreError};
 
 use crate::host::{Host, NotServed, hold_if_throttled, reauthorization_required, state_writes};
+use crate::refresher::Renewal;
 use crate::worker::Work;
 
 /// Hands messages to their connectors.
@@ -151,12 +152,27 @@ impl Deliverer {
             };
             hold_if_throttled(&pacer, *verdict, error);
             if *verdict == Verdict::Reauthorize {
-                // A refused credential is an answer: the platform did nothing, and once more is no second copy.
-                if !is_second && host.renew_refused(&lease.channel, &token).await? {
-                    is_second = true;
-                    continue;
+                let renewal = if is_second {
+                    Renewal::NeedsPerson
+                } else {
+                    host.renew_refused(&lease.channel, &token).await?
+                };
+                match renewal {
+                    // A refused credential is an answer: the platform did nothing, and once more is no second copy.
+                    Renewal::Renewed => {
+                        is_second = true;
+                        continue;
+                    }
+                    Renewal::NeedsPerson => host.needs_reauthorization(lease.channel.id, &error.detail).await?,
+                    Renewal::Later => {
+                        let verdict = Verdict::Retry {
+                            after_ms: None,
+                            counts: true,
+                        };
+                        let error = error.clone();
+                        return Ok(self.settled(lease, Outcome::Failed { verdict, error }, requests, writes));
+                    }
                 }
-                host.needs_reauthorization(lease.channel.id, &error.detail).await?;
             }
             return Ok(self.settled(lease, outcome, requests, writes));
         }

@@ -24,9 +24,10 @@ use weir_store::{App, MasterKey, SqliteStore, StateWrite, Store, StoreError};
 
 use crate::clock::{self, HostClock};
 use crate::config::{Config, StoreConfig};
+use crate::history::Asked;
 use crate::metrics::Metrics;
 use crate::outbound::ConnectorError;
-use crate::refresher::Turns;
+use crate::refresher::{Renewal, Turns};
 use crate::registry::Connectors;
 use crate::services::{ChannelPacer, HostWitness, Pacers, REFUSALS_WAITING, RequestRefused, StoredBodies};
 use crate::{keyring, media};
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     /// Webhooks in hand.
     pub(crate) webhooks: Semaphore,
     pub(crate) turns: Turns,
+    /// Histories to be read.
+    pub(crate) asked: Asked,
     /// Signs links to stored bytes.
     pub(crate) link_key: [u8; 32],
     /// Who leases.
@@ -210,7 +213,7 @@ impl Host {
         let connectors = Connectors::load(&*store, &runtime, &config.data).await?;
         let mut owner = [0; 8];
         mint.fill(&mut owner);
-        Ok(Self(Arc::new(Shared {
+        let host = Self(Arc::new(Shared {
             store,
             clock,
             egress,
@@ -223,12 +226,15 @@ impl Host {
             wakes: Wakes::default(),
             webhooks: Semaphore::new(WEBHOOKS_IN_HAND),
             turns: Turns::default(),
+            asked: Asked::default(),
             link_key: keyring::derive(&master, "weir media links"),
             owner: hex::encode(owner),
             refusals: Mutex::new(Some(kept)),
             mint,
             config,
-        })))
+        }));
+        host.ask_after_outage().await?;
+        Ok(host)
     }
 
     /// The record.
@@ -418,11 +424,22 @@ impl Host {
                     verdict: Verdict::Reauthorize,
                     error,
                 }) => {
-                    if is_second || !self.renew_refused(channel, &token).await? {
-                        self.needs_reauthorization(channel.id, &error.detail).await?;
-                        return Err(CallFailure::Unauthorized);
+                    let renewal = if is_second {
+                        Renewal::NeedsPerson
+                    } else {
+                        self.renew_refused(channel, &token).await?
+                    };
+                    match renewal {
+                        Renewal::Renewed => is_second = true,
+                        Renewal::NeedsPerson => {
+                            self.needs_reauthorization(channel.id, &error.detail).await?;
+                            return Err(CallFailure::Unauthorized);
+                        }
+                        Renewal::Later => {
+                            let verdict = Verdict::Reauthorize;
+                            return Err(CallError::Failed { verdict, error }.into());
+                        }
                     }
-                    is_second = true;
                 }
                 Err(CallError::Failed { verdict, error }) => {
                     hold_if_throttled(&pacer, verdict, &error);

@@ -1,5 +1,6 @@
 //! From a webhook to stored facts: one straight line.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use subtle::ConstantTimeEq;
@@ -139,6 +140,11 @@ impl Host {
             Fact::Receipt { .. } | Fact::Notice { .. } => true,
             _ => false,
         });
+        let withheld: BTreeSet<String> = events
+            .iter()
+            .filter(|event| matches!(&event.fact, Fact::Notice { kind, .. } if kind == "inbound_withheld"))
+            .map(|event| event.channel_platform_id.clone())
+            .collect();
         let app = &serving.app.app;
         let recorded = self
             .0
@@ -162,6 +168,10 @@ impl Host {
         }
         if recorded.media > 0 {
             self.0.wakes.media.notify_one();
+        }
+        // Not from the history itself: it would ask for itself again.
+        if recorded.stored > 0 && source == Source::Webhook && !withheld.is_empty() {
+            self.ask_for_withheld(&app.workspace_id, &app.name, &withheld).await;
         }
         Ok(recorded)
     }

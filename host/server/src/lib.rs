@@ -5,11 +5,13 @@
 //! what is remembered lives in `weir-store`, connectors run in `weir-runtime`, and what leaves goes through `weir-egress`.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connect;
 pub mod deliverer;
 pub mod fetcher;
+mod history;
 pub mod host;
 pub mod http;
 pub mod inbound;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
-use weir_domain::channel::Channel;
+use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::credential::{Credential, Secret};
 use weir_domain::id::ChannelId;
 use weir_domain::limits;
@@ -63,6 +63,17 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// What came of renewing a credential that the platform refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// There is another one.
+    Renewed,
+    /// The platform could not be asked now: no reason to call a person.
+    Later,
+    /// Only a person can help.
+    NeedsPerson,
+}
+
 /// Why a credential was not renewed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RenewError {
@@ -91,6 +102,15 @@ impl RenewError {
     }
 }
 
+/// Whether a credential is renewed at `now`: [`limits::REFRESH_AHEAD`] before it dies, or in the last quarter of a life so short
+/// that this would be at once.
+fn is_due(credential: &Credential, now: Timestamp) -> bool {
+    credential.expires_at.is_some_and(|end| {
+        let life = end.since(credential.renewed_at);
+        end.since(now) <= limits::REFRESH_AHEAD.min(life / 4)
+    })
+}
+
 impl Host {
     /// Renews what dies soon after `now`. How many were renewed.
     ///
@@ -106,6 +126,9 @@ impl Host {
             let Some(channel) = self.store().channel(id).await? else {
                 continue;
             };
+            if !matches!(channel.status, ChannelStatus::Connected | ChannelStatus::Degraded) {
+                continue;
+            }
             match self.renew_due(&channel, now).await {
                 Ok(()) => renewed += 1,
                 Err(RenewError::Store(error)) => return Err(error),
@@ -116,20 +139,24 @@ impl Host {
     }
 
     /// The platform refused `token`. Whether there is another one now: renewed by this call, or by somebody meanwhile.
-    pub(crate) async fn renew_refused(&self, channel: &Channel, token: &Secret) -> Result<bool, StoreError> {
+    pub(crate) async fn renew_refused(&self, channel: &Channel, token: &Secret) -> Result<Renewal, StoreError> {
         let _turn = self.0.turns.take(channel.id).await;
         let Some(credential) = self.store().credential(channel.id).await? else {
-            return Ok(false);
+            return Ok(Renewal::NeedsPerson);
         };
         if credential.access_token != *token {
-            return Ok(true);
+            return Ok(Renewal::Renewed);
         }
         match self.renew(channel, &credential).await {
-            Ok(()) => Ok(true),
+            Ok(()) => Ok(Renewal::Renewed),
             Err(RenewError::Store(error)) => Err(error),
             Err(error) => {
                 tracing::warn!(channel.id = %channel.id, "The refused credential could not be renewed: {error}");
-                Ok(false)
+                Ok(if error.needs_a_person() {
+                    Renewal::NeedsPerson
+                } else {
+                    Renewal::Later
+                })
             }
         }
     }
@@ -153,10 +180,7 @@ impl Host {
             .await?
             .ok_or(RenewError::NotRenewable)?;
         // Read under the turn: a send may have renewed it while this one waited.
-        if credential
-            .expires_at
-            .is_some_and(|end| end > now.after(limits::REFRESH_AHEAD))
-        {
+        if !is_due(&credential, now) {
             return Ok(());
         }
         self.renew(channel, &credential).await
@@ -195,9 +219,40 @@ impl Host {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use weir_domain::id::Mint;
 
     use super::*;
+
+    fn credential(life: Duration) -> Credential {
+        let renewed_at = Timestamp::from_millis(0);
+        Credential {
+            access_token: Secret::new("a"),
+            refresh_token: None,
+            expires_at: Some(renewed_at.after(life)),
+            refresh_expires_at: None,
+            renewed_at,
+        }
+    }
+
+    #[test]
+    fn a_day_long_token_is_renewed_six_hours_before_its_end() {
+        let hour = Duration::from_secs(3_600);
+        let credential = credential(24 * hour);
+        let start = credential.renewed_at;
+        assert!(!is_due(&credential, start.after(18 * hour - Duration::from_secs(1))));
+        assert!(is_due(&credential, start.after(18 * hour)));
+        assert!(is_due(&credential, start.after(48 * hour)));
+    }
+
+    #[test]
+    fn a_short_token_is_not_renewed_at_once_after_it_was() {
+        let minute = Duration::from_secs(60);
+        let credential = credential(60 * minute);
+        assert!(!is_due(&credential, credential.renewed_at.after(44 * minute)));
+        assert!(is_due(&credential, credential.renewed_at.after(45 * minute)));
+    }
 
     #[tokio::test]
     async fn a_channel_is_renewed_by_one_at_a_time_and_then_forgotten() {

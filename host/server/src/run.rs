@@ -13,6 +13,7 @@ use weir_store::{RefusalRecord, StoreError};
 use crate::clock;
 use crate::deliverer::Deliverer;
 use crate::fetcher::Fetcher;
+use crate::history::NOTE_EVERY;
 use crate::host::Host;
 use crate::publisher::Publisher;
 use crate::services::RequestRefused;
@@ -80,6 +81,13 @@ impl Host {
         loops.rounds("counter", COUNT_EVERY, &never, |host, now| async move {
             host.metrics().depths(&host.store().depths().await?, now);
             Ok(())
+        });
+        loops.rounds("presence", NOTE_EVERY, &never, |host, now| async move {
+            host.note_presence(now).await;
+            Ok(())
+        });
+        loops.rounds("history", NOTE_EVERY, &self.0.asked.wake, |host, _| async move {
+            host.history_round().await.map(|_| ())
         });
         loops.refusals();
         loops.clock();

@@ -1,0 +1,243 @@
+//! Fetches what no webhook brought, from the platform's own record: after the host was down, and when the platform says that
+//! it holds a message back.
+//!
+//! What is read is recorded like a webhook, under the same keys, so that nothing is there twice. Bounded in conversations, and
+//! within the platform's rate like every other call.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use weir_domain::channel::{Channel, ChannelStatus};
+use weir_domain::id::ChannelId;
+use weir_domain::limits;
+use weir_domain::time::Timestamp;
+use weir_store::{Page, Recorded, Source, StoreError};
+
+use crate::host::{CallFailure, Host};
+use crate::outbound::ActError;
+
+/// How often the host notes that it is there.
+pub(crate) const NOTE_EVERY: Duration = Duration::from_secs(10);
+/// Being away for less is no outage: the platform's first repeat of a webhook comes sooner than our reading.
+const OUTAGE: Duration = Duration::from_secs(60);
+/// Read back so much further: what was in hand when the host went down, and clocks that differ.
+const MARGIN: Duration = Duration::from_secs(300);
+/// How far back at most; what is older is no news.
+const FURTHEST: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Where a held back message may be: conversations of the last hour.
+const WITHHELD: Duration = Duration::from_secs(3600);
+/// Conversations read for one channel at one time.
+const CONVERSATIONS: usize = 500;
+/// Channels that wait to be read; a host with more reads the rest when it is asked again.
+const WAITING: usize = 10_000;
+
+/// Which channels are to be read, and since when.
+#[derive(Default)]
+pub(crate) struct Asked {
+    channels: Mutex<BTreeMap<ChannelId, Timestamp>>,
+    pub(crate) wake: Arc<Notify>,
+}
+
+impl Asked {
+    fn add(&self, channel: ChannelId, since: Timestamp) {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if channels.len() < WAITING {
+            let from = channels.entry(channel).or_insert(since);
+            *from = since.min(*from);
+        }
+        drop(channels);
+        self.wake.notify_one();
+    }
+
+    fn next(&self) -> Option<(ChannelId, Timestamp)> {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.pop_first()
+    }
+}
+
+impl Host {
+    /// Reads a channel's history since a moment, now. What was new.
+    ///
+    /// # Errors
+    /// See [`ActError`]; what was read until then is recorded.
+    pub async fn catch_up(&self, channel: ChannelId, since: Timestamp) -> Result<Recorded, ActError> {
+        let found = self.0.store.channel(channel).await?;
+        let channel = found
+            .filter(|channel| channel.status != ChannelStatus::Deleted)
+            .ok_or(ActError::NotFound)?;
+        Ok(self.read_history(&channel, since).await?)
+    }
+
+    /// The platform holds a message of this account back: whatever its history shows of it is fetched.
+    pub(crate) async fn ask_for_withheld(&self, workspace: &str, app: &str, platform_ids: &BTreeSet<String>) {
+        let since = self.now().before(WITHHELD);
+        let channels = match self.channels_of(workspace).await {
+            Ok(channels) => channels,
+            Err(error) => {
+                tracing::warn!("The channels of held back messages cannot be listed: {error}");
+                return;
+            }
+        };
+        for channel in channels {
+            if channel.app == app && platform_ids.contains(&channel.platform_id) {
+                self.0.asked.add(channel.id, since);
+            }
+        }
+    }
+
+    /// Looks whether the host was down, and asks for what came meanwhile. To be called once, before the first
+    /// [`Host::note_presence`].
+    ///
+    /// # Errors
+    /// The record.
+    pub(crate) async fn ask_after_outage(&self) -> Result<(), StoreError> {
+        let now = self.now();
+        let Some(last) = self.last_presence().await else { return Ok(()) };
+        let away = now.since(last);
+        if away < OUTAGE {
+            return Ok(());
+        }
+        tracing::info!("The host was away for {} s; reading what came meanwhile", away.as_secs());
+        let since = last.before(MARGIN).max(now.before(FURTHEST));
+        let workspaces: BTreeSet<_> = self
+            .0
+            .store
+            .apps()
+            .await?
+            .into_iter()
+            .map(|app| app.workspace_id)
+            .collect();
+        for workspace in workspaces {
+            for channel in self.channels_of(&workspace).await? {
+                self.0.asked.add(channel.id, since);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what was asked for. How many channels.
+    ///
+    /// # Errors
+    /// The record. What a platform refuses is logged, and not tried again by itself.
+    pub(crate) async fn history_round(&self) -> Result<u32, StoreError> {
+        let mut read = 0;
+        while let Some((id, since)) = self.0.asked.next() {
+            let Some(channel) = self.0.store.channel(id).await? else { continue };
+            if !matches!(channel.status, ChannelStatus::Connected | ChannelStatus::Degraded) {
+                continue;
+            }
+            match self.read_history(&channel, since).await {
+                Ok(recorded) => {
+                    read += 1;
+                    if recorded.stored > 0 {
+                        tracing::info!(channel.id = %id, "The history of {id} brought {} events", recorded.stored);
+                    }
+                }
+                Err(CallFailure::Store(error)) => return Err(error),
+                Err(error) => tracing::warn!(channel.id = %id, "The history of {id} cannot be read: {error}"),
+            }
+        }
+        Ok(read)
+    }
+
+    async fn read_history(&self, channel: &Channel, since: Timestamp) -> Result<Recorded, CallFailure> {
+        let serving = self.serving(&channel.app).await?;
+        let mut sum = Recorded::default();
+        if !serving.book.manifest.provides("history") {
+            return Ok(sum);
+        }
+        let mut cursor = None;
+        let mut conversations = 0;
+        loop {
+            let asked = cursor.take();
+            let page = self
+                .call(channel, |connector, context| {
+                    let asked = asked.clone();
+                    Box::pin(async move { connector.conversations(context, asked).await })
+                })
+                .await?;
+            for summary in page.conversations {
+                // Newest first: from here on nothing is new.
+                if summary.updated_at.is_some_and(|at| at < since) || conversations >= CONVERSATIONS {
+                    return Ok(sum);
+                }
+                conversations += 1;
+                let facts = summary.conversation;
+                let messages = self
+                    .call(channel, |connector, context| {
+                        let facts = facts.clone();
+                        Box::pin(async move { connector.messages(context, &facts, since).await })
+                    })
+                    .await?;
+                let recorded = self.record(&serving, messages.events, Source::History).await?;
+                sum.stored += recorded.stored;
+                sum.duplicates += recorded.duplicates;
+                sum.media += recorded.media;
+            }
+            match page.cursor {
+                Some(next) => cursor = Some(next),
+                None => return Ok(sum),
+            }
+        }
+    }
+
+    async fn channels_of(&self, workspace: &str) -> Result<Vec<Channel>, StoreError> {
+        let mut channels = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page = Page {
+                limit: limits::PAGE,
+                cursor,
+            };
+            let listed = self.0.store.channels(workspace, false, page).await?;
+            channels.extend(listed.rows);
+            if listed.next.is_none() || channels.len() >= WAITING {
+                return Ok(channels);
+            }
+            cursor = listed.next;
+        }
+    }
+
+    fn presence(&self) -> PathBuf {
+        self.0.config.data.join("last-seen")
+    }
+
+    async fn last_presence(&self) -> Option<Timestamp> {
+        let text = tokio::fs::read_to_string(self.presence()).await.ok()?;
+        text.trim().parse().ok()
+    }
+
+    /// Notes that the host is there now. Best effort: a note too old only makes the next start read more.
+    pub(crate) async fn note_presence(&self, now: Timestamp) {
+        let path = self.presence();
+        let unfinished = path.with_extension("part");
+        let noted = async {
+            tokio::fs::write(&unfinished, now.to_string()).await?;
+            tokio::fs::rename(&unfinished, &path).await
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!("The host's presence cannot be noted at {}: {error}", path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_domain::id::Mint;
+
+    use super::*;
+
+    #[test]
+    fn a_channel_that_is_asked_for_twice_is_read_once_from_the_earlier_moment() {
+        let asked = Asked::default();
+        let channel = Mint::from_seed([1; 32]).id(Timestamp::default());
+        asked.add(channel, Timestamp::from_millis(2_000));
+        asked.add(channel, Timestamp::from_millis(1_000));
+        asked.add(channel, Timestamp::from_millis(3_000));
+        assert_eq!(asked.next(), Some((channel, Timestamp::from_millis(1_000))));
+        assert_eq!(asked.next(), None);
+    }
+}
