@@ -1,240 +1,246 @@
-//! Spellings of URLs, and which rule answers each: for a connector that may call `https://business-api.tiktok.com/open_api/**`,
-//! `https://*.tiktokcdn.com/**` and `https://ports.example:8443/**`, and for a caller of the API who names a picture.
-//!
-//! `unparsed`: no URL at all. `goes`: let through, and every address that may be dialled is public. `route`: no route covers
-//! it. `address`: refused before the dial. What else stands there is the beginning of the URL rule's words.
+//! Where a request may go: URLs and addresses, however they are spelled, and the sandbox.
 
-/// The spelling, a connector's answer, a fetch's answer.
-pub(super) const URLS: &[(&str, &str, &str)] = &[
-    // Meant to go.
-    ("https://business-api.tiktok.com/open_api/v1.3/x/", "goes", "goes"),
-    ("https://business-api.tiktok.com:443/open_api/v1.3/x/", "goes", "goes"),
-    ("HTTPS://BUSINESS-API.TIKTOK.COM/open_api/v1.3/x/", "goes", "goes"),
-    ("https://p16-sign.tiktokcdn.com/a.jpg?x-signature=1", "goes", "goes"),
-    ("https://a.b.tiktokcdn.com/a.jpg", "goes", "goes"),
-    ("https://ports.example:8443/a", "goes", "its port is not 443"),
-    ("https:business-api.tiktok.com/open_api/x", "goes", "goes"),
-    ("https:\\\\business-api.tiktok.com\\open_api\\x", "goes", "goes"),
-    (" https://business-api.tiktok.com/open_api/x\n", "goes", "goes"),
-    ("https://busi\tness-api.tiktok.com/open_api/x", "goes", "goes"),
-    ("https://ｂusiness-api.tiktok.com/open_api/x", "goes", "goes"),
-    ("https://business-api%2Etiktok.com/open_api/x", "goes", "goes"),
-    ("https://business-api。tiktok.com/open_api/x", "goes", "goes"),
-    // Other schemes.
-    ("http://business-api.tiktok.com/open_api/x", "its scheme", "its scheme"),
-    ("ftp://business-api.tiktok.com/open_api/x", "its scheme", "its scheme"),
-    ("file:///etc/passwd", "its scheme", "its scheme"),
-    ("ws://business-api.tiktok.com/open_api/x", "its scheme", "its scheme"),
-    ("gopher://127.0.0.1:6379/_FLUSHALL", "its scheme", "its scheme"),
-    ("data:text/plain,hi", "its scheme", "its scheme"),
-    ("javascript:alert(1)", "its scheme", "its scheme"),
-    ("//business-api.tiktok.com/open_api/x", "unparsed", "unparsed"),
-    ("/open_api/x", "unparsed", "unparsed"),
-    ("", "unparsed", "unparsed"),
-    ("https://", "unparsed", "unparsed"),
-    ("https:///", "unparsed", "unparsed"),
-    // A user, and hosts that only look like the one before them.
-    (
-        "https://u@business-api.tiktok.com/open_api/x",
-        "it names a user",
-        "it names a user",
-    ),
-    (
-        "https://u:p@business-api.tiktok.com/open_api/x",
-        "it names a user",
-        "it names a user",
-    ),
-    (
-        "https://:p@business-api.tiktok.com/open_api/x",
-        "it names a user",
-        "it names a user",
-    ),
-    (
-        "https://business-api.tiktok.com@evil.example/open_api/x",
-        "it names a user",
-        "it names a user",
-    ),
-    (
-        "https://business-api.tiktok.com%40evil.example/open_api/x",
-        "unparsed",
-        "unparsed",
-    ),
-    (
-        "https://evil.example\\@business-api.tiktok.com/open_api/x",
-        "route",
-        "goes",
-    ),
-    (
-        "https://business-api.tiktok.com\\@evil.example/open_api/x",
-        "route",
-        "goes",
-    ),
-    (
-        "https://evil.example#@business-api.tiktok.com/open_api/x",
-        "it has a fragment",
-        "it has a fragment",
-    ),
-    (
-        "https://evil.example/?@business-api.tiktok.com/open_api/x",
-        "route",
-        "goes",
-    ),
-    // A fragment.
-    (
-        "https://business-api.tiktok.com/open_api/x#y",
-        "it has a fragment",
-        "it has a fragment",
-    ),
-    (
-        "https://business-api.tiktok.com/open_api/x#",
-        "it has a fragment",
-        "it has a fragment",
-    ),
-    // Other hosts and lookalikes.
-    (
-        "https://business-api.tiktok.com.evil.example/open_api/x",
-        "route",
-        "goes",
-    ),
-    ("https://evil-business-api.tiktok.com/open_api/x", "route", "goes"),
-    ("https://x.business-api.tiktok.com/open_api/x", "route", "goes"),
-    ("https://tiktok.com/open_api/x", "route", "goes"),
-    (
-        "https://business-api.tiktok.com./open_api/x",
-        "its host ends in a dot",
-        "its host ends in a dot",
-    ),
-    (
-        "https://business-api.tiktok.com../open_api/x",
-        "its host ends in a dot",
-        "its host ends in a dot",
-    ),
-    ("https://business-api.tіktok.com/open_api/x", "route", "goes"), // a Cyrillic і
-    (
-        "https://xn--business-api-tiktok-com.example/open_api/x",
-        "route",
-        "goes",
-    ),
-    ("https://tiktokcdn.com/a.jpg", "route", "goes"),
-    ("https://eviltiktokcdn.com/a.jpg", "route", "goes"),
-    ("https://a.tiktokcdn.com.evil.example/a.jpg", "route", "goes"),
-    ("https://.tiktokcdn.com/a.jpg", "route", "goes"),
-    ("https://*.tiktokcdn.com/a.jpg", "goes", "goes"), // a name that no resolver knows
-    (
-        "https://a.tiktokcdn.com./a.jpg",
-        "its host ends in a dot",
-        "its host ends in a dot",
-    ),
-    // Ports.
-    (
-        "https://business-api.tiktok.com:8443/open_api/x",
-        "route",
-        "its port is not 443",
-    ),
-    (
-        "https://business-api.tiktok.com:80/open_api/x",
-        "route",
-        "its port is not 443",
-    ),
-    (
-        "https://business-api.tiktok.com:0/open_api/x",
-        "route",
-        "its port is not 443",
-    ),
-    (
-        "https://business-api.tiktok.com:65536/open_api/x",
-        "unparsed",
-        "unparsed",
-    ),
-    ("https://business-api.tiktok.com:/open_api/x", "goes", "goes"),
-    ("https://ports.example/a", "route", "goes"),
-    // Paths.
-    ("https://business-api.tiktok.com/", "route", "goes"),
-    ("https://business-api.tiktok.com/open_api", "goes", "goes"),
-    ("https://business-api.tiktok.com/other/x", "route", "goes"),
-    ("https://business-api.tiktok.com/open_api/../other/x", "route", "goes"),
-    (
-        "https://business-api.tiktok.com/open_api/%2e%2e/other/x",
-        "route",
-        "goes",
-    ),
-    ("https://business-api.tiktok.com/open_api/..%2fother/x", "route", "goes"),
-    ("https://business-api.tiktok.com/open_api/..\\other/x", "route", "goes"),
-    (
-        "https://business-api.tiktok.com/open_api/%5c..%5cother",
-        "route",
-        "goes",
-    ),
-    ("https://business-api.tiktok.com/open_api/s%65nd/", "route", "goes"),
-    ("https://business-api.tiktok.com//open_api/x", "route", "goes"),
-    // IPv4, however it is written: the URL standard reads them all.
-    ("https://127.0.0.1/", "it names an address", "address"),
-    ("https://127.0.0.1./", "it names an address", "address"),
-    ("https://127.1/", "it names an address", "address"),
-    ("https://127.0.1/", "it names an address", "address"),
-    ("https://2130706433/", "it names an address", "address"),
-    ("https://0x7f000001/", "it names an address", "address"),
-    ("https://0x7f.1/", "it names an address", "address"),
-    ("https://0X7F.0.0.0x1/", "it names an address", "address"),
-    ("https://017700000001/", "it names an address", "address"),
-    ("https://0177.0.0.01/", "it names an address", "address"),
-    ("https://%31%32%37.0.0.1/", "it names an address", "address"),
-    ("https://１２７.0.0.1/", "it names an address", "address"),
-    ("https://①②⑦.⓪.⓪.①/", "it names an address", "address"),
-    ("https://127。0。0。1/", "it names an address", "address"),
-    ("https://0/", "it names an address", "address"),
-    ("https://0.0.0.0/", "it names an address", "address"),
-    (
-        "https://169.254.169.254/latest/meta-data/",
-        "it names an address",
-        "address",
-    ),
-    ("https://2852039166/latest/meta-data/", "it names an address", "address"),
-    ("https://168.63.129.16/", "it names an address", "address"),
-    ("https://100.100.100.200/", "it names an address", "address"),
-    ("https://10.0.0.1/", "it names an address", "address"),
-    ("https://172.31.255.255/", "it names an address", "address"),
-    ("https://192.168.1.1/", "it names an address", "address"),
-    ("https://255.255.255.255/", "it names an address", "address"),
-    ("https://224.0.0.1/", "it names an address", "address"),
-    ("https://93.184.216.34/", "it names an address", "goes"),
-    ("https://256.0.0.1/", "unparsed", "unparsed"),
-    ("https://4294967296/", "unparsed", "unparsed"),
-    ("https://1.2.3.4.5/", "unparsed", "unparsed"),
-    ("https://127.0.0.0x/", "it names an address", "address"),
-    ("https://127.0.0.1:8443/", "it names an address", "its port is not 443"),
-    // IPv6.
-    ("https://[::1]/", "it names an address", "address"),
-    ("https://[::]/", "it names an address", "address"),
-    ("https://[0:0:0:0:0:0:0:1]/", "it names an address", "address"),
-    ("https://[::127.0.0.1]/", "it names an address", "address"),
-    ("https://[::ffff:127.0.0.1]/", "it names an address", "address"),
-    ("https://[::ffff:7f00:1]/", "it names an address", "address"),
-    ("https://[::FFFF:A9FE:A9FE]/", "it names an address", "address"),
-    ("https://[::ffff:93.184.216.34]/", "it names an address", "goes"),
-    ("https://[64:ff9b::a9fe:a9fe]/", "it names an address", "address"),
-    ("https://[64:ff9b:1::a9fe:a9fe]/", "it names an address", "address"),
-    ("https://[2002:a9fe:a9fe::1]/", "it names an address", "address"),
-    ("https://[2001:0:a9fe:a9fe::1]/", "it names an address", "address"),
-    ("https://[2001:db8::1]/", "it names an address", "address"),
-    ("https://[3fff::1]/", "it names an address", "address"),
-    ("https://[fd00:ec2::254]/", "it names an address", "address"),
-    ("https://[fe80::1]/", "it names an address", "address"),
-    ("https://[ff02::1]/", "it names an address", "address"),
-    ("https://[5f00::1]/", "it names an address", "address"),
-    ("https://[2606:4700::1111]/", "it names an address", "goes"),
-    ("https://[fe80::1%25eth0]/", "unparsed", "unparsed"),
-    ("https://[::1/", "unparsed", "unparsed"),
-    // Names of what is not public: only what they resolve to tells, and that is judged.
-    ("https://localhost/", "route", "address"),
-    ("https://LOCALHOST/", "route", "address"),
-    (
-        "https://localhost./",
-        "its host ends in a dot",
-        "its host ends in a dot",
-    ),
-    ("https://metadata.google.internal/", "route", "address"),
-    ("https://127.0.0.1.nip.example/", "route", "address"),
-    ("https://inside.tiktokcdn.com/a.jpg", "address", "address"),
-    ("https://half-inside.tiktokcdn.com/a.jpg", "goes", "goes"),
-];
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::limits;
+use crate::manifest::Origin;
+use crate::policy::address;
+
+mod spellings;
+
+/// What the names of the table resolve to.
+fn resolve(host: &str) -> Vec<IpAddr> {
+    let addresses: &[&str] = match host {
+        "localhost" => &["127.0.0.1", "::1"],
+        "metadata.google.internal" => &["169.254.169.254"],
+        "127.0.0.1.nip.example" => &["127.0.0.1"],
+        "inside.tiktokcdn.com" => &["10.0.0.7", "64:ff9b::a9fe:a9fe"],
+        "half-inside.tiktokcdn.com" => &["10.0.0.7", "93.184.216.34"],
+        _ => &["93.184.216.34"],
+    };
+    addresses.iter().map(|text| text.parse().expect("an address")).collect()
+}
+
+/// What becomes of a permit where its host has resolved; and whether all that is dialled is public.
+fn dialled(permit: &EgressPermit) -> &'static str {
+    let found = match permit.request().url.host().expect("a host") {
+        url::Host::Domain(name) => resolve(name),
+        url::Host::Ipv4(literal) => vec![literal.into()],
+        url::Host::Ipv6(literal) => vec![literal.into()],
+    };
+    let may_be = |address: &IpAddr| address::admit(*address, permit.reach()).is_ok();
+    if found.iter().any(may_be) { "goes" } else { "address" }
+}
+
+fn answer(judged: Result<EgressPermit, CallRefusal>) -> &'static str {
+    match judged {
+        Ok(permit) => dialled(&permit),
+        Err(CallRefusal::BadUrl { reason }) => reason,
+        Err(CallRefusal::NoRoute { .. }) => "route",
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn every_spelling_of_a_url_is_answered_by_its_rule() {
+    assert!(spellings::URLS.len() >= 60);
+    let wrong: Vec<String> = spellings::URLS
+        .iter()
+        .filter_map(|(spelling, connector, fetch)| {
+            let (by_connector, by_fetch) = match spelling.parse::<Url>() {
+                Err(_) => ("unparsed", "unparsed"),
+                Ok(url) => {
+                    let request = Request {
+                        url: url.clone(),
+                        ..get(API)
+                    };
+                    (answer(judged(CallKind::Locate, request)), answer(may_fetch(url)))
+                }
+            };
+            let as_told = by_connector.starts_with(connector) && by_fetch.starts_with(fetch);
+            (!as_told).then(|| format!("{spelling}: {by_connector}, {by_fetch}; told: {connector}, {fetch}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_url_is_taken_up_to_its_longest_and_no_longer() {
+    let base = format!("{API}/open_api/");
+    let of_length = |length: usize| get(&format!("{base}{}", "a".repeat(length - base.len())));
+    assert!(judged(CallKind::History, of_length(limits::URL_BYTES)).is_ok());
+    assert_eq!(
+        judged(CallKind::History, of_length(limits::URL_BYTES + 1)).err(),
+        Some(CallRefusal::BadUrl {
+            reason: "it is too long"
+        })
+    );
+}
+
+#[test]
+fn the_host_calls_token_endpoints_by_name_and_over_tls() {
+    let authorize = |url: &str| may_authorize(&OriginMap::default(), get(url)).map(|permit| permit.reach());
+    assert_eq!(
+        authorize("https://business-api.tiktok.com/open_api/v1.3/tt_user/oauth2/token/"),
+        Ok(Reach::Public)
+    );
+    assert!(authorize("http://business-api.tiktok.com/token").is_err());
+    assert!(authorize("https://93.184.216.34/token").is_err());
+    assert!(authorize("https://u@business-api.tiktok.com/token").is_err());
+}
+
+#[test]
+fn an_endpoint_may_be_inside_only_where_the_configuration_says_so() {
+    let deliver = |url: &str, reach| may_deliver(get(url), reach).map(|permit| dialled(&permit));
+    assert_eq!(deliver("https://hooks.example:8443/weir", Reach::Public), Ok("goes"));
+    assert_eq!(deliver("https://10.0.0.1/weir", Reach::Public), Ok("address"));
+    assert_eq!(deliver("https://localhost/weir", Reach::Public), Ok("address"));
+    assert!(deliver("http://hooks.example/weir", Reach::Public).is_err());
+    assert_eq!(deliver("http://10.0.0.1:9000/weir", Reach::OperatorSet), Ok("goes"));
+    assert_eq!(deliver("http://localhost:9000/weir", Reach::Loopback), Ok("goes"));
+    assert!(deliver("ftp://10.0.0.1/weir", Reach::OperatorSet).is_err());
+    assert!(deliver("http://u@10.0.0.1/weir", Reach::OperatorSet).is_err());
+}
+
+fn origin(text: &str) -> Origin {
+    text.parse().expect("an origin")
+}
+
+fn mapped(pairs: &[(&str, &str)]) -> OriginMap {
+    OriginMap(pairs.iter().map(|(from, to)| (origin(from), origin(to))).collect())
+}
+
+fn judged_with(origins: &OriginMap, request: Request) -> Result<EgressPermit, CallRefusal> {
+    let routes = routes();
+    may_call(
+        &mut Call::new(CallKind::Locate),
+        &routes,
+        &grants(&routes),
+        origins,
+        request,
+    )
+}
+
+#[test]
+fn a_mapped_origin_is_judged_as_the_platform_and_dialled_on_this_machine() {
+    let origins = mapped(&[(API, "http://127.0.0.1:9100")]);
+    for url in [
+        "https://business-api.tiktok.com/open_api/a?b=c",
+        "http://127.0.0.1:9100/open_api/a?b=c",
+    ] {
+        let permit = judged_with(&origins, get(url)).expect("a route covers it");
+        assert_eq!(permit.request().url.as_str(), "http://127.0.0.1:9100/open_api/a?b=c");
+        assert_eq!(permit.reach(), Reach::Loopback);
+        assert_eq!(route_of(&permit), "read");
+    }
+}
+
+#[test]
+fn a_mapping_opens_the_mapped_origin_and_nothing_beside_it() {
+    let origins = mapped(&[(API, "http://127.0.0.1:9100")]);
+    for url in [
+        "http://127.0.0.1:9101/open_api/a",
+        "https://127.0.0.1:9100/open_api/a",
+        "http://localhost:9100/open_api/a",
+        "http://business-api.tiktok.com/open_api/a",
+    ] {
+        assert!(
+            matches!(judged_with(&origins, get(url)), Err(CallRefusal::BadUrl { .. })),
+            "{url}"
+        );
+    }
+    for url in [
+        "http://u@127.0.0.1:9100/open_api/a",
+        "http://127.0.0.1:9100/open_api/a#b",
+        "http://127.0.0.1:9100/x",
+    ] {
+        assert!(judged_with(&origins, get(url)).is_err(), "{url}");
+    }
+    // An origin that is not mapped stays public.
+    let permit = judged_with(&origins, get("https://a.tiktokcdn.com/a.jpg")).expect("a route covers it");
+    assert_eq!(permit.reach(), Reach::Public);
+}
+
+#[test]
+fn several_origins_may_be_mapped_to_one_sandbox() {
+    let origins = mapped(&[
+        (API, "http://127.0.0.1:9100"),
+        ("https://p16-sign.tiktokcdn.com", "http://127.0.0.1:9100"),
+    ]);
+    for (url, route) in [
+        ("http://127.0.0.1:9100/open_api/a", "read"),
+        ("http://127.0.0.1:9100/cdn/a.jpg", "pictures"),
+    ] {
+        let permit = judged_with(&origins, get(url)).expect("a route covers it");
+        assert_eq!(route_of(&permit), route);
+        assert_eq!(permit.request().url.as_str(), url);
+    }
+}
+
+#[test]
+fn what_is_mapped_beyond_this_machine_goes_to_public_addresses_by_tls() {
+    let to = |sandbox: &str| {
+        judged_with(
+            &mapped(&[(API, sandbox)]),
+            get("https://business-api.tiktok.com/open_api/a"),
+        )
+    };
+    let permit = to("https://sandbox.example").expect("a route covers it");
+    assert_eq!((permit.reach(), dialled(&permit)), (Reach::Public, "goes"));
+    let permit = to("https://10.0.0.1").expect("a route covers it");
+    assert_eq!(dialled(&permit), "address");
+    assert!(matches!(to("http://sandbox.example"), Err(CallRefusal::BadUrl { .. })));
+    assert!(may_authorize(&mapped(&[(API, "http://sandbox.example")]), get(API)).is_err());
+}
+
+proptest! {
+    /// Whatever a connector writes, what is let through goes to a granted origin over TLS, and by a fetch to public
+    /// addresses.
+    #[test]
+    fn what_is_let_through_goes_where_a_route_says(
+        scheme in "(https?|HTTPS|ftp|)",
+        slashes in proptest::sample::select(vec!["://", ":", ":\\\\", ":/", ":///"]),
+        user in proptest::sample::select(vec!["", "u@", "u:p@", "business-api.tiktok.com@", "business-api.tiktok.com\\@"]),
+        host in prop_oneof![
+            Just("business-api.tiktok.com".to_owned()),
+            "[a-z.]{0,8}\\.?tiktokcdn\\.com\\.?",
+            any::<u32>().prop_map(|bits| bits.to_string()),
+            any::<u32>().prop_map(|bits| format!("0x{bits:x}")),
+            any::<[u8; 4]>().prop_map(|[a, b, c, d]| format!("{a}.0{b:o}.{c}.0x{d:x}")),
+            any::<u128>().prop_map(|bits| format!("[{}]", std::net::Ipv6Addr::from_bits(bits))),
+            any::<u32>().prop_map(|bits| format!("[::ffff:{}]", std::net::Ipv4Addr::from_bits(bits))),
+            "\\PC{1,16}",
+        ],
+        port in proptest::sample::select(vec!["", ":443", ":80", ":8443"]),
+        rest in "(/|/open_api/)?[ -~]{0,16}",
+    ) {
+        if let Ok(url) = format!("{scheme}{slashes}{user}{host}{port}{rest}").parse::<Url>() {
+            let request = Request { url: url.clone(), ..get(API) };
+            if let Ok(permit) = judged(CallKind::Locate, request) {
+                let url = &permit.request().url;
+                let host = url.domain().expect("no address");
+                prop_assert!(host == "business-api.tiktok.com" || host.ends_with(".tiktokcdn.com"));
+                prop_assert_eq!(url.scheme(), "https");
+                prop_assert_eq!(url.port_or_known_default(), Some(443));
+                prop_assert!(url.username().is_empty() && url.password().is_none() && url.fragment().is_none());
+            }
+            if let Ok(permit) = may_fetch(url) {
+                let literal: Option<IpAddr> = match permit.request().url.host() {
+                    Some(url::Host::Ipv4(address)) => Some(address.into()),
+                    Some(url::Host::Ipv6(address)) => Some(address.into()),
+                    _ => None,
+                };
+                if let Some(address) = literal && address::admit(address, permit.reach()).is_ok() {
+                    let special = match address.to_canonical() {
+                        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_unspecified(),
+                        IpAddr::V6(v6) => v6.is_loopback() || v6.segments()[0] & 0xe000 != 0x2000,
+                    };
+                    prop_assert!(!special, "{address}");
+                }
+            }
+        }
+    }
+}
