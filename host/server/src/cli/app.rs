@@ -1,0 +1,105 @@
+//! `weir app`: platforms' app credentials.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::{Map, Value, json};
+
+use super::client::Client;
+use super::output::{Output, text};
+use super::{Done, Failure, pair};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum App {
+    /// Create or replace an app
+    Set(Set),
+    /// List apps
+    List,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Set {
+    /// Its name, in the webhook's URL
+    name: String,
+    /// The connector that speaks for it; the app's name if left out
+    #[arg(long)]
+    connector: Option<String>,
+    /// A secret; the value @FILE is read from a file, - from standard input
+    #[arg(long = "secret", value_name = "NAME=VALUE", value_parser = pair)]
+    secrets: Vec<(String, String)>,
+    /// A setting; the value may be JSON
+    #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = pair)]
+    settings: Vec<(String, String)>,
+    /// A platform's origin, mapped to a sandbox
+    #[arg(long = "origin", value_name = "PLATFORM=SANDBOX", value_parser = pair)]
+    origins: Vec<(String, String)>,
+}
+
+impl App {
+    pub(super) async fn run(self, client: &Client, output: &Output) -> Done {
+        match self {
+            Self::Set(set) => set.run(client, output).await,
+            Self::List => {
+                let apps = client.get(client.at(&["v1", "apps"])).await?;
+                let columns = [
+                    ("NAME", "/name"),
+                    ("CONNECTOR", "/connector"),
+                    ("SECRETS", "/secrets"),
+                    ("WEBHOOK", "/webhook_url"),
+                ];
+                output.list(&apps, &columns, "no app yet; `weir app set NAME` makes one");
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Set {
+    async fn run(self, client: &Client, output: &Output) -> Done {
+        let mut secrets = BTreeMap::new();
+        for (name, value) in self.secrets {
+            secrets.insert(name, secret(&value)?);
+        }
+        let settings: Map<String, Value> = self
+            .settings
+            .into_iter()
+            .map(|(name, value)| (name, serde_json::from_str(&value).unwrap_or(Value::String(value))))
+            .collect();
+        let origins: BTreeMap<_, _> = self.origins.into_iter().collect();
+        let connector = self.connector.unwrap_or_else(|| self.name.clone());
+        let body = json!({ "connector": connector, "settings": settings, "secrets": secrets, "origins": origins });
+        let app = client
+            .send(Method::PUT, client.at(&["v1", "apps", &self.name]), body)
+            .await?;
+        output.show(&app, || {
+            output.facts(&[
+                ("app", text(&app, "/name")),
+                ("connector", text(&app, "/connector")),
+                ("webhook URL", text(&app, "/webhook_url")),
+                ("redirect URL", text(&app, "/redirect_url")),
+            ]);
+            output.line("Enter both URLs in the platform's developer portal, then `weir channel connect`.");
+        });
+        Ok(())
+    }
+}
+
+/// A secret that need not stand on the command line, where other users of the machine see it.
+fn secret(value: &str) -> Result<String, Failure> {
+    let read = match value.strip_prefix('@') {
+        Some(path) => {
+            std::fs::read_to_string(path).map_err(|error| Failure::failed(format!("{path} cannot be read: {error}")))?
+        }
+        None if value == "-" => {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|error| Failure::failed(format!("standard input cannot be read: {error}")))?;
+            text
+        }
+        None => return Ok(value.to_owned()),
+    };
+    Ok(read.trim_end_matches(['\n', '\r']).to_owned())
+}

@@ -1,0 +1,180 @@
+//! `weir connector`: components, from a file to one that serves.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::output::{Output, text};
+use super::{Common, Done, Exit, Failure};
+use crate::registry::inspect;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Connector {
+    /// Read a component without a host: what it says of itself, and what it asks for
+    Inspect {
+        /// The component
+        file: PathBuf,
+    },
+    /// Install a component; nobody is served by it until it is promoted
+    Install(Install),
+    /// List connectors
+    List,
+    /// Let a version serve
+    Promote(Promote),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Install {
+    /// The component
+    file: PathBuf,
+    /// Take it although a newer release is or was here
+    #[arg(long)]
+    allow_downgrade: bool,
+    /// Say yes to everything that it asks for, and let it serve
+    #[arg(long)]
+    promote: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Promote {
+    /// The connector
+    name: String,
+    /// The version
+    version: String,
+    /// Say yes to everything that it asks for
+    #[arg(long)]
+    grant: bool,
+}
+
+impl Connector {
+    pub(super) async fn run(self, common: &Common, output: &Output) -> Done {
+        match self {
+            Self::Inspect { file } => look(&file, output).await,
+            Self::Install(install) => install.run(&Client::new(common)?, output).await,
+            Self::Promote(promote) => promote.run(&Client::new(common)?, output).await,
+            Self::List => {
+                let client = Client::new(common)?;
+                let connectors = client.get(client.at(&["v1", "connectors"])).await?;
+                let columns = [
+                    ("NAME", "/name"),
+                    ("PLATFORM", "/platform"),
+                    ("SERVES", "/active_version"),
+                    ("NEWEST", "/versions/0/version"),
+                    ("NEWEST IS", "/versions/0/state"),
+                ];
+                output.list(
+                    &connectors,
+                    &columns,
+                    "no connector yet; `weir connector install FILE` installs one",
+                );
+                Ok(())
+            }
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<Bytes, Failure> {
+    std::fs::read(file)
+        .map(Bytes::from)
+        .map_err(|error| Failure::failed(format!("{} cannot be read: {error}", file.display())))
+}
+
+async fn look(file: &Path, output: &Output) -> Done {
+    let inspection = inspect(read(file)?)
+        .await
+        .map_err(|error| Failure::new(Exit::Refused, error.to_string()))?;
+    let document = serde_json::to_value(&inspection).map_err(|error| Failure::failed(error.to_string()))?;
+    output.show(&document, || {
+        output.facts(&[
+            ("connector", text(&document, "/manifest/name")),
+            ("version", text(&document, "/manifest/version")),
+            ("platform", text(&document, "/manifest/platform")),
+            ("about", text(&document, "/manifest/description")),
+            ("digest", text(&document, "/digest")),
+            ("size", text(&document, "/size")),
+            ("signature", text(&document, "/signature/status")),
+        ]);
+        output.line("");
+        wanted(output, document.get("wanted"));
+    });
+    Ok(())
+}
+
+/// What a component asks for, so that a person can judge it.
+fn wanted(output: &Output, grants: Option<&Value>) {
+    let columns = [
+        ("ROUTE", "/route"),
+        ("CLASS", "/class"),
+        ("METHOD", "/method"),
+        ("ORIGIN", "/origin"),
+        ("PATH", "/path"),
+        ("SECRETS", "/secrets"),
+        ("WHY", "/why"),
+    ];
+    output.list(&json!({ "data": grants }), &columns, "It asks for nothing.");
+}
+
+impl Install {
+    async fn run(self, client: &Client, output: &Output) -> Done {
+        let mut url = client.at(&["v1", "connectors"]);
+        if self.allow_downgrade {
+            url.query_pairs_mut().append_pair("allow_downgrade", "true");
+        }
+        let version = client.upload(url, "application/wasm", read(&self.file)?).await?;
+        let (name, number) = (text(&version, "/name"), text(&version, "/version"));
+        if self.promote {
+            return Promote {
+                name,
+                version: number,
+                grant: true,
+            }
+            .run(client, output)
+            .await;
+        }
+        output.show(&version, || {
+            output.line(&format!("Staged {name} {number}. Granted to nothing yet; it asks for:"));
+            wanted(output, version.get("missing_grants"));
+            output.line(&format!(
+                "`weir connector promote {name} {number} --grant` says yes to all of it, and lets it serve."
+            ));
+        });
+        Ok(())
+    }
+}
+
+impl Promote {
+    async fn run(self, client: &Client, output: &Output) -> Done {
+        let (name, number) = (&self.name, &self.version);
+        if self.grant {
+            let version = client
+                .get(client.at(&["v1", "connectors", name, "versions", number]))
+                .await?;
+            let grants = json!({ "grants": version.get("wanted_grants") });
+            client
+                .send(Method::PUT, client.at(&["v1", "connectors", name, "grants"]), grants)
+                .await?;
+        }
+        let promoted = client
+            .act(
+                Method::POST,
+                client.at(&["v1", "connectors", name, "versions", number, "promote"]),
+            )
+            .await;
+        let promoted = promoted.map_err(|mut failure| {
+            if failure
+                .problem
+                .as_ref()
+                .is_some_and(|problem| problem.get("missing").is_some())
+            {
+                failure.message.push_str("; --grant says yes to all that it asks for");
+            }
+            failure
+        })?;
+        output.show(&promoted, || output.line(&format!("{name} {number} serves.")));
+        Ok(())
+    }
+}

@@ -1,0 +1,210 @@
+//! `weir doctor`: everything that a host needs, looked at from the outside.
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::client::{Client, key_file};
+use super::output::{Output, text};
+use super::{Common, Done, Failure};
+use crate::Config;
+
+/// A clock that is this far from the host's makes signatures fail.
+const CLOCK_OFF_S: i64 = 30;
+
+/// Collects what was looked at.
+struct Report<'o> {
+    output: &'o Output,
+    amiss: u32,
+}
+
+impl Report<'_> {
+    fn say(&mut self, subject: &str, found: Result<String, String>) {
+        let is_well = found.is_ok();
+        let words = found.unwrap_or_else(|words| words);
+        self.amiss += u32::from(!is_well);
+        if self.output.is_json() {
+            self.output
+                .document(&json!({ "subject": subject, "ok": is_well, "evidence": words }));
+        } else {
+            self.output.check(is_well, &format!("{subject:<14}"), &words);
+        }
+    }
+}
+
+pub(super) async fn run(common: &Common, output: &Output) -> Done {
+    let mut report = Report { output, amiss: 0 };
+    match Config::load(common.config.as_deref(), |name| std::env::var(name).ok()) {
+        Err(error) => report.say("configuration", Err(error.to_string())),
+        Ok(config) => {
+            report.say(
+                "configuration",
+                Ok(format!(
+                    "listens at {}, shown to the outside as {}",
+                    config.listen, config.public_url
+                )),
+            );
+            report.say("data folder", data_folder(&config));
+            report.say("master key", master_key(&config));
+            report.say("admin key", admin_key(&config));
+            report.say("clock", clock());
+        }
+    }
+    match Client::new(common) {
+        Err(failure) => report.say("API", Err(failure.message)),
+        Ok(client) => running(&mut report, &client, common).await,
+    }
+    match report.amiss {
+        0 => Ok(()),
+        amiss => Err(Failure::failed(format!("{amiss} checks are not well"))),
+    }
+}
+
+/// What only a running host can say: its record, its connectors, its channels.
+async fn running(report: &mut Report<'_>, client: &Client, common: &Common) {
+    if let Err(failure) = client.get(client.at(&["healthz"])).await {
+        report.say("API", Err(failure.message));
+        report.say("port", port(common).await);
+        return;
+    }
+    report.say("API", Ok(format!("answers at {}", client.base())));
+    let ready = client.get(client.at(&["readyz"])).await;
+    report.say(
+        "record",
+        ready
+            .map(|_| "reads and writes".to_owned())
+            .map_err(|failure| failure.message),
+    );
+    match client.get(client.at(&["v1", "connectors"])).await {
+        Err(failure) => report.say("key", Err(failure.message)),
+        Ok(connectors) => {
+            let rows = connectors
+                .get("data")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default();
+            if rows.is_empty() {
+                report.say(
+                    "connectors",
+                    Err("none is installed; `weir connector install FILE`".to_owned()),
+                );
+            }
+            for row in rows {
+                let name = text(&row, "/name");
+                report.say(
+                    "connector",
+                    match text(&row, "/active_version") {
+                        version if version.is_empty() => {
+                            Err(format!("{name}: no version serves; `weir connector promote`"))
+                        }
+                        version => Ok(format!("{name} {version} serves")),
+                    },
+                );
+            }
+        }
+    }
+    if let Ok(channels) = client.get(client.at(&["v1", "channels"])).await {
+        for channel in channels
+            .get("data")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+        {
+            let (id, status) = (text(&channel, "/id"), text(&channel, "/status"));
+            let words = format!("{} {status}", text(&channel, "/name"));
+            report.say(
+                "channel",
+                if status == "connected" {
+                    Ok(words)
+                } else {
+                    Err(format!("{words}; `weir channel diagnose {id}`"))
+                },
+            );
+        }
+    }
+}
+
+fn data_folder(config: &Config) -> Result<String, String> {
+    let folder = &config.data;
+    if !folder.exists() {
+        return Ok(format!("{} is made at the first start", folder.display()));
+    }
+    let probe = folder.join(".doctor");
+    std::fs::write(&probe, b"x")
+        .and_then(|()| std::fs::remove_file(&probe))
+        .map(|()| format!("{} can be written", folder.display()))
+        .map_err(|error| {
+            format!(
+                "{} cannot be written ({error}); give it to the user that runs weir",
+                folder.display()
+            )
+        })
+}
+
+fn master_key(config: &Config) -> Result<String, String> {
+    let file = config.data.join("master.key");
+    if config.master_key.is_some() {
+        Ok("comes from WEIR_MASTER_KEY".to_owned())
+    } else if file.exists() {
+        private(&file).map(|()| format!("is in {}; keep a copy elsewhere", file.display()))
+    } else {
+        Ok("is made at the first start".to_owned())
+    }
+}
+
+fn admin_key(config: &Config) -> Result<String, String> {
+    let file = key_file(config);
+    if config.admin_key.is_some() {
+        Ok("comes from WEIR_ADMIN_KEY".to_owned())
+    } else if file.exists() {
+        private(&file).map(|()| format!("is in {}", file.display()))
+    } else {
+        Ok("is made at the first start".to_owned())
+    }
+}
+
+#[cfg(unix)]
+fn private(file: &std::path::Path) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(file)
+        .map_err(|error| format!("{}: {error}", file.display()))?
+        .permissions()
+        .mode();
+    if mode & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(format!("{} can be read by others; chmod 600 it", file.display()))
+    }
+}
+
+#[cfg(not(unix))]
+fn private(_: &std::path::Path) -> Result<(), String> {
+    Ok(())
+}
+
+/// Whether the clock is one at all; how far it is off shows only against a platform.
+fn clock() -> Result<String, String> {
+    // The first release of this program: no right clock is before it.
+    const RELEASED: u64 = 1_767_225_600;
+    let seconds = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    if seconds >= RELEASED {
+        Ok(format!(
+            "is set; platforms refuse one that is more than {CLOCK_OFF_S} s off, so keep NTP on"
+        ))
+    } else {
+        Err("is years behind; set it, or webhooks and tokens fail".to_owned())
+    }
+}
+
+/// Whether the address could be listened at, when nobody answers there.
+async fn port(common: &Common) -> Result<String, String> {
+    let config =
+        Config::load(common.config.as_deref(), |name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
+    match TcpListener::bind(config.listen).await {
+        Ok(_) => Ok(format!("{} is free; `weir serve` can have it", config.listen)),
+        Err(error) => Err(format!("{} is taken by another program ({error})", config.listen)),
+    }
+}

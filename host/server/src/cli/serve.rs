@@ -1,0 +1,114 @@
+//! `weir serve`: the host.
+
+use std::io::{self, IsTerminal};
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+use weir_domain::limits;
+
+use super::client::key_file;
+use super::output::Output;
+use super::{Common, Done, Exit, Failure};
+use crate::{Config, Host, http, serve};
+
+pub(super) async fn run(common: &Common, output: &Output) -> Done {
+    let config = Config::load(common.config.as_deref(), |name| std::env::var(name).ok())
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    log();
+    // First the port: a second host on the same data folder ends here, before it touches anything.
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| cannot_listen(&config, &error))?;
+    let address = listener.local_addr().map_err(|error| cannot_listen(&config, &error))?;
+    folder(&config)?;
+    let host = Host::open(config)
+        .await
+        .map_err(|error| Failure::failed(format!("{error:#}")))?;
+    let loops = host.start();
+    let config = host.config();
+    let key = match config.admin_key {
+        Some(_) => "WEIR_ADMIN_KEY".to_owned(),
+        None => key_file(config).display().to_string(),
+    };
+    output.facts(&[
+        ("weir", env!("CARGO_PKG_VERSION").to_owned()),
+        ("listens at", format!("http://{address}")),
+        ("known as", config.public_url.to_string()),
+        ("data folder", config.data.display().to_string()),
+        ("admin key", key),
+    ]);
+    let (close, closing) = watch::channel(false);
+    let router = http::router(host.clone(), closing.clone());
+    let serving = tokio::spawn(serve::serve(
+        listener,
+        router,
+        config.limits.connections,
+        closing,
+        limits::SHUTDOWN,
+    ));
+    end().await;
+    output.note("Finishing what is in hand; once more to end now.");
+    close.send_replace(true);
+    let finish = async {
+        // The accept loop ends by itself; if it panicked there is nothing left to wait for.
+        let _ = serving.await;
+        loops.stop(limits::SHUTDOWN).await;
+        host.store().close().await;
+    };
+    tokio::select! {
+        () = finish => Ok(()),
+        () = end() => Err(Failure::failed("ended at once; what was in hand is settled at the next start")),
+    }
+}
+
+/// Logs to standard error; `WEIR_LOG` says what, in the syntax of tracing's filters.
+fn log() {
+    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second subscriber, in a test, is no reason to fail.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .try_init();
+}
+
+fn cannot_listen(config: &Config, error: &io::Error) -> Failure {
+    let what = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there; stop it, or set WEIR_LISTEN".to_owned(),
+        io::ErrorKind::PermissionDenied => "ports below 1024 want a privilege; set WEIR_LISTEN".to_owned(),
+        _ => format!("{error}; set WEIR_LISTEN"),
+    };
+    Failure::new(Exit::Unreachable, format!("cannot listen at {}: {what}", config.listen))
+}
+
+/// Makes the data folder, so that one that cannot be written is said in one line.
+fn folder(config: &Config) -> Done {
+    let cannot = |error: io::Error| {
+        Failure::failed(format!(
+            "the data folder {} cannot be written ({error}); set WEIR_DATA or give it to this user",
+            config.data.display()
+        ))
+    };
+    std::fs::create_dir_all(&config.data).map_err(cannot)?;
+    let probe = config.data.join(".probe");
+    std::fs::write(&probe, b"")
+        .and_then(|()| std::fs::remove_file(&probe))
+        .map_err(cannot)
+}
+
+/// Ctrl-C, or what a service manager sends.
+async fn end() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,199 @@
+//! The HTTP API: every route on this page, one file per noun behind it.
+//!
+//! It promises that whatever comes in, what goes out is an answer of its kind or a problem document with a documented code
+//! ([`codes`]); that nothing below `/v1` but its description is reached without a key; and that a request with an
+//! `Idempotency-Key` acts once. What is allowed is judged in the domain, what happens is done by the host's rooms.
+
+mod apps;
+mod audit;
+mod body;
+mod caller;
+pub(crate) mod codes;
+mod channels;
+mod connect_sessions;
+mod connectors;
+mod contacts;
+mod conversations;
+mod dead_letters;
+mod deliveries;
+mod endpoints;
+mod events;
+mod finish;
+mod health;
+mod hooks;
+mod idempotency;
+mod keys;
+mod list;
+mod media;
+mod messages;
+mod openapi;
+mod pages;
+mod problem;
+mod qr;
+mod refusals;
+mod workspaces;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::get;
+use tokio::sync::{Semaphore, watch};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use weir_domain::limits;
+
+pub use caller::ClientAddress;
+
+use crate::Host;
+
+/// Longest work behind one request: a connector's call, and as much again for what stands around it. A stream's head is out
+/// long before.
+const WORK: Duration = Duration::from_secs(120);
+
+/// What the handlers share beside the host.
+#[derive(Clone)]
+pub(crate) struct Api {
+    host: Host,
+    failures: Arc<caller::Failures>,
+    running: idempotency::Running,
+    streams: Arc<Semaphore>,
+    closing: watch::Receiver<bool>,
+}
+
+impl FromRef<Api> for Host {
+    fn from_ref(api: &Api) -> Self {
+        api.host.clone()
+    }
+}
+
+/// Routes that want a key.
+fn v1() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(apps::list))
+        .routes(routes!(apps::get, apps::put))
+        .routes(routes!(connect_sessions::create))
+        .routes(routes!(connect_sessions::get))
+        .routes(routes!(channels::list))
+        .routes(routes!(channels::get, channels::patch, channels::delete))
+        .routes(routes!(connect_sessions::reauthorize))
+        .routes(routes!(channels::refresh))
+        .routes(routes!(channels::diagnostics))
+        .routes(routes!(channels::entry_points))
+        .routes(routes!(qr::svg))
+        .routes(routes!(qr::png))
+        .routes(routes!(channels::queue))
+        .routes(routes!(channels::test))
+        .routes(routes!(contacts::list))
+        .routes(routes!(contacts::get))
+        .routes(routes!(conversations::list))
+        .routes(routes!(conversations::get))
+        .routes(routes!(conversations::messages, conversations::send))
+        .routes(routes!(conversations::activity))
+        .routes(routes!(conversations::features))
+        .routes(routes!(messages::get, messages::cancel))
+        .routes(routes!(messages::retry))
+        .routes(routes!(messages::attempts))
+        .routes(routes!(media::upload))
+        .routes(routes!(media::get))
+        .routes(routes!(events::list))
+        .routes(routes!(events::stream))
+        .routes(routes!(endpoints::list, endpoints::create))
+        .routes(routes!(endpoints::get, endpoints::patch, endpoints::delete))
+        .routes(routes!(endpoints::rotate))
+        .routes(routes!(endpoints::recover))
+        .routes(routes!(endpoints::send_example))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::get))
+        .routes(routes!(deliveries::resend))
+        .routes(routes!(connectors::list, connectors::install))
+        .routes(routes!(connectors::get))
+        .routes(routes!(connectors::version))
+        .routes(routes!(connectors::put_grants))
+        .routes(routes!(connectors::promote))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::get, dead_letters::delete))
+        .routes(routes!(dead_letters::replay))
+        .routes(routes!(refusals::list))
+        .routes(routes!(refusals::get))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(workspaces::list))
+        .routes(routes!(audit::list))
+}
+
+/// Routes that prove themselves in another way, or have nothing to hide.
+fn open() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(hooks::post, hooks::get))
+        .routes(routes!(media::bytes))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .route("/", get(pages::front))
+        .route("/style.css", get(pages::style))
+        .route("/docs/errors", get(pages::errors))
+        .route("/docs/errors.md", get(pages::errors_as_text))
+        .route("/connect/{id}", get(pages::open_connect))
+        .route("/oauth/callback", get(pages::callback))
+}
+
+/// The whole API. `closing` becomes true when the host is about to end, so that streams do not hold it up.
+pub fn router(host: Host, closing: watch::Receiver<bool>) -> Router {
+    let api = Api {
+        host,
+        failures: Arc::default(),
+        running: idempotency::Running::default(),
+        streams: Arc::new(Semaphore::new(limits::STREAMS)),
+        closing,
+    };
+    let (v1, _) = v1().split_for_parts();
+    let (open, _) = open().split_for_parts();
+    let description = openapi::text(&description());
+    let guarded = v1
+        .route_layer(from_fn_with_state(api.clone(), idempotency::once))
+        .route_layer(from_fn_with_state(api.clone(), caller::authenticate));
+    Router::new()
+        .merge(guarded)
+        .merge(open)
+        .route("/v1/openapi.json", get(move || async move { ([(CONTENT_TYPE, "application/json")], description) }))
+        .layer(from_fn(finish::note_route))
+        .fallback(|| async { StatusCode::NOT_FOUND })
+        // Each body is bounded where it is read, and uploads while they stream in.
+        .layer(DefaultBodyLimit::disable())
+        .layer(RequestBodyTimeoutLayer::new(limits::REQUEST_BODY))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, WORK))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(api.clone(), finish::finish))
+        .with_state(api)
+}
+
+/// What all these routes take and give.
+fn description() -> OpenApi {
+    let mut api = openapi::head();
+    api.merge(v1().into_openapi());
+    api.merge(open().into_openapi());
+    openapi::finish(api)
+}
+
+/// A bug of ours brings one request down, not the process.
+fn panicked(payload: Box<dyn std::any::Any + Send>) -> Response {
+    let words = payload
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    tracing::error!(panic = words, "A handler panicked");
+    axum::response::IntoResponse::into_response(problem::Problem::of(&codes::INTERNAL_ERROR))
+}

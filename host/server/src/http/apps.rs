@@ -1,0 +1,179 @@
+//! Apps: our registrations with platforms' developer portals.
+
+use std::collections::BTreeMap;
+
+use axum::Json as Answered;
+use axum::extract::{Path, State};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use weir_domain::credential::Secret;
+use weir_domain::policy::OriginMap;
+use weir_domain::time::Timestamp;
+use weir_store::App;
+
+use super::audit::record;
+use super::body::Json;
+use super::caller::{ConnectorsWrite, May, Read};
+use super::codes;
+use super::list::List;
+use super::problem::{Answer, Problem};
+use crate::Host;
+use crate::host::PutAppError;
+
+/// What an operator enters for an app.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"connector": "tiktok", "settings": {}, "secrets": {"client_key": "…", "client_secret": "…"}, "origins": {}}))]
+pub(crate) struct PutApp {
+    /// The connector that speaks for it.
+    connector: String,
+    /// By the names of the connector's manifest.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    settings: BTreeMap<String, Value>,
+    /// Write-only: one text, or several while one is rotated out, the newest first. A name left out keeps what it has.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, Value>)]
+    secrets: BTreeMap<String, SecretTexts>,
+    /// Platform origins mapped to others: the way to a sandbox.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
+    origins: OriginMap,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum SecretTexts {
+    One(Secret),
+    Several(Vec<Secret>),
+}
+
+impl SecretTexts {
+    fn into_vec(self) -> Vec<Secret> {
+        match self {
+            Self::One(secret) => vec![secret],
+            Self::Several(secrets) => secrets,
+        }
+    }
+}
+
+/// An app.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AppView {
+    /// Its name, in the webhook's URL.
+    name: String,
+    /// The connector that speaks for it.
+    connector: String,
+    /// What the operator set.
+    #[schema(value_type = Object)]
+    settings: Value,
+    /// Names of the secrets that it has; the secrets themselves are never shown.
+    secrets: Vec<String>,
+    /// Platform origins mapped to others.
+    #[schema(value_type = BTreeMap<String, String>)]
+    origins: OriginMap,
+    /// What to enter at the platform as the webhook's address.
+    webhook_url: String,
+    /// What to enter at the platform as the redirect address.
+    redirect_url: String,
+    /// When it was first put.
+    created_at: Timestamp,
+    /// When it was last put.
+    updated_at: Timestamp,
+}
+
+impl AppView {
+    fn of(app: App, host: &Host) -> Self {
+        Self {
+            webhook_url: host.config().public(&format!("/hooks/{}", app.name)),
+            redirect_url: host.config().public("/oauth/callback"),
+            name: app.name,
+            connector: app.connector,
+            settings: app.settings,
+            secrets: app.secrets.into_keys().collect(),
+            origins: app.origins,
+            created_at: app.created_at,
+            updated_at: app.updated_at,
+        }
+    }
+}
+
+/// List apps
+#[utoipa::path(get, path = "/v1/apps", tag = "apps", responses((status = 200, body = List<AppView>)))]
+pub(crate) async fn list(caller: May<Read>, State(host): State<Host>) -> Answer<Answered<List<AppView>>> {
+    let apps = host.store().apps().await?;
+    let ours = apps.into_iter().filter(|app| app.workspace_id == caller.workspace_id());
+    Ok(List::whole(ours.map(|app| AppView::of(app, &host)).collect()))
+}
+
+/// Get an app
+#[utoipa::path(get, path = "/v1/apps/{name}", tag = "apps", params(("name" = String, Path, description = "The app's name")),
+    responses((status = 200, body = AppView)))]
+pub(crate) async fn get(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Path(name): Path<String>,
+) -> Answer<Answered<AppView>> {
+    let app = host.store().app(&name).await?.filter(|app| app.workspace_id == caller.workspace_id());
+    Ok(Answered(AppView::of(app.ok_or_else(|| Problem::no_such("app"))?, &host)))
+}
+
+/// Create or replace an app
+#[utoipa::path(put, path = "/v1/apps/{name}", tag = "apps", params(("name" = String, Path, description = "Lower-case letters, digits and hyphens")),
+    request_body = PutApp, responses((status = 200, body = AppView)))]
+pub(crate) async fn put(
+    caller: May<ConnectorsWrite>,
+    State(host): State<Host>,
+    Path(name): Path<String>,
+    Json(body): Json<PutApp>,
+) -> Answer<Answered<AppView>> {
+    if !is_name(&name) {
+        return Err(Problem::parameter("name", "write 1 to 63 of a-z, 0-9 and -, beginning with a letter"));
+    }
+    let before = host.store().app(&name).await?;
+    // The name stands in a URL that platforms call, so it is one for the whole host.
+    if before.as_ref().is_some_and(|app| app.workspace_id != caller.workspace_id()) {
+        return Err(Problem::parameter("name", "another workspace has an app of this name"));
+    }
+    let mut secrets = before.as_ref().map(|app| app.secrets.clone()).unwrap_or_default();
+    for (secret, texts) in body.secrets {
+        match texts.into_vec() {
+            texts if texts.is_empty() => secrets.remove(&secret),
+            texts => secrets.insert(secret, texts),
+        };
+    }
+    let now = host.now();
+    let app = App {
+        name: name.clone(),
+        workspace_id: caller.workspace_id().to_owned(),
+        connector: body.connector,
+        settings: Value::Object(body.settings.into_iter().collect()),
+        secrets,
+        origins: body.origins,
+        created_at: before.map_or(now, |app| app.created_at),
+        updated_at: now,
+    };
+    host.put_app(app.clone()).await?;
+    let changed = serde_json::json!({
+        "connector": app.connector, "origins": app.origins, "secrets": app.secrets.keys().collect::<Vec<_>>(),
+    });
+    record(&host, &caller, "app.put", &name, changed).await;
+    Ok(Answered(AppView::of(app, &host)))
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+impl From<PutAppError> for Problem {
+    fn from(error: PutAppError) -> Self {
+        match error {
+            PutAppError::NoConnector(_) => Self::of(&codes::CONNECTOR_UNKNOWN).at("/connector", "unknown", &error).detail(&error),
+            PutAppError::Clock { .. } => Self::of(&codes::ORIGIN_REFUSED).at("/origins", "not_loopback", &error).detail(&error),
+            PutAppError::Store(error) => error.into(),
+        }
+    }
+}

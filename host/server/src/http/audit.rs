@@ -1,0 +1,64 @@
+//! Who changed what.
+
+use axum::Json as Answered;
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use weir_domain::caller::Caller;
+use weir_domain::time::Timestamp;
+use weir_store::AuditEntry;
+
+use super::body::Params;
+use super::caller::{Admin, May};
+use super::list::{List, Paging};
+use super::problem::Answer;
+use crate::Host;
+
+/// A change that somebody made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AuditView {
+    /// When.
+    at: Timestamp,
+    /// The key, or `host`.
+    actor: String,
+    /// `app.put`, `connector.promote`, `key.create`, …
+    action: String,
+    /// What was changed.
+    subject: String,
+    /// How, without secrets.
+    #[schema(value_type = Object)]
+    detail: Value,
+}
+
+/// List changes, newest first
+#[utoipa::path(get, path = "/v1/audit-log", tag = "audit log", params(Paging), responses((status = 200, body = List<AuditView>)))]
+pub(crate) async fn list(
+    caller: May<Admin>,
+    State(host): State<Host>,
+    Params(paging): Params<Paging>,
+) -> Answer<Answered<List<AuditView>>> {
+    let listed = host.store().audit_log(caller.workspace_id(), paging.page()?).await?;
+    Ok(List::of(listed, |entry| AuditView {
+        at: entry.at,
+        actor: entry.actor,
+        action: entry.action,
+        subject: entry.subject,
+        detail: entry.detail,
+    }))
+}
+
+/// Writes down what a caller changed. What was changed stays so even if this fails; the log says it then.
+pub(crate) async fn record(host: &Host, caller: &Caller, action: &str, subject: &str, detail: Value) {
+    let entry = AuditEntry {
+        at: host.now(),
+        workspace_id: caller.workspace_id().to_owned(),
+        actor: caller.key().to_string(),
+        action: action.to_owned(),
+        subject: subject.to_owned(),
+        detail,
+    };
+    if let Err(error) = host.store().audit(entry).await {
+        tracing::error!(%error, action, subject, "A change could not be written into the audit log");
+    }
+}

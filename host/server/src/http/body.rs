@@ -1,0 +1,230 @@
+//! Bodies and parameters at the edge: what comes in becomes a type, or a problem that points at what is wrong.
+
+use std::str::FromStr;
+
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
+use weir_domain::limits;
+
+use super::codes;
+use super::problem::{Answer, Problem};
+
+/// A JSON body of at most [`limits::API_BODY_BYTES`].
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Answer<Self> {
+        if !is_json(request.headers()) {
+            return Err(Problem::of(&codes::UNSUPPORTED_MEDIA_TYPE)
+                .detail("this route takes a JSON body; send Content-Type: application/json"));
+        }
+        let bytes = read(request.into_body(), limits::API_BODY_BYTES).await?;
+        parse(&bytes).map(Self)
+    }
+}
+
+/// A JSON body that may be left out.
+pub(crate) struct MaybeJson<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Answer<Self> {
+        let typed = request.headers().contains_key(CONTENT_TYPE);
+        let json = is_json(request.headers());
+        let bytes = read(request.into_body(), limits::API_BODY_BYTES).await?;
+        if bytes.is_empty() && (json || !typed) {
+            return Ok(Self(T::default()));
+        }
+        if !json {
+            return Err(Problem::of(&codes::UNSUPPORTED_MEDIA_TYPE)
+                .detail("this route takes a JSON body; send Content-Type: application/json"));
+        }
+        parse(&bytes).map(Self)
+    }
+}
+
+/// Whether the headers announce JSON; parameters such as a charset are ignored (RFC 8259, 11).
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    content_type(headers).is_some_and(|kind| kind == "application/json")
+}
+
+/// The media type without its parameters, in lower case.
+pub(crate) fn content_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+/// Reads a whole body, bounded in bytes and time.
+pub(crate) async fn read(body: axum::body::Body, limit: usize) -> Answer<Bytes> {
+    let whole = Limited::new(body, limit).collect();
+    match tokio::time::timeout(limits::REQUEST_BODY, whole).await {
+        Err(_) => Err(Problem::of(&codes::REQUEST_TIMEOUT)),
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            Err(Problem::of(&codes::BODY_TOO_LARGE).detail(format_args!("this route takes at most {limit} bytes")))
+        }
+        Ok(Err(_)) => Err(Problem::of(&codes::INVALID_JSON).detail("the body broke off")),
+    }
+}
+
+/// Reads a JSON document into a type.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
+    let mut document = serde_json::Deserializer::from_slice(bytes);
+    let value: T = serde_path_to_error::deserialize(&mut document).map_err(|error| {
+        let pointer = pointer(error.path());
+        let inner = error.into_inner();
+        if inner.is_data() {
+            wrong_member(&pointer, &inner.to_string())
+        } else {
+            Problem::of(&codes::INVALID_JSON).detail(inner)
+        }
+    })?;
+    document
+        .end()
+        .map_err(|error| Problem::of(&codes::INVALID_JSON).detail(error))?;
+    Ok(value)
+}
+
+/// A problem that points at the member that serde's words are about.
+fn wrong_member(parent: &str, words: &str) -> Problem {
+    let named = words.split('`').nth(1).unwrap_or_default();
+    let (pointer, code) = if words.starts_with("missing field") {
+        (format!("{parent}/{}", escaped(named)), "missing")
+    } else if words.starts_with("unknown field") {
+        // The path may or may not name the member already.
+        let named = format!("/{}", escaped(named));
+        (format!("{}{named}", parent.strip_suffix(&named).unwrap_or(parent)), "unknown")
+    } else {
+        (parent.to_owned(), "invalid")
+    };
+    Problem::of(&codes::INVALID_REQUEST)
+        .detail(format_args!("{}: {words}", if pointer.is_empty() { "the body" } else { &pointer }))
+        .at(&pointer, code, &words)
+}
+
+/// A path within a document, as a JSON Pointer (RFC 6901).
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    path.iter().fold(String::new(), |mut pointer, segment| {
+        match segment {
+            Segment::Seq { index } => {
+                pointer.push('/');
+                pointer.push_str(&index.to_string());
+            }
+            Segment::Map { key } => {
+                pointer.push('/');
+                pointer.push_str(&escaped(key));
+            }
+            // A variant is no place in the document.
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+        pointer
+    })
+}
+
+fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+/// The query, as a type. Parameters that it does not know are ignored.
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs = url::form_urlencoded::parse(query.as_bytes());
+        serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs))
+            .map(Self)
+            .map_err(|error| Problem::parameter(&error.path().to_string(), error.inner()))
+    }
+}
+
+/// The id in the path. One that cannot be an id names nothing: 404.
+pub(crate) struct Named<I>(pub(crate) I);
+
+impl<I: FromStr<Err: std::fmt::Display>, S: Send + Sync> FromRequestParts<S> for Named<I> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::of(&codes::NOT_FOUND).detail("the path is not valid UTF-8"))?;
+        text.parse()
+            .map(Self)
+            .map_err(|error: I::Err| Problem::of(&codes::NOT_FOUND).detail(error))
+    }
+}
+
+/// Whether a request of this method creates or acts, so that an `Idempotency-Key` means something on it.
+pub(crate) fn acts(method: &Method) -> bool {
+    *method == Method::POST
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+    use serde_json::Value;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Order {
+        size: u8,
+        #[serde(default)]
+        lines: Vec<Line>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Line {
+        #[serde(rename = "a/b")]
+        amount: u8,
+    }
+
+    fn no(body: &str) -> (String, String, String) {
+        let problem = parse::<Order>(body.as_bytes()).expect_err("refused");
+        let document = serde_json::to_value(problem.document("req_1")).expect("json");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (
+            text(&document["code"]),
+            text(&document["errors"][0]["pointer"]),
+            text(&document["errors"][0]["code"]),
+        )
+    }
+
+    fn case(code: &str, pointer: &str, error: &str) -> (String, String, String) {
+        (code.to_owned(), pointer.to_owned(), error.to_owned())
+    }
+
+    #[test]
+    fn a_bad_body_points_at_the_member() {
+        assert_eq!(no(r#"{"size":"x"}"#), case("invalid_request", "/size", "invalid"));
+        assert_eq!(no("{}"), case("invalid_request", "/size", "missing"));
+        assert_eq!(no(r#"{"size":1,"colour":2}"#), case("invalid_request", "/colour", "unknown"));
+        assert_eq!(
+            no(r#"{"size":1,"lines":[{"a/b":1},{"a/b":300}]}"#),
+            case("invalid_request", "/lines/1/a~1b", "invalid")
+        );
+        assert_eq!(no(r#"{"size":1,"lines":[{}]}"#), case("invalid_request", "/lines/0/a~1b", "missing"));
+        assert_eq!(no("[]"), case("invalid_request", "", "invalid"));
+    }
+
+    #[test]
+    fn what_is_no_json_is_said_to_be_none() {
+        for body in ["", "{", "{\"size\":1} x", "\u{0}", "nul"] {
+            assert_eq!(no(body).0, "invalid_json", "{body:?}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Channels: connected business accounts.
+
+use std::collections::BTreeMap;
+
+use axum::Json as Answered;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use weir_domain::caller::{Caller, Scope};
+use weir_domain::channel::{Channel, PolicyOverride};
+use weir_domain::id::ChannelId;
+use weir_domain::time::Timestamp;
+use weir_store::ChannelPatch;
+
+use super::audit::record;
+use super::body::{Json, Named, Params};
+use super::caller::{ChannelsWrite, May, Read};
+use super::codes;
+use super::list::{List, Paging};
+use super::problem::{Answer, Problem};
+use crate::Host;
+use crate::connect::{EntryPointLink, Finding};
+
+/// Longest name that an operator may give.
+const NAME_CHARS: usize = 200;
+/// Labels of one channel, and the length of one.
+const LABELS: (usize, usize) = (50, 200);
+
+/// Which channels.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Which {
+    /// Deleted ones too.
+    #[serde(default)]
+    deleted: bool,
+}
+
+/// What changes of a channel; a member left out stays as it is.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "Flower shop, Berlin", "paused": false}))]
+pub(crate) struct Patch {
+    /// Your name for it; never sent to the platform.
+    name: Option<String>,
+    /// Your own words, all of them.
+    labels: Option<BTreeMap<String, String>>,
+    /// Whether it is held: nothing is sent while it is.
+    paused: Option<bool>,
+    /// What is tightened. Loosening wants the scope `policy:loosen`.
+    policy: Option<PolicyOverride>,
+}
+
+/// How many messages wait.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct QueueView {
+    /// Queued or being sent.
+    depth: u64,
+    /// Since when the oldest one waits.
+    oldest_at: Option<Timestamp>,
+    /// How long that is.
+    oldest_age_ms: Option<u64>,
+}
+
+/// The channel of this id, if it is the caller's.
+pub(crate) async fn find(host: &Host, caller: &Caller, id: ChannelId) -> Answer<Channel> {
+    let channel = host.store().channel(id).await?;
+    channel
+        .filter(|channel| channel.workspace_id == caller.workspace_id())
+        .ok_or_else(|| Problem::no_such("channel"))
+}
+
+/// List channels, newest first
+#[utoipa::path(get, path = "/v1/channels", tag = "channels", params(Which, Paging), responses((status = 200, body = List<Channel>)))]
+pub(crate) async fn list(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Params(which): Params<Which>,
+    Params(paging): Params<Paging>,
+) -> Answer<Answered<List<Channel>>> {
+    let listed = host.store().channels(caller.workspace_id(), which.deleted, paging.page()?).await?;
+    Ok(List::of(listed, |channel| channel))
+}
+
+/// Get a channel
+#[utoipa::path(get, path = "/v1/channels/{id}", tag = "channels", params(("id" = ChannelId, Path)), responses((status = 200, body = Channel)))]
+pub(crate) async fn get(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Named(id): Named<ChannelId>,
+) -> Answer<Answered<Channel>> {
+    Ok(Answered(find(&host, &caller, id).await?))
+}
+
+/// Change a channel
+#[utoipa::path(patch, path = "/v1/channels/{id}", tag = "channels", params(("id" = ChannelId, Path)), request_body = Patch,
+    responses((status = 200, body = Channel)))]
+pub(crate) async fn patch(
+    caller: May<ChannelsWrite>,
+    State(host): State<Host>,
+    Named(id): Named<ChannelId>,
+    Json(body): Json<Patch>,
+) -> Answer<Answered<Channel>> {
+    let channel = find(&host, &caller, id).await?;
+    check(&body)?;
+    if let Some(policy) = &body.policy {
+        if loosens(&channel.policy, policy) {
+            caller.may(Scope::PolicyLoosen).map_err(|_| Problem::of(&codes::POLICY_LOOSEN_NOT_ALLOWED))?;
+        }
+    }
+    let changed = serde_json::json!({ "name": body.name, "labels": body.labels, "paused": body.paused, "policy": body.policy });
+    let patch = ChannelPatch {
+        name: body.name,
+        labels: body.labels,
+        paused: body.paused,
+        policy: body.policy,
+    };
+    let channel = host.store().update_channel(id, patch, host.now()).await?;
+    let channel = channel.ok_or_else(|| Problem::no_such("channel"))?;
+    host.told();
+    record(&host, &caller, "channel.update", &id.to_string(), changed).await;
+    Ok(Answered(channel))
+}
+
+fn check(patch: &Patch) -> Answer<()> {
+    if patch.name.as_ref().is_some_and(|name| name.trim().is_empty() || name.chars().count() > NAME_CHARS) {
+        return Err(Problem::member("/name", format_args!("write 1 to {NAME_CHARS} characters")));
+    }
+    let (count, chars) = LABELS;
+    let too_long = |labels: &BTreeMap<String, String>| {
+        labels.len() > count || labels.iter().any(|(key, value)| key.is_empty() || key.len() > chars || value.len() > chars)
+    };
+    if patch.labels.as_ref().is_some_and(too_long) {
+        let words = format_args!("at most {count} labels of at most {chars} bytes each");
+        return Err(Problem::member("/labels", words));
+    }
+    Ok(())
+}
+
+/// Whether `new` takes back anything that `old` tightened. What the connector declares is the outer bound in any case.
+fn loosens(old: &PolicyOverride, new: &PolicyOverride) -> bool {
+    fn looser<N: PartialOrd>(old: Option<N>, new: Option<N>) -> bool {
+        match (old, new) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(old), Some(new)) => new > old,
+        }
+    }
+    looser(old.window_ms, new.window_ms)
+        || looser(old.budget_limit, new.budget_limit)
+        || looser(old.rate_permits, new.rate_permits)
+        || looser(old.text_max_chars, new.text_max_chars)
+}
+
+/// Delete a channel; its history stays
+#[utoipa::path(delete, path = "/v1/channels/{id}", tag = "channels", params(("id" = ChannelId, Path)), responses((status = 200, body = Channel)))]
+pub(crate) async fn delete(
+    caller: May<ChannelsWrite>,
+    State(host): State<Host>,
+    Named(id): Named<ChannelId>,
+) -> Answer<Answered<Channel>> {
+    let channel = host.delete_channel(&caller, id).await?.ok_or_else(|| Problem::no_such("channel"))?;
+    record(&host, &caller, "channel.delete", &id.to_string(), serde_json::json!({})).await;
+    Ok(Answered(channel))
+}
+
+/// Renew a channel's credential now
+#[utoipa::path(post, path = "/v1/channels/{id}/refresh", tag = "channels", params(("id" = ChannelId, Path)), responses((status = 200, body = Channel)))]
+pub(crate) async fn refresh(
+    caller: May<ChannelsWrite>,
+    State(host): State<Host>,
+    Named(id): Named<ChannelId>,
+) -> Answer<Answered<Channel>> {
+    find(&host, &caller, id).await?;
+    host.refresh_now(id).await?;
+    Ok(Answered(find(&host, &caller, id).await?))
+}
+
+/// Look at a channel from all sides
+#[utoipa::path(get, path = "/v1/channels/{id}/diagnostics", tag = "channels", params(("id" = ChannelId, Path)),
+    responses((status = 200, body = List<Finding>)))]
+pub(crate) async fn diagnostics(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Named(id): Named<ChannelId>,
+) -> Answer<Answered<List<Finding>>> {
+    find(&host, &caller, id).await?;
+    Ok(List::whole(host.diagnose(id).await?))
+}
+
+/// List links that open the chat or the profile
+#[utoipa::path(get, path = "/v1/channels/{id}/entry-points", tag = "channels", params(("id" = ChannelId, Path)),
+    responses((status = 200, body = List<EntryPointLink>)))]
+pub(crate) async fn entry_points(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Named(id): Named<ChannelId>,
+) -> Answer<Answered<List<EntryPointLink>>> {
+    let channel = find(&host, &caller, id).await?;
+    Ok(List::whole(host.entry_points(&channel)))
+}
+
+/// Count the messages that wait
+#[utoipa::path(get, path = "/v1/channels/{id}/queue", tag = "channels", params(("id" = ChannelId, Path)), responses((status = 200, body = QueueView)))]
+pub(crate) async fn queue(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Named(id): Named<ChannelId>,
+) -> Answer<Answered<QueueView>> {
+    find(&host, &caller, id).await?;
+    let queue = host.store().queue(id).await?;
+    let age = |since: Timestamp| u64::try_from(host.now().since(since).as_millis()).unwrap_or(u64::MAX);
+    Ok(Answered(QueueView {
+        depth: queue.depth,
+        oldest_at: queue.oldest_at,
+        oldest_age_ms: queue.oldest_at.map(age),
+    }))
+}
+
+/// Try a channel out
+#[utoipa::path(post, path = "/v1/channels/{id}/test", tag = "channels", params(("id" = ChannelId, Path)),
+    responses((status = 501, description = "Not in this version; use the diagnostics")))]
+pub(crate) async fn test(
+    caller: May<ChannelsWrite>,
+    State(host): State<Host>,
+    Named(id): Named<ChannelId>,
+) -> Answer<StatusCode> {
+    find(&host, &caller, id).await?;
+    Err(Problem::of(&codes::NOT_IMPLEMENTED).detail("a channel cannot be tried out yet; GET …/diagnostics looks at it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_may_be_tightened_by_anybody_and_loosened_by_few() {
+        let limit = |limit| PolicyOverride { budget_limit: limit, ..PolicyOverride::default() };
+        assert!(!loosens(&limit(None), &limit(Some(3))));
+        assert!(!loosens(&limit(Some(3)), &limit(Some(3))));
+        assert!(!loosens(&limit(Some(3)), &limit(Some(2))));
+        assert!(loosens(&limit(Some(3)), &limit(Some(4))));
+        assert!(loosens(&limit(Some(3)), &limit(None)));
+    }
+}

@@ -1,0 +1,350 @@
+//! Every code that the API says no with: what it means and what to do. The one table behind problem documents, the page at
+//! `/docs/errors` and `docs/errors.md`.
+
+use std::fmt::Write as _;
+
+use weir_domain::problem::Fault;
+
+/// A stable code. Programs switch on `name`; the rest is for people.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Code {
+    /// As in a problem's `code`, and the anchor of its section.
+    pub(crate) name: &'static str,
+    /// The HTTP status of a problem with it; 0 for a code that stands only on messages.
+    pub(crate) status: u16,
+    /// Who can mend it.
+    pub(crate) fault: Fault,
+    /// Whether the same request may succeed later.
+    pub(crate) retryable: bool,
+    /// A few words.
+    pub(crate) title: &'static str,
+    /// What happened.
+    pub(crate) meaning: &'static str,
+    /// What to do.
+    pub(crate) remedy: &'static str,
+}
+
+macro_rules! codes {
+    ($($group:literal { $($name:ident = $text:literal $status:literal $fault:ident $retryable:literal, $title:literal, $meaning:literal, $remedy:literal;)* })*) => {
+        $($(
+            pub(crate) static $name: Code = Code {
+                name: $text, status: $status, fault: Fault::$fault, retryable: $retryable,
+                title: $title, meaning: $meaning, remedy: $remedy,
+            };
+        )*)*
+        /// All of them, by group, in the order of the documentation.
+        pub(crate) static GROUPS: &[(&str, &[&Code])] = &[$(($group, &[$(&$name,)*]),)*];
+    };
+}
+
+codes! {
+"Requests" {
+NOT_FOUND = "not_found" 404 Caller false, "There is no such thing",
+    "No route has this path, or nothing of this id is in the key's workspace.",
+    "Check the path and the id. Ids carry their kind: `chn_…` is a channel, `cnv_…` a conversation.";
+METHOD_NOT_ALLOWED = "method_not_allowed" 405 Caller false, "The path does not take this method",
+    "The path exists, and answers other methods: the `Allow` header names them.",
+    "Use one of them.";
+REQUEST_TIMEOUT = "request_timeout" 408 Caller true, "The request did not arrive in time",
+    "The body took longer than the host waits for one, or the work behind it did.",
+    "Send it again, with the same `Idempotency-Key` if it creates something.";
+BODY_TOO_LARGE = "body_too_large" 413 Caller false, "The body is too large",
+    "JSON bodies have at most 256 KiB, webhooks 1 MiB, components 16 MiB, uploads 20 MiB.",
+    "Send less; pictures and files go through `POST /v1/media`.";
+UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type" 415 Caller false, "The body has the wrong content type",
+    "The route takes a body of another type than `Content-Type` names.",
+    "Use the type that `detail` names; for most routes `application/json`.";
+INVALID_JSON = "invalid_json" 400 Caller false, "The body is not JSON",
+    "The body breaks off, or breaks JSON's grammar (RFC 8259).",
+    "`detail` says the line and column.";
+INVALID_REQUEST = "invalid_request" 422 Caller false, "A member of the body is wrong",
+    "The body is JSON, but a member is missing, unknown, or of the wrong kind.",
+    "`errors[].pointer` is a JSON Pointer (RFC 6901) to the member.";
+INVALID_PARAMETER = "invalid_parameter" 400 Caller false, "A parameter is wrong",
+    "A query parameter or a header cannot be read, or is out of its bounds.",
+    "`errors[].parameter` names it.";
+INTERNAL_ERROR = "internal_error" 500 Host true, "The host failed",
+    "Something happened that nobody foresaw. The log has it under the `request_id`.",
+    "Try again; report it if it stays.";
+NOT_IMPLEMENTED = "not_implemented" 501 Host false, "This host cannot do that yet",
+    "The route exists in the interface, and this version has nothing behind it.",
+    "Look at the release notes of a newer version.";
+}
+"Keys" {
+KEY_UNKNOWN = "key_unknown" 401 Caller false, "The API key is missing or unknown",
+    "Every route under `/v1` but `/v1/openapi.json` wants `Authorization: Bearer <key>`.",
+    "Send a key. The first one is in `<data>/admin.key`, or what `WEIR_ADMIN_KEY` says.";
+KEY_ENDED = "key_ended" 401 Caller false, "The API key has ended",
+    "The key expired, or somebody revoked it.",
+    "Make a new one: `weir key create`.";
+SCOPE_MISSING = "scope_missing" 403 Caller false, "The API key may not do this",
+    "The key lacks the scope that `scope` names.",
+    "Use a key that has it.";
+TOO_MANY_ATTEMPTS = "too_many_attempts" 429 Caller true, "Too many wrong keys",
+    "Too many requests with wrong keys came from this address.",
+    "Wait as long as `Retry-After` says, and mend the key.";
+}
+"Idempotency" {
+IDEMPOTENCY_KEY_INVALID = "idempotency_key_invalid" 400 Caller false, "The Idempotency-Key cannot be used",
+    "It is empty, longer than 255 characters, or not printable ASCII.",
+    "Use a random one, a UUID for example.";
+IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused" 422 Caller false, "The Idempotency-Key belongs to another request",
+    "The same key came within 24 hours with another method, path or body.",
+    "Use a new key for a new request, and the same body for a repeated one.";
+REQUEST_IN_PROGRESS = "request_in_progress" 409 Caller true, "The same request is still at work",
+    "A request with this `Idempotency-Key` has not been answered yet.",
+    "Wait a moment and repeat it; the answer will be the first one's.";
+CLIENT_REF_TAKEN = "client_ref_taken" 409 Caller false, "Another message has this client_ref",
+    "`client_ref` is unique in a channel; `message_id` names the message that has it.",
+    "Read that message: it may be the one you wanted to send.";
+}
+"Refusals: the state of the conversation or the channel" {
+REPLY_WINDOW_CLOSED = "reply_window_closed" 409 Caller false, "The messaging window is closed",
+    "The platform lets a business write for a limited time after the contact's last message; `closed_at` says when that ended.",
+    "Wait for the contact to write. Nothing else opens the window.";
+MESSAGE_BUDGET_EXHAUSTED = "message_budget_exhausted" 409 Caller false, "The message budget is used up",
+    "The platform takes `limit` messages until the contact writes again, and all are used. This is no rate limit: waiting does not help, so there is no `Retry-After`.",
+    "Wait for the contact's next message (`resets_on`).";
+CONVERSATION_INITIATION_NOT_ALLOWED = "conversation_initiation_not_allowed" 409 Caller false, "A business may not write first",
+    "The contact has never written in this conversation.",
+    "Give people a way in: `GET /v1/channels/{id}/entry-points`.";
+REGION_NOT_ELIGIBLE = "region_not_eligible" 409 Platform false, "The platform excludes this country",
+    "The account's `country` is on the platform's list; `source` says where that was published.",
+    "None within Weir.";
+CHANNEL_DELETED = "channel_deleted" 409 Caller false, "The channel was deleted",
+    "Its history can be read, and nothing can be sent.",
+    "Connect the account again; its history stays.";
+CHANNEL_PAUSED = "channel_paused" 409 Caller false, "The channel is paused",
+    "An operator holds it.",
+    "`PATCH /v1/channels/{id}` with `{\"paused\": false}`.";
+REAUTHORIZATION_REQUIRED = "reauthorization_required" 409 Caller false, "A person must authorise the channel again",
+    "The platform does not accept the channel's credential any more. Messages that wait are held, not lost.",
+    "`POST /v1/channels/{id}/reauthorize` and open the link.";
+MEDIA_NOT_ALLOWED_IN_REGION = "media_not_allowed_in_region" 409 Platform false, "Pictures cannot go to this contact",
+    "The platform does not carry pictures in the account's or the contact's country.",
+    "Send a text. `GET /v1/conversations/{id}/features` says beforehand what a conversation can carry.";
+SIGNAL_NOT_SUPPORTED = "signal_not_supported" 409 Platform false, "The platform does not take this signal",
+    "The connector has no typing or read mark.",
+    "Do without; messages are not affected.";
+MESSAGE_NOT_CANCELLABLE = "message_not_cancellable" 409 Caller false, "The message cannot be taken back",
+    "It is being sent or has left; `message_status` says where it stands.",
+    "Only queued messages can be cancelled.";
+MESSAGE_NOT_RETRYABLE = "message_not_retryable" 409 Caller false, "The message cannot be sent again",
+    "Only failed and uncertain messages can be retried; `message_status` says where it stands.",
+    "Send a new message.";
+}
+"Refusals: the content" {
+TEXT_EMPTY = "text_empty" 422 Caller false, "The text is empty",
+    "There is nothing in it but white space.",
+    "Write something.";
+TEXT_TOO_LONG = "text_too_long" 422 Caller false, "The text is too long",
+    "The platform takes `max` characters, and the text has `actual`: Unicode scalar values or UTF-16 units, whichever is more.",
+    "Shorten it, or send it in parts; each part counts against the budget.";
+CONTENT_TYPE_NOT_SUPPORTED = "content_type_not_supported" 422 Platform false, "The platform does not take this kind of content",
+    "`kind` cannot be sent through this connector.",
+    "`GET /v1/conversations/{id}/features` lists what can.";
+MEDIA_TYPE_NOT_SUPPORTED = "media_type_not_supported" 422 Platform false, "The platform does not take this type of file",
+    "`actual` was found in the file's first bytes, whatever its name says; `allowed` is what the platform takes.",
+    "Convert the file.";
+MEDIA_TOO_LARGE = "media_too_large" 422 Caller false, "The file is too large",
+    "It has `actual` bytes, and `max` are taken.",
+    "Make it smaller.";
+MEDIA_NOT_STORED = "media_not_stored" 422 Caller false, "The media is not here",
+    "The message names a media id that this workspace has no bytes for.",
+    "Upload with `POST /v1/media`, then send with the id that it returned.";
+BROADCAST_NOT_SUPPORTED = "broadcast_not_supported" 422 Platform false, "The platform carries no broadcasts",
+    "One message cannot go to many people at once.",
+    "Send to each conversation in its own window.";
+DRAFT_INVALID = "draft_invalid" 422 Caller false, "The connector refuses the draft",
+    "The connector knows a rule of its platform that the draft breaks.",
+    "`errors[]` names each member and what is wrong.";
+REPLY_TO_UNKNOWN = "reply_to_unknown" 422 Caller false, "The message to quote is not in this conversation",
+    "`reply_to` names no message of the conversation.",
+    "Quote one that is, or leave `reply_to` out.";
+}
+"Connecting" {
+APP_UNKNOWN = "app_unknown" 422 Caller false, "There is no such app",
+    "`app` names none that was put.",
+    "`PUT /v1/apps/{name}` first.";
+APP_INCOMPLETE = "app_incomplete" 409 Caller false, "The app lacks something",
+    "The connector wants a secret or a setting that the app does not have, or no version of the connector is active.",
+    "`detail` says what. `PUT /v1/apps/{name}`, or promote a version.";
+CONNECTOR_UNKNOWN = "connector_unknown" 422 Caller false, "There is no such connector",
+    "No version of it is installed.",
+    "`POST /v1/connectors` with its bytes.";
+ORIGIN_REFUSED = "origin_refused" 422 Caller false, "The origins cannot be mapped so",
+    "A mapping is no origin, or breaks a rule: a host with a followed clock takes only origins on this machine.",
+    "`detail` says which.";
+PERSONAL_ACCOUNT_NOT_SUPPORTED = "personal_account_not_supported" 422 Platform false, "The account is a personal one",
+    "The platform's messaging is for business accounts.",
+    "Switch the account to a business account in the platform's app, then connect again.";
+UNGRANTED_SCOPES = "ungranted_scopes" 422 Caller false, "A permission was not given",
+    "The person left out a permission that the channel cannot do without.",
+    "Connect again and leave every permission switched on.";
+CONNECT_FAILED = "connect_failed" 502 Platform true, "The account could not be connected",
+    "The platform refused the authorisation, or did not answer.",
+    "`detail` has the platform's words. Begin again with a new connect session.";
+CONNECT_SESSION_OVER = "connect_session_over" 409 Caller false, "The connect session is over",
+    "It was used, it failed, or its ten minutes are over.",
+    "Begin a new one: `POST /v1/connect-sessions`.";
+ENTRY_POINT_NOT_SUPPORTED = "entry_point_not_supported" 422 Caller false, "The platform has no such link",
+    "The connector declares no link of this kind, or it cannot carry a message or a `ref` like this one.",
+    "`GET /v1/channels/{id}/entry-points` lists the links and what they carry.";
+POLICY_LOOSEN_NOT_ALLOWED = "policy_loosen_not_allowed" 403 Caller false, "A policy may only be tightened",
+    "The new value is looser than what holds now, and the key lacks the scope `policy:loosen`.",
+    "Use a key that has it, or a stricter value.";
+}
+"Connectors" {
+COMPONENT_REFUSED = "component_refused" 422 Caller false, "The component is not taken",
+    "It is no component of this interface, imports what no connector may, or its manifest breaks a rule.",
+    "`detail` names the part and what would be right. `weir connector inspect FILE` says the same without a host.";
+SIGNATURE_REFUSED = "signature_refused" 422 Caller false, "The component's signature is not trusted",
+    "It is signed by a key that this host does not trust, or not signed where that is asked for.",
+    "Add the key to `trusted_keys`, or have it signed.";
+VERSION_TAKEN = "version_taken" 409 Caller false, "This version is here with other bytes",
+    "A version number stands for one sequence of bytes for ever.",
+    "Raise the version.";
+DOWNGRADE_REFUSED = "downgrade_refused" 409 Caller false, "The release counter goes back",
+    "A newer release of this connector is or was here, so installing an older one must be asked for.",
+    "Repeat with `?allow_downgrade=true` if you mean it.";
+GRANTS_MISSING = "grants_missing" 409 Caller false, "The connector asks for more than was granted",
+    "`missing` lists what the version wants and nobody said yes to.",
+    "Read it, then `PUT /v1/connectors/{name}/grants`, then promote.";
+CONNECTOR_FAILED = "connector_failed" 502 Host true, "The connector failed",
+    "Its code trapped, ran out of time, or said something that nobody can use.",
+    "Try again; if it stays, the connector needs mending. On a message: nothing was sent, or the message would be `uncertain`.";
+PLATFORM_REFUSED = "platform_refused" 502 Platform false, "The platform said no",
+    "The platform refused what was asked; `reason` is our word for it, `platform` has its own.",
+    "Depends on the reason; the platform's support asks for its `request_id`.";
+HOST_BUSY = "host_busy" 503 Host true, "The host is at its bounds",
+    "Every slot for connector calls, event streams or writes is taken.",
+    "Come back after `Retry-After`.";
+}
+"Webhooks, events, media" {
+WEBHOOK_FORGED = "webhook_forged" 401 Caller false, "The webhook's proof does not hold",
+    "The signature is missing, wrong, or too old. Nothing was recorded.",
+    "Check that the app's secret is the platform's, and both clocks.";
+WEBHOOK_CHALLENGE_FAILED = "webhook_challenge_failed" 403 Caller false, "The verification question was not ours",
+    "The platform's verification request does not carry the app's verify token.",
+    "Enter the same token at the platform and in the app's secrets.";
+STORE_UNAVAILABLE = "store_unavailable" 503 Host true, "The record cannot take this now",
+    "Too many writes wait, or the disk is full or locked. Nothing was written.",
+    "Come back after `Retry-After`.";
+REPLAY_FAILED = "replay_failed" 409 Host true, "The dead letter still cannot be translated",
+    "The active version of the connector fails on it, as the one before did.",
+    "Mend the connector, promote it, replay again.";
+URL_REFUSED = "url_refused" 422 Caller false, "The URL is not one that Weir calls",
+    "URLs set through the API must be https and public unless the operator allows others (`delivery.allow_private`).",
+    "`detail` names the rule.";
+FETCH_FAILED = "fetch_failed" 422 Caller true, "The file could not be fetched",
+    "The URL answered with a failure, not at all, or with too much.",
+    "Check the URL, or upload the bytes themselves.";
+MEDIA_LINK_INVALID = "media_link_invalid" 403 Caller false, "The media link does not work",
+    "Its day is over, or it was changed.",
+    "Ask for a new one: `GET /v1/media/{id}`.";
+MEDIA_PENDING = "media_pending" 503 Platform true, "The bytes are not here yet",
+    "They are still being fetched from the platform.",
+    "Come back after `Retry-After`; the message tells when they are here.";
+MEDIA_FAILED = "media_failed" 410 Platform false, "The bytes could not be had",
+    "The platform did not give them, and will not.",
+    "None; ask the contact to send it again.";
+}
+"On messages only" {
+RECIPIENT_RISK_CONTROLLED = "recipient_risk_controlled" 0 Platform false, "The platform holds back messages to this contact",
+    "The platform's risk control refused the message; `error.platform` has its words.",
+    "Wait for the contact to write again. Repeating makes it worse.";
+MESSAGING_RESTRICTED = "messaging_restricted" 0 Platform false, "The platform restricts this account's messages",
+    "The account may not send for now.",
+    "Look into the platform's own app, where it says why and until when.";
+RATE_LIMITED = "rate_limited" 0 Platform true, "The platform asks to slow down",
+    "More requests went out than the platform takes. Weir waits and tries again by itself.",
+    "None; if a message fails with this, it was tried for as long as it was of use.";
+PLATFORM_UNAVAILABLE = "platform_unavailable" 0 Platform true, "The platform does not answer",
+    "It failed or was not reachable in all tries.",
+    "`POST /v1/messages/{id}/retry` when it is back.";
+OUTCOME_UNKNOWN = "outcome_unknown" 0 Platform false, "The message may or may not have been sent",
+    "The request left and no answer came. Weir never sends such a message again by itself: a second copy in somebody's chat is worse than a late one. The platform's echo or history settles it.",
+    "Wait for it to settle, or look into the platform's app and then `POST /v1/messages/{id}/retry`.";
+LINKS_NOT_CLICKABLE = "links_not_clickable" 0 Platform false, "Links in this text cannot be tapped",
+    "A warning, not a failure: the platform shows them as plain text.",
+    "Spell the address so that a person can type it.";
+}
+}
+
+/// The code of this name.
+pub(crate) fn named(name: &str) -> Option<&'static Code> {
+    all().find(|code| code.name == name)
+}
+
+/// All codes, in the order of the documentation.
+pub(crate) fn all() -> impl Iterator<Item = &'static Code> {
+    GROUPS.iter().flat_map(|(_, codes)| codes.iter().copied())
+}
+
+/// The text of `docs/errors.md`.
+pub(crate) fn markdown() -> String {
+    let mut text = String::from(HEAD);
+    for (group, codes) in GROUPS {
+        let _ = write!(text, "\n## {group}\n");
+        for code in *codes {
+            let status = match code.status {
+                0 => "on messages".to_owned(),
+                status => format!("HTTP {status}"),
+            };
+            let again = if code.retryable { "the same request may succeed later" } else { "repeating it changes nothing" };
+            let _ = write!(
+                text,
+                "\n### {}\n\n**{}.** {status} · fault: {} · {again}.\n\n{}\n\n*What to do:* {}\n",
+                code.name,
+                code.title,
+                fault(code.fault),
+                code.meaning,
+                code.remedy
+            );
+        }
+    }
+    text
+}
+
+const HEAD: &str = "# Errors\n\n\
+    Every failure of the API is a problem document (RFC 9457, `application/problem+json`). Its `type` ends in `#` and the code; \
+    its `code` is stable. `fault` says who can mend it: `caller`, `platform` or `host`. `errors[]` points at what is wrong in \
+    the request: `pointer` into the body (RFC 6901), or `parameter` for the query and the headers. Quote `request_id` when you \
+    ask for help.\n\n\
+    A refusal by a rule carries `refusal_id`: `GET /v1/refusals/{id}` (or `weir why`) says which rule decided, and both sides of it.\n";
+
+/// The word for whose fault it is.
+pub(crate) fn fault(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Caller => "caller",
+        Fault::Platform => "platform",
+        Fault::Host => "host",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_code_has_one_name_and_a_status_of_failure() {
+        let names: BTreeSet<_> = all().map(|code| code.name).collect();
+        assert_eq!(names.len(), all().count());
+        for code in all() {
+            assert!(code.status == 0 || (400..600).contains(&code.status), "{}", code.name);
+            assert_eq!(named(code.name), Some(code));
+        }
+    }
+
+    /// Run with `WEIR_WRITE_DOCS=1` to write the file anew.
+    #[test]
+    fn the_documentation_has_one_section_per_code() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors.md");
+        if std::env::var_os("WEIR_WRITE_DOCS").is_some() {
+            std::fs::write(path, markdown()).expect("the documentation can be written");
+        }
+        let written = std::fs::read_to_string(path).expect("docs/errors.md is there");
+        assert!(written == markdown(), "docs/errors.md is not what the table says; run with WEIR_WRITE_DOCS=1");
+    }
+}

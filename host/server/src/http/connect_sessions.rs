@@ -1,0 +1,178 @@
+//! Connect sessions: from a link that a person opens to a channel that works, or the reason why not.
+
+use std::collections::BTreeMap;
+
+use axum::Json as Answered;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use url::Url;
+use utoipa::ToSchema;
+use weir_domain::credential::Secret;
+use weir_domain::id::{ChannelId, ConnectSessionId};
+use weir_domain::time::Timestamp;
+use weir_store::{ConnectEnd, ConnectSession};
+
+use super::audit::record;
+use super::body::{Json, Named};
+use super::caller::{ChannelsWrite, May, Read};
+use super::codes;
+use super::problem::{Answer, Problem};
+use crate::Host;
+use crate::connect::{ConnectError, NewSession};
+
+/// An account to be connected.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"app": "tiktok", "name": "Flower shop", "labels": {"team": "berlin"}, "redirect_url": "https://crm.example/connected"}))]
+pub(crate) struct Begin {
+    /// The app to connect through.
+    app: String,
+    /// Your name for the channel.
+    name: Option<String>,
+    /// Your own words, for sorting.
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    /// Where the browser goes in the end, with `status`, `session` and `channel_id` or `code` in its query.
+    redirect_url: Option<String>,
+    /// What a person entered, for a connector without OAuth. Write-only.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
+    fields: BTreeMap<String, Secret>,
+}
+
+/// Authorising a channel again.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BeginAgain {
+    /// Where the browser goes in the end.
+    redirect_url: Option<String>,
+}
+
+/// One connecting of an account.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SessionView {
+    /// Its id.
+    id: ConnectSessionId,
+    /// What a person opens.
+    url: String,
+    /// The app it goes through.
+    app: String,
+    /// `pending`, `succeeded`, `failed`, `expired`.
+    status: &'static str,
+    /// The channel, once it is there.
+    channel_id: Option<ChannelId>,
+    /// Why there is none.
+    problem: Option<SessionProblem>,
+    /// When it began.
+    created_at: Timestamp,
+    /// When it ends by itself.
+    expires_at: Timestamp,
+}
+
+/// Why a connect session failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SessionProblem {
+    /// A stable code.
+    code: String,
+    /// A sentence for a person.
+    detail: String,
+}
+
+impl SessionView {
+    /// A session as the API shows it; `url` is what the host gave for it.
+    pub(crate) fn of(session: ConnectSession, url: String) -> Self {
+        let (status, channel_id, problem) = match session.end {
+            // At work is still pending for whoever waits.
+            ConnectEnd::Pending | ConnectEnd::Taken => ("pending", None, None),
+            ConnectEnd::Succeeded { channel_id } => ("succeeded", Some(channel_id), None),
+            ConnectEnd::Failed { code, detail } => ("failed", None, Some(SessionProblem { code, detail })),
+            ConnectEnd::Expired => ("expired", None, None),
+        };
+        Self {
+            id: session.id,
+            url,
+            app: session.app,
+            status,
+            channel_id: channel_id.or(session.channel_id),
+            problem,
+            created_at: session.created_at,
+            expires_at: session.expires_at,
+        }
+    }
+}
+
+/// Begin connecting an account
+#[utoipa::path(post, path = "/v1/connect-sessions", tag = "connect sessions", request_body = Begin,
+    responses((status = 201, body = SessionView)))]
+pub(crate) async fn create(
+    caller: May<ChannelsWrite>,
+    State(host): State<Host>,
+    Json(body): Json<Begin>,
+) -> Answer<(StatusCode, Answered<SessionView>)> {
+    let app = body.app.clone();
+    let new = NewSession {
+        app: body.app,
+        name: body.name,
+        labels: body.labels,
+        redirect_url: redirect_url(body.redirect_url)?,
+        fields: body.fields,
+    };
+    let (session, url) = host.begin_connect(&caller, new).await?;
+    record(&host, &caller, "channel.connect", &session.id.to_string(), serde_json::json!({ "app": app })).await;
+    Ok((StatusCode::CREATED, Answered(SessionView::of(session, url.into()))))
+}
+
+/// Get a connect session
+#[utoipa::path(get, path = "/v1/connect-sessions/{id}", tag = "connect sessions", params(("id" = ConnectSessionId, Path)),
+    responses((status = 200, body = SessionView)))]
+pub(crate) async fn get(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Named(id): Named<ConnectSessionId>,
+) -> Answer<Answered<SessionView>> {
+    let session = host.store().connect_session(id, host.now()).await?;
+    let session = session
+        .filter(|session| session.workspace_id == caller.workspace_id())
+        .ok_or_else(|| Problem::no_such("connect session"))?;
+    let url = host.config().public(&format!("/connect/{id}"));
+    Ok(Answered(SessionView::of(session, url)))
+}
+
+/// Authorise a channel again
+#[utoipa::path(post, path = "/v1/channels/{id}/reauthorize", tag = "channels", params(("id" = ChannelId, Path)),
+    request_body = Option<BeginAgain>, responses((status = 201, body = SessionView)))]
+pub(crate) async fn reauthorize(
+    caller: May<ChannelsWrite>,
+    State(host): State<Host>,
+    Named(id): Named<ChannelId>,
+    super::body::MaybeJson(body): super::body::MaybeJson<BeginAgain>,
+) -> Answer<(StatusCode, Answered<SessionView>)> {
+    let (session, url) = host.reauthorize(&caller, id, redirect_url(body.redirect_url)?).await?;
+    record(&host, &caller, "channel.reauthorize", &id.to_string(), serde_json::json!({})).await;
+    Ok((StatusCode::CREATED, Answered(SessionView::of(session, url.into()))))
+}
+
+fn redirect_url(text: Option<String>) -> Answer<Option<Url>> {
+    text.map(|text| {
+        Url::parse(&text)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"))
+            .ok_or_else(|| Problem::member("/redirect_url", "it is no http or https URL"))
+    })
+    .transpose()
+}
+
+impl From<ConnectError> for Problem {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::NoSuchApp => Self::of(&codes::APP_UNKNOWN).at("/app", "unknown", &error).detail(&error),
+            ConnectError::NoSuchSession => Self::of(&codes::CONNECT_SESSION_OVER).detail(&error),
+            ConnectError::NoSuchChannel => Self::no_such("channel"),
+            ConnectError::Invalid(ref words) => Self::of(&codes::INVALID_REQUEST).detail(words),
+            ConnectError::Refused { ref code, ref detail } => Self::named(code).detail(detail),
+            ConnectError::Connector(error) => error.into(),
+            ConnectError::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Connectors: components that are installed, granted and promoted.
+
+use std::collections::BTreeMap;
+
+use axum::Json as Answered;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use weir_domain::grant::{Grant, Grants};
+use weir_domain::limits;
+use weir_domain::manifest::Manifest;
+use weir_domain::time::Timestamp;
+use weir_store::{StageError, Version, VersionStage};
+
+use super::audit::record;
+use super::body::{self, Json, Params};
+use super::caller::{ConnectorsWrite, May, Read};
+use super::codes;
+use super::list::List;
+use super::problem::{Answer, Problem};
+use crate::Host;
+use crate::registry::{InstallError, PromoteError};
+
+/// How a component is installed.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Install {
+    /// Take it although a newer release is or was here.
+    #[serde(default)]
+    allow_downgrade: bool,
+}
+
+/// What the operator says yes to.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PutGrants {
+    /// Those that the version wants, or fewer.
+    grants: Grants,
+}
+
+/// Who signed a component.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SignatureView {
+    /// `trusted`, `unsigned`.
+    status: String,
+    /// The key's name.
+    key: Option<String>,
+}
+
+/// A version of a connector.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct VersionView {
+    /// The connector.
+    name: String,
+    /// The version.
+    version: String,
+    /// `sha256:…` of its bytes.
+    digest: String,
+    /// How many bytes.
+    size: u64,
+    /// `staged`, `canary`, `active`, `draining`, `retired`, `quarantined`.
+    #[schema(value_type = String)]
+    state: VersionStage,
+    /// Who signed it.
+    signature: SignatureView,
+    /// Everything that it asks for.
+    wanted_grants: Vec<Grant>,
+    /// What of that nobody said yes to yet.
+    missing_grants: Vec<Grant>,
+    /// What it says of itself.
+    manifest: Manifest,
+    /// When it was staged.
+    staged_at: Timestamp,
+    /// When its state last changed.
+    changed_at: Timestamp,
+}
+
+/// A connector, with its versions.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ConnectorView {
+    /// Its name.
+    name: String,
+    /// The messaging network.
+    platform: String,
+    /// One sentence for the operator.
+    description: String,
+    /// The version that serves; none until one is promoted.
+    active_version: Option<String>,
+    /// Newest first.
+    versions: Vec<VersionLine>,
+    /// What the operator said yes to.
+    grants: Vec<Grant>,
+}
+
+/// A version, in few words.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct VersionLine {
+    /// The version.
+    version: String,
+    /// `sha256:…` of its bytes.
+    digest: String,
+    /// Where it stands.
+    #[schema(value_type = String)]
+    state: VersionStage,
+    /// When it was staged.
+    staged_at: Timestamp,
+}
+
+impl VersionView {
+    fn of(version: Version, grants: &Grants) -> Self {
+        Self {
+            name: version.manifest.name.clone(),
+            version: version.manifest.version.clone(),
+            digest: version.digest,
+            size: version.size,
+            state: version.stage,
+            signature: SignatureView {
+                status: version.signature.status,
+                key: version.signature.key,
+            },
+            wanted_grants: Grants::wanted_by(&version.manifest).0,
+            missing_grants: grants.missing_for(&version.manifest),
+            manifest: version.manifest,
+            staged_at: version.staged_at,
+            changed_at: version.changed_at,
+        }
+    }
+}
+
+impl ConnectorView {
+    /// `versions` are those of one connector, newest first, and at least one.
+    fn of(name: String, versions: &[Version], grants: Grants) -> Self {
+        let active = versions.iter().find(|version| version.stage == VersionStage::Active);
+        let speaks = active.or_else(|| versions.first());
+        Self {
+            name,
+            platform: speaks.map(|version| version.manifest.platform.clone()).unwrap_or_default(),
+            description: speaks.map(|version| version.manifest.description.clone()).unwrap_or_default(),
+            active_version: active.map(|version| version.manifest.version.clone()),
+            versions: versions
+                .iter()
+                .map(|version| VersionLine {
+                    version: version.manifest.version.clone(),
+                    digest: version.digest.clone(),
+                    state: version.stage,
+                    staged_at: version.staged_at,
+                })
+                .collect(),
+            grants: grants.0,
+        }
+    }
+}
+
+/// List connectors
+#[utoipa::path(get, path = "/v1/connectors", tag = "connectors", responses((status = 200, body = List<ConnectorView>)))]
+pub(crate) async fn list(_: May<Read>, State(host): State<Host>) -> Answer<Answered<List<ConnectorView>>> {
+    let mut by_name: BTreeMap<String, Vec<Version>> = BTreeMap::new();
+    for version in host.store().versions().await? {
+        by_name.entry(version.manifest.name.clone()).or_default().push(version);
+    }
+    let mut connectors = Vec::with_capacity(by_name.len());
+    for (name, versions) in by_name {
+        let grants = host.store().grants(&name).await?;
+        connectors.push(ConnectorView::of(name, &versions, grants));
+    }
+    Ok(List::whole(connectors))
+}
+
+/// Install a component
+///
+/// It is validated, its signature checked, and staged: nobody is served by it until it is granted what it wants and promoted.
+#[utoipa::path(post, path = "/v1/connectors", tag = "connectors", params(Install),
+    request_body(content_type = "application/wasm", content = Vec<u8>), responses((status = 201, body = VersionView)))]
+pub(crate) async fn install(
+    caller: May<ConnectorsWrite>,
+    State(host): State<Host>,
+    Params(install): Params<Install>,
+    request: Request,
+) -> Answer<(StatusCode, Answered<VersionView>)> {
+    let kind = body::content_type(request.headers());
+    if !matches!(kind.as_deref(), Some("application/wasm" | "application/octet-stream")) {
+        return Err(Problem::of(&codes::UNSUPPORTED_MEDIA_TYPE).detail("send the component with Content-Type: application/wasm"));
+    }
+    let bytes = body::read(request.into_body(), limits::COMPONENT_BYTES).await?;
+    let (version, _) = host.install(bytes, install.allow_downgrade).await?;
+    let changed = serde_json::json!({ "version": version.manifest.version, "digest": version.digest });
+    record(&host, &caller, "connector.install", &version.manifest.name, changed).await;
+    let grants = host.store().grants(&version.manifest.name).await?;
+    Ok((StatusCode::CREATED, Answered(VersionView::of(version, &grants))))
+}
+
+/// Get a connector
+#[utoipa::path(get, path = "/v1/connectors/{name}", tag = "connectors", params(("name" = String, Path, description = "The connector's name")),
+    responses((status = 200, body = ConnectorView)))]
+pub(crate) async fn get(
+    _: May<Read>,
+    State(host): State<Host>,
+    Path(name): Path<String>,
+) -> Answer<Answered<ConnectorView>> {
+    Ok(Answered(connector(&host, name).await?))
+}
+
+async fn connector(host: &Host, name: String) -> Answer<ConnectorView> {
+    let mut versions = host.store().versions().await?;
+    versions.retain(|version| version.manifest.name == name);
+    if versions.is_empty() {
+        return Err(Problem::no_such("connector"));
+    }
+    let grants = host.store().grants(&name).await?;
+    Ok(ConnectorView::of(name, &versions, grants))
+}
+
+/// Get a version of a connector
+#[utoipa::path(get, path = "/v1/connectors/{name}/versions/{version}", tag = "connectors",
+    params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "Its version")),
+    responses((status = 200, body = VersionView)))]
+pub(crate) async fn version(
+    _: May<Read>,
+    State(host): State<Host>,
+    Path((name, version)): Path<(String, String)>,
+) -> Answer<Answered<VersionView>> {
+    let version = host.store().version(&name, &version).await?;
+    let version = version.ok_or_else(|| Problem::no_such("version"))?;
+    Ok(Answered(VersionView::of(version, &host.store().grants(&name).await?)))
+}
+
+/// Replace what a connector is granted
+#[utoipa::path(put, path = "/v1/connectors/{name}/grants", tag = "connectors", params(("name" = String, Path, description = "The connector's name")),
+    request_body = PutGrants, responses((status = 200, body = ConnectorView)))]
+pub(crate) async fn put_grants(
+    caller: May<ConnectorsWrite>,
+    State(host): State<Host>,
+    Path(name): Path<String>,
+    Json(body): Json<PutGrants>,
+) -> Answer<Answered<ConnectorView>> {
+    if body.grants.0.len() > limits::ROUTES {
+        return Err(Problem::member("/grants", format_args!("a connector has at most {} routes", limits::ROUTES)));
+    }
+    connector(&host, name.clone()).await?;
+    let routes: Vec<_> = body.grants.0.iter().map(|grant| grant.route.clone()).collect();
+    host.put_grants(&name, body.grants).await?;
+    record(&host, &caller, "connector.grant", &name, serde_json::json!({ "routes": routes })).await;
+    Ok(Answered(connector(&host, name).await?))
+}
+
+/// Make a version the one that serves
+#[utoipa::path(post, path = "/v1/connectors/{name}/versions/{version}/promote", tag = "connectors",
+    params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "Its version")),
+    responses((status = 200, body = VersionView)))]
+pub(crate) async fn promote(
+    caller: May<ConnectorsWrite>,
+    State(host): State<Host>,
+    Path((name, version)): Path<(String, String)>,
+) -> Answer<Answered<VersionView>> {
+    let promoted = host.promote(&name, &version).await?;
+    host.told();
+    record(&host, &caller, "connector.promote", &name, serde_json::json!({ "version": version })).await;
+    Ok(Answered(VersionView::of(promoted, &host.store().grants(&name).await?)))
+}
+
+impl From<InstallError> for Problem {
+    fn from(error: InstallError) -> Self {
+        match error {
+            InstallError::Refused(words) => Self::of(&codes::COMPONENT_REFUSED).detail(words),
+            InstallError::Unsigned => Self::of(&codes::SIGNATURE_REFUSED).detail(&error),
+            InstallError::Stage(error) => error.into(),
+            InstallError::File(error) => Self::internal(error),
+            InstallError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StageError> for Problem {
+    fn from(error: StageError) -> Self {
+        match error {
+            StageError::Taken { .. } => Self::of(&codes::VERSION_TAKEN).detail(&error),
+            StageError::Downgrade { .. } => Self::of(&codes::DOWNGRADE_REFUSED).detail(&error),
+            StageError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PromoteError> for Problem {
+    fn from(error: PromoteError) -> Self {
+        match error {
+            PromoteError::NotFound { .. } => Self::of(&codes::NOT_FOUND).detail(&error),
+            PromoteError::Missing(ref missing) => Self::of(&codes::GRANTS_MISSING).with("missing", missing).detail(&error),
+            PromoteError::Load(_) => Self::of(&codes::CONNECTOR_FAILED).detail(&error),
+            PromoteError::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Contacts: people that channels talk to.
+
+use axum::Json as Answered;
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use weir_domain::conversation::Contact;
+use weir_domain::id::{ChannelId, ContactId};
+
+use super::body::{Named, Params};
+use super::caller::{May, Read};
+use super::list::{List, Paging};
+use super::problem::{Answer, Problem};
+use crate::Host;
+
+/// Of which channel.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct OfChannel {
+    /// Of this channel only.
+    pub(crate) channel_id: Option<ChannelId>,
+}
+
+/// List contacts, newest first
+#[utoipa::path(get, path = "/v1/contacts", tag = "contacts", params(OfChannel, Paging), responses((status = 200, body = List<Contact>)))]
+pub(crate) async fn list(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Params(of): Params<OfChannel>,
+    Params(paging): Params<Paging>,
+) -> Answer<Answered<List<Contact>>> {
+    let listed = host.store().contacts(caller.workspace_id(), of.channel_id, paging.page()?).await?;
+    Ok(List::of(listed, |contact| contact))
+}
+
+/// Get a contact
+#[utoipa::path(get, path = "/v1/contacts/{id}", tag = "contacts", params(("id" = ContactId, Path)), responses((status = 200, body = Contact)))]
+pub(crate) async fn get(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Named(id): Named<ContactId>,
+) -> Answer<Answered<Contact>> {
+    let contact = host.store().contact(caller.workspace_id(), id).await?;
+    Ok(Answered(contact.ok_or_else(|| Problem::no_such("contact"))?))
+}

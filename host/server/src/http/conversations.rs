@@ -1,0 +1,214 @@
+//! Conversations: what stands in them, what they can carry, and writing in them.
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json as Answered};
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use weir_domain::id::{ConversationId, MessageId};
+use weir_domain::message::{Content, Message, Origin};
+use weir_domain::policy::ConversationView;
+use weir_store::{EnqueueError, Enqueued, Listed};
+
+use super::body::{Json, Named, Params};
+use super::caller::{May, MessagesWrite, Read};
+use super::codes;
+use super::contacts::OfChannel;
+use super::idempotency::{Idempotency, REPLAYED};
+use super::list::{List, Paging};
+use super::problem::{Answer, Problem};
+use crate::Host;
+use crate::outbound::{AcceptError, ActError, ConnectorError, Features, SendRequest, Signal};
+
+/// Longest reference of a caller's own.
+const CLIENT_REF_CHARS: usize = 255;
+
+/// A message to be sent.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"content": {"type": "text", "text": "Yes, we have it in red."}, "client_ref": "order-17"}))]
+pub(crate) struct SendMessage {
+    /// What it carries. Of an attachment give only the `id`.
+    content: Content,
+    /// A message of this conversation to quote.
+    reply_to: Option<MessageId>,
+    /// Your own reference, unique in the channel; it comes back in every event.
+    client_ref: Option<String>,
+}
+
+/// Something that a contact is shown besides messages.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"type": "typing"}))]
+pub(crate) struct Activity {
+    /// What.
+    #[serde(rename = "type")]
+    kind: Signal,
+}
+
+/// List conversations, the one with the newest message first
+#[utoipa::path(get, path = "/v1/conversations", tag = "conversations", params(OfChannel, Paging),
+    responses((status = 200, body = List<ConversationView>)))]
+pub(crate) async fn list(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Params(of): Params<OfChannel>,
+    Params(paging): Params<Paging>,
+) -> Answer<Answered<List<ConversationView>>> {
+    let Listed { rows, next } = host.store().conversations(caller.workspace_id(), of.channel_id, paging.page()?).await?;
+    let mut views = Vec::with_capacity(rows.len());
+    for conversation in &rows {
+        views.push(host.view(conversation).await?);
+    }
+    Ok(List::of(Listed { rows: views, next }, |view| view))
+}
+
+/// Get a conversation
+#[utoipa::path(get, path = "/v1/conversations/{id}", tag = "conversations", params(("id" = ConversationId, Path)),
+    responses((status = 200, body = ConversationView)))]
+pub(crate) async fn get(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Named(id): Named<ConversationId>,
+) -> Answer<Answered<ConversationView>> {
+    let conversation = host.store().conversation(caller.workspace_id(), id).await?;
+    let conversation = conversation.ok_or_else(|| Problem::no_such("conversation"))?;
+    Ok(Answered(host.view(&conversation).await?))
+}
+
+/// List messages of a conversation, newest first
+#[utoipa::path(get, path = "/v1/conversations/{id}/messages", tag = "messages", params(("id" = ConversationId, Path), Paging),
+    responses((status = 200, body = List<Message>)))]
+pub(crate) async fn messages(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Named(id): Named<ConversationId>,
+    Params(paging): Params<Paging>,
+) -> Answer<Answered<List<Value>>> {
+    let page = paging.page()?;
+    let conversation = host.store().conversation(caller.workspace_id(), id).await?;
+    conversation.ok_or_else(|| Problem::no_such("conversation"))?;
+    let listed = host.store().messages(caller.workspace_id(), id, page).await?;
+    Ok(List::of(listed, |message| shown(&host, &message)))
+}
+
+/// A message as the API shows it: with links to its bytes.
+pub(crate) fn shown(host: &Host, message: &Message) -> Value {
+    // A message is plain data with string keys: it always becomes JSON.
+    host.with_links(serde_json::to_value(message).unwrap_or_default())
+}
+
+/// Send a message
+///
+/// 202 means that it is in the outbox: its fate follows as events. A refusal by a rule (409, 422) sends nothing.
+#[utoipa::path(post, path = "/v1/conversations/{id}/messages", tag = "messages", params(("id" = ConversationId, Path)),
+    request_body = SendMessage, responses((status = 202, body = Message)))]
+pub(crate) async fn send(
+    caller: May<MessagesWrite>,
+    State(host): State<Host>,
+    Named(id): Named<ConversationId>,
+    Extension(Idempotency(idempotency)): Extension<Idempotency>,
+    Json(body): Json<SendMessage>,
+) -> Answer<Response> {
+    if body.client_ref.as_ref().is_some_and(|text| text.is_empty() || text.chars().count() > CLIENT_REF_CHARS) {
+        return Err(Problem::member("/client_ref", format_args!("write 1 to {CLIENT_REF_CHARS} characters")));
+    }
+    let request = SendRequest {
+        content: body.content,
+        reply_to: body.reply_to,
+        client_ref: body.client_ref,
+        origin: Origin::Api,
+        idempotency,
+    };
+    Ok(match host.accept(&caller, id, request).await? {
+        Enqueued::New(message) => (StatusCode::ACCEPTED, Answered(shown(&host, &message))).into_response(),
+        Enqueued::Replayed(message) => {
+            let mut response = (StatusCode::ACCEPTED, Answered(shown(&host, &message))).into_response();
+            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+            response
+        }
+    })
+}
+
+/// Show the contact that somebody types, or that their messages were read
+#[utoipa::path(post, path = "/v1/conversations/{id}/activity", tag = "conversations", params(("id" = ConversationId, Path)),
+    request_body = Activity, responses((status = 204, description = "The platform took it")))]
+pub(crate) async fn activity(
+    caller: May<MessagesWrite>,
+    State(host): State<Host>,
+    Named(id): Named<ConversationId>,
+    Json(body): Json<Activity>,
+) -> Answer<StatusCode> {
+    host.signal(&caller, id, body.kind).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// See what a conversation can carry now
+#[utoipa::path(get, path = "/v1/conversations/{id}/features", tag = "conversations", params(("id" = ConversationId, Path)),
+    responses((status = 200, body = Features)))]
+pub(crate) async fn features(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Named(id): Named<ConversationId>,
+) -> Answer<Answered<Features>> {
+    Ok(Answered(host.features(&caller, id).await?))
+}
+
+impl From<EnqueueError> for Problem {
+    fn from(error: EnqueueError) -> Self {
+        match error {
+            EnqueueError::Refused(refusal) => Self::refusal(&refusal),
+            EnqueueError::NoConversation => Self::no_such("conversation"),
+            EnqueueError::NoReplyTarget => {
+                Self::of(&codes::REPLY_TO_UNKNOWN).at("/reply_to", "unknown", &error).detail(&error)
+            }
+            EnqueueError::KeyReused => Self::of(&codes::IDEMPOTENCY_KEY_REUSED),
+            EnqueueError::ClientRefTaken(message) => Self::of(&codes::CLIENT_REF_TAKEN)
+                .at("/client_ref", "taken", &error)
+                .with("message_id", message)
+                .detail(&error),
+            EnqueueError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AcceptError> for Problem {
+    fn from(error: AcceptError) -> Self {
+        match error {
+            AcceptError::Enqueue(error) => error.into(),
+            AcceptError::Connector(error) => error.into(),
+        }
+    }
+}
+
+impl From<ActError> for Problem {
+    fn from(error: ActError) -> Self {
+        match error {
+            ActError::NotFound => Self::of(&codes::NOT_FOUND).detail(&error),
+            ActError::Refused(refusal) => Self::refusal(&refusal),
+            ActError::Connector(error) => error.into(),
+            ActError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ConnectorError> for Problem {
+    fn from(error: ConnectorError) -> Self {
+        match error {
+            ConnectorError::NotServing { .. } => Self::of(&codes::APP_INCOMPLETE).detail(&error),
+            ConnectorError::Busy => Self::of(&codes::HOST_BUSY).detail(&error).retry_after(super::problem::COME_BACK),
+            ConnectorError::NotProvided { .. } => Self::of(&codes::SIGNAL_NOT_SUPPORTED).detail(&error),
+            // The words of the platform go with it: they are what its support asks for.
+            ConnectorError::Failed(failure) => {
+                let documented = codes::named(&failure.code).filter(|code| code.status != 0);
+                Self::of(documented.unwrap_or(&codes::PLATFORM_REFUSED))
+                    .detail(&failure.detail)
+                    .with("reason", &failure.code)
+                    .with("platform", &failure.platform)
+            }
+            ConnectorError::Broken(_) => Self::of(&codes::CONNECTOR_FAILED).detail(&error),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Deliveries: each handing-over of an event to an endpoint.
+
+use axum::Json as Answered;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use weir_domain::event::EventType;
+use weir_domain::id::{DeliveryId, EndpointId, EventId};
+use weir_domain::time::Timestamp;
+use weir_store::{Delivery, DeliveryAttempt};
+
+use super::body::{Named, Params};
+use super::caller::{EventsWrite, May, Read};
+use super::endpoints::Queued;
+use super::list::{List, Paging};
+use super::problem::{Answer, Problem};
+use crate::Host;
+
+/// Of which endpoint.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct OfEndpoint {
+    /// Of this endpoint only.
+    endpoint_id: Option<EndpointId>,
+}
+
+/// The handing-over of one event to one endpoint.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeliveryView {
+    /// Its id.
+    id: DeliveryId,
+    /// Where.
+    endpoint_id: EndpointId,
+    /// What.
+    event_id: EventId,
+    /// Of which type.
+    event_type: EventType,
+    /// `pending`, `delivered`, `failed`.
+    status: String,
+    /// Tries so far.
+    attempt_count: u32,
+    /// When it is tried again.
+    due_at: Option<Timestamp>,
+    /// When it was made.
+    created_at: Timestamp,
+    /// Each try, oldest first; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<Vec<TryView>>,
+}
+
+/// One try of a delivery.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TryView {
+    /// From 1.
+    number: u32,
+    /// When.
+    at: Timestamp,
+    /// The answer's status.
+    status: Option<u16>,
+    /// The beginning of the answer.
+    answer: Option<String>,
+    /// How long it took.
+    elapsed_ms: u64,
+    /// Why there was no answer.
+    error: Option<String>,
+}
+
+impl DeliveryView {
+    fn of(delivery: Delivery, attempts: Option<Vec<DeliveryAttempt>>) -> Self {
+        Self {
+            id: delivery.id,
+            endpoint_id: delivery.endpoint_id,
+            event_id: delivery.event_id,
+            event_type: delivery.event_type,
+            status: delivery.status,
+            attempt_count: delivery.attempts,
+            due_at: delivery.due_at,
+            created_at: delivery.created_at,
+            attempts: attempts.map(|attempts| attempts.into_iter().map(TryView::from).collect()),
+        }
+    }
+}
+
+impl From<DeliveryAttempt> for TryView {
+    fn from(attempt: DeliveryAttempt) -> Self {
+        Self {
+            number: attempt.number,
+            at: attempt.at,
+            status: attempt.status,
+            answer: attempt.answer,
+            elapsed_ms: attempt.elapsed_ms,
+            error: attempt.error,
+        }
+    }
+}
+
+/// List deliveries, newest first
+#[utoipa::path(get, path = "/v1/deliveries", tag = "endpoints", params(OfEndpoint, Paging), responses((status = 200, body = List<DeliveryView>)))]
+pub(crate) async fn list(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Params(of): Params<OfEndpoint>,
+    Params(paging): Params<Paging>,
+) -> Answer<Answered<List<DeliveryView>>> {
+    let listed = host.store().deliveries(caller.workspace_id(), of.endpoint_id, paging.page()?).await?;
+    Ok(List::of(listed, |delivery| DeliveryView::of(delivery, None)))
+}
+
+/// Get a delivery with each try
+#[utoipa::path(get, path = "/v1/deliveries/{id}", tag = "endpoints", params(("id" = DeliveryId, Path)), responses((status = 200, body = DeliveryView)))]
+pub(crate) async fn get(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Named(id): Named<DeliveryId>,
+) -> Answer<Answered<DeliveryView>> {
+    let found = host.store().delivery(caller.workspace_id(), id).await?;
+    let (delivery, attempts) = found.ok_or_else(|| Problem::no_such("delivery"))?;
+    Ok(Answered(DeliveryView::of(delivery, Some(attempts))))
+}
+
+/// Hand an event over again
+#[utoipa::path(post, path = "/v1/deliveries/{id}/resend", tag = "endpoints", params(("id" = DeliveryId, Path)), responses((status = 202, body = Queued)))]
+pub(crate) async fn resend(
+    caller: May<EventsWrite>,
+    State(host): State<Host>,
+    Named(id): Named<DeliveryId>,
+) -> Answer<(StatusCode, Answered<Queued>)> {
+    let found = host.store().delivery(caller.workspace_id(), id).await?;
+    let (delivery, _) = found.ok_or_else(|| Problem::no_such("delivery"))?;
+    let delivery_id = host.store().insert_delivery(delivery.endpoint_id, delivery.event_id, host.now()).await?;
+    host.told();
+    Ok((StatusCode::ACCEPTED, Answered(Queued { delivery_id })))
+}

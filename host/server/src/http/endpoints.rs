@@ -1,0 +1,418 @@
+//! Endpoints: where an operator wants events.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json as Answered};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::Method;
+use serde::{Deserialize, Serialize};
+use url::{Host as UrlHost, Url};
+use utoipa::ToSchema;
+use weir_domain::credential::Secret;
+use weir_domain::event::{Event, EventType};
+use weir_domain::id::{ChannelId, DeliveryId, EndpointId};
+use weir_domain::policy::{Reach, Request, RequestBody, address, may_deliver};
+use weir_domain::time::Timestamp;
+use weir_store::{Endpoint, EndpointPatch, EventFilter};
+
+use super::audit::record;
+use super::body::{Json, MaybeJson, Named, Params};
+use super::caller::{EventsWrite, May, Read};
+use super::codes;
+use super::idempotency::KeepInstead;
+use super::list::{List, Paging};
+use super::problem::{Answer, Problem};
+use crate::Host;
+
+/// Longest description.
+const DESCRIPTION_CHARS: usize = 500;
+/// Channels that one endpoint may name.
+const CHANNELS: usize = 1_000;
+/// How long the old secret goes on working after a rotation.
+const OVERLAP: Duration = Duration::from_secs(24 * 3600);
+/// How far back in the log an example is looked for.
+const EXAMPLE_BACK: i64 = 10_000;
+
+/// A new endpoint.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"url": "https://crm.example/weir", "types": ["message.received"], "ordered": true}))]
+pub(crate) struct NewEndpoint {
+    /// Where.
+    url: String,
+    /// What it is for.
+    #[serde(default)]
+    description: String,
+    /// Which types of event; all if empty.
+    #[serde(default)]
+    types: BTreeSet<String>,
+    /// Of which channels; all if empty.
+    #[serde(default)]
+    channel_ids: BTreeSet<ChannelId>,
+    /// Whether events of one conversation keep their order; a failing one then holds the ones after it.
+    #[serde(default = "yes")]
+    ordered: bool,
+    /// Whether it gets any.
+    #[serde(default = "yes")]
+    enabled: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What changes of an endpoint; a member left out stays as it is.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PatchEndpoint {
+    /// Where.
+    url: Option<String>,
+    /// What it is for.
+    description: Option<String>,
+    /// Which types of event; all if empty.
+    types: Option<BTreeSet<String>>,
+    /// Of which channels; all if empty.
+    channel_ids: Option<BTreeSet<ChannelId>>,
+    /// Whether events of one conversation keep their order.
+    ordered: Option<bool>,
+    /// Whether it gets any; enabling clears the reason why not.
+    enabled: Option<bool>,
+}
+
+/// Since when.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Recover {
+    /// Deliveries made since then that failed are due again.
+    since: Timestamp,
+}
+
+/// How many deliveries are due again.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Recovered {
+    /// How many.
+    recovered: u32,
+}
+
+/// Which event.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Example {
+    /// The newest event of this type; of any if left out.
+    #[serde(rename = "type")]
+    kind: Option<EventType>,
+}
+
+/// A delivery that was queued.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Queued {
+    /// Follow it at `/v1/deliveries/{id}`.
+    pub(crate) delivery_id: DeliveryId,
+}
+
+/// An endpoint.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct EndpointView {
+    /// Its id.
+    id: EndpointId,
+    /// Where.
+    url: String,
+    /// What it is for.
+    description: String,
+    /// Which types of event; all if empty.
+    types: BTreeSet<String>,
+    /// Of which channels; all if empty.
+    channel_ids: BTreeSet<ChannelId>,
+    /// Whether events of one conversation keep their order.
+    ordered: bool,
+    /// Whether it gets any.
+    enabled: bool,
+    /// Why not, if the host switched it off.
+    disabled_reason: Option<String>,
+    /// Since when nothing went through.
+    failing_since: Option<Timestamp>,
+    /// `whsec_…`, for any Standard Webhooks library. Shown once: when it is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    /// When the secret before this one stops working.
+    old_secret_until: Option<Timestamp>,
+    /// When it was made.
+    created_at: Timestamp,
+    /// When it last changed.
+    updated_at: Timestamp,
+}
+
+impl EndpointView {
+    fn of(endpoint: Endpoint) -> Self {
+        Self {
+            id: endpoint.id,
+            url: endpoint.url,
+            description: endpoint.description,
+            types: endpoint.filter.types,
+            channel_ids: endpoint.filter.channels,
+            ordered: endpoint.ordered,
+            enabled: endpoint.enabled,
+            disabled_reason: endpoint.disabled_reason,
+            failing_since: endpoint.failing_since,
+            secret: None,
+            old_secret_until: endpoint.old_secret_until,
+            created_at: endpoint.created_at,
+            updated_at: endpoint.updated_at,
+        }
+    }
+
+    /// With the secret in it once; under an idempotency key it is kept without.
+    fn once(self, secret: &Secret) -> Response {
+        let kept = KeepInstead(serde_json::to_value(&self).unwrap_or_default());
+        let shown = Self {
+            secret: Some(secret.expose().to_owned()),
+            ..self
+        };
+        (Extension(kept), Answered(shown)).into_response()
+    }
+}
+
+/// List endpoints, newest first
+#[utoipa::path(get, path = "/v1/endpoints", tag = "endpoints", params(Paging), responses((status = 200, body = List<EndpointView>)))]
+pub(crate) async fn list(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Params(paging): Params<Paging>,
+) -> Answer<Answered<List<EndpointView>>> {
+    let listed = host.store().endpoints(caller.workspace_id(), paging.page()?).await?;
+    Ok(List::of(listed, EndpointView::of))
+}
+
+/// Create an endpoint
+#[utoipa::path(post, path = "/v1/endpoints", tag = "endpoints", request_body = NewEndpoint, responses((status = 201, body = EndpointView)))]
+pub(crate) async fn create(
+    caller: May<EventsWrite>,
+    State(host): State<Host>,
+    Json(body): Json<NewEndpoint>,
+) -> Answer<Response> {
+    check_url(&host, &body.url)?;
+    check_description(&body.description)?;
+    let now = host.now();
+    let secret = new_secret(&host);
+    let endpoint = Endpoint {
+        id: host.mint().id(now),
+        workspace_id: caller.workspace_id().to_owned(),
+        url: body.url,
+        description: body.description,
+        filter: filter(body.types, body.channel_ids)?,
+        ordered: body.ordered,
+        enabled: body.enabled,
+        disabled_reason: None,
+        secrets: vec![secret.clone()],
+        old_secret_until: None,
+        failing_since: None,
+        created_at: now,
+        updated_at: now,
+    };
+    host.store().insert_endpoint(endpoint.clone()).await?;
+    let changed = serde_json::json!({ "url": endpoint.url });
+    record(&host, &caller, "endpoint.create", &endpoint.id.to_string(), changed).await;
+    Ok((StatusCode::CREATED, EndpointView::of(endpoint).once(&secret)).into_response())
+}
+
+/// Get an endpoint
+#[utoipa::path(get, path = "/v1/endpoints/{id}", tag = "endpoints", params(("id" = EndpointId, Path)), responses((status = 200, body = EndpointView)))]
+pub(crate) async fn get(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Named(id): Named<EndpointId>,
+) -> Answer<Answered<EndpointView>> {
+    Ok(Answered(EndpointView::of(find(&host, caller.workspace_id(), id).await?)))
+}
+
+async fn find(host: &Host, workspace: &str, id: EndpointId) -> Answer<Endpoint> {
+    host.store().endpoint(workspace, id).await?.ok_or_else(|| Problem::no_such("endpoint"))
+}
+
+/// Change an endpoint
+#[utoipa::path(patch, path = "/v1/endpoints/{id}", tag = "endpoints", params(("id" = EndpointId, Path)), request_body = PatchEndpoint,
+    responses((status = 200, body = EndpointView)))]
+pub(crate) async fn patch(
+    caller: May<EventsWrite>,
+    State(host): State<Host>,
+    Named(id): Named<EndpointId>,
+    Json(body): Json<PatchEndpoint>,
+) -> Answer<Answered<EndpointView>> {
+    let endpoint = find(&host, caller.workspace_id(), id).await?;
+    if let Some(url) = &body.url {
+        check_url(&host, url)?;
+    }
+    if let Some(description) = &body.description {
+        check_description(description)?;
+    }
+    let narrowed = body.types.is_some() || body.channel_ids.is_some();
+    let filter = filter(
+        body.types.unwrap_or(endpoint.filter.types),
+        body.channel_ids.unwrap_or(endpoint.filter.channels),
+    )?;
+    let changed = serde_json::json!({ "url": body.url, "enabled": body.enabled, "filter": narrowed.then_some(&filter) });
+    let patch = EndpointPatch {
+        url: body.url,
+        description: body.description,
+        filter: narrowed.then_some(filter),
+        ordered: body.ordered,
+        enabled: body.enabled,
+        ..EndpointPatch::default()
+    };
+    let endpoint = change(&host, caller.workspace_id(), id, patch).await?;
+    record(&host, &caller, "endpoint.update", &id.to_string(), changed).await;
+    Ok(Answered(EndpointView::of(endpoint)))
+}
+
+async fn change(host: &Host, workspace: &str, id: EndpointId, patch: EndpointPatch) -> Answer<Endpoint> {
+    let endpoint = host.store().update_endpoint(workspace, id, patch, host.now()).await?;
+    host.told();
+    endpoint.ok_or_else(|| Problem::no_such("endpoint"))
+}
+
+/// Delete an endpoint and what waits for it
+#[utoipa::path(delete, path = "/v1/endpoints/{id}", tag = "endpoints", params(("id" = EndpointId, Path)), responses((status = 204)))]
+pub(crate) async fn delete(
+    caller: May<EventsWrite>,
+    State(host): State<Host>,
+    Named(id): Named<EndpointId>,
+) -> Answer<StatusCode> {
+    if !host.store().delete_endpoint(caller.workspace_id(), id).await? {
+        return Err(Problem::no_such("endpoint"));
+    }
+    record(&host, &caller, "endpoint.delete", &id.to_string(), serde_json::json!({})).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Give an endpoint a new secret
+///
+/// The old one goes on working for a day: each delivery carries both signatures until then.
+#[utoipa::path(post, path = "/v1/endpoints/{id}/secret/rotate", tag = "endpoints", params(("id" = EndpointId, Path)),
+    responses((status = 200, body = EndpointView)))]
+pub(crate) async fn rotate(
+    caller: May<EventsWrite>,
+    State(host): State<Host>,
+    Named(id): Named<EndpointId>,
+) -> Answer<Response> {
+    let endpoint = find(&host, caller.workspace_id(), id).await?;
+    let secret = new_secret(&host);
+    let secrets = std::iter::once(secret.clone()).chain(endpoint.secrets.into_iter().take(1)).collect();
+    let patch = EndpointPatch {
+        secrets: Some((secrets, Some(host.now().after(OVERLAP)))),
+        ..EndpointPatch::default()
+    };
+    let endpoint = change(&host, caller.workspace_id(), id, patch).await?;
+    record(&host, &caller, "endpoint.rotate_secret", &id.to_string(), serde_json::json!({})).await;
+    Ok(EndpointView::of(endpoint).once(&secret))
+}
+
+/// Make an endpoint's failed deliveries due again
+#[utoipa::path(post, path = "/v1/endpoints/{id}/recover", tag = "endpoints", params(("id" = EndpointId, Path)), request_body = Recover,
+    responses((status = 202, body = Recovered)))]
+pub(crate) async fn recover(
+    caller: May<EventsWrite>,
+    State(host): State<Host>,
+    Named(id): Named<EndpointId>,
+    Json(body): Json<Recover>,
+) -> Answer<(StatusCode, Answered<Recovered>)> {
+    let recovered = host.store().recover_endpoint(caller.workspace_id(), id, body.since, host.now()).await?;
+    let recovered = recovered.ok_or_else(|| Problem::no_such("endpoint"))?;
+    host.told();
+    record(&host, &caller, "endpoint.recover", &id.to_string(), serde_json::json!({ "since": body.since })).await;
+    Ok((StatusCode::ACCEPTED, Answered(Recovered { recovered })))
+}
+
+/// Send an endpoint one event, whatever its filter
+///
+/// It is the newest real event of the type, so that the receiver sees what it will get.
+#[utoipa::path(post, path = "/v1/endpoints/{id}/send-example", tag = "endpoints", params(("id" = EndpointId, Path)),
+    request_body = Option<Example>, responses((status = 202, body = Queued)))]
+pub(crate) async fn send_example(
+    caller: May<EventsWrite>,
+    State(host): State<Host>,
+    Named(id): Named<EndpointId>,
+    MaybeJson(body): MaybeJson<Example>,
+) -> Answer<(StatusCode, Answered<Queued>)> {
+    let workspace = caller.workspace_id();
+    find(&host, workspace, id).await?;
+    let event = match newest(&host, workspace, body.kind).await? {
+        Some(event) => event,
+        // An empty log has no example. This one tells nothing that could be mistaken for a contact's.
+        None if body.kind.is_none() => {
+            let data = serde_json::json!({ "id": id, "example": true });
+            host.store().append_event(workspace, None, EventType::EndpointRecovered, data, host.now()).await?
+        }
+        None => return Err(Problem::member("/type", "no event of this type has happened lately; leave it out")),
+    };
+    let delivery_id = host.store().insert_delivery(id, event.id, host.now()).await?;
+    host.told();
+    Ok((StatusCode::ACCEPTED, Answered(Queued { delivery_id })))
+}
+
+async fn newest(host: &Host, workspace: &str, kind: Option<EventType>) -> Answer<Option<Event>> {
+    let filter = EventFilter {
+        types: kind.into_iter().map(|kind| kind.as_str().to_owned()).collect(),
+        channels: BTreeSet::new(),
+    };
+    let mut after = (host.store().last_sequence().await? - EXAMPLE_BACK).max(0);
+    let mut newest = None;
+    loop {
+        let events = host.store().events(workspace, after, &filter, 1_000).await?;
+        let Some(last) = events.into_iter().next_back() else { return Ok(newest) };
+        after = last.sequence;
+        newest = Some(last);
+    }
+}
+
+fn new_secret(host: &Host) -> Secret {
+    // 24 to 64 bytes (Standard Webhooks, Signature scheme).
+    let mut bytes = [0; 32];
+    host.mint().fill(&mut bytes);
+    Secret::new(format!("whsec_{}", BASE64_STANDARD.encode(bytes)))
+}
+
+/// Whether events may be handed over there; the addresses behind a name are judged when it is dialled.
+fn check_url(host: &Host, text: &str) -> Answer<()> {
+    let refused = |words: &dyn std::fmt::Display| Problem::of(&codes::URL_REFUSED).at("/url", "refused", words).detail(words);
+    let url = Url::parse(text).map_err(|error| refused(&error))?;
+    let reach = if host.config().delivery.allow_private { Reach::OperatorSet } else { Reach::Public };
+    let literal = match url.host() {
+        Some(UrlHost::Ipv4(literal)) => Some(literal.into()),
+        Some(UrlHost::Ipv6(literal)) => Some(literal.into()),
+        Some(UrlHost::Domain(_)) | None => None,
+    };
+    if let Some(literal) = literal {
+        address::admit(literal, reach).map_err(|refusal| refused(&refusal))?;
+    }
+    let request = Request {
+        method: Method::POST,
+        url,
+        headers: Vec::new(),
+        body: RequestBody::Empty,
+    };
+    may_deliver(request, reach).map(drop).map_err(|refusal| refused(&refusal))
+}
+
+fn check_description(text: &str) -> Answer<()> {
+    if text.chars().count() > DESCRIPTION_CHARS {
+        return Err(Problem::member("/description", format_args!("write at most {DESCRIPTION_CHARS} characters")));
+    }
+    Ok(())
+}
+
+fn filter(types: BTreeSet<String>, channels: BTreeSet<ChannelId>) -> Answer<EventFilter> {
+    for (at, name) in types.iter().enumerate() {
+        if EventType::from_name(name).is_none() {
+            return Err(Problem::member(&format!("/types/{at}"), format_args!("there is no event type {name:?}")));
+        }
+    }
+    if channels.len() > CHANNELS {
+        return Err(Problem::member("/channel_ids", format_args!("name at most {CHANNELS}")));
+    }
+    Ok(EventFilter { types, channels })
+}

@@ -1,0 +1,230 @@
+//! Events: the log as a list, and as a stream that goes on where it broke off.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json as Answered;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{KeepAlive, Sse};
+use futures_util::{Stream, stream};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
+use utoipa::IntoParams;
+use weir_domain::event::{Event, EventType};
+use weir_domain::id::{ChannelId, EventId};
+use weir_store::{EventFilter, Listed};
+
+use super::body::Params;
+use super::caller::{May, Read};
+use super::list::{List, bounded};
+use super::problem::{Answer, COME_BACK, Problem};
+use super::{Api, codes};
+use crate::Host;
+
+/// Between two comments on a silent stream: proxies cut connections that are silent for half a minute.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// What a client waits before it comes back.
+const RETRY: Duration = Duration::from_secs(2);
+/// A stream ends after this, so that a key that was revoked does not read for ever; the client comes back without a gap.
+const STREAM_AGE: Duration = Duration::from_secs(3600);
+/// Events read from the record at once.
+const BATCH: u32 = 100;
+
+/// Which events.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Which {
+    /// Names of types, joined by commas; all if left out.
+    #[param(example = "message.received,message.failed")]
+    types: Option<String>,
+    /// Of this channel only.
+    channel_id: Option<ChannelId>,
+}
+
+/// From where.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct After {
+    /// An event's id or its `sequence`; what follows it is given. The list begins at the beginning without it, the stream at
+    /// its end.
+    after: Option<String>,
+}
+
+/// How many, and where to go on.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Paging {
+    /// How many at most, 1 to 200; 50 if left out.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// Where to go on: the `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+impl Which {
+    fn filter(self) -> Answer<EventFilter> {
+        let types = self.types.unwrap_or_default();
+        let names = types.split(',').map(str::trim).filter(|name| !name.is_empty());
+        Ok(EventFilter {
+            types: names
+                .map(|name| known_type("types", name).map(|kind| kind.as_str().to_owned()))
+                .collect::<Answer<_>>()?,
+            channels: self.channel_id.into_iter().collect(),
+        })
+    }
+}
+
+/// The type of this name, or a problem that points at the parameter.
+pub(crate) fn known_type(parameter: &str, name: &str) -> Answer<EventType> {
+    EventType::from_name(name)
+        .ok_or_else(|| Problem::parameter(parameter, format_args!("there is no event type {name:?}")))
+}
+
+/// The place in the log that a text names.
+async fn place(host: &Host, workspace: &str, parameter: &str, text: &str) -> Answer<i64> {
+    if let Ok(sequence) = text.parse::<i64>() {
+        return Ok(sequence.max(0));
+    }
+    let unknown = || Problem::parameter(parameter, "it is neither a sequence nor the id of an event in this workspace");
+    let id: EventId = text.parse().map_err(|_| unknown())?;
+    Ok(host.store().event(workspace, id).await?.ok_or_else(unknown)?.sequence)
+}
+
+/// An event as it is shown: with links to the bytes that it names.
+pub(crate) fn shown(host: &Host, mut event: Event) -> Value {
+    event.data = host.with_links(event.data);
+    // An event is plain data with string keys: it always becomes JSON.
+    serde_json::to_value(event).unwrap_or_default()
+}
+
+/// List events, oldest first
+#[utoipa::path(get, path = "/v1/events", tag = "events", params(After, Which, Paging), responses((status = 200, body = List<Event>)))]
+pub(crate) async fn list(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Params(after): Params<After>,
+    Params(which): Params<Which>,
+    Params(paging): Params<Paging>,
+) -> Answer<Answered<List<Value>>> {
+    let limit = bounded(paging.limit)?;
+    let filter = which.filter()?;
+    let after = match (&paging.cursor, &after.after) {
+        (Some(cursor), _) => place(&host, caller.workspace_id(), "cursor", cursor).await?,
+        (None, Some(after)) => place(&host, caller.workspace_id(), "after", after).await?,
+        (None, None) => 0,
+    };
+    let mut rows = host.store().events(caller.workspace_id(), after, &filter, limit + 1).await?;
+    let has_more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let next = rows.last().filter(|_| has_more).map(|event| event.sequence.to_string());
+    Ok(List::of(Listed { rows, next }, |event| shown(&host, event)))
+}
+
+/// Follow events as they come
+///
+/// `text/event-stream` (WHATWG HTML, server-sent events). `id` is the event's id: a client that comes back with it in
+/// `Last-Event-ID` misses nothing. A comment comes each 15 s. The stream ends now and then; come back.
+#[utoipa::path(get, path = "/v1/events/stream", tag = "events",
+    params(After, Which, ("Last-Event-ID" = Option<String>, Header, description = "The last event that was seen")),
+    responses((status = 200, content_type = "text/event-stream", body = String)))]
+pub(crate) async fn stream(
+    caller: May<Read>,
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Params(after): Params<After>,
+    Params(which): Params<Which>,
+) -> Answer<Sse<impl Stream<Item = Result<axum::response::sse::Event, Infallible>>>> {
+    let filter = which.filter()?;
+    let workspace = caller.workspace_id().to_owned();
+    // Subscribed before the record is read: what is written in between wakes the reader.
+    let changed = api.host.events_changed();
+    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(str::trim);
+    let after = match (last.filter(|last| !last.is_empty()), &after.after) {
+        (Some(last), _) => place(&api.host, &workspace, "Last-Event-ID", last).await?,
+        (None, Some(after)) => place(&api.host, &workspace, "after", after).await?,
+        (None, None) => api.host.store().last_sequence().await?,
+    };
+    let slot = api.streams.clone().try_acquire_owned().map_err(|_| {
+        Problem::of(&codes::HOST_BUSY)
+            .detail("too many event streams are open")
+            .retry_after(COME_BACK)
+    })?;
+    let reader = Reader {
+        host: api.host.clone(),
+        workspace,
+        filter,
+        after,
+        read: Vec::new().into_iter(),
+        changed,
+        closing: api.closing.clone(),
+        ends: Instant::now() + STREAM_AGE,
+        greeted: false,
+        _slot: slot,
+    };
+    let events = stream::unfold(reader, |mut reader| async move {
+        let event = reader.next().await?;
+        Some((Ok(event), reader))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("still here")))
+}
+
+/// One open stream.
+struct Reader {
+    host: Host,
+    workspace: String,
+    filter: EventFilter,
+    /// The place up to which everything was given, or did not fit the filter.
+    after: i64,
+    read: std::vec::IntoIter<Event>,
+    changed: watch::Receiver<u64>,
+    closing: watch::Receiver<bool>,
+    ends: Instant,
+    greeted: bool,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    /// The next event; none at the end of the stream.
+    async fn next(&mut self) -> Option<axum::response::sse::Event> {
+        if !std::mem::replace(&mut self.greeted, true) {
+            // The head leaves with it, so that the client knows at once that it is connected.
+            return Some(axum::response::sse::Event::default().retry(RETRY).comment("connected"));
+        }
+        loop {
+            if let Some(event) = self.read.next() {
+                self.after = event.sequence;
+                let id = event.id.to_string();
+                return Some(axum::response::sse::Event::default().id(id).data(shown(&self.host, event).to_string()));
+            }
+            if *self.closing.borrow() || Instant::now() >= self.ends {
+                return None;
+            }
+            match self.batch().await {
+                Ok(events) if events.is_empty() => tokio::select! {
+                    changed = self.changed.changed() => changed.ok()?,
+                    _ = self.closing.wait_for(|closing| *closing) => return None,
+                    () = tokio::time::sleep_until(self.ends) => return None,
+                },
+                Ok(events) => self.read = events.into_iter(),
+                Err(error) => {
+                    // The client comes back after `retry` and goes on where it was.
+                    tracing::warn!(%error, "An event stream ends early");
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn batch(&mut self) -> weir_store::Result<Vec<Event>> {
+        let end = self.host.store().last_sequence().await?;
+        let events = self.host.store().events(&self.workspace, self.after, &self.filter, BATCH).await?;
+        if events.is_empty() {
+            // All up to the end, as it was before the reading, was looked at and does not fit the filter.
+            self.after = self.after.max(end);
+        }
+        Ok(events)
+    }
+}

@@ -1,0 +1,50 @@
+//! Whether the host lives, serves, and how it fares.
+
+use axum::Json as Answered;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::codes;
+use super::problem::{Answer, COME_BACK, Problem};
+use crate::Host;
+
+/// How it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok`.
+    status: &'static str,
+    /// Of Weir.
+    version: &'static str,
+    /// The host's clock, in milliseconds since 1970: the system's, or the sandbox's that it follows.
+    now_ms: i64,
+}
+
+impl Health {
+    fn ok(host: &Host) -> Self {
+        Self { status: "ok", version: env!("CARGO_PKG_VERSION"), now_ms: host.now().as_millis() }
+    }
+}
+
+/// Ask whether the process lives
+#[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, body = Health)))]
+pub(crate) async fn live(State(host): State<Host>) -> Answered<Health> {
+    Answered(Health::ok(&host))
+}
+
+/// Ask whether requests can be served
+#[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses((status = 200, body = Health)))]
+pub(crate) async fn ready(State(host): State<Host>) -> Answer<Answered<Health>> {
+    match host.ready().await {
+        Ok(()) => Ok(Answered(Health::ok(&host))),
+        Err(words) => Err(Problem::of(&codes::STORE_UNAVAILABLE).detail(words).retry_after(COME_BACK)),
+    }
+}
+
+/// Read what the host counts (Prometheus)
+#[utoipa::path(get, path = "/metrics", tag = "health", security(()), responses((status = 200, content_type = "text/plain", body = String)))]
+pub(crate) async fn metrics(State(host): State<Host>) -> Response {
+    ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], host.metrics().render()).into_response()
+}

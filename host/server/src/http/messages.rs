@@ -1,0 +1,147 @@
+//! Messages: one by one.
+
+use axum::Json as Answered;
+use axum::extract::State;
+use serde_json::Value;
+use utoipa::ToSchema;
+use weir_domain::id::MessageId;
+use weir_domain::message::{Message, MessageError, Status};
+use weir_domain::time::Timestamp;
+use weir_store::{Attempt, RequestRecord};
+
+use super::body::Named;
+use super::caller::{May, MessagesWrite, Read};
+use super::codes;
+use super::conversations::shown;
+use super::list::List;
+use super::problem::{Answer, Problem};
+use crate::Host;
+
+/// One try of a message, with the requests that left.
+#[derive(Debug, serde::Serialize, ToSchema)]
+pub(crate) struct AttemptView {
+    /// From 1.
+    number: u32,
+    /// When it was written down, before anything left.
+    started_at: Timestamp,
+    /// When it was settled; none while it is open.
+    ended_at: Option<Timestamp>,
+    /// `open`, `sent`, `retry`, `held`, `uncertain`, `failed`.
+    outcome: String,
+    /// Why it failed.
+    error: Option<MessageError>,
+    /// What left.
+    requests: Vec<RequestView>,
+}
+
+/// One request that left, or was refused, under a try.
+#[derive(Debug, serde::Serialize, ToSchema)]
+pub(crate) struct RequestView {
+    /// The route of the manifest; empty if none fitted.
+    route: String,
+    /// The method.
+    method: String,
+    /// The URL without its query.
+    url: String,
+    /// When it was made.
+    at: Timestamp,
+    /// The answer's status.
+    status: Option<u16>,
+    /// How long it took.
+    elapsed_ms: u64,
+    /// Why there is no answer.
+    error: Option<String>,
+}
+
+impl From<Attempt> for AttemptView {
+    fn from(attempt: Attempt) -> Self {
+        Self {
+            number: attempt.number,
+            started_at: attempt.started_at,
+            ended_at: attempt.ended_at,
+            outcome: attempt.outcome,
+            error: attempt.error,
+            requests: attempt.requests.into_iter().map(RequestView::from).collect(),
+        }
+    }
+}
+
+impl From<RequestRecord> for RequestView {
+    fn from(request: RequestRecord) -> Self {
+        Self {
+            route: request.route,
+            method: request.method,
+            url: request.url,
+            at: request.at,
+            status: request.status,
+            elapsed_ms: request.elapsed_ms,
+            error: request.error,
+        }
+    }
+}
+
+async fn find(host: &Host, workspace: &str, id: MessageId) -> Answer<Message> {
+    host.store().message(workspace, id).await?.ok_or_else(|| Problem::no_such("message"))
+}
+
+/// Get a message
+#[utoipa::path(get, path = "/v1/messages/{id}", tag = "messages", params(("id" = MessageId, Path)), responses((status = 200, body = Message)))]
+pub(crate) async fn get(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Named(id): Named<MessageId>,
+) -> Answer<Answered<Value>> {
+    Ok(Answered(shown(&host, &find(&host, caller.workspace_id(), id).await?)))
+}
+
+/// Take a queued message back
+#[utoipa::path(delete, path = "/v1/messages/{id}", tag = "messages", params(("id" = MessageId, Path)), responses((status = 200, body = Message)))]
+pub(crate) async fn cancel(
+    caller: May<MessagesWrite>,
+    State(host): State<Host>,
+    Named(id): Named<MessageId>,
+) -> Answer<Answered<Value>> {
+    match host.cancel(&caller, id).await?.ok_or_else(|| Problem::no_such("message"))? {
+        Ok(message) => Ok(Answered(shown(&host, &message))),
+        Err(message) => Err(Problem::of(&codes::MESSAGE_NOT_CANCELLABLE)
+            .detail(format_args!("the message is {}", message.status.as_str()))
+            .with("message_status", message.status)),
+    }
+}
+
+/// Queue a failed or uncertain message again, judged anew
+#[utoipa::path(post, path = "/v1/messages/{id}/retry", tag = "messages", params(("id" = MessageId, Path)), responses((status = 202, body = Message)))]
+pub(crate) async fn retry(
+    caller: May<MessagesWrite>,
+    State(host): State<Host>,
+    Named(id): Named<MessageId>,
+) -> Answer<(axum::http::StatusCode, Answered<Value>)> {
+    let message = find(&host, caller.workspace_id(), id).await?;
+    if !matches!(message.status, Status::Failed | Status::Uncertain) {
+        return Err(not_retryable(&message));
+    }
+    match host.retry(&caller, id).await? {
+        Some(message) => Ok((axum::http::StatusCode::ACCEPTED, Answered(shown(&host, &message)))),
+        // It moved on between the two looks.
+        None => Err(not_retryable(&find(&host, caller.workspace_id(), id).await?)),
+    }
+}
+
+fn not_retryable(message: &Message) -> Problem {
+    Problem::of(&codes::MESSAGE_NOT_RETRYABLE)
+        .detail(format_args!("the message is {}", message.status.as_str()))
+        .with("message_status", message.status)
+}
+
+/// List each try of a message, oldest first
+#[utoipa::path(get, path = "/v1/messages/{id}/attempts", tag = "messages", params(("id" = MessageId, Path)),
+    responses((status = 200, body = List<AttemptView>)))]
+pub(crate) async fn attempts(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Named(id): Named<MessageId>,
+) -> Answer<Answered<List<AttemptView>>> {
+    find(&host, caller.workspace_id(), id).await?;
+    let attempts = host.store().attempts(id).await?;
+    Ok(List::whole(attempts.into_iter().map(AttemptView::from).collect()))
+}

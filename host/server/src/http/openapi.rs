@@ -1,0 +1,172 @@
+//! The OpenAPI 3.1 description, made from the handlers themselves: what is served is what is described.
+
+use bytes::Bytes;
+use utoipa::openapi::extensions::Extensions;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem, Paths, PathsBuilder};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{
+    Components, Content, HttpMethod, Info, InfoBuilder, License, ObjectBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required,
+    Response, ResponseBuilder,
+};
+use utoipa::{PartialSchema, ToSchema};
+use weir_domain::event::{Event, EventType};
+
+use super::problem::Document;
+
+const KEY: &str = "key";
+
+/// What stands around the paths.
+pub(crate) fn head() -> OpenApi {
+    let mut components = Components::new();
+    components.add_security_scheme(KEY, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    let mut schemas = Vec::new();
+    Document::schemas(&mut schemas);
+    Event::schemas(&mut schemas);
+    schemas.push(("Problem".to_owned(), Document::schema()));
+    schemas.push(("Event".to_owned(), Event::schema()));
+    components.schemas.extend(schemas);
+    OpenApiBuilder::new()
+        .info(info())
+        .tags(Some(TAGS.map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build())))
+        .components(Some(components))
+        .webhooks(Some(webhooks()))
+        .security(Some([SecurityRequirement::new(KEY, [""; 0])]))
+        .build()
+}
+
+fn info() -> Info {
+    InfoBuilder::new()
+        .title("Weir")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "A self-hosted host for messaging-channel connectors. Ids sort by time. Times are RFC 3339, UTC, with milliseconds. \
+             Failures are problem documents (RFC 9457). Receivers must ignore members and event types that they do not know: \
+             new ones may come at any time.",
+        ))
+        .license(Some(License::new("Apache-2.0")))
+        .build()
+}
+
+const TAGS: [(&str, &str); 16] = [
+    ("apps", "Our registrations with platforms' developer portals."),
+    ("connect sessions", "From a link that a person opens to a channel that works."),
+    ("channels", "Connected business accounts."),
+    ("contacts", "People that channels talk to."),
+    ("conversations", "Threads between one channel and one contact."),
+    ("messages", "What is written in conversations."),
+    ("media", "Bytes that messages carry."),
+    ("events", "The log of what happened, as a list and as a stream."),
+    ("endpoints", "Where events are handed over, by Standard Webhooks."),
+    ("connectors", "Components that speak platforms' protocols."),
+    ("dead letters", "Verified webhooks that a connector could not translate."),
+    ("refusals", "Each no that was said, with the rule that decided."),
+    ("keys", "API keys."),
+    ("workspaces", "Tenants."),
+    ("audit log", "Who changed what."),
+    ("webhooks of platforms", "What platforms call."),
+];
+
+/// One entry per event type: what an endpoint gets.
+fn webhooks() -> Paths {
+    EventType::ALL.iter().fold(PathsBuilder::new(), |paths, kind| paths.path(kind.as_str(), webhook(*kind))).build()
+}
+
+fn webhook(kind: EventType) -> PathItem {
+    let header = |name: &str, text: &str| -> RefOr<Parameter> {
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Header)
+            .required(Required::True)
+            .description(Some(text))
+            .schema(Some(text_schema()))
+            .build()
+            .into()
+    };
+    let body = RequestBodyBuilder::new()
+        .content("application/json", Content::new(Some(RefOr::Ref(Ref::from_schema_name("Event")))))
+        .required(Some(Required::True))
+        .build();
+    let mut operation = Operation::new();
+    operation.summary = Some(format!("{} happened", kind.as_str()));
+    operation.operation_id = Some(format!("on_{}", kind.as_str().replace('.', "_")));
+    operation.parameters = Some(vec![
+        header("webhook-id", "The event's id: the key against duplicates"),
+        header("webhook-timestamp", "Unix seconds of this try"),
+        header("webhook-signature", "`v1,` and HMAC-SHA-256 over id, timestamp and body (Standard Webhooks)"),
+    ]);
+    operation.request_body = Some(body.into());
+    operation.responses.responses.insert("2XX".to_owned(), Response::new("Taken; anything else is tried again").into());
+    PathItem::new(HttpMethod::Post, operation)
+}
+
+fn text_schema() -> RefOr<utoipa::openapi::schema::Schema> {
+    ObjectBuilder::new().schema_type(utoipa::openapi::schema::Type::String).into()
+}
+
+/// What every operation has: a problem for each failure, the request's id, and `Idempotency-Key` where it means something.
+pub(crate) fn finish(mut api: OpenApi) -> OpenApi {
+    for (path, item) in &mut api.paths.paths {
+        let is_v1 = path.starts_with("/v1/");
+        if let Some(post) = item.post.as_mut().filter(|_| is_v1) {
+            post.parameters.get_or_insert_default().push(idempotency_key().into());
+        }
+        for (method, operation) in operations(item) {
+            operation.operation_id = Some(operation_id(method, path));
+            operation.responses.responses.entry("default".to_owned()).or_insert_with(|| problem().into());
+        }
+    }
+    api
+}
+
+/// The document, written once for all who ask.
+pub(crate) fn text(api: &OpenApi) -> Bytes {
+    // Plain data with string keys: it always becomes JSON.
+    Bytes::from(serde_json::to_vec(api).unwrap_or_default())
+}
+
+/// The operations of a path, by method.
+pub(crate) fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    [
+        ("get", &mut item.get),
+        ("put", &mut item.put),
+        ("post", &mut item.post),
+        ("delete", &mut item.delete),
+        ("patch", &mut item.patch),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// A name for generated clients: the method and the path, `get_channels_id_queue`.
+fn operation_id(method: &str, path: &str) -> String {
+    let words = path
+        .split(|character: char| !character.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty() && *word != "v1");
+    std::iter::once(method).chain(words).collect::<Vec<_>>().join("_")
+}
+
+fn idempotency_key() -> Parameter {
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "The same key with the same request within 24 hours acts once and gives the same answer, with `Idempotency-Replayed: true`. \
+             At most 255 characters.",
+        ))
+        .schema(Some(text_schema()))
+        .build()
+}
+
+fn problem() -> Response {
+    ResponseBuilder::new()
+        .description("A problem document (RFC 9457); `code` is one of those at /docs/errors")
+        .content(
+            super::finish::PROBLEM,
+            Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem")))),
+        )
+        .extensions(None::<Extensions>)
+        .build()
+}

@@ -1,0 +1,194 @@
+//! The few pages that a person sees: the connect flow in words, what this is, and what each code means. No script, nothing
+//! from elsewhere, every value escaped.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use weir_domain::id::ConnectSessionId;
+
+use super::body::{Named, Params};
+use super::codes;
+use super::problem::Problem;
+use crate::Host;
+use crate::connect::ConnectEndPage;
+
+/// One style sheet of our own, and nothing else.
+const POLICY: &str = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:42rem;margin:4rem auto;padding:0 1rem;color:#1c1f23;background:#fff}\
+    h1{font-size:1.5rem;line-height:1.25}h2{font-size:1.125rem;margin-top:2.5rem}h3{font-size:1rem;margin-bottom:0}\
+    a{color:#0b57d0}code{font-family:ui-monospace,monospace}p.quiet{color:#5a6068}\
+    @media(prefers-color-scheme:dark){body{color:#e8eaed;background:#16181b}a{color:#8ab4f8}p.quiet{color:#9aa0a6}}";
+
+/// The style sheet
+pub(crate) async fn style() -> Response {
+    ([(CONTENT_TYPE, "text/css"), (CACHE_CONTROL, "max-age=3600")], STYLE).into_response()
+}
+
+/// What this is
+pub(crate) async fn front() -> Response {
+    page(
+        StatusCode::OK,
+        "Weir",
+        &["A self-hosted host for messaging-channel connectors runs here. It speaks HTTP; programs start at its API."],
+        "<ul><li><a href=\"/v1/openapi.json\">OpenAPI description</a></li><li><a href=\"/docs/errors\">What each error code means</a></li>\
+         <li><a href=\"/readyz\">Is it ready?</a></li><li><a href=\"/metrics\">Metrics</a></li></ul>",
+    )
+}
+
+/// What each code means
+pub(crate) async fn errors() -> Response {
+    let mut body = String::new();
+    for (group, codes) in codes::GROUPS {
+        let _ = write!(body, "<h2>{}</h2>", escape(group));
+        for code in *codes {
+            let _ = write!(
+                body,
+                "<h3 id=\"{name}\"><code>{name}</code></h3><p>{title}. {meaning}</p><p class=\"quiet\">{remedy}</p>",
+                name = escape(code.name),
+                title = escape(code.title),
+                meaning = escape(code.meaning),
+                remedy = escape(code.remedy),
+            );
+        }
+    }
+    page(StatusCode::OK, "Error codes", &["Every failure of the API carries one of these codes."], &body)
+}
+
+/// What each code means, for programs that read
+pub(crate) async fn errors_as_text() -> Response {
+    ([(CONTENT_TYPE, "text/markdown; charset=utf-8")], codes::markdown()).into_response()
+}
+
+/// Open a connect link: on to the platform's consent page
+pub(crate) async fn open_connect(State(host): State<Host>, id: Result<Named<ConnectSessionId>, Problem>) -> Response {
+    let Ok(Named(id)) = id else {
+        return failure(StatusCode::NOT_FOUND, "not_found", "This is no connect link.");
+    };
+    match host.open_connect(id).await {
+        Ok(opened) => {
+            let mut response = StatusCode::SEE_OTHER.into_response();
+            set(&mut response, LOCATION, opened.authorize.as_str());
+            set(&mut response, SET_COOKIE, &opened.cookie);
+            response
+        }
+        Err(error) => {
+            let problem = Problem::from(error);
+            let status = problem.status();
+            let code = problem.code();
+            failure(status, code.name, &problem.document("").in_words())
+        }
+    }
+}
+
+/// Come back from the platform's consent page
+pub(crate) async fn callback(
+    State(host): State<Host>,
+    headers: HeaderMap,
+    query: Result<Params<Vec<(String, String)>>, Problem>,
+) -> Response {
+    let Ok(Params(pairs)) = query else {
+        return failure(StatusCode::BAD_REQUEST, "invalid_parameter", "The platform's answer cannot be read.");
+    };
+    // A parameter that stands twice is somebody's trick; the first one counts.
+    let mut query = BTreeMap::new();
+    for (name, value) in pairs {
+        query.entry(name).or_insert(value);
+    }
+    let cookie = headers.get(COOKIE).and_then(|cookie| cookie.to_str().ok());
+    let end = host.finish_connect(query, cookie).await;
+    let cookie = end.cookie.clone();
+    let mut response = ended(end);
+    if !cookie.is_empty() {
+        set(&mut response, SET_COOKIE, &cookie);
+    }
+    response
+}
+
+fn ended(end: ConnectEndPage) -> Response {
+    if let Some(url) = end.redirect_url {
+        let mut response = StatusCode::SEE_OTHER.into_response();
+        set(&mut response, LOCATION, url.as_str());
+        return response;
+    }
+    match end.outcome {
+        Ok(channel) => {
+            let name = channel.display_name.as_deref().or(channel.username.as_deref()).unwrap_or(&channel.name);
+            let line = format!("{name} is connected. You can close this page.");
+            page(StatusCode::OK, "Connected", &[&line], "")
+        }
+        Err(why) => failure(StatusCode::OK, &why.code, &why.detail),
+    }
+}
+
+fn failure(status: StatusCode, code: &str, detail: &str) -> Response {
+    let remedy = codes::named(code).map(|code| code.remedy).unwrap_or("Begin again with a new link.");
+    let quiet = format!("<p class=\"quiet\"><code>{}</code></p>", escape(code));
+    page(status, "Not connected", &[detail, remedy], &quiet)
+}
+
+/// A page. `lines` are escaped; `rest` is markup of our own.
+fn page(status: StatusCode, title: &str, lines: &[&str], rest: &str) -> Response {
+    let mut html = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>{title}</title><link rel=\"stylesheet\" href=\"/style.css\"><h1>{title}</h1>",
+        title = escape(title)
+    );
+    for line in lines {
+        let _ = write!(html, "<p>{}</p>", escape(line));
+    }
+    html.push_str(rest);
+    let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, POLICY)];
+    (status, headers, html).into_response()
+}
+
+/// Text as it may stand in an element or a quoted attribute.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            character => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+/// Sets a header whose value is ours; one that cannot stand there is left out and logged.
+fn set(response: &mut Response, name: axum::http::HeaderName, value: &str) {
+    match HeaderValue::from_str(value) {
+        Ok(value) => {
+            response.headers_mut().append(name, value);
+        }
+        Err(error) => tracing::error!(%error, %name, "A header could not be set"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_wrote_is_shown_and_never_run() {
+        assert_eq!(
+            escape("<script>alert('a' & \"b\")</script>"),
+            "&lt;script&gt;alert(&#39;a&#39; &amp; &quot;b&quot;)&lt;/script&gt;"
+        );
+    }
+
+    #[test]
+    fn a_page_allows_nothing_but_its_own_style() {
+        let response = failure(StatusCode::OK, "connect_failed", "The platform said <b>no</b>.");
+        let policy = response.headers().get(CONTENT_SECURITY_POLICY).expect("a policy");
+        assert_eq!(policy, POLICY);
+        assert!(!POLICY.contains("script-src") && !POLICY.contains("unsafe"));
+    }
+}

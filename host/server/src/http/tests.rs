@@ -1,0 +1,340 @@
+//! The whole router over a host of its own: every route is described and guarded, and whatever comes in, what goes out is an
+//! answer of its kind or a problem.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use axum::response::Response;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tower::ServiceExt;
+use weir_domain::event::EventType;
+
+use super::{codes, description, openapi, router};
+use crate::{Config, Host};
+
+/// A host without loops.
+struct Api {
+    router: Router,
+    host: Host,
+    key: String,
+    close: watch::Sender<bool>,
+    _folder: TempDir,
+}
+
+/// What came back.
+#[derive(Debug)]
+struct Answered {
+    status: StatusCode,
+    kind: String,
+    headers: axum::http::HeaderMap,
+    body: Value,
+}
+
+impl Api {
+    async fn open() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
+        let key = std::fs::read_to_string(folder.path().join("admin.key")).expect("the first key");
+        let (close, closing) = watch::channel(false);
+        Self {
+            router: router(host.clone(), closing),
+            host,
+            key: key.trim().to_owned(),
+            close,
+            _folder: folder,
+        }
+    }
+
+    fn request(&self, method: &str, path: &str) -> axum::http::request::Builder {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        Request::builder().method(method).uri(path).header("authorization", format!("Bearer {}", self.key))
+    }
+
+    async fn raw(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.expect("infallible")
+    }
+
+    async fn ask(&self, request: Request<Body>) -> Answered {
+        let response = self.raw(request).await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        let kind = parts.headers.get("content-type").map_or("", |kind| kind.to_str().expect("ASCII"));
+        Answered {
+            status: parts.status,
+            kind: kind.to_owned(),
+            headers: parts.headers.clone(),
+            body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        }
+    }
+
+    async fn json(&self, method: &str, path: &str, body: Value) -> Answered {
+        let request = self.request(method, path).header("content-type", "application/json");
+        self.ask(request.body(Body::from(body.to_string())).expect("a request")).await
+    }
+
+    async fn get(&self, path: &str) -> Answered {
+        self.ask(self.request("GET", path).body(Body::empty()).expect("a request")).await
+    }
+}
+
+impl Answered {
+    /// Whether it is a problem as documented; gives its code.
+    fn problem(&self) -> &str {
+        assert_eq!(self.kind, "application/problem+json", "{self:?}");
+        let code = self.body["code"].as_str().expect("a code");
+        let known = codes::named(code).expect("a documented code");
+        assert_eq!(self.body["status"], self.status.as_u16());
+        assert_eq!(self.body["type"], format!("/docs/errors#{code}"));
+        assert_eq!(self.body["fault"], codes::fault(known.fault));
+        let id = self.body["request_id"].as_str().expect("an id");
+        assert!(id.starts_with("req_"), "{id}");
+        assert_eq!(self.headers["x-request-id"], id);
+        code
+    }
+}
+
+/// Every operation below `/v1`, as (method, path).
+fn operations() -> Vec<(String, String)> {
+    let mut api = description();
+    let mut all = Vec::new();
+    for (path, item) in &mut api.paths.paths {
+        all.extend(openapi::operations(item).map(|(method, _)| (method.to_uppercase(), path.clone())));
+    }
+    all.retain(|(_, path)| path.starts_with("/v1/"));
+    assert!(all.len() > 60, "{}", all.len());
+    all
+}
+
+/// The path with ids of the right form that name nothing.
+fn filled(path: &str) -> String {
+    let id = "0193a4c6b2f07c5e8d1f2a3b4c5d6e7f";
+    let prefix = match path.split('/').nth(2).unwrap_or_default() {
+        "channels" => "chn",
+        "conversations" => "cnv",
+        "messages" => "msg",
+        "contacts" => "ctc",
+        "media" => "med",
+        "endpoints" => "ep",
+        "deliveries" => "dlv",
+        "connect-sessions" => "cs",
+        "dead-letters" => "dl",
+        "refusals" => "rfs",
+        "keys" => "key",
+        _ => "nothing",
+    };
+    path.replace("{id}", &format!("{prefix}_{id}")).replace("{name}", "nothing").replace("{version}", "1.0.0")
+}
+
+#[tokio::test]
+async fn nothing_below_v1_answers_without_a_key() {
+    let api = Api::open().await;
+    for (method, path) in operations() {
+        let request = Request::builder().method(method.as_str()).uri(filled(&path));
+        let answered = api.ask(request.body(Body::empty()).expect("a request")).await;
+        assert_eq!((answered.status.as_u16(), answered.problem()), (401, "key_unknown"), "{method} {path}");
+        assert_eq!(answered.headers["www-authenticate"], "Bearer");
+    }
+}
+
+#[tokio::test]
+async fn a_key_without_the_scope_is_turned_away_before_its_body_is_read() {
+    let mut api = Api::open().await;
+    let made = api.json("POST", "/v1/keys", json!({ "name": "n", "scopes": ["policy:loosen"] })).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    api.key = made.body["key"].as_str().expect("shown once").to_owned();
+    for (method, path) in operations() {
+        let request = api.request(&method, &filled(&path)).header("content-type", "application/json");
+        let answered = api.ask(request.body(Body::from("{")).expect("a request")).await;
+        assert_eq!((answered.status.as_u16(), answered.problem()), (403, "scope_missing"), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_comes_in_is_never_answered_as_our_own_failure() {
+    let api = Api::open().await;
+    let bodies: [(&str, &[u8]); 9] = [
+        ("application/json", b""),
+        ("application/json", b"{"),
+        ("application/json", b"[]"),
+        ("application/json", b"null"),
+        ("application/json", b"{\"x\":\"\\u0000\\ud83d\\ude00\"}"),
+        ("application/json", b"{\"type\":\"' OR 1=1 --\",\"url\":\"file:///etc/passwd\",\"scopes\":[\"\"]}"),
+        ("application/wasm", b"\0asm"),
+        ("multipart/form-data; boundary=x", b"--x\r\n\r\n--x--"),
+        ("text/plain\xff", b"\xff\xfe"),
+    ];
+    for (method, path) in operations() {
+        for filled in [filled(&path), path.replace("{id}", "%00'%22;DROP").replace("{name}", "%ff").replace("{version}", "..")] {
+            for (kind, body) in bodies {
+                let kind = axum::http::HeaderValue::from_bytes(kind.as_bytes()).expect("a header");
+                let request = api.request(&method, &filled).header("content-type", kind);
+                let request = request.body(Body::from(body)).expect("a request");
+                if path.ends_with("/stream") && !filled.contains('{') {
+                    // A stream goes on for ever; its own test reads it.
+                    continue;
+                }
+                let answered = api.ask(request).await;
+                assert!(answered.status.as_u16() < 500, "{method} {filled} {body:?}: {answered:?}");
+                if answered.status.is_client_error() {
+                    answered.problem();
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_kind_of_bad_input_has_its_own_words() {
+    let api = Api::open().await;
+    let long = "x".repeat(300 << 10);
+    let cases = [
+        ("GET", "/v1/nothing", None, "", 404, "not_found"),
+        ("GET", "/nothing", None, "", 404, "not_found"),
+        ("PUT", "/v1/channels", None, "", 405, "method_not_allowed"),
+        ("GET", "/v1/channels/cnv_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f", None, "", 404, "not_found"),
+        ("GET", "/v1/channels?limit=0", None, "", 400, "invalid_parameter"),
+        ("GET", "/v1/channels?limit=201", None, "", 400, "invalid_parameter"),
+        ("GET", "/v1/channels?limit=x", None, "", 400, "invalid_parameter"),
+        ("GET", "/v1/events?types=message.invented", None, "", 400, "invalid_parameter"),
+        ("GET", "/v1/events?after=evt_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f", None, "", 400, "invalid_parameter"),
+        ("POST", "/v1/keys", None, "{}", 415, "unsupported_media_type"),
+        ("POST", "/v1/keys", Some("text/plain"), "{}", 415, "unsupported_media_type"),
+        ("POST", "/v1/keys", Some("application/json"), "{", 400, "invalid_json"),
+        ("POST", "/v1/keys", Some("application/json"), &long, 413, "body_too_large"),
+        ("POST", "/v1/keys", Some("application/json"), "{}", 422, "invalid_request"),
+        ("POST", "/v1/keys", Some("application/json; charset=utf-8"), r#"{"name":"n","scopes":["root"]}"#, 422, "invalid_request"),
+        ("POST", "/v1/endpoints", Some("application/json"), r#"{"url":"http://example.com/"}"#, 422, "url_refused"),
+        ("POST", "/v1/endpoints", Some("application/json"), r#"{"url":"https://127.0.0.1/"}"#, 422, "url_refused"),
+        ("POST", "/v1/endpoints", Some("application/json"), r#"{"url":"https://a.example/","types":["x"]}"#, 422, "invalid_request"),
+        ("PUT", "/v1/apps/Upper", Some("application/json"), r#"{"connector":"tiktok"}"#, 400, "invalid_parameter"),
+        ("PUT", "/v1/apps/shop", Some("application/json"), r#"{"connector":"nothing"}"#, 422, "connector_unknown"),
+        ("POST", "/v1/connectors", Some("application/json"), "{}", 415, "unsupported_media_type"),
+        ("POST", "/v1/connectors", Some("application/wasm"), "no component", 422, "component_refused"),
+        ("POST", "/hooks/nothing", Some("application/json"), "{}", 404, "not_found"),
+        ("GET", "/media/med_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f?expires=1&signature=00", None, "", 403, "media_link_invalid"),
+    ];
+    for (method, path, kind, body, status, code) in cases {
+        let mut request = api.request(method, path);
+        if let Some(kind) = kind {
+            request = request.header("content-type", kind);
+        }
+        let answered = api.ask(request.body(Body::from(body.to_owned())).expect("a request")).await;
+        assert_eq!((answered.status.as_u16(), answered.problem()), (status, code), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_request_acts_once_and_a_secret_is_shown_once() {
+    let api = Api::open().await;
+    let post = |body: Value| {
+        let request = api.request("POST", "/v1/keys").header("content-type", "application/json");
+        let request = request.header("idempotency-key", "k1").body(Body::from(body.to_string())).expect("a request");
+        api.ask(request)
+    };
+    let first = post(json!({ "name": "crm", "scopes": ["read"] })).await;
+    let second = post(json!({ "name": "crm", "scopes": ["read"] })).await;
+    assert_eq!((first.status, second.status), (StatusCode::CREATED, StatusCode::CREATED));
+    assert_eq!(first.body["id"], second.body["id"]);
+    assert_eq!(second.headers["idempotency-replayed"], "true");
+    assert!(first.body["key"].is_string() && second.body["key"].is_null());
+    let other = post(json!({ "name": "other", "scopes": ["read"] })).await;
+    assert_eq!((other.status.as_u16(), other.problem()), (422, "idempotency_key_reused"));
+    assert_eq!(api.get("/v1/keys").await.body["data"].as_array().map(Vec::len), Some(2), "the first key and one more");
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_where_it_broke_off_without_a_gap() {
+    let api = Api::open().await;
+    let tell = async |n: i64| {
+        let data = json!({ "n": n });
+        let event = api.host.store().append_event("default", None, EventType::ChannelUpdated, data, api.host.now()).await;
+        api.host.told();
+        event.expect("written").id.to_string()
+    };
+    let first = tell(1).await;
+    tell(2).await;
+    let request = api.request("GET", "/v1/events/stream?types=channel.updated").header("last-event-id", &first);
+    let response = api.raw(request.body(Body::empty()).expect("a request")).await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut body = response.into_body();
+    let mut text = String::new();
+    let mut told_third = false;
+    while !text.contains("\"n\":3") {
+        let frame = body.frame().await.expect("the stream goes on").expect("no error");
+        text.push_str(std::str::from_utf8(frame.data_ref().expect("data")).expect("UTF-8"));
+        if text.contains("\"n\":2") && !std::mem::replace(&mut told_third, true) {
+            tell(3).await;
+        }
+    }
+    assert!(text.starts_with(": connected\n") || text.contains("retry: 2000"), "{text}");
+    assert!(!text.contains("\"n\":1"), "what was seen does not come again");
+    api.close.send_replace(true);
+    while let Some(frame) = body.frame().await {
+        assert!(frame.is_ok(), "the stream ends, it does not break");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_forbids_browsers_to_guess_or_load() {
+    let api = Api::open().await;
+    for path in ["/", "/docs/errors", "/healthz", "/v1/channels", "/nothing", "/connect/nothing", "/oauth/callback"] {
+        let answered = api.get(path).await;
+        assert_eq!(answered.headers["x-content-type-options"], "nosniff", "{path}");
+        let policy = answered.headers["content-security-policy"].to_str().expect("ASCII");
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{path}: {policy}");
+        assert!(answered.status.as_u16() < 500, "{path}");
+    }
+}
+
+#[test]
+fn every_route_is_described_once_and_documented() {
+    let api = description();
+    let document = serde_json::to_value(&api).expect("JSON");
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api.md")).expect("docs/api.md");
+    for path in api.paths.paths.keys() {
+        assert!(text.contains(&format!("`{path}`")), "docs/api.md lacks {path}");
+    }
+    let mut ids: Vec<_> = operation_ids(&document["paths"]);
+    let count = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "operation ids are unique");
+    references(&document, &document);
+}
+
+fn operation_ids(paths: &Value) -> Vec<String> {
+    let items = paths.as_object().expect("paths").values();
+    items
+        .flat_map(|item| item.as_object().expect("an item").values())
+        .filter_map(|operation| operation["operationId"].as_str().map(ToOwned::to_owned))
+        .collect()
+}
+
+/// Every `$ref` names something that is there.
+fn references(document: &Value, value: &Value) {
+    match value {
+        Value::Object(members) => {
+            if let Some(Value::String(reference)) = members.get("$ref") {
+                let pointer = reference.strip_prefix('#').expect("within the document");
+                assert!(document.pointer(pointer).is_some(), "{reference} names nothing");
+            }
+            members.values().for_each(|value| references(document, value));
+        }
+        Value::Array(items) => items.iter().for_each(|value| references(document, value)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_event_type_is_a_webhook_and_documented() {
+    let document = serde_json::to_value(description()).expect("JSON");
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/events.md")).expect("docs/events.md");
+    for kind in EventType::ALL {
+        assert!(document["webhooks"][kind.as_str()]["post"].is_object(), "{}", kind.as_str());
+        assert!(text.contains(&format!("| `{}` |", kind.as_str())), "docs/events.md lacks {}", kind.as_str());
+    }
+}

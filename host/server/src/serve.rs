@@ -1,0 +1,107 @@
+//! The accept loop. Ours, since `axum::serve` sets no time for a request's head and no bound on connections.
+//!
+//! It promises that a slow or silent client costs one bounded slot for a bounded time, and that at the end requests in hand
+//! are finished, up to a deadline.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use weir_domain::limits;
+
+use crate::http::ClientAddress;
+
+/// Wait after a failed `accept`: the usual cause, no file descriptor left, does not end at once.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Serves until `closing` becomes true, then finishes what is in hand for at most `deadline`. At most `connections` at once;
+/// one more waits in the kernel's queue.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    connections: usize,
+    mut closing: watch::Receiver<bool>,
+    deadline: Duration,
+) {
+    let slots = Arc::new(Semaphore::new(connections));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &slots) => accepted,
+            _ = closing.wait_for(|closing| *closing) => break,
+        };
+        let (stream, slot) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "A connection could not be accepted");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
+        };
+        let Ok(peer) = stream.peer_addr() else { continue };
+        let service = TowerToHyperService::new(Addressed {
+            router: router.clone(),
+            address: ClientAddress(peer.ip()),
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits::REQUEST_HEAD)
+            .max_headers(limits::HEADERS)
+            .max_buf_size(limits::REQUEST_HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // Clients that break off are no news.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "A connection ended early");
+            }
+            drop(slot);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(deadline, pin!(graceful.shutdown())).await.is_err() {
+        tracing::warn!("Some requests were still open at the end");
+    }
+}
+
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(TcpStream, impl Drop + Send + use<>)> {
+    let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, slot))
+}
+
+/// The router, with the client's address beside each request.
+#[derive(Clone)]
+struct Addressed {
+    router: Router,
+    address: ClientAddress,
+}
+
+impl tower_service::Service<Request<Incoming>> for Addressed {
+    type Response = axum::response::Response;
+    type Error = Infallible;
+    type Future = <Router as tower_service::Service<Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(self.address);
+        tower_service::Service::call(&mut self.router, request)
+    }
+}
