@@ -166,7 +166,8 @@ impl Config {
     }
 
     fn of(file: File, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let listen = setting(&env, "WEIR_LISTEN", "listen", file.listen).unwrap_or_else(|| Value::ours("listen", LISTEN));
+        let listen =
+            setting(&env, "WEIR_LISTEN", "listen", file.listen).unwrap_or_else(|| Value::ours("listen", LISTEN));
         let listen: SocketAddr = listen.parse("write an address and a port, like 127.0.0.1:8080")?;
         let public_url = match setting(&env, "WEIR_PUBLIC_URL", "public_url", file.public_url) {
             Some(value) => value.origin()?,
@@ -201,7 +202,10 @@ impl Config {
         Ok(Self {
             listen,
             public_url,
-            data: env("WEIR_DATA").map(PathBuf::from).or(file.data).unwrap_or_else(|| PathBuf::from(DATA)),
+            data: env("WEIR_DATA")
+                .map(PathBuf::from)
+                .or(file.data)
+                .unwrap_or_else(|| PathBuf::from(DATA)),
             store,
             limits: file.limits.check()?,
             trusted_keys: file.trusted_keys,
@@ -301,7 +305,11 @@ impl Value {
             && url.fragment().is_none()
             && url.username().is_empty()
             && url.password().is_none();
-        if is_bare { Ok(url) } else { self.refuse("write scheme, host and port, and no more") }
+        if is_bare {
+            Ok(url)
+        } else {
+            self.refuse("write scheme, host and port, and no more")
+        }
     }
 }
 
@@ -329,7 +337,9 @@ mod tests {
 
     fn config(file: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
         Config::of(parse("weir.toml", file)?, |name| {
-            env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            env.iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
         })
     }
 
@@ -354,7 +364,10 @@ mod tests {
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
         let words = refused("listen = '127.0.0.1:1'\nlissten = '127.0.0.1:2'", &[]);
-        assert!(words.starts_with("weir.toml, line 2:") && words.contains("lissten"), "{words}");
+        assert!(
+            words.starts_with("weir.toml, line 2:") && words.contains("lissten"),
+            "{words}"
+        );
         let words = refused("[delivery]\nallow_privat = true", &[]);
         assert!(words.contains("allow_privat"), "{words}");
     }
@@ -362,7 +375,10 @@ mod tests {
     #[test]
     fn a_wrong_value_is_named_with_what_would_be_right() {
         let words = refused("", &[("WEIR_LISTEN", "8080")]);
-        assert!(words.contains("WEIR_LISTEN") && words.contains("127.0.0.1:8080"), "{words}");
+        assert!(
+            words.contains("WEIR_LISTEN") && words.contains("127.0.0.1:8080"),
+            "{words}"
+        );
         let words = refused("public_url = 'https://weir.example/api'", &[]);
         assert!(words.contains("public_url"), "{words}");
         let words = refused("[limits]\nsends_in_flight = 0", &[]);

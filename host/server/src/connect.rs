@@ -278,7 +278,9 @@ impl Host {
         query: &BTreeMap<String, String>,
         cookie: Option<&str>,
     ) -> Result<Channel, ConnectFailure> {
-        let shown = cookie.and_then(|cookie| value_in(cookie, self.cookie_name())).unwrap_or_default();
+        let shown = cookie
+            .and_then(|cookie| value_in(cookie, self.cookie_name()))
+            .unwrap_or_default();
         if !bool::from(shown.as_bytes().ct_eq(session.browser.expose().as_bytes())) {
             return Err(ConnectFailure::new(
                 "other_browser",
@@ -294,7 +296,10 @@ impl Host {
             .ok_or_else(|| ConnectFailure::new("no_code", "The platform sent no code. Begin connecting again."))?;
         let serving = self.serving(&session.app).await?;
         let Authorization::Oauth(oauth) = &serving.book.manifest.authorization else {
-            return Err(ConnectFailure::new("no_oauth", "The connector that serves now has no OAuth."));
+            return Err(ConnectFailure::new(
+                "no_oauth",
+                "The connector that serves now has no OAuth.",
+            ));
         };
         let (redirect_uri, code) = (self.redirect_uri(), Secret::new(code));
         let values = Values {
@@ -338,7 +343,9 @@ impl Host {
             if bound.is_none_or(|bound| bound.platform_id != profile.platform_id) {
                 // Not revoked: it may be the live credential of another channel.
                 let who = profile.username.as_deref().unwrap_or(&profile.platform_id);
-                let words = format!("The account that consented is {who}, not the one of this channel. Log in with the right one.");
+                let words = format!(
+                    "The account that consented is {who}, not the one of this channel. Log in with the right one."
+                );
                 return Err(ConnectFailure::new("other_account", &words));
             }
         }
@@ -401,7 +408,11 @@ impl Host {
         let reason = format!("the account is connected, but its set-up failed: {error}");
         tracing::warn!(channel.id = %channel.id, "{reason}");
         let status = ChannelStatus::Degraded;
-        let noted = self.0.store.set_channel_status(channel.id, status, &reason, self.now()).await;
+        let noted = self
+            .0
+            .store
+            .set_channel_status(channel.id, status, &reason, self.now())
+            .await;
         if let Err(error) = noted {
             tracing::error!(channel.id = %channel.id, "The state of the channel was not written: {error}");
         }
@@ -427,16 +438,19 @@ impl Host {
             .ok_or(ActError::NotFound)?;
         self.renew_now(&channel).await.map_err(|error| -> ActError {
             match error {
-            RenewError::NotServed(error) => error.into(),
-            RenewError::Store(error) => error.into(),
-            error if error.needs_a_person() => Refusal::ReauthorizationRequired.into(),
-            error => ConnectorError::Broken(error.to_string()).into(),
+                RenewError::NotServed(error) => error.into(),
+                RenewError::Store(error) => error.into(),
+                error if error.needs_a_person() => Refusal::ReauthorizationRequired.into(),
+                error => ConnectorError::Broken(error.to_string()).into(),
             }
         })?;
         if channel.status == ChannelStatus::ReauthorizationRequired {
             let status = ChannelStatus::Connected;
             let reason = "the credential was renewed";
-            self.0.store.set_channel_status(channel.id, status, reason, self.now()).await?;
+            self.0
+                .store
+                .set_channel_status(channel.id, status, reason, self.now())
+                .await?;
             self.told();
             self.wake_senders();
         }
@@ -478,13 +492,25 @@ impl Host {
         let serving = self.serving(&channel.app).await?;
         let rules = serving.book.rules(&channel);
         findings.push(match region::admit(&rules, channel.country.as_deref()) {
-            Ok(()) => Finding::good("region", channel.country.as_deref().unwrap_or("the country is not known")),
-            Err(refusal) => Finding::bad("region", refusal, "Nothing here can change it: it is the platform's rule."),
+            Ok(()) => Finding::good(
+                "region",
+                channel.country.as_deref().unwrap_or("the country is not known"),
+            ),
+            Err(refusal) => Finding::bad(
+                "region",
+                refusal,
+                "Nothing here can change it: it is the platform's rule.",
+            ),
         });
         findings.push(token(self.0.store.credential(channel.id).await?.as_ref(), now));
         let queue = self.0.store.queue(channel.id).await?;
-        let oldest = queue.oldest_at.map_or_else(String::new, |at| format!(", the oldest since {at}"));
-        findings.push(Finding::good("outbox", &format!("{} messages wait{oldest}", queue.depth)));
+        let oldest = queue
+            .oldest_at
+            .map_or_else(String::new, |at| format!(", the oldest since {at}"));
+        findings.push(Finding::good(
+            "outbox",
+            &format!("{} messages wait{oldest}", queue.depth),
+        ));
         findings.push(self.silence(&channel, now).await?);
         let checked = self
             .call(&channel, |connector, context| {
@@ -498,7 +524,11 @@ impl Host {
                 evidence: found.evidence,
                 remedy: found.remedy,
             })),
-            Err(error) => findings.push(Finding::bad("platform", error, "Try again; if it stays, authorise the channel again.")),
+            Err(error) => findings.push(Finding::bad(
+                "platform",
+                error,
+                "Try again; if it stays, authorise the channel again.",
+            )),
         }
         Ok(findings)
     }
@@ -511,7 +541,10 @@ impl Host {
             .store
             .conversations(&channel.workspace_id, Some(channel.id), page)
             .await?;
-        let last = newest.rows.first().and_then(|conversation| conversation.last_message_at);
+        let last = newest
+            .rows
+            .first()
+            .and_then(|conversation| conversation.last_message_at);
         Ok(match last {
             Some(at) => Finding::good("silence", &format!("the newest message is of {at}")),
             None if now.since(channel.created_at) < SILENCE => Finding::good("silence", "no message yet"),
@@ -525,7 +558,9 @@ impl Host {
 
     /// Links that open the channel's chat or profile; none while its handle is not known.
     pub fn entry_points(&self, channel: &Channel) -> Vec<EntryPointLink> {
-        let Some(username) = &channel.username else { return Vec::new() };
+        let Some(username) = &channel.username else {
+            return Vec::new();
+        };
         self.declared(channel)
             .iter()
             .map(|point| EntryPointLink {
@@ -676,7 +711,10 @@ impl ConnectFailure {
 impl From<StoreError> for ConnectFailure {
     fn from(error: StoreError) -> Self {
         tracing::error!("Connecting failed in the record: {error}");
-        Self::new("store_unavailable", "Weir could not write this down. Begin connecting again in a moment.")
+        Self::new(
+            "store_unavailable",
+            "Weir could not write this down. Begin connecting again in a moment.",
+        )
     }
 }
 
@@ -722,7 +760,10 @@ fn admit(serving: &Serving, profile: &Profile) -> Result<(), ConnectFailure> {
         let steps = manifest.prerequisites.join(" ");
         return Err(ConnectFailure::new(
             &format!("{kind}_account_not_supported"),
-            &format!("A {kind} account cannot be connected; it must be: {}. {steps}", kinds.join(", ")),
+            &format!(
+                "A {kind} account cannot be connected; it must be: {}. {steps}",
+                kinds.join(", ")
+            ),
         ));
     }
     let rules = Rules::of(manifest, &serving.book.settings, &PolicyOverride::default());
@@ -743,12 +784,10 @@ fn denied(error: &str, description: Option<&str>) -> ConnectFailure {
 }
 
 /// What a person entered, held against what the manifest asks for.
-fn entered(
-    fields: &[Setting],
-    given: &BTreeMap<String, Secret>,
-    now: Timestamp,
-) -> Result<Credential, ConnectError> {
-    let unknown = given.keys().find(|name| !fields.iter().any(|field| field.name == **name));
+fn entered(fields: &[Setting], given: &BTreeMap<String, Secret>, now: Timestamp) -> Result<Credential, ConnectError> {
+    let unknown = given
+        .keys()
+        .find(|name| !fields.iter().any(|field| field.name == **name));
     if let Some(name) = unknown {
         return Err(ConnectError::Invalid(format!("the connector has no field {name:?}")));
     }
@@ -757,7 +796,9 @@ fn entered(
         .find(|field| field.required && given.get(&field.name).is_none_or(|value| value.expose().is_empty()));
     if let Some(field) = missing {
         let Setting { name, label, help, .. } = field;
-        return Err(ConnectError::Invalid(format!("the field {name:?} ({label}) is missing: {help}")));
+        return Err(ConnectError::Invalid(format!(
+            "the field {name:?} ({label}) is missing: {help}"
+        )));
     }
     let token = given
         .get(ACCESS_TOKEN)
@@ -867,7 +908,10 @@ fn carry(
         link.extend(utf8_percent_encode(value, RESERVED));
     };
     if let Some(message) = message {
-        let name = point.carries_message.as_ref().ok_or("this link cannot carry a message")?;
+        let name = point
+            .carries_message
+            .as_ref()
+            .ok_or("this link cannot carry a message")?;
         add(name, message);
     }
     if let Some(reference) = reference {
@@ -965,7 +1009,10 @@ mod tests {
         let fields = [field];
         let token = Secret::new("t");
         let given = BTreeMap::from([(ACCESS_TOKEN.to_owned(), token.clone())]);
-        assert_eq!(entered(&fields, &given, now).map(|c| c.access_token).ok(), Some(token.clone()));
+        assert_eq!(
+            entered(&fields, &given, now).map(|c| c.access_token).ok(),
+            Some(token.clone())
+        );
         assert!(entered(&fields, &BTreeMap::new(), now).is_err());
         let stray = BTreeMap::from([("other".to_owned(), token)]);
         assert!(entered(&fields, &stray, now).is_err());

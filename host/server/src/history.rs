@@ -95,12 +95,17 @@ impl Host {
     /// The record.
     pub(crate) async fn ask_after_outage(&self) -> Result<(), StoreError> {
         let now = self.now();
-        let Some(last) = self.last_presence().await else { return Ok(()) };
+        let Some(last) = self.last_presence().await else {
+            return Ok(());
+        };
         let away = now.since(last);
         if away < OUTAGE {
             return Ok(());
         }
-        tracing::info!("The host was away for {} s; reading what came meanwhile", away.as_secs());
+        tracing::info!(
+            "The host was away for {} s; reading what came meanwhile",
+            away.as_secs()
+        );
         let since = last.before(MARGIN).max(now.before(FURTHEST));
         let workspaces: BTreeSet<_> = self
             .0
@@ -125,7 +130,9 @@ impl Host {
     pub(crate) async fn history_round(&self) -> Result<u32, StoreError> {
         let mut read = 0;
         while let Some((id, since)) = self.0.asked.next() {
-            let Some(channel) = self.0.store.channel(id).await? else { continue };
+            let Some(channel) = self.0.store.channel(id).await? else {
+                continue;
+            };
             if !matches!(channel.status, ChannelStatus::Connected | ChannelStatus::Degraded) {
                 continue;
             }

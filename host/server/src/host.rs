@@ -27,6 +27,7 @@ use crate::config::{Config, StoreConfig};
 use crate::history::Asked;
 use crate::metrics::Metrics;
 use crate::outbound::ConnectorError;
+use crate::reconciler::Doubts;
 use crate::refresher::{Renewal, Turns};
 use crate::registry::Connectors;
 use crate::services::{ChannelPacer, HostWitness, Pacers, REFUSALS_WAITING, RequestRefused, StoredBodies};
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) turns: Turns,
     /// Histories to be read.
     pub(crate) asked: Asked,
+    pub(crate) doubts: Doubts,
     /// Signs links to stored bytes.
     pub(crate) link_key: [u8; 32],
     /// Who leases.
@@ -178,7 +180,9 @@ impl Host {
                     .with_context(|| format!("the record at {} cannot be opened", path.display()))?;
                 Arc::new(store)
             }
-            StoreConfig::Postgres(_) => anyhow::bail!("this build keeps its record in SQLite only; set store = \"sqlite\""),
+            StoreConfig::Postgres(_) => {
+                anyhow::bail!("this build keeps its record in SQLite only; set store = \"sqlite\"")
+            }
         };
         let egress = Egress::new(weir_egress::Config::default())?;
         let clock = Arc::new(HostClock::system());
@@ -227,6 +231,7 @@ impl Host {
             webhooks: Semaphore::new(WEBHOOKS_IN_HAND),
             turns: Turns::default(),
             asked: Asked::default(),
+            doubts: Doubts::default(),
             link_key: keyring::derive(&master, "weir media links"),
             owner: hex::encode(owner),
             refusals: Mutex::new(Some(kept)),
@@ -322,7 +327,13 @@ impl Host {
 
     /// The app of this name; from memory after the first time. Names that do not exist are not remembered.
     pub(crate) async fn app(&self, name: &str) -> Result<Option<Arc<Registered>>, StoreError> {
-        let known = self.0.apps.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let known = self
+            .0
+            .apps
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned();
         if known.is_some() {
             return Ok(known);
         }
@@ -347,7 +358,10 @@ impl Host {
 
     /// What serves the app of this name now.
     pub(crate) async fn serving(&self, app: &str) -> Result<Serving, NotServed> {
-        let app = self.app(app).await?.ok_or_else(|| NotServed::NoSuchApp(app.to_owned()))?;
+        let app = self
+            .app(app)
+            .await?
+            .ok_or_else(|| NotServed::NoSuchApp(app.to_owned()))?;
         let loaded = self
             .0
             .connectors
@@ -376,11 +390,11 @@ impl Host {
             return Ok(None);
         };
         let state = self.0.store.state(channel.id).await?;
-        let pacer = Arc::new(self.0.pacers.of(
-            &channel.app,
-            &serving.book,
-            Some((channel.id, &channel.policy)),
-        ));
+        let pacer = Arc::new(
+            self.0
+                .pacers
+                .of(&channel.app, &serving.book, Some((channel.id, &channel.policy))),
+        );
         let context = CallContext {
             channel: ChannelFacts {
                 platform_id: channel.platform_id.clone(),

@@ -66,7 +66,9 @@ pub(crate) async fn first_key(config: &Config, store: &dyn Store, mint: &Mint, n
     if let Some(given) = &config.admin_key {
         let text = given.expose();
         if text.chars().count() < ADMIN_KEY_CHARS || !text.is_ascii() {
-            bail!("WEIR_ADMIN_KEY must have at least {ADMIN_KEY_CHARS} ASCII characters; make one with: openssl rand -hex 32");
+            bail!(
+                "WEIR_ADMIN_KEY must have at least {ADMIN_KEY_CHARS} ASCII characters; make one with: openssl rand -hex 32"
+            );
         }
         return insert(store, text, "WEIR_ADMIN_KEY", mint, now).await;
     }

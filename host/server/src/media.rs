@@ -171,7 +171,9 @@ impl Host {
         stream: impl Stream<Item = io::Result<Bytes>> + Send,
     ) -> Result<Media, UploadError> {
         let id = self.0.mint.id(self.now());
-        let mut incoming = Incoming::create(&folder(&self.0.config), id).await.map_err(UploadError::Disk)?;
+        let mut incoming = Incoming::create(&folder(&self.0.config), id)
+            .await
+            .map_err(UploadError::Disk)?;
         let mut stream = pin!(stream);
         let mut size = 0;
         while let Some(chunk) = stream.next().await {
@@ -193,10 +195,15 @@ impl Host {
     /// See [`UploadError`]; nothing is kept.
     pub async fn upload_from_url(&self, caller: &Caller, url: Url) -> Result<Media, UploadError> {
         let fetch = |error: &dyn std::fmt::Display| UploadError::Fetch(error.to_string());
-        let filename = url.path_segments().and_then(|mut segments| segments.next_back()).map(str::to_owned);
+        let filename = url
+            .path_segments()
+            .and_then(|mut segments| segments.next_back())
+            .map(str::to_owned);
         let permit = may_fetch(url).map_err(|error| fetch(&error))?;
         let id = self.0.mint.id(self.now());
-        let mut incoming = Incoming::create(&folder(&self.0.config), id).await.map_err(UploadError::Disk)?;
+        let mut incoming = Incoming::create(&folder(&self.0.config), id)
+            .await
+            .map_err(UploadError::Disk)?;
         let limit = limits::UPLOAD_BYTES as u64;
         let fetched = self
             .0

@@ -50,7 +50,11 @@ impl Default for Metrics {
         let fetches = counted("fetches", "Tries of fetching attachments by what followed");
         let refreshes = counted("refreshes", "Renewals of credentials by what came of them");
         let calls = By::<3>::default();
-        registry.register("connector_calls", "Calls of connectors by how they ended", calls.clone());
+        registry.register(
+            "connector_calls",
+            "Calls of connectors by how they ended",
+            calls.clone(),
+        );
         let requests_refused = By::<2>::default();
         registry.register(
             "connector_requests_refused",
@@ -185,7 +189,10 @@ mod tests {
         metrics.call("tiktok", "receive", "ok", Duration::from_millis(2));
         let text = metrics.render();
         assert!(text.contains("weir_webhooks_total{outcome=\"stored\"} 1"), "{text}");
-        assert!(text.contains("weir_refusals_total{rule=\"reply_window_closed\"} 1"), "{text}");
+        assert!(
+            text.contains("weir_refusals_total{rule=\"reply_window_closed\"} 1"),
+            "{text}"
+        );
         assert!(text.contains("connector=\"tiktok\""), "{text}");
     }
 }

@@ -10,11 +10,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderName, HeaderValue, Method};
-use serde_json::json;
 use sha2::Sha256;
 use weir_domain::credential::{Secret, Secrets};
 use weir_domain::delivery::redeliver_at;
-use weir_domain::event::EventType;
 use weir_domain::policy::{Reach, Request, RequestBody, may_deliver};
 use weir_domain::time::Timestamp;
 use weir_egress::{Answer, NoBodies};
@@ -55,9 +53,11 @@ impl Work for Publisher {
             DeliveryNext::Failed => "failed",
             DeliveryNext::Disable { .. } => "disabled",
         });
-        let news = news(&lease.endpoint, &next);
+        // The record tells of an endpoint that fails, recovers or is switched off, where that is news.
+        let may_be_news = next != DeliveryNext::Delivered || lease.endpoint.failing_since.is_some();
         match self.0.store().settle_delivery(&lease, attempt.record, next, now).await {
-            Ok(true) => self.tell(&lease.endpoint, news, now).await,
+            Ok(true) if may_be_news => self.0.told(),
+            Ok(true) => {}
             // Somebody else holds the lease by now, and will say how it went.
             Ok(false) => {}
             Err(error) => tracing::error!(delivery.id = %lease.delivery, "A delivery cannot be settled: {error}"),
@@ -125,22 +125,6 @@ impl Publisher {
             body: RequestBody::Bytes(body.into()),
         })
     }
-
-    /// Tells the operator what changed about an endpoint.
-    async fn tell(&self, endpoint: &Endpoint, news: Option<(EventType, String)>, now: Timestamp) {
-        let Some((kind, reason)) = news else { return };
-        let data =
-            json!({"id": endpoint.id, "url": endpoint.url, "description": endpoint.description, "reason": reason});
-        match self
-            .0
-            .store()
-            .append_event(&endpoint.workspace_id, None, kind, data, now)
-            .await
-        {
-            Ok(_) => self.0.told(),
-            Err(error) => tracing::error!(endpoint.id = %endpoint.id, "An endpoint's state cannot be told: {error}"),
-        }
-    }
 }
 
 fn answered(number: u32, at: Timestamp, answer: &Answer) -> Tried {
@@ -182,21 +166,6 @@ fn next(lease: &DeliveryLease, tried: &Tried, jitter: f64, now: Timestamp) -> De
         };
     }
     redeliver_at(lease.attempt, tried.retry_after, jitter, now).map_or(DeliveryNext::Failed, DeliveryNext::RetryAt)
-}
-
-/// What the operator should hear of the endpoint itself: only changes.
-fn news(endpoint: &Endpoint, next: &DeliveryNext) -> Option<(EventType, String)> {
-    match next {
-        DeliveryNext::Delivered if endpoint.failing_since.is_some() => {
-            Some((EventType::EndpointRecovered, "it takes events again".to_owned()))
-        }
-        DeliveryNext::RetryAt(_) if endpoint.failing_since.is_none() => Some((
-            EventType::EndpointFailing,
-            "a delivery failed and is tried again".to_owned(),
-        )),
-        DeliveryNext::Disable { reason } => Some((EventType::EndpointDisabled, reason.clone())),
-        DeliveryNext::Delivered | DeliveryNext::RetryAt(_) | DeliveryNext::Failed => None,
-    }
 }
 
 /// The newest secret, and the one before it while both work.

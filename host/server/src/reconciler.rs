@@ -4,8 +4,12 @@
 //! complete, and read after the grace time, proves a message's absence; a text is then sent again, if the operator allows it.
 //! Anything less proves nothing, and the message stays in doubt for an echo or a person to settle.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use weir_domain::delivery::backoff;
+use weir_domain::id::MessageId;
 use weir_domain::inbound::{Fact, InboundEvent};
 use weir_domain::message::{Content, Direction};
 use weir_domain::time::Timestamp;
@@ -14,14 +18,38 @@ use weir_store::{Resolution, Source, StoreError, UncertainMessage};
 
 use crate::host::{CallFailure, Host};
 
-/// Uncertain messages looked at in one round.
-const ROUND: u32 = 64;
+/// Uncertain messages looked at in one round; few of them are asked about, and those that stay must not hide the others.
+const ROUND: u32 = 1_000;
 /// An echo may still be on its way for so long after a send.
 const GRACE: Duration = Duration::from_secs(120);
 /// The platform's clock may be behind ours by so much.
 const SKEW: Duration = Duration::from_secs(5);
-/// After so long the history has nothing new to say, and a person decides.
-const GIVE_UP: Duration = Duration::from_secs(3600);
+
+/// The first and the longest wait between two questions about one message: each is a request of the platform's rate, which
+/// sends need too, and what the history did not show within the hour is most often left to a person.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3_600));
+
+/// When each message in doubt is asked about again, and how often it was. Those no longer in doubt are forgotten.
+#[derive(Debug, Default)]
+pub(crate) struct Doubts(Mutex<HashMap<MessageId, (Timestamp, u32)>>);
+
+impl Doubts {
+    fn forget_all_but(&self, doubts: &[UncertainMessage]) {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.retain(|id, _| doubts.iter().any(|doubt| doubt.message.id == *id));
+    }
+
+    fn takes_its_turn(&self, id: MessageId, now: Timestamp) -> bool {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (again, times) = asked.entry(id).or_insert((now, 0));
+        if now < *again {
+            return false;
+        }
+        *times += 1;
+        *again = now.after(backoff(ASK_AGAIN, *times, 1.0));
+        true
+    }
+}
 
 impl Host {
     /// Looks at each uncertain message whose grace time is over at `now`. How many were settled.
@@ -30,9 +58,11 @@ impl Host {
     /// The record. A platform's failure is logged, and tried again in a later round.
     pub(crate) async fn reconcile_round(&self, now: Timestamp) -> Result<u32, StoreError> {
         let mut settled = 0;
-        for doubt in self.store().uncertain_messages(ROUND).await? {
+        let doubts = self.store().uncertain_messages(ROUND).await?;
+        self.0.doubts.forget_all_but(&doubts);
+        for doubt in doubts {
             let waited = now.since(doubt.dispatched_at);
-            if waited < GRACE || waited > GIVE_UP + GRACE {
+            if waited < GRACE || !self.0.doubts.takes_its_turn(doubt.message.id, now) {
                 continue;
             }
             match self.settle_by_history(&doubt, now).await {
@@ -67,9 +97,7 @@ impl Host {
             .await?;
         let shows_it = page.events.iter().any(|event| shows(event, doubt, since));
         // What the history tells is recorded like what a webhook tells: this is also how the message is found.
-        self.store()
-            .record_inbound(&serving.app.app, page.events, Source::History, &serving.book, now)
-            .await?;
+        self.record(&serving, page.events, Source::History).await?;
         let workspace = &doubt.channel.workspace_id;
         let after = self.store().message(workspace, doubt.message.id).await?;
         if after.is_none_or(|message| message.status != doubt.message.status) {
@@ -101,4 +129,24 @@ fn shows(event: &InboundEvent, doubt: &UncertainMessage, since: Timestamp) -> bo
         (there, ours) => there.kind() == ours.kind(),
     };
     message.direction == Direction::Outbound && message.sent_at >= since && same_text
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_domain::id::Mint;
+
+    use super::*;
+
+    #[test]
+    fn a_message_in_doubt_is_asked_about_less_and_less() {
+        let doubts = Doubts::default();
+        let id = Mint::from_seed([1; 32]).id(Timestamp::default());
+        let at = |seconds: u64| Timestamp::default().after(Duration::from_secs(seconds));
+        let asked: Vec<u64> = (0..=300)
+            .filter(|second| doubts.takes_its_turn(id, at(*second)))
+            .collect();
+        assert_eq!(asked, [0, 30, 90, 210]);
+        doubts.forget_all_but(&[]);
+        assert!(doubts.takes_its_turn(id, at(300)), "forgotten, and in doubt anew");
+    }
 }

@@ -120,7 +120,11 @@ impl Connectors {
 
     /// What serves under this name.
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Loaded>> {
-        self.serving.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.serving
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
     }
 
     fn put(&self, name: &str, connector: Connector, grants: Grants) {
@@ -136,7 +140,8 @@ impl Connectors {
 
     /// The file of a component. The digest is our own hex, so it names no other place.
     fn path(&self, digest: &str) -> PathBuf {
-        self.folder.join(format!("{}.wasm", digest.trim_start_matches("sha256:")))
+        self.folder
+            .join(format!("{}.wasm", digest.trim_start_matches("sha256:")))
     }
 
     /// Keeps bytes under their digest; what is there already is the same.
