@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::manifest::{Manifest, Route, RouteClass, SecretPlace};
+use crate::manifest::{Manifest, Route, RouteClass, SecretPlace, SecretUse};
 
 /// One thing a connector asks for, in words that a person can judge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -22,13 +22,20 @@ pub struct Grant {
     pub class: RouteClass,
     /// Names of the secrets that the host sets in it.
     pub secrets: Vec<String>,
+    /// Where each of them goes, in the same order: `header Access-Token`.
+    #[serde(default)]
+    pub places: Vec<String>,
+    /// What the JSON body must say for the route to fit: `/message_type = TEXT`.
+    #[serde(default)]
+    pub body_has: Vec<String>,
     /// Why the connector needs it.
     #[serde(default)]
     pub why: String,
 }
 
 impl Grant {
-    pub(crate) fn of(route: &Route) -> Self {
+    /// What a route asks for.
+    pub fn of(route: &Route) -> Self {
         Self {
             capability: "http".to_owned(),
             route: route.id.clone(),
@@ -37,6 +44,12 @@ impl Grant {
             path: route.path.to_string(),
             class: route.class,
             secrets: route.secrets.iter().map(|secret| secret.secret.clone()).collect(),
+            places: route.secrets.iter().map(place_in_words).collect(),
+            body_has: route
+                .body_has
+                .iter()
+                .map(|member| format!("{} = {}", member.pointer, member.value))
+                .collect(),
             why: route.why.clone(),
         }
     }
@@ -51,6 +64,8 @@ impl Grant {
             && self.path == wanted.path
             && self.class == wanted.class
             && self.secrets == wanted.secrets
+            && self.places == wanted.places
+            && self.body_has == wanted.body_has
     }
 }
 
@@ -81,12 +96,71 @@ impl Grants {
     }
 }
 
-/// A place in a request, in words for a person.
-pub fn place_in_words(place: &SecretPlace) -> String {
-    match place {
+/// Where a secret goes, in words for a person.
+fn place_in_words(secret: &SecretUse) -> String {
+    let place = match &secret.place {
         SecretPlace::Header(name) => format!("header {name}"),
         SecretPlace::Query(name) => format!("query parameter {name}"),
         SecretPlace::BodyMember(pointer) => format!("body member {pointer}"),
         SecretPlace::PathSegment(index) => format!("path segment {index}"),
+    };
+    if secret.prefix.is_empty() {
+        place
+    } else {
+        format!("{place} after {:?}", secret.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::tests::manifest;
+    use crate::manifest::{BodyMember, Route};
+
+    /// Each way in which a new version could widen a route under its old name.
+    #[test]
+    fn a_yes_covers_nothing_that_was_changed_behind_its_name() {
+        let grants = Grants::wanted_by(&manifest());
+        let changed = |change: fn(&mut Route)| {
+            let mut manifest = manifest();
+            change(&mut manifest.routes[0]);
+            grants.missing_for(&manifest).len()
+        };
+        assert_eq!(changed(|_| {}), 0);
+        assert_eq!(changed(|route| route.why = "for another reason".into()), 0);
+        assert_eq!(changed(|route| route.method = "PUT".into()), 1);
+        assert_eq!(changed(|route| route.class = crate::manifest::RouteClass::Signal), 1);
+        assert_eq!(changed(|route| route.path = "/**".parse().expect("a path")), 1);
+        assert_eq!(
+            changed(|route| route.origin = "https://*.example.com".parse().expect("an origin")),
+            1
+        );
+        assert_eq!(changed(|route| route.secrets[0].secret = "client_secret".into()), 1);
+        assert_eq!(
+            changed(|route| route.secrets[0].place = SecretPlace::Query("q".into())),
+            1
+        );
+        assert_eq!(changed(|route| route.secrets[0].prefix = String::new()), 1);
+        let member = || BodyMember {
+            pointer: "/type".into(),
+            value: "typing".into(),
+        };
+        let mut narrow = manifest();
+        narrow.routes[0].body_has.push(member());
+        let narrow_yes = Grants::wanted_by(&narrow);
+        assert_eq!(narrow_yes.missing_for(&narrow).len(), 0);
+        assert_eq!(
+            narrow_yes.missing_for(&manifest()).len(),
+            1,
+            "the condition was dropped"
+        );
+    }
+
+    #[test]
+    fn without_a_yes_everything_is_missing() {
+        assert_eq!(
+            Grants::default().missing_for(&manifest()),
+            Grants::wanted_by(&manifest()).0
+        );
     }
 }

@@ -293,16 +293,7 @@ pub(super) fn permit_to(sandbox: &str, request: Request, uses: Vec<SecretUse>) -
         secrets: uses,
         why: String::new(),
     };
-    let grant = Grant {
-        capability: "http".into(),
-        route: route.id.clone(),
-        method: route.method.clone(),
-        origin: route.origin.to_string(),
-        path: route.path.to_string(),
-        class: route.class,
-        secrets: route.secrets.iter().map(|secret| secret.secret.clone()).collect(),
-        why: String::new(),
-    };
+    let grant = Grant::of(&route);
     let origin = |text: &str| text.parse().expect("an origin");
     let origins = match sandbox {
         "" => OriginMap::default(),
