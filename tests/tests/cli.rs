@@ -41,8 +41,9 @@ async fn a_running_host_is_asked_in_words_or_in_json() -> Result {
         let output = weir(&connected, &arguments).await?;
         assert!(output.status.success(), "{arguments:?}: {}", complained(&output));
         let json = weir(&connected, &[arguments[0], arguments[1], "--json"]).await?;
-        serde_json::from_str::<Value>(&said(&json))
-            .map_err(|error| anyhow::anyhow!("{arguments:?}: {error}: {}", said(&json)))?;
+        for line in said(&json).lines() {
+            serde_json::from_str::<Value>(line).map_err(|error| anyhow::anyhow!("{arguments:?}: {error}: {line}"))?;
+        }
     }
     assert!(said(&weir(&connected, &["channel", "list"]).await?).contains("acme_store"));
     let sent = weir(&connected, &["send", &thread, "from the command line"]).await?;
@@ -92,30 +93,33 @@ async fn what_goes_wrong_is_said_in_one_line() -> Result {
     let path = text_of(&Value::String(folder.path().display().to_string()))?;
     let file = folder.path().join("a-file");
     std::fs::write(&file, "")?;
-    let config = folder.path().join("weir.toml");
-    std::fs::write(&config, "lisen = \"127.0.0.1:0\"\n")?;
+    let (plain, odd) = (folder.path().to_owned(), folder.path().join("odd"));
+    std::fs::create_dir(&odd)?;
+    std::fs::write(odd.join("weir.toml"), "lisen = \"127.0.0.1:0\"\n")?;
     let cases = [
         (
             "a port in use",
+            &plain,
             vec![("WEIR_LISTEN", taken), ("WEIR_DATA", path.clone())],
             "use",
         ),
-        ("no folder", vec![("WEIR_DATA", file.display().to_string())], "a-file"),
         (
-            "an unknown key",
-            vec![("WEIR_CONFIG", config.display().to_string()), ("WEIR_DATA", path)],
-            "lisen",
+            "no folder",
+            &plain,
+            vec![("WEIR_DATA", file.display().to_string())],
+            "a-file",
         ),
-        ("no address", vec![("WEIR_LISTEN", "everywhere".into())], "WEIR_LISTEN"),
+        ("an unknown key", &odd, vec![("WEIR_DATA", path)], "lisen"),
+        (
+            "no address",
+            &plain,
+            vec![("WEIR_LISTEN", "everywhere".into())],
+            "WEIR_LISTEN",
+        ),
     ];
-    for (what, environment, word) in cases {
+    for (what, cwd, environment, word) in cases {
         let mut command = connected.stack.binaries().command("weir");
-        let output = command
-            .arg("serve")
-            .envs(environment)
-            .current_dir(folder.path())
-            .output()
-            .await?;
+        let output = command.arg("serve").envs(environment).current_dir(cwd).output().await?;
         let text = complained(&output);
         assert!(!output.status.success(), "{what}");
         assert!(text.contains(word), "{what}: {text}");
