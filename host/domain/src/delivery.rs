@@ -61,7 +61,10 @@ impl Outcome {
             // An id that no answer gave: the platform may have the message, and nobody knows under which name.
             Self::Sent { .. } if !answered => Self::Failed {
                 verdict: Verdict::Uncertain,
-                error: host_error("outcome_unknown", "the connector reports an id that no answer of the platform gave"),
+                error: host_error(
+                    "outcome_unknown",
+                    "the connector reports an id that no answer of the platform gave",
+                ),
             },
             // A renewed credential would repeat the message too.
             Self::Failed {
