@@ -8,8 +8,8 @@ mod apps;
 mod audit;
 mod body;
 mod caller;
-pub(crate) mod codes;
 mod channels;
+pub(crate) mod codes;
 mod connect_sessions;
 mod connectors;
 mod contacts;
@@ -167,7 +167,10 @@ pub fn router(host: Host, closing: watch::Receiver<bool>) -> Router {
     Router::new()
         .merge(guarded)
         .merge(open)
-        .route("/v1/openapi.json", get(move || async move { ([(CONTENT_TYPE, "application/json")], description) }))
+        .route(
+            "/v1/openapi.json",
+            get(move || async move { ([(CONTENT_TYPE, "application/json")], description) }),
+        )
         .layer(from_fn(finish::note_route))
         .fallback(|| async { StatusCode::NOT_FOUND })
         // Each body is bounded where it is read, and uploads while they stream in.

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use weir_domain::caller::Caller;
 use weir_domain::channel::Channel;
 use weir_domain::conversation::Conversation;
-use weir_domain::id::{ConversationId, MessageId};
+use weir_domain::id::{ConversationId, MessageId, RefusalId};
 use weir_domain::manifest::{ContentRule, Statuses, Support};
 use weir_domain::message::{Attachment, Content, ContentKind, Draft, Message, MessageError, Origin};
 use weir_domain::policy::{
@@ -13,7 +13,7 @@ use weir_domain::policy::{
 };
 use weir_domain::time::Timestamp;
 use weir_runtime::context::ConversationFacts;
-use weir_store::{Enqueued, EnqueueError, NewMessage, RefusalRecord, StoreError};
+use weir_store::{EnqueueError, Enqueued, NewMessage, RefusalRecord, StoreError};
 
 use crate::host::{CallFailure, Host, NotServed, Serving};
 
@@ -61,6 +61,14 @@ pub enum ConnectorError {
 /// Why a message was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
+    /// A rule says no; nothing was sent, and the no was kept.
+    #[error("{refusal}")]
+    Refused {
+        /// The rule and its facts.
+        refusal: Refusal,
+        /// Under which it can be asked for; none if it could not be kept.
+        id: Option<RefusalId>,
+    },
     /// A rule, or the record.
     #[error(transparent)]
     Enqueue(#[from] EnqueueError),
@@ -145,17 +153,28 @@ impl Host {
             .await?
             .ok_or(EnqueueError::NoConversation)?;
         let serving = self.serving(&channel.app).await.map_err(unserved)?;
-        let conversation = self.probed(&serving, &channel, conversation, request.content.kind()).await;
+        let conversation = self
+            .probed(&serving, &channel, conversation, request.content.kind())
+            .await;
         let draft = self.draft(caller, &request).await?;
         let rules = serving.book.rules(&channel);
-        let judged = may_send(&rules, &channel, &conversation, draft.clone(), Stage::Accept, self.now());
+        let judged = may_send(
+            &rules,
+            &channel,
+            &conversation,
+            draft.clone(),
+            Stage::Accept,
+            self.now(),
+        );
         // What a rule refuses is left to the record to refuse: it knows whether this very request was accepted before.
         if judged.is_ok() {
             let findings = serving.connector.prepare(&draft).await.map_err(ConnectorError::from)?;
             if !findings.is_empty() {
                 let refusal = Refusal::DraftInvalid { findings };
-                self.keep_send_refusal(&channel, Some(conversation.id), None, &refusal).await;
-                return Err(EnqueueError::Refused(refusal).into());
+                let id = self
+                    .keep_send_refusal(&channel, Some(conversation.id), None, &refusal)
+                    .await;
+                return Err(AcceptError::Refused { refusal, id });
             }
         }
         let new = NewMessage {
@@ -168,8 +187,11 @@ impl Host {
             idempotency: request.idempotency,
         };
         let enqueued = self.0.store.enqueue(new, &serving.book, self.now()).await;
-        if let Err(EnqueueError::Refused(refusal)) = &enqueued {
-            self.keep_send_refusal(&channel, Some(conversation.id), None, refusal).await;
+        if let Err(EnqueueError::Refused(refusal)) = enqueued {
+            let id = self
+                .keep_send_refusal(&channel, Some(conversation.id), None, &refusal)
+                .await;
+            return Err(AcceptError::Refused { refusal, id });
         }
         let enqueued = enqueued?;
         if matches!(enqueued, Enqueued::New(_)) {
@@ -184,10 +206,22 @@ impl Host {
     /// # Errors
     /// See [`AcceptError`].
     pub async fn retry(&self, caller: &Caller, id: MessageId) -> Result<Option<Message>, AcceptError> {
-        let Some(message) = self.0.store.message(caller.workspace_id(), id).await.map_err(EnqueueError::from)? else {
+        let Some(message) = self
+            .0
+            .store
+            .message(caller.workspace_id(), id)
+            .await
+            .map_err(EnqueueError::from)?
+        else {
             return Ok(None);
         };
-        let Some(channel) = self.0.store.channel(message.channel_id).await.map_err(EnqueueError::from)? else {
+        let Some(channel) = self
+            .0
+            .store
+            .channel(message.channel_id)
+            .await
+            .map_err(EnqueueError::from)?
+        else {
             return Ok(None);
         };
         let serving = self.serving(&channel.app).await.map_err(unserved)?;
@@ -196,8 +230,10 @@ impl Host {
             .store
             .retry_message(caller.workspace_id(), id, &serving.book, self.now())
             .await;
-        if let Err(EnqueueError::Refused(refusal)) = &retried {
-            self.keep_send_refusal(&channel, Some(message.conversation_id), Some(id), refusal).await;
+        if let Err(EnqueueError::Refused(refusal)) = retried {
+            let conversation = Some(message.conversation_id);
+            let kept = self.keep_send_refusal(&channel, conversation, Some(id), &refusal).await;
+            return Err(AcceptError::Refused { refusal, id: kept });
         }
         let retried = retried?;
         self.told();
@@ -211,7 +247,11 @@ impl Host {
     /// # Errors
     /// The record.
     pub async fn cancel(&self, caller: &Caller, id: MessageId) -> Result<Option<Result<Message, Message>>, StoreError> {
-        let cancelled = self.0.store.cancel_message(caller.workspace_id(), id, self.now()).await?;
+        let cancelled = self
+            .0
+            .store
+            .cancel_message(caller.workspace_id(), id, self.now())
+            .await?;
         if matches!(cancelled, Some(Ok(_))) {
             self.told();
             // The next message of the conversation may go now.
@@ -255,7 +295,10 @@ impl Host {
             .ok_or(ActError::NotFound)?;
         let serving = self.serving(&channel.app).await?;
         let rules = serving.book.rules(&channel);
-        let probed = rules.contents.iter().find(|rule| rule.probed && rule.outbound == Support::Full);
+        let probed = rules
+            .contents
+            .iter()
+            .find(|rule| rule.probed && rule.outbound == Support::Full);
         let kind = probed.map(|rule| rule.kind);
         let conversation = self.probed(&serving, &channel, conversation, kind).await;
         let now = self.now();
@@ -291,7 +334,10 @@ impl Host {
         let id = conversation.channel_id;
         let channel = self.0.store.channel(id).await?.ok_or_else(|| StoreError::Damaged {
             place: format!("channel {id}"),
-            reason: format!("the conversation {} goes through it, and it is not there", conversation.id),
+            reason: format!(
+                "the conversation {} goes through it, and it is not there",
+                conversation.id
+            ),
         })?;
         match self.serving(&channel.app).await {
             Ok(serving) => {
@@ -320,7 +366,12 @@ impl Host {
         let workspace = caller.workspace_id();
         let mut content = request.content.clone();
         if let Some(id) = content.media().map(|media| media.id) {
-            let row = self.0.store.media(id).await?.filter(|row| row.workspace_id == workspace);
+            let row = self
+                .0
+                .store
+                .media(id)
+                .await?
+                .filter(|row| row.workspace_id == workspace);
             content = content.map_media(|_| Attachment {
                 id,
                 mime_type: row.as_ref().and_then(|row| row.mime_type.clone()),
@@ -330,7 +381,12 @@ impl Host {
             });
         }
         let reply_to = match request.reply_to {
-            Some(id) => self.0.store.message(workspace, id).await?.and_then(|message| message.platform_id),
+            Some(id) => self
+                .0
+                .store
+                .message(workspace, id)
+                .await?
+                .and_then(|message| message.platform_id),
             None => None,
         };
         Ok(Draft { content, reply_to })
@@ -365,7 +421,11 @@ impl Host {
                 if let Some(images) = images {
                     conversation.images_allowed = Some(images.allowed);
                     let until = self.now().after(images.keep);
-                    let kept = self.0.store.set_images_allowed(conversation.id, images.allowed, until).await;
+                    let kept = self
+                        .0
+                        .store
+                        .set_images_allowed(conversation.id, images.allowed, until)
+                        .await;
                     if let Err(error) = kept {
                         tracing::warn!(conversation.id = %conversation.id, "What it can carry was not kept: {error}");
                     }
@@ -378,18 +438,19 @@ impl Host {
         conversation
     }
 
-    /// Keeps a no to a message, so that it can explain itself. Best effort: the no stands without it.
+    /// Keeps a no to a message, so that it can explain itself, and gives its id. Best effort: the no stands without it.
     pub(crate) async fn keep_send_refusal(
         &self,
         channel: &Channel,
         conversation: Option<ConversationId>,
         message: Option<MessageId>,
         refusal: &Refusal,
-    ) {
+    ) -> Option<RefusalId> {
         self.0.metrics.refusal(refusal.code());
         let now = self.now();
+        let id = self.0.mint.id(now);
         let record = RefusalRecord {
-            id: self.0.mint.id(now),
+            id,
             workspace_id: channel.workspace_id.clone(),
             channel_id: Some(channel.id),
             conversation_id: conversation,
@@ -400,8 +461,12 @@ impl Host {
             facts: serde_json::to_value(refusal).unwrap_or_default(),
             at: now,
         };
-        if let Err(error) = self.0.store.keep_refusal(record).await {
-            tracing::warn!("A refusal was not kept: {error}");
+        match self.0.store.keep_refusal(record).await {
+            Ok(()) => Some(id),
+            Err(error) => {
+                tracing::warn!("A refusal was not kept: {error}");
+                None
+            }
         }
     }
 }
@@ -411,7 +476,10 @@ impl ContentFeature {
         let reason = match rule.outbound {
             Support::Full if rule.kind == ContentKind::Image => {
                 let country = channel.country.as_deref().unwrap_or_default();
-                let denied = rules.without_images.iter().any(|denied| denied.eq_ignore_ascii_case(country));
+                let denied = rules
+                    .without_images
+                    .iter()
+                    .any(|denied| denied.eq_ignore_ascii_case(country));
                 (denied || conversation.images_allowed == Some(false)).then_some("media_not_allowed_in_region")
             }
             Support::Full => None,

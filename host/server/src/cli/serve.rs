@@ -2,13 +2,14 @@
 
 use std::io::{self, IsTerminal};
 
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 use weir_domain::limits;
 
 use super::client::key_file;
-use super::output::Output;
+use super::output::{Output, text};
 use super::{Common, Done, Exit, Failure};
 use crate::{Config, Host, http, serve};
 
@@ -31,13 +32,22 @@ pub(super) async fn run(common: &Common, output: &Output) -> Done {
         Some(_) => "WEIR_ADMIN_KEY".to_owned(),
         None => key_file(config).display().to_string(),
     };
-    output.facts(&[
-        ("weir", env!("CARGO_PKG_VERSION").to_owned()),
-        ("listens at", format!("http://{address}")),
-        ("known as", config.public_url.to_string()),
-        ("data folder", config.data.display().to_string()),
-        ("admin key", key),
-    ]);
+    let started = json!({
+        "weir": env!("CARGO_PKG_VERSION"),
+        "listens_at": format!("http://{address}"),
+        "public_url": config.public_url.as_str(),
+        "data": config.data,
+        "admin_key": key,
+    });
+    output.show(&started, || {
+        output.facts(&[
+            ("weir", text(&started, "/weir")),
+            ("listens at", text(&started, "/listens_at")),
+            ("known as", text(&started, "/public_url")),
+            ("data folder", text(&started, "/data")),
+            ("admin key", text(&started, "/admin_key")),
+        ]);
+    });
     let (close, closing) = watch::channel(false);
     let router = http::router(host.clone(), closing.clone());
     let serving = tokio::spawn(serve::serve(

@@ -115,8 +115,15 @@ pub(crate) async fn get(
     State(host): State<Host>,
     Path(name): Path<String>,
 ) -> Answer<Answered<AppView>> {
-    let app = host.store().app(&name).await?.filter(|app| app.workspace_id == caller.workspace_id());
-    Ok(Answered(AppView::of(app.ok_or_else(|| Problem::no_such("app"))?, &host)))
+    let app = host
+        .store()
+        .app(&name)
+        .await?
+        .filter(|app| app.workspace_id == caller.workspace_id());
+    Ok(Answered(AppView::of(
+        app.ok_or_else(|| Problem::no_such("app"))?,
+        &host,
+    )))
 }
 
 /// Create or replace an app
@@ -129,11 +136,17 @@ pub(crate) async fn put(
     Json(body): Json<PutApp>,
 ) -> Answer<Answered<AppView>> {
     if !is_name(&name) {
-        return Err(Problem::parameter("name", "write 1 to 63 of a-z, 0-9 and -, beginning with a letter"));
+        return Err(Problem::parameter(
+            "name",
+            "write 1 to 63 of a-z, 0-9 and -, beginning with a letter",
+        ));
     }
     let before = host.store().app(&name).await?;
     // The name stands in a URL that platforms call, so it is one for the whole host.
-    if before.as_ref().is_some_and(|app| app.workspace_id != caller.workspace_id()) {
+    if before
+        .as_ref()
+        .is_some_and(|app| app.workspace_id != caller.workspace_id())
+    {
         return Err(Problem::parameter("name", "another workspace has an app of this name"));
     }
     let mut secrets = before.as_ref().map(|app| app.secrets.clone()).unwrap_or_default();
@@ -165,14 +178,20 @@ pub(crate) async fn put(
 fn is_name(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        && name
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 impl From<PutAppError> for Problem {
     fn from(error: PutAppError) -> Self {
         match error {
-            PutAppError::NoConnector(_) => Self::of(&codes::CONNECTOR_UNKNOWN).at("/connector", "unknown", &error).detail(&error),
-            PutAppError::Clock { .. } => Self::of(&codes::ORIGIN_REFUSED).at("/origins", "not_loopback", &error).detail(&error),
+            PutAppError::NoConnector(_) => Self::of(&codes::CONNECTOR_UNKNOWN)
+                .at("/connector", "unknown", &error)
+                .detail(&error),
+            PutAppError::Clock { .. } => Self::of(&codes::ORIGIN_REFUSED)
+                .at("/origins", "not_loopback", &error)
+                .detail(&error),
             PutAppError::Store(error) => error.into(),
         }
     }

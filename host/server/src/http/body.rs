@@ -102,12 +102,18 @@ fn wrong_member(parent: &str, words: &str) -> Problem {
     } else if words.starts_with("unknown field") {
         // The path may or may not name the member already.
         let named = format!("/{}", escaped(named));
-        (format!("{}{named}", parent.strip_suffix(&named).unwrap_or(parent)), "unknown")
+        (
+            format!("{}{named}", parent.strip_suffix(&named).unwrap_or(parent)),
+            "unknown",
+        )
     } else {
         (parent.to_owned(), "invalid")
     };
     Problem::of(&codes::INVALID_REQUEST)
-        .detail(format_args!("{}: {words}", if pointer.is_empty() { "the body" } else { &pointer }))
+        .detail(format_args!(
+            "{}: {words}",
+            if pointer.is_empty() { "the body" } else { &pointer }
+        ))
         .at(&pointer, code, &words)
 }
 
@@ -212,12 +218,18 @@ mod tests {
     fn a_bad_body_points_at_the_member() {
         assert_eq!(no(r#"{"size":"x"}"#), case("invalid_request", "/size", "invalid"));
         assert_eq!(no("{}"), case("invalid_request", "/size", "missing"));
-        assert_eq!(no(r#"{"size":1,"colour":2}"#), case("invalid_request", "/colour", "unknown"));
+        assert_eq!(
+            no(r#"{"size":1,"colour":2}"#),
+            case("invalid_request", "/colour", "unknown")
+        );
         assert_eq!(
             no(r#"{"size":1,"lines":[{"a/b":1},{"a/b":300}]}"#),
             case("invalid_request", "/lines/1/a~1b", "invalid")
         );
-        assert_eq!(no(r#"{"size":1,"lines":[{}]}"#), case("invalid_request", "/lines/0/a~1b", "missing"));
+        assert_eq!(
+            no(r#"{"size":1,"lines":[{}]}"#),
+            case("invalid_request", "/lines/0/a~1b", "missing")
+        );
         assert_eq!(no("[]"), case("invalid_request", "", "invalid"));
     }
 

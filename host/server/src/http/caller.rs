@@ -126,13 +126,19 @@ impl Failures {
         let mut buckets = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let address = network(address);
         if buckets.len() >= ADDRESSES && !buckets.contains_key(&address) {
-            let oldest = buckets.iter().min_by_key(|(_, bucket)| bucket.at).map(|(address, _)| *address);
+            let oldest = buckets
+                .iter()
+                .min_by_key(|(_, bucket)| bucket.at)
+                .map(|(address, _)| *address);
             oldest.and_then(|oldest| buckets.remove(&oldest));
         }
         let bucket = buckets.entry(address).or_insert(Bucket { left: BURST, at: now });
         let spans = now.since(bucket.at).as_millis() / REFILL.as_millis();
         if spans > 0 {
-            bucket.left = bucket.left.saturating_add(u32::try_from(spans).unwrap_or(BURST)).min(BURST);
+            bucket.left = bucket
+                .left
+                .saturating_add(u32::try_from(spans).unwrap_or(BURST))
+                .min(BURST);
             bucket.at = now;
         }
         if bucket.left == 0 {
@@ -169,7 +175,11 @@ mod tests {
         }
         assert_eq!(failures.count(v4(1), at(0)), Some(REFILL));
         assert_eq!(failures.count(v4(1), at(2_999)), Some(REFILL));
-        assert_eq!(failures.count(v4(2), at(2_999)), None, "another address is not held for it");
+        assert_eq!(
+            failures.count(v4(2), at(2_999)),
+            None,
+            "another address is not held for it"
+        );
         assert_eq!(failures.count(v4(1), at(3_000)), None);
         assert_eq!(failures.count(v4(1), at(3_000)), Some(REFILL));
     }

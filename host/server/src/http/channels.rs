@@ -78,7 +78,10 @@ pub(crate) async fn list(
     Params(which): Params<Which>,
     Params(paging): Params<Paging>,
 ) -> Answer<Answered<List<Channel>>> {
-    let listed = host.store().channels(caller.workspace_id(), which.deleted, paging.page()?).await?;
+    let listed = host
+        .store()
+        .channels(caller.workspace_id(), which.deleted, paging.page()?)
+        .await?;
     Ok(List::of(listed, |channel| channel))
 }
 
@@ -105,10 +108,13 @@ pub(crate) async fn patch(
     check(&body)?;
     if let Some(policy) = &body.policy {
         if loosens(&channel.policy, policy) {
-            caller.may(Scope::PolicyLoosen).map_err(|_| Problem::of(&codes::POLICY_LOOSEN_NOT_ALLOWED))?;
+            caller
+                .may(Scope::PolicyLoosen)
+                .map_err(|_| Problem::of(&codes::POLICY_LOOSEN_NOT_ALLOWED))?;
         }
     }
-    let changed = serde_json::json!({ "name": body.name, "labels": body.labels, "paused": body.paused, "policy": body.policy });
+    let changed =
+        serde_json::json!({ "name": body.name, "labels": body.labels, "paused": body.paused, "policy": body.policy });
     let patch = ChannelPatch {
         name: body.name,
         labels: body.labels,
@@ -123,12 +129,22 @@ pub(crate) async fn patch(
 }
 
 fn check(patch: &Patch) -> Answer<()> {
-    if patch.name.as_ref().is_some_and(|name| name.trim().is_empty() || name.chars().count() > NAME_CHARS) {
-        return Err(Problem::member("/name", format_args!("write 1 to {NAME_CHARS} characters")));
+    if patch
+        .name
+        .as_ref()
+        .is_some_and(|name| name.trim().is_empty() || name.chars().count() > NAME_CHARS)
+    {
+        return Err(Problem::member(
+            "/name",
+            format_args!("write 1 to {NAME_CHARS} characters"),
+        ));
     }
     let (count, chars) = LABELS;
     let too_long = |labels: &BTreeMap<String, String>| {
-        labels.len() > count || labels.iter().any(|(key, value)| key.is_empty() || key.len() > chars || value.len() > chars)
+        labels.len() > count
+            || labels
+                .iter()
+                .any(|(key, value)| key.is_empty() || key.len() > chars || value.len() > chars)
     };
     if patch.labels.as_ref().is_some_and(too_long) {
         let words = format_args!("at most {count} labels of at most {chars} bytes each");
@@ -159,7 +175,10 @@ pub(crate) async fn delete(
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
 ) -> Answer<Answered<Channel>> {
-    let channel = host.delete_channel(&caller, id).await?.ok_or_else(|| Problem::no_such("channel"))?;
+    let channel = host
+        .delete_channel(&caller, id)
+        .await?
+        .ok_or_else(|| Problem::no_such("channel"))?;
     record(&host, &caller, "channel.delete", &id.to_string(), serde_json::json!({})).await;
     Ok(Answered(channel))
 }
@@ -235,7 +254,10 @@ mod tests {
 
     #[test]
     fn a_policy_may_be_tightened_by_anybody_and_loosened_by_few() {
-        let limit = |limit| PolicyOverride { budget_limit: limit, ..PolicyOverride::default() };
+        let limit = |limit| PolicyOverride {
+            budget_limit: limit,
+            ..PolicyOverride::default()
+        };
         assert!(!loosens(&limit(None), &limit(Some(3))));
         assert!(!loosens(&limit(Some(3)), &limit(Some(3))));
         assert!(!loosens(&limit(Some(3)), &limit(Some(2))));

@@ -291,7 +291,11 @@ pub(crate) fn markdown() -> String {
                 0 => "on messages".to_owned(),
                 status => format!("HTTP {status}"),
             };
-            let again = if code.retryable { "the same request may succeed later" } else { "repeating it changes nothing" };
+            let again = if code.retryable {
+                "the same request may succeed later"
+            } else {
+                "repeating it changes nothing"
+            };
             let _ = write!(
                 text,
                 "\n### {}\n\n**{}.** {status} · fault: {} · {again}.\n\n{}\n\n*What to do:* {}\n",
@@ -345,6 +349,9 @@ mod tests {
             std::fs::write(path, markdown()).expect("the documentation can be written");
         }
         let written = std::fs::read_to_string(path).expect("docs/errors.md is there");
-        assert!(written == markdown(), "docs/errors.md is not what the table says; run with WEIR_WRITE_DOCS=1");
+        assert!(
+            written == markdown(),
+            "docs/errors.md is not what the table says; run with WEIR_WRITE_DOCS=1"
+        );
     }
 }

@@ -119,7 +119,14 @@ pub(crate) async fn create(
         fields: body.fields,
     };
     let (session, url) = host.begin_connect(&caller, new).await?;
-    record(&host, &caller, "channel.connect", &session.id.to_string(), serde_json::json!({ "app": app })).await;
+    record(
+        &host,
+        &caller,
+        "channel.connect",
+        &session.id.to_string(),
+        serde_json::json!({ "app": app }),
+    )
+    .await;
     Ok((StatusCode::CREATED, Answered(SessionView::of(session, url.into()))))
 }
 
@@ -149,7 +156,14 @@ pub(crate) async fn reauthorize(
     super::body::MaybeJson(body): super::body::MaybeJson<BeginAgain>,
 ) -> Answer<(StatusCode, Answered<SessionView>)> {
     let (session, url) = host.reauthorize(&caller, id, redirect_url(body.redirect_url)?).await?;
-    record(&host, &caller, "channel.reauthorize", &id.to_string(), serde_json::json!({})).await;
+    record(
+        &host,
+        &caller,
+        "channel.reauthorize",
+        &id.to_string(),
+        serde_json::json!({}),
+    )
+    .await;
     Ok((StatusCode::CREATED, Answered(SessionView::of(session, url.into()))))
 }
 
@@ -166,7 +180,9 @@ fn redirect_url(text: Option<String>) -> Answer<Option<Url>> {
 impl From<ConnectError> for Problem {
     fn from(error: ConnectError) -> Self {
         match error {
-            ConnectError::NoSuchApp => Self::of(&codes::APP_UNKNOWN).at("/app", "unknown", &error).detail(&error),
+            ConnectError::NoSuchApp => Self::of(&codes::APP_UNKNOWN)
+                .at("/app", "unknown", &error)
+                .detail(&error),
             ConnectError::NoSuchSession => Self::of(&codes::CONNECT_SESSION_OVER).detail(&error),
             ConnectError::NoSuchChannel => Self::no_such("channel"),
             ConnectError::Invalid(ref words) => Self::of(&codes::INVALID_REQUEST).detail(words),

@@ -135,8 +135,12 @@ impl ConnectorView {
         let speaks = active.or_else(|| versions.first());
         Self {
             name,
-            platform: speaks.map(|version| version.manifest.platform.clone()).unwrap_or_default(),
-            description: speaks.map(|version| version.manifest.description.clone()).unwrap_or_default(),
+            platform: speaks
+                .map(|version| version.manifest.platform.clone())
+                .unwrap_or_default(),
+            description: speaks
+                .map(|version| version.manifest.description.clone())
+                .unwrap_or_default(),
             active_version: active.map(|version| version.manifest.version.clone()),
             versions: versions
                 .iter()
@@ -180,7 +184,8 @@ pub(crate) async fn install(
 ) -> Answer<(StatusCode, Answered<VersionView>)> {
     let kind = body::content_type(request.headers());
     if !matches!(kind.as_deref(), Some("application/wasm" | "application/octet-stream")) {
-        return Err(Problem::of(&codes::UNSUPPORTED_MEDIA_TYPE).detail("send the component with Content-Type: application/wasm"));
+        return Err(Problem::of(&codes::UNSUPPORTED_MEDIA_TYPE)
+            .detail("send the component with Content-Type: application/wasm"));
     }
     let bytes = body::read(request.into_body(), limits::COMPONENT_BYTES).await?;
     let (version, _) = host.install(bytes, install.allow_downgrade).await?;
@@ -235,12 +240,22 @@ pub(crate) async fn put_grants(
     Json(body): Json<PutGrants>,
 ) -> Answer<Answered<ConnectorView>> {
     if body.grants.0.len() > limits::ROUTES {
-        return Err(Problem::member("/grants", format_args!("a connector has at most {} routes", limits::ROUTES)));
+        return Err(Problem::member(
+            "/grants",
+            format_args!("a connector has at most {} routes", limits::ROUTES),
+        ));
     }
     connector(&host, name.clone()).await?;
     let routes: Vec<_> = body.grants.0.iter().map(|grant| grant.route.clone()).collect();
     host.put_grants(&name, body.grants).await?;
-    record(&host, &caller, "connector.grant", &name, serde_json::json!({ "routes": routes })).await;
+    record(
+        &host,
+        &caller,
+        "connector.grant",
+        &name,
+        serde_json::json!({ "routes": routes }),
+    )
+    .await;
     Ok(Answered(connector(&host, name).await?))
 }
 
@@ -255,7 +270,14 @@ pub(crate) async fn promote(
 ) -> Answer<Answered<VersionView>> {
     let promoted = host.promote(&name, &version).await?;
     host.told();
-    record(&host, &caller, "connector.promote", &name, serde_json::json!({ "version": version })).await;
+    record(
+        &host,
+        &caller,
+        "connector.promote",
+        &name,
+        serde_json::json!({ "version": version }),
+    )
+    .await;
     Ok(Answered(VersionView::of(promoted, &host.store().grants(&name).await?)))
 }
 
@@ -285,7 +307,9 @@ impl From<PromoteError> for Problem {
     fn from(error: PromoteError) -> Self {
         match error {
             PromoteError::NotFound { .. } => Self::of(&codes::NOT_FOUND).detail(&error),
-            PromoteError::Missing(ref missing) => Self::of(&codes::GRANTS_MISSING).with("missing", missing).detail(&error),
+            PromoteError::Missing(ref missing) => {
+                Self::of(&codes::GRANTS_MISSING).with("missing", missing).detail(&error)
+            }
             PromoteError::Load(_) => Self::of(&codes::CONNECTOR_FAILED).detail(&error),
             PromoteError::Store(error) => error.into(),
         }

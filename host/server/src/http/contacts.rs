@@ -29,7 +29,10 @@ pub(crate) async fn list(
     Params(of): Params<OfChannel>,
     Params(paging): Params<Paging>,
 ) -> Answer<Answered<List<Contact>>> {
-    let listed = host.store().contacts(caller.workspace_id(), of.channel_id, paging.page()?).await?;
+    let listed = host
+        .store()
+        .contacts(caller.workspace_id(), of.channel_id, paging.page()?)
+        .await?;
     Ok(List::of(listed, |contact| contact))
 }
 

@@ -57,7 +57,10 @@ pub(crate) async fn list(
     Params(of): Params<OfChannel>,
     Params(paging): Params<Paging>,
 ) -> Answer<Answered<List<ConversationView>>> {
-    let Listed { rows, next } = host.store().conversations(caller.workspace_id(), of.channel_id, paging.page()?).await?;
+    let Listed { rows, next } = host
+        .store()
+        .conversations(caller.workspace_id(), of.channel_id, paging.page()?)
+        .await?;
     let mut views = Vec::with_capacity(rows.len());
     for conversation in &rows {
         views.push(host.view(conversation).await?);
@@ -112,8 +115,15 @@ pub(crate) async fn send(
     Extension(Idempotency(idempotency)): Extension<Idempotency>,
     Json(body): Json<SendMessage>,
 ) -> Answer<Response> {
-    if body.client_ref.as_ref().is_some_and(|text| text.is_empty() || text.chars().count() > CLIENT_REF_CHARS) {
-        return Err(Problem::member("/client_ref", format_args!("write 1 to {CLIENT_REF_CHARS} characters")));
+    if body
+        .client_ref
+        .as_ref()
+        .is_some_and(|text| text.is_empty() || text.chars().count() > CLIENT_REF_CHARS)
+    {
+        return Err(Problem::member(
+            "/client_ref",
+            format_args!("write 1 to {CLIENT_REF_CHARS} characters"),
+        ));
     }
     let request = SendRequest {
         content: body.content,
@@ -126,7 +136,9 @@ pub(crate) async fn send(
         Enqueued::New(message) => (StatusCode::ACCEPTED, Answered(shown(&host, &message))).into_response(),
         Enqueued::Replayed(message) => {
             let mut response = (StatusCode::ACCEPTED, Answered(shown(&host, &message))).into_response();
-            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+            response
+                .headers_mut()
+                .insert(REPLAYED, HeaderValue::from_static("true"));
             response
         }
     })
@@ -161,9 +173,9 @@ impl From<EnqueueError> for Problem {
         match error {
             EnqueueError::Refused(refusal) => Self::refusal(&refusal),
             EnqueueError::NoConversation => Self::no_such("conversation"),
-            EnqueueError::NoReplyTarget => {
-                Self::of(&codes::REPLY_TO_UNKNOWN).at("/reply_to", "unknown", &error).detail(&error)
-            }
+            EnqueueError::NoReplyTarget => Self::of(&codes::REPLY_TO_UNKNOWN)
+                .at("/reply_to", "unknown", &error)
+                .detail(&error),
             EnqueueError::KeyReused => Self::of(&codes::IDEMPOTENCY_KEY_REUSED),
             EnqueueError::ClientRefTaken(message) => Self::of(&codes::CLIENT_REF_TAKEN)
                 .at("/client_ref", "taken", &error)
@@ -177,6 +189,8 @@ impl From<EnqueueError> for Problem {
 impl From<AcceptError> for Problem {
     fn from(error: AcceptError) -> Self {
         match error {
+            AcceptError::Refused { refusal, id: Some(id) } => Self::refusal(&refusal).with("refusal_id", id),
+            AcceptError::Refused { refusal, id: None } => Self::refusal(&refusal),
             AcceptError::Enqueue(error) => error.into(),
             AcceptError::Connector(error) => error.into(),
         }
@@ -198,7 +212,9 @@ impl From<ConnectorError> for Problem {
     fn from(error: ConnectorError) -> Self {
         match error {
             ConnectorError::NotServing { .. } => Self::of(&codes::APP_INCOMPLETE).detail(&error),
-            ConnectorError::Busy => Self::of(&codes::HOST_BUSY).detail(&error).retry_after(super::problem::COME_BACK),
+            ConnectorError::Busy => Self::of(&codes::HOST_BUSY)
+                .detail(&error)
+                .retry_after(super::problem::COME_BACK),
             ConnectorError::NotProvided { .. } => Self::of(&codes::SIGNAL_NOT_SUPPORTED).detail(&error),
             // The words of the platform go with it: they are what its support asks for.
             ConnectorError::Failed(failure) => {

@@ -94,11 +94,18 @@ impl DeadLetterView {
 /// Names of the workspace's apps: a dead letter belongs to whom its app belongs to.
 async fn apps_of(host: &Host, workspace: &str) -> Answer<BTreeSet<String>> {
     let apps = host.store().apps().await?.into_iter();
-    Ok(apps.filter(|app| app.workspace_id == workspace).map(|app| app.name).collect())
+    Ok(apps
+        .filter(|app| app.workspace_id == workspace)
+        .map(|app| app.name)
+        .collect())
 }
 
 async fn find(host: &Host, workspace: &str, id: DeadLetterId) -> Answer<DeadLetter> {
-    let letter = host.store().dead_letter(id).await?.ok_or_else(|| Problem::no_such("dead letter"))?;
+    let letter = host
+        .store()
+        .dead_letter(id)
+        .await?
+        .ok_or_else(|| Problem::no_such("dead letter"))?;
     if !apps_of(host, workspace).await?.contains(&letter.app) {
         return Err(Problem::no_such("dead letter"));
     }
@@ -126,7 +133,9 @@ pub(crate) async fn get(
     State(host): State<Host>,
     Named(id): Named<DeadLetterId>,
 ) -> Answer<Answered<DeadLetterView>> {
-    Ok(Answered(DeadLetterView::whole(find(&host, caller.workspace_id(), id).await?)))
+    Ok(Answered(DeadLetterView::whole(
+        find(&host, caller.workspace_id(), id).await?,
+    )))
 }
 
 /// Translate a dead letter by the version that serves now
@@ -138,7 +147,14 @@ pub(crate) async fn replay(
 ) -> Answer<Answered<Replayed>> {
     find(&host, caller.workspace_id(), id).await?;
     let recorded = host.replay_dead_letter(id).await?;
-    record(&host, &caller, "dead_letter.replay", &id.to_string(), serde_json::json!({ "stored": recorded.stored })).await;
+    record(
+        &host,
+        &caller,
+        "dead_letter.replay",
+        &id.to_string(),
+        serde_json::json!({ "stored": recorded.stored }),
+    )
+    .await;
     Ok(Answered(recorded.into()))
 }
 
@@ -151,7 +167,14 @@ pub(crate) async fn delete(
 ) -> Answer<StatusCode> {
     let letter = find(&host, caller.workspace_id(), id).await?;
     host.store().drop_dead_letter(id).await?;
-    record(&host, &caller, "dead_letter.drop", &id.to_string(), serde_json::json!({ "app": letter.app })).await;
+    record(
+        &host,
+        &caller,
+        "dead_letter.drop",
+        &id.to_string(),
+        serde_json::json!({ "app": letter.app }),
+    )
+    .await;
     Ok(StatusCode::NO_CONTENT)
 }
 

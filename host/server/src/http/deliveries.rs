@@ -103,7 +103,10 @@ pub(crate) async fn list(
     Params(of): Params<OfEndpoint>,
     Params(paging): Params<Paging>,
 ) -> Answer<Answered<List<DeliveryView>>> {
-    let listed = host.store().deliveries(caller.workspace_id(), of.endpoint_id, paging.page()?).await?;
+    let listed = host
+        .store()
+        .deliveries(caller.workspace_id(), of.endpoint_id, paging.page()?)
+        .await?;
     Ok(List::of(listed, |delivery| DeliveryView::of(delivery, None)))
 }
 
@@ -128,7 +131,10 @@ pub(crate) async fn resend(
 ) -> Answer<(StatusCode, Answered<Queued>)> {
     let found = host.store().delivery(caller.workspace_id(), id).await?;
     let (delivery, _) = found.ok_or_else(|| Problem::no_such("delivery"))?;
-    let delivery_id = host.store().insert_delivery(delivery.endpoint_id, delivery.event_id, host.now()).await?;
+    let delivery_id = host
+        .store()
+        .insert_delivery(delivery.endpoint_id, delivery.event_id, host.now())
+        .await?;
     host.told();
     Ok((StatusCode::ACCEPTED, Answered(Queued { delivery_id })))
 }

@@ -227,11 +227,16 @@ pub(crate) async fn get(
     State(host): State<Host>,
     Named(id): Named<EndpointId>,
 ) -> Answer<Answered<EndpointView>> {
-    Ok(Answered(EndpointView::of(find(&host, caller.workspace_id(), id).await?)))
+    Ok(Answered(EndpointView::of(
+        find(&host, caller.workspace_id(), id).await?,
+    )))
 }
 
 async fn find(host: &Host, workspace: &str, id: EndpointId) -> Answer<Endpoint> {
-    host.store().endpoint(workspace, id).await?.ok_or_else(|| Problem::no_such("endpoint"))
+    host.store()
+        .endpoint(workspace, id)
+        .await?
+        .ok_or_else(|| Problem::no_such("endpoint"))
 }
 
 /// Change an endpoint
@@ -255,7 +260,8 @@ pub(crate) async fn patch(
         body.types.unwrap_or(endpoint.filter.types),
         body.channel_ids.unwrap_or(endpoint.filter.channels),
     )?;
-    let changed = serde_json::json!({ "url": body.url, "enabled": body.enabled, "filter": narrowed.then_some(&filter) });
+    let changed =
+        serde_json::json!({ "url": body.url, "enabled": body.enabled, "filter": narrowed.then_some(&filter) });
     let patch = EndpointPatch {
         url: body.url,
         description: body.description,
@@ -285,7 +291,14 @@ pub(crate) async fn delete(
     if !host.store().delete_endpoint(caller.workspace_id(), id).await? {
         return Err(Problem::no_such("endpoint"));
     }
-    record(&host, &caller, "endpoint.delete", &id.to_string(), serde_json::json!({})).await;
+    record(
+        &host,
+        &caller,
+        "endpoint.delete",
+        &id.to_string(),
+        serde_json::json!({}),
+    )
+    .await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -301,13 +314,22 @@ pub(crate) async fn rotate(
 ) -> Answer<Response> {
     let endpoint = find(&host, caller.workspace_id(), id).await?;
     let secret = new_secret(&host);
-    let secrets = std::iter::once(secret.clone()).chain(endpoint.secrets.into_iter().take(1)).collect();
+    let secrets = std::iter::once(secret.clone())
+        .chain(endpoint.secrets.into_iter().take(1))
+        .collect();
     let patch = EndpointPatch {
         secrets: Some((secrets, Some(host.now().after(OVERLAP)))),
         ..EndpointPatch::default()
     };
     let endpoint = change(&host, caller.workspace_id(), id, patch).await?;
-    record(&host, &caller, "endpoint.rotate_secret", &id.to_string(), serde_json::json!({})).await;
+    record(
+        &host,
+        &caller,
+        "endpoint.rotate_secret",
+        &id.to_string(),
+        serde_json::json!({}),
+    )
+    .await;
     Ok(EndpointView::of(endpoint).once(&secret))
 }
 
@@ -320,10 +342,20 @@ pub(crate) async fn recover(
     Named(id): Named<EndpointId>,
     Json(body): Json<Recover>,
 ) -> Answer<(StatusCode, Answered<Recovered>)> {
-    let recovered = host.store().recover_endpoint(caller.workspace_id(), id, body.since, host.now()).await?;
+    let recovered = host
+        .store()
+        .recover_endpoint(caller.workspace_id(), id, body.since, host.now())
+        .await?;
     let recovered = recovered.ok_or_else(|| Problem::no_such("endpoint"))?;
     host.told();
-    record(&host, &caller, "endpoint.recover", &id.to_string(), serde_json::json!({ "since": body.since })).await;
+    record(
+        &host,
+        &caller,
+        "endpoint.recover",
+        &id.to_string(),
+        serde_json::json!({ "since": body.since }),
+    )
+    .await;
     Ok((StatusCode::ACCEPTED, Answered(Recovered { recovered })))
 }
 
@@ -345,9 +377,16 @@ pub(crate) async fn send_example(
         // An empty log has no example. This one tells nothing that could be mistaken for a contact's.
         None if body.kind.is_none() => {
             let data = serde_json::json!({ "id": id, "example": true });
-            host.store().append_event(workspace, None, EventType::EndpointRecovered, data, host.now()).await?
+            host.store()
+                .append_event(workspace, None, EventType::EndpointRecovered, data, host.now())
+                .await?
         }
-        None => return Err(Problem::member("/type", "no event of this type has happened lately; leave it out")),
+        None => {
+            return Err(Problem::member(
+                "/type",
+                "no event of this type has happened lately; leave it out",
+            ));
+        }
     };
     let delivery_id = host.store().insert_delivery(id, event.id, host.now()).await?;
     host.told();
@@ -363,7 +402,9 @@ async fn newest(host: &Host, workspace: &str, kind: Option<EventType>) -> Answer
     let mut newest = None;
     loop {
         let events = host.store().events(workspace, after, &filter, 1_000).await?;
-        let Some(last) = events.into_iter().next_back() else { return Ok(newest) };
+        let Some(last) = events.into_iter().next_back() else {
+            return Ok(newest);
+        };
         after = last.sequence;
         newest = Some(last);
     }
@@ -378,9 +419,17 @@ fn new_secret(host: &Host) -> Secret {
 
 /// Whether events may be handed over there; the addresses behind a name are judged when it is dialled.
 fn check_url(host: &Host, text: &str) -> Answer<()> {
-    let refused = |words: &dyn std::fmt::Display| Problem::of(&codes::URL_REFUSED).at("/url", "refused", words).detail(words);
+    let refused = |words: &dyn std::fmt::Display| {
+        Problem::of(&codes::URL_REFUSED)
+            .at("/url", "refused", words)
+            .detail(words)
+    };
     let url = Url::parse(text).map_err(|error| refused(&error))?;
-    let reach = if host.config().delivery.allow_private { Reach::OperatorSet } else { Reach::Public };
+    let reach = if host.config().delivery.allow_private {
+        Reach::OperatorSet
+    } else {
+        Reach::Public
+    };
     let literal = match url.host() {
         Some(UrlHost::Ipv4(literal)) => Some(literal.into()),
         Some(UrlHost::Ipv6(literal)) => Some(literal.into()),
@@ -395,12 +444,17 @@ fn check_url(host: &Host, text: &str) -> Answer<()> {
         headers: Vec::new(),
         body: RequestBody::Empty,
     };
-    may_deliver(request, reach).map(drop).map_err(|refusal| refused(&refusal))
+    may_deliver(request, reach)
+        .map(drop)
+        .map_err(|refusal| refused(&refusal))
 }
 
 fn check_description(text: &str) -> Answer<()> {
     if text.chars().count() > DESCRIPTION_CHARS {
-        return Err(Problem::member("/description", format_args!("write at most {DESCRIPTION_CHARS} characters")));
+        return Err(Problem::member(
+            "/description",
+            format_args!("write at most {DESCRIPTION_CHARS} characters"),
+        ));
     }
     Ok(())
 }
@@ -408,7 +462,10 @@ fn check_description(text: &str) -> Answer<()> {
 fn filter(types: BTreeSet<String>, channels: BTreeSet<ChannelId>) -> Answer<EventFilter> {
     for (at, name) in types.iter().enumerate() {
         if EventType::from_name(name).is_none() {
-            return Err(Problem::member(&format!("/types/{at}"), format_args!("there is no event type {name:?}")));
+            return Err(Problem::member(
+                &format!("/types/{at}"),
+                format_args!("there is no event type {name:?}"),
+            ));
         }
     }
     if channels.len() > CHANNELS {

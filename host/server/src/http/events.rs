@@ -6,8 +6,9 @@ use std::time::Duration;
 use axum::Json as Answered;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::response::IntoResponse;
 use axum::response::sse::{KeepAlive, Sse};
-use futures_util::{Stream, stream};
+use futures_util::stream;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -88,7 +89,12 @@ async fn place(host: &Host, workspace: &str, parameter: &str, text: &str) -> Ans
     if let Ok(sequence) = text.parse::<i64>() {
         return Ok(sequence.max(0));
     }
-    let unknown = || Problem::parameter(parameter, "it is neither a sequence nor the id of an event in this workspace");
+    let unknown = || {
+        Problem::parameter(
+            parameter,
+            "it is neither a sequence nor the id of an event in this workspace",
+        )
+    };
     let id: EventId = text.parse().map_err(|_| unknown())?;
     Ok(host.store().event(workspace, id).await?.ok_or_else(unknown)?.sequence)
 }
@@ -116,7 +122,10 @@ pub(crate) async fn list(
         (None, Some(after)) => place(&host, caller.workspace_id(), "after", after).await?,
         (None, None) => 0,
     };
-    let mut rows = host.store().events(caller.workspace_id(), after, &filter, limit + 1).await?;
+    let mut rows = host
+        .store()
+        .events(caller.workspace_id(), after, &filter, limit + 1)
+        .await?;
     let has_more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let next = rows.last().filter(|_| has_more).map(|event| event.sequence.to_string());
@@ -136,12 +145,15 @@ pub(crate) async fn stream(
     headers: HeaderMap,
     Params(after): Params<After>,
     Params(which): Params<Which>,
-) -> Answer<Sse<impl Stream<Item = Result<axum::response::sse::Event, Infallible>>>> {
+) -> Answer<impl IntoResponse> {
     let filter = which.filter()?;
     let workspace = caller.workspace_id().to_owned();
     // Subscribed before the record is read: what is written in between wakes the reader.
     let changed = api.host.events_changed();
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(str::trim);
+    let last = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok())
+        .map(str::trim);
     let after = match (last.filter(|last| !last.is_empty()), &after.after) {
         (Some(last), _) => place(&api.host, &workspace, "Last-Event-ID", last).await?,
         (None, Some(after)) => place(&api.host, &workspace, "after", after).await?,
@@ -166,9 +178,11 @@ pub(crate) async fn stream(
     };
     let events = stream::unfold(reader, |mut reader| async move {
         let event = reader.next().await?;
-        Some((Ok(event), reader))
+        Some((Ok::<_, Infallible>(event), reader))
     });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("still here")))
+    let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("still here"));
+    // nginx gathers answers unless it is told not to.
+    Ok(([("x-accel-buffering", "no")], stream))
 }
 
 /// One open stream.
@@ -197,7 +211,11 @@ impl Reader {
             if let Some(event) = self.read.next() {
                 self.after = event.sequence;
                 let id = event.id.to_string();
-                return Some(axum::response::sse::Event::default().id(id).data(shown(&self.host, event).to_string()));
+                return Some(
+                    axum::response::sse::Event::default()
+                        .id(id)
+                        .data(shown(&self.host, event).to_string()),
+                );
             }
             if *self.closing.borrow() || Instant::now() >= self.ends {
                 return None;
@@ -220,7 +238,11 @@ impl Reader {
 
     async fn batch(&mut self) -> weir_store::Result<Vec<Event>> {
         let end = self.host.store().last_sequence().await?;
-        let events = self.host.store().events(&self.workspace, self.after, &self.filter, BATCH).await?;
+        let events = self
+            .host
+            .store()
+            .events(&self.workspace, self.after, &self.filter, BATCH)
+            .await?;
         if events.is_empty() {
             // All up to the end, as it was before the reading, was looked at and does not fit the filter.
             self.after = self.after.max(end);

@@ -29,7 +29,10 @@ pub(crate) async fn finish(State(api): State<Api>, request: Request, next: Next)
     let id = id.to_string();
     let method = request.method().clone();
     let mut response = next.run(request).await;
-    let route = response.extensions_mut().remove::<Route>().map_or_else(|| "none".to_owned(), |route| route.0);
+    let route = response
+        .extensions_mut()
+        .remove::<Route>()
+        .map_or_else(|| "none".to_owned(), |route| route.0);
     if let Some(problem) = problem_of(&mut response) {
         write_down(&mut response, problem, &id);
     }
@@ -54,7 +57,10 @@ struct Route(String);
 
 /// Notes the route beside the answer; runs inside the router, where it is known.
 pub(crate) async fn note_route(request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map(|path| Route(path.as_str().to_owned()));
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| Route(path.as_str().to_owned()));
     let mut response = next.run(request).await;
     if let Some(route) = route {
         response.extensions_mut().insert(route);

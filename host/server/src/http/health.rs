@@ -24,7 +24,11 @@ pub(crate) struct Health {
 
 impl Health {
     fn ok(host: &Host) -> Self {
-        Self { status: "ok", version: env!("CARGO_PKG_VERSION"), now_ms: host.now().as_millis() }
+        Self {
+            status: "ok",
+            version: env!("CARGO_PKG_VERSION"),
+            now_ms: host.now().as_millis(),
+        }
     }
 }
 
@@ -39,12 +43,21 @@ pub(crate) async fn live(State(host): State<Host>) -> Answered<Health> {
 pub(crate) async fn ready(State(host): State<Host>) -> Answer<Answered<Health>> {
     match host.ready().await {
         Ok(()) => Ok(Answered(Health::ok(&host))),
-        Err(words) => Err(Problem::of(&codes::STORE_UNAVAILABLE).detail(words).retry_after(COME_BACK)),
+        Err(words) => Err(Problem::of(&codes::STORE_UNAVAILABLE)
+            .detail(words)
+            .retry_after(COME_BACK)),
     }
 }
 
 /// Read what the host counts (Prometheus)
 #[utoipa::path(get, path = "/metrics", tag = "health", security(()), responses((status = 200, content_type = "text/plain", body = String)))]
 pub(crate) async fn metrics(State(host): State<Host>) -> Response {
-    ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], host.metrics().render()).into_response()
+    (
+        [(
+            CONTENT_TYPE,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        )],
+        host.metrics().render(),
+    )
+        .into_response()
 }

@@ -30,7 +30,12 @@ async fn receive(State(host): State<Host>, Path(app): Path<String>, request: Req
     let headers = parts
         .headers
         .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .map(|(name, value)| {
+            (
+                name.as_str().to_owned(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
+        })
         .collect();
     let raw = RawWebhook {
         method: parts.method.as_str().to_owned(),

@@ -47,16 +47,24 @@ struct Claim {
 
 impl Running {
     fn claim(&self, key: &str) -> Option<Claim> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned()).then(|| Claim {
-            running: self.clone(),
-            key: key.to_owned(),
-        })
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key.to_owned())
+            .then(|| Claim {
+                running: self.clone(),
+                key: key.to_owned(),
+            })
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.running.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.running
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.key);
     }
 }
 
@@ -66,7 +74,10 @@ pub(crate) async fn once(State(api): State<Api>, mut request: Request, next: Nex
         return Ok(next.run(request).await);
     }
     let key = key_of(request.headers())?;
-    let is_send = request.extensions().get::<MatchedPath>().is_some_and(|path| path.as_str() == SEND);
+    let is_send = request
+        .extensions()
+        .get::<MatchedPath>()
+        .is_some_and(|path| path.as_str() == SEND);
     let Some(key) = key else {
         request.extensions_mut().insert(Idempotency(None));
         return Ok(next.run(request).await);
@@ -109,7 +120,9 @@ pub(crate) async fn once(State(api): State<Api>, mut request: Request, next: Nex
 /// Keeps an answer, then gives it. An answer that cannot be kept is given all the same: what it tells of has happened.
 async fn keep(api: &Api, workspace: &str, key: &str, fingerprint: String, response: Response) -> Answer<Response> {
     let (mut parts, stream) = response.into_parts();
-    let bytes = axum::body::to_bytes(stream, limits::API_BODY_BYTES).await.map_err(Problem::internal)?;
+    let bytes = axum::body::to_bytes(stream, limits::API_BODY_BYTES)
+        .await
+        .map_err(Problem::internal)?;
     let kept = match parts.extensions.remove::<KeepInstead>() {
         Some(KeepInstead(document)) => document.to_string(),
         None => String::from_utf8_lossy(&bytes).into_owned(),
@@ -119,7 +132,12 @@ async fn keep(api: &Api, workspace: &str, key: &str, fingerprint: String, respon
         status: parts.status.as_u16(),
         body: kept,
     };
-    if let Err(error) = api.host.store().keep_answer(workspace, key, answer, api.host.now()).await {
+    if let Err(error) = api
+        .host
+        .store()
+        .keep_answer(workspace, key, answer, api.host.now())
+        .await
+    {
         tracing::warn!(%error, "An answer could not be kept under its idempotency key");
     }
     Ok(Response::from_parts(parts, Body::from(bytes)))
@@ -143,7 +161,8 @@ fn is_kept(headers: &HeaderMap) -> bool {
 fn key_of(headers: &HeaderMap) -> Answer<Option<String>> {
     let mut values = headers.get_all(&KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let invalid = |why: &str| Problem::of(&codes::IDEMPOTENCY_KEY_INVALID).detail(format_args!("Idempotency-Key: {why}"));
+    let invalid =
+        |why: &str| Problem::of(&codes::IDEMPOTENCY_KEY_INVALID).detail(format_args!("Idempotency-Key: {why}"));
     if values.next().is_some() {
         return Err(invalid("it stands there twice"));
     }

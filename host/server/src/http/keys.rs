@@ -82,14 +82,13 @@ pub(crate) async fn list(caller: May<Admin>, State(host): State<Host>) -> Answer
 
 /// Make a key
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", request_body = NewKey, responses((status = 201, body = KeyView)))]
-pub(crate) async fn create(
-    caller: May<Admin>,
-    State(host): State<Host>,
-    Json(body): Json<NewKey>,
-) -> Answer<Response> {
+pub(crate) async fn create(caller: May<Admin>, State(host): State<Host>, Json(body): Json<NewKey>) -> Answer<Response> {
     let now = host.now();
     if body.name.trim().is_empty() || body.name.chars().count() > NAME_CHARS {
-        return Err(Problem::member("/name", format_args!("write 1 to {NAME_CHARS} characters")));
+        return Err(Problem::member(
+            "/name",
+            format_args!("write 1 to {NAME_CHARS} characters"),
+        ));
     }
     if body.scopes.is_empty() {
         return Err(Problem::member("/scopes", "name at least one"));
@@ -115,7 +114,10 @@ pub(crate) async fn create(
     record(&host, &caller, "key.create", &key.id.to_string(), changed).await;
     let view = KeyView::of(key);
     let kept = KeepInstead(serde_json::to_value(&view).unwrap_or_default());
-    let shown = KeyView { key: Some(text), ..view };
+    let shown = KeyView {
+        key: Some(text),
+        ..view
+    };
     Ok((StatusCode::CREATED, Extension(kept), Answered(shown)).into_response())
 }
 

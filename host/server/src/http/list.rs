@@ -87,9 +87,24 @@ mod tests {
 
     #[test]
     fn a_page_says_where_to_go_on_or_that_it_is_the_last() {
-        let Json(first) = List::of(Listed { rows: vec![1, 2], next: Some("c".into()) }, |row| row * 10);
-        assert_eq!((first.data, first.has_more, first.next_cursor.as_deref()), (vec![10, 20], true, Some("c")));
-        let Json(last) = List::of(Listed { rows: vec![3], next: None }, |row| row);
+        let Json(first) = List::of(
+            Listed {
+                rows: vec![1, 2],
+                next: Some("c".into()),
+            },
+            |row| row * 10,
+        );
+        assert_eq!(
+            (first.data, first.has_more, first.next_cursor.as_deref()),
+            (vec![10, 20], true, Some("c"))
+        );
+        let Json(last) = List::of(
+            Listed {
+                rows: vec![3],
+                next: None,
+            },
+            |row| row,
+        );
         assert!(!last.has_more && last.next_cursor.is_none());
     }
 }

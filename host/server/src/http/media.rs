@@ -98,7 +98,12 @@ pub(crate) async fn upload(
         }
         Some("multipart/form-data") => {
             let form = Multipart::from_request(request, &()).await;
-            from_form(&host, &caller, form.map_err(|error| Problem::member("", error.body_text()))?).await?
+            from_form(
+                &host,
+                &caller,
+                form.map_err(|error| Problem::member("", error.body_text()))?,
+            )
+            .await?
         }
         _ => {
             return Err(Problem::of(&codes::UNSUPPORTED_MEDIA_TYPE)
@@ -108,11 +113,7 @@ pub(crate) async fn upload(
     Ok((StatusCode::CREATED, Answered(MediaView::of(media, &host))))
 }
 
-async fn from_form(
-    host: &Host,
-    caller: &weir_domain::caller::Caller,
-    mut form: Multipart,
-) -> Answer<Media> {
+async fn from_form(host: &Host, caller: &weir_domain::caller::Caller, mut form: Multipart) -> Answer<Media> {
     let broken = |error: axum::extract::multipart::MultipartError| Problem::member("", error.body_text());
     while let Some(field) = form.next_field().await.map_err(broken)? {
         if field.name() == Some("file") {
@@ -165,10 +166,19 @@ pub(crate) async fn bytes(
         Err(error) => return Err(error.into()),
     };
     let mut headers = HeaderMap::new();
-    let kind = media.mime_type.as_deref().and_then(|kind| HeaderValue::from_str(kind).ok());
-    headers.insert(CONTENT_TYPE, kind.unwrap_or(HeaderValue::from_static("application/octet-stream")));
+    let kind = media
+        .mime_type
+        .as_deref()
+        .and_then(|kind| HeaderValue::from_str(kind).ok());
+    headers.insert(
+        CONTENT_TYPE,
+        kind.unwrap_or(HeaderValue::from_static("application/octet-stream")),
+    );
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; sandbox"),
+    );
     headers.insert(CONTENT_DISPOSITION, disposition(media.filename.as_deref()));
     if let Some(size) = media.size {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
@@ -210,13 +220,11 @@ fn disposition(filename: Option<&str>) -> HeaderValue {
 impl From<UploadError> for Problem {
     fn from(error: UploadError) -> Self {
         match error {
-            UploadError::TooLarge { limit } => {
-                Self::of(&codes::BODY_TOO_LARGE).with("max", limit).detail(&error)
-            }
+            UploadError::TooLarge { limit } => Self::of(&codes::BODY_TOO_LARGE).with("max", limit).detail(&error),
             UploadError::Empty => Self::member("/file", &error),
-            UploadError::Fetch(ref words) => {
-                Self::of(&codes::FETCH_FAILED).at("/source_url", "not_fetched", &words).detail(&error)
-            }
+            UploadError::Fetch(ref words) => Self::of(&codes::FETCH_FAILED)
+                .at("/source_url", "not_fetched", &words)
+                .detail(&error),
             UploadError::Broken(_) => Self::member("/file", &error),
             UploadError::Disk(error) => Self::internal(error),
             UploadError::Store(error) => error.into(),

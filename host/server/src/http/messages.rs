@@ -81,7 +81,10 @@ impl From<RequestRecord> for RequestView {
 }
 
 async fn find(host: &Host, workspace: &str, id: MessageId) -> Answer<Message> {
-    host.store().message(workspace, id).await?.ok_or_else(|| Problem::no_such("message"))
+    host.store()
+        .message(workspace, id)
+        .await?
+        .ok_or_else(|| Problem::no_such("message"))
 }
 
 /// Get a message
@@ -101,7 +104,11 @@ pub(crate) async fn cancel(
     State(host): State<Host>,
     Named(id): Named<MessageId>,
 ) -> Answer<Answered<Value>> {
-    match host.cancel(&caller, id).await?.ok_or_else(|| Problem::no_such("message"))? {
+    match host
+        .cancel(&caller, id)
+        .await?
+        .ok_or_else(|| Problem::no_such("message"))?
+    {
         Ok(message) => Ok(Answered(shown(&host, &message))),
         Err(message) => Err(Problem::of(&codes::MESSAGE_NOT_CANCELLABLE)
             .detail(format_args!("the message is {}", message.status.as_str()))

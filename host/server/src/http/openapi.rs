@@ -7,8 +7,8 @@ use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    Components, Content, HttpMethod, Info, InfoBuilder, License, ObjectBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required,
-    Response, ResponseBuilder,
+    Components, Content, HttpMethod, Info, InfoBuilder, License, ObjectBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
+    Required, Response, ResponseBuilder,
 };
 use utoipa::{PartialSchema, ToSchema};
 use weir_domain::event::{Event, EventType};
@@ -29,7 +29,9 @@ pub(crate) fn head() -> OpenApi {
     components.schemas.extend(schemas);
     OpenApiBuilder::new()
         .info(info())
-        .tags(Some(TAGS.map(|(name, text)| TagBuilder::new().name(name).description(Some(text)).build())))
+        .tags(Some(TAGS.map(|(name, text)| {
+            TagBuilder::new().name(name).description(Some(text)).build()
+        })))
         .components(Some(components))
         .webhooks(Some(webhooks()))
         .security(Some([SecurityRequirement::new(KEY, [""; 0])]))
@@ -51,7 +53,10 @@ fn info() -> Info {
 
 const TAGS: [(&str, &str); 16] = [
     ("apps", "Our registrations with platforms' developer portals."),
-    ("connect sessions", "From a link that a person opens to a channel that works."),
+    (
+        "connect sessions",
+        "From a link that a person opens to a channel that works.",
+    ),
     ("channels", "Connected business accounts."),
     ("contacts", "People that channels talk to."),
     ("conversations", "Threads between one channel and one contact."),
@@ -60,7 +65,10 @@ const TAGS: [(&str, &str); 16] = [
     ("events", "The log of what happened, as a list and as a stream."),
     ("endpoints", "Where events are handed over, by Standard Webhooks."),
     ("connectors", "Components that speak platforms' protocols."),
-    ("dead letters", "Verified webhooks that a connector could not translate."),
+    (
+        "dead letters",
+        "Verified webhooks that a connector could not translate.",
+    ),
     ("refusals", "Each no that was said, with the rule that decided."),
     ("keys", "API keys."),
     ("workspaces", "Tenants."),
@@ -70,7 +78,12 @@ const TAGS: [(&str, &str); 16] = [
 
 /// One entry per event type: what an endpoint gets.
 fn webhooks() -> Paths {
-    EventType::ALL.iter().fold(PathsBuilder::new(), |paths, kind| paths.path(kind.as_str(), webhook(*kind))).build()
+    EventType::ALL
+        .iter()
+        .fold(PathsBuilder::new(), |paths, kind| {
+            paths.path(kind.as_str(), webhook(*kind))
+        })
+        .build()
 }
 
 fn webhook(kind: EventType) -> PathItem {
@@ -85,7 +98,10 @@ fn webhook(kind: EventType) -> PathItem {
             .into()
     };
     let body = RequestBodyBuilder::new()
-        .content("application/json", Content::new(Some(RefOr::Ref(Ref::from_schema_name("Event")))))
+        .content(
+            "application/json",
+            Content::new(Some(RefOr::Ref(Ref::from_schema_name("Event")))),
+        )
         .required(Some(Required::True))
         .build();
     let mut operation = Operation::new();
@@ -94,15 +110,23 @@ fn webhook(kind: EventType) -> PathItem {
     operation.parameters = Some(vec![
         header("webhook-id", "The event's id: the key against duplicates"),
         header("webhook-timestamp", "Unix seconds of this try"),
-        header("webhook-signature", "`v1,` and HMAC-SHA-256 over id, timestamp and body (Standard Webhooks)"),
+        header(
+            "webhook-signature",
+            "`v1,` and HMAC-SHA-256 over id, timestamp and body (Standard Webhooks)",
+        ),
     ]);
     operation.request_body = Some(body.into());
-    operation.responses.responses.insert("2XX".to_owned(), Response::new("Taken; anything else is tried again").into());
+    operation.responses.responses.insert(
+        "2XX".to_owned(),
+        Response::new("Taken; anything else is tried again").into(),
+    );
     PathItem::new(HttpMethod::Post, operation)
 }
 
 fn text_schema() -> RefOr<utoipa::openapi::schema::Schema> {
-    ObjectBuilder::new().schema_type(utoipa::openapi::schema::Type::String).into()
+    ObjectBuilder::new()
+        .schema_type(utoipa::openapi::schema::Type::String)
+        .into()
 }
 
 /// What every operation has: a problem for each failure, the request's id, and `Idempotency-Key` where it means something.
@@ -114,7 +138,11 @@ pub(crate) fn finish(mut api: OpenApi) -> OpenApi {
         }
         for (method, operation) in operations(item) {
             operation.operation_id = Some(operation_id(method, path));
-            operation.responses.responses.entry("default".to_owned()).or_insert_with(|| problem().into());
+            operation
+                .responses
+                .responses
+                .entry("default".to_owned())
+                .or_insert_with(|| problem().into());
         }
     }
     api

@@ -17,7 +17,8 @@ use crate::Host;
 use crate::connect::ConnectEndPage;
 
 /// One style sheet of our own, and nothing else.
-const POLICY: &str = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:42rem;margin:4rem auto;padding:0 1rem;color:#1c1f23;background:#fff}\
     h1{font-size:1.5rem;line-height:1.25}h2{font-size:1.125rem;margin-top:2.5rem}h3{font-size:1rem;margin-bottom:0}\
@@ -56,7 +57,12 @@ pub(crate) async fn errors() -> Response {
             );
         }
     }
-    page(StatusCode::OK, "Error codes", &["Every failure of the API carries one of these codes."], &body)
+    page(
+        StatusCode::OK,
+        "Error codes",
+        &["Every failure of the API carries one of these codes."],
+        &body,
+    )
 }
 
 /// What each code means, for programs that read
@@ -92,7 +98,11 @@ pub(crate) async fn callback(
     query: Result<Params<Vec<(String, String)>>, Problem>,
 ) -> Response {
     let Ok(Params(pairs)) = query else {
-        return failure(StatusCode::BAD_REQUEST, "invalid_parameter", "The platform's answer cannot be read.");
+        return failure(
+            StatusCode::BAD_REQUEST,
+            "invalid_parameter",
+            "The platform's answer cannot be read.",
+        );
     };
     // A parameter that stands twice is somebody's trick; the first one counts.
     let mut query = BTreeMap::new();
@@ -117,7 +127,11 @@ fn ended(end: ConnectEndPage) -> Response {
     }
     match end.outcome {
         Ok(channel) => {
-            let name = channel.display_name.as_deref().or(channel.username.as_deref()).unwrap_or(&channel.name);
+            let name = channel
+                .display_name
+                .as_deref()
+                .or(channel.username.as_deref())
+                .unwrap_or(&channel.name);
             let line = format!("{name} is connected. You can close this page.");
             page(StatusCode::OK, "Connected", &[&line], "")
         }
@@ -126,7 +140,9 @@ fn ended(end: ConnectEndPage) -> Response {
 }
 
 fn failure(status: StatusCode, code: &str, detail: &str) -> Response {
-    let remedy = codes::named(code).map(|code| code.remedy).unwrap_or("Begin again with a new link.");
+    let remedy = codes::named(code)
+        .map(|code| code.remedy)
+        .unwrap_or("Begin again with a new link.");
     let quiet = format!("<p class=\"quiet\"><code>{}</code></p>", escape(code));
     page(status, "Not connected", &[detail, remedy], &quiet)
 }
@@ -142,7 +158,10 @@ fn page(status: StatusCode, title: &str, lines: &[&str], rest: &str) -> Response
         let _ = write!(html, "<p>{}</p>", escape(line));
     }
     html.push_str(rest);
-    let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, POLICY)];
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+    ];
     (status, headers, html).into_response()
 }
 

@@ -120,7 +120,10 @@ impl Problem {
     /// A member of the body that cannot be taken.
     pub(crate) fn member(pointer: &str, detail: impl Display) -> Self {
         Self::of(&codes::INVALID_REQUEST)
-            .detail(format_args!("{}: {detail}", if pointer.is_empty() { "the body" } else { pointer }))
+            .detail(format_args!(
+                "{}: {detail}",
+                if pointer.is_empty() { "the body" } else { pointer }
+            ))
             .at(pointer, "invalid", &detail)
     }
 
@@ -166,9 +169,11 @@ impl Problem {
     pub(crate) fn refusal(refusal: &Refusal) -> Self {
         let mut problem = Self::named(refusal.code()).detail(refusal);
         if let Ok(Value::Object(facts)) = serde_json::to_value(refusal) {
-            problem
-                .members
-                .extend(facts.into_iter().filter(|(name, _)| !matches!(name.as_str(), "code" | "findings")));
+            problem.members.extend(
+                facts
+                    .into_iter()
+                    .filter(|(name, _)| !matches!(name.as_str(), "code" | "findings")),
+            );
         }
         if matches!(
             refusal,
@@ -298,17 +303,25 @@ mod tests {
     fn every_refusal_has_a_documented_code_with_the_status_of_its_kind() {
         let text = String::new;
         let all = [
-            Refusal::ReplyWindowClosed { closed_at: Timestamp::from_millis(0) },
+            Refusal::ReplyWindowClosed {
+                closed_at: Timestamp::from_millis(0),
+            },
             Refusal::MessageBudgetExhausted { limit: 1, used: 1 },
             Refusal::ConversationInitiationNotAllowed,
-            Refusal::RegionNotEligible { country: text(), source_note: text() },
+            Refusal::RegionNotEligible {
+                country: text(),
+                source_note: text(),
+            },
             Refusal::ChannelDeleted,
             Refusal::ChannelPaused,
             Refusal::ReauthorizationRequired,
             Refusal::TextEmpty,
             Refusal::TextTooLong { max: 1, actual: 2 },
             Refusal::ContentTypeNotSupported { kind: text() },
-            Refusal::MediaTypeNotSupported { actual: text(), allowed: vec![] },
+            Refusal::MediaTypeNotSupported {
+                actual: text(),
+                allowed: vec![],
+            },
             Refusal::MediaTooLarge { max: 1, actual: 2 },
             Refusal::MediaNotStored { id: text() },
             Refusal::MediaNotAllowedInRegion { reason: text() },
@@ -325,7 +338,9 @@ mod tests {
 
     #[test]
     fn what_the_store_cannot_take_is_503_with_a_time_to_come_back() {
-        let problem = Problem::from(StoreError::Unavailable { reason: "the disk is full".into() });
+        let problem = Problem::from(StoreError::Unavailable {
+            reason: "the disk is full".into(),
+        });
         assert_eq!((problem.status().as_u16(), problem.wait()), (503, Some(COME_BACK)));
         assert_eq!(Problem::from(StoreError::Database("x".into())).status().as_u16(), 500);
     }

@@ -69,15 +69,14 @@ pub(crate) async fn png(
         Some(_) => return Err(Problem::parameter("size", format_args!("it is between 64 and {SIZE}"))),
     };
     let code = code(&host, &caller, id, &link).await?;
-    Ok(([(CONTENT_TYPE, "image/png")], picture(&code, size).map_err(Problem::internal)?).into_response())
+    Ok((
+        [(CONTENT_TYPE, "image/png")],
+        picture(&code, size).map_err(Problem::internal)?,
+    )
+        .into_response())
 }
 
-async fn code(
-    host: &Host,
-    caller: &weir_domain::caller::Caller,
-    id: ChannelId,
-    link: &Link,
-) -> Answer<QRCode> {
+async fn code(host: &Host, caller: &weir_domain::caller::Caller, id: ChannelId, link: &Link) -> Answer<QRCode> {
     let channel = channels::find(host, caller, id).await?;
     let kind = link.target.unwrap_or(EntryKind::Chat);
     let url = host
@@ -125,13 +124,21 @@ mod tests {
 
     #[test]
     fn a_picture_has_sharp_modules_and_a_quiet_zone() {
-        let code = QRBuilder::new("https://example.com/").ecl(ECL::M).build().expect("short enough");
+        let code = QRBuilder::new("https://example.com/")
+            .ecl(ECL::M)
+            .build()
+            .expect("short enough");
         let bytes = picture(&code, 256).expect("drawn");
-        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().expect("a PNG");
+        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes))
+            .read_info()
+            .expect("a PNG");
         let mut pixels = vec![0; reader.output_buffer_size().expect("small")];
         let info = reader.next_frame(&mut pixels).expect("one frame");
         assert_eq!(info.width as usize % (code.size + 2 * QUIET), 0);
-        assert!(pixels[..info.line_size].iter().all(|byte| *byte == 0xff), "the first row is white");
+        assert!(
+            pixels[..info.line_size].iter().all(|byte| *byte == 0xff),
+            "the first row is white"
+        );
         assert!(pixels.iter().any(|byte| *byte != 0xff), "something is drawn");
     }
 }

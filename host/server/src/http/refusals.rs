@@ -11,9 +11,9 @@ use weir_store::RefusalRecord;
 
 use super::body::{Named, Params};
 use super::caller::{May, Read};
+use super::codes;
 use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
-use super::codes;
 use crate::Host;
 
 /// A no that was said.
@@ -83,5 +83,7 @@ pub(crate) async fn get(
     Named(id): Named<RefusalId>,
 ) -> Answer<Answered<RefusalView>> {
     let refusal = host.store().refusal(caller.workspace_id(), id).await?;
-    Ok(Answered(RefusalView::of(refusal.ok_or_else(|| Problem::no_such("refusal"))?)))
+    Ok(Answered(RefusalView::of(
+        refusal.ok_or_else(|| Problem::no_such("refusal"))?,
+    )))
 }

@@ -50,7 +50,10 @@ impl Api {
 
     fn request(&self, method: &str, path: &str) -> axum::http::request::Builder {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        Request::builder().method(method).uri(path).header("authorization", format!("Bearer {}", self.key))
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {}", self.key))
     }
 
     async fn raw(&self, request: Request<Body>) -> Response {
@@ -61,7 +64,10 @@ impl Api {
         let response = self.raw(request).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
-        let kind = parts.headers.get("content-type").map_or("", |kind| kind.to_str().expect("ASCII"));
+        let kind = parts
+            .headers
+            .get("content-type")
+            .map_or("", |kind| kind.to_str().expect("ASCII"));
         Answered {
             status: parts.status,
             kind: kind.to_owned(),
@@ -72,11 +78,13 @@ impl Api {
 
     async fn json(&self, method: &str, path: &str, body: Value) -> Answered {
         let request = self.request(method, path).header("content-type", "application/json");
-        self.ask(request.body(Body::from(body.to_string())).expect("a request")).await
+        self.ask(request.body(Body::from(body.to_string())).expect("a request"))
+            .await
     }
 
     async fn get(&self, path: &str) -> Answered {
-        self.ask(self.request("GET", path).body(Body::empty()).expect("a request")).await
+        self.ask(self.request("GET", path).body(Body::empty()).expect("a request"))
+            .await
     }
 }
 
@@ -125,7 +133,9 @@ fn filled(path: &str) -> String {
         "keys" => "key",
         _ => "nothing",
     };
-    path.replace("{id}", &format!("{prefix}_{id}")).replace("{name}", "nothing").replace("{version}", "1.0.0")
+    path.replace("{id}", &format!("{prefix}_{id}"))
+        .replace("{name}", "nothing")
+        .replace("{version}", "1.0.0")
 }
 
 #[tokio::test]
@@ -134,7 +144,11 @@ async fn nothing_below_v1_answers_without_a_key() {
     for (method, path) in operations() {
         let request = Request::builder().method(method.as_str()).uri(filled(&path));
         let answered = api.ask(request.body(Body::empty()).expect("a request")).await;
-        assert_eq!((answered.status.as_u16(), answered.problem()), (401, "key_unknown"), "{method} {path}");
+        assert_eq!(
+            (answered.status.as_u16(), answered.problem()),
+            (401, "key_unknown"),
+            "{method} {path}"
+        );
         assert_eq!(answered.headers["www-authenticate"], "Bearer");
     }
 }
@@ -142,13 +156,21 @@ async fn nothing_below_v1_answers_without_a_key() {
 #[tokio::test]
 async fn a_key_without_the_scope_is_turned_away_before_its_body_is_read() {
     let mut api = Api::open().await;
-    let made = api.json("POST", "/v1/keys", json!({ "name": "n", "scopes": ["policy:loosen"] })).await;
+    let made = api
+        .json("POST", "/v1/keys", json!({ "name": "n", "scopes": ["policy:loosen"] }))
+        .await;
     assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
     api.key = made.body["key"].as_str().expect("shown once").to_owned();
     for (method, path) in operations() {
-        let request = api.request(&method, &filled(&path)).header("content-type", "application/json");
+        let request = api
+            .request(&method, &filled(&path))
+            .header("content-type", "application/json");
         let answered = api.ask(request.body(Body::from("{")).expect("a request")).await;
-        assert_eq!((answered.status.as_u16(), answered.problem()), (403, "scope_missing"), "{method} {path}");
+        assert_eq!(
+            (answered.status.as_u16(), answered.problem()),
+            (403, "scope_missing"),
+            "{method} {path}"
+        );
     }
 }
 
@@ -161,15 +183,22 @@ async fn whatever_comes_in_is_never_answered_as_our_own_failure() {
         ("application/json", b"[]"),
         ("application/json", b"null"),
         ("application/json", b"{\"x\":\"\\u0000\\ud83d\\ude00\"}"),
-        ("application/json", b"{\"type\":\"' OR 1=1 --\",\"url\":\"file:///etc/passwd\",\"scopes\":[\"\"]}"),
+        (
+            "application/json",
+            b"{\"type\":\"' OR 1=1 --\",\"url\":\"file:///etc/passwd\",\"scopes\":[\"\"]}",
+        ),
         ("application/wasm", b"\0asm"),
         ("multipart/form-data; boundary=x", b"--x\r\n\r\n--x--"),
-        ("text/plain\xff", b"\xff\xfe"),
+        ("text/plain", b"\xff\xfe"),
     ];
     for (method, path) in operations() {
-        for filled in [filled(&path), path.replace("{id}", "%00'%22;DROP").replace("{name}", "%ff").replace("{version}", "..")] {
+        for filled in [
+            filled(&path),
+            path.replace("{id}", "%00'%22;DROP")
+                .replace("{name}", "%ff")
+                .replace("{version}", ".."),
+        ] {
             for (kind, body) in bodies {
-                let kind = axum::http::HeaderValue::from_bytes(kind.as_bytes()).expect("a header");
                 let request = api.request(&method, &filled).header("content-type", kind);
                 let request = request.body(Body::from(body)).expect("a request");
                 if path.ends_with("/stream") && !filled.contains('{') {
@@ -177,7 +206,10 @@ async fn whatever_comes_in_is_never_answered_as_our_own_failure() {
                     continue;
                 }
                 let answered = api.ask(request).await;
-                assert!(answered.status.as_u16() < 500, "{method} {filled} {body:?}: {answered:?}");
+                assert!(
+                    answered.status.as_u16() < 500,
+                    "{method} {filled} {body:?}: {answered:?}"
+                );
                 if answered.status.is_client_error() {
                     answered.problem();
                 }
@@ -194,35 +226,153 @@ async fn each_kind_of_bad_input_has_its_own_words() {
         ("GET", "/v1/nothing", None, "", 404, "not_found"),
         ("GET", "/nothing", None, "", 404, "not_found"),
         ("PUT", "/v1/channels", None, "", 405, "method_not_allowed"),
-        ("GET", "/v1/channels/cnv_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f", None, "", 404, "not_found"),
+        (
+            "GET",
+            "/v1/channels/cnv_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f",
+            None,
+            "",
+            404,
+            "not_found",
+        ),
         ("GET", "/v1/channels?limit=0", None, "", 400, "invalid_parameter"),
         ("GET", "/v1/channels?limit=201", None, "", 400, "invalid_parameter"),
         ("GET", "/v1/channels?limit=x", None, "", 400, "invalid_parameter"),
-        ("GET", "/v1/events?types=message.invented", None, "", 400, "invalid_parameter"),
-        ("GET", "/v1/events?after=evt_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f", None, "", 400, "invalid_parameter"),
+        (
+            "GET",
+            "/v1/events?types=message.invented",
+            None,
+            "",
+            400,
+            "invalid_parameter",
+        ),
+        (
+            "GET",
+            "/v1/events?after=evt_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f",
+            None,
+            "",
+            400,
+            "invalid_parameter",
+        ),
         ("POST", "/v1/keys", None, "{}", 415, "unsupported_media_type"),
-        ("POST", "/v1/keys", Some("text/plain"), "{}", 415, "unsupported_media_type"),
+        (
+            "POST",
+            "/v1/keys",
+            Some("text/plain"),
+            "{}",
+            415,
+            "unsupported_media_type",
+        ),
         ("POST", "/v1/keys", Some("application/json"), "{", 400, "invalid_json"),
-        ("POST", "/v1/keys", Some("application/json"), &long, 413, "body_too_large"),
-        ("POST", "/v1/keys", Some("application/json"), "{}", 422, "invalid_request"),
-        ("POST", "/v1/keys", Some("application/json; charset=utf-8"), r#"{"name":"n","scopes":["root"]}"#, 422, "invalid_request"),
-        ("POST", "/v1/endpoints", Some("application/json"), r#"{"url":"http://example.com/"}"#, 422, "url_refused"),
-        ("POST", "/v1/endpoints", Some("application/json"), r#"{"url":"https://127.0.0.1/"}"#, 422, "url_refused"),
-        ("POST", "/v1/endpoints", Some("application/json"), r#"{"url":"https://a.example/","types":["x"]}"#, 422, "invalid_request"),
-        ("PUT", "/v1/apps/Upper", Some("application/json"), r#"{"connector":"tiktok"}"#, 400, "invalid_parameter"),
-        ("PUT", "/v1/apps/shop", Some("application/json"), r#"{"connector":"nothing"}"#, 422, "connector_unknown"),
-        ("POST", "/v1/connectors", Some("application/json"), "{}", 415, "unsupported_media_type"),
-        ("POST", "/v1/connectors", Some("application/wasm"), "no component", 422, "component_refused"),
-        ("POST", "/hooks/nothing", Some("application/json"), "{}", 404, "not_found"),
-        ("GET", "/media/med_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f?expires=1&signature=00", None, "", 403, "media_link_invalid"),
+        (
+            "POST",
+            "/v1/keys",
+            Some("application/json"),
+            &long,
+            413,
+            "body_too_large",
+        ),
+        (
+            "POST",
+            "/v1/keys",
+            Some("application/json"),
+            "{}",
+            422,
+            "invalid_request",
+        ),
+        (
+            "POST",
+            "/v1/keys",
+            Some("application/json; charset=utf-8"),
+            r#"{"name":"n","scopes":["root"]}"#,
+            422,
+            "invalid_request",
+        ),
+        (
+            "POST",
+            "/v1/endpoints",
+            Some("application/json"),
+            r#"{"url":"http://example.com/"}"#,
+            422,
+            "url_refused",
+        ),
+        (
+            "POST",
+            "/v1/endpoints",
+            Some("application/json"),
+            r#"{"url":"https://127.0.0.1/"}"#,
+            422,
+            "url_refused",
+        ),
+        (
+            "POST",
+            "/v1/endpoints",
+            Some("application/json"),
+            r#"{"url":"https://a.example/","types":["x"]}"#,
+            422,
+            "invalid_request",
+        ),
+        (
+            "PUT",
+            "/v1/apps/Upper",
+            Some("application/json"),
+            r#"{"connector":"tiktok"}"#,
+            400,
+            "invalid_parameter",
+        ),
+        (
+            "PUT",
+            "/v1/apps/shop",
+            Some("application/json"),
+            r#"{"connector":"nothing"}"#,
+            422,
+            "connector_unknown",
+        ),
+        (
+            "POST",
+            "/v1/connectors",
+            Some("application/json"),
+            "{}",
+            415,
+            "unsupported_media_type",
+        ),
+        (
+            "POST",
+            "/v1/connectors",
+            Some("application/wasm"),
+            "no component",
+            422,
+            "component_refused",
+        ),
+        (
+            "POST",
+            "/hooks/nothing",
+            Some("application/json"),
+            "{}",
+            404,
+            "not_found",
+        ),
+        (
+            "GET",
+            "/media/med_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f?expires=1&signature=00",
+            None,
+            "",
+            403,
+            "media_link_invalid",
+        ),
     ];
     for (method, path, kind, body, status, code) in cases {
         let mut request = api.request(method, path);
         if let Some(kind) = kind {
             request = request.header("content-type", kind);
         }
-        let answered = api.ask(request.body(Body::from(body.to_owned())).expect("a request")).await;
-        assert_eq!((answered.status.as_u16(), answered.problem()), (status, code), "{method} {path}");
+        let answered = api
+            .ask(request.body(Body::from(body.to_owned())).expect("a request"))
+            .await;
+        assert_eq!(
+            (answered.status.as_u16(), answered.problem()),
+            (status, code),
+            "{method} {path}"
+        );
     }
 }
 
@@ -230,19 +380,34 @@ async fn each_kind_of_bad_input_has_its_own_words() {
 async fn a_repeated_request_acts_once_and_a_secret_is_shown_once() {
     let api = Api::open().await;
     let post = |body: Value| {
-        let request = api.request("POST", "/v1/keys").header("content-type", "application/json");
-        let request = request.header("idempotency-key", "k1").body(Body::from(body.to_string())).expect("a request");
+        let request = api
+            .request("POST", "/v1/keys")
+            .header("content-type", "application/json");
+        let request = request
+            .header("idempotency-key", "k1")
+            .body(Body::from(body.to_string()))
+            .expect("a request");
         api.ask(request)
     };
     let first = post(json!({ "name": "crm", "scopes": ["read"] })).await;
     let second = post(json!({ "name": "crm", "scopes": ["read"] })).await;
-    assert_eq!((first.status, second.status), (StatusCode::CREATED, StatusCode::CREATED));
+    assert_eq!(
+        (first.status, second.status),
+        (StatusCode::CREATED, StatusCode::CREATED)
+    );
     assert_eq!(first.body["id"], second.body["id"]);
     assert_eq!(second.headers["idempotency-replayed"], "true");
     assert!(first.body["key"].is_string() && second.body["key"].is_null());
     let other = post(json!({ "name": "other", "scopes": ["read"] })).await;
-    assert_eq!((other.status.as_u16(), other.problem()), (422, "idempotency_key_reused"));
-    assert_eq!(api.get("/v1/keys").await.body["data"].as_array().map(Vec::len), Some(2), "the first key and one more");
+    assert_eq!(
+        (other.status.as_u16(), other.problem()),
+        (422, "idempotency_key_reused")
+    );
+    assert_eq!(
+        api.get("/v1/keys").await.body["data"].as_array().map(Vec::len),
+        Some(2),
+        "the first key and one more"
+    );
 }
 
 #[tokio::test]
@@ -250,13 +415,19 @@ async fn a_stream_goes_on_where_it_broke_off_without_a_gap() {
     let api = Api::open().await;
     let tell = async |n: i64| {
         let data = json!({ "n": n });
-        let event = api.host.store().append_event("default", None, EventType::ChannelUpdated, data, api.host.now()).await;
+        let event = api
+            .host
+            .store()
+            .append_event("default", None, EventType::ChannelUpdated, data, api.host.now())
+            .await;
         api.host.told();
         event.expect("written").id.to_string()
     };
     let first = tell(1).await;
     tell(2).await;
-    let request = api.request("GET", "/v1/events/stream?types=channel.updated").header("last-event-id", &first);
+    let request = api
+        .request("GET", "/v1/events/stream?types=channel.updated")
+        .header("last-event-id", &first);
     let response = api.raw(request.body(Body::empty()).expect("a request")).await;
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let mut body = response.into_body();
@@ -269,7 +440,10 @@ async fn a_stream_goes_on_where_it_broke_off_without_a_gap() {
             tell(3).await;
         }
     }
-    assert!(text.starts_with(": connected\n") || text.contains("retry: 2000"), "{text}");
+    assert!(
+        text.starts_with(": connected\n") || text.contains("retry: 2000"),
+        "{text}"
+    );
     assert!(!text.contains("\"n\":1"), "what was seen does not come again");
     api.close.send_replace(true);
     while let Some(frame) = body.frame().await {
@@ -278,13 +452,42 @@ async fn a_stream_goes_on_where_it_broke_off_without_a_gap() {
 }
 
 #[tokio::test]
+async fn an_address_with_many_wrong_keys_is_told_to_wait_and_a_right_key_still_opens() {
+    let api = Api::open().await;
+    let knock = |key: &str| {
+        let address = super::ClientAddress("192.0.2.1".parse().expect("an address"));
+        let request = Request::builder().uri("/v1/channels").extension(address);
+        let request = request.header("authorization", format!("Bearer {key}"));
+        api.ask(request.body(Body::empty()).expect("a request"))
+    };
+    for _ in 0..20 {
+        assert_eq!(knock("weir_0000000000000000").await.problem(), "key_unknown");
+    }
+    let held = knock("weir_0000000000000000").await;
+    assert_eq!((held.status.as_u16(), held.problem()), (429, "too_many_attempts"));
+    assert!(held.headers.contains_key("retry-after"));
+    assert_eq!(knock(&api.key).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn every_answer_forbids_browsers_to_guess_or_load() {
     let api = Api::open().await;
-    for path in ["/", "/docs/errors", "/healthz", "/v1/channels", "/nothing", "/connect/nothing", "/oauth/callback"] {
+    for path in [
+        "/",
+        "/docs/errors",
+        "/healthz",
+        "/v1/channels",
+        "/nothing",
+        "/connect/nothing",
+        "/oauth/callback",
+    ] {
         let answered = api.get(path).await;
         assert_eq!(answered.headers["x-content-type-options"], "nosniff", "{path}");
         let policy = answered.headers["content-security-policy"].to_str().expect("ASCII");
-        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{path}: {policy}");
+        assert!(
+            policy.starts_with("default-src 'none'") && !policy.contains("unsafe"),
+            "{path}: {policy}"
+        );
         assert!(answered.status.as_u16() < 500, "{path}");
     }
 }
@@ -293,7 +496,11 @@ async fn every_answer_forbids_browsers_to_guess_or_load() {
 fn every_route_is_described_once_and_documented() {
     let api = description();
     let document = serde_json::to_value(&api).expect("JSON");
-    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    assert!(
+        document["openapi"]
+            .as_str()
+            .is_some_and(|version| version.starts_with("3.1"))
+    );
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api.md")).expect("docs/api.md");
     for path in api.paths.paths.keys() {
         assert!(text.contains(&format!("`{path}`")), "docs/api.md lacks {path}");
@@ -332,9 +539,18 @@ fn references(document: &Value, value: &Value) {
 #[test]
 fn every_event_type_is_a_webhook_and_documented() {
     let document = serde_json::to_value(description()).expect("JSON");
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/events.md")).expect("docs/events.md");
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/events.md")).expect("docs/events.md");
     for kind in EventType::ALL {
-        assert!(document["webhooks"][kind.as_str()]["post"].is_object(), "{}", kind.as_str());
-        assert!(text.contains(&format!("| `{}` |", kind.as_str())), "docs/events.md lacks {}", kind.as_str());
+        assert!(
+            document["webhooks"][kind.as_str()]["post"].is_object(),
+            "{}",
+            kind.as_str()
+        );
+        assert!(
+            text.contains(&format!("| `{}` |", kind.as_str())),
+            "docs/events.md lacks {}",
+            kind.as_str()
+        );
     }
 }

@@ -17,5 +17,7 @@ pub(crate) struct WorkspaceView {
 /// List workspaces that the key may see
 #[utoipa::path(get, path = "/v1/workspaces", tag = "workspaces", responses((status = 200, body = List<WorkspaceView>)))]
 pub(crate) async fn list(caller: May<Read>) -> Answered<List<WorkspaceView>> {
-    List::whole(vec![WorkspaceView { id: caller.workspace_id().to_owned() }])
+    List::whole(vec![WorkspaceView {
+        id: caller.workspace_id().to_owned(),
+    }])
 }
