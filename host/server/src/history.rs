@@ -98,6 +98,7 @@ impl Host {
         let Some(last) = self.last_presence().await else {
             return Ok(());
         };
+        self.looked(last);
         let away = now.since(last);
         if away < OUTAGE {
             return Ok(());
@@ -191,7 +192,7 @@ impl Host {
         }
     }
 
-    async fn channels_of(&self, workspace: &str) -> Result<Vec<Channel>, StoreError> {
+    pub(crate) async fn channels_of(&self, workspace: &str) -> Result<Vec<Channel>, StoreError> {
         let mut channels = Vec::new();
         let mut cursor = None;
         loop {
@@ -206,6 +207,16 @@ impl Host {
             }
             cursor = listed.next;
         }
+    }
+
+    /// When channels were last looked at for warnings, if anybody knows.
+    pub(crate) fn last_look(&self) -> Option<Timestamp> {
+        *self.0.last_look.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Channels were looked at.
+    pub(crate) fn looked(&self, now: Timestamp) {
+        *self.0.last_look.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     fn presence(&self) -> PathBuf {

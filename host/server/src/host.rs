@@ -1,6 +1,7 @@
 //! What the rooms share, and how a call of a connector is made ready.
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     /// Histories to be read.
     pub(crate) asked: Asked,
     pub(crate) doubts: Doubts,
+    /// When channels were last looked at for warnings.
+    pub(crate) last_look: Mutex<Option<Timestamp>>,
     /// Signs links to stored bytes.
     pub(crate) link_key: [u8; 32],
     /// Who leases.
@@ -166,10 +169,13 @@ impl Host {
     /// # Errors
     /// One line that says what is in the way.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
-        let data = config.data.display().to_string();
         for folder in ["", "components", "cache", "media"] {
-            std::fs::create_dir_all(config.data.join(folder))
-                .with_context(|| format!("the data directory {data} cannot be used"))?;
+            // Nobody else on the machine has business here: keys, and what people wrote.
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(config.data.join(folder))
+                .with_context(|| format!("the data directory {} cannot be used", config.data.display()))?;
         }
         let mint = Arc::new(Mint::from_seed(seed()?));
         let master = keyring::master_key(&config, &mint)?;
@@ -232,6 +238,7 @@ impl Host {
             turns: Turns::default(),
             asked: Asked::default(),
             doubts: Doubts::default(),
+            last_look: Mutex::default(),
             link_key: keyring::derive(&master, "weir media links"),
             owner: hex::encode(owner),
             refusals: Mutex::new(Some(kept)),

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod connect;
 pub mod deliverer;
+mod expiry;
 pub mod fetcher;
 mod history;
 pub mod host;

@@ -70,7 +70,8 @@ impl Host {
             host.sweep_round(now).await
         });
         loops.rounds("refresher", REFRESH_EVERY, &wakes.credentials, |host, now| async move {
-            host.refresh_round(now).await.map(|_| ())
+            host.refresh_round(now).await?;
+            host.warn_round(now).await.map(|_| ())
         });
         loops.rounds(
             "reconciler",

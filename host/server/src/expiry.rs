@@ -1,0 +1,97 @@
+//! Tells ahead that a person will have to authorise a channel again: 30, 7 and 1 days before its credential can no longer be
+//! renewed.
+//!
+//! A warning is given when its moment falls between two looks; the looks go on over a restart, since the host notes when it was
+//! last there.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+use weir_domain::channel::{Channel, ChannelStatus};
+use weir_domain::event::EventType;
+use weir_domain::time::Timestamp;
+use weir_store::StoreError;
+
+use crate::host::Host;
+
+/// How often all channels are looked at; a day is the finest word of a warning.
+const EVERY: Duration = Duration::from_secs(3_600);
+/// Days ahead, the last warning first.
+const AHEAD: [u32; 3] = [1, 7, 30];
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// The last warning whose moment lies after `from` and not after `to`, in days before `end`.
+fn due(end: Timestamp, from: Timestamp, to: Timestamp) -> Option<u32> {
+    AHEAD.into_iter().find(|days| {
+        let moment = end.before(DAY * *days);
+        from < moment && moment <= to
+    })
+}
+
+impl Host {
+    /// Gives the warnings whose moment lies between the last look and `now`, if that is a while ago. How many.
+    ///
+    /// # Errors
+    /// The record.
+    pub(crate) async fn warn_round(&self, now: Timestamp) -> Result<u32, StoreError> {
+        let Some(from) = self.last_look() else {
+            self.looked(now);
+            return Ok(0);
+        };
+        if now.since(from) < EVERY {
+            return Ok(0);
+        }
+        let mut warned = 0;
+        let apps = self.0.store.apps().await?;
+        let workspaces: BTreeSet<_> = apps.into_iter().map(|app| app.workspace_id).collect();
+        for workspace in workspaces {
+            for channel in self.channels_of(&workspace).await? {
+                if self.warn(&channel, from, now).await? {
+                    warned += 1;
+                }
+            }
+        }
+        if warned > 0 {
+            self.told();
+        }
+        self.looked(now);
+        Ok(warned)
+    }
+
+    async fn warn(&self, channel: &Channel, from: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
+        let is_usable = matches!(channel.status, ChannelStatus::Connected | ChannelStatus::Degraded);
+        let days = channel.reauthorize_by.and_then(|end| due(end, from, now));
+        let (Some(days), true) = (days, is_usable) else {
+            return Ok(false);
+        };
+        let mut data = serde_json::to_value(channel).unwrap_or_else(|_| json!({ "id": channel.id }));
+        data["days_left"] = days.into();
+        let kind = EventType::ChannelReauthorizationRequired;
+        let workspace = &channel.workspace_id;
+        self.0
+            .store
+            .append_event(workspace, Some(channel.id), kind, data, now)
+            .await?;
+        tracing::warn!(channel.id = %channel.id, "The channel {} must be authorised again within {days} days", channel.id);
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_warning_is_given_once_and_after_a_long_sleep_only_the_last() {
+        let day = |days: u32| Timestamp::default().after(DAY * days);
+        let hour = Duration::from_secs(3_600);
+        let end = day(100);
+        assert_eq!(due(end, day(60), day(69)), None);
+        assert_eq!(due(end, day(70).before(hour), day(70)), Some(30));
+        assert_eq!(due(end, day(70), day(70).after(hour)), None);
+        assert_eq!(due(end, day(92), day(94)), Some(7));
+        assert_eq!(due(end, day(60), day(99)), Some(1));
+        assert_eq!(due(end, day(99), day(120)), None);
+    }
+}
