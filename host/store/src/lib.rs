@@ -7,6 +7,8 @@
 //! A backend passes [`conformance`]; nothing outside this crate knows which one it is.
 #![forbid(unsafe_code)]
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod records;
 mod sqlite;
 mod vault;
@@ -27,7 +29,7 @@ use weir_domain::event::{Event, EventType};
 use weir_domain::grant::Grants;
 use weir_domain::id::{
     ChannelId, ConnectSessionId, ContactId, ConversationId, DeadLetterId, DeliveryId, EndpointId, EventId, KeyId,
-    MediaId, MessageId, RefusalId,
+    MediaId, MessageId, ReferralId, RefusalId,
 };
 use weir_domain::inbound::InboundEvent;
 use weir_domain::message::Message;
@@ -208,6 +210,8 @@ pub trait Store: Send + Sync + 'static {
     async fn message(&self, workspace: &str, id: MessageId) -> Result<Option<Message>>;
     /// Messages of a conversation, newest first.
     async fn messages(&self, workspace: &str, conversation: ConversationId, page: Page) -> Result<Listed<Message>>;
+    /// How a contact came.
+    async fn referral(&self, workspace: &str, id: ReferralId) -> Result<Option<ReferralRecord>>;
     /// Each try of a message, oldest first, with the requests that left.
     async fn attempts(&self, id: MessageId) -> Result<Vec<Attempt>>;
 

@@ -8,12 +8,12 @@ use weir_domain::conversation::Conversation;
 use weir_domain::credential::Secret;
 use weir_domain::event::{Event, EventType};
 use weir_domain::id::{
-    ChannelId, ConnectSessionId, ConversationId, DeadLetterId, DeliveryId, EndpointId, EventId, MediaId, MessageId,
-    RefusalId,
+    ChannelId, ConnectSessionId, ContactId, ConversationId, DeadLetterId, DeliveryId, EndpointId, EventId, MediaId,
+    MessageId, RefusalId,
 };
 use weir_domain::inbound::RemoteMedia;
 use weir_domain::manifest::Manifest;
-use weir_domain::message::{Content, Draft, MediaStatus, Message, MessageError, Origin};
+use weir_domain::message::{Content, Draft, MediaStatus, Message, MessageError, Origin, Referral};
 use weir_domain::policy::OriginMap;
 use weir_domain::signature::RawWebhook;
 use weir_domain::time::Timestamp;
@@ -577,6 +577,19 @@ pub enum DeliveryNext {
         /// Why.
         reason: String,
     },
+}
+
+/// How a contact came, and to whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferralRecord {
+    /// The account it came to.
+    pub channel_id: ChannelId,
+    /// The thread it opened or stands in.
+    pub conversation_id: ConversationId,
+    /// Who came.
+    pub contact_id: ContactId,
+    /// How.
+    pub referral: Referral,
 }
 
 /// A no that was said.

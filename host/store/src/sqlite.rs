@@ -22,6 +22,8 @@ mod methods;
 mod outbound;
 mod outbox;
 mod readers;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -108,6 +110,11 @@ impl SqliteStore {
     /// How many transactions were committed since it was opened: writes that share one are counted once.
     pub fn commits(&self) -> u64 {
         self.writer.commits()
+    }
+
+    /// How many writes wait for the writer; at [`limits::WRITE_QUEUE`] one more is refused.
+    pub fn writes_waiting(&self) -> usize {
+        self.writer.waiting()
     }
 
     async fn write<T, E, F>(&self, work: F) -> Result<T, E>

@@ -12,7 +12,7 @@ use weir_domain::event::{Event, EventType};
 use weir_domain::grant::Grants;
 use weir_domain::id::{
     ChannelId, ConnectSessionId, ContactId, ConversationId, DeadLetterId, DeliveryId, EndpointId, EventId, KeyId,
-    MediaId, MessageId, RefusalId,
+    MediaId, MessageId, ReferralId, RefusalId,
 };
 use weir_domain::inbound::InboundEvent;
 use weir_domain::message::Message;
@@ -52,13 +52,13 @@ impl Store for SqliteStore {
         self.read(move |db| keys::app(db, &name)).await
     }
     async fn apps(&self) -> Result<Vec<App>> {
-        self.read(move |db| keys::apps(db)).await
+        self.read(keys::apps).await
     }
     async fn stage_version(&self, version: NewVersion, now: Timestamp) -> Result<Version, StageError> {
         self.write(move |db| connectors::stage(db, version, now)).await
     }
     async fn versions(&self) -> Result<Vec<Version>> {
-        self.read(move |db| connectors::all(db)).await
+        self.read(connectors::all).await
     }
     async fn version(&self, connector: &str, version: &str) -> Result<Option<Version>> {
         let connector = connector.to_owned();
@@ -211,6 +211,10 @@ impl Store for SqliteStore {
         self.read(move |db| messages::of_conversation(db, &workspace, conversation, &page))
             .await
     }
+    async fn referral(&self, workspace: &str, id: ReferralId) -> Result<Option<ReferralRecord>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| conversations::referral(db, &workspace, id)).await
+    }
     async fn attempts(&self, id: MessageId) -> Result<Vec<Attempt>> {
         self.read(move |db| outbox::attempts(db, id)).await
     }
@@ -268,7 +272,7 @@ impl Store for SqliteStore {
             .await
     }
     async fn next_message_due(&self) -> Result<Option<Timestamp>> {
-        self.read(move |db| outbox::next_due(db)).await
+        self.read(outbox::next_due).await
     }
     async fn queue(&self, channel: ChannelId) -> Result<QueueDepth> {
         self.read(move |db| outbox::queue(db, channel)).await
@@ -318,7 +322,7 @@ impl Store for SqliteStore {
         self.read(move |db| events::one(db, &workspace, id)).await
     }
     async fn last_sequence(&self) -> Result<i64> {
-        self.read(move |db| events::last(db)).await
+        self.read(events::last).await
     }
     async fn insert_endpoint(&self, endpoint: Endpoint) -> Result<()> {
         self.write(move |db| endpoints::put(db, &endpoint)).await
@@ -376,7 +380,7 @@ impl Store for SqliteStore {
             .await
     }
     async fn next_delivery_due(&self) -> Result<Option<Timestamp>> {
-        self.read(move |db| deliveries::next_due(db)).await
+        self.read(deliveries::next_due).await
     }
     async fn deliveries(&self, workspace: &str, endpoint: Option<EndpointId>, page: Page) -> Result<Listed<Delivery>> {
         let workspace = workspace.to_owned();
@@ -420,7 +424,7 @@ impl Store for SqliteStore {
             .await
     }
     async fn depths(&self) -> Result<Depths> {
-        self.read(move |db| ledger::depths(db)).await
+        self.read(ledger::depths).await
     }
     async fn ping(&self) -> Result<()> {
         self.read(|db| db.exists("SELECT 1 FROM workspaces LIMIT 1", []).map(drop))

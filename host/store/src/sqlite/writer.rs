@@ -113,6 +113,13 @@ impl Writer {
         self.commits.load(Ordering::Relaxed)
     }
 
+    /// How many writes wait to be taken up.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.queue)
+            .as_ref()
+            .map_or(0, |queue| queue.max_capacity() - queue.capacity())
+    }
+
     /// Takes no more work and waits until what was taken is on the disk.
     pub(super) fn close(&self) {
         drop(lock(&self.queue).take());

@@ -1,0 +1,135 @@
+//! The promises of [`Store`](crate::Store), as tests that every backend passes: `store_conformance!(factory)`, where `factory`
+//! is a `fn() -> Made` that makes an empty record.
+//!
+//! Time is a literal in each of them; nothing sleeps.
+// A name of a promise is its sentence; nothing could be added to it.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+pub mod channels;
+pub mod events;
+pub mod inbound;
+pub mod laws;
+pub mod outbound;
+pub(crate) mod world;
+
+use std::any::Any;
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::Store;
+
+/// An empty record, and what must live as long as it: a folder, a database.
+pub struct Made {
+    /// The record.
+    pub store: Arc<dyn Store>,
+    /// Dropped after it.
+    pub keep: Box<dyn Any + Send>,
+}
+
+/// Makes an empty record.
+pub type Factory = fn() -> Made;
+
+/// Runs one promise to its end.
+fn run<F: Future>(promise: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(promise)
+}
+
+/// One test for each promise of the record.
+#[macro_export]
+macro_rules! store_conformance {
+    ($factory:ident) => {
+        $crate::store_conformance!(@ $factory, channels:
+            a_key_is_found_by_its_prefix_until_and_after_it_ends,
+            an_app_keeps_its_secrets_and_when_it_was_first_put,
+            a_version_number_stands_for_one_set_of_bytes,
+            one_version_of_a_connector_is_active,
+            a_connect_session_is_taken_once_and_in_time,
+            an_account_connected_again_keeps_its_id_and_name,
+            an_operators_change_is_told_with_the_channel,
+            a_credential_is_given_back_as_it_was_and_destroyed_with_its_channel,
+            credentials_are_due_soonest_first,
+            state_is_written_all_at_once,
+            lists_go_on_where_they_stopped,
+        );
+        $crate::store_conformance!(@ $factory, inbound:
+            the_first_word_opens_the_conversation_and_the_window,
+            a_webhook_told_twice_is_kept_once,
+            an_older_word_does_not_move_the_window,
+            a_platform_clock_ahead_of_ours_does_not_lengthen_the_window,
+            an_older_word_found_later_leaves_counted_what_we_sent_since,
+            unknown_and_deleted_accounts_are_counted_and_not_kept,
+            an_unknown_event_can_be_heard_again_later,
+            an_echo_before_the_answer_is_the_message_and_the_answer_agrees,
+            an_echo_that_fits_nothing_is_folded_in_when_the_answer_names_it,
+            an_echo_settles_an_uncertain_message,
+            an_old_message_with_the_same_words_is_no_echo,
+            a_message_from_the_platforms_app_counts_against_the_budget,
+            a_watermark_reads_what_was_sent_before_it_and_nothing_else,
+            a_watermark_before_the_answer_is_not_lost,
+            a_receipt_moves_a_message_only_forward,
+            an_arrival_opens_a_conversation_and_no_window,
+            a_quote_of_an_unknown_message_keeps_the_platforms_id,
+            a_reaction_names_our_message,
+            a_revoked_authorisation_holds_the_channel,
+            a_new_name_is_told_and_a_newly_signed_picture_is_not,
+            attachments_are_fetched_and_described,
+            an_attachment_that_cannot_be_had_leaves_words_in_its_place,
+            history_older_than_the_window_opens_none,
+        );
+        $crate::store_conformance!(@ $factory, outbound:
+            the_same_request_gets_the_first_answer_and_another_is_refused,
+            an_idempotency_key_is_forgotten_after_a_day,
+            two_callers_cannot_both_spend_the_last_message,
+            what_fails_or_is_cancelled_gives_its_share_back_and_what_is_uncertain_keeps_it,
+            a_conversation_has_one_message_in_flight_in_order,
+            a_retry_keeps_those_behind_it_waiting,
+            channels_take_turns,
+            a_held_channel_keeps_its_messages,
+            what_waits_for_authorisation_is_due_when_it_recovers,
+            a_lost_lease_writes_nothing,
+            a_lease_that_ran_out_is_uncertain_and_blocks_only_for_a_while,
+            what_waits_past_the_window_fails,
+            a_deleted_channel_fails_what_waits,
+            an_uncertain_message_is_settled_by_what_was_found,
+            a_retry_by_hand_is_judged_anew,
+            only_what_the_platform_knows_can_be_quoted,
+            a_client_ref_stands_once_in_a_channel,
+            each_try_is_in_the_ledger,
+            other_tenants_see_nothing,
+        );
+        $crate::store_conformance!(@ $factory, events:
+            the_log_is_read_in_order_and_by_wish,
+            an_endpoint_gets_what_it_wants_and_only_what_comes_after_it,
+            a_failing_event_blocks_only_its_conversation,
+            a_lost_delivery_lease_writes_nothing,
+            endpoints_take_turns,
+            a_gone_endpoint_is_switched_off_and_told_of,
+            a_recovered_endpoint_gets_what_it_missed,
+            an_event_can_be_sent_again_by_hand,
+            dead_letters_are_kept_whole_and_dropped_once,
+            refusals_and_changes_can_be_looked_up,
+            an_answer_is_kept_for_the_first_caller,
+            the_record_says_how_deep_its_queues_are,
+            a_copy_is_a_whole_record,
+            a_closed_record_says_so,
+        );
+        $crate::store_conformance!(@ $factory, laws:
+            a_status_only_moves_forward_and_the_budget_is_never_exceeded,
+            the_same_facts_in_any_order_and_number_are_the_same_messages,
+            of_many_callers_only_as_many_are_accepted_as_the_budget_has,
+        );
+    };
+    (@ $factory:ident, $part:ident: $($promise:ident,)*) => {
+        mod $part {
+            $(
+                #[test]
+                fn $promise() {
+                    $crate::conformance::$part::$promise(super::$factory);
+                }
+            )*
+        }
+    };
+}

@@ -1,0 +1,452 @@
+//! Keys, apps, connectors and accounts are kept as they were given.
+
+use std::collections::BTreeMap;
+
+use weir_domain::caller::{self, Key, Scope};
+use weir_domain::channel::ChannelStatus;
+use weir_domain::credential::Secret;
+use weir_domain::event::EventType;
+use weir_domain::grant::{Grant, Grants};
+use weir_domain::id::{ChannelId, ConnectSessionId};
+use weir_domain::manifest::RouteClass;
+
+use super::world::*;
+use super::{Factory, run};
+use crate::{
+    App, ChannelPatch, ConnectEnd, ConnectSession, NewVersion, Page, Signature, StageError, StateWrite, VersionStage,
+};
+
+pub fn a_key_is_found_by_its_prefix_until_and_after_it_ends(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let text = "weir_0123456789abcdef";
+        let key = Key {
+            id: world.id(),
+            workspace_id: DEFAULT.into(),
+            name: "test".into(),
+            prefix: caller::prefix(text).unwrap().into(),
+            digest: caller::digest(text),
+            scopes: [Scope::Read, Scope::MessagesWrite].into(),
+            created_at: at(0),
+            expires_at: Some(at(100)),
+            revoked_at: None,
+        };
+        world.store.insert_key(key.clone()).await.unwrap();
+        assert_eq!(world.store.key_by_prefix(&key.prefix).await.unwrap(), Some(key.clone()));
+        assert_eq!(world.store.key_by_prefix("weir_other").await.unwrap(), None);
+        let twin = Key {
+            id: world.id(),
+            ..key.clone()
+        };
+        assert!(world.store.insert_key(twin).await.is_err());
+        assert!(!world.store.revoke_key("another", key.id, at(5)).await.unwrap());
+        assert!(world.store.revoke_key(DEFAULT, key.id, at(5)).await.unwrap());
+        assert!(world.store.revoke_key(DEFAULT, key.id, at(6)).await.unwrap());
+        let ended = Key {
+            revoked_at: Some(at(5)),
+            ..key
+        };
+        assert_eq!(world.store.keys(DEFAULT).await.unwrap(), [ended]);
+    });
+}
+
+pub fn an_app_keeps_its_secrets_and_when_it_was_first_put(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let changed = App {
+            secrets: [(
+                "client_secret".to_owned(),
+                vec![Secret::new("new"), Secret::new("app-secret")],
+            )]
+            .into(),
+            created_at: at(50),
+            updated_at: at(50),
+            ..app("example")
+        };
+        world.store.put_app(changed.clone()).await.unwrap();
+        let known = world.store.app("example").await.unwrap().unwrap();
+        assert_eq!(known.secrets, changed.secrets);
+        assert_eq!((known.created_at, known.updated_at), (at(0), at(50)));
+        assert!(world.store.app("none").await.unwrap().is_none());
+        world.store.put_app(app("another")).await.unwrap();
+        let names: Vec<String> = world
+            .store
+            .apps()
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|app| app.name)
+            .collect();
+        assert_eq!(names, ["another", "example"]);
+    });
+}
+
+fn version(number: &str, release: u32, digest: &str) -> NewVersion {
+    NewVersion {
+        manifest: manifest(number, release),
+        digest: digest.into(),
+        size: 80_000,
+        signature: Signature {
+            status: "unsigned".into(),
+            key: None,
+        },
+        allow_downgrade: false,
+    }
+}
+
+pub fn a_version_number_stands_for_one_set_of_bytes(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let first = world
+            .store
+            .stage_version(version("1.0.0", 2, "sha256:a"), at(1))
+            .await
+            .unwrap();
+        assert_eq!(first.stage, VersionStage::Staged);
+        let again = world
+            .store
+            .stage_version(version("1.0.0", 2, "sha256:a"), at(2))
+            .await
+            .unwrap();
+        assert_eq!(again.staged_at, at(1));
+        assert_eq!(world.told(EventType::ConnectorStaged).await.len(), 1);
+        let other = world.store.stage_version(version("1.0.0", 2, "sha256:b"), at(3)).await;
+        assert!(matches!(other, Err(StageError::Taken { .. })));
+        let older = world.store.stage_version(version("0.9.0", 1, "sha256:c"), at(4)).await;
+        assert!(matches!(
+            older,
+            Err(StageError::Downgrade {
+                wanted: 1,
+                newest: 2,
+                ..
+            })
+        ));
+        let asked_for = NewVersion {
+            allow_downgrade: true,
+            ..version("0.9.0", 1, "sha256:c")
+        };
+        world.store.stage_version(asked_for, at(5)).await.unwrap();
+        let versions = world.store.versions().await.unwrap();
+        let numbers: Vec<&str> = versions
+            .iter()
+            .map(|version| version.manifest.version.as_str())
+            .collect();
+        assert_eq!(numbers, ["1.0.0", "0.9.0"]);
+    });
+}
+
+pub fn one_version_of_a_connector_is_active(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world
+            .store
+            .stage_version(version("1.0.0", 1, "sha256:a"), at(1))
+            .await
+            .unwrap();
+        world
+            .store
+            .stage_version(version("1.1.0", 2, "sha256:b"), at(2))
+            .await
+            .unwrap();
+        for number in ["1.0.0", "1.1.0", "1.0.0"] {
+            let active = world
+                .store
+                .activate_version("example", number, at(3))
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(active.stage, VersionStage::Active);
+            let all = world.store.versions().await.unwrap();
+            assert_eq!(
+                all.iter()
+                    .filter(|version| version.stage == VersionStage::Active)
+                    .count(),
+                1
+            );
+        }
+        let known = world.store.version("example", "1.1.0").await.unwrap().unwrap();
+        assert_eq!(known.stage, VersionStage::Retired);
+        assert!(
+            world
+                .store
+                .activate_version("example", "9.9.9", at(4))
+                .await
+                .unwrap()
+                .is_none()
+        );
+        assert_eq!(world.told(EventType::ConnectorPromoted).await.len(), 2);
+        assert_eq!(world.told(EventType::ConnectorRolledBack).await.len(), 1);
+        assert_eq!(world.store.grants("example").await.unwrap(), Grants::default());
+        let grants = Grants(vec![Grant {
+            capability: "http".into(),
+            route: "send".into(),
+            method: "POST".into(),
+            origin: "https://api.example.com".into(),
+            path: "/messages".into(),
+            class: RouteClass::MessageSend,
+            secrets: Vec::new(),
+            places: Vec::new(),
+            body_has: Vec::new(),
+            why: String::new(),
+        }]);
+        world.store.put_grants("example", grants.clone(), at(5)).await.unwrap();
+        assert_eq!(world.store.grants("example").await.unwrap(), grants);
+    });
+}
+
+fn session(id: ConnectSessionId, state: &str) -> ConnectSession {
+    ConnectSession {
+        id,
+        workspace_id: DEFAULT.into(),
+        app: "example".into(),
+        channel_id: None,
+        name: Some("Shop".into()),
+        labels: BTreeMap::new(),
+        redirect_url: None,
+        state: Secret::new(state),
+        browser: Secret::new("browser"),
+        verifier: Secret::new("verifier"),
+        created_at: at(0),
+        expires_at: at(600),
+        end: ConnectEnd::Pending,
+    }
+}
+
+pub fn a_connect_session_is_taken_once_and_in_time(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let (first, second) = (world.id(), world.id());
+        world
+            .store
+            .insert_connect_session(session(first, "state-1"))
+            .await
+            .unwrap();
+        world
+            .store
+            .insert_connect_session(session(second, "state-2"))
+            .await
+            .unwrap();
+        assert!(
+            world
+                .store
+                .take_connect_session("state-3", at(1))
+                .await
+                .unwrap()
+                .is_none()
+        );
+        let (one, other) = tokio::join!(
+            world.store.take_connect_session("state-1", at(2)),
+            world.store.take_connect_session("state-1", at(2)),
+        );
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert!(one.is_some() != other.is_some());
+        let taken = one.or(other).unwrap();
+        assert_eq!(
+            (taken.id, taken.verifier.expose(), &taken.end),
+            (first, "verifier", &ConnectEnd::Taken)
+        );
+        let end = ConnectEnd::Failed {
+            code: "denied".into(),
+            detail: "the person said no".into(),
+        };
+        world.store.finish_connect_session(first, end.clone()).await.unwrap();
+        assert_eq!(
+            world.store.connect_session(first, at(3)).await.unwrap().unwrap().end,
+            end
+        );
+        let pending = world.store.connect_session(second, at(599)).await.unwrap().unwrap();
+        assert_eq!(pending.end, ConnectEnd::Pending);
+        let late = world.store.connect_session(second, at(600)).await.unwrap().unwrap();
+        assert_eq!(late.end, ConnectEnd::Expired);
+        assert!(
+            world
+                .store
+                .take_connect_session("state-2", at(600))
+                .await
+                .unwrap()
+                .is_none()
+        );
+    });
+}
+
+pub fn an_account_connected_again_keeps_its_id_and_name(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let patch = ChannelPatch {
+            name: Some("My shop".into()),
+            ..ChannelPatch::default()
+        };
+        world
+            .store
+            .update_channel(world.channel.id, patch, at(1))
+            .await
+            .unwrap();
+        let mut renewed = account(ACCOUNT);
+        renewed.username = Some("new_handle".into());
+        let (channel, new) = world
+            .store
+            .connect_channel(renewed.clone(), credential("second"), at(2))
+            .await
+            .unwrap();
+        assert!(!new);
+        assert_eq!((channel.id, channel.name.as_str()), (world.channel.id, "My shop"));
+        assert_eq!(channel.username.as_deref(), Some("new_handle"));
+        let id = world.channel.id;
+        assert_eq!(world.store.credential(id).await.unwrap().unwrap(), credential("second"));
+        world.store.delete_channel(id, at(3)).await.unwrap();
+        assert!(
+            world
+                .store
+                .channels(DEFAULT, false, page())
+                .await
+                .unwrap()
+                .rows
+                .is_empty()
+        );
+        assert_eq!(world.store.channels(DEFAULT, true, page()).await.unwrap().rows.len(), 1);
+        let (back, new) = world
+            .store
+            .connect_channel(renewed, credential("third"), at(4))
+            .await
+            .unwrap();
+        assert!(!new);
+        assert_eq!(
+            (back.id, back.status, back.deleted_at),
+            (id, ChannelStatus::Connected, None)
+        );
+        assert_eq!(world.told(EventType::ChannelConnected).await.len(), 2);
+    });
+}
+
+pub fn an_operators_change_is_told_with_the_channel(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let patch = ChannelPatch {
+            labels: Some([("team".to_owned(), "north".to_owned())].into()),
+            ..ChannelPatch::default()
+        };
+        let changed = world
+            .store
+            .update_channel(world.channel.id, patch, at(1))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!((changed.name.as_str(), changed.updated_at), ("The Shop", at(1)));
+        let told = world.told(EventType::ChannelUpdated).await;
+        assert_eq!(told[0].data, serde_json::to_value(&changed).unwrap());
+        assert_eq!(told[0].channel_id, Some(changed.id));
+        assert_eq!(world.store.channel(changed.id).await.unwrap(), Some(changed));
+        let nobody: ChannelId = world.id();
+        assert!(
+            world
+                .store
+                .update_channel(nobody, ChannelPatch::default(), at(2))
+                .await
+                .unwrap()
+                .is_none()
+        );
+    });
+}
+
+pub fn a_credential_is_given_back_as_it_was_and_destroyed_with_its_channel(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let id = world.channel.id;
+        assert_eq!(world.store.credential(id).await.unwrap(), Some(credential("token")));
+        world.store.put_credential(id, credential("rotated")).await.unwrap();
+        assert_eq!(world.store.credential(id).await.unwrap(), Some(credential("rotated")));
+        world.store.delete_channel(id, at(1)).await.unwrap();
+        assert_eq!(world.store.credential(id).await.unwrap(), None);
+        // A renewal that was under way does not undo the deletion.
+        world.store.put_credential(id, credential("late")).await.unwrap();
+        assert_eq!(world.store.credential(id).await.unwrap(), None);
+    });
+}
+
+pub fn credentials_are_due_soonest_first(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let mut soon = credential("soon");
+        soon.expires_at = Some(at(100));
+        let (second, _) = world
+            .store
+            .connect_channel(account("second"), soon, at(0))
+            .await
+            .unwrap();
+        let mut never = credential("never");
+        never.expires_at = None;
+        world
+            .store
+            .connect_channel(account("third"), never, at(0))
+            .await
+            .unwrap();
+        let due = |second, limit| world.store.credentials_due(at(second), limit);
+        assert!(due(100, 10).await.unwrap().is_empty());
+        assert_eq!(due(101, 10).await.unwrap(), [second.id]);
+        assert_eq!(due(100_000, 10).await.unwrap(), [second.id, world.channel.id]);
+        assert_eq!(due(100_000, 1).await.unwrap(), [second.id]);
+        // A dead authorisation cannot be renewed without a person.
+        let dead = ChannelStatus::ReauthorizationRequired;
+        world
+            .store
+            .set_channel_status(second.id, dead, "revoked", at(1))
+            .await
+            .unwrap();
+        assert_eq!(due(100_000, 10).await.unwrap(), [world.channel.id]);
+    });
+}
+
+pub fn state_is_written_all_at_once(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let write = |key: &str, value: Option<&[u8]>| StateWrite {
+            key: key.into(),
+            value: value.map(<[u8]>::to_vec),
+        };
+        let id = world.channel.id;
+        let writes = vec![write("a", Some(b"1")), write("b", Some(b"\0\xff"))];
+        world.store.commit_state(id, writes).await.unwrap();
+        let writes = vec![write("a", None), write("b", Some(b"2")), write("c", Some(b""))];
+        world.store.commit_state(id, writes).await.unwrap();
+        let expected: BTreeMap<String, Vec<u8>> = [("b".into(), b"2".to_vec()), ("c".into(), Vec::new())].into();
+        assert_eq!(world.store.state(id).await.unwrap(), expected);
+    });
+}
+
+pub fn lists_go_on_where_they_stopped(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let many = (0..7)
+            .map(|n| says_in(&format!("t{n}"), &format!("m{n}"), 10 + n / 2))
+            .collect();
+        world.hear(many, 20).await;
+        let all = world.store.conversations(DEFAULT, None, page()).await.unwrap();
+        assert_eq!((all.rows.len(), all.next), (7, None));
+        let mut seen = Vec::new();
+        let mut cursor = None;
+        loop {
+            let part = Page { limit: 2, cursor };
+            let listed = world
+                .store
+                .conversations(DEFAULT, Some(world.channel.id), part)
+                .await
+                .unwrap();
+            seen.extend(listed.rows);
+            cursor = listed.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, all.rows);
+        assert!(
+            seen.windows(2)
+                .all(|pair| pair[0].last_message_at >= pair[1].last_message_at)
+        );
+        let unreadable = Page {
+            limit: 2,
+            cursor: Some("'; DROP TABLE conversations; --".into()),
+        };
+        let anew = world.store.conversations(DEFAULT, None, unreadable).await.unwrap();
+        assert_eq!(anew.rows, all.rows[..2]);
+    });
+}

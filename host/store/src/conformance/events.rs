@@ -1,0 +1,483 @@
+//! The log is told to whom it concerns, at least once, in order within a conversation; and what is kept can be looked up.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use weir_domain::credential::Secret;
+use weir_domain::event::EventType;
+use weir_domain::id::{EndpointId, EventId};
+use weir_domain::limits;
+use weir_domain::signature::RawWebhook;
+
+use super::world::*;
+use super::{Factory, run};
+use crate::{
+    AuditEntry, DeadLetter, DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EndpointPatch, EventFilter,
+    KeptAnswer, RefusalRecord, StoreError,
+};
+
+fn endpoint(id: EndpointId, types: &[&str]) -> Endpoint {
+    Endpoint {
+        id,
+        workspace_id: DEFAULT.into(),
+        url: "https://operator.example.com/events".into(),
+        description: String::new(),
+        filter: EventFilter {
+            types: types.iter().map(|kind| (*kind).to_owned()).collect(),
+            channels: BTreeSet::new(),
+        },
+        ordered: true,
+        enabled: true,
+        disabled_reason: None,
+        secrets: vec![Secret::new("whsec_abc")],
+        old_secret_until: None,
+        failing_since: None,
+        created_at: at(0),
+        updated_at: at(0),
+    }
+}
+
+async fn add(world: &World, types: &[&str]) -> Endpoint {
+    let new = endpoint(world.id(), types);
+    world.store.insert_endpoint(new.clone()).await.unwrap();
+    new
+}
+
+async fn lease(world: &World, limit: u32, seconds: i64) -> Vec<DeliveryLease> {
+    world
+        .store
+        .lease_deliveries("publisher", limit, at(seconds))
+        .await
+        .unwrap()
+}
+
+async fn settle(world: &World, lease: &DeliveryLease, next: DeliveryNext, seconds: i64) -> bool {
+    let attempt = DeliveryAttempt {
+        number: lease.attempt,
+        at: at(seconds),
+        status: Some(if next == DeliveryNext::Delivered { 200 } else { 500 }),
+        answer: None,
+        elapsed_ms: 3,
+        error: None,
+    };
+    world
+        .store
+        .settle_delivery(lease, attempt, next, at(seconds))
+        .await
+        .unwrap()
+}
+
+pub fn the_log_is_read_in_order_and_by_wish(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10), says("m2", 11)], 11).await;
+        let all = world.events().await;
+        assert!(all.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
+        assert_eq!(world.store.last_sequence().await.unwrap(), all.last().unwrap().sequence);
+        assert_eq!(
+            world.store.event(DEFAULT, all[1].id).await.unwrap().as_ref(),
+            Some(&all[1])
+        );
+        assert_eq!(world.store.event("another", all[1].id).await.unwrap(), None);
+        let wish = EventFilter {
+            types: ["message.received".to_owned()].into(),
+            channels: [world.channel.id].into(),
+        };
+        let found = world.store.events(DEFAULT, 0, &wish, 1).await.unwrap();
+        assert_eq!((found.len(), found[0].kind), (1, EventType::MessageReceived));
+        let rest = world.store.events(DEFAULT, found[0].sequence, &wish, 10).await.unwrap();
+        assert_eq!(rest.len(), 1);
+        assert!(
+            world
+                .store
+                .events("another", 0, &EventFilter::default(), 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        let data = serde_json::json!({"why": "a test"});
+        let written = world
+            .store
+            .append_event(DEFAULT, None, EventType::WindowClosing, data.clone(), at(12))
+            .await
+            .unwrap();
+        assert_eq!(world.events().await.last(), Some(&written));
+        assert_eq!(written.data, data);
+    });
+}
+
+pub fn an_endpoint_gets_what_it_wants_and_only_what_comes_after_it(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let chosen = add(&world, &["message.received"]).await;
+        assert!(lease(&world, 10, 11).await.is_empty());
+        world.hear(vec![says("m2", 12)], 12).await;
+        assert_eq!(world.store.next_delivery_due().await.unwrap(), Some(at(12)));
+        let leases = lease(&world, 10, 12).await;
+        assert_eq!(leases.len(), 1);
+        assert_eq!(leases[0].event.kind, EventType::MessageReceived);
+        assert_eq!(leases[0].endpoint.secrets, chosen.secrets);
+        assert!(lease(&world, 10, 13).await.is_empty());
+        assert!(settle(&world, &leases[0], DeliveryNext::Delivered, 13).await);
+        let (delivery, attempts) = world
+            .store
+            .delivery(DEFAULT, leases[0].delivery)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (delivery.status.as_str(), delivery.attempts, attempts.len()),
+            ("delivered", 1, 1)
+        );
+        let patch = EndpointPatch {
+            enabled: Some(false),
+            ..EndpointPatch::default()
+        };
+        let off = world
+            .store
+            .update_endpoint(DEFAULT, chosen.id, patch, at(14))
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(!off.enabled);
+        world.hear(vec![says("m3", 15)], 15).await;
+        assert!(lease(&world, 10, 16).await.is_empty());
+        assert!(world.store.endpoint("another", chosen.id).await.unwrap().is_none());
+        assert_eq!(world.store.endpoints(DEFAULT, page()).await.unwrap().rows.len(), 1);
+        assert!(world.store.delete_endpoint(DEFAULT, chosen.id).await.unwrap());
+        assert!(!world.store.delete_endpoint(DEFAULT, chosen.id).await.unwrap());
+    });
+}
+
+pub fn a_failing_event_blocks_only_its_conversation(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        add(&world, &["message.received"]).await;
+        let events = vec![
+            says("m1", 10),
+            says("m2", 11),
+            says_in("other", "m3", 12),
+            says_in("other", "m4", 13),
+        ];
+        world.hear(events, 13).await;
+        let of = |lease: &DeliveryLease| lease.event.data["platform_id"].as_str().unwrap().to_owned();
+        let first = lease(&world, 10, 20).await;
+        assert_eq!(first.iter().map(of).collect::<Vec<_>>(), ["m1", "m3"]);
+        assert!(settle(&world, &first[0], DeliveryNext::RetryAt(at(60)), 21).await);
+        assert!(settle(&world, &first[1], DeliveryNext::Delivered, 21).await);
+        let second = lease(&world, 10, 22).await;
+        assert_eq!(second.iter().map(of).collect::<Vec<_>>(), ["m4"]);
+        assert!(settle(&world, &second[0], DeliveryNext::Delivered, 23).await);
+        assert!(lease(&world, 10, 59).await.is_empty());
+        assert_eq!(world.store.next_delivery_due().await.unwrap(), Some(at(60)));
+        let retried = lease(&world, 10, 60).await;
+        assert_eq!((of(&retried[0]).as_str(), retried[0].attempt), ("m1", 2));
+        // Given up, it blocks no more.
+        assert!(settle(&world, &retried[0], DeliveryNext::Failed, 61).await);
+        assert_eq!(lease(&world, 10, 62).await.iter().map(of).collect::<Vec<_>>(), ["m2"]);
+    });
+}
+
+pub fn a_lost_delivery_lease_writes_nothing(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        add(&world, &["message.received"]).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let late = lease(&world, 1, 10).await.remove(0);
+        let end = 10 + limits::LEASE.as_secs().cast_signed();
+        assert!(lease(&world, 1, end - 1).await.is_empty());
+        let fresh = lease(&world, 1, end).await.remove(0);
+        assert!(!settle(&world, &late, DeliveryNext::Delivered, end).await);
+        assert!(settle(&world, &fresh, DeliveryNext::Delivered, end).await);
+        assert!(!settle(&world, &fresh, DeliveryNext::Failed, end).await);
+        let (_, attempts) = world.store.delivery(DEFAULT, fresh.delivery).await.unwrap().unwrap();
+        assert_eq!(attempts.len(), 1);
+    });
+}
+
+pub fn endpoints_take_turns(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let mut busy = endpoint(world.id(), &["message.received"]);
+        busy.ordered = false;
+        world.store.insert_endpoint(busy).await.unwrap();
+        world
+            .hear((0..6).map(|n| says(&format!("m{n}"), n)).collect(), 10)
+            .await;
+        let other = add(&world, &["message.received"]).await;
+        world.hear(vec![says("late", 11)], 11).await;
+        let leased: Vec<EndpointId> = lease(&world, 2, 12)
+            .await
+            .into_iter()
+            .map(|lease| lease.endpoint.id)
+            .collect();
+        assert!(leased.contains(&other.id));
+        assert_eq!(lease(&world, 100, 12).await.len(), 6);
+    });
+}
+
+pub fn a_gone_endpoint_is_switched_off_and_told_of(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let gone = add(&world, &[]).await;
+        let watcher = add(&world, &["endpoint.disabled", "endpoint.failing", "endpoint.recovered"]).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let failing = lease(&world, 1, 11).await.remove(0);
+        assert!(settle(&world, &failing, DeliveryNext::RetryAt(at(20)), 11).await);
+        let known = world.store.endpoint(DEFAULT, gone.id).await.unwrap().unwrap();
+        assert_eq!(known.failing_since, Some(at(11)));
+        let back = lease(&world, 10, 20).await;
+        let back = back.iter().find(|lease| lease.delivery == failing.delivery).unwrap();
+        assert!(settle(&world, back, DeliveryNext::Delivered, 21).await);
+        let next = lease(&world, 10, 22).await;
+        let next = next.iter().find(|lease| lease.endpoint.id == gone.id).unwrap();
+        let disable = DeliveryNext::Disable {
+            reason: "it answered 410".into(),
+        };
+        assert!(settle(&world, next, disable, 23).await);
+        let known = world.store.endpoint(DEFAULT, gone.id).await.unwrap().unwrap();
+        assert_eq!(
+            (known.enabled, known.disabled_reason.as_deref()),
+            (false, Some("it answered 410"))
+        );
+        let told = world.told(EventType::EndpointDisabled).await;
+        assert_eq!(told[0].data["id"], gone.id.to_string());
+        assert!(!told[0].data.to_string().contains("whsec_"));
+        assert_eq!(world.told(EventType::EndpointRecovered).await.len(), 1);
+        let later = world.store.deliveries(DEFAULT, Some(watcher.id), page()).await.unwrap();
+        assert_eq!(later.rows.len(), 4);
+        let on = EndpointPatch {
+            enabled: Some(true),
+            ..EndpointPatch::default()
+        };
+        let on = world
+            .store
+            .update_endpoint(DEFAULT, gone.id, on, at(24))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!((on.disabled_reason, on.failing_since), (None, None));
+    });
+}
+
+pub fn a_recovered_endpoint_gets_what_it_missed(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let known = add(&world, &["message.received"]).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let early = lease(&world, 1, 10).await.remove(0);
+        assert!(settle(&world, &early, DeliveryNext::Failed, 11).await);
+        world.hear(vec![says("m2", 20)], 20).await;
+        let missed = lease(&world, 1, 20).await.remove(0);
+        assert!(settle(&world, &missed, DeliveryNext::Failed, 21).await);
+        assert_eq!(
+            world
+                .store
+                .recover_endpoint("another", known.id, at(15), at(30))
+                .await
+                .unwrap(),
+            None
+        );
+        assert_eq!(
+            world
+                .store
+                .recover_endpoint(DEFAULT, known.id, at(15), at(30))
+                .await
+                .unwrap(),
+            Some(1)
+        );
+        let again = lease(&world, 10, 30).await;
+        assert_eq!(again.len(), 1);
+        assert_eq!((again[0].delivery, again[0].attempt), (missed.delivery, 1));
+        assert!(settle(&world, &again[0], DeliveryNext::Delivered, 31).await);
+        let (delivery, attempts) = world.store.delivery(DEFAULT, missed.delivery).await.unwrap().unwrap();
+        assert_eq!(
+            (delivery.status.as_str(), attempts.len(), attempts[1].number),
+            ("delivered", 2, 2)
+        );
+    });
+}
+
+pub fn an_event_can_be_sent_again_by_hand(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let quiet = add(&world, &["channel.deleted"]).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let event = world.told(EventType::MessageReceived).await.remove(0);
+        let id = world.store.insert_delivery(quiet.id, event.id, at(11)).await.unwrap();
+        let leased = lease(&world, 10, 11).await;
+        assert_eq!((leased[0].delivery, leased[0].event.id), (id, event.id));
+        let nothing: EventId = world.id();
+        assert!(world.store.insert_delivery(quiet.id, nothing, at(12)).await.is_err());
+    });
+}
+
+pub fn dead_letters_are_kept_whole_and_dropped_once(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let letter = |second: i64| DeadLetter {
+            id: world.id(),
+            app: "example".into(),
+            version: "1.0.0".into(),
+            reason: "the connector trapped".into(),
+            received_at: at(second),
+            webhook: RawWebhook {
+                method: "POST".into(),
+                query: "a=b".into(),
+                headers: vec![("x-signature".into(), "abc".into())],
+                body: Bytes::from_static(b"{\"not\": \xff}"),
+            },
+        };
+        let (first, second) = (letter(1), letter(2));
+        world.store.keep_dead_letter(first.clone()).await.unwrap();
+        world.store.keep_dead_letter(second.clone()).await.unwrap();
+        let listed = world.store.dead_letters(page()).await.unwrap().rows;
+        assert_eq!(
+            listed.iter().map(|letter| letter.id).collect::<Vec<_>>(),
+            [second.id, first.id]
+        );
+        assert!(listed[0].webhook.body.is_empty());
+        let whole = world.store.dead_letter(first.id).await.unwrap().unwrap();
+        assert_eq!(whole.webhook.body, first.webhook.body);
+        assert_eq!(whole.webhook.headers, first.webhook.headers);
+        assert_eq!(world.store.depths().await.unwrap().dead_letters, 2);
+        assert!(world.store.drop_dead_letter(first.id).await.unwrap());
+        assert!(!world.store.drop_dead_letter(first.id).await.unwrap());
+        assert_eq!(world.store.depths().await.unwrap().dead_letters, 1);
+    });
+}
+
+pub fn refusals_and_changes_can_be_looked_up(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let refusal = RefusalRecord {
+            id: world.id(),
+            workspace_id: DEFAULT.into(),
+            channel_id: Some(world.channel.id),
+            conversation_id: None,
+            message_id: None,
+            about: "send".into(),
+            rule: "reply_window_closed".into(),
+            detail: "the messaging window closed".into(),
+            facts: serde_json::json!({"closed_at": at(1)}),
+            at: at(2),
+        };
+        world.store.keep_refusal(refusal.clone()).await.unwrap();
+        assert_eq!(
+            world.store.refusal(DEFAULT, refusal.id).await.unwrap().as_ref(),
+            Some(&refusal)
+        );
+        assert_eq!(world.store.refusal("another", refusal.id).await.unwrap(), None);
+        assert_eq!(world.store.refusals(DEFAULT, page()).await.unwrap().rows, [refusal]);
+        let entry = |action: &str| AuditEntry {
+            at: at(3),
+            workspace_id: DEFAULT.into(),
+            actor: "host".into(),
+            action: action.into(),
+            subject: "example".into(),
+            detail: serde_json::json!({}),
+        };
+        world.store.audit(entry("app.put")).await.unwrap();
+        world.store.audit(entry("key.create")).await.unwrap();
+        let log = world.store.audit_log(DEFAULT, page()).await.unwrap().rows;
+        assert_eq!(log, [entry("key.create"), entry("app.put")]);
+    });
+}
+
+pub fn an_answer_is_kept_for_the_first_caller(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let answer = |body: &str| KeptAnswer {
+            fingerprint: "print".into(),
+            status: 201,
+            body: body.into(),
+        };
+        world
+            .store
+            .keep_answer(DEFAULT, "key", answer("first"), at(1))
+            .await
+            .unwrap();
+        world
+            .store
+            .keep_answer(DEFAULT, "key", answer("second"), at(2))
+            .await
+            .unwrap();
+        assert_eq!(
+            world.store.kept_answer(DEFAULT, "key", at(3)).await.unwrap(),
+            Some(answer("first"))
+        );
+        assert_eq!(world.store.kept_answer("another", "key", at(3)).await.unwrap(), None);
+        let end = 1 + limits::IDEMPOTENCY.as_secs().cast_signed();
+        assert!(
+            world
+                .store
+                .kept_answer(DEFAULT, "key", at(end - 1))
+                .await
+                .unwrap()
+                .is_some()
+        );
+        assert!(
+            world
+                .store
+                .kept_answer(DEFAULT, "key", at(end))
+                .await
+                .unwrap()
+                .is_none()
+        );
+        world
+            .store
+            .keep_answer(DEFAULT, "key", answer("third"), at(end))
+            .await
+            .unwrap();
+        assert_eq!(
+            world.store.kept_answer(DEFAULT, "key", at(end)).await.unwrap(),
+            Some(answer("third"))
+        );
+    });
+}
+
+pub fn the_record_says_how_deep_its_queues_are(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        add(&world, &["message.received"]).await;
+        world.hear(vec![says("m1", 10), says_in("other", "m2", 11)], 11).await;
+        world.send("one", 20).await.unwrap();
+        let lease = world.lease(1, 20).await.remove(0);
+        world.settle(&lease, in_doubt(), 21).await;
+        world.send("two", 22).await.unwrap();
+        world.send_in("other", "three", 23).await.unwrap();
+        let depths = world.store.depths().await.unwrap();
+        assert_eq!(
+            (depths.outbox, depths.outbox_oldest_at, depths.uncertain),
+            (2, Some(at(22)), 1)
+        );
+        assert_eq!((depths.deliveries, depths.deliveries_oldest_at), (2, Some(at(11))));
+        assert_eq!((depths.media, depths.dead_letters), (0, 0));
+    });
+}
+
+pub fn a_copy_is_a_whole_record(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("copy");
+        world.store.backup(&copy).await.unwrap();
+        assert!(std::fs::metadata(&copy).unwrap().len() > 0);
+        world.store.ping().await.unwrap();
+        // A copy is never written over.
+        assert!(world.store.backup(&copy).await.is_err());
+    });
+}
+
+pub fn a_closed_record_says_so(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.store.close().await;
+        world.store.close().await;
+        assert!(matches!(world.store.ping().await, Err(StoreError::Unavailable { .. })));
+        let write = world.store.commit_state(world.channel.id, Vec::new()).await;
+        assert!(matches!(write, Err(StoreError::Unavailable { .. })));
+    });
+}

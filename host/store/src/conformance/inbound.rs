@@ -1,0 +1,563 @@
+//! What comes in is kept once, whatever the order, and moves what it must.
+
+use std::time::Duration;
+
+use weir_domain::channel::ChannelStatus;
+use weir_domain::conversation::OpenedBy;
+use weir_domain::event::EventType;
+use weir_domain::inbound::{Fact, InboundEvent, Person, ReceiptStatus, RemoteMedia};
+use weir_domain::message::{Content, Direction, MediaStatus, Origin, Referral, Status};
+
+use super::world::*;
+use super::{Factory, run};
+use crate::{Recorded, Resolution, Source};
+
+pub fn the_first_word_opens_the_conversation_and_the_window(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let recorded = world.hear(vec![says("m1", 10)], 11).await;
+        assert_eq!(recorded.stored, 1);
+        let conversation = world.conversation("thread").await;
+        assert_eq!(conversation.opened_by, OpenedBy::Message);
+        assert_eq!(conversation.contact_wrote_at, Some(at(10)));
+        assert_eq!(conversation.contact.display_name.as_deref(), Some("Jane"));
+        let messages = world.messages("thread").await;
+        assert_eq!((messages[0].status, messages[0].sequence), (Status::Received, 1));
+        assert_eq!(
+            world.kinds().await,
+            [
+                EventType::ChannelConnected,
+                EventType::ContactCreated,
+                EventType::ConversationOpened,
+                EventType::MessageReceived,
+                EventType::WindowOpened,
+            ]
+        );
+        let opened = &world.told(EventType::ConversationOpened).await[0].data;
+        assert_eq!(
+            (&opened["reason"], &opened["can_reply"]),
+            (&"message".into(), &true.into())
+        );
+        // A window that is open already is no news.
+        world.hear(vec![says("m2", 20)], 20).await;
+        assert_eq!(world.told(EventType::WindowOpened).await.len(), 1);
+        world.hear(vec![says("m3", 20 + WINDOW)], 20 + WINDOW).await;
+        assert_eq!(world.told(EventType::WindowOpened).await.len(), 2);
+    });
+}
+
+pub fn a_webhook_told_twice_is_kept_once(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 11).await;
+        let before = world.kinds().await.len();
+        let again = world.hear(vec![says("m1", 10)], 12).await;
+        assert_eq!((again.stored, again.duplicates), (0, 1));
+        // The history tells it under another key.
+        let history = event("history-1", says("m1", 10).fact);
+        let again = world.hear_from(vec![history], Source::History, 13).await;
+        assert_eq!((again.stored, again.duplicates), (0, 1));
+        assert_eq!(world.kinds().await.len(), before);
+        assert_eq!(world.messages("thread").await.len(), 1);
+    });
+}
+
+pub fn an_older_word_does_not_move_the_window(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m2", 100)], 100).await;
+        world.send("hello", 101).await.unwrap();
+        world.hear(vec![says("m1", 50)], 102).await;
+        let conversation = world.conversation("thread").await;
+        assert_eq!(conversation.contact_wrote_at, Some(at(100)));
+        assert_eq!(conversation.budget_used, 1);
+        assert_eq!(conversation.last_message_at, Some(at(101)));
+    });
+}
+
+pub fn a_platform_clock_ahead_of_ours_does_not_lengthen_the_window(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 1_000)], 10).await;
+        assert_eq!(world.conversation("thread").await.contact_wrote_at, Some(at(10)));
+    });
+}
+
+pub fn an_older_word_found_later_leaves_counted_what_we_sent_since(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        for (name, second) in [("ours-1", 20), ("ours-2", 40)] {
+            world.send(name, second).await.unwrap();
+            let lease = world.lease(1, second).await.remove(0);
+            world.settle(&lease, sent(name, second), second).await;
+        }
+        // Between the two the contact wrote, and no webhook told it.
+        world.hear_from(vec![says("m2", 30)], Source::History, 50).await;
+        assert_eq!(world.conversation("thread").await.contact_wrote_at, Some(at(30)));
+        assert_eq!(world.used().await, 1);
+    });
+}
+
+pub fn unknown_and_deleted_accounts_are_counted_and_not_kept(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let mut stray = says("m1", 10);
+        stray.channel_platform_id = "nobody".into();
+        assert_eq!(world.hear(vec![stray], 10).await.unknown_channel, 1);
+        world.store.delete_channel(world.channel.id, at(11)).await.unwrap();
+        let recorded = world.hear(vec![says("m2", 12)], 12).await;
+        let expected = Recorded {
+            deleted_channel: 1,
+            ..Recorded::default()
+        };
+        assert_eq!(recorded, expected);
+        assert!(world.told(EventType::MessageReceived).await.is_empty());
+    });
+}
+
+pub fn an_unknown_event_can_be_heard_again_later(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let key = says("m1", 10).key;
+        let unknown = event(&key, Fact::Unknown { what: "sticker".into() });
+        assert_eq!(world.hear(vec![unknown], 10).await.unknown_events, 1);
+        assert_eq!(world.hear(vec![says("m1", 10)], 20).await.stored, 1);
+    });
+}
+
+pub fn an_echo_before_the_answer_is_the_message_and_the_answer_agrees(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let ours = world.send("hello", 20).await.unwrap();
+        let lease = world.lease(1, 20).await.remove(0);
+        world.hear(vec![echo("p1", Origin::Api, "hello", 21)], 21).await;
+        let known = world.message(&ours).await;
+        assert_eq!((known.status, known.platform_id.as_deref()), (Status::Sent, Some("p1")));
+        assert!(world.settle(&lease, sent("p1", 21), 22).await);
+        assert_eq!(world.messages("thread").await.len(), 2);
+        assert_eq!(world.told(EventType::MessageSent).await.len(), 1);
+        assert!(world.told(EventType::MessageEchoed).await.is_empty());
+        assert_eq!(world.store.queue(world.channel.id).await.unwrap().depth, 0);
+        // An answer that says no comes too late as well.
+        world.send("again", 30).await.unwrap();
+        let lease = world.lease(1, 30).await.remove(0);
+        world.hear(vec![echo("p2", Origin::Api, "again", 31)], 31).await;
+        assert!(world.settle(&lease, failed(), 32).await);
+        assert_eq!(world.message(&lease.message).await.status, Status::Sent);
+        assert_eq!(world.used().await, 2);
+    });
+}
+
+pub fn an_echo_that_fits_nothing_is_folded_in_when_the_answer_names_it(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let ours = world.send("hello", 20).await.unwrap();
+        let lease = world.lease(1, 20).await.remove(0);
+        world
+            .hear(vec![echo("p1", Origin::Api, "hello (edited by the platform)", 21)], 21)
+            .await;
+        assert_eq!(world.told(EventType::MessageEchoed).await.len(), 1);
+        world.hear(vec![read_up_to("read", 25)], 25).await;
+        assert!(world.settle(&lease, sent("p1", 21), 26).await);
+        let messages = world.messages("thread").await;
+        assert_eq!(messages.len(), 2);
+        assert_eq!(messages[1].id, ours.id);
+        assert_eq!(messages[1].status, Status::Read);
+        assert_eq!(world.used().await, 1);
+    });
+}
+
+pub fn an_echo_settles_an_uncertain_message(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let ours = world.send("hello", 20).await.unwrap();
+        let lease = world.lease(1, 20).await.remove(0);
+        world.settle(&lease, in_doubt(), 21).await;
+        world
+            .hear_from(vec![echo("p1", Origin::Api, "hello", 20)], Source::History, 60)
+            .await;
+        assert_eq!(world.message(&ours).await.status, Status::Sent);
+        assert!(world.store.uncertain_messages(10).await.unwrap().is_empty());
+        assert!(
+            !world
+                .store
+                .resolve_uncertain(ours.id, Resolution::Absent, at(61))
+                .await
+                .unwrap()
+        );
+        assert!(world.told(EventType::MessageEchoed).await.is_empty());
+    });
+}
+
+pub fn an_old_message_with_the_same_words_is_no_echo(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let ours = world.send("hello", 200).await.unwrap();
+        let lease = world.lease(1, 200).await.remove(0);
+        world.settle(&lease, in_doubt(), 201).await;
+        world
+            .hear_from(vec![echo("old", Origin::Api, "hello", 150)], Source::History, 260)
+            .await;
+        assert_eq!(world.message(&ours).await.status, Status::Uncertain);
+        assert_eq!(world.messages("thread").await.len(), 3);
+    });
+}
+
+pub fn a_message_from_the_platforms_app_counts_against_the_budget(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        world
+            .hear(vec![echo("p1", Origin::App, "from the phone", 20)], 20)
+            .await;
+        assert_eq!(world.used().await, 1);
+        world
+            .hear(vec![echo("p2", Origin::Automation, "welcome", 21)], 21)
+            .await;
+        assert_eq!(world.used().await, 1);
+        assert!(world.conversation("thread").await.answered);
+        // One from before the contact's word belongs to the window before.
+        world.hear(vec![echo("p0", Origin::App, "earlier", 5)], 22).await;
+        assert_eq!(world.used().await, 1);
+        world.hear(vec![says("m2", 30)], 30).await;
+        assert_eq!(world.used().await, 0);
+    });
+}
+
+pub fn a_watermark_reads_what_was_sent_before_it_and_nothing_else(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let first = world.send("one", 20).await.unwrap();
+        let lease = world.lease(1, 20).await.remove(0);
+        world.settle(&lease, sent("p1", 20), 20).await;
+        let second = world.send("two", 30).await.unwrap();
+        let lease = world.lease(1, 30).await.remove(0);
+        world.settle(&lease, sent("p2", 31), 31).await;
+        let waiting = world.send("three", 31).await.unwrap();
+        world.hear(vec![read_up_to("read-1", 30)], 32).await;
+        assert_eq!(world.message(&first).await.status, Status::Read);
+        assert_eq!(world.message(&second).await.status, Status::Sent);
+        world.hear(vec![read_up_to("read-2", 40)], 41).await;
+        assert_eq!(world.message(&second).await.status, Status::Read);
+        assert_eq!(world.message(&waiting).await.status, Status::Queued);
+        assert_eq!(world.told(EventType::MessageRead).await.len(), 2);
+    });
+}
+
+pub fn a_watermark_before_the_answer_is_not_lost(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let ours = world.send("hello", 20).await.unwrap();
+        let lease = world.lease(1, 20).await.remove(0);
+        world.hear(vec![read_up_to("read", 22)], 22).await;
+        assert_eq!(world.message(&ours).await.status, Status::Sending);
+        world.settle(&lease, sent("p1", 21), 23).await;
+        assert_eq!(world.message(&ours).await.status, Status::Read);
+    });
+}
+
+pub fn a_receipt_moves_a_message_only_forward(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let ours = world.send("hello", 20).await.unwrap();
+        let lease = world.lease(1, 20).await.remove(0);
+        world.settle(&lease, sent("p1", 20), 20).await;
+        world.hear(vec![receipt("r1", "p1", ReceiptStatus::Read)], 21).await;
+        world
+            .hear(vec![receipt("r2", "p1", ReceiptStatus::Delivered)], 22)
+            .await;
+        world.hear(vec![receipt("r3", "p1", ReceiptStatus::Failed)], 23).await;
+        assert_eq!(world.message(&ours).await.status, Status::Read);
+        assert!(world.told(EventType::MessageDelivered).await.is_empty());
+        let second = world.send("two", 30).await.unwrap();
+        let lease = world.lease(1, 30).await.remove(0);
+        world.settle(&lease, sent("p2", 30), 30).await;
+        world.hear(vec![receipt("r4", "p2", ReceiptStatus::Failed)], 31).await;
+        let known = world.message(&second).await;
+        assert_eq!((known.status, known.error.is_some()), (Status::Failed, true));
+    });
+}
+
+fn referral() -> Referral {
+    Referral {
+        id: None,
+        source: "ad".into(),
+        ad_id: Some("ad-1".into()),
+        ad_name: None,
+        advertiser_id: None,
+        creative_id: None,
+        url: None,
+        reference: Some("spring".into()),
+        prefilled_text: None,
+        prefill_audit: None,
+        at: None,
+    }
+}
+
+pub fn an_arrival_opens_a_conversation_and_no_window(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let arrival = Fact::Arrival {
+            conversation: "thread".into(),
+            contact: jane(),
+            referral: referral(),
+            at: at(10),
+        };
+        world.hear(vec![event("a1", arrival)], 10).await;
+        let conversation = world.conversation("thread").await;
+        assert_eq!(
+            (conversation.opened_by, conversation.contact_wrote_at),
+            (OpenedBy::Referral, None)
+        );
+        let told = world.told(EventType::ReferralReceived).await;
+        let data = &told[0].data;
+        assert_eq!(data["ref"], "spring");
+        assert_eq!(data["conversation_id"], conversation.id.to_string());
+        assert!(data["id"].as_str().unwrap().starts_with("ref_"));
+        let id = data["id"].as_str().unwrap().parse().unwrap();
+        let kept = world.store.referral(DEFAULT, id).await.unwrap().unwrap();
+        assert_eq!(
+            (kept.referral.ad_id.as_deref(), kept.channel_id),
+            (Some("ad-1"), world.channel.id)
+        );
+        assert!(world.store.referral("another", id).await.unwrap().is_none());
+        assert!(world.send("hello", 11).await.is_err());
+        assert!(world.told(EventType::WindowOpened).await.is_empty());
+    });
+}
+
+pub fn a_quote_of_an_unknown_message_keeps_the_platforms_id(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let quote = |id: &str, of: &str, second| {
+            let mut quoting = told("thread", id, Direction::Inbound, Origin::Contact, "this", second);
+            quoting.reply_to = Some(of.into());
+            message(quoting)
+        };
+        world
+            .hear(
+                vec![says("m1", 10), quote("m2", "m1", 11), quote("m3", "long-ago", 12)],
+                12,
+            )
+            .await;
+        let messages = world.messages("thread").await;
+        assert_eq!(messages[1].reply_to, Some(messages[0].id));
+        assert_eq!(messages[2].reply_to, None);
+        assert_eq!(
+            messages[2].platform_data.as_ref().unwrap()["reply_to_platform_id"],
+            "long-ago"
+        );
+    });
+}
+
+pub fn a_reaction_names_our_message(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let reaction = |message: &str, added| Fact::Reaction {
+            conversation: "thread".into(),
+            contact: jane(),
+            message: message.into(),
+            emoji: Some("❤".into()),
+            url: None,
+            direction: Direction::Inbound,
+            added,
+            at: at(20),
+        };
+        world
+            .hear(
+                vec![event("r1", reaction("m1", true)), event("r2", reaction("gone", false))],
+                20,
+            )
+            .await;
+        let added = &world.told(EventType::ReactionAdded).await[0].data;
+        assert_eq!(added["message_id"], world.messages("thread").await[0].id.to_string());
+        assert_eq!(added["emoji"], "❤");
+        let removed = &world.told(EventType::ReactionRemoved).await[0].data;
+        assert_eq!(
+            (&removed["message_id"], &removed["message_platform_id"]),
+            (&serde_json::Value::Null, &"gone".into())
+        );
+    });
+}
+
+pub fn a_revoked_authorisation_holds_the_channel(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let notice = |kind: &str| Fact::Notice {
+            kind: kind.into(),
+            at: at(10),
+            detail: serde_json::json!({"why": "said so"}),
+        };
+        let notices = ["inbound_withheld", "authorization_revoked", "renamed"];
+        let events = notices.iter().map(|kind| event(kind, notice(kind))).collect();
+        world.hear(events, 10).await;
+        let channel = world.store.channel(world.channel.id).await.unwrap().unwrap();
+        assert_eq!(channel.status, ChannelStatus::ReauthorizationRequired);
+        let kinds = world.kinds().await;
+        assert_eq!(
+            kinds[1..],
+            [
+                EventType::ChannelInboundWithheld,
+                EventType::ChannelReauthorizationRequired,
+                EventType::ChannelUpdated
+            ]
+        );
+    });
+}
+
+pub fn a_new_name_is_told_and_a_newly_signed_picture_is_not(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let as_person = |id: &str, second, person: Person| {
+            let mut told = told("thread", id, Direction::Inbound, Origin::Contact, "hi", second);
+            told.contact = person;
+            message(told)
+        };
+        let resigned = Person {
+            avatar_url: Some("https://example.com/jane.png?signature=2".into()),
+            ..jane()
+        };
+        let unnamed = Person {
+            platform_id: "jane".into(),
+            ..Person::default()
+        };
+        let renamed = Person {
+            display_name: Some("Jane D.".into()),
+            ..jane()
+        };
+        world
+            .hear(
+                vec![
+                    says("m1", 10),
+                    as_person("m2", 11, resigned),
+                    as_person("m3", 12, unnamed),
+                ],
+                12,
+            )
+            .await;
+        assert!(world.told(EventType::ContactUpdated).await.is_empty());
+        let contact = world.conversation("thread").await.contact;
+        assert_eq!(contact.display_name.as_deref(), Some("Jane"));
+        assert_eq!(
+            contact.avatar_url.as_deref(),
+            Some("https://example.com/jane.png?signature=2")
+        );
+        world.hear(vec![as_person("m4", 13, renamed)], 13).await;
+        assert_eq!(
+            world.told(EventType::ContactUpdated).await[0].data["display_name"],
+            "Jane D."
+        );
+        assert_eq!(
+            world
+                .store
+                .contacts(DEFAULT, Some(world.channel.id), page())
+                .await
+                .unwrap()
+                .rows
+                .len(),
+            1
+        );
+    });
+}
+
+fn picture(id: &str, second: i64) -> InboundEvent {
+    let mut told = told("thread", id, Direction::Inbound, Origin::Contact, "", second);
+    told.content = Content::Image {
+        media: RemoteMedia {
+            reference: format!("remote-{id}"),
+            mime_type: None,
+            size: None,
+            filename: None,
+        },
+        caption: None,
+    };
+    message(told)
+}
+
+pub fn attachments_are_fetched_and_described(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        assert_eq!(world.hear(vec![picture("m1", 10)], 10).await.media, 1);
+        let fetch = world.store.lease_media(10, at(10)).await.unwrap().remove(0);
+        assert_eq!(
+            (fetch.remote.reference.as_str(), fetch.kind.as_str(), fetch.attempt),
+            ("remote-m1", "image", 1)
+        );
+        assert_eq!(fetch.message_platform_id, "m1");
+        assert!(world.store.lease_media(10, at(11)).await.unwrap().is_empty());
+        world.store.media_failed(fetch.id, "slow", Some(at(30))).await.unwrap();
+        assert!(world.store.lease_media(10, at(29)).await.unwrap().is_empty());
+        assert_eq!(world.store.lease_media(10, at(30)).await.unwrap()[0].attempt, 2);
+        world
+            .store
+            .media_stored(fetch.id, "image/png".into(), 77)
+            .await
+            .unwrap();
+        let message = world.messages("thread").await.remove(0);
+        let media = message.content.media().unwrap();
+        assert_eq!((media.status, media.size), (Some(MediaStatus::Stored), Some(77)));
+        assert_eq!(
+            world.store.media(fetch.id).await.unwrap().unwrap().mime_type.as_deref(),
+            Some("image/png")
+        );
+        assert!(world.store.lease_media(10, at(9_999)).await.unwrap().is_empty());
+        // What was received can be sent on.
+        let id = world.conversation("thread").await.id;
+        let mut draft = world.draft(id, "");
+        draft.content = message.content.clone();
+        assert_eq!(
+            world.accept(draft, 40).await.unwrap().content.media().unwrap().size,
+            Some(77)
+        );
+    });
+}
+
+pub fn an_attachment_that_cannot_be_had_leaves_words_in_its_place(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![picture("m1", 10)], 10).await;
+        let fetch = world.store.lease_media(10, at(10)).await.unwrap().remove(0);
+        world
+            .store
+            .media_failed(fetch.id, "download_failed", None)
+            .await
+            .unwrap();
+        let message = world.messages("thread").await.remove(0);
+        let Content::Fallback {
+            original_type, reason, ..
+        } = message.content
+        else {
+            panic!("{:?}", message.content)
+        };
+        assert_eq!((original_type.as_str(), reason.as_str()), ("image", "download_failed"));
+    });
+}
+
+pub fn history_older_than_the_window_opens_none(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world
+            .hear_from(vec![says("m1", 10)], Source::History, 10 + WINDOW)
+            .await;
+        let conversation = world.conversation("thread").await;
+        assert_eq!(conversation.opened_by, OpenedBy::History);
+        assert!(world.told(EventType::WindowOpened).await.is_empty());
+        assert!(world.send("too late", 10 + WINDOW).await.is_err());
+        assert_eq!(
+            conversation
+                .contact_wrote_at
+                .unwrap()
+                .after(Duration::from_secs(WINDOW.unsigned_abs())),
+            at(10 + WINDOW)
+        );
+    });
+}

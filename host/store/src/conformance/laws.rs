@@ -1,0 +1,307 @@
+//! What holds whatever happens in whatever order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use weir_domain::delivery::Next;
+use weir_domain::id::MessageId;
+use weir_domain::inbound::InboundEvent;
+use weir_domain::message::{Direction, Origin, Status};
+
+use super::world::*;
+use super::{Factory, run};
+use crate::{MessageLease, Resolution};
+
+/// Worlds tried for each law: each is a record on a disk.
+const WORLDS: u32 = 24;
+
+fn runner() -> TestRunner {
+    TestRunner::new(Config {
+        cases: WORLDS,
+        failure_persistence: None,
+        ..Config::default()
+    })
+}
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+enum Step {
+    ContactWrites,
+    OldWord,
+    AppWrites,
+    Send,
+    Lease,
+    Settle(usize, Fate),
+    Echo(usize),
+    Read,
+    Sweep(i64),
+    Resolve(usize, usize),
+    Cancel(usize),
+    Retry(usize),
+    Wait(i64),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Sent,
+    Failed,
+    Retry,
+    Doubt,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let fate = prop_oneof![
+        Just(Fate::Sent),
+        Just(Fate::Failed),
+        Just(Fate::Retry),
+        Just(Fate::Doubt)
+    ];
+    prop_oneof![
+        2 => Just(Step::ContactWrites),
+        1 => Just(Step::OldWord),
+        1 => Just(Step::AppWrites),
+        5 => Just(Step::Send),
+        5 => Just(Step::Lease),
+        5 => (0..4usize, fate).prop_map(|(n, fate)| Step::Settle(n, fate)),
+        2 => (0..9usize).prop_map(Step::Echo),
+        1 => Just(Step::Read),
+        1 => (0..300i64).prop_map(Step::Sweep),
+        2 => (0..9usize, 0..3usize).prop_map(|(n, found)| Step::Resolve(n, found)),
+        1 => (0..9usize).prop_map(Step::Cancel),
+        1 => (0..9usize).prop_map(Step::Retry),
+        2 => (1..400i64).prop_map(Step::Wait),
+    ]
+}
+
+/// What a run remembers of the world.
+struct Played {
+    now: i64,
+    counter: u32,
+    leases: Vec<MessageLease>,
+    statuses: BTreeMap<MessageId, Status>,
+    retried: BTreeSet<MessageId>,
+}
+
+async fn play(world: &World, played: &mut Played, step: Step) {
+    played.now += 1;
+    played.counter += 1;
+    played.retried.clear();
+    let (now, fresh) = (played.now, format!("x{}", played.counter));
+    let ours: Vec<MessageId> = world
+        .messages("thread")
+        .await
+        .into_iter()
+        .filter(|message| message.direction == Direction::Outbound && message.origin == Origin::Api)
+        .map(|message| message.id)
+        .collect();
+    let pick = |n: usize| ours.get(n % ours.len().max(1)).copied();
+    match step {
+        Step::ContactWrites => drop(world.hear(vec![says(&fresh, now)], now).await),
+        Step::OldWord => drop(world.hear(vec![says(&fresh, now - 200)], now).await),
+        Step::AppWrites => drop(world.hear(vec![echo(&fresh, Origin::App, "by hand", now)], now).await),
+        Step::Send => drop(world.send(&fresh, now).await),
+        Step::Lease => played.leases.extend(world.lease(2, now).await),
+        Step::Settle(n, fate) if !played.leases.is_empty() => {
+            // Some workers settle twice, and some too late.
+            let lease = played.leases[n % played.leases.len()].clone();
+            let next = match fate {
+                Fate::Sent => sent(&format!("p-{}", lease.message.id), now),
+                Fate::Failed => failed(),
+                Fate::Doubt => in_doubt(),
+                Fate::Retry => Next::RetryAt {
+                    at: at(now + 5),
+                    counts: true,
+                    error: error("later"),
+                },
+            };
+            world.settle(&lease, next, now).await;
+        }
+        Step::Echo(n) => {
+            if let Some(id) = pick(n) {
+                let message = world.store.message(DEFAULT, id).await.unwrap().unwrap();
+                let weir_domain::message::Content::Text { text } = &message.content else {
+                    return;
+                };
+                // The platform shows only what left.
+                if !matches!(message.status, Status::Queued | Status::Cancelled) {
+                    world
+                        .hear(vec![echo(&format!("p-{id}"), Origin::Api, text, now)], now)
+                        .await;
+                }
+            }
+        }
+        Step::Read => drop(world.hear(vec![read_up_to(&fresh, now)], now).await),
+        Step::Sweep(later) => {
+            played.now += later;
+            world.store.sweep_messages(at(played.now)).await.unwrap();
+        }
+        Step::Resolve(n, found) => {
+            if let Some(id) = pick(n) {
+                let found = match found {
+                    0 => Resolution::Found {
+                        platform_id: format!("p-{id}"),
+                        at: at(now),
+                    },
+                    1 => Resolution::Absent,
+                    _ => Resolution::GivenUp,
+                };
+                world.store.resolve_uncertain(id, found, at(now)).await.unwrap();
+            }
+        }
+        Step::Cancel(n) => {
+            if let Some(id) = pick(n) {
+                world.store.cancel_message(DEFAULT, id, at(now)).await.unwrap();
+            }
+        }
+        Step::Retry(n) => {
+            if let Some(id) = pick(n) {
+                played.retried.insert(id);
+                drop(world.store.retry_message(DEFAULT, id, &world.book, at(now)).await);
+            }
+        }
+        Step::Settle(..) => {}
+        Step::Wait(seconds) => played.now += seconds,
+    }
+}
+
+async fn check(world: &World, played: &mut Played) -> Result<(), TestCaseError> {
+    let messages = world.messages("thread").await;
+    let mut in_flight = 0;
+    for message in &messages {
+        let before = played.statuses.insert(message.id, message.status);
+        in_flight += u32::from(message.status == Status::Sending);
+        let Some(before) = before.filter(|before| *before != message.status) else {
+            continue;
+        };
+        // Between two looks a message may have taken two steps.
+        let forward = before.may_become(message.status)
+            || [Status::Sending, Status::Sent, Status::Uncertain, Status::Queued]
+                .iter()
+                .any(|middle| before.may_become(*middle) && middle.may_become(message.status));
+        let by_hand = played.retried.contains(&message.id) && message.status == Status::Queued;
+        prop_assert!(forward || by_hand, "{before:?} became {:?}", message.status);
+    }
+    prop_assert!(in_flight <= 1, "{in_flight} messages of one conversation in flight");
+    // What we put into this window: nothing of it may be more than the platform takes.
+    let conversation = world.conversation("thread").await;
+    let wrote = conversation.contact_wrote_at.unwrap();
+    let by_hand = messages
+        .iter()
+        .filter(|message| message.origin == Origin::App && message.sent_at > wrote)
+        .count();
+    let ours = messages
+        .iter()
+        .filter(|message| {
+            message.direction == Direction::Outbound
+                && message.origin == Origin::Api
+                && matches!(message.status, Status::Queued | Status::Sending | Status::Uncertain)
+                || (message.origin == Origin::Api
+                    && message.sent_at > wrote
+                    && matches!(message.status, Status::Sent | Status::Delivered | Status::Read))
+        })
+        .count();
+    // A person at the platform's app is not asked, so only ours are bounded.
+    prop_assert!(ours <= BUDGET as usize + by_hand.min(0), "{ours} of {BUDGET}");
+    prop_assert!(
+        conversation.budget_used as usize >= ours,
+        "{} counted, {ours} there",
+        conversation.budget_used
+    );
+    Ok(())
+}
+
+pub fn a_status_only_moves_forward_and_the_budget_is_never_exceeded(factory: Factory) {
+    runner()
+        .run(&vec(step(), 1..40), |steps| {
+            run(async {
+                let world = World::begin(factory).await;
+                world.hear(vec![says("m0", 0)], 0).await;
+                let mut played = Played {
+                    now: 1_000,
+                    counter: 0,
+                    leases: Vec::new(),
+                    statuses: BTreeMap::new(),
+                    retried: BTreeSet::new(),
+                };
+                for step in steps {
+                    play(&world, &mut played, step).await;
+                    check(&world, &mut played).await?;
+                }
+                Ok(())
+            })
+        })
+        .unwrap();
+}
+
+fn facts() -> Vec<InboundEvent> {
+    (0..8)
+        .map(|n| match n % 4 {
+            3 => echo(&format!("e{n}"), Origin::App, "by hand", 10 + n),
+            _ => says(&format!("m{n}"), 10 + n),
+        })
+        .collect()
+}
+
+pub fn the_same_facts_in_any_order_and_number_are_the_same_messages(factory: Factory) {
+    let shuffled = (Just(facts()).prop_shuffle(), Just(facts()).prop_shuffle(), 1..8usize);
+    runner()
+        .run(&shuffled, |(first, second, cut)| {
+            run(async {
+                let world = World::begin(factory).await;
+                let told: Vec<InboundEvent> = first.into_iter().chain(second).collect();
+                for batch in told.chunks(cut) {
+                    world.hear(batch.to_vec(), 100).await;
+                }
+                let messages = world.messages("thread").await;
+                let known: BTreeSet<String> = messages
+                    .iter()
+                    .filter_map(|message| message.platform_id.clone())
+                    .collect();
+                prop_assert_eq!(messages.len(), 8);
+                prop_assert_eq!(known.len(), 8);
+                let places: Vec<i64> = messages.iter().map(|message| message.sequence).collect();
+                prop_assert_eq!(places, (1..=8).collect::<Vec<i64>>());
+                let conversation = world.conversation("thread").await;
+                prop_assert_eq!(conversation.contact_wrote_at, Some(at(16)));
+                // One message by hand came after the contact's last word, in whatever order it was told.
+                prop_assert_eq!(conversation.budget_used, 1);
+                Ok(())
+            })
+        })
+        .unwrap();
+}
+
+pub fn of_many_callers_only_as_many_are_accepted_as_the_budget_has(factory: Factory) {
+    runner()
+        .run(&(1..12usize, 0..3usize), |(callers, before)| {
+            run(async {
+                let world = World::begin(factory).await;
+                world.hear(vec![says("m0", 0)], 0).await;
+                for n in 0..before {
+                    world.send(&format!("before {n}"), 1).await.unwrap();
+                }
+                let mut waiting = Vec::new();
+                let id = world.conversation("thread").await.id;
+                for n in 0..callers {
+                    let (store, book, draft) = (
+                        world.store.clone(),
+                        world.book.clone(),
+                        world.draft(id, &format!("{n}")),
+                    );
+                    waiting.push(tokio::spawn(
+                        async move { store.enqueue(draft, &book, at(2)).await.is_ok() },
+                    ));
+                }
+                let mut accepted = 0;
+                for caller in waiting {
+                    accepted += usize::from(caller.await.unwrap());
+                }
+                prop_assert_eq!(accepted, callers.min(BUDGET as usize - before));
+                prop_assert_eq!(world.used().await as usize, before + accepted);
+                Ok(())
+            })
+        })
+        .unwrap();
+}

@@ -1,0 +1,388 @@
+//! A small world to try promises in: one app, one account, people who write, and a clock that is a number.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use weir_domain::channel::Channel;
+use weir_domain::conversation::Conversation;
+use weir_domain::credential::{Credential, Secret};
+use weir_domain::delivery::Next;
+use weir_domain::event::{Event, EventType};
+use weir_domain::id::{ConversationId, Id, Mint};
+use weir_domain::inbound::{Fact, InboundEvent, InboundMessage, Person, ReceiptStatus, ReceiptTarget};
+use weir_domain::manifest::{Authorization, ContentRule, Knowledge, Manifest, Policy, Statuses, Support};
+use weir_domain::message::{Content, ContentKind, Direction, Message, MessageError, Origin};
+use weir_domain::policy::{OriginMap, RuleBook};
+use weir_domain::problem::Fault;
+use weir_domain::time::Timestamp;
+
+use super::{Factory, Made};
+use crate::{
+    App, EnqueueError, Enqueued, EventFilter, MessageLease, NewChannel, NewMessage, Page, Recorded, Source, Store,
+};
+
+/// Messages until the contact writes again, in this world.
+pub(crate) const BUDGET: u32 = 3;
+/// The window of this world, in seconds.
+pub(crate) const WINDOW: i64 = 48 * 3600;
+pub(crate) const DEFAULT: &str = "default";
+pub(crate) const ACCOUNT: &str = "account";
+
+/// So many seconds after the beginning.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis((1_700_000_000 + seconds) * 1_000)
+}
+
+pub(crate) struct World {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) app: App,
+    pub(crate) book: RuleBook,
+    pub(crate) channel: Channel,
+    mint: Mint,
+    _keep: Box<dyn Any + Send>,
+}
+
+pub(crate) fn content_rule(kind: ContentKind) -> ContentRule {
+    ContentRule {
+        kind,
+        inbound: Support::Full,
+        outbound: Support::Full,
+        max_chars: 0,
+        max_bytes: 0,
+        mime_types: Vec::new(),
+        notes: Vec::new(),
+        probed: false,
+    }
+}
+
+pub(crate) fn manifest(version: &str, release: u32) -> Manifest {
+    Manifest {
+        name: "example".into(),
+        version: version.into(),
+        release,
+        platform: "example".into(),
+        description: "An example".into(),
+        maturity: "beta".into(),
+        homepage: None,
+        authorization: Authorization::Fields { fields: Vec::new() },
+        app_settings: Vec::new(),
+        webhook: None,
+        routes: Vec::new(),
+        policies: vec![
+            Policy::Window {
+                length_ms: WINDOW.unsigned_abs() * 1_000,
+            },
+            Policy::Budget {
+                limit: BUDGET,
+                counts: vec!["app".into()],
+            },
+            Policy::Initiation { allowed: false },
+        ],
+        contents: vec![content_rule(ContentKind::Text), content_rule(ContentKind::Image)],
+        statuses: Statuses {
+            sent: Knowledge::Native,
+            delivered: Knowledge::None,
+            read: Knowledge::Native,
+            failed: Knowledge::Native,
+        },
+        entry_points: Vec::new(),
+        account_kinds: Vec::new(),
+        prerequisites: Vec::new(),
+        pricing: "free".into(),
+        provides: Vec::new(),
+    }
+}
+
+pub(crate) fn app(name: &str) -> App {
+    App {
+        name: name.into(),
+        workspace_id: DEFAULT.into(),
+        connector: "example".into(),
+        settings: serde_json::json!({}),
+        secrets: [("client_secret".to_owned(), vec![Secret::new("app-secret")])].into(),
+        origins: OriginMap::default(),
+        created_at: at(0),
+        updated_at: at(0),
+    }
+}
+
+pub(crate) fn account(platform_id: &str) -> NewChannel {
+    NewChannel {
+        workspace_id: DEFAULT.into(),
+        app: "example".into(),
+        connector: "example".into(),
+        platform: "example".into(),
+        platform_id: platform_id.into(),
+        name: None,
+        labels: BTreeMap::new(),
+        username: Some("shop".into()),
+        display_name: Some("The Shop".into()),
+        avatar_url: None,
+        country: None,
+        scopes: vec!["message".into()],
+        reauthorize_by: None,
+    }
+}
+
+pub(crate) fn credential(token: &str) -> Credential {
+    Credential {
+        access_token: Secret::new(token),
+        refresh_token: Some(Secret::new(format!("refresh-{token}"))),
+        expires_at: Some(at(86_400)),
+        refresh_expires_at: None,
+        renewed_at: at(0),
+    }
+}
+
+pub(crate) fn jane() -> Person {
+    Person {
+        platform_id: "jane".into(),
+        username: Some("jane_doe".into()),
+        display_name: Some("Jane".into()),
+        avatar_url: Some("https://example.com/jane.png?signature=1".into()),
+    }
+}
+
+pub(crate) fn error(code: &str) -> MessageError {
+    MessageError {
+        code: code.into(),
+        detail: "no".into(),
+        fault: Fault::Platform,
+        retryable: false,
+        platform: None,
+    }
+}
+
+pub(crate) fn sent(platform_id: &str, seconds: i64) -> Next {
+    Next::Sent {
+        platform_id: platform_id.into(),
+        at: at(seconds),
+    }
+}
+
+pub(crate) fn failed() -> Next {
+    Next::Failed {
+        error: error("refused"),
+    }
+}
+
+pub(crate) fn in_doubt() -> Next {
+    Next::Uncertain {
+        error: error("outcome_unknown"),
+    }
+}
+
+/// A message in a thread; the person's thread is `thread` unless a promise needs more of them.
+pub(crate) fn told(
+    thread: &str,
+    platform_id: &str,
+    direction: Direction,
+    origin: Origin,
+    text: &str,
+    seconds: i64,
+) -> InboundMessage {
+    InboundMessage {
+        platform_id: platform_id.into(),
+        part: 0,
+        conversation: thread.into(),
+        contact: Person {
+            platform_id: if thread == "thread" {
+                "jane".into()
+            } else {
+                format!("person-{thread}")
+            },
+            ..jane()
+        },
+        direction,
+        origin,
+        sent_at: at(seconds),
+        content: Content::Text { text: text.into() },
+        reply_to: None,
+        referral: None,
+        answers: None,
+        platform_data: None,
+    }
+}
+
+pub(crate) fn event(key: &str, fact: Fact) -> InboundEvent {
+    InboundEvent {
+        channel_platform_id: ACCOUNT.into(),
+        key: key.into(),
+        fact,
+    }
+}
+
+pub(crate) fn message(told: InboundMessage) -> InboundEvent {
+    event(
+        &format!("message-{}-{}", told.direction as u8, told.platform_id),
+        Fact::Message(Box::new(told)),
+    )
+}
+
+/// The contact writes.
+pub(crate) fn says(platform_id: &str, seconds: i64) -> InboundEvent {
+    says_in("thread", platform_id, seconds)
+}
+
+pub(crate) fn says_in(thread: &str, platform_id: &str, seconds: i64) -> InboundEvent {
+    message(told(
+        thread,
+        platform_id,
+        Direction::Inbound,
+        Origin::Contact,
+        "hi",
+        seconds,
+    ))
+}
+
+/// The platform shows a message of the business.
+pub(crate) fn echo(platform_id: &str, origin: Origin, text: &str, seconds: i64) -> InboundEvent {
+    message(told("thread", platform_id, Direction::Outbound, origin, text, seconds))
+}
+
+pub(crate) fn read_up_to(key: &str, seconds: i64) -> InboundEvent {
+    let fact = Fact::Receipt {
+        conversation: "thread".into(),
+        status: ReceiptStatus::Read,
+        target: ReceiptTarget::UpTo(at(seconds)),
+        at: at(seconds),
+        error: None,
+    };
+    event(key, fact)
+}
+
+pub(crate) fn receipt(key: &str, platform_id: &str, status: ReceiptStatus) -> InboundEvent {
+    let fact = Fact::Receipt {
+        conversation: "thread".into(),
+        status,
+        target: ReceiptTarget::Messages(vec![platform_id.into()]),
+        at: at(0),
+        error: None,
+    };
+    event(key, fact)
+}
+
+pub(crate) fn page() -> Page {
+    Page {
+        limit: 100,
+        cursor: None,
+    }
+}
+
+impl World {
+    pub(crate) async fn begin(factory: Factory) -> Self {
+        let Made { store, keep } = factory();
+        let app = app("example");
+        store.put_app(app.clone()).await.unwrap();
+        let (channel, _) = store
+            .connect_channel(account(ACCOUNT), credential("token"), at(0))
+            .await
+            .unwrap();
+        Self {
+            store,
+            app,
+            book: RuleBook {
+                manifest: Arc::new(manifest("1.0.0", 1)),
+                settings: serde_json::json!({}),
+            },
+            channel,
+            mint: Mint::from_seed([9; 32]),
+            _keep: keep,
+        }
+    }
+
+    pub(crate) fn id<I: Id>(&self) -> I {
+        self.mint.id(at(0))
+    }
+
+    pub(crate) async fn hear(&self, events: Vec<InboundEvent>, seconds: i64) -> Recorded {
+        self.hear_from(events, Source::Webhook, seconds).await
+    }
+
+    pub(crate) async fn hear_from(&self, events: Vec<InboundEvent>, source: Source, seconds: i64) -> Recorded {
+        self.store
+            .record_inbound(&self.app, events, source, &self.book, at(seconds))
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn conversation(&self, thread: &str) -> Conversation {
+        let all = self.store.conversations(DEFAULT, None, page()).await.unwrap();
+        all.rows.into_iter().find(|found| found.platform_id == thread).unwrap()
+    }
+
+    /// The messages of a thread, oldest first.
+    pub(crate) async fn messages(&self, thread: &str) -> Vec<Message> {
+        let id = self.conversation(thread).await.id;
+        let mut rows = self.store.messages(DEFAULT, id, page()).await.unwrap().rows;
+        rows.reverse();
+        rows
+    }
+
+    pub(crate) async fn message(&self, known: &Message) -> Message {
+        self.store.message(DEFAULT, known.id).await.unwrap().unwrap()
+    }
+
+    pub(crate) fn draft(&self, conversation: ConversationId, text: &str) -> NewMessage {
+        NewMessage {
+            workspace_id: DEFAULT.into(),
+            conversation_id: conversation,
+            content: Content::Text { text: text.into() },
+            reply_to: None,
+            client_ref: None,
+            origin: Origin::Api,
+            idempotency: None,
+        }
+    }
+
+    pub(crate) async fn accept(&self, new: NewMessage, seconds: i64) -> Result<Message, EnqueueError> {
+        match self.store.enqueue(new, &self.book, at(seconds)).await? {
+            Enqueued::New(message) | Enqueued::Replayed(message) => Ok(message),
+        }
+    }
+
+    pub(crate) async fn send_in(&self, thread: &str, text: &str, seconds: i64) -> Result<Message, EnqueueError> {
+        let id = self.conversation(thread).await.id;
+        self.accept(self.draft(id, text), seconds).await
+    }
+
+    pub(crate) async fn send(&self, text: &str, seconds: i64) -> Result<Message, EnqueueError> {
+        self.send_in("thread", text, seconds).await
+    }
+
+    pub(crate) async fn lease(&self, limit: u32, seconds: i64) -> Vec<MessageLease> {
+        self.store.lease_messages("worker", limit, at(seconds)).await.unwrap()
+    }
+
+    pub(crate) async fn settle(&self, lease: &MessageLease, next: Next, seconds: i64) -> bool {
+        self.store
+            .settle_message(&lease.token, next, Vec::new(), Vec::new(), at(seconds))
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        self.store
+            .events(DEFAULT, 0, &EventFilter::default(), 10_000)
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn kinds(&self) -> Vec<EventType> {
+        self.events().await.into_iter().map(|event| event.kind).collect()
+    }
+
+    pub(crate) async fn told(&self, kind: EventType) -> Vec<Event> {
+        self.events()
+            .await
+            .into_iter()
+            .filter(|event| event.kind == kind)
+            .collect()
+    }
+
+    /// The thread's share of the budget that is used.
+    pub(crate) async fn used(&self) -> u32 {
+        self.conversation("thread").await.budget_used
+    }
+}

@@ -1,0 +1,387 @@
+//! What is SQLite's own: the file, the writer, damage, a full disk.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use rusqlite::Connection;
+use weir_domain::channel::ChannelStatus;
+use weir_domain::id::Mint;
+use weir_domain::limits;
+
+use crate::conformance::Made;
+use crate::sqlite::SqliteStore;
+use crate::{MasterKey, Store, StoreError};
+
+fn open(folder: &tempfile::TempDir) -> SqliteStore {
+    open_with_key(folder, 2).unwrap()
+}
+
+fn open_with_key(folder: &tempfile::TempDir, key: u8) -> crate::Result<SqliteStore> {
+    let mint = Arc::new(Mint::from_seed([1; 32]));
+    SqliteStore::open(folder.path().join("weir.db"), &MasterKey::new([key; 32]), mint)
+}
+
+fn made() -> Made {
+    let folder = tempfile::tempdir().unwrap();
+    Made {
+        store: Arc::new(open(&folder)),
+        keep: Box::new(folder),
+    }
+}
+
+crate::store_conformance!(made);
+
+fn block_on<F: Future>(promise: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(promise)
+}
+
+mod file {
+    use super::*;
+    use crate::conformance::world::*;
+
+    const CANARY: &str = "canary-4f7a1c";
+
+    async fn fill(store: &SqliteStore) -> weir_domain::channel::Channel {
+        let mut with_canary = app("example");
+        let secret = weir_domain::credential::Secret::new(format!("{CANARY}-app"));
+        with_canary.secrets = [("client_secret".to_owned(), vec![secret])].into();
+        store.put_app(with_canary).await.unwrap();
+        store
+            .connect_channel(account(ACCOUNT), credential(CANARY), at(0))
+            .await
+            .unwrap()
+            .0
+    }
+
+    #[test]
+    fn what_was_answered_is_there_after_the_file_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let channel = block_on(async { fill(&open(&folder)).await });
+        let again = open(&folder);
+        block_on(async {
+            assert_eq!(again.channel(channel.id).await.unwrap(), Some(channel.clone()));
+            assert_eq!(again.credential(channel.id).await.unwrap(), Some(credential(CANARY)));
+            assert_eq!(again.last_sequence().await.unwrap(), 1);
+        });
+    }
+
+    #[test]
+    fn what_was_answered_is_in_the_file_though_nothing_was_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        let channel = block_on(fill(&store));
+        // The files as a machine that lost its power would leave them.
+        let copy = tempfile::tempdir().unwrap();
+        for name in ["weir.db", "weir.db-wal"] {
+            std::fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+        }
+        let survivor = open(&copy);
+        assert!(block_on(survivor.credential(channel.id)).unwrap().is_some());
+    }
+
+    #[test]
+    fn no_secret_stands_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        block_on(async {
+            fill(&store).await;
+            store.backup(&folder.path().join("copy.db")).await.unwrap();
+        });
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap();
+            let found = bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());
+            assert!(!found, "{path:?}");
+        }
+        // The windows above would have found a text that is there.
+        let bytes = std::fs::read(folder.path().join("copy.db")).unwrap();
+        assert!(bytes.windows(8).any(|window| window == b"The Shop"));
+    }
+
+    #[test]
+    fn a_sealed_value_in_another_row_is_damage_and_takes_nothing_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        block_on(async {
+            let first = fill(&store).await;
+            let (second, _) = store
+                .connect_channel(account("second"), credential("other"), at(0))
+                .await
+                .unwrap();
+            let stranger = Connection::open(folder.path().join("weir.db")).unwrap();
+            stranger
+                .execute_batch(
+                    "UPDATE credentials SET sealed = (SELECT sealed FROM credentials ORDER BY channel_id LIMIT 1)",
+                )
+                .unwrap();
+            let (one, other) = (store.credential(first.id).await, store.credential(second.id).await);
+            let damaged = [&one, &other]
+                .iter()
+                .filter(|found| matches!(found, Err(StoreError::Damaged { .. })))
+                .count();
+            assert_eq!(damaged, 1, "{one:?} {other:?}");
+        });
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_damage_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        block_on(async {
+            let channel = fill(&store).await;
+            let stranger = Connection::open(folder.path().join("weir.db")).unwrap();
+            stranger
+                .execute_batch("UPDATE channels SET channel = '{\"id\": 7}'")
+                .unwrap();
+            match store.channel(channel.id).await {
+                Err(StoreError::Damaged { place, .. }) => assert_eq!(place, "channels.channel"),
+                other => panic!("{other:?}"),
+            }
+            let status = store
+                .set_channel_status(channel.id, ChannelStatus::Degraded, "", at(1))
+                .await;
+            assert!(matches!(status, Err(StoreError::Damaged { .. })));
+            store.ping().await.unwrap();
+        });
+    }
+
+    #[test]
+    fn another_master_key_is_noticed_when_the_file_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(open(&folder));
+        assert!(matches!(open_with_key(&folder, 3), Err(StoreError::Damaged { .. })));
+        open(&folder);
+    }
+
+    #[test]
+    fn the_schema_is_made_once_and_a_later_one_is_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weir.db");
+        let schema = || -> String {
+            let stranger = Connection::open(&path).unwrap();
+            stranger
+                .query_row("SELECT group_concat(sql) FROM sqlite_schema", [], |row| row.get(0))
+                .unwrap()
+        };
+        drop(open(&folder));
+        let first = schema();
+        drop(open(&folder));
+        assert_eq!(schema(), first);
+        Connection::open(&path)
+            .unwrap()
+            .pragma_update(None, "user_version", 99)
+            .unwrap();
+        assert!(matches!(open_with_key(&folder, 2), Err(StoreError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_file_that_is_no_record_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("weir.db"), vec![7; 8192]).unwrap();
+        assert!(matches!(open_with_key(&folder, 2), Err(StoreError::Damaged { .. })));
+    }
+
+    #[test]
+    fn an_old_sqlite_is_not_used() {
+        assert!(super::super::admit(3_051_002).is_err());
+        assert!(super::super::admit(3_051_003).is_ok());
+        assert!(super::super::admit(rusqlite::version_number()).is_ok());
+    }
+
+    #[test]
+    fn a_full_disk_is_unavailable_and_heals() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        block_on(async {
+            let channel = fill(&store).await;
+            let limit = |pages: u32| {
+                store.write(move |db| -> crate::Result<()> {
+                    db.connection
+                        .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+                    Ok(())
+                })
+            };
+            limit(1).await.unwrap();
+            let write = crate::StateWrite {
+                key: "big".into(),
+                value: Some(vec![1; 1 << 20]),
+            };
+            let full = store.commit_state(channel.id, vec![write.clone()]).await;
+            assert!(matches!(full, Err(StoreError::Unavailable { .. })), "{full:?}");
+            // What is there can be read meanwhile.
+            assert!(store.state(channel.id).await.unwrap().is_empty());
+            limit(1 << 30).await.unwrap();
+            store.commit_state(channel.id, vec![write]).await.unwrap();
+        });
+    }
+
+    #[test]
+    fn somebody_elses_lock_is_unavailable_and_heals() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        block_on(async {
+            let channel = fill(&store).await;
+            let stranger = Connection::open(folder.path().join("weir.db")).unwrap();
+            stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
+            let locked = store.commit_state(channel.id, Vec::new()).await;
+            assert!(matches!(locked, Err(StoreError::Unavailable { .. })), "{locked:?}");
+            stranger.execute_batch("ROLLBACK").unwrap();
+            store.commit_state(channel.id, Vec::new()).await.unwrap();
+        });
+    }
+}
+
+mod writing {
+    use super::*;
+
+    /// Keeps the writer busy until the returned sender is dropped.
+    async fn occupy(store: &Arc<SqliteStore>) -> (mpsc::Sender<()>, tokio::task::JoinHandle<crate::Result<()>>) {
+        let (release, wait) = mpsc::channel::<()>();
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let busy = Arc::clone(store);
+        let task = tokio::spawn(async move {
+            busy.write(move |_| -> crate::Result<()> {
+                let _ = begun.send(());
+                let _ = wait.recv();
+                Ok(())
+            })
+            .await
+        });
+        begins.await.unwrap();
+        (release, task)
+    }
+
+    /// Lets the tasks run until so many writes stand in the queue.
+    async fn gather(store: &SqliteStore, writes: usize) {
+        while store.writes_waiting() < writes {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn put(store: &Arc<SqliteStore>, name: String) -> impl Future<Output = crate::Result<()>> + Send + 'static {
+        let store = Arc::clone(store);
+        async move {
+            store
+                .write(move |db| {
+                    db.run("INSERT INTO meta (name, value) VALUES (?1, x'00')", [name])?;
+                    Ok(())
+                })
+                .await
+        }
+    }
+
+    #[test]
+    fn writes_that_wait_together_share_one_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(open(&folder));
+        block_on(async {
+            let (release, busy) = occupy(&store).await;
+            let before = store.commits();
+            let mut waiting = Vec::new();
+            for n in 0..limits::GROUP_COMMIT {
+                waiting.push(tokio::spawn(put(&store, format!("row-{n}"))));
+            }
+            gather(&store, limits::GROUP_COMMIT).await;
+            drop(release);
+            busy.await.unwrap().unwrap();
+            for write in waiting {
+                write.await.unwrap().unwrap();
+            }
+            assert_eq!(store.commits() - before, 2);
+        });
+    }
+
+    #[test]
+    fn a_write_that_fails_or_panics_undoes_nobody_elses() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(open(&folder));
+        block_on(async {
+            let (release, busy) = occupy(&store).await;
+            let good = tokio::spawn(put(&store, "good".into()));
+            let failing = Arc::clone(&store);
+            let fails = tokio::spawn(async move {
+                failing
+                    .write(|db| -> crate::Result<()> {
+                        db.run("INSERT INTO meta (name, value) VALUES ('bad', x'00')", [])?;
+                        Err(StoreError::Database("no".into()))
+                    })
+                    .await
+            });
+            let panicking = Arc::clone(&store);
+            let panics = tokio::spawn(async move {
+                panicking
+                    .write(|db| -> crate::Result<()> {
+                        db.run("INSERT INTO meta (name, value) VALUES ('worse', x'00')", [])?;
+                        panic!("as a bug would")
+                    })
+                    .await
+            });
+            let also_good = tokio::spawn(put(&store, "also good".into()));
+            gather(&store, 4).await;
+            drop(release);
+            busy.await.unwrap().unwrap();
+            good.await.unwrap().unwrap();
+            also_good.await.unwrap().unwrap();
+            assert!(matches!(fails.await.unwrap(), Err(StoreError::Database(_))));
+            assert!(matches!(panics.await.unwrap(), Err(StoreError::Database(_))));
+            let names: Vec<String> = store
+                .read(|db| db.all("SELECT name FROM meta ORDER BY name", [], |row| row.get(0)))
+                .await
+                .unwrap();
+            assert_eq!(names, ["also good", "good", "key_check"]);
+            put(&store, "later".into()).await.unwrap();
+        });
+    }
+
+    #[test]
+    fn a_full_queue_says_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(open(&folder));
+        block_on(async {
+            let (release, busy) = occupy(&store).await;
+            let mut waiting = Vec::new();
+            for n in 0..limits::WRITE_QUEUE {
+                waiting.push(tokio::spawn(put(&store, format!("row-{n}"))));
+            }
+            gather(&store, limits::WRITE_QUEUE).await;
+            let refused = put(&store, "one too many".into()).await;
+            assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
+            drop(release);
+            busy.await.unwrap().unwrap();
+            for write in waiting {
+                write.await.unwrap().unwrap();
+            }
+            put(&store, "room again".into()).await.unwrap();
+        });
+    }
+
+    #[test]
+    fn closing_finishes_what_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(open(&folder));
+        block_on(async {
+            let (release, busy) = occupy(&store).await;
+            let write = tokio::spawn(put(&store, "waits".into()));
+            gather(&store, 1).await;
+            let closing = Arc::clone(&store);
+            let closed = tokio::spawn(async move { closing.close().await });
+            tokio::task::yield_now().await;
+            drop(release);
+            closed.await.unwrap();
+            busy.await.unwrap().unwrap();
+            write.await.unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_reader_cannot_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        let written = block_on(store.read(|db| db.batch("DELETE FROM meta")));
+        assert!(written.is_err());
+    }
+}
