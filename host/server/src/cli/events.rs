@@ -95,7 +95,7 @@ fn print(output: &Output, data: &str) {
         output.facts(&[(
             &text(&event, "/timestamp"),
             format!(
-                "{:<28}  {}  {about}",
+                "{:<34}  {:<36}  {about}",
                 text(&event, "/type"),
                 text(&event, "/channel_id")
             ),
