@@ -4,7 +4,7 @@
 //! and what it tells of are written together; a worker that lost its lease can write nothing. What is allowed is judged by
 //! [`weir_domain::policy`], inside the transaction that depends on it.
 //!
-//! A backend passes [`conformance`]; nothing outside this crate knows which one it is.
+//! A backend passes the suite in `conformance`; nothing outside this crate knows which one it is.
 #![forbid(unsafe_code)]
 
 #[cfg(any(test, feature = "conformance"))]

@@ -10,7 +10,7 @@ use weir_domain::conversation::{Contact, ConversationStatus, OpenedBy};
 use weir_domain::event::EventType;
 use weir_domain::id::{ConversationId, MessageId};
 use weir_domain::inbound::{Fact, InboundEvent, InboundMessage, Person, ReceiptStatus, ReceiptTarget};
-use weir_domain::message::{Direction, Message, MessageError, Referral, Status};
+use weir_domain::message::{Direction, Message, MessageError, Origin, Referral, Status};
 use weir_domain::policy::{ConversationView, RuleBook, Rules, Stage, may_write, window};
 use weir_domain::problem::Fault;
 use weir_domain::time::Timestamp;
@@ -361,9 +361,7 @@ impl Ear<'_> {
         let sequence = met.thread.next(told.sent_at);
         messages::note_ours(&mut met.thread, told.sent_at);
         let conversation = &mut met.thread.conversation;
-        if self.rules.counts.contains(&told.origin)
-            && conversation.contact_wrote_at.is_none_or(|wrote| told.sent_at > wrote)
-        {
+        if self.counts(told.origin) && conversation.contact_wrote_at.is_none_or(|wrote| told.sent_at > wrote) {
             conversation.budget_used += 1;
         }
         conversations::save(self.db, &met.thread)?;
@@ -385,6 +383,12 @@ impl Ear<'_> {
         Ok(if has_media { Kept::WithMedia } else { Kept::New })
     }
 
+    /// Whether the platform counts such a message. What came through its API and is none of ours is another program's, or one
+    /// that we took for failed: the platform counted it like ours.
+    fn counts(&self, origin: Origin) -> bool {
+        origin == Origin::Api || self.rules.counts.contains(&origin)
+    }
+
     /// Stores a message that the platform told.
     fn message(
         &self,
@@ -404,7 +408,7 @@ impl Ear<'_> {
         };
         let unknown_quote = told.reply_to.filter(|_| quoted.is_none());
         let content = media::expect(self.db, &met.thread.workspace, id, told.content, self.now)?;
-        let counts = told.direction == Direction::Outbound && self.rules.counts.contains(&told.origin);
+        let counts = told.direction == Direction::Outbound && self.counts(told.origin);
         let message = Message {
             id,
             channel_id: self.channel.id,

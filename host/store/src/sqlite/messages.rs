@@ -192,13 +192,14 @@ pub(super) fn unread_up_to(db: &Db<'_>, conversation: ConversationId, at: Timest
     )
 }
 
-/// How many messages after `since` count against the budget. Reads backwards until it is sure; `most` bounds it.
+/// How many settled messages after `since` count against the budget, at most `most`. One that failed counts if it kept its
+/// share.
 pub(super) fn counted_since(db: &Db<'_>, conversation: ConversationId, since: Timestamp, most: u32) -> Result<u32> {
     Ok(db
         .one(
             "SELECT count(*) FROM (
                  SELECT 1 FROM messages WHERE conversation_id = ?1 AND counted = 1 AND sent_at > ?2
-                   AND status IN ('sent', 'delivered', 'read') LIMIT ?3)",
+                   AND status IN ('sent', 'delivered', 'read', 'failed') LIMIT ?3)",
             params![key(conversation), since.as_millis(), most],
             |row| row.get(0),
         )?
