@@ -188,7 +188,7 @@ impl Connect {
                         "Connected {} as {}",
                         text(&channel, "/name"),
                         text(&channel, "/id")
-                    ))
+                    ));
                 });
                 Ok(())
             }

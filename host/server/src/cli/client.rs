@@ -223,9 +223,9 @@ fn problem(status: u16, body: &[u8]) -> Failure {
         .as_ref()
         .and_then(|document| document.get("refusal_id")?.as_str())
     {
-        message.push_str(&format!("; `weir why {refusal}` says more"));
+        message = format!("{message}; `weir why {refusal}` says more");
     } else if !text("code").is_empty() {
-        message.push_str(&format!(" ({})", text("code")));
+        message = format!("{message} ({})", text("code"));
     }
     Failure {
         exit,

@@ -54,7 +54,7 @@ impl DeadLetter {
                         .act(Method::DELETE, client.at(&["v1", "dead-letters", &id]))
                         .await?;
                     output.show(&json!({ "id": id, "dropped": true }), || {
-                        output.line(&format!("Dropped {id}"))
+                        output.line(&format!("Dropped {id}"));
                     });
                 }
                 Ok(())

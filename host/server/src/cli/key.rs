@@ -59,7 +59,7 @@ impl Key {
             Self::Revoke { id } => {
                 client.act(Method::DELETE, client.at(&["v1", "keys", &id])).await?;
                 output.show(&json!({ "id": id, "revoked": true }), || {
-                    output.line(&format!("Revoked {id}"))
+                    output.line(&format!("Revoked {id}"));
                 });
             }
         }

@@ -106,12 +106,14 @@ pub(crate) async fn patch(
 ) -> Answer<Answered<Channel>> {
     let channel = find(&host, &caller, id).await?;
     check(&body)?;
-    if let Some(policy) = &body.policy {
-        if loosens(&channel.policy, policy) {
-            caller
-                .may(Scope::PolicyLoosen)
-                .map_err(|_| Problem::of(&codes::POLICY_LOOSEN_NOT_ALLOWED))?;
-        }
+    if body
+        .policy
+        .as_ref()
+        .is_some_and(|policy| loosens(&channel.policy, policy))
+    {
+        caller
+            .may(Scope::PolicyLoosen)
+            .map_err(|_| Problem::of(&codes::POLICY_LOOSEN_NOT_ALLOWED))?;
     }
     let changed =
         serde_json::json!({ "name": body.name, "labels": body.labels, "paused": body.paused, "policy": body.policy });

@@ -1,5 +1,6 @@
 //! Media: bytes that messages carry, up by upload or by URL, down by a signed link.
 
+use std::fmt::Write as _;
 use std::io;
 
 use axum::Json as Answered;
@@ -211,7 +212,8 @@ fn disposition(filename: Option<&str>) -> HeaderValue {
     for byte in name.bytes().take(255) {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => value.push(char::from(byte)),
-            byte => value.push_str(&format!("%{byte:02X}")),
+            // Writing to a string cannot fail.
+            byte => drop(write!(value, "%{byte:02X}")),
         }
     }
     HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static("attachment"))
