@@ -34,7 +34,7 @@ const EXIT_CODES: &str = "Exit codes:\n  \
 
 /// A self-hosted host for messaging-channel connectors.
 #[derive(Debug, Parser)]
-#[command(name = "weir", version, after_long_help = EXIT_CODES, propagate_version = true, max_term_width = 100)]
+#[command(name = "weir", version, after_long_help = EXIT_CODES, max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     common: Common,

@@ -167,12 +167,18 @@ pub(crate) fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static 
     .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
-/// A name for generated clients: the method and the path, `get_channels_id_queue`.
+/// A name for generated clients: the method and the path, `get_channels_id_queue`; what wants no key is `public`.
 fn operation_id(method: &str, path: &str) -> String {
-    let words = path
-        .split(|character: char| !character.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty() && *word != "v1");
-    std::iter::once(method).chain(words).collect::<Vec<_>>().join("_")
+    let (place, path) = path
+        .strip_prefix("/v1/")
+        .map_or((Some("public"), path), |path| (None, path));
+    let words = path.split(|character: char| !character.is_ascii_alphanumeric());
+    let words = words.filter(|word| !word.is_empty());
+    std::iter::once(method)
+        .chain(place)
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join("_")
 }
 
 fn idempotency_key() -> Parameter {
