@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, RETRY_AFTER,
-    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
+    RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
@@ -84,6 +84,7 @@ fn problem_of(response: &mut Response) -> Option<Problem> {
 fn write_down(response: &mut Response, problem: Problem, id: &str) {
     *response.status_mut() = problem.status();
     let wait = problem.wait();
+    let is_too_large = problem.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE;
     let is_unauthorized = problem.status() == axum::http::StatusCode::UNAUTHORIZED;
     // Every member is a string, a number or a value that was JSON already.
     let body = serde_json::to_vec(&problem.document(id)).unwrap_or_default();
@@ -92,6 +93,10 @@ fn write_down(response: &mut Response, problem: Problem, id: &str) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
     if let Some(wait) = wait {
         headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    }
+    // The rest of the body is not read, so nothing can follow it on this connection; said, so that no client tries.
+    if is_too_large {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if is_unauthorized {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -12,6 +12,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 use weir_domain::event::{Event, EventType};
+use weir_domain::message::Attachment;
 
 use super::problem::Document;
 
@@ -24,6 +25,9 @@ pub(crate) fn head() -> OpenApi {
     let mut schemas = Vec::new();
     Document::schemas(&mut schemas);
     Event::schemas(&mut schemas);
+    // The parameter that `Content` has by default is not followed by the derive.
+    Attachment::schemas(&mut schemas);
+    schemas.push(("Attachment".to_owned(), Attachment::schema()));
     schemas.push(("Problem".to_owned(), Document::schema()));
     schemas.push(("Event".to_owned(), Event::schema()));
     components.schemas.extend(schemas);

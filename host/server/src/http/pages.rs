@@ -135,7 +135,7 @@ fn ended(end: ConnectEndPage) -> Response {
             let line = format!("{name} is connected. You can close this page.");
             page(StatusCode::OK, "Connected", &[&line], "")
         }
-        Err(why) => failure(StatusCode::OK, &why.code, &why.detail),
+        Err(why) => failure(StatusCode::BAD_REQUEST, &why.code, &why.detail),
     }
 }
 
