@@ -101,7 +101,7 @@ async fn what_goes_wrong_is_said_in_one_line() -> Result {
             "a port in use",
             &plain,
             vec![("WEIR_LISTEN", taken), ("WEIR_DATA", path.clone())],
-            "use",
+            "another program",
         ),
         (
             "no folder",

@@ -116,7 +116,10 @@ async fn what_a_colleague_writes_in_the_app_is_told_and_counted() -> Result {
     let thread = weir.conversation().await?;
     weir.stack
         .phone
-        .does("app-reply", json!({"text": "From the app", "source": "APP"}))
+        .does(
+            "app-reply",
+            json!({"type": "text", "text": "From the app", "source": "APP"}),
+        )
         .await?;
     let echoed = weir.events.wait_for("message.echoed").await?;
     assert_eq!(

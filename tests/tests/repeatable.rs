@@ -11,8 +11,7 @@ use weir_tests::{Options, Stack};
 /// A Monday morning, for every run.
 const START_MS: i64 = 1_772_445_600_000;
 
-/// One run: what was told, with moments left out and our own ids replaced by the order in which they appear. The platform's
-/// ids stay: they come from the seed.
+/// One run: what was told, with moments left out and ids replaced by the order in which they appear.
 async fn run() -> anyhow::Result<Vec<Value>> {
     let folder = tempfile::tempdir()?;
     let options = Options {
@@ -56,7 +55,7 @@ fn plain(value: &Value, names: &mut BTreeMap<String, usize>) -> Value {
             .into(),
         Value::Array(items) => items.iter().map(|item| plain(item, names)).collect(),
         Value::String(text) if is_moment(text) => json!("moment"),
-        Value::String(text) if is_our_id(text) => {
+        Value::String(text) if is_id(text) => {
             let next = names.len();
             json!(format!("id {}", names.entry(text.clone()).or_insert(next)))
         }
@@ -69,10 +68,12 @@ fn is_moment(text: &str) -> bool {
     text.len() == 24 && text.ends_with('Z') && text.as_bytes()[10] == b'T'
 }
 
-fn is_our_id(text: &str) -> bool {
-    text.split_once('_').is_some_and(|(prefix, rest)| {
-        prefix.len() <= 3 && rest.len() == 32 && rest.bytes().all(|byte| byte.is_ascii_hexdigit())
-    })
+fn is_id(text: &str) -> bool {
+    let is_platforms = text.len() == 28 && text.ends_with('=');
+    is_platforms
+        || text.split_once('_').is_some_and(|(prefix, rest)| {
+            prefix.len() <= 3 && rest.len() == 32 && rest.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
 }
 
 #[tokio::test]
