@@ -37,7 +37,7 @@ struct Version {
     manifest: Arc<Manifest>,
     digest: String,
     host: Host,
-    exports: Exports,
+    exports: Arc<Exports>,
     sandbox: Sandbox,
 }
 
@@ -183,6 +183,13 @@ fn interface(name: &str) -> String {
     format!("weir:connector/{name}@0.1.0")
 }
 
+fn another_shape(name: &str, error: &wasmtime::Error) -> LoadError {
+    LoadError::Interface {
+        interface: interface(name),
+        detail: crate::text::line(&format!("{error:#}"), limits::LOG_LINE_BYTES),
+    }
+}
+
 impl Exports {
     /// Finds the exports of a component.
     ///
@@ -191,12 +198,7 @@ impl Exports {
     pub(crate) fn find(pre: &InstancePre<CallData>) -> Result<Self, LoadError> {
         let component = pre.component();
         let has = |name: &str| component.get_export_index(None, interface(name)).is_some();
-        let wrong = |name: &'static str| {
-            move |error: wasmtime::Error| LoadError::Interface {
-                interface: interface(name),
-                detail: crate::text::line(&format!("{error:#}"), limits::LOG_LINE_BYTES),
-            }
-        };
+        let wrong = |name: &'static str| move |error: wasmtime::Error| another_shape(name, &error);
         macro_rules! required {
             ($module:ident, $name:literal) => {{
                 if !has($name) {
@@ -231,6 +233,31 @@ impl Exports {
         })
     }
 
+    /// Looks every export up in an instance, which is when the engine compares their types.
+    ///
+    /// # Errors
+    /// The first that has another shape, and the engine's words.
+    fn check(&self, store: &mut Store<CallData>, instance: &Instance) -> Result<(), (&'static str, wasmtime::Error)> {
+        macro_rules! check {
+            ($($module:ident $name:literal),*) => {
+                $(self.$module.load(&mut *store, instance).map_err(|error| ($name, error))?;)*
+            };
+        }
+        macro_rules! check_optional {
+            ($($module:ident $name:literal),*) => {
+                $(if let Some(indices) = &self.$module {
+                    indices.load(&mut *store, instance).map_err(|error| ($name, error))?;
+                })*
+            };
+        }
+        check!(descriptor "descriptor", inbound "inbound", outbound "outbound", identity "identity");
+        check_optional!(
+            signals "signals", media_transfer "media-transfer", probing "probing", history "history",
+            automations "automations", ads "ads", polling "polling", upgrade "upgrade"
+        );
+        Ok(())
+    }
+
     /// The plain names of the optional interfaces that are there.
     fn provided(&self) -> Vec<String> {
         [
@@ -262,17 +289,23 @@ impl Connector {
             name: "?".to_owned(),
             number: "?".to_owned(),
         });
-        let indices = exports.descriptor.clone();
         let data = CallData::pure(CallKind::Describe, nobody, host.clone());
+        let exports = Arc::new(exports);
+        let looked_up = Arc::clone(&exports);
         let (described, _) = sandbox
             .run(data, move |store, instance| {
                 Box::pin(async move {
-                    let guest = indices.load(&mut *store, &instance)?;
-                    Ok(guest.call_describe(store).await?)
+                    if let Err(wrong) = looked_up.check(store, &instance) {
+                        return Ok(Err(wrong));
+                    }
+                    let guest = looked_up.descriptor.load(&mut *store, &instance)?;
+                    Ok(Ok(guest.call_describe(store).await?))
                 })
             })
             .await;
-        let said = described.map_err(LoadError::Describe)?;
+        let said = described
+            .map_err(LoadError::Describe)?
+            .map_err(|(name, error)| another_shape(name, &error))?;
         let manifest = convert::manifest(said, exports.provided())?.check()?;
         Ok(Self(Arc::new(Version {
             name: Arc::new(VersionName {

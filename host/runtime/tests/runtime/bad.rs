@@ -150,15 +150,23 @@ async fn what_is_no_connector_is_refused_with_what_it_is() {
             "does not export weir:connector/descriptor@0.1.0",
         ),
         (
-            "another descriptor",
-            text(
-                r#"(component
-                    (core module $m (func (export "f")))
-                    (core instance $i (instantiate $m))
-                    (func $f (canon lift (core func $i "f")))
-                    (instance $d (export "describe" (func $f)))
-                    (export "weir:connector/descriptor@0.1.0" (instance $d)))"#,
-            ),
+            "a descriptor that describes nothing",
+            exporting(&[("descriptor", &["name"])]),
+            "descriptor@0.1.0 is not that of",
+        ),
+        (
+            "one interface of four",
+            exporting(&[("descriptor", &["describe"])]),
+            "does not export weir:connector/inbound@0.1.0",
+        ),
+        (
+            "the right names with other types",
+            exporting(&[
+                ("descriptor", &["describe"]),
+                ("inbound", &["receive"]),
+                ("outbound", &["prepare", "send"]),
+                ("identity", &["who-am-i", "connected", "check"]),
+            ]),
             "descriptor@0.1.0 is not that of weir:connector@0.1.0",
         ),
     ];
@@ -171,7 +179,30 @@ async fn what_is_no_connector_is_refused_with_what_it_is() {
         assert!(words.contains(why), "{what}: {words}");
         assert!(words.len() < 4096 && !words.contains('\n'), "{what}: {words}");
     }
-    assert!(notes.ends.lock().unwrap().is_empty(), "nothing of them ran");
+    // Only what has every export gets as far as an instance, and is not asked anything.
+    assert_eq!(*notes.ends.lock().unwrap(), [("describe", "ok")]);
+}
+
+/// Exports interfaces of ours whose functions take and give nothing.
+fn exporting(interfaces: &[(&str, &[&str])]) -> Vec<u8> {
+    let interfaces: String = interfaces
+        .iter()
+        .map(|(interface, functions)| {
+            let functions: String = functions
+                .iter()
+                .map(|function| format!(r#"(export "{function}" (func $f))"#))
+                .collect();
+            let name = interface.replace('-', "_");
+            format!(r#"(instance ${name} {functions}) (export "weir:connector/{interface}@0.1.0" (instance ${name}))"#)
+        })
+        .collect();
+    text(&format!(
+        r#"(component
+            (core module $m (func (export "f")))
+            (core instance $i (instantiate $m))
+            (func $f (canon lift (core func $i "f")))
+            {interfaces})"#
+    ))
 }
 
 fn importing(interface: &str) -> Vec<u8> {

@@ -3,6 +3,7 @@
 
 mod bad;
 mod cached;
+mod locates;
 mod pure;
 mod sends;
 mod support;

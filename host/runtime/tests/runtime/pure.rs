@@ -8,7 +8,7 @@ use weir_domain::limits;
 use weir_domain::message::{Content, Draft};
 use weir_runtime::CallError;
 
-use crate::support::{echo, raw_webhook, webhook};
+use crate::support::{component, echo, raw_webhook, runtime, webhook};
 
 #[tokio::test]
 async fn a_connector_says_what_it_is() {
@@ -16,6 +16,20 @@ async fn a_connector_says_what_it_is() {
     assert_eq!(echo.manifest().name, "echo");
     assert_eq!(echo.digest().len(), 64);
     assert!(echo.manifest().routes.iter().any(|route| route.id == "send"));
+}
+
+#[tokio::test]
+async fn the_optional_interfaces_of_a_component_are_found() {
+    let (runtime, _) = runtime();
+    let tiktok = runtime.load(component("tiktok")).await.unwrap();
+    for interface in ["signals", "media-transfer", "probing", "history", "automations"] {
+        assert!(
+            tiktok.manifest().provides(interface),
+            "{interface}: {:?}",
+            tiktok.manifest().provides
+        );
+    }
+    assert!(!tiktok.manifest().provides("polling"));
 }
 
 #[tokio::test]

@@ -25,9 +25,13 @@ use weir_runtime::context::{
 };
 use weir_runtime::{CacheSettings, Connector, Runtime, Settings};
 
-pub(crate) const NOW: Timestamp = Timestamp::MAX;
 pub(crate) const TOKEN: &str = "the-channels-own-token";
 const KEY: [u8; 32] = [7; 32];
+
+/// The host's time in every test.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_millis(1_735_689_600_000)
+}
 
 /// The built component of this name.
 pub(crate) fn component(name: &str) -> Bytes {
@@ -79,7 +83,7 @@ struct Frozen;
 
 impl Clock for Frozen {
     fn now(&self) -> Timestamp {
-        NOW
+        now()
     }
 }
 
@@ -149,7 +153,7 @@ pub(crate) fn raw_webhook(body: String) -> VerifiedWebhook {
 pub(crate) fn permit(manifest: &Manifest, text: &str) -> SendPermit {
     let mint = Mint::from_seed([1; 32]);
     let channel = Channel {
-        id: mint.id(NOW),
+        id: mint.id(now()),
         workspace_id: "default".into(),
         app: "echo".into(),
         connector: "echo".into(),
@@ -166,43 +170,48 @@ pub(crate) fn permit(manifest: &Manifest, text: &str) -> SendPermit {
         policy: PolicyOverride::default(),
         scopes: Vec::new(),
         reauthorize_by: None,
-        created_at: NOW,
-        updated_at: NOW,
+        created_at: now(),
+        updated_at: now(),
         deleted_at: None,
     };
     let conversation = Conversation {
-        id: mint.id(NOW),
+        id: mint.id(now()),
         channel_id: channel.id,
         contact: Contact {
-            id: mint.id(NOW),
+            id: mint.id(now()),
             channel_id: channel.id,
             platform_id: "u1".into(),
             username: None,
             display_name: None,
             avatar_url: None,
-            created_at: NOW,
+            created_at: now(),
         },
         platform_id: "c1".into(),
         status: ConversationStatus::Open,
         opened_by: OpenedBy::Message,
         answered: false,
-        contact_wrote_at: Some(NOW),
+        contact_wrote_at: Some(now()),
         budget_used: 0,
         images_allowed: None,
         last_message_at: None,
-        created_at: NOW,
+        created_at: now(),
     };
     let rules = Rules::of(manifest, &serde_json::Value::Null, &PolicyOverride::default());
     let draft = Draft {
         content: Content::Text { text: text.into() },
         reply_to: None,
     };
-    may_send(&rules, &channel, &conversation, draft, Stage::Dispatch, NOW).unwrap()
+    may_send(&rules, &channel, &conversation, draft, Stage::Dispatch, now()).unwrap()
 }
 
-/// A call's context whose requests go to `platform`.
+/// A call's context whose requests to Echo go to `platform`.
 pub(crate) fn context(manifest: &Manifest, platform: &Platform, state: State) -> CallContext {
-    let origin = "https://echo.example".parse().unwrap();
+    context_of("https://echo.example", manifest, platform, state)
+}
+
+/// A call's context whose requests to `origin` go to `platform`.
+pub(crate) fn context_of(origin: &str, manifest: &Manifest, platform: &Platform, state: State) -> CallContext {
+    let origin = origin.parse().unwrap();
     CallContext {
         channel: ChannelFacts {
             platform_id: "acme".into(),

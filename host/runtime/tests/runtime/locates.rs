@@ -1,0 +1,66 @@
+//! Where an attachment's bytes are: the connector says it, and the judge of what leaves has the last word.
+
+use weir_domain::inbound::RemoteMedia;
+use weir_domain::manifest::RouteClass;
+use weir_domain::message::ContentKind;
+use weir_domain::policy::{EgressPermit, Purpose};
+use weir_runtime::CallError;
+use weir_runtime::context::{Called, ConversationFacts, State};
+
+use crate::support::{Platform, Reply, component, context_of, runtime};
+
+/// What becomes of TikTok's answer that the bytes are at this URL.
+async fn locate(answer: &'static str) -> Called<EgressPermit> {
+    let (runtime, _) = runtime();
+    let tiktok = runtime.load(component("tiktok")).await.unwrap();
+    let platform = Platform::that([Reply::Answer(200, answer)]).await;
+    let origin = "https://business-api.tiktok.com";
+    let context = context_of(origin, tiktok.manifest(), &platform, State::new());
+    let conversation = ConversationFacts {
+        platform_id: "c1".into(),
+        contact_id: None,
+        answered: true,
+    };
+    let media = RemoteMedia {
+        reference: "r1".into(),
+        mime_type: None,
+        size: None,
+        filename: None,
+    };
+    tiktok
+        .locate(context, &conversation, "m1", ContentKind::Image, &media)
+        .await
+}
+
+#[tokio::test]
+async fn bytes_at_a_declared_place_may_be_fetched() {
+    let called =
+        locate(r#"{"code":0,"message":"OK","data":{"download_url":"https://p16.tiktokcdn.com/picture?x=1"}}"#).await;
+    let permit = called.result.unwrap();
+    assert_eq!(permit.request().url.as_str(), "https://p16.tiktokcdn.com/picture?x=1");
+    assert!(
+        matches!(
+            permit.purpose(),
+            Purpose::Connector {
+                class: RouteClass::Media,
+                ..
+            }
+        ),
+        "{permit:?}"
+    );
+    assert_eq!(called.requests.len(), 1);
+}
+
+#[tokio::test]
+async fn bytes_anywhere_else_may_not() {
+    let elsewhere = [
+        r#"{"code":0,"message":"OK","data":{"download_url":"https://tiktokcdn.com.evil.example/x"}}"#,
+        r#"{"code":0,"message":"OK","data":{"download_url":"http://169.254.169.254/latest"}}"#,
+        // Declared, and no place of bytes.
+        r#"{"code":0,"message":"OK","data":{"download_url":"https://business-api.tiktok.com/open_api/v1.3/business/get/"}}"#,
+    ];
+    for answer in elsewhere {
+        let called = locate(answer).await;
+        assert!(matches!(called.result, Err(CallError::Refused(_))), "{called:?}");
+    }
+}
