@@ -153,7 +153,7 @@ impl Deliverer {
             }
             requests.extend(made.into_iter().map(|made| record(made, now)));
             let Outcome::Failed { verdict, error } = &outcome else {
-                return Ok(self.settled(lease, outcome, requests, writes));
+                return Ok(self.settled(lease, timed(outcome, now), requests, writes));
             };
             hold_if_throttled(&pacer, *verdict, error);
             if *verdict == Verdict::Reauthorize {
@@ -228,6 +228,18 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 fn again(lease: &MessageLease, host: &Host, detail: &str) -> Next {
     let outcome = Outcome::of_silence(false, detail);
     settle(outcome, lease.attempt, lease.expires_at, host.jitter(), host.now())
+}
+
+/// A platform that does not tell the time of a message took it after it left: by that moment a read mark finds it, even one
+/// that comes before the echo.
+fn timed(outcome: Outcome, left_at: Timestamp) -> Outcome {
+    match outcome {
+        Outcome::Sent { platform_id, at } => Outcome::Sent {
+            platform_id,
+            at: at.or(Some(left_at)),
+        },
+        failed @ Outcome::Failed { .. } => failed,
+    }
 }
 
 fn refused(refusal: &Refusal) -> MessageError {

@@ -155,7 +155,8 @@ fn looks_like<A, B>(ours: &Content<A>, theirs: &Content<B>) -> bool {
     }
 }
 
-/// An echo of a message that we know by its id: it is there, whatever we thought of it.
+/// An echo of a message that we know by its id: it is there, whatever we thought of it. Its time is the platform's, by which
+/// the platform's read marks go; ours, noted when the answer came, may be later.
 pub(super) fn known(
     db: &Db<'_>,
     thread: &mut Thread,
@@ -169,11 +170,21 @@ pub(super) fn known(
         sent_at: Some(told.sent_at),
         error: None,
     };
-    if message.direction == Direction::Outbound && message.status.may_become(Status::Sent) {
+    if message.direction != Direction::Outbound {
+        return Ok(false);
+    }
+    if message.status.may_become(Status::Sent) {
         move_on(db, thread, message, step, None, now)?;
         if before == Status::Uncertain {
             outbox::remove(db, message)?;
         }
+    } else if message.sent_at != told.sent_at {
+        db.run(
+            "UPDATE messages SET sent_at = ?2 WHERE id = ?1",
+            params![key(message.id), told.sent_at.as_millis()],
+        )?;
+        message.sent_at = told.sent_at;
+        move_on(db, thread, message, Step::default(), None, now)?;
     }
     Ok(message.status != before)
 }
