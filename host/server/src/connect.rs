@@ -3,22 +3,19 @@
 use std::collections::BTreeMap;
 
 use base64::Engine;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
 use subtle::ConstantTimeEq;
 use url::Url;
-use utoipa::ToSchema;
 use weir_domain::caller::Caller;
 use weir_domain::channel::{Channel, ChannelStatus, PolicyOverride};
 use weir_domain::credential::{Credential, Secret};
 use weir_domain::id::{ChannelId, ConnectSessionId};
 use weir_domain::limits;
-use weir_domain::manifest::{ACCESS_TOKEN, Authorization, EntryKind, EntryPoint, Oauth, Setting};
+use weir_domain::manifest::{ACCESS_TOKEN, Authorization, Oauth, Setting};
 use weir_domain::policy::{Refusal, Rules, region};
 use weir_domain::time::Timestamp;
 use weir_runtime::context::{CallContext, Called, ChannelFacts, State};
 use weir_runtime::{CallError, Profile};
-use weir_store::{ConnectEnd, ConnectSession, NewChannel, Page, StoreError};
+use weir_store::{ConnectEnd, ConnectSession, NewChannel, StoreError};
 
 use crate::host::{Host, NotServed, Serving, state_writes};
 use crate::oauth::{self, TokenError, Tokens, Values};
@@ -98,32 +95,6 @@ pub struct ConnectFailure {
     pub code: String,
     /// A sentence for a person.
     pub detail: String,
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Finding {
-    /// `webhook_subscription`, `token`, `permissions`, `silence`, …
-    pub subject: String,
-    /// Whether it is well.
-    pub ok: bool,
-    /// What was seen.
-    pub evidence: String,
-    /// What to do, if anything.
-    pub remedy: String,
-}
-
-/// A link that opens a chat or a profile.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct EntryPointLink {
-    /// What opens.
-    pub kind: EntryKind,
-    /// The link.
-    pub url: String,
-    /// Whether it can carry a prefilled message.
-    pub carries_message: bool,
-    /// Whether it can carry the operator's own value.
-    pub carries_ref: bool,
 }
 
 /// Where the platform sends the browser back to.
@@ -478,125 +449,6 @@ impl Host {
         Ok(deleted)
     }
 
-    /// Looks at a channel from all sides.
-    ///
-    /// # Errors
-    /// See [`ActError`].
-    pub async fn diagnose(&self, channel: ChannelId) -> Result<Vec<Finding>, ActError> {
-        let channel = self.0.store.channel(channel).await?.ok_or(ActError::NotFound)?;
-        let now = self.now();
-        let mut findings = vec![standing(&channel)];
-        if channel.status == ChannelStatus::Deleted {
-            return Ok(findings);
-        }
-        let serving = self.serving(&channel.app).await?;
-        let rules = serving.book.rules(&channel);
-        findings.push(match region::admit(&rules, channel.country.as_deref()) {
-            Ok(()) => Finding::good(
-                "region",
-                channel.country.as_deref().unwrap_or("the country is not known"),
-            ),
-            Err(refusal) => Finding::bad(
-                "region",
-                refusal,
-                "Nothing here can change it: it is the platform's rule.",
-            ),
-        });
-        findings.push(token(self.0.store.credential(channel.id).await?.as_ref(), now));
-        let queue = self.0.store.queue(channel.id).await?;
-        let oldest = queue
-            .oldest_at
-            .map_or_else(String::new, |at| format!(", the oldest since {at}"));
-        findings.push(Finding::good(
-            "outbox",
-            &format!("{} messages wait{oldest}", queue.depth),
-        ));
-        findings.push(self.silence(&channel, now).await?);
-        let checked = self
-            .call(&channel, |connector, context| {
-                Box::pin(async move { connector.check(context).await })
-            })
-            .await;
-        match checked {
-            Ok(found) => findings.extend(found.into_iter().map(|found| Finding {
-                subject: found.subject,
-                ok: found.ok,
-                evidence: found.evidence,
-                remedy: found.remedy,
-            })),
-            Err(error) => findings.push(Finding::bad(
-                "platform",
-                error,
-                "Try again; if it stays, authorise the channel again.",
-            )),
-        }
-        Ok(findings)
-    }
-
-    /// Whether anything has come in at all: most often the account does not let everybody write.
-    async fn silence(&self, channel: &Channel, now: Timestamp) -> Result<Finding, StoreError> {
-        let page = Page { limit: 1, cursor: None };
-        let newest = self
-            .0
-            .store
-            .conversations(&channel.workspace_id, Some(channel.id), page)
-            .await?;
-        let last = newest
-            .rows
-            .first()
-            .and_then(|conversation| conversation.last_message_at);
-        Ok(match last {
-            Some(at) => Finding::good("silence", &format!("the newest message is of {at}")),
-            None if now.since(channel.created_at) < SILENCE => Finding::good("silence", "no message yet"),
-            None => Finding::bad(
-                "silence",
-                format!("no message since {}", channel.created_at),
-                "In the platform's app, let everyone send direct messages to the account; then write to it from another one.",
-            ),
-        })
-    }
-
-    /// Links that open the channel's chat or profile; none while its handle is not known.
-    pub fn entry_points(&self, channel: &Channel) -> Vec<EntryPointLink> {
-        let Some(username) = &channel.username else {
-            return Vec::new();
-        };
-        self.declared(channel)
-            .iter()
-            .map(|point| EntryPointLink {
-                kind: point.kind,
-                url: link(point, username),
-                carries_message: point.carries_message.is_some(),
-                carries_ref: point.carries_ref.is_some(),
-            })
-            .collect()
-    }
-
-    /// A link with a message or a value of the operator's in it.
-    ///
-    /// # Errors
-    /// In words: the link does not exist or cannot carry this.
-    pub fn entry_point(
-        &self,
-        channel: &Channel,
-        kind: EntryKind,
-        message: Option<&str>,
-        reference: Option<&str>,
-    ) -> Result<String, String> {
-        let username = channel.username.as_ref().ok_or("the account's handle is not known")?;
-        let points = self.declared(channel);
-        let point = points
-            .iter()
-            .find(|point| point.kind == kind)
-            .ok_or("the platform has no such link")?;
-        carry(point, link(point, username), message, reference)
-    }
-
-    fn declared(&self, channel: &Channel) -> Vec<EntryPoint> {
-        let loaded = self.0.connectors.get(&channel.connector);
-        loaded.map_or_else(Vec::new, |loaded| loaded.connector.manifest().entry_points.clone())
-    }
-
     async fn served(&self, caller: &Caller, app: &str) -> Result<Serving, ConnectError> {
         let serving = self.serving(app).await.map_err(unserved)?;
         if serving.app.app.workspace_id != caller.workspace_id() {
@@ -658,9 +510,6 @@ impl Host {
     }
 }
 
-/// An account that has been silent for so long after it was connected is most often closed to strangers.
-const SILENCE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
-
 impl<'a> For<'a> {
     fn of(session: &'a ConnectSession) -> Self {
         Self {
@@ -668,26 +517,6 @@ impl<'a> For<'a> {
             name: session.name.as_deref(),
             labels: &session.labels,
             channel: session.channel_id,
-        }
-    }
-}
-
-impl Finding {
-    fn good(subject: &str, evidence: &str) -> Self {
-        Self {
-            subject: subject.to_owned(),
-            ok: true,
-            evidence: evidence.to_owned(),
-            remedy: String::new(),
-        }
-    }
-
-    fn bad(subject: &str, evidence: impl std::fmt::Display, remedy: &str) -> Self {
-        Self {
-            subject: subject.to_owned(),
-            ok: false,
-            evidence: evidence.to_string(),
-            remedy: remedy.to_owned(),
         }
     }
 }
@@ -844,151 +673,9 @@ fn value_in<'c>(cookies: &'c str, name: &str) -> Option<&'c str> {
         .map(|(_, value)| value)
 }
 
-fn standing(channel: &Channel) -> Finding {
-    match channel.status {
-        ChannelStatus::Deleted => Finding::bad("status", "the channel was deleted", "Connect the account again."),
-        ChannelStatus::ReauthorizationRequired => Finding::bad(
-            "status",
-            "the authorisation has ended; what is sent meanwhile is held",
-            "POST /v1/channels/{id}/reauthorize, and let the account's owner consent.",
-        ),
-        ChannelStatus::Degraded => Finding::bad(
-            "status",
-            "the channel works in part",
-            "See what is amiss below; authorising it again sets it up anew.",
-        ),
-        ChannelStatus::Connected if channel.paused => {
-            Finding::bad("status", "the channel is paused", "PATCH it with paused: false.")
-        }
-        ChannelStatus::Connected => Finding::good("status", "connected"),
-    }
-}
-
-fn token(credential: Option<&Credential>, now: Timestamp) -> Finding {
-    let Some(credential) = credential else {
-        return Finding::bad("token", "there is none", "Authorise the channel again.");
-    };
-    match (credential.expires_at, credential.refresh_expires_at) {
-        (_, Some(end)) if now >= end => Finding::bad(
-            "token",
-            format!("it could be renewed until {end}"),
-            "Authorise the channel again.",
-        ),
-        (Some(end), _) if now >= end => Finding::bad(
-            "token",
-            format!("it ended at {end}"),
-            "POST /v1/channels/{id}/refresh; if that fails, authorise the channel again.",
-        ),
-        (Some(end), _) => Finding::good("token", &format!("it ends at {end} and is renewed before")),
-        (None, _) => Finding::good("token", "it does not end"),
-    }
-}
-
-// ---- links that open a chat ----------------------------------------------------------------------------------------------
-
-/// All but the unreserved characters (RFC 3986, 2.3).
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-fn link(point: &EntryPoint, username: &str) -> String {
-    let username = utf8_percent_encode(username, RESERVED).to_string();
-    point.url.replace("{username}", &username)
-}
-
-/// Sets a message or a value into a link.
-fn carry(
-    point: &EntryPoint,
-    mut link: String,
-    message: Option<&str>,
-    reference: Option<&str>,
-) -> Result<String, String> {
-    let mut add = |name: &str, value: &str| {
-        link.push(if link.contains('?') { '&' } else { '?' });
-        link.push_str(name);
-        link.push('=');
-        link.extend(utf8_percent_encode(value, RESERVED));
-    };
-    if let Some(message) = message {
-        let name = point
-            .carries_message
-            .as_ref()
-            .ok_or("this link cannot carry a message")?;
-        add(name, message);
-    }
-    if let Some(reference) = reference {
-        let name = point.carries_ref.as_ref().ok_or("this link cannot carry a ref")?;
-        if reference.chars().count() > point.ref_max_chars as usize {
-            return Err(format!("the ref is longer than {} characters", point.ref_max_chars));
-        }
-        if let Some(wrong) = reference.chars().find(|c| !is_in_class(&point.ref_characters, *c)) {
-            return Err(format!("the ref may hold {} and not {wrong:?}", point.ref_characters));
-        }
-        add(name, reference);
-    }
-    Ok(link)
-}
-
-/// Whether a character is in a class like `A-Za-z0-9_=-`. A hyphen at an end stands for itself; an empty class takes all.
-fn is_in_class(class: &str, wanted: char) -> bool {
-    let class: Vec<char> = class.chars().collect();
-    if class.is_empty() {
-        return true;
-    }
-    let mut at = 0;
-    while let Some(first) = class.get(at) {
-        match (class.get(at + 1), class.get(at + 2)) {
-            (Some('-'), Some(last)) => {
-                if (*first..=*last).contains(&wanted) {
-                    return true;
-                }
-                at += 3;
-            }
-            _ => {
-                if *first == wanted {
-                    return true;
-                }
-                at += 1;
-            }
-        }
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn chat() -> EntryPoint {
-        EntryPoint {
-            kind: EntryKind::Chat,
-            url: "https://tiktok.me/{username}".into(),
-            carries_message: Some("message".into()),
-            carries_ref: Some("ref".into()),
-            ref_characters: "A-Za-z0-9_=-".into(),
-            ref_max_chars: 8,
-        }
-    }
-
-    #[test]
-    fn a_link_carries_a_message_and_a_ref() {
-        let link = link(&chat(), "jane doe");
-        assert_eq!(link, "https://tiktok.me/jane%20doe");
-        assert_eq!(
-            carry(&chat(), link, Some("Hi & bye"), Some("a-1_=")).as_deref(),
-            Ok("https://tiktok.me/jane%20doe?message=Hi%20%26%20bye&ref=a-1_%3D")
-        );
-    }
-
-    #[test]
-    fn a_ref_that_the_platform_would_cut_is_refused() {
-        let refused = |reference| carry(&chat(), String::new(), None, Some(reference)).is_err();
-        assert!(refused("123456789") && refused("a b") && refused("é"));
-        assert!(!refused("12345678") && !refused("-_="));
-        let profile = EntryPoint {
-            carries_ref: None,
-            ..chat()
-        };
-        assert!(carry(&profile, String::new(), None, Some("a")).is_err());
-    }
 
     #[test]
     fn a_cookie_is_found_by_its_whole_name() {

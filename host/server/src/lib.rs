@@ -10,6 +10,8 @@ pub mod clock;
 pub mod config;
 pub mod connect;
 pub mod deliverer;
+pub mod diagnosis;
+pub mod entry_points;
 mod expiry;
 pub mod fetcher;
 mod history;

@@ -20,7 +20,8 @@ use super::codes;
 use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
 use crate::Host;
-use crate::connect::{EntryPointLink, Finding};
+use crate::diagnosis::Finding;
+use crate::entry_points::EntryPointLink;
 
 /// Longest name that an operator may give.
 const NAME_CHARS: usize = 200;
