@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use weir_domain::id::Mint;
 use weir_domain::limits;
@@ -169,6 +170,9 @@ fn admit(version: i32) -> Result<()> {
 fn prepare(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // One plan for each statement, whatever is bound: else SQLite plans some of ours anew at every call
+    // (sqlite.org/queryplanner-ng.html, section 4).
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Negative means KiB (sqlite.org/pragma.html, cache_size).
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.pragma_update(None, "temp_store", "MEMORY")
