@@ -222,3 +222,82 @@ async fn nothing_serves_before_the_operator_says_yes() -> Result {
     assert_eq!(refused.status, 409, "{:#}", refused.body);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_channel_is_tried_out_by_opening_its_link_and_writing() -> Result {
+    let mut weir = Connected::begin().await?;
+    let path = format!("/v1/channels/{}", text_of(&weir.channel["id"])?);
+    let begun = weir
+        .stack
+        .api
+        .post(&format!("{path}/test"), json!({}))
+        .await?
+        .expect(200)?;
+    let reference = text_of(&begun["ref"])?;
+    assert!(
+        text_of(&begun["url"])?.starts_with("https://tiktok.me/acme_store?"),
+        "{begun:#}"
+    );
+    assert_eq!(begun["passed"], false);
+    weir.stack.phone.does("link-open", json!({"ref": reference})).await?;
+    weir.events.wait_for("referral.received").await?;
+    weir.stack.hears(&mut weir.events, "trying it out").await?;
+    let ended = weir
+        .stack
+        .api
+        .get(&format!("{path}/test?ref={reference}"))
+        .await?
+        .expect(200)?;
+    assert_eq!(ended["passed"], true, "{ended:#}");
+    assert_eq!(
+        weir.stack
+            .api
+            .get(&format!("{path}/test?ref=other"))
+            .await?
+            .problem(404)?,
+        "not_found"
+    );
+    let features = weir.stack.api.get(&format!("{path}/features")).await?.expect(200)?;
+    assert_eq!(
+        (features["budget_limit"].as_u64(), features["window_ms"].as_u64()),
+        (Some(10), Some(172_800_000))
+    );
+    assert_eq!(features["statuses"]["read"], "native");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_erased_contact_leaves_nothing_and_its_next_message_makes_a_new_one() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    weir.say(&thread, "a secret of theirs").await?;
+    weir.stack.phone.does("write", json!({"type": "image"})).await?;
+    weir.events
+        .wait_where("message.received", |event| event["data"]["content"]["type"] == "image")
+        .await?;
+    let contacts = weir.stack.api.get("/v1/contacts").await?.expect(200)?;
+    let contact = text_of(&contacts["data"][0]["id"])?;
+    weir.stack
+        .api
+        .post(&format!("/v1/contacts/{contact}/erase"), json!({}))
+        .await?
+        .expect(204)?;
+    assert_eq!(
+        weir.events.wait_for("contact.erased").await?["data"]["id"],
+        contact.as_str()
+    );
+    for path in [format!("/v1/contacts/{contact}"), format!("/v1/conversations/{thread}")] {
+        assert_eq!(weir.stack.api.get(&path).await?.problem(404)?, "not_found", "{path}");
+    }
+    for path in ["/v1/events?limit=200", "/v1/refusals", "/v1/conversations"] {
+        let left = weir.stack.api.get(path).await?.expect(200)?.to_string();
+        assert!(
+            !left.contains("a secret of theirs") && !left.contains("jane_doe"),
+            "{path}: {left}"
+        );
+    }
+    weir.stack.hears(&mut weir.events, "me again").await?;
+    let contacts = weir.stack.api.get("/v1/contacts").await?.expect(200)?;
+    assert_ne!(text_of(&contacts["data"][0]["id"])?, contact);
+    Ok(())
+}

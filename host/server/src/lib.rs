@@ -5,6 +5,7 @@
 //! what is remembered lives in `weir-store`, connectors run in `weir-runtime`, and what leaves goes through `weir-egress`.
 #![forbid(unsafe_code)]
 
+pub mod channel_test;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;
 use weir_domain::caller::Caller;
 use weir_domain::credential::Secrets;
-use weir_domain::id::MediaId;
+use weir_domain::id::{ContactId, MediaId};
 use weir_domain::limits;
 use weir_domain::message::MediaStatus;
 use weir_domain::policy::may_fetch;
@@ -285,6 +285,32 @@ impl Host {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(LinkError::NotFound),
             Err(error) => Err(LinkError::Disk(error)),
         }
+    }
+
+    /// Erases a contact: first the record, then the files that were theirs. False if there is none.
+    ///
+    /// # Errors
+    /// The record. A file that cannot be removed is logged by its id, for a person to remove.
+    pub async fn erase_contact(&self, caller: &Caller, id: ContactId) -> Result<bool, StoreError> {
+        let erased = self
+            .0
+            .store
+            .erase_contact(caller.workspace_id(), id, self.now())
+            .await?;
+        let Some(media) = erased else { return Ok(false) };
+        self.told();
+        let folder = folder(&self.0.config);
+        for id in media {
+            match tokio::fs::remove_file(path(&folder, id)).await {
+                Ok(()) => {}
+                // Never fetched.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::error!(media.id = %id, "The file {id} of an erased contact cannot be removed: {error}")
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// A document as it is shown: every attachment gets its link, also one whose bytes are still being fetched. Until they are

@@ -6,7 +6,7 @@ use weir_domain::caller::Caller;
 use weir_domain::channel::Channel;
 use weir_domain::conversation::Conversation;
 use weir_domain::id::{ConversationId, MessageId, RefusalId};
-use weir_domain::manifest::{ContentRule, Statuses, Support};
+use weir_domain::manifest::{ContentRule, Manifest, Statuses, Support};
 use weir_domain::message::{Attachment, Content, ContentKind, Draft, Message, MessageError, Origin};
 use weir_domain::policy::{
     BudgetView, ContactView, ConversationView, Refusal, RefusalView, Rules, Stage, WindowView, may_send, may_use,
@@ -123,6 +123,25 @@ pub struct Features {
     pub signals: Vec<Signal>,
     /// When this was found.
     pub at: Timestamp,
+}
+
+/// What a channel can carry, whatever the conversation.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ChannelFeatures {
+    /// Each kind of content, with its limits, in both directions.
+    pub contents: Vec<ContentRule>,
+    /// Which statuses can be known, and how.
+    pub statuses: Statuses,
+    /// What can be shown besides messages.
+    pub signals: Vec<Signal>,
+    /// The length of the messaging window in milliseconds; null if the platform has none.
+    pub window_ms: Option<u64>,
+    /// Messages until the contact writes again; null if the platform does not count.
+    pub budget_limit: Option<u32>,
+    /// Whether a business may write first.
+    pub may_write_first: bool,
+    /// Whether one message may go to many.
+    pub broadcast: bool,
 }
 
 /// One kind of content, in this conversation.
@@ -309,11 +328,6 @@ impl Host {
             .iter()
             .map(|rule| ContentFeature::of(rule, &rules, &channel, &conversation))
             .collect();
-        let signals = if manifest.provides("signals") {
-            vec![Signal::Typing, Signal::Read]
-        } else {
-            Vec::new()
-        };
         Ok(Features {
             can_reply: view.can_reply,
             refusal: view.refusal,
@@ -321,8 +335,29 @@ impl Host {
             budget: view.budget,
             contents,
             statuses: manifest.statuses,
-            signals,
+            signals: signals(manifest),
             at: now,
+        })
+    }
+
+    /// What a channel can carry, by the platform's rules and what the operator tightened.
+    ///
+    /// # Errors
+    /// See [`ActError`].
+    pub async fn channel_features(&self, channel: &Channel) -> Result<ChannelFeatures, ActError> {
+        let serving = self.serving(&channel.app).await?;
+        let rules = serving.book.rules(channel);
+        let manifest = &serving.book.manifest;
+        Ok(ChannelFeatures {
+            statuses: manifest.statuses,
+            signals: signals(manifest),
+            window_ms: rules
+                .window
+                .map(|length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX)),
+            budget_limit: rules.budget,
+            may_write_first: rules.initiation,
+            broadcast: rules.broadcast,
+            contents: rules.contents,
         })
     }
 
@@ -468,6 +503,14 @@ impl Host {
                 None
             }
         }
+    }
+}
+
+fn signals(manifest: &Manifest) -> Vec<Signal> {
+    if manifest.provides("signals") {
+        vec![Signal::Typing, Signal::Read]
+    } else {
+        Vec::new()
     }
 }
 

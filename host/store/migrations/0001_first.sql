@@ -262,6 +262,7 @@ CREATE TABLE events (
     data            TEXT NOT NULL
 ) STRICT;
 CREATE INDEX events_of_workspace ON events (workspace_id, sequence);
+CREATE INDEX events_of_conversation ON events (conversation_id) WHERE conversation_id IS NOT NULL; -- for erasing a contact
 
 CREATE TABLE endpoints (
     id               BLOB PRIMARY KEY,

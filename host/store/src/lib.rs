@@ -195,6 +195,10 @@ pub trait Store: Send + Sync + 'static {
     async fn contact(&self, workspace: &str, id: ContactId) -> Result<Option<Contact>>;
     /// Contacts, newest first.
     async fn contacts(&self, workspace: &str, channel: Option<ChannelId>, page: Page) -> Result<Listed<Contact>>;
+    /// Erases a contact with every conversation, message, event, delivery and refusal that is theirs, and tells only that it
+    /// happened. Their next message makes a new contact. Gives the stored bytes that are to be removed; none if there is no
+    /// such contact.
+    async fn erase_contact(&self, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Vec<MediaId>>>;
     /// One conversation.
     async fn conversation(&self, workspace: &str, id: ConversationId) -> Result<Option<Conversation>>;
     /// Conversations, the one with the newest message first.

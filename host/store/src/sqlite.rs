@@ -12,6 +12,7 @@ mod db;
 mod deliveries;
 mod echo;
 mod endpoints;
+mod erasure;
 mod events;
 mod inbound;
 mod keys;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use axum::Json as Answered;
 use axum::extract::State;
-use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use weir_domain::caller::{Caller, Scope};
@@ -20,8 +19,10 @@ use super::codes;
 use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
 use crate::Host;
+use crate::channel_test::{ChannelTest, TestError};
 use crate::diagnosis::Finding;
 use crate::entry_points::EntryPointLink;
+use crate::outbound::ChannelFeatures;
 
 /// Longest name that an operator may give.
 const NAME_CHARS: usize = 200;
@@ -239,16 +240,60 @@ pub(crate) async fn queue(
     }))
 }
 
-/// Try a channel out
-#[utoipa::path(post, path = "/v1/channels/{id}/test", tag = "channels", params(("id" = ChannelId, Path)),
-    responses((status = 501, description = "Not in this version; use the diagnostics")))]
-pub(crate) async fn test(
+/// Say what a channel can carry, whatever the conversation
+#[utoipa::path(get, path = "/v1/channels/{id}/features", operation_id = "channel_features", tag = "channels", params(("id" = ChannelId, Path)),
+    responses((status = 200, body = ChannelFeatures)))]
+pub(crate) async fn features(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Named(id): Named<ChannelId>,
+) -> Answer<Answered<ChannelFeatures>> {
+    let channel = find(&host, &caller, id).await?;
+    Ok(Answered(host.channel_features(&channel).await?))
+}
+
+/// Which test.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WhichTest {
+    /// As the beginning gave it.
+    #[serde(rename = "ref")]
+    reference: String,
+}
+
+/// Begin to try a channel out: gives a link to open on a phone
+#[utoipa::path(post, path = "/v1/channels/{id}/test", operation_id = "begin_channel_test", tag = "channels", params(("id" = ChannelId, Path)),
+    responses((status = 200, body = ChannelTest)))]
+pub(crate) async fn begin_test(
     caller: May<ChannelsWrite>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
-) -> Answer<StatusCode> {
-    find(&host, &caller, id).await?;
-    Err(Problem::of(&codes::NOT_IMPLEMENTED).detail("a channel cannot be tried out yet; GET …/diagnostics looks at it"))
+) -> Answer<Answered<ChannelTest>> {
+    let channel = find(&host, &caller, id).await?;
+    Ok(Answered(host.begin_test(&channel).await?))
+}
+
+/// See how far a test has come
+#[utoipa::path(get, path = "/v1/channels/{id}/test", operation_id = "read_channel_test", tag = "channels", params(("id" = ChannelId, Path), WhichTest),
+    responses((status = 200, body = ChannelTest)))]
+pub(crate) async fn read_test(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Named(id): Named<ChannelId>,
+    Params(which): Params<WhichTest>,
+) -> Answer<Answered<ChannelTest>> {
+    let channel = find(&host, &caller, id).await?;
+    Ok(Answered(host.test(&channel, &which.reference).await?))
+}
+
+impl From<TestError> for Problem {
+    fn from(error: TestError) -> Self {
+        match error {
+            TestError::NoLink(_) => Self::of(&codes::ENTRY_POINT_NOT_SUPPORTED).detail(error),
+            TestError::NoSuchTest(_) => Self::of(&codes::NOT_FOUND).detail(error),
+            TestError::Store(error) => error.into(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -66,9 +66,6 @@ INVALID_PARAMETER = "invalid_parameter" 400 Caller false, "A parameter is wrong"
 INTERNAL_ERROR = "internal_error" 500 Host true, "The host failed",
     "Something happened that nobody foresaw. The log has it under the `request_id`.",
     "Try again; report it if it stays.";
-NOT_IMPLEMENTED = "not_implemented" 501 Host false, "This host cannot do that yet",
-    "The route exists in the interface, and this version has nothing behind it.",
-    "Look at the release notes of a newer version.";
 }
 "Keys" {
 KEY_UNKNOWN = "key_unknown" 401 Caller false, "The API key is missing or unknown",

@@ -2,13 +2,15 @@
 
 use axum::Json as Answered;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use weir_domain::conversation::Contact;
 use weir_domain::id::{ChannelId, ContactId};
 
+use super::audit::record;
 use super::body::{Named, Params};
-use super::caller::{May, Read};
+use super::caller::{ChannelsWrite, May, Read};
 use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
 use crate::Host;
@@ -45,4 +47,19 @@ pub(crate) async fn get(
 ) -> Answer<Answered<Contact>> {
     let contact = host.store().contact(caller.workspace_id(), id).await?;
     Ok(Answered(contact.ok_or_else(|| Problem::no_such("contact"))?))
+}
+
+/// Erase a contact, with every conversation, message, file and event that is theirs
+#[utoipa::path(post, path = "/v1/contacts/{id}/erase", operation_id = "erase_contact", tag = "contacts", params(("id" = ContactId, Path)),
+    responses((status = 204, description = "Nothing of the contact is left; its next message makes a new one")))]
+pub(crate) async fn erase(
+    caller: May<ChannelsWrite>,
+    State(host): State<Host>,
+    Named(id): Named<ContactId>,
+) -> Answer<StatusCode> {
+    if !host.erase_contact(&caller, id).await? {
+        return Err(Problem::no_such("contact"));
+    }
+    record(&host, &caller, "contact.erase", &id.to_string(), serde_json::json!({})).await;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -263,6 +263,52 @@ pub fn a_watermark_before_the_answer_is_not_lost(factory: Factory) {
     });
 }
 
+pub fn an_echo_brings_the_platforms_time_by_which_read_marks_go(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let ours = world.send("hello", 20).await.unwrap();
+        let lease = world.lease(1, 20).await.remove(0);
+        // The answer came late, and its time is ours.
+        world.settle(&lease, sent("p1", 23), 23).await;
+        world.hear(vec![read_up_to("read", 21)], 24).await;
+        assert_eq!(world.message(&ours).await.status, Status::Sent);
+        world.hear(vec![echo("p1", Origin::Api, "hello", 21)], 25).await;
+        let known = world.message(&ours).await;
+        assert_eq!((known.status, known.sent_at), (Status::Read, at(21)));
+    });
+}
+
+pub fn an_erased_contact_leaves_nothing_and_begins_anew(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let ours = world.send("hello", 20).await.unwrap();
+        let waiting = world.lease(1, 20).await.remove(0);
+        let contact = world.messages("thread").await[0].contact_id;
+        assert_eq!(
+            world.store.erase_contact("another", contact, at(30)).await.unwrap(),
+            None
+        );
+        assert_eq!(
+            world.store.erase_contact(DEFAULT, contact, at(30)).await.unwrap(),
+            Some(Vec::new())
+        );
+        assert_eq!(world.store.erase_contact(DEFAULT, contact, at(31)).await.unwrap(), None);
+        assert!(world.store.contact(DEFAULT, contact).await.unwrap().is_none());
+        assert!(world.store.message(DEFAULT, ours.id).await.unwrap().is_none());
+        assert!(world.store.attempts(ours.id).await.unwrap().is_empty());
+        // The worker that still holds the message finds nothing to settle.
+        assert!(!world.settle(&waiting, sent("p1", 32), 32).await);
+        assert_eq!(world.store.next_message_due().await.unwrap(), None);
+        let left = world.events().await;
+        assert!(left.iter().all(|event| event.conversation_id.is_none()));
+        assert_eq!(left.last().map(|event| event.kind), Some(EventType::ContactErased));
+        world.hear(vec![says("m2", 40)], 40).await;
+        assert_ne!(world.messages("thread").await[0].contact_id, contact);
+    });
+}
+
 pub fn a_receipt_moves_a_message_only_forward(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;

@@ -20,8 +20,8 @@ use weir_domain::policy::RuleBook;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::{
-    SqliteStore, answers, channels, connect, connectors, conversations, deliveries, endpoints, events, inbound, keys,
-    ledger, media, messages, outbound, outbox,
+    SqliteStore, answers, channels, connect, connectors, conversations, deliveries, endpoints, erasure, events,
+    inbound, keys, ledger, media, messages, outbound, outbox,
 };
 use crate::*;
 
@@ -183,6 +183,10 @@ impl Store for SqliteStore {
         let workspace = workspace.to_owned();
         self.read(move |db| conversations::contacts(db, &workspace, channel, &page))
             .await
+    }
+    async fn erase_contact(&self, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Vec<MediaId>>> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| erasure::erase(db, &workspace, id, now)).await
     }
     async fn conversation(&self, workspace: &str, id: ConversationId) -> Result<Option<Conversation>> {
         let workspace = workspace.to_owned();

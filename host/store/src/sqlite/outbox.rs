@@ -46,6 +46,12 @@ pub(super) fn remove(db: &Db<'_>, message: &Message) -> Result<()> {
     schedule(db, message.channel_id, message.conversation_id)
 }
 
+/// Takes everything of a conversation out of the outbox, untold.
+pub(super) fn forget(db: &Db<'_>, channel: ChannelId, conversation: ConversationId) -> Result<()> {
+    db.run("DELETE FROM outbox WHERE conversation_id = ?1", [key(conversation)])?;
+    schedule(db, channel, conversation)
+}
+
 /// Gives the conversation's head its due time, and nobody else.
 fn schedule(db: &Db<'_>, channel: ChannelId, conversation: ConversationId) -> Result<()> {
     let conversation = key(conversation);

@@ -1,0 +1,66 @@
+//! Forgetting a person: every row that is theirs, in one transaction.
+//!
+//! Rare and thorough rather than fast: it reads tables that no index covers by contact.
+
+use rusqlite::params;
+use serde_json::json;
+use weir_domain::event::EventType;
+use weir_domain::id::{ContactId, ConversationId, MediaId};
+use weir_domain::time::Timestamp;
+
+use crate::Result;
+use crate::sqlite::db::{Db, get_id, key};
+use crate::sqlite::events::{self, About};
+use crate::sqlite::{conversations, outbox};
+
+/// Erases a contact. The bytes that the platform sent with their messages are the caller's to remove: gives their ids.
+pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Vec<MediaId>>> {
+    let Some(contact) = conversations::contact(db, workspace, id)? else {
+        return Ok(None);
+    };
+    let threads: Vec<ConversationId> = db.all(
+        "SELECT id FROM conversations WHERE channel_id = ?1 AND contact_id = ?2",
+        params![key(contact.channel_id), key(id)],
+        |row| get_id(row, 0),
+    )?;
+    let mut media = Vec::new();
+    for thread in threads {
+        outbox::forget(db, contact.channel_id, thread)?;
+        media.extend(erase_thread(db, thread)?);
+    }
+    db.run("DELETE FROM contacts WHERE id = ?1", [key(id)])?;
+    let about = About {
+        channel: Some(contact.channel_id),
+        ..About::workspace(workspace)
+    };
+    let data = json!({ "id": id, "channel_id": contact.channel_id });
+    events::append(db, about, EventType::ContactErased, data, now)?;
+    Ok(Some(media))
+}
+
+fn erase_thread(db: &Db<'_>, thread: ConversationId) -> Result<Vec<MediaId>> {
+    let theirs = "(SELECT id FROM messages WHERE conversation_id = ?1)";
+    let media = db.all(
+        &format!("SELECT id FROM media WHERE message_id IN {theirs}"),
+        [key(thread)],
+        |row| get_id(row, 0),
+    )?;
+    let told = "(SELECT sequence FROM events WHERE conversation_id = ?1)";
+    for sql in [
+        format!("DELETE FROM media WHERE message_id IN {theirs}"),
+        format!("DELETE FROM attempts WHERE message_id IN {theirs}"),
+        format!("DELETE FROM delivery_attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE event IN {told})"),
+        format!("DELETE FROM deliveries WHERE event IN {told}"),
+        "DELETE FROM events WHERE conversation_id = ?1".to_owned(),
+        "DELETE FROM referrals WHERE conversation_id = ?1".to_owned(),
+        "DELETE FROM messages WHERE conversation_id = ?1".to_owned(),
+        "DELETE FROM conversations WHERE id = ?1".to_owned(),
+    ] {
+        db.run(&sql, [key(thread)])?;
+    }
+    // Documents that name the conversation: refusals, and answers kept for a day.
+    let name = format!("%{thread}%");
+    db.run("DELETE FROM refusals WHERE refusal LIKE ?1", [&name])?;
+    db.run("DELETE FROM idempotency WHERE body LIKE ?1", [&name])?;
+    Ok(media)
+}
