@@ -306,7 +306,7 @@ impl Host {
                 // Never fetched.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    tracing::error!(media.id = %id, "The file {id} of an erased contact cannot be removed: {error}")
+                    tracing::error!(media.id = %id, "The file {id} of an erased contact cannot be removed: {error}");
                 }
             }
         }
