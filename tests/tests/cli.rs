@@ -119,7 +119,9 @@ async fn what_goes_wrong_is_said_in_one_line() -> Result {
     ];
     for (what, cwd, environment, word) in cases {
         let mut command = connected.stack.binaries().command("weir");
-        let output = command.arg("serve").envs(environment).current_dir(cwd).output().await?;
+        // A free port unless the case says otherwise: what else runs here must not decide.
+        command.env("WEIR_LISTEN", "127.0.0.1:0").envs(environment);
+        let output = command.arg("serve").current_dir(cwd).output().await?;
         let text = complained(&output);
         assert!(!output.status.success(), "{what}");
         assert!(text.contains(word), "{what}: {text}");
