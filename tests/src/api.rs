@@ -154,6 +154,14 @@ impl Api {
         self.send(self.request(Method::DELETE, path)).await
     }
 
+    /// One conversation as it stands now.
+    ///
+    /// # Errors
+    /// There is none of this id.
+    pub async fn conversation(&self, id: &str) -> anyhow::Result<Value> {
+        self.get(&format!("/v1/conversations/{id}")).await?.expect(200)
+    }
+
     /// Sends a text into a conversation.
     ///
     /// # Errors

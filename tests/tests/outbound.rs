@@ -126,12 +126,7 @@ async fn what_a_colleague_writes_in_the_app_is_told_and_counted() -> Result {
         (echoed["data"]["origin"].as_str(), echoed["data"]["direction"].as_str()),
         (Some("app"), Some("outbound"))
     );
-    let conversation = weir
-        .stack
-        .api
-        .get(&format!("/v1/conversations/{thread}"))
-        .await?
-        .expect(200)?;
+    let conversation = weir.stack.api.conversation(&thread).await?;
     assert_eq!(conversation["budget"]["used"], 1);
     Ok(())
 }
@@ -155,12 +150,7 @@ async fn the_platforms_refusal_is_told_in_its_own_words_and_given_back() -> Resu
     );
     assert_eq!(error["platform"]["code"], "40064");
     assert_eq!(error["platform"]["message"], "Due to risk control strategy.");
-    let conversation = weir
-        .stack
-        .api
-        .get(&format!("/v1/conversations/{thread}"))
-        .await?
-        .expect(200)?;
+    let conversation = weir.stack.api.conversation(&thread).await?;
     assert_eq!(conversation["budget"]["used"], 0);
     Ok(())
 }

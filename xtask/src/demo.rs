@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use serde_json::Value;
-use weir_tests::{Api, Events, Options, Stack};
+use weir_tests::{Events, Options, Stack};
 
 use crate::{build, script, show};
 
@@ -130,9 +130,4 @@ fn summary(data: &Value) -> String {
             .unwrap_or_default()
             .to_owned(),
     }
-}
-
-/// Used by the script too: one conversation as the API shows it now.
-pub(crate) async fn conversation(api: &Api, id: &str) -> anyhow::Result<Value> {
-    api.get(&format!("/v1/conversations/{id}")).await?.expect(200)
 }

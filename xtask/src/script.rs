@@ -5,7 +5,6 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use weir_tests::{Answer, Events, Phone, Stack, until};
 
-use crate::demo::conversation;
 use crate::show;
 
 /// How many answers TikTok allows in a window.
@@ -60,7 +59,7 @@ impl Script {
             .as_str()
             .context("the message has no conversation")?
             .to_owned();
-        let thread = conversation(&self.stack.api, &id).await?;
+        let thread = self.stack.api.conversation(&id).await?;
         same(&thread["can_reply"], true)?;
         same(&thread["budget"]["left"], BUDGET)?;
         same(&thread["contact"]["username"], "jane_doe")?;
@@ -157,7 +156,7 @@ impl Script {
         let id = referral["data"]["conversation_id"]
             .as_str()
             .context("the referral has no conversation")?;
-        let thread = conversation(&self.stack.api, id).await?;
+        let thread = self.stack.api.conversation(id).await?;
         same(&thread["opened_by"], "referral")?;
         same(&thread["can_reply"], false)?;
         same(&thread["window"], Value::Null)?;

@@ -578,7 +578,13 @@ impl Manifest {
         if let Some(webhook) = &self.webhook {
             let secret = match &webhook.proof {
                 Proof::Hmac { secret, .. } | Proof::SharedSecret { secret, .. } => secret,
-                Proof::Ed25519 { public_key_secret, .. } => public_key_secret,
+                Proof::Ed25519 { .. } => {
+                    // A proof that nobody checks must not look like one.
+                    return Err(ManifestError::new(
+                        "webhook.proof",
+                        "this host does not check Ed25519 yet; use hmac or a shared secret",
+                    ));
+                }
             };
             self.has_app_secret("webhook.proof", secret)?;
         }
