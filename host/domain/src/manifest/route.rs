@@ -1,0 +1,119 @@
+//! The requests that a connector may make, and where the host sets secrets in them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Manifest, ManifestError, OriginPattern, PathPattern, check_name};
+
+/// The name of the channel's credential among a route's secrets.
+pub const ACCESS_TOKEN: &str = "access_token";
+
+/// A request that the connector may make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Route {
+    /// Its name in grants, logs and refusals.
+    pub id: String,
+    /// Upper-case HTTP method.
+    pub method: String,
+    /// Which origins it covers.
+    pub origin: OriginPattern,
+    /// Which paths it covers.
+    pub path: PathPattern,
+    /// What such a request does.
+    pub class: RouteClass,
+    /// Members the JSON body must have.
+    pub body_has: Vec<BodyMember>,
+    /// Which secrets the host sets, and where.
+    pub secrets: Vec<SecretUse>,
+    /// Why the connector needs it.
+    pub why: String,
+}
+
+/// A member of a JSON body that tells two uses of one URL apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BodyMember {
+    /// JSON pointer, RFC 6901.
+    pub pointer: String,
+    /// The text that must stand there.
+    pub value: String,
+}
+
+/// What a request does to the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouteClass {
+    /// Asks and changes nothing.
+    Read,
+    /// Puts a message before a person; needs a permit.
+    MessageSend,
+    /// Typing and read marks.
+    Signal,
+    /// Bytes up or down.
+    Media,
+    /// Webhook subscriptions and settings of the account.
+    Setup,
+}
+
+impl fmt::Display for RouteClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::MessageSend => "message-send",
+            Self::Signal => "signal",
+            Self::Media => "media",
+            Self::Setup => "setup",
+        })
+    }
+}
+
+/// Where the host sets a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SecretUse {
+    /// A name among the app's secrets, or `access_token`.
+    pub secret: String,
+    /// Where it goes.
+    pub place: SecretPlace,
+    /// What stands before it.
+    pub prefix: String,
+}
+
+/// A place in a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "in", content = "at", rename_all = "kebab-case")]
+pub enum SecretPlace {
+    /// The value of a header.
+    Header(String),
+    /// The value of a query parameter.
+    Query(String),
+    /// A member of the JSON body, by pointer.
+    BodyMember(String),
+    /// A segment of the path, from 0.
+    PathSegment(u32),
+}
+
+impl Route {
+    pub(super) fn check(&self, index: usize, manifest: &Manifest) -> Result<(), ManifestError> {
+        let part = |field: &str| format!("routes[{index}].{field}");
+        check_name(&part("id"), &self.id)?;
+        if manifest.routes.iter().filter(|other| other.id == self.id).count() > 1 {
+            return Err(ManifestError::new(
+                part("id"),
+                format!("{:?} names two routes", self.id),
+            ));
+        }
+        if !matches!(self.method.as_str(), "GET" | "POST" | "PUT" | "PATCH" | "DELETE") {
+            return Err(ManifestError::new(
+                part("method"),
+                format!("{:?} is none of GET, POST, PUT, PATCH, DELETE", self.method),
+            ));
+        }
+        for secret in &self.secrets {
+            if secret.secret != ACCESS_TOKEN {
+                manifest.has_app_secret(&part("secrets"), &secret.secret)?;
+            }
+        }
+        Ok(())
+    }
+}
