@@ -8,9 +8,11 @@
 //! through the egress crate, and what a call wants remembered is handed back to the caller.
 #![deny(unsafe_code)]
 
+mod answers;
 mod bindings;
 mod cache;
 mod call;
+mod connector;
 pub mod context;
 mod convert;
 mod engine;
@@ -20,9 +22,10 @@ mod imports;
 mod load;
 mod text;
 
-pub use error::{CallError, LoadError};
-pub use exports::{
-    Automation, Batch, Capability, Connector, ConversationPage, ConversationSummary, MessagePage, Profile, SendReport,
+pub use answers::{
+    Automation, Batch, Capability, ConversationPage, ConversationSummary, MessagePage, Profile, SendReport,
     SetupFinding, Signal,
 };
+pub use connector::Connector;
+pub use error::{CallError, LoadError};
 pub use load::{CacheSettings, Runtime, Settings};

@@ -18,9 +18,10 @@ use weir_domain::limits;
 
 use crate::cache::Cache;
 use crate::call::{CallData, Sandbox};
+use crate::connector::Connector;
 use crate::context::{Host, Readied};
 use crate::error::LoadError;
-use crate::exports::{Connector, Exports};
+use crate::exports::Exports;
 use crate::{engine, imports, text};
 
 /// How the runtime is set up.

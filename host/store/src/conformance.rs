@@ -6,9 +6,11 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 pub mod channels;
+pub mod echoes;
 pub mod events;
 pub mod inbound;
 pub mod laws;
+pub mod leases;
 pub mod outbound;
 pub(crate) mod world;
 
@@ -62,15 +64,6 @@ macro_rules! store_conformance {
             an_older_word_found_later_leaves_counted_what_we_sent_since,
             unknown_and_deleted_accounts_are_counted_and_not_kept,
             an_unknown_event_can_be_heard_again_later,
-            an_echo_before_the_answer_is_the_message_and_the_answer_agrees,
-            an_echo_that_fits_nothing_is_folded_in_when_the_answer_names_it,
-            an_echo_settles_an_uncertain_message,
-            an_old_message_with_the_same_words_is_no_echo,
-            a_message_from_the_platforms_app_counts_against_the_budget,
-            a_watermark_reads_what_was_sent_before_it_and_nothing_else,
-            a_watermark_before_the_answer_is_not_lost,
-            an_echo_brings_the_platforms_time_by_which_read_marks_go,
-            a_receipt_moves_a_message_only_forward,
             an_arrival_opens_a_conversation_and_no_window,
             a_quote_of_an_unknown_message_keeps_the_platforms_id,
             a_reaction_names_our_message,
@@ -81,11 +74,28 @@ macro_rules! store_conformance {
             an_attachment_that_cannot_be_had_leaves_words_in_its_place,
             history_older_than_the_window_opens_none,
         );
+        $crate::store_conformance!(@ $factory, echoes:
+            an_echo_before_the_answer_is_the_message_and_the_answer_agrees,
+            an_echo_that_fits_nothing_is_folded_in_when_the_answer_names_it,
+            an_echo_settles_an_uncertain_message,
+            an_old_message_with_the_same_words_is_no_echo,
+            a_message_from_the_platforms_app_counts_against_the_budget,
+            a_watermark_reads_what_was_sent_before_it_and_nothing_else,
+            a_watermark_before_the_answer_is_not_lost,
+            an_echo_brings_the_platforms_time_by_which_read_marks_go,
+            a_receipt_moves_a_message_only_forward,
+        );
         $crate::store_conformance!(@ $factory, outbound:
             the_same_request_gets_the_first_answer_and_another_is_refused,
             an_idempotency_key_is_forgotten_after_a_day,
             two_callers_cannot_both_spend_the_last_message,
             what_fails_or_is_cancelled_gives_its_share_back_and_what_is_uncertain_keeps_it,
+            a_retry_by_hand_is_judged_anew,
+            only_what_the_platform_knows_can_be_quoted,
+            a_client_ref_stands_once_in_a_channel,
+            other_tenants_see_nothing,
+        );
+        $crate::store_conformance!(@ $factory, leases:
             a_conversation_has_one_message_in_flight_in_order,
             a_retry_keeps_those_behind_it_waiting,
             channels_take_turns,
@@ -96,11 +106,7 @@ macro_rules! store_conformance {
             what_waits_past_the_window_fails,
             a_deleted_channel_fails_what_waits,
             an_uncertain_message_is_settled_by_what_was_found,
-            a_retry_by_hand_is_judged_anew,
-            only_what_the_platform_knows_can_be_quoted,
-            a_client_ref_stands_once_in_a_channel,
             each_try_is_in_the_ledger,
-            other_tenants_see_nothing,
         );
         $crate::store_conformance!(@ $factory, events:
             the_log_is_read_in_order_and_by_wish,

@@ -5,12 +5,12 @@ use std::time::Duration;
 use weir_domain::channel::ChannelStatus;
 use weir_domain::conversation::OpenedBy;
 use weir_domain::event::EventType;
-use weir_domain::inbound::{Fact, InboundEvent, Person, ReceiptStatus, RemoteMedia};
+use weir_domain::inbound::{Fact, InboundEvent, Person, RemoteMedia};
 use weir_domain::message::{Content, Direction, MediaStatus, Origin, Referral, Status};
 
 use super::world::*;
 use super::{Factory, run};
-use crate::{Recorded, Resolution, Source};
+use crate::{Recorded, Source};
 
 pub fn the_first_word_opens_the_conversation_and_the_window(factory: Factory) {
     run(async {
@@ -126,159 +126,6 @@ pub fn an_unknown_event_can_be_heard_again_later(factory: Factory) {
     });
 }
 
-pub fn an_echo_before_the_answer_is_the_message_and_the_answer_agrees(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
-        let ours = world.send("hello", 20).await.unwrap();
-        let lease = world.lease(1, 20).await.remove(0);
-        world.hear(vec![echo("p1", Origin::Api, "hello", 21)], 21).await;
-        let known = world.message(&ours).await;
-        assert_eq!((known.status, known.platform_id.as_deref()), (Status::Sent, Some("p1")));
-        assert!(world.settle(&lease, sent("p1", 21), 22).await);
-        assert_eq!(world.messages("thread").await.len(), 2);
-        assert_eq!(world.told(EventType::MessageSent).await.len(), 1);
-        assert!(world.told(EventType::MessageEchoed).await.is_empty());
-        assert_eq!(world.store.queue(world.channel.id).await.unwrap().depth, 0);
-        // An answer that says no comes too late as well.
-        world.send("again", 30).await.unwrap();
-        let lease = world.lease(1, 30).await.remove(0);
-        world.hear(vec![echo("p2", Origin::Api, "again", 31)], 31).await;
-        assert!(world.settle(&lease, failed(), 32).await);
-        assert_eq!(world.message(&lease.message).await.status, Status::Sent);
-        assert_eq!(world.used().await, 2);
-    });
-}
-
-pub fn an_echo_that_fits_nothing_is_folded_in_when_the_answer_names_it(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
-        let ours = world.send("hello", 20).await.unwrap();
-        let lease = world.lease(1, 20).await.remove(0);
-        world
-            .hear(vec![echo("p1", Origin::Api, "hello (edited by the platform)", 21)], 21)
-            .await;
-        assert_eq!(world.told(EventType::MessageEchoed).await.len(), 1);
-        world.hear(vec![read_up_to("read", 25)], 25).await;
-        assert!(world.settle(&lease, sent("p1", 21), 26).await);
-        let messages = world.messages("thread").await;
-        assert_eq!(messages.len(), 2);
-        assert_eq!(messages[1].id, ours.id);
-        assert_eq!(messages[1].status, Status::Read);
-        assert_eq!(world.used().await, 1);
-    });
-}
-
-pub fn an_echo_settles_an_uncertain_message(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
-        let ours = world.send("hello", 20).await.unwrap();
-        let lease = world.lease(1, 20).await.remove(0);
-        world.settle(&lease, in_doubt(), 21).await;
-        world
-            .hear_from(vec![echo("p1", Origin::Api, "hello", 20)], Source::History, 60)
-            .await;
-        assert_eq!(world.message(&ours).await.status, Status::Sent);
-        assert!(world.store.uncertain_messages(10).await.unwrap().is_empty());
-        assert!(
-            !world
-                .store
-                .resolve_uncertain(ours.id, Resolution::Absent, at(61))
-                .await
-                .unwrap()
-        );
-        assert!(world.told(EventType::MessageEchoed).await.is_empty());
-    });
-}
-
-pub fn an_old_message_with_the_same_words_is_no_echo(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
-        let ours = world.send("hello", 200).await.unwrap();
-        let lease = world.lease(1, 200).await.remove(0);
-        world.settle(&lease, in_doubt(), 201).await;
-        world
-            .hear_from(vec![echo("old", Origin::Api, "hello", 150)], Source::History, 260)
-            .await;
-        assert_eq!(world.message(&ours).await.status, Status::Uncertain);
-        assert_eq!(world.messages("thread").await.len(), 3);
-    });
-}
-
-pub fn a_message_from_the_platforms_app_counts_against_the_budget(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
-        world
-            .hear(vec![echo("p1", Origin::App, "from the phone", 20)], 20)
-            .await;
-        assert_eq!(world.used().await, 1);
-        world
-            .hear(vec![echo("p2", Origin::Automation, "welcome", 21)], 21)
-            .await;
-        assert_eq!(world.used().await, 1);
-        assert!(world.conversation("thread").await.answered);
-        // One from before the contact's word belongs to the window before.
-        world.hear(vec![echo("p0", Origin::App, "earlier", 5)], 22).await;
-        assert_eq!(world.used().await, 1);
-        world.hear(vec![says("m2", 30)], 30).await;
-        assert_eq!(world.used().await, 0);
-    });
-}
-
-pub fn a_watermark_reads_what_was_sent_before_it_and_nothing_else(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
-        let first = world.send("one", 20).await.unwrap();
-        let lease = world.lease(1, 20).await.remove(0);
-        world.settle(&lease, sent("p1", 20), 20).await;
-        let second = world.send("two", 30).await.unwrap();
-        let lease = world.lease(1, 30).await.remove(0);
-        world.settle(&lease, sent("p2", 31), 31).await;
-        let waiting = world.send("three", 31).await.unwrap();
-        world.hear(vec![read_up_to("read-1", 30)], 32).await;
-        assert_eq!(world.message(&first).await.status, Status::Read);
-        assert_eq!(world.message(&second).await.status, Status::Sent);
-        world.hear(vec![read_up_to("read-2", 40)], 41).await;
-        assert_eq!(world.message(&second).await.status, Status::Read);
-        assert_eq!(world.message(&waiting).await.status, Status::Queued);
-        assert_eq!(world.told(EventType::MessageRead).await.len(), 2);
-    });
-}
-
-pub fn a_watermark_before_the_answer_is_not_lost(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
-        let ours = world.send("hello", 20).await.unwrap();
-        let lease = world.lease(1, 20).await.remove(0);
-        world.hear(vec![read_up_to("read", 22)], 22).await;
-        assert_eq!(world.message(&ours).await.status, Status::Sending);
-        world.settle(&lease, sent("p1", 21), 23).await;
-        assert_eq!(world.message(&ours).await.status, Status::Read);
-    });
-}
-
-pub fn an_echo_brings_the_platforms_time_by_which_read_marks_go(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
-        let ours = world.send("hello", 20).await.unwrap();
-        let lease = world.lease(1, 20).await.remove(0);
-        // The answer came late, and its time is ours.
-        world.settle(&lease, sent("p1", 23), 23).await;
-        world.hear(vec![read_up_to("read", 21)], 24).await;
-        assert_eq!(world.message(&ours).await.status, Status::Sent);
-        world.hear(vec![echo("p1", Origin::Api, "hello", 21)], 25).await;
-        let known = world.message(&ours).await;
-        assert_eq!((known.status, known.sent_at), (Status::Read, at(21)));
-    });
-}
-
 pub fn an_erased_contact_leaves_nothing_and_begins_anew(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
@@ -306,29 +153,6 @@ pub fn an_erased_contact_leaves_nothing_and_begins_anew(factory: Factory) {
         assert_eq!(left.last().map(|event| event.kind), Some(EventType::ContactErased));
         world.hear(vec![says("m2", 40)], 40).await;
         assert_ne!(world.messages("thread").await[0].contact_id, contact);
-    });
-}
-
-pub fn a_receipt_moves_a_message_only_forward(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
-        let ours = world.send("hello", 20).await.unwrap();
-        let lease = world.lease(1, 20).await.remove(0);
-        world.settle(&lease, sent("p1", 20), 20).await;
-        world.hear(vec![receipt("r1", "p1", ReceiptStatus::Read)], 21).await;
-        world
-            .hear(vec![receipt("r2", "p1", ReceiptStatus::Delivered)], 22)
-            .await;
-        world.hear(vec![receipt("r3", "p1", ReceiptStatus::Failed)], 23).await;
-        assert_eq!(world.message(&ours).await.status, Status::Read);
-        assert!(world.told(EventType::MessageDelivered).await.is_empty());
-        let second = world.send("two", 30).await.unwrap();
-        let lease = world.lease(1, 30).await.remove(0);
-        world.settle(&lease, sent("p2", 30), 30).await;
-        world.hear(vec![receipt("r4", "p2", ReceiptStatus::Failed)], 31).await;
-        let known = world.message(&second).await;
-        assert_eq!((known.status, known.error.is_some()), (Status::Failed, true));
     });
 }
 

@@ -3,6 +3,7 @@
 //! Everything takes `now` and nothing waits or talks to a network, so every rule can be tested at
 //! its edge. The HTTP layer holds one `World` behind one lock; `deliver` sends what the outbox owes.
 
+pub mod apps;
 pub mod automatic;
 pub mod chat;
 pub mod event;
@@ -14,6 +15,7 @@ pub mod people;
 pub mod read;
 pub mod send;
 pub mod subscription;
+pub mod tokens;
 pub mod window;
 pub mod write;
 
@@ -29,13 +31,14 @@ use crate::clock::{MINUTE_MS, Timestamp};
 use crate::limits;
 use crate::mint::Mint;
 use crate::ring::Ring;
+use apps::App;
 use automatic::Review;
 use chat::Chat;
 use faults::Faults;
 use media::Files;
-use oauth::{App, Grants};
 use outbox::{DeliveryRecord, Outbox};
 use people::{Account, Person};
+use tokens::Grants;
 use window::WindowPolicy;
 
 /// What a person may switch while the sandbox runs.

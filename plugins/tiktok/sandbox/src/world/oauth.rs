@@ -1,14 +1,14 @@
-//! Apps, consent and tokens (TikTok API reference, Authorization and Authentication).
+//! Consent, and the calls that give and take tokens (TikTok API reference, Authorization and Authentication).
 //!
 //! Unknown for TikTok and chosen here: a new consent leaves older tokens of the same app and account
 //! alive, and a token keeps the scopes it was granted.
 
-use std::collections::{HashMap, VecDeque};
-
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::apps::{App, AppOrder};
 use super::subscription::Category;
+use super::tokens::{Access, Code};
 use super::{ControlError, World};
 use crate::api::Call;
 use crate::clock::{DAY_MS, MINUTE_MS, Timestamp};
@@ -19,244 +19,12 @@ const CODE_MS: i64 = 10 * MINUTE_MS;
 const ACCESS_MS: i64 = DAY_MS;
 const REFRESH_MS: i64 = 365 * DAY_MS;
 
-/// An order to make or replace an app.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AppOrder {
-    /// The app's id, a decimal string.
-    pub client_key: String,
-    /// Its secret.
-    pub client_secret: String,
-    /// What the consent page calls it.
-    #[serde(default)]
-    pub name: Option<String>,
-    /// Exact addresses it may redirect to; none: any loopback address.
-    #[serde(default)]
-    pub redirect_uris: Vec<String>,
-    /// The scopes it was approved for.
-    pub scopes: Vec<String>,
-    /// Queries per second; null lifts the limit.
-    #[serde(default = "ten_per_second")]
-    pub qps: Option<u32>,
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "serde wants the field's own type")]
-fn ten_per_second() -> Option<u32> {
-    Some(limits::QUERIES_PER_SECOND)
-}
-
-/// A developer's app.
-pub struct App {
-    client_key: String,
-    pub(super) secret: String,
-    name: String,
-    redirect_uris: Vec<String>,
-    scopes: Vec<String>,
-    rate: Rate,
-    pub(super) subscriptions: HashMap<Category, String>,
-}
-
-impl std::fmt::Debug for App {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("App")
-            .field("client_key", &self.client_key)
-            .finish_non_exhaustive()
-    }
-}
-
-impl App {
-    /// The app as ordered, with no subscription.
-    pub(super) fn new(order: AppOrder, now: Timestamp) -> Self {
-        Self {
-            name: order.name.unwrap_or_else(|| order.client_key.clone()),
-            client_key: order.client_key,
-            secret: order.client_secret,
-            redirect_uris: order.redirect_uris,
-            scopes: order.scopes,
-            rate: Rate::new(order.qps, now),
-            subscriptions: HashMap::new(),
-        }
-    }
-
-    /// Sets its queries per second.
-    pub(super) fn limit_to(&mut self, qps: Option<u32>) {
-        self.rate.qps = qps;
-    }
-
-    pub(super) fn show(&self) -> Value {
-        json!({
-            "client_key": self.client_key,
-            "name": self.name,
-            "redirect_uris": self.redirect_uris,
-            "scopes": self.scopes,
-            "qps": self.rate.qps,
-            "subscriptions": self.subscriptions.iter()
-                .map(|(category, url)| (category.name().to_owned(), url.clone().into()))
-                .collect::<serde_json::Map<_, _>>(),
-        })
-    }
-
-    fn redirects_to(&self, uri: &str) -> bool {
-        if self.redirect_uris.is_empty() {
-            return is_loopback_http(uri);
-        }
-        self.redirect_uris.iter().any(|known| known == uri)
-    }
-}
-
-/// Whether this is an `http` address on this machine.
-pub(super) fn is_loopback_http(address: &str) -> bool {
-    let Ok(url) = url::Url::parse(address) else {
-        return false;
-    };
-    url.scheme() == "http"
-        && match url.host() {
-            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-            Some(url::Host::Domain(name)) => name == "localhost",
-            None => false,
-        }
-}
-
-/// A token bucket of one second's worth, judged on the virtual clock.
-#[derive(Debug)]
-struct Rate {
-    qps: Option<u32>,
-    /// Thousandths of a call that may be made now.
-    level: i64,
-    at: Timestamp,
-}
-
-impl Rate {
-    fn new(qps: Option<u32>, now: Timestamp) -> Self {
-        Self {
-            qps,
-            level: qps.map_or(0, |qps| i64::from(qps) * 1000),
-            at: now,
-        }
-    }
-
-    fn take(&mut self, now: Timestamp) -> bool {
-        let Some(qps) = self.qps.map(i64::from) else {
-            return true;
-        };
-        let passed = (now.ms() - self.at.ms()).clamp(0, 1000);
-        self.level = (self.level + passed * qps).min(qps * 1000);
-        self.at = now;
-        if self.level < 1000 {
-            return false;
-        }
-        self.level -= 1000;
-        true
-    }
-}
-
 /// Who calls, proven by a token.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub(super) account: String,
     pub(super) open_id: String,
     pub(super) scopes: Vec<String>,
-}
-
-#[derive(Debug, Clone)]
-struct Access {
-    client_key: String,
-    account: String,
-    scopes: Vec<String>,
-    expires: Timestamp,
-}
-
-#[derive(Debug, Clone)]
-struct Code {
-    access: Access,
-    redirect_uri: String,
-}
-
-/// What one app holds of one account.
-#[derive(Debug, Default)]
-struct Holding {
-    access: VecDeque<String>,
-    refresh: VecDeque<String>,
-}
-
-/// Every code and token that lives.
-#[derive(Default)]
-pub struct Grants {
-    codes: HashMap<String, Code>,
-    access: HashMap<String, Access>,
-    refresh: HashMap<String, Access>,
-    holdings: HashMap<String, HashMap<String, Holding>>,
-}
-
-impl std::fmt::Debug for Grants {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Grants")
-            .field("access", &self.access.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Grants {
-    /// The apps that hold a token of the account.
-    pub(super) fn apps_of(&self, account: &str) -> Vec<String> {
-        let mut apps: Vec<_> = self
-            .holdings
-            .get(account)
-            .into_iter()
-            .flatten()
-            .map(|(client_key, _)| client_key.clone())
-            .collect();
-        apps.sort();
-        apps
-    }
-
-    /// Whether the app may hear of the account's messages: a live refresh token with the read scope.
-    fn hears(&self, client_key: &str, account: &str, now: Timestamp) -> bool {
-        self.holdings
-            .get(account)
-            .and_then(|apps| apps.get(client_key))
-            .and_then(|holding| holding.refresh.back())
-            .and_then(|token| self.refresh.get(token))
-            .is_some_and(|grant| grant.expires > now && grant.scopes.iter().any(|scope| scope == "message.list.read"))
-    }
-
-    fn add(&mut self, access_token: String, access: Access, refresh_token: String, refresh: Access) {
-        let holding = self
-            .holdings
-            .entry(access.account.clone())
-            .or_default()
-            .entry(access.client_key.clone())
-            .or_default();
-        remember(&mut holding.access, &mut self.access, access_token, access);
-        remember(&mut holding.refresh, &mut self.refresh, refresh_token, refresh);
-    }
-
-    fn revoke(&mut self, client_key: &str, account: &str) -> bool {
-        let Some(holding) = self.holdings.get_mut(account).and_then(|apps| apps.remove(client_key)) else {
-            return false;
-        };
-        for token in holding.access {
-            self.access.remove(&token);
-        }
-        for token in holding.refresh {
-            self.refresh.remove(&token);
-        }
-        true
-    }
-}
-
-fn remember(order: &mut VecDeque<String>, tokens: &mut HashMap<String, Access>, token: String, access: Access) {
-    if tokens.insert(token.clone(), access).is_none() {
-        order.push_back(token);
-    }
-    // Live ones only count: a token that was rotated away left the map already.
-    order.retain(|token| tokens.contains_key(token));
-    while order.len() > limits::TOKENS {
-        if let Some(oldest) = order.pop_front() {
-            tokens.remove(&oldest);
-        }
-    }
 }
 
 /// A request for consent, checked: the page may be shown.

@@ -6,9 +6,9 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::apps::{App, AppOrder};
 use super::automatic::Automatic;
 use super::chat::Chat;
-use super::oauth::{App, AppOrder};
 use super::{ControlError, World};
 use crate::clock::Timestamp;
 use crate::{limits, region};

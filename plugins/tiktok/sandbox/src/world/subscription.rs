@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::World;
-use super::oauth::is_loopback_http;
+use super::apps::is_loopback_http;
 use crate::api::Call;
 use crate::refusal::Refusal;
 

@@ -1,0 +1,368 @@
+//! What waits leaves in order, belongs to one worker at a time, and ends in one way.
+
+use weir_domain::channel::ChannelStatus;
+use weir_domain::delivery::Next;
+use weir_domain::event::EventType;
+use weir_domain::limits;
+use weir_domain::message::Status;
+use weir_domain::policy::Refusal;
+
+use super::world::*;
+use super::{Factory, run};
+use crate::{ChannelPatch, EnqueueError, LeaseToken, RequestRecord, Resolution, StateWrite};
+
+/// How long a lease holds, in seconds.
+fn lease_span() -> i64 {
+    limits::LEASE.as_secs().cast_signed()
+}
+
+fn uncertain_span() -> i64 {
+    limits::UNCERTAIN_WAIT.as_secs().cast_signed()
+}
+
+pub fn a_conversation_has_one_message_in_flight_in_order(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10), says_in("other", "m2", 10)], 10).await;
+        for text in ["one", "two"] {
+            world.send(text, 20).await.unwrap();
+        }
+        world.send_in("other", "elsewhere", 20).await.unwrap();
+        let leases = world.lease(10, 21).await;
+        assert_eq!(leases.len(), 2);
+        assert!(world.lease(10, 22).await.is_empty());
+        let first = leases
+            .iter()
+            .find(|lease| lease.conversation.platform_id == "thread")
+            .unwrap();
+        assert_eq!(first.message.content, world.draft(first.conversation.id, "one").content);
+        assert_eq!((first.attempt, first.message.status), (1, Status::Sending));
+        assert_eq!(first.expires_at, Some(at(10 + WINDOW)));
+        assert_eq!(first.conversation.budget_used, 2);
+        world.settle(first, sent("p1", 23), 23).await;
+        let next = world.lease(10, 24).await;
+        assert_eq!(next.len(), 1);
+        assert_eq!(
+            next[0].draft.content,
+            world.draft(next[0].conversation.id, "two").content
+        );
+        let places: Vec<i64> = world
+            .messages("thread")
+            .await
+            .iter()
+            .map(|message| message.sequence)
+            .collect();
+        assert_eq!(places, [1, 2, 3]);
+    });
+}
+
+pub fn a_retry_keeps_those_behind_it_waiting(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        world.send("one", 20).await.unwrap();
+        world.send("two", 20).await.unwrap();
+        let retry = |at_second, counts| Next::RetryAt {
+            at: at(at_second),
+            counts,
+            error: error("rate_limited"),
+        };
+        let lease = world.lease(1, 20).await.remove(0);
+        assert!(world.settle(&lease, retry(60, false), 21).await);
+        assert_eq!(world.message(&lease.message).await.status, Status::Queued);
+        assert!(world.lease(10, 59).await.is_empty());
+        assert_eq!(world.store.next_message_due().await.unwrap(), Some(at(60)));
+        let lease = world.lease(10, 60).await.remove(0);
+        // Being asked to slow down is no try.
+        assert_eq!((lease.attempt, lease.token.epoch), (1, 2));
+        assert!(world.settle(&lease, retry(70, true), 61).await);
+        let lease = world.lease(10, 70).await.remove(0);
+        assert_eq!((lease.attempt, lease.token.epoch), (2, 3));
+        assert_eq!(world.used().await, 2);
+    });
+}
+
+pub fn channels_take_turns(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let (second, _) = world
+            .store
+            .connect_channel(account("second"), credential("t"), at(1))
+            .await
+            .unwrap();
+        // Many conversations of the first channel, then one of the second.
+        let many = (0..6)
+            .map(|n| says_in(&format!("t{n}"), &format!("m{n}"), 10))
+            .collect();
+        world.hear(many, 10).await;
+        let mut late = says_in("far", "m-far", 10);
+        late.channel_platform_id = "second".into();
+        world.hear(vec![late], 10).await;
+        for n in 0..6 {
+            world.send_in(&format!("t{n}"), "hello", 20).await.unwrap();
+        }
+        world.send_in("far", "hello", 21).await.unwrap();
+        let leased: Vec<_> = world
+            .lease(3, 30)
+            .await
+            .into_iter()
+            .map(|lease| lease.channel.id)
+            .collect();
+        assert_eq!(leased.iter().filter(|id| **id == second.id).count(), 1);
+        // Whoever had the last turn is behind whoever waits.
+        assert_eq!(world.lease(10, 30).await.len(), 4);
+    });
+}
+
+pub fn a_held_channel_keeps_its_messages(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        world.send("hello", 20).await.unwrap();
+        let pause = |paused| ChannelPatch {
+            paused: Some(paused),
+            ..ChannelPatch::default()
+        };
+        world
+            .store
+            .update_channel(world.channel.id, pause(true), at(21))
+            .await
+            .unwrap();
+        assert!(world.lease(10, 22).await.is_empty());
+        assert_eq!(world.store.next_message_due().await.unwrap(), None);
+        assert_eq!(world.store.queue(world.channel.id).await.unwrap().depth, 1);
+        assert!(matches!(
+            world.send("more", 23).await,
+            Err(EnqueueError::Refused(Refusal::ChannelPaused))
+        ));
+        world
+            .store
+            .update_channel(world.channel.id, pause(false), at(24))
+            .await
+            .unwrap();
+        assert_eq!(world.lease(10, 25).await.len(), 1);
+        assert_eq!(world.told(EventType::ChannelPaused).await.len(), 1);
+    });
+}
+
+pub fn what_waits_for_authorisation_is_due_when_it_recovers(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        world.send("hello", 20).await.unwrap();
+        let lease = world.lease(1, 20).await.remove(0);
+        let held = Next::Held {
+            error: error("unauthorized"),
+        };
+        assert!(world.settle(&lease, held, 21).await);
+        // Held even before anybody said so of the channel.
+        assert!(world.lease(1, 22).await.is_empty());
+        let id = world.channel.id;
+        let status = |status, second| world.store.set_channel_status(id, status, "because", at(second));
+        status(ChannelStatus::ReauthorizationRequired, 23).await.unwrap();
+        status(ChannelStatus::ReauthorizationRequired, 24).await.unwrap();
+        world.send("taken and held", 25).await.unwrap();
+        assert!(world.lease(10, 26).await.is_empty());
+        status(ChannelStatus::Connected, 27).await.unwrap();
+        assert_eq!(world.lease(10, 28).await[0].message.id, lease.message.id);
+        let told = world.told(EventType::ChannelReauthorizationRequired).await;
+        assert_eq!((told.len(), &told[0].data["reason"]), (1, &"because".into()));
+        assert_eq!(world.told(EventType::ChannelRecovered).await.len(), 1);
+    });
+}
+
+pub fn a_lost_lease_writes_nothing(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        world.send("hello", 20).await.unwrap();
+        let late = world.lease(1, 20).await.remove(0);
+        world.store.sweep_messages(at(20 + lease_span())).await.unwrap();
+        world
+            .store
+            .resolve_uncertain(late.message.id, Resolution::Absent, at(200))
+            .await
+            .unwrap();
+        let fresh = world.lease(1, 201).await.remove(0);
+        assert!(fresh.token.epoch > late.token.epoch);
+        let before = world.kinds().await.len();
+        let write = StateWrite {
+            key: "cursor".into(),
+            value: Some(b"1".to_vec()),
+        };
+        let written = world
+            .store
+            .settle_message(&late.token, failed(), Vec::new(), vec![write.clone()], at(202))
+            .await
+            .unwrap();
+        assert!(!written);
+        let stranger = LeaseToken {
+            owner: "somebody".into(),
+            ..fresh.token.clone()
+        };
+        assert!(
+            !world
+                .store
+                .settle_message(&stranger, failed(), Vec::new(), Vec::new(), at(202))
+                .await
+                .unwrap()
+        );
+        assert_eq!(world.kinds().await.len(), before);
+        assert!(world.store.state(world.channel.id).await.unwrap().is_empty());
+        let written = world
+            .store
+            .settle_message(&fresh.token, sent("p1", 202), Vec::new(), vec![write], at(203))
+            .await
+            .unwrap();
+        assert!(written);
+        assert_eq!(world.store.state(world.channel.id).await.unwrap()["cursor"], b"1");
+        // Once settled, it is settled.
+        assert!(!world.settle(&fresh, failed(), 204).await);
+    });
+}
+
+pub fn a_lease_that_ran_out_is_uncertain_and_blocks_only_for_a_while(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let first = world.send("one", 20).await.unwrap();
+        let second = world.send("two", 20).await.unwrap();
+        world.lease(1, 20).await;
+        let end = 20 + lease_span();
+        assert_eq!(world.store.sweep_messages(at(end - 1)).await.unwrap(), 0);
+        assert_eq!(world.store.sweep_messages(at(end)).await.unwrap(), 1);
+        assert_eq!(world.store.sweep_messages(at(end)).await.unwrap(), 0);
+        assert_eq!(world.message(&first).await.status, Status::Uncertain);
+        let uncertain = world.store.uncertain_messages(10).await.unwrap();
+        assert_eq!(
+            (uncertain[0].message.id, uncertain[0].dispatched_at),
+            (first.id, at(20))
+        );
+        assert!(world.lease(10, end + uncertain_span() - 1).await.is_empty());
+        let goes_on = world.lease(10, end + uncertain_span()).await;
+        assert_eq!(goes_on[0].message.id, second.id);
+        // The older one comes back and waits for what is in flight.
+        world
+            .store
+            .resolve_uncertain(first.id, Resolution::Absent, at(end + 200))
+            .await
+            .unwrap();
+        assert!(world.lease(10, end + 200).await.is_empty());
+        world.settle(&goes_on[0], sent("p2", end + 201), end + 201).await;
+        assert_eq!(world.lease(10, end + 202).await[0].message.id, first.id);
+    });
+}
+
+pub fn what_waits_past_the_window_fails(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let ours = world.send("hello", 20).await.unwrap();
+        // The contact's next word moves the end.
+        world.hear(vec![says("m2", 100)], 100).await;
+        assert_eq!(world.store.sweep_messages(at(10 + WINDOW)).await.unwrap(), 0);
+        assert_eq!(world.store.sweep_messages(at(100 + WINDOW)).await.unwrap(), 1);
+        let message = world.message(&ours).await;
+        assert_eq!(
+            (message.status, message.error.unwrap().code.as_str()),
+            (Status::Failed, "reply_window_closed")
+        );
+        assert_eq!(world.used().await, 0);
+        assert_eq!(world.store.next_message_due().await.unwrap(), None);
+    });
+}
+
+pub fn a_deleted_channel_fails_what_waits(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let flying = world.send("one", 20).await.unwrap();
+        let waiting = world.send("two", 20).await.unwrap();
+        let lease = world.lease(1, 20).await.remove(0);
+        world
+            .store
+            .delete_channel(world.channel.id, at(21))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(world.message(&waiting).await.error.unwrap().code, "channel_deleted");
+        // What had left is settled by its answer.
+        assert!(world.settle(&lease, sent("p1", 22), 22).await);
+        assert_eq!(world.message(&flying).await.status, Status::Sent);
+        assert!(matches!(
+            world.send("more", 23).await,
+            Err(EnqueueError::Refused(Refusal::ChannelDeleted))
+        ));
+        assert_eq!(world.messages("thread").await.len(), 3);
+    });
+}
+
+pub fn an_uncertain_message_is_settled_by_what_was_found(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let mut doubtful = Vec::new();
+        for (n, second) in [(1, 20), (2, 2_000), (3, 4_000)] {
+            world.send(&format!("{n}"), second).await.unwrap();
+            let lease = world.lease(1, second).await.remove(0);
+            world.settle(&lease, in_doubt(), second).await;
+            doubtful.push(lease.message.id);
+        }
+        let resolve = |n: usize, found| world.store.resolve_uncertain(doubtful[n], found, at(5_000));
+        let found = Resolution::Found {
+            platform_id: "p1".into(),
+            at: at(21),
+        };
+        assert!(resolve(0, found.clone()).await.unwrap());
+        assert!(!resolve(0, found).await.unwrap());
+        assert!(resolve(1, Resolution::Absent).await.unwrap());
+        assert!(resolve(2, Resolution::GivenUp).await.unwrap());
+        let messages = world.messages("thread").await;
+        let statuses: Vec<Status> = messages[1..].iter().map(|message| message.status).collect();
+        assert_eq!(statuses, [Status::Sent, Status::Queued, Status::Failed]);
+        assert_eq!(messages[1].sent_at, at(21));
+        // The platform may have counted what was given up.
+        assert_eq!(world.used().await, 3);
+    });
+}
+
+pub fn each_try_is_in_the_ledger(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let ours = world.send("hello", 20).await.unwrap();
+        let lease = world.lease(1, 20).await.remove(0);
+        let open = world.store.attempts(ours.id).await.unwrap();
+        assert_eq!(
+            (open[0].outcome.as_str(), open[0].ended_at, open[0].started_at),
+            ("open", None, at(20))
+        );
+        let request = RequestRecord {
+            route: "send".into(),
+            method: "POST".into(),
+            url: "https://api.example.com/messages".into(),
+            at: at(20),
+            status: Some(200),
+            elapsed_ms: 12,
+            error: None,
+        };
+        let next = Next::RetryAt {
+            at: at(30),
+            counts: true,
+            error: error("rate_limited"),
+        };
+        world
+            .store
+            .settle_message(&lease.token, next, vec![request.clone()], Vec::new(), at(21))
+            .await
+            .unwrap();
+        let lease = world.lease(1, 30).await.remove(0);
+        world.settle(&lease, sent("p1", 31), 31).await;
+        let attempts = world.store.attempts(ours.id).await.unwrap();
+        let outcomes: Vec<&str> = attempts.iter().map(|attempt| attempt.outcome.as_str()).collect();
+        assert_eq!(outcomes, ["retry", "sent"]);
+        assert_eq!(attempts[0].requests, [request]);
+        assert_eq!(attempts[0].error.as_ref().unwrap().code, "rate_limited");
+        assert_eq!(attempts[1].number, 2);
+    });
+}

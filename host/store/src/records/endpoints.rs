@@ -1,0 +1,147 @@
+//! Where operators want events, and their handing-over.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use weir_domain::credential::Secret;
+use weir_domain::event::{Event, EventType};
+use weir_domain::id::{ChannelId, DeliveryId, EndpointId, EventId};
+use weir_domain::time::Timestamp;
+
+/// Which events a reader wants; an empty list is all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventFilter {
+    /// Of these types.
+    pub types: BTreeSet<String>,
+    /// Of these channels.
+    pub channels: BTreeSet<ChannelId>,
+}
+
+impl EventFilter {
+    /// Whether an event is wanted.
+    pub fn wants(&self, kind: EventType, channel: Option<ChannelId>) -> bool {
+        (self.types.is_empty() || self.types.contains(kind.as_str()))
+            && (self.channels.is_empty() || channel.is_some_and(|channel| self.channels.contains(&channel)))
+    }
+}
+
+/// Where an operator wants events.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// The tenant it belongs to.
+    pub workspace_id: String,
+    /// Where.
+    pub url: String,
+    /// What it is for.
+    pub description: String,
+    /// Which events.
+    pub filter: EventFilter,
+    /// Whether events of one conversation keep their order.
+    pub ordered: bool,
+    /// Whether it gets any.
+    pub enabled: bool,
+    /// Why not, if the host switched it off.
+    pub disabled_reason: Option<String>,
+    /// `whsec_…`, the newest first; the second works until `old_secret_until`. Encrypted at rest.
+    pub secrets: Vec<Secret>,
+    /// When the old secret stops working.
+    pub old_secret_until: Option<Timestamp>,
+    /// Since when nothing went through.
+    pub failing_since: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// What changes of an endpoint; none leaves a member as it is.
+#[derive(Clone, Debug, Default)]
+pub struct EndpointPatch {
+    /// Where.
+    pub url: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Which events.
+    pub filter: Option<EventFilter>,
+    /// Whether order is kept.
+    pub ordered: Option<bool>,
+    /// Whether it gets any; enabling clears the reason.
+    pub enabled: Option<bool>,
+    /// Why the host switches it off.
+    pub disabled_reason: Option<String>,
+    /// New secrets, and until when the second works.
+    pub secrets: Option<(Vec<Secret>, Option<Timestamp>)>,
+}
+
+/// The handing-over of one event to one endpoint.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Where.
+    pub endpoint_id: EndpointId,
+    /// What.
+    pub event_id: EventId,
+    /// Of which type.
+    pub event_type: EventType,
+    /// `pending`, `delivered`, `failed`.
+    pub status: String,
+    /// Tries so far.
+    pub attempts: u32,
+    /// When it is tried again.
+    pub due_at: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A delivery to be made now.
+#[derive(Clone, Debug)]
+pub struct DeliveryLease {
+    /// Which.
+    pub delivery: DeliveryId,
+    /// Who holds the claim.
+    pub owner: String,
+    /// Rises with each lease.
+    pub epoch: i64,
+    /// Where.
+    pub endpoint: Endpoint,
+    /// What.
+    pub event: Event,
+    /// Which try this is, from 1.
+    pub attempt: u32,
+}
+
+/// One try of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryAttempt {
+    /// From 1.
+    pub number: u32,
+    /// When.
+    pub at: Timestamp,
+    /// The answer's status.
+    pub status: Option<u16>,
+    /// The beginning of the answer.
+    pub answer: Option<String>,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+    /// Why there was no answer.
+    pub error: Option<String>,
+}
+
+/// What happens next with a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeliveryNext {
+    /// The endpoint took it.
+    Delivered,
+    /// Again then.
+    RetryAt(Timestamp),
+    /// Given up.
+    Failed,
+    /// Given up, and the endpoint is switched off: it said 410, or failed for days.
+    Disable {
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,48 @@
+//! What comes in, and what could not be translated.
+
+use weir_domain::id::DeadLetterId;
+use weir_domain::signature::RawWebhook;
+use weir_domain::time::Timestamp;
+
+/// Where inbound facts come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A webhook.
+    Webhook,
+    /// The platform's history, read by the reconciler.
+    History,
+}
+
+/// What became of the events of one webhook.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// New.
+    pub stored: u32,
+    /// Seen before.
+    pub duplicates: u32,
+    /// For an account that the app does not know.
+    pub unknown_channel: u32,
+    /// For a deleted channel.
+    pub deleted_channel: u32,
+    /// That the connector did not know; the caller keeps the webhook as a dead letter.
+    pub unknown_events: u32,
+    /// Attachments that are to be fetched.
+    pub media: u32,
+}
+
+/// A verified webhook that could not be translated.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// Its id.
+    pub id: DeadLetterId,
+    /// The app it came to.
+    pub app: String,
+    /// The connector's version that failed.
+    pub version: String,
+    /// Why, for a person.
+    pub reason: String,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// The webhook; the body is empty in lists.
+    pub webhook: RawWebhook,
+}
