@@ -166,6 +166,8 @@ pub const SEND_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::
 pub const UNCERTAIN_WAIT: Duration = Duration::from_secs(150);
 /// Events handed over at once, over all endpoints.
 pub const DELIVERIES_IN_FLIGHT: usize = 64;
+/// Events handed over at once to one endpoint, so that one which is slow holds an eighth of the above and no more.
+pub const DELIVERIES_PER_ENDPOINT: u32 = 8;
 /// Attachments fetched at once.
 pub const FETCHES_IN_FLIGHT: usize = 4;
 /// Tries to fetch one attachment.

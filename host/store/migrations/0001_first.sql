@@ -299,6 +299,7 @@ CREATE TABLE deliveries (
 ) STRICT;
 CREATE INDEX deliveries_due ON deliveries (endpoint_id, due_at, n) WHERE due_at IS NOT NULL;
 CREATE INDEX deliveries_lanes ON deliveries (endpoint_id, lane, n) WHERE status = 'pending' AND lane IS NOT NULL;
+CREATE INDEX deliveries_leased ON deliveries (endpoint_id, due_at) WHERE owner IS NOT NULL;
 CREATE INDEX deliveries_waiting ON deliveries (n) WHERE status = 'pending';
 CREATE INDEX deliveries_of_endpoint ON deliveries (endpoint_id, n);
 

@@ -114,6 +114,7 @@ macro_rules! store_conformance {
             a_failing_event_blocks_only_its_conversation,
             a_lost_delivery_lease_writes_nothing,
             endpoints_take_turns,
+            a_slow_endpoint_holds_its_bound_and_no_more,
             a_gone_endpoint_is_switched_off_and_told_of,
             a_recovered_endpoint_gets_what_it_missed,
             an_event_can_be_sent_again_by_hand,

@@ -217,6 +217,31 @@ pub fn endpoints_take_turns(factory: Factory) {
     });
 }
 
+pub fn a_slow_endpoint_holds_its_bound_and_no_more(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let mut slow = endpoint(world.id(), &["message.received"]);
+        slow.ordered = false;
+        world.store.insert_endpoint(slow.clone()).await.unwrap();
+        let told = i64::from(limits::DELIVERIES_PER_ENDPOINT) + 4;
+        world
+            .hear((0..told).map(|n| says(&format!("m{n}"), n)).collect(), 20)
+            .await;
+        let held = lease(&world, 100, 21).await;
+        assert_eq!(held.len(), limits::DELIVERIES_PER_ENDPOINT as usize);
+        assert!(lease(&world, 100, 22).await.is_empty());
+        // One comes back, one may go.
+        assert!(settle(&world, &held[0], DeliveryNext::Delivered, 23).await);
+        assert_eq!(lease(&world, 100, 24).await.len(), 1);
+        // What a worker never brought back is given out again once its lease is over.
+        let over = 25 + limits::LEASE.as_secs().cast_signed();
+        assert_eq!(
+            lease(&world, 100, over).await.len(),
+            limits::DELIVERIES_PER_ENDPOINT as usize
+        );
+    });
+}
+
 pub fn a_gone_endpoint_is_switched_off_and_told_of(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;

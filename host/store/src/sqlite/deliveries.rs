@@ -1,5 +1,6 @@
 //! The handing-over of events to endpoints. For an endpoint that keeps order, only the oldest unsettled event of a conversation
-//! has a due time: a failing event blocks its conversation and nothing else. Endpoints take turns.
+//! has a due time: a failing event blocks its conversation and nothing else. Endpoints take turns, and none has more than its
+//! bound in flight: a slow one delays nobody else.
 
 use rusqlite::{Row, params};
 use weir_domain::event::Event;
@@ -84,14 +85,18 @@ pub(super) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Res
     )?;
     let mut waiting = Vec::with_capacity(in_turn.len());
     for id in in_turn {
-        waiting.extend(endpoints::by_id(db, id)?);
+        let room = limits::DELIVERIES_PER_ENDPOINT.saturating_sub(in_flight(db, id, now)?);
+        waiting.extend(endpoints::by_id(db, id)?.map(|endpoint| (endpoint, room)));
     }
     let mut leases = Vec::new();
     while leases.len() < limit && !waiting.is_empty() {
         let mut still = Vec::with_capacity(waiting.len());
-        for endpoint in waiting {
+        for (endpoint, room) in waiting {
             if leases.len() == limit {
                 break;
+            }
+            if room == 0 {
+                continue;
             }
             if let Some(lease) = lease_head(db, &endpoint, owner, now)? {
                 leases.push(lease);
@@ -99,12 +104,23 @@ pub(super) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Res
                     "UPDATE endpoints SET turn = (SELECT max(turn) + 1 FROM endpoints) WHERE id = ?1",
                     [key(endpoint.id)],
                 )?;
-                still.push(endpoint);
+                still.push((endpoint, room - 1));
             }
         }
         waiting = still;
     }
     Ok(leases)
+}
+
+/// Deliveries of an endpoint that a worker has in hand: leased, and the lease not over.
+fn in_flight(db: &Db<'_>, endpoint: EndpointId, now: Timestamp) -> Result<u32> {
+    Ok(db
+        .one(
+            "SELECT count(*) FROM deliveries WHERE endpoint_id = ?1 AND owner IS NOT NULL AND due_at > ?2",
+            params![key(endpoint), now.as_millis()],
+            |row| row.get(0),
+        )?
+        .unwrap_or(0))
 }
 
 fn lease_head(db: &Db<'_>, endpoint: &crate::Endpoint, owner: &str, now: Timestamp) -> Result<Option<DeliveryLease>> {
