@@ -1,16 +1,20 @@
 //! What a connector asks for, and what the operator said yes to. Both must name a thing before it may be used.
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 use utoipa::ToSchema;
 
-use crate::manifest::{Manifest, Route, RouteClass, SecretPlace, SecretUse};
+use crate::manifest::{
+    Authorization, Manifest, Oauth, Origin, Parameter, ParameterValue, Route, RouteClass, SecretPlace, SecretUse,
+    TokenCall,
+};
 
 /// One thing a connector asks for, in words that a person can judge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Grant {
-    /// `http`.
+    /// `http` for a route of the connector's; `authorization` for a call that the host itself makes by the connector's data.
     pub capability: String,
-    /// The route's name.
+    /// The route's name; of authorization: `authorize`, `token`, `refresh`, `revoke`.
     pub route: String,
     /// The method.
     pub method: String,
@@ -54,6 +58,58 @@ impl Grant {
         }
     }
 
+    /// What a call of the platform's OAuth asks for: its URL, and the secrets that go there.
+    fn of_authorization(name: &str, method: &str, url: &str, parameters: &[Parameter], why: &str) -> Self {
+        let parsed = Url::parse(url).ok();
+        let secrets: Vec<_> = parameters
+            .iter()
+            .filter_map(|parameter| Some((secret_of(&parameter.value)?, format!("parameter {}", parameter.name))))
+            .collect();
+        Self {
+            capability: "authorization".to_owned(),
+            route: name.to_owned(),
+            method: method.to_owned(),
+            // What cannot be read is shown as it stands; no call can be made of it.
+            origin: parsed
+                .as_ref()
+                .and_then(Origin::of)
+                .map_or_else(|| url.to_owned(), |origin| origin.to_string()),
+            path: parsed.map_or_else(String::new, |url| url.path().to_owned()),
+            class: RouteClass::Setup,
+            secrets: secrets.iter().map(|(secret, _)| secret.clone()).collect(),
+            places: secrets.into_iter().map(|(_, place)| place).collect(),
+            body_has: Vec::new(),
+            why: why.to_owned(),
+        }
+    }
+
+    /// All that the platform's OAuth asks for.
+    fn of_oauth(oauth: &Oauth) -> Vec<Self> {
+        let call = |name, call: &TokenCall, why| Self::of_authorization(name, "POST", &call.url, &call.parameters, why);
+        let page = "Where the account's owner consents, in a browser.";
+        let mut grants = vec![Self::of_authorization(
+            "authorize",
+            "GET",
+            &oauth.authorize_url,
+            &oauth.authorize_parameters,
+            page,
+        )];
+        grants.push(call("token", &oauth.token, "Makes a token of the owner's consent."));
+        grants.extend(
+            oauth
+                .refresh
+                .as_ref()
+                .map(|refresh| call("refresh", refresh, "Renews the token before it ends.")),
+        );
+        grants.extend(
+            oauth
+                .revoke
+                .as_ref()
+                .map(|revoke| call("revoke", revoke, "Gives the token back.")),
+        );
+        grants
+    }
+
     /// Whether this yes covers that wish: everything but the reason must be the same, so that a new version cannot widen a
     /// grant behind an old name.
     fn covers(&self, wanted: &Self) -> bool {
@@ -77,13 +133,24 @@ pub struct Grants(pub Vec<Grant>);
 impl Grants {
     /// Everything that a manifest asks for.
     pub fn wanted_by(manifest: &Manifest) -> Self {
-        Self(manifest.routes.iter().map(Grant::of).collect())
+        let mut wanted: Vec<Grant> = manifest.routes.iter().map(Grant::of).collect();
+        if let Authorization::Oauth(oauth) = &manifest.authorization {
+            wanted.extend(Grant::of_oauth(oauth));
+        }
+        Self(wanted)
     }
 
     /// Whether the operator said yes to this route.
     pub fn allow(&self, route: &Route) -> bool {
         let wanted = Grant::of(route);
         self.0.iter().any(|grant| grant.covers(&wanted))
+    }
+
+    /// Whether the operator said yes to every place that this OAuth sends secrets to.
+    pub fn allow_authorization(&self, oauth: &Oauth) -> bool {
+        Grant::of_oauth(oauth)
+            .iter()
+            .all(|wanted| self.0.iter().any(|grant| grant.covers(wanted)))
     }
 
     /// What `manifest` asks for beyond this yes.
@@ -94,6 +161,22 @@ impl Grants {
             .filter(|wanted| !self.0.iter().any(|grant| grant.covers(wanted)))
             .collect()
     }
+}
+
+/// The name of the secret that a parameter carries, if it carries one.
+fn secret_of(value: &ParameterValue) -> Option<String> {
+    Some(match value {
+        ParameterValue::Secret(name) => name.clone(),
+        ParameterValue::Code => "code".to_owned(),
+        ParameterValue::AccessToken => "access_token".to_owned(),
+        ParameterValue::RefreshToken => "refresh_token".to_owned(),
+        ParameterValue::PkceVerifier => "verifier".to_owned(),
+        ParameterValue::Literal(_)
+        | ParameterValue::RedirectUri
+        | ParameterValue::State
+        | ParameterValue::Scopes
+        | ParameterValue::PkceChallenge => return None,
+    })
 }
 
 /// Where a secret goes, in words for a person.
@@ -154,6 +237,45 @@ mod tests {
             1,
             "the condition was dropped"
         );
+    }
+
+    #[test]
+    fn a_new_token_endpoint_or_a_secret_more_needs_a_new_yes() {
+        let with = |change: fn(&mut Oauth)| {
+            let mut oauth = crate::manifest::tests::oauth();
+            change(&mut oauth);
+            Manifest {
+                authorization: Authorization::Oauth(Box::new(oauth)),
+                ..manifest()
+            }
+        };
+        let grants = Grants::wanted_by(&with(|_| {}));
+        let missing = |change| {
+            grants
+                .missing_for(&with(change))
+                .iter()
+                .map(|grant| grant.route.clone())
+                .collect::<Vec<_>>()
+        };
+        assert!(missing(|_| {}).is_empty());
+        assert_eq!(
+            missing(|oauth| oauth.token.url = "https://evil.example/token".into()),
+            ["token"]
+        );
+        assert_eq!(
+            missing(|oauth| oauth.token.parameters.push(Parameter {
+                name: "x".into(),
+                value: ParameterValue::Secret("webhook_secret".into()),
+            })),
+            ["token"]
+        );
+        assert_eq!(missing(|oauth| oauth.refresh = Some(oauth.token.clone())), ["refresh"]);
+        let Authorization::Oauth(moved) =
+            with(|oauth| oauth.authorize_url = "https://evil.example/".into()).authorization
+        else {
+            unreachable!("it was made with OAuth")
+        };
+        assert!(!grants.allow_authorization(&moved));
     }
 
     #[test]

@@ -149,6 +149,9 @@ impl Manifest {
             };
             self.has_app_secret("webhook.proof", secret)?;
         }
+        if let Authorization::Oauth(oauth) = &self.authorization {
+            oauth.check()?;
+        }
         Ok(self)
     }
 
@@ -293,6 +296,31 @@ pub(crate) mod tests {
         }
     }
 
+    /// A platform's OAuth with a code exchange and nothing more.
+    pub(crate) fn oauth() -> Oauth {
+        let parameter = |name: &str, value| Parameter {
+            name: name.into(),
+            value,
+        };
+        Oauth {
+            authorize_url: "https://www.example.com/authorize".into(),
+            authorize_parameters: vec![parameter("state", ParameterValue::State)],
+            token: TokenCall {
+                url: "https://api.example.com/token".into(),
+                encoding: BodyEncoding::Json,
+                parameters: vec![
+                    parameter("secret", ParameterValue::Secret("client_secret".into())),
+                    parameter("code", ParameterValue::Code),
+                ],
+            },
+            refresh: None,
+            revoke: None,
+            answer: TokenAnswer::default(),
+            scopes: Vec::new(),
+            scope_separator: ",".into(),
+        }
+    }
+
     #[test]
     fn a_good_manifest_passes_and_survives_the_record() {
         let checked = manifest().check().expect("good");
@@ -318,5 +346,48 @@ pub(crate) mod tests {
         );
         assert_eq!(spoilt(|m| m.routes.push(m.routes[0].clone())), at("routes[0].id"));
         assert_eq!(spoilt(|m| m.app_settings.clear()), at("webhook.proof"));
+        let unchecked = Proof::Ed25519 {
+            public_key_secret: "client_secret".into(),
+            signature: Located {
+                header: "x-signature".into(),
+                part: None,
+                prefix: String::new(),
+            },
+            timestamp: None,
+            signed: vec![SignedPart::Body],
+            tolerance_s: 300,
+        };
+        let webhook = Webhook {
+            proof: unchecked,
+            challenge: None,
+        };
+        let declared = Manifest {
+            webhook: Some(webhook),
+            ..manifest()
+        }
+        .check();
+        assert_eq!(
+            declared.map_err(|error| error.part).err().as_deref(),
+            Some("webhook.proof")
+        );
+        for url in [
+            "http://api.example.com/token",
+            "https://127.0.0.1/token",
+            "https://u@api.example.com/",
+            "token",
+        ] {
+            let mut oauth = oauth();
+            oauth.token.url = url.into();
+            let spoilt = Manifest {
+                authorization: Authorization::Oauth(Box::new(oauth)),
+                ..manifest()
+            }
+            .check();
+            assert_eq!(
+                spoilt.map_err(|error| error.part).err().as_deref(),
+                Some("authorization.token.url"),
+                "{url}"
+            );
+        }
     }
 }

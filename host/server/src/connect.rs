@@ -195,8 +195,8 @@ impl Host {
             verifier: Some(&session.verifier),
             ..Values::default()
         };
-        let authorize = oauth::authorize_url(&serving.app.app, oauth, values)
-            .map_err(|error| ConnectError::Invalid(error.to_string()))?;
+        let authorize =
+            oauth::authorize_url(&serving, oauth, values).map_err(|error| ConnectError::Invalid(error.to_string()))?;
         Ok(OpenedConnect {
             authorize,
             cookie: self.cookie(session.browser.expose(), limits::CONNECT_SESSION.as_secs()),
@@ -279,8 +279,7 @@ impl Host {
             verifier: Some(&session.verifier),
             ..Values::default()
         };
-        let app = &serving.app.app;
-        let tokens = oauth::call(&self.0.egress, app, oauth, &oauth.token, values, self.now()).await?;
+        let tokens = oauth::call(&self.0.egress, &serving, oauth, &oauth.token, values, self.now()).await?;
         let missing = oauth::ungranted(oauth, tokens.scopes.as_deref()).join(", ");
         if !missing.is_empty() {
             self.revoke(&serving, oauth, &tokens.credential.access_token).await;
@@ -393,7 +392,7 @@ impl Host {
 
     /// Ends a token at the platform, best effort: what fails here ends by itself.
     async fn revoke(&self, serving: &Serving, oauth: &Oauth, token: &Secret) {
-        if let Err(error) = oauth::revoke(&self.0.egress, &serving.app.app, oauth, token).await {
+        if let Err(error) = oauth::revoke(&self.0.egress, serving, oauth, token).await {
             tracing::warn!("A token was not revoked at the platform: {error}");
         }
     }

@@ -15,6 +15,8 @@ use weir_domain::time::Timestamp;
 use weir_egress::{Egress, NoBodies};
 use weir_store::App;
 
+use crate::host::Serving;
+
 /// What the parameters of a call may be made of; what a call does not need is left empty.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Values<'a> {
@@ -42,6 +44,9 @@ pub(crate) enum TokenError {
     /// A value that the manifest asks for is not there.
     #[error("the app has no {name}; set it with PUT /v1/apps")]
     Missing { name: String },
+    /// The operator did not say yes to the calls that carry the app's secrets.
+    #[error("the operator has not granted the connector's authorization; see the missing grants of the connector")]
+    NotGranted,
     /// The manifest's data makes no request.
     #[error("the connector's authorization data is unusable: {0}")]
     Data(String),
@@ -61,7 +66,8 @@ impl TokenError {
 }
 
 /// The page on which the account's owner consents.
-pub(crate) fn authorize_url(app: &App, oauth: &Oauth, values: Values<'_>) -> Result<Url, TokenError> {
+pub(crate) fn authorize_url(serving: &Serving, oauth: &Oauth, values: Values<'_>) -> Result<Url, TokenError> {
+    let app = granted(serving, oauth)?;
     let url = oauth
         .authorize_url
         .parse::<Url>()
@@ -76,33 +82,48 @@ pub(crate) fn authorize_url(app: &App, oauth: &Oauth, values: Values<'_>) -> Res
 /// Makes one call of the token endpoint and reads the tokens.
 pub(crate) async fn call(
     egress: &Egress,
-    app: &App,
+    serving: &Serving,
     oauth: &Oauth,
     call: &TokenCall,
     values: Values<'_>,
     now: Timestamp,
 ) -> Result<Tokens, TokenError> {
-    let answer = post(egress, app, oauth, call, values).await?;
+    let answer = post(egress, serving, oauth, call, values).await?;
     read(oauth, &answer, values, now)
 }
 
 /// Ends a token at the platform.
-pub(crate) async fn revoke(egress: &Egress, app: &App, oauth: &Oauth, token: &Secret) -> Result<(), TokenError> {
+pub(crate) async fn revoke(
+    egress: &Egress,
+    serving: &Serving,
+    oauth: &Oauth,
+    token: &Secret,
+) -> Result<(), TokenError> {
     let Some(revoke) = &oauth.revoke else { return Ok(()) };
     let values = Values {
         access_token: Some(token),
         ..Values::default()
     };
-    post(egress, app, oauth, revoke, values).await.map(|_| ())
+    post(egress, serving, oauth, revoke, values).await.map(|_| ())
+}
+
+/// The app, if the operator said yes to where this OAuth sends its secrets.
+fn granted<'s>(serving: &'s Serving, oauth: &Oauth) -> Result<&'s App, TokenError> {
+    if serving.grants.allow_authorization(oauth) {
+        Ok(&serving.app.app)
+    } else {
+        Err(TokenError::NotGranted)
+    }
 }
 
 async fn post(
     egress: &Egress,
-    app: &App,
+    serving: &Serving,
     oauth: &Oauth,
     call: &TokenCall,
     values: Values<'_>,
 ) -> Result<serde_json::Value, TokenError> {
+    let app = granted(serving, oauth)?;
     let url = call
         .url
         .parse()

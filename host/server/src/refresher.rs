@@ -199,7 +199,7 @@ impl Host {
             refresh_token: Some(refresh_token),
             ..Values::default()
         };
-        let tokens = oauth::call(self.egress(), &serving.app.app, oauth, call, values, self.now()).await;
+        let tokens = oauth::call(self.egress(), &serving, oauth, call, values, self.now()).await;
         self.metrics()
             .refresh(if tokens.is_ok() { "renewed" } else { "failed" });
         let renewed = tokens?.credential;

@@ -1,7 +1,10 @@
 //! How a channel's credential is had: the platform's OAuth as data, or fields to fill in.
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 use utoipa::ToSchema;
+
+use super::{ManifestError, Origin, OriginPattern};
 
 /// How a channel's credential is had.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -142,4 +145,33 @@ pub struct Setting {
     pub required: bool,
     /// Where a person finds it.
     pub help: String,
+}
+
+impl Oauth {
+    /// Whether secrets can be sent to each of its URLs at all: https, a name, nobody's credentials in it.
+    pub(super) fn check(&self) -> Result<(), ManifestError> {
+        let calls = [
+            ("token", Some(&self.token)),
+            ("refresh", self.refresh.as_ref()),
+            ("revoke", self.revoke.as_ref()),
+        ];
+        let urls = calls
+            .into_iter()
+            .filter_map(|(name, call)| Some((name, call?.url.as_str())));
+        for (name, url) in urls.chain([("authorize", self.authorize_url.as_str())]) {
+            let part = format!("authorization.{name}.url");
+            let refused = |reason: String| ManifestError::new(part.clone(), reason);
+            let parsed = Url::parse(url).map_err(|error| refused(error.to_string()))?;
+            if !parsed.username().is_empty() || parsed.password().is_some() {
+                return Err(refused("it names a user".to_owned()));
+            }
+            let origin = Origin::of(&parsed).ok_or_else(|| refused("it is no https URL".to_owned()))?;
+            // The rule for routes: https only, and a name rather than an address.
+            origin
+                .to_string()
+                .parse::<OriginPattern>()
+                .map_err(|error| refused(error.to_string()))?;
+        }
+        Ok(())
+    }
 }
