@@ -18,6 +18,9 @@ pub use stack::{APP, Options, Stack};
 
 use std::time::Duration;
 
+/// An hour, in milliseconds of the virtual clock.
+pub const HOUR_MS: u64 = 3_600_000;
+
 /// How long anything is waited for. Never the measure of a test: what is waited for either comes, or the test fails with
 /// what came instead. Long, since the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -70,15 +70,6 @@ impl Phone {
             .collect())
     }
 
-    /// Moves the virtual clock on.
-    ///
-    /// # Errors
-    /// The sandbox refuses.
-    pub async fn wait_hours(&self, hours: u64) -> anyhow::Result<i64> {
-        let now = self.order("clock/advance", json!({"ms": hours * 3_600_000})).await?;
-        now["now_ms"].as_i64().context("the clock has no time")
-    }
-
     /// Orders a fault.
     ///
     /// # Errors

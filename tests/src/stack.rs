@@ -27,6 +27,8 @@ pub struct Options {
     pub seed: u64,
     /// The sandbox's virtual time at the start, in milliseconds; the system's if none.
     pub start_ms: Option<i64>,
+    /// Whether that time stands still but for what it is moved on by.
+    pub stopped: bool,
     /// The ports of sandbox and Weir; free ones if 0.
     pub ports: (u16, u16),
     /// More of Weir's environment.
@@ -40,6 +42,7 @@ impl Options {
             data: data.to_owned(),
             seed: 1,
             start_ms: None,
+            stopped: false,
             ports: (0, 0),
             env: Vec::new(),
         }
@@ -93,6 +96,9 @@ impl Stack {
         command.args(["--seed", &options.seed.to_string()]);
         if let Some(start) = options.start_ms {
             command.args(["--start", &start.to_string()]);
+        }
+        if options.stopped {
+            command.arg("--stopped");
         }
         let sandbox = Program::start("tiktok-sandbox", &mut command, &options.data.join("sandbox.log")).await?;
         let port = if options.ports.1 == 0 {
@@ -244,11 +250,21 @@ impl Stack {
         self.api.get(&format!("/v1/channels/{channel}")).await?.expect(200)
     }
 
+    /// Moves the virtual clock on, and waits until Weir has followed.
+    ///
+    /// # Errors
+    /// The sandbox refuses, or Weir does not follow.
+    pub async fn time_passes(&self, ms: u64) -> anyhow::Result<()> {
+        let clock = self.phone.order("clock/advance", json!({"ms": ms})).await?;
+        self.clock_reaches(clock["now_ms"].as_i64().context("the clock has no time")?)
+            .await
+    }
+
     /// Waits until Weir's clock has followed the sandbox's past this moment.
     ///
     /// # Errors
     /// It does not.
-    pub async fn clock_reaches(&self, now_ms: i64) -> anyhow::Result<()> {
+    async fn clock_reaches(&self, now_ms: i64) -> anyhow::Result<()> {
         crate::until("the followed clock", async || {
             let health = self.api.get("/healthz").await?.expect(200)?;
             Ok((health["now_ms"].as_i64().context("/healthz has no now_ms")? >= now_ms).then_some(()))

@@ -159,8 +159,7 @@ async fn a_callback_belongs_to_its_session_and_its_browser_and_works_once() -> R
 async fn a_session_that_nobody_finishes_expires() -> Result {
     let (stack, _folder) = ready().await?;
     let session = session(&stack).await?;
-    let now = stack.phone.wait_hours(1).await?;
-    stack.clock_reaches(now).await?;
+    stack.time_passes(weir_tests::HOUR_MS).await?;
     assert_eq!(ended(&stack, &session).await?["status"], "expired");
     Ok(())
 }

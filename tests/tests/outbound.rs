@@ -192,10 +192,7 @@ async fn a_send_whose_answer_is_lost_is_uncertain_and_never_sent_twice() -> Resu
     assert_eq!(uncertain["data"]["error"]["code"], "outcome_unknown");
     assert_eq!(weir.on_phone().await?, ["in doubt"]);
     // After the grace time the platform's own history settles it: it is there, so it was sent.
-    let now = weir.stack.phone.order("clock/advance", json!({"ms": 200_000})).await?;
-    weir.stack
-        .clock_reaches(now["now_ms"].as_i64().unwrap_or(i64::MAX))
-        .await?;
+    weir.stack.time_passes(200_000).await?;
     weir.event_of("message.sent", &queued["id"]).await?;
     assert_eq!(weir.on_phone().await?, ["in doubt"]);
     Ok(())
@@ -231,8 +228,7 @@ async fn a_send_that_never_left_is_tried_again() -> Result {
 #[tokio::test]
 async fn an_expired_token_is_renewed_and_the_message_goes() -> Result {
     let mut weir = Connected::begin().await?;
-    let now = weir.stack.phone.wait_hours(25).await?;
-    weir.stack.clock_reaches(now).await?;
+    weir.stack.time_passes(25 * weir_tests::HOUR_MS).await?;
     let thread = weir.conversation().await?;
     weir.say(&thread, "with a new token").await?;
     assert_eq!(weir.on_phone().await?, ["with a new token"]);
@@ -293,10 +289,7 @@ async fn nothing_accepted_is_lost_when_the_power_fails() -> Result {
     weir.stack.kill_weir().await?;
     weir.stack.start_weir().await?;
     // What was in flight is settled by its echo, or after the grace time by the history.
-    let now = weir.stack.phone.order("clock/advance", json!({"ms": 400_000})).await?;
-    weir.stack
-        .clock_reaches(now["now_ms"].as_i64().unwrap_or(i64::MAX))
-        .await?;
+    weir.stack.time_passes(400_000).await?;
     weir_tests::until("every accepted message to be sent", async || {
         for id in &accepted {
             let message = weir.stack.api.get(&format!("/v1/messages/{id}")).await?.expect(200)?;

@@ -55,8 +55,7 @@ async fn two_callers_cannot_both_spend_the_last_message() -> Result {
 async fn a_refusal_says_which_rule_both_sides_of_it_and_what_would_help() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
-    let now = weir.stack.phone.wait_hours(48).await?;
-    weir.stack.clock_reaches(now).await?;
+    weir.stack.time_passes(48 * weir_tests::HOUR_MS).await?;
     let answer = weir.stack.api.say(&thread, "late").await?;
     assert_eq!(answer.problem(409)?, "reply_window_closed");
     let problem = &answer.body;

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
-use weir_tests::{Answer, Events, Phone, Stack, until};
+use weir_tests::{Answer, Events, HOUR_MS, Phone, Stack, until};
 
 use crate::show;
 
@@ -205,8 +205,7 @@ impl Script {
         let text = "Let me think about it.";
         self.stack.hears(&mut self.events, text).await?;
         jane(text);
-        let now = self.stack.phone.wait_hours(48).await?;
-        self.stack.clock_reaches(now).await?;
+        self.stack.time_passes(48 * HOUR_MS).await?;
         let late = self.stack.api.say(thread, "Still there?").await?;
         same(&late.problem(409)?.into(), "reply_window_closed")?;
         refusal(&late);

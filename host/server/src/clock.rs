@@ -1,6 +1,6 @@
 //! The host's clock: the system's, or a sandbox's that it follows.
 //!
-//! A followed clock is read a few times a second and runs on at the system's pace in between. When it jumps, who sleeps until
+//! A followed clock is read a few times a second, and runs on at the system's pace in between unless it stands still. When it jumps, who sleeps until
 //! a moment must look again; [`HostClock::set`] says so.
 
 use std::sync::{Mutex, PoisonError};
@@ -27,6 +27,7 @@ pub struct HostClock(Mutex<Source>);
 enum Source {
     System,
     Followed { read: Timestamp, at: Instant },
+    Stopped(Timestamp),
 }
 
 impl HostClock {
@@ -41,17 +42,27 @@ impl HostClock {
         match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Source::System => system_now(),
             Source::Followed { read, at } => read.after(at.elapsed()),
+            Source::Stopped(read) => read,
         }
     }
 
-    /// Goes on from what the followed clock said. Whether that is a jump.
-    pub fn set(&self, read: Timestamp) -> bool {
+    /// Goes on from what the followed clock said. Whether that is a jump, or any move of one that stands still.
+    pub fn set(&self, reading: Reading) -> bool {
+        let read = Timestamp::from_millis(reading.now_ms);
         let before = self.now();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Source::Followed {
-            read,
-            at: Instant::now(),
+        let (source, jump) = if reading.runs {
+            (
+                Source::Followed {
+                    read,
+                    at: Instant::now(),
+                },
+                JUMP,
+            )
+        } else {
+            (Source::Stopped(read), Duration::ZERO)
         };
-        read.since(before) > JUMP || before.since(read) > JUMP
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = source;
+        read.since(before) > jump || before.since(read) > jump
     }
 }
 
@@ -66,16 +77,24 @@ fn system_now() -> Timestamp {
     Timestamp::from_unsigned_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-#[derive(Deserialize)]
-struct Reading {
+/// What a followed clock shows.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Reading {
     now_ms: i64,
+    /// Whether it goes on by itself; one that does not say so does.
+    #[serde(default = "goes_on")]
+    runs: bool,
+}
+
+fn goes_on() -> bool {
+    true
 }
 
 /// Asks the clock at `url`.
 ///
 /// # Errors
 /// In words.
-pub(crate) async fn read(egress: &Egress, url: &Url) -> Result<Timestamp, String> {
+pub(crate) async fn read(egress: &Egress, url: &Url) -> Result<Reading, String> {
     let permit = may_follow_clock(Request {
         method: Method::GET,
         url: url.clone(),
@@ -86,9 +105,7 @@ pub(crate) async fn read(egress: &Egress, url: &Url) -> Result<Timestamp, String
         .send(permit, &Secrets::default(), &NoBodies)
         .await
         .map_err(|error| error.to_string())?;
-    let reading: Reading = serde_json::from_slice(&answer.body)
-        .map_err(|_| format!("it answers {} and no {{\"now_ms\": …}}", answer.status))?;
-    Ok(Timestamp::from_millis(reading.now_ms))
+    serde_json::from_slice(&answer.body).map_err(|_| format!("it answers {} and no {{\"now_ms\": …}}", answer.status))
 }
 
 #[cfg(test)]
@@ -98,10 +115,24 @@ mod tests {
     #[test]
     fn a_followed_clock_goes_on_from_what_was_read_and_tells_a_jump() {
         let clock = HostClock::system();
+        let shows = |now: Timestamp, runs| Reading {
+            now_ms: now.as_millis(),
+            runs,
+        };
         let there = Timestamp::from_millis(1_000_000);
-        assert!(clock.set(there), "from the system's time to another is a jump");
+        assert!(
+            clock.set(shows(there, true)),
+            "from the system's time to another is a jump"
+        );
         assert!(clock.now() >= there);
-        assert!(!clock.set(clock.now()), "its own time is none");
-        assert!(clock.set(there.after(Duration::from_secs(48 * 3600))));
+        assert!(!clock.set(shows(clock.now(), true)), "its own time is none");
+        let later = there.after(Duration::from_secs(48 * 3600));
+        assert!(clock.set(shows(later, false)));
+        assert_eq!(clock.now(), later);
+        assert!(!clock.set(shows(later, false)), "it stands still");
+        assert!(
+            clock.set(shows(later.after(Duration::from_millis(1)), false)),
+            "any move of it counts"
+        );
     }
 }

@@ -560,7 +560,7 @@ async fn check_clock(store: &dyn Store, clock: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn follow(egress: &Egress, url: &url::Url) -> Result<Timestamp, String> {
+async fn follow(egress: &Egress, url: &url::Url) -> Result<clock::Reading, String> {
     let deadline = tokio::time::Instant::now() + CLOCK_AT_START;
     loop {
         match clock::read(egress, url).await {

@@ -1,4 +1,4 @@
-//! The sandbox's own time: the system's pace, from any start, with jumps forward.
+//! The sandbox's own time: the system's pace, from any start, with jumps forward; or standing still between jumps.
 //!
 //! Every expiry, messaging window, signature and retry is judged on this clock, so two
 //! days pass in one call. It never runs backwards.
@@ -39,10 +39,11 @@ impl Timestamp {
     }
 }
 
-/// Runs at the system's pace from its start, plus whatever it was advanced by.
+/// Runs at the system's pace from its start, or stands still, plus whatever it was advanced by.
 #[derive(Debug)]
 pub struct Clock {
-    began: Instant,
+    /// None for one that stands still.
+    began: Option<Instant>,
     start_ms: i64,
     advanced_ms: AtomicI64,
 }
@@ -51,11 +52,12 @@ pub struct Clock {
 pub const FURTHEST_ADVANCE_MS: i64 = 100 * 365 * DAY_MS;
 
 impl Clock {
-    /// A clock that shows `start` now, or the system's time when none is given.
-    pub fn new(start: Option<Timestamp>) -> Self {
+    /// A clock that shows `start` now, or the system's time when none is given. One that does not run moves only when it is
+    /// advanced, so that a run can be repeated to the millisecond.
+    pub fn new(start: Option<Timestamp>, runs: bool) -> Self {
         let start_ms = start.map_or_else(system_ms, Timestamp::ms);
         Self {
-            began: Instant::now(),
+            began: runs.then(Instant::now),
             start_ms,
             advanced_ms: AtomicI64::new(0),
         }
@@ -64,10 +66,17 @@ impl Clock {
     /// The virtual time now.
     pub fn now(&self) -> Timestamp {
         // A process lives less than i64::MAX milliseconds, so the conversion keeps its value.
-        let passed = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let passed = self.began.map_or(0, |began| {
+            i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX)
+        });
         Timestamp(self.start_ms)
             .plus_ms(passed)
             .plus_ms(self.advanced_ms.load(Ordering::Acquire))
+    }
+
+    /// Whether it goes on by itself.
+    pub fn runs(&self) -> bool {
+        self.began.is_some()
     }
 
     /// Moves the clock forward; a negative step or one past a hundred years is left undone.
@@ -98,10 +107,18 @@ mod tests {
 
     #[test]
     fn advancing_moves_now_and_never_backwards() {
-        let clock = Clock::new(Some(Timestamp::from_ms(1_000)));
+        let clock = Clock::new(Some(Timestamp::from_ms(1_000)), true);
         let later = clock.advance(HOUR_MS).expect("an hour is in range");
         assert!(later >= Timestamp::from_ms(1_000 + HOUR_MS));
         assert_eq!(clock.advance(-1), None);
         assert_eq!(clock.advance(i64::MAX), None);
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_moves_by_what_it_is_advanced_and_no_more() {
+        let clock = Clock::new(Some(Timestamp::from_ms(1_000)), false);
+        assert_eq!(clock.now(), Timestamp::from_ms(1_000));
+        assert_eq!(clock.advance(5), Some(Timestamp::from_ms(1_005)));
+        assert_eq!(clock.now(), Timestamp::from_ms(1_005));
     }
 }

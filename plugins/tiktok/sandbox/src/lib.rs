@@ -45,6 +45,8 @@ pub struct Config {
     pub redirect_uri: Option<String>,
     /// The virtual time at the start; without one, the system's.
     pub start: Option<Timestamp>,
+    /// Whether the virtual time stands still between advances.
+    pub stopped: bool,
 }
 
 impl Default for Config {
@@ -55,6 +57,7 @@ impl Default for Config {
             client_secret: "sandbox-client-secret".to_owned(),
             redirect_uri: None,
             start: None,
+            stopped: false,
         }
     }
 }
@@ -83,7 +86,7 @@ impl Sandbox {
             .await
             .with_context(|| format!("{} cannot be listened on", config.listen))?;
         let address = listener.local_addr().context("a bound socket has no address")?;
-        let clock = Clock::new(config.start);
+        let clock = Clock::new(config.start, !config.stopped);
         let genesis = Genesis {
             origin: format!("http://{address}"),
             seed: config.seed,

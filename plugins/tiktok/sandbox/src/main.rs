@@ -33,6 +33,9 @@ struct Arguments {
     /// The virtual time at the start in milliseconds since 1970; without it the system's.
     #[arg(long)]
     start: Option<i64>,
+    /// Let the virtual time stand still but for what it is advanced by.
+    #[arg(long)]
+    stopped: bool,
     /// Print nothing but errors.
     #[arg(long)]
     quiet: bool,
@@ -48,6 +51,7 @@ async fn main() -> ExitCode {
         client_secret: arguments.client_secret,
         redirect_uri: arguments.redirect_uri,
         start: arguments.start.map(Timestamp::from_ms),
+        stopped: arguments.stopped,
     };
     let sandbox = match Sandbox::start(config).await {
         Ok(sandbox) => sandbox,

@@ -88,7 +88,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ControlError> {
 }
 
 async fn clock(State(shared): State<App>) -> Json<Value> {
-    Json(json!({"now_ms": shared.clock.now().ms()}))
+    Json(json!({"now_ms": shared.clock.now().ms(), "runs": shared.clock.runs()}))
 }
 
 #[derive(Deserialize)]
