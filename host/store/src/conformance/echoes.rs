@@ -52,6 +52,21 @@ pub fn an_echo_that_fits_nothing_is_folded_in_when_the_answer_names_it(factory: 
     });
 }
 
+pub fn the_platforms_time_of_a_message_decides_whose_turn_it_counts_in(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        world.send("hello", 20).await.unwrap();
+        let lease = world.lease(1, 20).await.remove(0);
+        world.settle(&lease, sent("p1", 20), 23).await;
+        // While it was on its way, the contact wrote.
+        world.hear(vec![says("m2", 21)], 24).await;
+        assert_eq!(world.used().await, 0);
+        world.hear(vec![echo("p1", Origin::Api, "hello", 22)], 25).await;
+        assert_eq!(world.used().await, 1, "the platform took it after the contact's word");
+    });
+}
+
 pub fn an_echo_settles_an_uncertain_message(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;

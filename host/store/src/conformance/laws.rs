@@ -83,6 +83,8 @@ struct Played {
     statuses: BTreeMap<MessageId, Status>,
     retried: BTreeSet<MessageId>,
     accepted: BTreeSet<MessageId>,
+    /// When the platform took what left: by its own clock, the moment it was sent.
+    taken: BTreeMap<MessageId, i64>,
 }
 
 async fn play(world: &World, played: &mut Played, step: Step) {
@@ -105,7 +107,11 @@ async fn play(world: &World, played: &mut Played, step: Step) {
         Step::Send => played
             .accepted
             .extend(world.send(&fresh, now).await.map(|message| message.id)),
-        Step::Lease => played.leases.extend(world.lease(2, now).await),
+        Step::Lease => {
+            let leases = world.lease(2, now).await;
+            played.taken.extend(leases.iter().map(|lease| (lease.message.id, now)));
+            played.leases.extend(leases);
+        }
         Step::Settle(n, fate) if !played.leases.is_empty() => {
             // Some workers settle twice, and some too late.
             let lease = played.leases[n % played.leases.len()].clone();
@@ -128,10 +134,9 @@ async fn play(world: &World, played: &mut Played, step: Step) {
                     return;
                 };
                 // The platform shows only what left.
-                if !matches!(message.status, Status::Queued | Status::Cancelled) {
-                    world
-                        .hear(vec![echo(&format!("p-{id}"), Origin::Api, text, now)], now)
-                        .await;
+                if let Some(taken) = played.taken.get(&id).copied() {
+                    let shown = echo(&format!("p-{id}"), Origin::Api, text, taken);
+                    world.hear(vec![shown], now).await;
                 }
             }
         }
@@ -220,6 +225,7 @@ pub fn a_status_only_moves_forward_and_the_budget_is_never_exceeded(factory: Fac
                     statuses: BTreeMap::new(),
                     retried: BTreeSet::new(),
                     accepted: BTreeSet::new(),
+                    taken: BTreeMap::new(),
                 };
                 for step in steps {
                     play(&world, &mut played, step).await;

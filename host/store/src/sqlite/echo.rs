@@ -185,6 +185,8 @@ pub(super) fn known(
         )?;
         message.sent_at = told.sent_at;
         move_on(db, thread, message, Step::default(), None, now)?;
+        // The corrected time may lie on the other side of the contact's last word.
+        messages::count_budget(db, thread)?;
     }
     Ok(message.status != before)
 }

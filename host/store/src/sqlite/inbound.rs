@@ -22,9 +22,6 @@ use crate::sqlite::messages::{self, Entry, Step};
 use crate::sqlite::{channels, echo, media, outbound, outbox};
 use crate::{App, Recorded, Result, Source};
 
-/// Our own messages after the contact's that are looked for when an older word of theirs turns up: above any platform's budget.
-const COUNTED: u32 = 1_000;
-
 /// What a fact came to.
 enum Kept {
     /// It was new.
@@ -334,10 +331,7 @@ impl Ear<'_> {
             return Ok(());
         }
         conversation.contact_wrote_at = Some(opened_at);
-        conversation.budget_used = outbox::unsettled(self.db, conversation.id)?;
-        if thread.we_wrote_at.is_some_and(|ours| ours > opened_at) {
-            conversation.budget_used += messages::counted_since(self.db, conversation.id, opened_at, COUNTED)?;
-        }
+        messages::count_budget(self.db, thread)?;
         if let Some(end) = outbound::expires_at(self.rules, thread) {
             outbox::extend(self.db, thread.conversation.id, end)?;
         }

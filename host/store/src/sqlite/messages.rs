@@ -13,6 +13,7 @@ use crate::sqlite::db::{
     listed, value, word,
 };
 use crate::sqlite::events::{self, About};
+use crate::sqlite::outbox;
 use crate::{Listed, Page, Result, StoreError};
 
 /// What few messages have: one column for all of it.
@@ -192,18 +193,31 @@ pub(super) fn unread_up_to(db: &Db<'_>, conversation: ConversationId, at: Timest
     )
 }
 
-/// How many settled messages after `since` count against the budget, at most `most`. One that failed counts if it kept its
-/// share.
-pub(super) fn counted_since(db: &Db<'_>, conversation: ConversationId, since: Timestamp, most: u32) -> Result<u32> {
-    Ok(db
-        .one(
-            "SELECT count(*) FROM (
-                 SELECT 1 FROM messages WHERE conversation_id = ?1 AND counted = 1 AND sent_at > ?2
-                   AND status IN ('sent', 'delivered', 'read', 'failed') LIMIT ?3)",
-            params![key(conversation), since.as_millis(), most],
-            |row| row.get(0),
-        )?
-        .unwrap_or(0))
+/// Our own messages after the contact's that are looked for: above any platform's budget.
+const COUNTED: u32 = 1_000;
+
+/// Counts anew what the window's budget has given: to what stands in the outbox, and to what the platform has from us after
+/// the contact's last word. One that failed counts if it kept its share.
+pub(super) fn count_budget(db: &Db<'_>, thread: &mut Thread) -> Result<()> {
+    let conversation = &mut thread.conversation;
+    conversation.budget_used = outbox::unsettled(db, conversation.id)?;
+    let since = conversation.contact_wrote_at;
+    if thread
+        .we_wrote_at
+        .is_some_and(|ours| since.is_none_or(|since| ours > since))
+    {
+        let since = since.map_or(i64::MIN, Timestamp::as_millis);
+        conversation.budget_used += db
+            .one(
+                "SELECT count(*) FROM (
+                     SELECT 1 FROM messages WHERE conversation_id = ?1 AND counted = 1 AND sent_at > ?2
+                       AND status IN ('sent', 'delivered', 'read', 'failed') LIMIT ?3)",
+                params![key(conversation.id), since, COUNTED],
+                |row| row.get::<_, u32>(0),
+            )?
+            .unwrap_or(0);
+    }
+    Ok(())
 }
 
 /// What a step changes of a message besides its status.

@@ -140,11 +140,13 @@ pub(super) fn extend(db: &Db<'_>, conversation: ConversationId, expires_at: Time
     Ok(())
 }
 
-/// Messages of ours in a conversation whose fate is open: each has its share of the budget.
+/// Messages of ours in a conversation whose fate is open: each has its share of the budget. One that an echo showed before its
+/// answer came is sent, and no longer among them.
 pub(super) fn unsettled(db: &Db<'_>, conversation: ConversationId) -> Result<u32> {
     Ok(db
         .one(
-            "SELECT count(*) FROM outbox WHERE conversation_id = ?1",
+            "SELECT count(*) FROM outbox o JOIN messages m ON m.id = o.message_id
+             WHERE o.conversation_id = ?1 AND m.status IN ('queued', 'sending', 'uncertain')",
             [key(conversation)],
             |row| row.get(0),
         )?
