@@ -11,16 +11,19 @@ use weir_domain::credential::{Credential, Secret};
 use weir_domain::id::{ChannelId, ConnectSessionId};
 use weir_domain::limits;
 use weir_domain::manifest::{ACCESS_TOKEN, Authorization, Oauth, Setting};
-use weir_domain::policy::{Refusal, Rules, region};
+use weir_domain::policy::{Rules, region};
 use weir_domain::time::Timestamp;
+use weir_runtime::Profile;
 use weir_runtime::context::{CallContext, Called, ChannelFacts, State};
-use weir_runtime::{CallError, Profile};
 use weir_store::{ConnectEnd, ConnectSession, NewChannel, StoreError};
 
-use crate::host::{Host, NotServed, Serving, state_writes};
-use crate::oauth::{self, TokenError, Tokens, Values};
-use crate::outbound::{ActError, ConnectorError};
-use crate::refresher::RenewError;
+use crate::host::{Host, Serving, state_writes};
+use crate::oauth::{self, Tokens, Values};
+
+mod failure;
+
+pub use failure::{ConnectError, ConnectFailure};
+use failure::{denied, unserved};
 
 /// An account to be connected.
 #[derive(Clone, Debug, Default)]
@@ -35,37 +38,6 @@ pub struct NewSession {
     pub redirect_url: Option<Url>,
     /// What a person entered, for a connector without OAuth; `access_token` is the credential.
     pub fields: BTreeMap<String, Secret>,
-}
-
-/// Why connecting could not begin, or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// No such app in this workspace.
-    #[error("there is no such app")]
-    NoSuchApp,
-    /// No such session, or none that still waits.
-    #[error("there is no such connect session, or it has ended; begin a new one")]
-    NoSuchSession,
-    /// No such channel in this workspace.
-    #[error("there is no such channel")]
-    NoSuchChannel,
-    /// The request lacks something, or names something that cannot be.
-    #[error("{0}")]
-    Invalid(String),
-    /// The account may not be connected, or the platform says no.
-    #[error("{detail}")]
-    Refused {
-        /// The stable code: `personal_account_not_supported`, `ungranted_scopes`, `region_not_eligible`.
-        code: String,
-        /// A sentence for a person.
-        detail: String,
-    },
-    /// The connector.
-    #[error(transparent)]
-    Connector(#[from] ConnectorError),
-    /// The record.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// The answer to a browser that opens a connect link.
@@ -86,15 +58,6 @@ pub struct ConnectEndPage {
     pub redirect_url: Option<Url>,
     /// The value of `set-cookie` that takes the session's cookie back.
     pub cookie: String,
-}
-
-/// Why an account was not connected.
-#[derive(Clone, Debug)]
-pub struct ConnectFailure {
-    /// The stable code.
-    pub code: String,
-    /// A sentence for a person.
-    pub detail: String,
 }
 
 /// Where the platform sends the browser back to.
@@ -397,36 +360,6 @@ impl Host {
         }
     }
 
-    /// Renews a channel's credential now.
-    ///
-    /// # Errors
-    /// See [`ActError`].
-    pub async fn refresh_now(&self, channel: ChannelId) -> Result<(), ActError> {
-        let found = self.0.store.channel(channel).await?;
-        let channel = found
-            .filter(|channel| channel.status != ChannelStatus::Deleted)
-            .ok_or(ActError::NotFound)?;
-        self.renew_now(&channel).await.map_err(|error| -> ActError {
-            match error {
-                RenewError::NotServed(error) => error.into(),
-                RenewError::Store(error) => error.into(),
-                error if error.needs_a_person() => Refusal::ReauthorizationRequired.into(),
-                error => ConnectorError::Broken(error.to_string()).into(),
-            }
-        })?;
-        if channel.status == ChannelStatus::ReauthorizationRequired {
-            let status = ChannelStatus::Connected;
-            let reason = "the credential was renewed";
-            self.0
-                .store
-                .set_channel_status(channel.id, status, reason, self.now())
-                .await?;
-            self.told();
-            self.wake_senders();
-        }
-        Ok(())
-    }
-
     /// Deletes a channel; its token is revoked at the platform, best effort. None if there is none in this workspace.
     ///
     /// # Errors
@@ -520,64 +453,6 @@ impl<'a> For<'a> {
     }
 }
 
-impl ConnectFailure {
-    fn new(code: &str, detail: &str) -> Self {
-        Self {
-            code: code.to_owned(),
-            detail: detail.to_owned(),
-        }
-    }
-
-    fn into_error(self) -> ConnectError {
-        ConnectError::Refused {
-            code: self.code,
-            detail: self.detail,
-        }
-    }
-}
-
-impl From<StoreError> for ConnectFailure {
-    fn from(error: StoreError) -> Self {
-        tracing::error!("Connecting failed in the record: {error}");
-        Self::new(
-            "store_unavailable",
-            "Weir could not write this down. Begin connecting again in a moment.",
-        )
-    }
-}
-
-impl From<NotServed> for ConnectFailure {
-    fn from(error: NotServed) -> Self {
-        match error {
-            NotServed::Store(error) => error.into(),
-            error => Self::new("connector_not_serving", &error.to_string()),
-        }
-    }
-}
-
-impl From<TokenError> for ConnectFailure {
-    fn from(error: TokenError) -> Self {
-        Self::new("token_exchange_failed", &error.to_string())
-    }
-}
-
-impl From<CallError> for ConnectFailure {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::Failed { error, .. } => Self::new(&error.code, &error.detail),
-            error => Self::new("connector_failed", &error.to_string()),
-        }
-    }
-}
-
-fn unserved(error: NotServed) -> ConnectError {
-    match error {
-        NotServed::NoSuchApp(_) => ConnectError::NoSuchApp,
-        NotServed::NotServing { connector } => ConnectorError::NotServing { connector }.into(),
-        NotServed::Store(error) => error.into(),
-    }
-}
-
 /// Whether this account may be connected.
 fn admit(serving: &Serving, profile: &Profile) -> Result<(), ConnectFailure> {
     let manifest = &serving.book.manifest;
@@ -597,18 +472,6 @@ fn admit(serving: &Serving, profile: &Profile) -> Result<(), ConnectFailure> {
     let rules = Rules::of(manifest, &serving.book.settings, &PolicyOverride::default());
     region::admit(&rules, profile.country.as_deref())
         .map_err(|refusal| ConnectFailure::new(refusal.code(), &refusal.to_string()))
-}
-
-fn denied(error: &str, description: Option<&str>) -> ConnectFailure {
-    if error == "access_denied" {
-        return ConnectFailure::new(
-            "access_denied",
-            "The account's owner did not consent. Begin connecting again when they do.",
-        );
-    }
-    // The platform's words, bounded; the page escapes them.
-    let words: String = description.unwrap_or(error).chars().take(300).collect();
-    ConnectFailure::new("platform_refused", &format!("The platform refuses: {words}"))
 }
 
 /// What a person entered, held against what the manifest asks for.
@@ -702,11 +565,5 @@ mod tests {
         assert!(entered(&fields, &BTreeMap::new(), now).is_err());
         let stray = BTreeMap::from([("other".to_owned(), token)]);
         assert!(entered(&fields, &stray, now).is_err());
-    }
-
-    #[test]
-    fn a_no_of_the_person_has_its_own_code() {
-        assert_eq!(denied("access_denied", None).code, "access_denied");
-        assert_eq!(denied("server_error", Some("later")).code, "platform_refused");
     }
 }

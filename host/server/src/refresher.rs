@@ -12,11 +12,13 @@ use weir_domain::credential::{Credential, Secret};
 use weir_domain::id::ChannelId;
 use weir_domain::limits;
 use weir_domain::manifest::Authorization;
+use weir_domain::policy::Refusal;
 use weir_domain::time::Timestamp;
 use weir_store::StoreError;
 
 use crate::host::{Host, NotServed};
 use crate::oauth::{self, TokenError, Values};
+use crate::outbound::{ActError, ConnectorError};
 
 /// Credentials looked at in one round.
 const ROUND: u32 = 64;
@@ -159,6 +161,36 @@ impl Host {
                 })
             }
         }
+    }
+
+    /// Renews a channel's credential now.
+    ///
+    /// # Errors
+    /// See [`ActError`].
+    pub async fn refresh_now(&self, channel: ChannelId) -> Result<(), ActError> {
+        let found = self.0.store.channel(channel).await?;
+        let channel = found
+            .filter(|channel| channel.status != ChannelStatus::Deleted)
+            .ok_or(ActError::NotFound)?;
+        self.renew_now(&channel).await.map_err(|error| -> ActError {
+            match error {
+                RenewError::NotServed(error) => error.into(),
+                RenewError::Store(error) => error.into(),
+                error if error.needs_a_person() => Refusal::ReauthorizationRequired.into(),
+                error => ConnectorError::Broken(error.to_string()).into(),
+            }
+        })?;
+        if channel.status == ChannelStatus::ReauthorizationRequired {
+            let status = ChannelStatus::Connected;
+            let reason = "the credential was renewed";
+            self.0
+                .store
+                .set_channel_status(channel.id, status, reason, self.now())
+                .await?;
+            self.told();
+            self.wake_senders();
+        }
+        Ok(())
     }
 
     /// Renews a channel's credential now, however long it would live.
