@@ -6,15 +6,19 @@
 
 mod api;
 mod browser;
+mod crash;
 mod phone;
 mod programs;
 mod stack;
+mod subscriber;
 
 pub use api::{Answer, Api, Events};
 pub use browser::Browser;
+pub use crash::{Crash, Figures, Plan};
 pub use phone::Phone;
 pub use programs::{Binaries, Program};
 pub use stack::{APP, Options, Stack};
+pub use subscriber::{Handed, Reply, Subscriber};
 
 use std::time::Duration;
 

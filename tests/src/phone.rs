@@ -78,6 +78,19 @@ impl Phone {
         self.order("faults", fault).await.map(|_| ())
     }
 
+    /// Forgets the faults that still wait.
+    ///
+    /// # Errors
+    /// The sandbox does not answer.
+    pub async fn forget_faults(&self) -> anyhow::Result<()> {
+        let answer = self
+            .client
+            .delete(format!("{}/control/faults", self.sandbox))
+            .send()
+            .await?;
+        Self::read("faults", answer).await.map(|_| ())
+    }
+
     /// Changes settings of the sandbox.
     ///
     /// # Errors

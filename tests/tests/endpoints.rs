@@ -5,61 +5,14 @@ mod support;
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use support::{Connected, text_of};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
-use weir_tests::{Options, Stack, until};
+use tokio::io::AsyncWriteExt;
+use weir_tests::{Options, Stack, Subscriber, until};
 
 type Result = anyhow::Result<()>;
-
-/// What an endpoint got: headers as lines, and the body.
-type Got = Arc<Mutex<Vec<(String, String)>>>;
-
-/// An operator's endpoint that answers with each of `answers` in turn, the last for ever.
-async fn endpoint(answers: Vec<u16>) -> anyhow::Result<(String, Got)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}/events", listener.local_addr()?);
-    let got = Got::default();
-    let seen = got.clone();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut request = Vec::new();
-            let mut buffer = [0; 4096];
-            let (head, body) = loop {
-                let Ok(read @ 1..) = stream.read(&mut buffer).await else {
-                    break (String::new(), String::new());
-                };
-                request.extend_from_slice(&buffer[..read]);
-                let text = String::from_utf8_lossy(&request).into_owned();
-                let Some((head, body)) = text.split_once("\r\n\r\n") else {
-                    continue;
-                };
-                let length = head.lines().find_map(|line| {
-                    line.to_lowercase()
-                        .strip_prefix("content-length:")
-                        .map(|n| n.trim().parse::<usize>())
-                });
-                if body.len() >= length.and_then(std::result::Result::ok).unwrap_or(0) {
-                    break (head.to_owned(), body.to_owned());
-                }
-            };
-            let count = {
-                let mut seen = seen.lock().expect("nobody panics with it");
-                seen.push((head, body));
-                seen.len()
-            };
-            let status = answers.get(count - 1).or(answers.last()).copied().unwrap_or(200);
-            let answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-            // A host that hung up meanwhile is the host's affair.
-            let _ = stream.write_all(answer.as_bytes()).await;
-        }
-    });
-    Ok((url, got))
-}
 
 async fn connected() -> anyhow::Result<Connected> {
     let folder = tempfile::tempdir()?;
@@ -81,34 +34,26 @@ async fn subscribe(weir: &Connected, url: &str, types: Value) -> anyhow::Result<
         .expect(201)
 }
 
-fn header<'h>(head: &'h str, name: &str) -> anyhow::Result<&'h str> {
-    head.lines()
-        .filter_map(|line| line.split_once(':'))
-        .find(|(have, _)| have.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.trim())
-        .with_context(|| format!("no header {name} in {head}"))
-}
-
 #[tokio::test]
 async fn the_public_library_verifies_what_we_sign() -> Result {
     let mut weir = connected().await?;
-    let (url, got) = endpoint(vec![200]).await?;
-    let made = subscribe(&weir, &url, json!(["message.received"])).await?;
+    let subscriber = Subscriber::answering(vec![200]).await?;
+    let made = subscribe(&weir, subscriber.url(), json!(["message.received"])).await?;
     let secret = text_of(&made["secret"])?;
     ensure!(secret.starts_with("whsec_"));
     weir.conversation().await?;
-    let (head, body) = until("the delivery", async || Ok(got.lock().expect("ours").first().cloned())).await?;
-    let event: Value = serde_json::from_str(&body)?;
+    let handed = until("the delivery", async || Ok(subscriber.handed().into_iter().next())).await?;
+    let event: Value = serde_json::from_str(&handed.body)?;
     assert_eq!(
         (event["type"].as_str(), event["id"].as_str()),
-        (Some("message.received"), Some(header(&head, "webhook-id")?))
+        (Some("message.received"), Some(handed.header("webhook-id")?))
     );
     let check = json!({
-        "secret": secret, "body": body,
+        "secret": secret, "body": handed.body,
         "headers": {
-            "webhook-id": header(&head, "webhook-id")?,
-            "webhook-timestamp": header(&head, "webhook-timestamp")?,
-            "webhook-signature": header(&head, "webhook-signature")?,
+            "webhook-id": handed.header("webhook-id")?,
+            "webhook-timestamp": handed.header("webhook-timestamp")?,
+            "webhook-signature": handed.header("webhook-signature")?,
         },
     });
     // The library has its own clock, so the check of the time is done against the moment that was signed.
@@ -137,29 +82,29 @@ with mock.patch.object(library, 'datetime', Then):
 #[tokio::test]
 async fn an_endpoint_that_fails_gets_the_same_event_again_with_the_same_id() -> Result {
     let mut weir = connected().await?;
-    let (url, got) = endpoint(vec![500, 200]).await?;
-    subscribe(&weir, &url, json!(["message.received"])).await?;
+    let subscriber = Subscriber::answering(vec![500, 200]).await?;
+    subscribe(&weir, subscriber.url(), json!(["message.received"])).await?;
     weir.conversation().await?;
     until("the first try", async || {
-        Ok((!got.lock().expect("ours").is_empty()).then_some(()))
+        Ok((!subscriber.handed().is_empty()).then_some(()))
     })
     .await?;
     weir.stack.time_passes(60_000).await?;
     until("the second try", async || {
-        Ok((got.lock().expect("ours").len() == 2).then_some(()))
+        Ok((subscriber.handed().len() == 2).then_some(()))
     })
     .await?;
-    let got = got.lock().expect("ours").clone();
-    assert_eq!(header(&got[0].0, "webhook-id")?, header(&got[1].0, "webhook-id")?);
-    assert_eq!(got[0].1, got[1].1);
+    let handed = subscriber.handed();
+    assert_eq!(handed[0].header("webhook-id")?, handed[1].header("webhook-id")?);
+    assert_eq!(handed[0].body, handed[1].body);
     Ok(())
 }
 
 #[tokio::test]
 async fn an_endpoint_that_says_gone_is_switched_off_and_the_operator_hears_of_it() -> Result {
     let mut weir = connected().await?;
-    let (url, _got) = endpoint(vec![410]).await?;
-    let made = subscribe(&weir, &url, json!(["message.received"])).await?;
+    let subscriber = Subscriber::answering(vec![410]).await?;
+    let made = subscribe(&weir, subscriber.url(), json!(["message.received"])).await?;
     weir.conversation().await?;
     let disabled = weir.events.wait_for("endpoint.disabled").await?;
     assert_eq!(disabled["data"]["id"], made["id"]);

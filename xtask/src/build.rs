@@ -29,6 +29,15 @@ pub(crate) fn target() -> anyhow::Result<PathBuf> {
     })
 }
 
+/// An empty folder of this name in the target directory, in the place of the last run's.
+pub(crate) fn empty_folder(name: &str) -> anyhow::Result<PathBuf> {
+    let folder = target()?.join(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
+    }
+    Ok(folder)
+}
+
 /// Builds the programs and the connectors.
 pub(crate) fn everything() -> anyhow::Result<()> {
     connectors()?;

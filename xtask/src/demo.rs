@@ -15,7 +15,7 @@ const PORTS: (u16, u16) = (9100, 8080);
 pub(crate) fn run(once: bool, data: Option<PathBuf>) -> anyhow::Result<()> {
     let data = match data {
         Some(data) => data,
-        None => fresh(&build::target()?.join("demo"))?,
+        None => build::empty_folder("demo")?,
     };
     let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
     runtime.block_on(async {
@@ -37,14 +37,6 @@ pub(crate) fn run(once: bool, data: Option<PathBuf>) -> anyhow::Result<()> {
             stay(stack, &channel).await
         }
     })
-}
-
-/// An empty folder in the place of the last demo's.
-fn fresh(folder: &std::path::Path) -> anyhow::Result<PathBuf> {
-    if folder.exists() {
-        std::fs::remove_dir_all(folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
-    }
-    Ok(folder.to_owned())
 }
 
 /// Says what to open, shows events as they come, and ends on Ctrl-C.

@@ -1,7 +1,8 @@
-//! The chores of this repository: `cargo xtask demo | test | build | build-connectors`.
+//! The chores of this repository: `cargo xtask demo | crash | test | build | build-connectors`.
 #![forbid(unsafe_code)]
 
 mod build;
+mod crash;
 mod demo;
 mod script;
 mod show;
@@ -30,6 +31,18 @@ enum Chore {
         #[arg(long)]
         data: Option<std::path::PathBuf>,
     },
+    /// Kill Weir again and again under load, and compare what the platform, Weir and the endpoint then know.
+    Crash {
+        /// How often it is killed.
+        #[arg(long, default_value_t = 10)]
+        rounds: u32,
+        /// Makes every choice; the time's if none is given.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Print the figures as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Run everything that CI runs.
     Test,
     /// Build the programs and the connectors.
@@ -41,6 +54,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Demo { once, data } => build::everything().and_then(|()| demo::run(once, data)),
+        Chore::Crash { rounds, seed, json } => build::everything().and_then(|()| crash::run(rounds, seed, json)),
         Chore::Test => test::run(),
         Chore::Build => build::everything(),
         Chore::BuildConnectors => build::connectors(),

@@ -30,3 +30,8 @@ pub(crate) fn bright(text: &str) -> String {
 pub(crate) fn step(text: &str) {
     anstream::eprintln!("{} {text}", bright("▸"));
 }
+
+/// How something that takes a while is getting on.
+pub(crate) fn note(text: &str) {
+    anstream::eprintln!("  {}", quiet(text));
+}

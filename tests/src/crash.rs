@@ -1,0 +1,437 @@
+//! The power fails, again and again: loads the real programs, ends Weir with `SIGKILL` at random moments, starts it again, and
+//! holds three records against each other.
+//!
+//! What it does follows from its seed; what the machine makes of that does not, so a seed repeats the plan and not the run.
+
+mod books;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use books::{Books, Posted, Told};
+use fastrand::Rng;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::{Api, Options, Phone, Reply, Stack, Subscriber};
+
+/// Customers who write; each conversation carries ten answers to each of their messages.
+const PEOPLE: usize = 12;
+/// The longest life of Weir in a round, in milliseconds, and the shortest.
+const LIFE_MS: std::ops::Range<u64> = 100..1_500;
+/// Rounds between two settlements: what one crash leaves meets the next.
+const SETTLE_EVERY: u32 = 5;
+/// Steps of the virtual clock in one settlement, and how long each is: beyond a lease and the grace time of a doubt.
+const STEPS: u32 = 40;
+const STEP_MS: u64 = 60_000;
+/// How long one step is waited for to calm down; the next step comes in any case.
+const CALM: Duration = Duration::from_millis(1_500);
+/// One of so many handings-over is refused by the endpoint.
+const REFUSED: usize = 23;
+
+/// What is played.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How often Weir is killed.
+    pub rounds: u32,
+    /// Makes every choice.
+    pub seed: u64,
+}
+
+/// What was counted.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Figures {
+    /// The seed of the plan.
+    pub seed: u64,
+    /// Kills so far.
+    pub rounds: u32,
+    /// After how many of them the records were last compared: the figures below are of then.
+    pub compared_after: u32,
+    /// Messages that customers wrote; the webhook of each was answered 200 in the end.
+    pub written: usize,
+    /// Messages that Weir accepted.
+    pub accepted: usize,
+    /// Messages that Weir refused by a rule.
+    pub refused: usize,
+    /// Requests whose answer the kill cut off; each was repeated with its key.
+    pub cut_off: usize,
+    /// Messages that were being sent when Weir was killed.
+    pub in_flight: usize,
+    /// Times a message became uncertain.
+    pub uncertain: usize,
+    /// Messages that were sent again after their absence was proven.
+    pub sent_again: usize,
+    /// Messages that failed.
+    pub failed: usize,
+    /// Events in the log that the endpoint wants.
+    pub events: usize,
+    /// Handings-over of them.
+    pub handed: usize,
+    /// The longest start after a kill, in milliseconds.
+    pub longest_start_ms: u128,
+    /// What does not agree; empty if every promise held.
+    pub breaches: Vec<String>,
+}
+
+/// What became of one request to send.
+enum Post {
+    Accepted(String),
+    Refused,
+    CutOff,
+}
+
+/// A run under way.
+#[derive(Debug)]
+pub struct Crash {
+    stack: Stack,
+    subscriber: Subscriber,
+    plan: Plan,
+    rng: Rng,
+    people: Vec<String>,
+    conversations: Vec<String>,
+    books: Books,
+    figures: Figures,
+    /// Messages that were met in the middle of being sent.
+    in_flight: BTreeSet<String>,
+    /// How far the logs of both sides were read.
+    log_read: i64,
+    webhooks_read: u64,
+}
+
+impl Crash {
+    /// Starts the programs in `data`, connects the account, and has every customer write once.
+    ///
+    /// # Errors
+    /// A step is refused.
+    pub async fn begin(plan: Plan, data: &Path) -> anyhow::Result<Self> {
+        let mut options = Options::new(data);
+        options.seed = plan.seed;
+        options.env.push(("WEIR_DELIVERY_ALLOW_PRIVATE".into(), "true".into()));
+        let stack = Stack::start(options).await?;
+        stack.install("tiktok").await?;
+        stack.put_app().await?;
+        stack.connect("acme_store").await?;
+        let subscriber =
+            Subscriber::start(|number, _| Reply::Status(if number % REFUSED == REFUSED - 1 { 503 } else { 200 }))
+                .await?;
+        let end = stack.api.get("/v1/events?limit=200").await?.expect(200)?;
+        let log_read = end["data"].as_array().and_then(|events| events.last());
+        let log_read = log_read.and_then(|event| event["sequence"].as_i64()).unwrap_or(0);
+        let endpoint = json!({"url": subscriber.url(), "ordered": true});
+        stack.api.post("/v1/endpoints", endpoint).await?.expect(201)?;
+        let mut crash = Self {
+            stack,
+            subscriber,
+            plan,
+            rng: Rng::with_seed(plan.seed),
+            people: (0..PEOPLE).map(|number| format!("customer_{number:02}")).collect(),
+            conversations: Vec::new(),
+            books: Books::default(),
+            figures: Figures {
+                seed: plan.seed,
+                ..Figures::default()
+            },
+            in_flight: BTreeSet::new(),
+            log_read,
+            webhooks_read: 0,
+        };
+        for person in &crash.people {
+            let person_order = json!({"username": person, "country": "ID"});
+            crash.stack.phone.order("people", person_order).await?;
+            let written = crash.stack.phone.of(person).writes("Hello!").await?;
+            crash.books.written.insert(id_of(&written["message_id"])?);
+        }
+        crash.conversations = crate::until("every conversation", async || {
+            let page = crash.stack.api.get("/v1/conversations?limit=200").await?.expect(200)?;
+            let ids: Vec<String> = rows(&page).iter().filter_map(|row| text(&row["id"])).collect();
+            Ok((ids.len() == PEOPLE).then_some(ids))
+        })
+        .await?;
+        Ok(crash)
+    }
+
+    /// Whether there are rounds left.
+    pub fn has_more(&self) -> bool {
+        self.figures.rounds < self.plan.rounds
+    }
+
+    /// What was counted so far.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// One life of Weir under load, its end by `SIGKILL`, and its next start. Every few rounds all is settled and the records
+    /// are held against each other.
+    ///
+    /// # Errors
+    /// A program misbehaves otherwise than by breaking a promise; those are in the figures.
+    pub async fn round(&mut self) -> anyhow::Result<()> {
+        self.figures.rounds += 1;
+        let round = self.figures.rounds;
+        self.order_fault().await?;
+        let (mut posts, mut writes) = (JoinSet::new(), JoinSet::new());
+        let end = tokio::time::Instant::now() + Duration::from_millis(self.rng.u64(LIFE_MS));
+        let mut number = 0;
+        while tokio::time::Instant::now() < end {
+            number += 1;
+            if self.rng.bool() {
+                self.write(&mut writes, format!("question {round}.{number}"));
+            } else {
+                let conversation = self.conversations[self.rng.usize(..PEOPLE)].clone();
+                let (api, text) = (self.stack.api.clone(), format!("answer {round}.{number}"));
+                posts.spawn(async move {
+                    let post = post(&api, &conversation, &text).await;
+                    (conversation, text, post)
+                });
+            }
+            let pause = Duration::from_millis(self.rng.u64(10..80));
+            tokio::time::sleep_until(end.min(tokio::time::Instant::now() + pause)).await;
+        }
+        self.stack.kill_weir().await?;
+        // People do not wait for it.
+        for _ in 0..self.rng.u32(..3) {
+            number += 1;
+            self.write(&mut writes, format!("question {round}.{number}"));
+        }
+        while let Some(written) = writes.join_next().await {
+            self.books.written.insert(written??);
+        }
+        let began = Instant::now();
+        self.stack.start_weir().await?;
+        self.figures.longest_start_ms = self.figures.longest_start_ms.max(began.elapsed().as_millis());
+        self.stack.phone.order("webhooks/retry", json!({})).await?;
+        while let Some(posted) = posts.join_next().await {
+            let (conversation, text, mut posted) = posted?;
+            if matches!(posted, Post::CutOff) {
+                self.figures.cut_off += 1;
+                posted = post(&self.stack.api, &conversation, &text).await;
+            }
+            match posted {
+                Post::Accepted(id) => {
+                    let accepted = Posted {
+                        id,
+                        ..Posted::default()
+                    };
+                    self.books.posted.insert(text, accepted);
+                }
+                Post::Refused => self.figures.refused += 1,
+                Post::CutOff => anyhow::bail!("Weir does not answer {text:?} after its start"),
+            }
+        }
+        self.read_messages().await?;
+        let in_flight = self.books.posted.values().filter(|posted| posted.status == "sending");
+        self.in_flight.extend(in_flight.map(|posted| posted.id.clone()));
+        self.figures.in_flight = self.in_flight.len();
+        if round.is_multiple_of(SETTLE_EVERY) || !self.has_more() {
+            self.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the programs, and gives what was counted.
+    ///
+    /// # Errors
+    /// A program does not end well.
+    pub async fn end(self) -> anyhow::Result<Figures> {
+        self.stack.stop().await?;
+        Ok(self.figures)
+    }
+
+    fn write(&mut self, writes: &mut JoinSet<anyhow::Result<String>>, text: String) {
+        let phone: Phone = self.stack.phone.of(&self.people[self.rng.usize(..PEOPLE)]);
+        writes.spawn(async move { id_of(&phone.writes(&text).await?["message_id"]) });
+    }
+
+    /// One thing that goes wrong at the platform, or nothing; slow answers most often, so that kills meet sends in flight.
+    async fn order_fault(&mut self) -> anyhow::Result<()> {
+        let slow = json!({"on": "send", "fault": {"delay_ms": 250}, "times": 20});
+        let fault = match self.rng.u32(..12) {
+            0 => json!({"on": "send", "fault": {"lost": true}}),
+            1 => json!({"on": "send", "fault": {"reset": true}}),
+            2 => json!({"on": "send", "fault": {"http_status": 503}}),
+            3 => json!({"on": "send", "fault": {"truncated": true}}),
+            4 => json!({"on": "send", "fault": {"code": 40100}}),
+            5 => json!({"on": "webhook", "fault": {"duplicate": true}, "times": 3}),
+            6 => json!({"on": "webhook", "fault": {"reorder": true}}),
+            7 => json!({"on": "webhook", "fault": {"early_echo": true}}),
+            8 => return Ok(()),
+            _ => slow,
+        };
+        self.stack.phone.order_fault(fault).await
+    }
+
+    /// Lets time pass until nothing is on its way, and holds the records against each other.
+    async fn settle(&mut self) -> anyhow::Result<()> {
+        self.stack.phone.forget_faults().await?;
+        for _ in 0..STEPS {
+            self.stack.time_passes(STEP_MS).await?;
+            self.stack.phone.order("webhooks/retry", json!({})).await?;
+            let end = Instant::now() + CALM;
+            while Instant::now() < end {
+                self.read_all().await?;
+                if self.books.open().is_empty() {
+                    return self.compare().await;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        self.compare().await
+    }
+
+    async fn compare(&mut self) -> anyhow::Result<()> {
+        let api = &self.stack.api;
+        for posted in self.books.posted.values_mut().filter(|posted| posted.tries.is_empty()) {
+            let ledger = api
+                .get(&format!("/v1/messages/{}/attempts", posted.id))
+                .await?
+                .expect(200)?;
+            posted.tries = rows(&ledger).iter().map(attempt).collect();
+        }
+        self.books.shown.clear();
+        for person in &self.people {
+            let messages = self.stack.phone.of(person).from_business().await?;
+            let shown = messages
+                .iter()
+                .map(|message| Ok((id_of(&message["text"])?, id_of(&message["id"])?)));
+            self.books.shown.extend(shown.collect::<anyhow::Result<Vec<_>>>()?);
+        }
+        let books = &self.books;
+        let told = |kind: &str| books.log.iter().filter(|told| told.kind == kind).count();
+        let again = |posted: &&Posted| {
+            posted
+                .tries
+                .iter()
+                .rev()
+                .skip(1)
+                .any(|(outcome, _)| outcome == "uncertain")
+        };
+        self.figures.compared_after = self.figures.rounds;
+        self.figures.written = books.written.len();
+        self.figures.accepted = books.posted.len();
+        self.figures.uncertain = told("message.uncertain");
+        self.figures.sent_again = books.posted.values().filter(again).count();
+        self.figures.failed = books.posted.values().filter(|posted| posted.status == "failed").count();
+        self.figures.events = books.owed().count();
+        self.figures.handed = books.handed.len();
+        self.figures.breaches = books.breaches();
+        ensure!(
+            self.figures.breaches.is_empty(),
+            "after {} kills with seed {}, {} promises are broken:\n{}",
+            self.figures.rounds,
+            self.plan.seed,
+            self.figures.breaches.len(),
+            self.figures.breaches.join("\n")
+        );
+        Ok(())
+    }
+
+    async fn read_all(&mut self) -> anyhow::Result<()> {
+        self.read_messages().await?;
+        self.read_webhooks().await?;
+        self.read_log().await?;
+        let handed = self.subscriber.handed_after(self.books.handed.len());
+        for handed in handed {
+            let event: Value = serde_json::from_str(&handed.body).context("the endpoint got no JSON")?;
+            ensure!(
+                event["id"] == handed.header("webhook-id")?,
+                "an id in the header that is not the event's"
+            );
+            let sequence = event["sequence"].as_i64().context("the event has no sequence")?;
+            self.books.handed.push((id_of(&event["id"])?, sequence));
+        }
+        Ok(())
+    }
+
+    async fn read_messages(&mut self) -> anyhow::Result<()> {
+        let api = &self.stack.api;
+        for posted in self.books.posted.values_mut().filter(|posted| !posted.is_settled()) {
+            let message = api.get(&format!("/v1/messages/{}", posted.id)).await?.expect(200)?;
+            posted.status = id_of(&message["status"])?;
+            posted.platform_id = text(&message["platform_id"]);
+        }
+        Ok(())
+    }
+
+    async fn read_webhooks(&mut self) -> anyhow::Result<()> {
+        loop {
+            let page = self
+                .stack
+                .phone
+                .look(&format!("webhooks?after={}", self.webhooks_read))
+                .await?;
+            let lines = page["webhooks"].as_array().context("no webhooks")?;
+            let Some(last) = lines.last() else { return Ok(()) };
+            self.webhooks_read = last["sequence"].as_u64().context("a line without a number")?;
+            for line in lines
+                .iter()
+                .filter(|line| line["status"] == 200 && line["event"] == "im_receive_msg")
+            {
+                self.books.answered.insert(id_of(&line["message_id"])?);
+            }
+        }
+    }
+
+    async fn read_log(&mut self) -> anyhow::Result<()> {
+        loop {
+            let path = format!("/v1/events?after={}&limit=200", self.log_read);
+            let page = self.stack.api.get(&path).await?.expect(200)?;
+            let events = rows(&page);
+            let Some(last) = events.last() else { return Ok(()) };
+            self.log_read = last["sequence"].as_i64().context("an event without its place")?;
+            for event in events {
+                let about = event["type"].as_str().is_some_and(|kind| kind.starts_with("message."));
+                self.books.log.push(Told {
+                    id: id_of(&event["id"])?,
+                    sequence: event["sequence"].as_i64().context("an event without its place")?,
+                    kind: id_of(&event["type"])?,
+                    conversation: text(&event["conversation_id"]),
+                    message: text(&event["data"]["id"]).filter(|_| about),
+                    platform_id: text(&event["data"]["platform_id"]).filter(|_| about),
+                });
+            }
+        }
+    }
+}
+
+/// Posts one text; its key is the text, so that a repetition is known as one.
+async fn post(api: &Api, conversation: &str, text: &str) -> Post {
+    let request = api
+        .request(
+            reqwest::Method::POST,
+            &format!("/v1/conversations/{conversation}/messages"),
+        )
+        .header("Idempotency-Key", text.replace(' ', "-"))
+        .json(&json!({"content": {"type": "text", "text": text}}));
+    match api.send(request).await {
+        Ok(answer) if answer.status == 202 => match id_of(&answer.body["id"]) {
+            Ok(id) => Post::Accepted(id),
+            Err(_) => Post::CutOff,
+        },
+        Ok(answer) if answer.status == 409 => Post::Refused,
+        // No answer, or one that asks to come back.
+        _ => Post::CutOff,
+    }
+}
+
+fn attempt(attempt: &Value) -> (String, bool) {
+    let silent = attempt["requests"].as_array().into_iter().flatten().any(|request| {
+        let reason = request["error"].as_str().unwrap_or_default();
+        request["status"].is_null() && (reason.starts_with("no answer") || reason.contains("before the answer"))
+    });
+    (text(&attempt["outcome"]).unwrap_or_default(), silent)
+}
+
+fn rows(page: &Value) -> Vec<Value> {
+    page["data"].as_array().cloned().unwrap_or_default()
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+fn id_of(value: &Value) -> anyhow::Result<String> {
+    text(value).with_context(|| format!("expected a text, saw {value}"))
+}

@@ -1,0 +1,307 @@
+//! The three records of a run, side by side: what the platform sent and received, what Weir says, what the endpoint got.
+//!
+//! Pure: what is looked up is put in, and [`Books::breaches`] says what does not agree.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// An event of Weir's log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) id: String,
+    pub(crate) sequence: i64,
+    pub(crate) kind: String,
+    pub(crate) conversation: Option<String>,
+    /// The message that it is about.
+    pub(crate) message: Option<String>,
+    /// The platform's id of that message.
+    pub(crate) platform_id: Option<String>,
+}
+
+/// A message that was posted until Weir answered 202.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Posted {
+    pub(crate) id: String,
+    /// As Weir says now.
+    pub(crate) status: String,
+    pub(crate) platform_id: Option<String>,
+    /// Each try, oldest first: its outcome, and whether a request of it got no answer.
+    pub(crate) tries: Vec<(String, bool)>,
+}
+
+impl Posted {
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_sent() || matches!(self.status.as_str(), "failed" | "cancelled")
+    }
+
+    fn is_sent(&self) -> bool {
+        matches!(self.status.as_str(), "sent" | "delivered" | "read")
+    }
+}
+
+/// Everything that is known of a run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Books {
+    /// The platform's ids of what customers wrote.
+    pub(crate) written: BTreeSet<String>,
+    /// Those of them whose webhook Weir answered with 200.
+    pub(crate) answered: BTreeSet<String>,
+    /// What the phones show from the business: text and the platform's id.
+    pub(crate) shown: Vec<(String, String)>,
+    /// What Weir accepted, by text; each text is posted once.
+    pub(crate) posted: BTreeMap<String, Posted>,
+    /// Weir's log since the endpoint was made, in its order.
+    pub(crate) log: Vec<Told>,
+    /// What the endpoint got, in order: the event's id and its sequence.
+    pub(crate) handed: Vec<(String, i64)>,
+}
+
+impl Books {
+    /// What is still on its way.
+    pub(crate) fn open(&self) -> Vec<String> {
+        let handed: BTreeSet<&str> = self.handed.iter().map(|(id, _)| id.as_str()).collect();
+        let events = self.owed().filter(|told| !handed.contains(told.id.as_str()));
+        let events = events.map(|told| format!("the event {} ({}) is not handed over", told.id, told.kind));
+        let messages = self.posted.iter().filter(|(_, posted)| !posted.is_settled());
+        let messages = messages.map(|(text, posted)| format!("{text:?} ({}) is {}", posted.id, posted.status));
+        let unheard = self.written.difference(&self.answered);
+        let unheard = unheard.map(|id| format!("the webhook of {id} is not answered 200"));
+        messages.chain(events).chain(unheard).collect()
+    }
+
+    /// What is wrong, once nothing is on its way any more.
+    pub(crate) fn breaches(&self) -> Vec<String> {
+        let mut breaches = self.open();
+        self.inbound(&mut breaches);
+        self.outbound(&mut breaches);
+        self.tries(&mut breaches);
+        self.handing_over(&mut breaches);
+        breaches
+    }
+
+    /// Events that the endpoint wants: all but those about itself.
+    pub(crate) fn owed(&self) -> impl Iterator<Item = &Told> {
+        self.log.iter().filter(|told| !told.kind.starts_with("endpoint."))
+    }
+
+    /// Every webhook answered 200 is in the log once.
+    fn inbound(&self, breaches: &mut Vec<String>) {
+        let mut heard: HashMap<&str, u32> = HashMap::new();
+        for told in self.log.iter().filter(|told| told.kind == "message.received") {
+            *heard
+                .entry(told.platform_id.as_deref().unwrap_or_default())
+                .or_default() += 1;
+        }
+        for id in &self.answered {
+            let times = heard.get(id.as_str()).copied().unwrap_or(0);
+            if times != 1 {
+                breaches.push(format!(
+                    "the webhook of {id} was answered 200 and is in the log {times} times"
+                ));
+            }
+        }
+        for id in heard.keys().filter(|id| !self.written.contains(**id)) {
+            breaches.push(format!("the log has a message {id} that nobody wrote"));
+        }
+    }
+
+    /// No message is on the phone twice; what Weir says was sent is there, and what it says was not is not.
+    fn outbound(&self, breaches: &mut Vec<String>) {
+        let mut shown: HashMap<&str, Vec<&str>> = HashMap::new();
+        for (text, id) in &self.shown {
+            shown.entry(text).or_default().push(id);
+        }
+        for (text, ids) in &shown {
+            if ids.len() > 1 {
+                breaches.push(format!("{text:?} is on the phone {} times", ids.len()));
+            }
+            if !self.posted.contains_key(*text) {
+                breaches.push(format!("{text:?} is on the phone, and was never accepted"));
+            }
+        }
+        for (text, posted) in &self.posted {
+            let ids = shown.get(text.as_str()).map_or(&[][..], Vec::as_slice);
+            match (posted.is_sent(), ids) {
+                (true, []) => breaches.push(format!("{text:?} is {} and not on the phone", posted.status)),
+                (true, [id, ..]) if posted.platform_id.as_deref() != Some(*id) => {
+                    breaches.push(format!(
+                        "{text:?} is {id} on the phone and {:?} here",
+                        posted.platform_id
+                    ));
+                }
+                (false, [_, ..]) if posted.is_settled() => {
+                    breaches.push(format!("{text:?} is {} and on the phone", posted.status));
+                }
+                _ => {}
+            }
+        }
+        let queued: BTreeSet<&str> = self
+            .log
+            .iter()
+            .filter(|told| told.kind == "message.queued")
+            .filter_map(|told| told.message.as_deref())
+            .collect();
+        let accepted: BTreeSet<&str> = self.posted.values().map(|posted| posted.id.as_str()).collect();
+        for id in accepted.symmetric_difference(&queued) {
+            breaches.push(format!("{id} is either accepted or queued in the log, and not both"));
+        }
+    }
+
+    /// A send without a known answer is uncertain, and is sent again only after that was told.
+    fn tries(&self, breaches: &mut Vec<String>) {
+        let mut doubts: HashMap<&str, usize> = HashMap::new();
+        for told in self.log.iter().filter(|told| told.kind == "message.uncertain") {
+            *doubts.entry(told.message.as_deref().unwrap_or_default()).or_default() += 1;
+        }
+        for (text, posted) in &self.posted {
+            let Some((_, before)) = posted.tries.split_last() else {
+                continue;
+            };
+            if posted.tries.iter().any(|(outcome, _)| outcome == "open") && posted.is_settled() {
+                breaches.push(format!(
+                    "{text:?} is {} over an open try: {:?}",
+                    posted.status, posted.tries
+                ));
+            }
+            let unsure = before.iter().filter(|(outcome, _)| outcome == "uncertain").count();
+            if unsure > doubts.get(posted.id.as_str()).copied().unwrap_or(0) {
+                breaches.push(format!(
+                    "{text:?} was sent again without a word of doubt: {:?}",
+                    posted.tries
+                ));
+            }
+            if before.iter().any(|(outcome, silent)| *silent && outcome != "uncertain") {
+                breaches.push(format!("{text:?} was sent again over a silence: {:?}", posted.tries));
+            }
+        }
+    }
+
+    /// Every event reached the endpoint under one id, and a conversation's in their order.
+    fn handing_over(&self, breaches: &mut Vec<String>) {
+        let log: HashMap<&str, &Told> = self.log.iter().map(|told| (told.id.as_str(), told)).collect();
+        if log.len() != self.log.len() {
+            breaches.push("the log has one id twice".to_owned());
+        }
+        let mut first = BTreeSet::new();
+        let mut newest: HashMap<&str, i64> = HashMap::new();
+        for (id, sequence) in &self.handed {
+            let Some(told) = log.get(id.as_str()) else {
+                breaches.push(format!("the endpoint got {id}, which is not in the log"));
+                continue;
+            };
+            if told.sequence != *sequence {
+                breaches.push(format!(
+                    "the endpoint got {id} as {sequence}, the log has it as {}",
+                    told.sequence
+                ));
+            }
+            let Some(conversation) = told.conversation.as_deref().filter(|_| first.insert(id)) else {
+                continue;
+            };
+            let newest = newest.entry(conversation).or_default();
+            if *sequence < *newest {
+                breaches.push(format!(
+                    "the endpoint got {sequence} after {newest} of the same conversation"
+                ));
+            }
+            *newest = (*newest).max(*sequence);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(sequence: i64, kind: &str, about: &str) -> Told {
+        Told {
+            id: format!("evt_{sequence}"),
+            sequence,
+            kind: kind.to_owned(),
+            conversation: Some("cnv_1".to_owned()),
+            message: Some(about.to_owned()),
+            platform_id: Some(about.to_owned()),
+        }
+    }
+
+    /// A run in which all went well: one message in, one out that was in doubt first.
+    fn good() -> Books {
+        let answer = Posted {
+            id: "msg_1".to_owned(),
+            status: "sent".to_owned(),
+            platform_id: Some("P2".to_owned()),
+            tries: vec![("uncertain".to_owned(), true), ("sent".to_owned(), false)],
+        };
+        Books {
+            written: ["P1".to_owned()].into(),
+            answered: ["P1".to_owned()].into(),
+            shown: vec![("answer".to_owned(), "P2".to_owned())],
+            posted: [("answer".to_owned(), answer)].into(),
+            log: vec![
+                told(1, "message.received", "P1"),
+                told(2, "message.queued", "msg_1"),
+                told(3, "message.uncertain", "msg_1"),
+                told(4, "message.sent", "msg_1"),
+            ],
+            handed: (1..=4).map(|sequence| (format!("evt_{sequence}"), sequence)).collect(),
+        }
+    }
+
+    fn posted(books: &mut Books) -> &mut Posted {
+        books.posted.get_mut("answer").expect("it is there")
+    }
+
+    #[test]
+    fn a_good_run_has_no_breach() {
+        assert_eq!(good().breaches(), Vec::<String>::new());
+        let mut again = good();
+        again.handed.push(("evt_1".to_owned(), 1));
+        assert_eq!(again.breaches(), Vec::<String>::new(), "at least once is enough");
+    }
+
+    #[test]
+    fn each_broken_promise_is_seen() {
+        type Break = fn(&mut Books);
+        let cases: [(&str, Break); 15] = [
+            ("in the log 0 times", |books| drop(books.log.remove(0))),
+            ("in the log 2 times", |books| {
+                books.log.push(told(5, "message.received", "P1"));
+            }),
+            ("that nobody wrote", |books| {
+                books.log.push(told(5, "message.received", "P9"));
+            }),
+            ("is not answered 200", |books| books.answered.clear()),
+            ("on the phone 2 times", |books| {
+                books.shown.push(("answer".to_owned(), "P3".to_owned()));
+            }),
+            ("never accepted", |books| {
+                books.shown.push(("another".to_owned(), "P3".to_owned()));
+            }),
+            ("not on the phone", |books| books.shown.clear()),
+            ("on the phone and", |books| posted(books).platform_id = None),
+            ("is failed and on the phone", |books| {
+                posted(books).status = "failed".to_owned();
+            }),
+            ("is uncertain", |books| posted(books).status = "uncertain".to_owned()),
+            ("and not both", |books| drop(books.log.remove(1))),
+            ("over an open try", |books| posted(books).tries[1].0 = "open".to_owned()),
+            ("without a word of doubt", |books| drop(books.log.remove(2))),
+            ("over a silence", |books| posted(books).tries[0].0 = "retry".to_owned()),
+            ("after 4 of the same", |books| books.handed.swap(2, 3)),
+        ];
+        for (words, broken) in cases {
+            let mut books = good();
+            broken(&mut books);
+            let breaches = books.breaches();
+            assert!(
+                breaches.iter().any(|breach| breach.contains(words)),
+                "{words}: {breaches:#?}"
+            );
+        }
+        let mut lost = good();
+        lost.handed.pop();
+        assert!(lost.breaches()[0].contains("is not handed over"));
+        let mut invented = good();
+        invented.handed.push(("evt_9".to_owned(), 9));
+        assert!(invented.breaches()[0].contains("not in the log"));
+    }
+}

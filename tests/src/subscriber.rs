@@ -1,0 +1,152 @@
+//! The operator's own endpoint: takes what Weir hands over, and answers as it is told to.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// One request that came.
+#[derive(Clone, Debug)]
+pub struct Handed {
+    /// The request line and the headers.
+    pub head: String,
+    /// The body.
+    pub body: String,
+}
+
+impl Handed {
+    /// A header's value.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn header(&self, name: &str) -> anyhow::Result<&str> {
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(have, _)| have.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+            .with_context(|| format!("no header {name} in {}", self.head))
+    }
+}
+
+/// What the endpoint does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Answers with this status.
+    Status(u16),
+    /// Answers 200, late.
+    After(Duration),
+    /// Takes the request and never answers.
+    Silence,
+}
+
+/// A running endpoint; it ends with the runtime.
+#[derive(Clone, Debug)]
+pub struct Subscriber {
+    url: String,
+    handed: Arc<Mutex<Vec<Handed>>>,
+}
+
+impl Subscriber {
+    /// Starts one that answers each request as `reply` says to its number (from 0) and itself.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub async fn start(reply: impl Fn(usize, &Handed) -> Reply + Send + Sync + 'static) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let subscriber = Self {
+            url: format!("http://{}/events", listener.local_addr()?),
+            handed: Arc::default(),
+        };
+        let (handed, reply) = (Arc::clone(&subscriber.handed), Arc::new(reply));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (handed, reply) = (Arc::clone(&handed), Arc::clone(&reply));
+                tokio::spawn(async move { serve(stream, &handed, &*reply).await });
+            }
+        });
+        Ok(subscriber)
+    }
+
+    /// One that answers with each of `statuses` in turn, the last for ever.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub async fn answering(statuses: Vec<u16>) -> anyhow::Result<Self> {
+        Self::start(move |number, _| {
+            let status = statuses.get(number).or(statuses.last()).copied();
+            Reply::Status(status.unwrap_or(200))
+        })
+        .await
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Everything that came so far.
+    pub fn handed(&self) -> Vec<Handed> {
+        self.handed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What came after the first `seen`.
+    pub fn handed_after(&self, seen: usize) -> Vec<Handed> {
+        let handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        handed.get(seen..).unwrap_or_default().to_vec()
+    }
+}
+
+/// One request of a connection; a caller that hangs up in the middle has handed over nothing.
+async fn serve(
+    mut stream: TcpStream,
+    handed: &Mutex<Vec<Handed>>,
+    reply: &(dyn Fn(usize, &Handed) -> Reply + Send + Sync),
+) {
+    let Some(request) = read(&mut stream).await else {
+        return;
+    };
+    let reply = {
+        let mut handed = handed.lock().unwrap_or_else(PoisonError::into_inner);
+        let reply = reply(handed.len(), &request);
+        handed.push(request);
+        reply
+    };
+    let status = match reply {
+        Reply::Status(status) => status,
+        Reply::After(wait) => {
+            tokio::time::sleep(wait).await;
+            200
+        }
+        Reply::Silence => return std::future::pending().await,
+    };
+    let answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    // A host that hung up meanwhile is the host's affair.
+    let _ = stream.write_all(answer.as_bytes()).await;
+}
+
+async fn read(stream: &mut TcpStream) -> Option<Handed> {
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let read = stream.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
+        request.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&request);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            let is_length = name.eq_ignore_ascii_case("content-length");
+            is_length.then(|| value.trim().parse::<usize>().ok()).flatten()
+        });
+        if body.len() >= length.unwrap_or(0) {
+            return Some(Handed {
+                head: head.to_owned(),
+                body: body.to_owned(),
+            });
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `cargo xtask crash`: the power fails while the programs are under load, again and again, and what is left is compared.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use weir_tests::{Crash, Figures, Plan};
+
+use crate::{build, show};
+
+/// Plays the rounds; the seed is the time's if none is given. As JSON, the figures are the only thing on the output.
+pub(crate) fn run(rounds: u32, seed: Option<u64>, json: bool) -> anyhow::Result<()> {
+    let seed = seed.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        now.as_secs()
+    });
+    let data = build::empty_folder("crash")?;
+    let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
+    let figures = runtime.block_on(async {
+        show::note(&format!(
+            "{rounds} kills with seed {seed}; the record and the logs are in {}",
+            data.display()
+        ));
+        let began = Instant::now();
+        let mut crash = Crash::begin(Plan { rounds, seed }, &data).await?;
+        while crash.has_more() {
+            crash.round().await?;
+            let so_far = crash.figures();
+            if so_far.rounds != so_far.compared_after {
+                continue;
+            }
+            show::note(&format!(
+                "{:>4} of {rounds}, {:>4} s: {}",
+                so_far.rounds,
+                began.elapsed().as_secs(),
+                line(so_far)
+            ));
+        }
+        crash.end().await
+    })?;
+    if json {
+        anstream::println!("{}", serde_json::to_string(&figures)?);
+    } else {
+        anstream::println!(
+            "{} {rounds} kills with seed {seed}: {}",
+            show::good("✓"),
+            line(&figures)
+        );
+    }
+    Ok(())
+}
+
+fn line(figures: &Figures) -> String {
+    format!(
+        "{} written, {} accepted, {} cut off, {} in flight, {} uncertain, {} sent again, {} failed, {} events handed over {} times, \
+         longest start {} ms",
+        figures.written,
+        figures.accepted,
+        figures.cut_off,
+        figures.in_flight,
+        figures.uncertain,
+        figures.sent_again,
+        figures.failed,
+        figures.events,
+        figures.handed,
+        figures.longest_start_ms,
+    )
+}
