@@ -20,7 +20,7 @@ pub use egress::{
     may_authorize, may_call, may_deliver, may_fetch, may_follow_clock,
 };
 pub use refusal::{Finding, Refusal};
-pub use rules::{Probed, Rate, RuleBook, Rules};
+pub use rules::{AppSettings, Probed, Rate, RuleBook, Rules};
 
 pub use view::{BudgetView, ContactView, ConversationView, RefusalView, WindowView};
 

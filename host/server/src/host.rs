@@ -15,7 +15,7 @@ use weir_domain::delivery::Verdict;
 use weir_domain::grant::Grants;
 use weir_domain::id::{ChannelId, Mint};
 use weir_domain::message::MessageError;
-use weir_domain::policy::{OriginMap, RuleBook};
+use weir_domain::policy::{AppSettings, OriginMap, RuleBook};
 use weir_domain::problem::Fault;
 use weir_domain::time::Timestamp;
 use weir_egress::Egress;
@@ -147,6 +147,14 @@ pub enum PutAppError {
     /// No connector of this name is installed.
     #[error("there is no connector {0:?}; install it first")]
     NoConnector(String),
+    /// A setting that the host itself reads is of another form.
+    #[error("the setting {name:?} cannot be read: {reason}")]
+    Setting {
+        /// Its name; empty if no single one is at fault.
+        name: String,
+        /// In words.
+        reason: String,
+    },
     /// While a virtual clock is followed, nothing may leave this machine.
     #[error("the host follows a virtual clock ({clock}), so every origin of an app must be mapped to this machine")]
     Clock {
@@ -311,6 +319,10 @@ impl Host {
     /// # Errors
     /// No such connector, or the app could leave this machine while a virtual clock is followed.
     pub async fn put_app(&self, app: App) -> Result<(), PutAppError> {
+        serde_path_to_error::deserialize::<_, AppSettings>(&app.settings).map_err(|error| PutAppError::Setting {
+            name: error.path().to_string(),
+            reason: error.into_inner().to_string(),
+        })?;
         let versions = self.0.store.versions().await?;
         if !versions.iter().any(|version| version.manifest.name == app.connector) {
             return Err(PutAppError::NoConnector(app.connector));

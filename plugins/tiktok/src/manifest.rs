@@ -88,6 +88,13 @@ fn app_settings() -> Vec<Setting> {
             false,
             "A list of content kinds that are off by default: shared_post, to send the account's own posts.",
         ),
+        setting(
+            "queries_per_second",
+            "Queries per second",
+            false,
+            false,
+            "A number, where TikTok granted the app another rate than 10 (App Detail, API rate limits).",
+        ),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! The rules that hold for one channel: what the connector declares, tightened by the operator.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,17 @@ impl RuleBook {
     pub fn rules(&self, channel: &Channel) -> Rules {
         Rules::of(&self.manifest, &self.settings, &channel.policy)
     }
+}
+
+/// What an app's settings say to the host's own rules. A connector may have settings beside these.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct AppSettings {
+    /// Kinds of content to switch on that are off by default: `["shared_post"]`.
+    pub allow: Vec<ContentKind>,
+    /// The rate that the platform grants this app, where that is not the manifest's: by tier or by contract, so only the
+    /// operator knows.
+    pub queries_per_second: Option<NonZeroU32>,
 }
 
 /// What a conversation was found to carry when the platform was asked.
@@ -69,9 +81,11 @@ pub struct Rate {
 }
 
 impl Rules {
-    /// The manifest's rules under the operator's hand. `settings` are the app's: `{"allow": ["shared_post"]}` switches
-    /// opt-in content on. An override can only tighten; one that would loosen has no effect here.
+    /// The manifest's rules under the operator's hand: `settings` are the app's, which [`AppSettings`] reads. An override can
+    /// only tighten; one that would loosen has no effect here.
     pub fn of(manifest: &Manifest, settings: &serde_json::Value, tightened: &PolicyOverride) -> Self {
+        // Judged when the app was put; what an older host let pass switches nothing on.
+        let settings = AppSettings::deserialize(settings).unwrap_or_default();
         let mut rules = Self {
             window: None,
             budget: None,
@@ -101,9 +115,13 @@ impl Rules {
                     scope,
                     classes,
                 } => {
+                    let permits = match (scope, settings.queries_per_second) {
+                        (RateScope::App, Some(in_a_second)) => in_span(in_a_second.get(), *per_ms),
+                        _ => *permits,
+                    };
                     let permits = tightened
                         .rate_permits
-                        .map_or(*permits, |tighter| tighter.min(*permits))
+                        .map_or(permits, |tighter| tighter.min(permits))
                         .max(1);
                     rules.rates.push(Rate {
                         permits,
@@ -132,7 +150,7 @@ impl Rules {
             }
         }
         for rule in &mut rules.contents {
-            if rule.outbound == Support::OptIn && switched_on(settings, rule.kind) {
+            if rule.outbound == Support::OptIn && settings.allow.contains(&rule.kind) {
                 rule.outbound = Support::Full;
             }
             if let (ContentKind::Text, Some(tighter)) = (rule.kind, tightened.text_max_chars) {
@@ -152,12 +170,8 @@ impl Rules {
     }
 }
 
-fn switched_on(settings: &serde_json::Value, kind: ContentKind) -> bool {
-    let kind = kind.to_string();
-    settings
-        .get("allow")
-        .and_then(|allow| allow.as_array())
-        .is_some_and(|allow| allow.iter().any(|name| name.as_str() == Some(&kind)))
+fn in_span(in_a_second: u32, per_ms: u32) -> u32 {
+    u32::try_from(u64::from(in_a_second) * u64::from(per_ms) / 1000).unwrap_or(u32::MAX)
 }
 
 fn origin_named(name: &str) -> Option<Origin> {

@@ -362,6 +362,32 @@ fn the_view_says_what_the_judge_would() {
     );
 }
 
+#[test]
+fn an_app_has_the_rate_that_its_platform_grants_it() {
+    let manifest = crate::manifest::tests::manifest();
+    let permits = |settings: serde_json::Value, channel: Option<u32>| {
+        let policy = PolicyOverride {
+            rate_permits: channel,
+            ..PolicyOverride::default()
+        };
+        Rules::of(&manifest, &settings, &policy).rates[0].permits
+    };
+    let declared = permits(serde_json::json!({}), None);
+    assert_eq!(permits(serde_json::json!({"queries_per_second": 50}), None), 50);
+    assert_eq!(permits(serde_json::json!({"queries_per_second": 50}), Some(7)), 7);
+    for nonsense in [
+        serde_json::json!(0),
+        serde_json::json!(-1),
+        serde_json::json!("50"),
+        serde_json::json!(1.5),
+    ] {
+        assert_eq!(
+            permits(serde_json::json!({"queries_per_second": nonsense}), None),
+            declared
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn an_operator_can_only_tighten(window_ms in 0u64..400_000_000, budget in 0u32..40, permits in 0u32..40, chars in 0u32..20_000) {

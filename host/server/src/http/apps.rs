@@ -189,6 +189,11 @@ impl From<PutAppError> for Problem {
             PutAppError::NoConnector(_) => Self::of(&codes::CONNECTOR_UNKNOWN)
                 .at("/connector", "unknown", &error)
                 .detail(&error),
+            PutAppError::Setting { name, reason } => {
+                // A list's place is `allow[0]`; the pointer names the setting.
+                let setting = name.split(['[', '.']).next().unwrap_or(&name).to_owned();
+                Self::of(&codes::INVALID_REQUEST).at(&format!("/settings/{setting}"), "invalid", &reason)
+            }
             PutAppError::Clock { .. } => Self::of(&codes::ORIGIN_REFUSED)
                 .at("/origins", "not_loopback", &error)
                 .detail(&error),

@@ -330,6 +330,14 @@ async fn each_kind_of_bad_input_has_its_own_words() {
             "connector_unknown",
         ),
         (
+            "PUT",
+            "/v1/apps/shop",
+            Some("application/json"),
+            r#"{"connector":"tiktok","settings":{"queries_per_second":"50"}}"#,
+            422,
+            "invalid_request",
+        ),
+        (
             "POST",
             "/v1/connectors",
             Some("application/json"),
