@@ -217,10 +217,18 @@ impl Stack {
     /// # Errors
     /// The API refuses.
     pub async fn put_app(&self) -> anyhow::Result<Value> {
+        self.put_app_with(json!({})).await
+    }
+
+    /// As [`Self::put_app`], with settings.
+    ///
+    /// # Errors
+    /// The API refuses.
+    pub async fn put_app_with(&self, settings: Value) -> anyhow::Result<Value> {
         let sandbox = self.sandbox.origin();
         let app = json!({
             "connector": "tiktok",
-            "settings": {},
+            "settings": settings,
             "secrets": {"client_key": CLIENT_KEY, "client_secret": CLIENT_SECRET},
             "origins": {"https://business-api.tiktok.com": sandbox, "https://www.tiktok.com": sandbox},
         });

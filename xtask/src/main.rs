@@ -1,6 +1,7 @@
-//! The chores of this repository: `cargo xtask demo | crash | test | build | build-connectors`.
+//! The chores of this repository: `cargo xtask demo | crash | bench | test | build | build-connectors`.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod crash;
 mod demo;
@@ -43,6 +44,11 @@ enum Chore {
         #[arg(long)]
         json: bool,
     },
+    /// Measure what Weir costs, beside the barest program that does the same; see bench/README.md.
+    Bench {
+        /// The rows, all if none is named: inbound, outbound, pacing, latency, memory, start, growth.
+        names: Vec<String>,
+    },
     /// Run everything that CI runs.
     Test,
     /// Build the programs and the connectors.
@@ -55,6 +61,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Demo { once, data } => build::everything().and_then(|()| demo::run(once, data)),
         Chore::Crash { rounds, seed, json } => build::everything().and_then(|()| crash::run(rounds, seed, json)),
+        Chore::Bench { names } => bench::run(&names),
         Chore::Test => test::run(),
         Chore::Build => build::everything(),
         Chore::BuildConnectors => build::connectors(),

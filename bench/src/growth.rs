@@ -1,0 +1,177 @@
+//! P9: what one message costs the record, as it grows from a thousand messages to ten million, and from one channel to a hundred
+//! thousand. A message here is one that comes in, and an answer that is accepted, leased and settled.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use tokio::task::JoinSet;
+use weir_domain::conversation::Conversation;
+use weir_domain::delivery::Next;
+use weir_domain::manifest::Manifest;
+use weir_domain::message::{Content, Origin};
+use weir_store::{NewMessage, Store};
+
+use crate::record::{self, Record, now};
+use crate::report::{Row, median, whole};
+use crate::rig::folder;
+use crate::start::Loader;
+
+/// The small record: so many conversations with so many messages each.
+const SMALL: (usize, u32) = (500, 2);
+/// The large one: ten million.
+const LARGE: (usize, u32) = (100_000, 100);
+/// The one with many channels; as many messages as the small one has for each conversation.
+const CHANNELS: usize = 100_000;
+/// Messages of one round, over so many conversations, so many at once.
+const MESSAGES: usize = 3_000;
+const SPREAD: u32 = 500;
+const AT_ONCE: usize = 64;
+/// Rounds of each record, in turn; the middle one counts.
+const ROUNDS: usize = 7;
+
+pub(crate) async fn measure() -> anyhow::Result<Row> {
+    let manifest = Arc::clone(Loader::start()?.load().await?.manifest());
+    let folder = folder()?;
+    let make = async |name: &str, channels, (conversations, each)| {
+        let path = folder.path().join(format!("{name}.db"));
+        Measured::make(&path, Arc::clone(&manifest), channels, conversations, each).await
+    };
+    let mut small = make("small", 1, SMALL).await?;
+    let mut many = make("many-channels", CHANNELS, (CHANNELS, SMALL.1)).await?;
+    let mut large = make("large", 1, LARGE).await?;
+    let mut took = [Vec::new(), Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        for (record, took) in [&mut small, &mut many, &mut large].into_iter().zip(&mut took) {
+            took.push(record.round().await?);
+        }
+    }
+    let [in_small, in_many, in_large] = took.map(|took| median(&took));
+    Ok(Row::new("P9", "growth")
+        .saw(format!(
+            "{in_small:.0} µs a message with {} messages",
+            whole(small.messages as f64)
+        ))
+        .saw(format!("{in_large:.0} µs with {}", whole(large.messages as f64)))
+        .saw(format!("{in_many:.0} µs with {} channels", whole(CHANNELS as f64)))
+        .at_most("ratio for messages", in_large / in_small, 1.15)
+        .at_most("ratio for channels", in_many / in_small, 1.15))
+}
+
+/// A filled record, and where the next message goes.
+struct Measured {
+    record: Arc<Record>,
+    conversations: Vec<(String, Conversation)>,
+    messages: u64,
+    next: usize,
+}
+
+impl Measured {
+    async fn make(
+        path: &Path,
+        manifest: Arc<Manifest>,
+        channels: usize,
+        conversations: usize,
+        each: u32,
+    ) -> anyhow::Result<Self> {
+        let record = Arc::new(Record::open(path, Arc::clone(&manifest)).await?);
+        let accounts = record.connect(channels).await?;
+        record.everybody_writes(&accounts, conversations).await?;
+        record.store.close().await;
+        record::multiply(path, each - 1)?;
+        let messages = record::messages(path)?;
+        let record = Arc::new(Record::open(path, manifest).await?);
+        let mut chosen = Vec::new();
+        for conversation in record.conversations(SPREAD).await? {
+            let channel = record.store.channel(conversation.channel_id).await?;
+            chosen.push((
+                channel.context("a conversation without its channel")?.platform_id,
+                conversation,
+            ));
+        }
+        Ok(Self {
+            record,
+            conversations: chosen,
+            messages,
+            next: 1_000_000_000,
+        })
+    }
+
+    /// Microseconds of one message.
+    async fn round(&mut self) -> anyhow::Result<f64> {
+        let begun = Instant::now();
+        let mut tasks = JoinSet::new();
+        for n in 0..MESSAGES {
+            if tasks.len() >= AT_ONCE
+                && let Some(done) = tasks.join_next().await
+            {
+                done??;
+            }
+            let record = Arc::clone(&self.record);
+            let (account, conversation) = self.conversations[n % self.conversations.len()].clone();
+            let number = self.next + n;
+            tasks.spawn(async move { talk(&record, &account, &conversation, number).await });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done??;
+        }
+        self.next += MESSAGES;
+        send_all(&self.record, MESSAGES).await?;
+        Ok(begun.elapsed().as_secs_f64() * 1e6 / MESSAGES as f64)
+    }
+}
+
+/// The contact writes, and is answered.
+async fn talk(record: &Record, account: &str, conversation: &Conversation, n: usize) -> anyhow::Result<()> {
+    let person = conversation.platform_id.trim_start_matches('C').parse()?;
+    record.hear(account, person, n).await?;
+    let new = NewMessage {
+        workspace_id: "default".to_owned(),
+        conversation_id: conversation.id,
+        content: Content::Text {
+            text: format!("Answer {n}: it is, and sending it is free."),
+        },
+        reply_to: None,
+        client_ref: None,
+        origin: Origin::Api,
+        idempotency: None,
+    };
+    record.store.enqueue(new, &record.book, now()).await?;
+    Ok(())
+}
+
+/// Leases and settles what waits.
+async fn send_all(record: &Arc<Record>, count: usize) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let mut sent = 0;
+    while sent < count {
+        ensure!(
+            begun.elapsed() < Duration::from_secs(120),
+            "{sent} of {count} were leased"
+        );
+        let limit = u32::try_from(AT_ONCE)?;
+        let leases = record.store.lease_messages("bench", limit, now()).await?;
+        let mut tasks = JoinSet::new();
+        for lease in leases {
+            let record = Arc::clone(record);
+            tasks.spawn(async move {
+                let next = Next::Sent {
+                    platform_id: lease.message.id.to_string(),
+                    at: now(),
+                };
+                let settled = record
+                    .store
+                    .settle_message(&lease.token, next, Vec::new(), Vec::new(), now())
+                    .await?;
+                ensure!(settled, "a lease was lost");
+                Ok(())
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done??;
+            sent += 1;
+        }
+    }
+    Ok(())
+}

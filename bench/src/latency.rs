@@ -1,0 +1,139 @@
+//! P5: from a webhook's first byte to its event at the operator's endpoint, at a steady pace.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
+
+use crate::load::{Connection, Customers, address, text};
+use crate::report::{Row, percentile};
+use crate::rig::Rig;
+
+/// Webhooks in a second, and for how long.
+const RATE: usize = 200;
+const SECONDS: usize = 30;
+/// Connections that take turns.
+const CONNECTIONS: usize = 16;
+/// People who write.
+const PEOPLE: usize = 200;
+
+/// When each message was told, by what it says.
+type Told = Arc<Mutex<HashMap<String, Instant>>>;
+
+pub(crate) async fn measure() -> anyhow::Result<Row> {
+    let rig = Rig::begin(false).await?;
+    let told = Told::default();
+    let endpoint = listen(Arc::clone(&told)).await?;
+    let body = json!({"url": endpoint, "types": ["message.received"]});
+    rig.stack.api.post("/v1/endpoints", body).await?.expect(201)?;
+    let customers = Customers {
+        path: "/hooks/tiktok",
+        business: rig.business()?,
+        people: PEOPLE,
+    };
+    // Conversations begin, connections open.
+    crate::load::drive(rig.origin(), customers.write(0, PEOPLE), CONNECTIONS).await?;
+    arrived(&told, PEOPLE).await?;
+    let begun = steadily(&rig, &customers).await?;
+    arrived(&told, PEOPLE + RATE * SECONDS).await?;
+    let waits: Vec<f64> = {
+        let told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = |(text, begun): &(String, Instant)| Some(ms(told.get(text)?.duration_since(*begun)));
+        begun.iter().filter_map(wait).collect()
+    };
+    ensure!(
+        waits.len() == RATE * SECONDS,
+        "{} of {} were told",
+        waits.len(),
+        RATE * SECONDS
+    );
+    let fsync = fsync(rig.folder.path())?;
+    let (p50, p99) = (percentile(&waits, 0.5), percentile(&waits, 0.99));
+    rig.stack.stop().await?;
+    Ok(Row::new("P5", "latency")
+        .saw(format!("{RATE}/s for {SECONDS} s"))
+        .saw(format!("p50 {p50:.1} ms, p99 {p99:.1} ms, one fsync {fsync:.1} ms"))
+        .at_most("p50 beyond one fsync, ms", p50 - fsync, 10.0)
+        .at_most("p99 beyond one fsync, ms", p99 - fsync, 50.0))
+}
+
+/// The operator's endpoint.
+async fn listen(told: Told) -> anyhow::Result<String> {
+    async fn hear(State(told): State<Told>, Json(event): Json<Value>) {
+        let now = Instant::now();
+        if let Some(text) = event["data"]["content"]["text"].as_str() {
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.entry(text.to_owned()).or_insert(now);
+        }
+    }
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/events", listener.local_addr()?);
+    let router = Router::new().route("/events", post(hear)).with_state(told);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(url)
+}
+
+async fn arrived(told: &Told, count: usize) -> anyhow::Result<()> {
+    weir_tests::until("every event at the endpoint", async || {
+        let told = told.lock().unwrap_or_else(PoisonError::into_inner).len();
+        Ok((told >= count).then_some(()))
+    })
+    .await
+}
+
+/// Sends a webhook whenever its moment has come, whether or not those before it were answered; when each one began.
+async fn steadily(rig: &Rig, customers: &Customers<'_>) -> anyhow::Result<Vec<(String, Instant)>> {
+    let (free, mut next) = mpsc::channel(CONNECTIONS);
+    for _ in 0..CONNECTIONS {
+        free.send(Connection::open(address(rig.origin())?).await?).await?;
+    }
+    let failed = Arc::new(AsyncMutex::new(None));
+    let mut begun = Vec::new();
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::try_from(RATE)?);
+    for n in PEOPLE..PEOPLE + RATE * SECONDS {
+        let request = customers.writes(n);
+        ticks.tick().await;
+        // The wait for a connection counts: a customer would wait too.
+        begun.push((text(n), Instant::now()));
+        let Some(mut connection) = next.recv().await else { break };
+        let (free, failed) = (free.clone(), Arc::clone(&failed));
+        tokio::spawn(async move {
+            match connection.ask(&request).await {
+                // The bench has ended if nobody takes it back.
+                Ok(200) => drop(free.send(connection).await),
+                answer => *failed.lock().await = Some(format!("a webhook was answered {answer:?}")),
+            }
+        });
+    }
+    match failed.lock().await.take() {
+        Some(failed) => Err(anyhow::anyhow!(failed)),
+        None => Ok(begun),
+    }
+}
+
+/// What the disk takes to keep one page, in milliseconds: the middle of a hundred.
+fn fsync(folder: &Path) -> anyhow::Result<f64> {
+    let mut file = File::create(folder.join("fsync"))?;
+    let mut took = Vec::new();
+    for _ in 0..100 {
+        let begun = Instant::now();
+        file.rewind()?;
+        file.write_all(&[0; 4096])?;
+        file.sync_data()?;
+        took.push(ms(begun.elapsed()));
+    }
+    Ok(percentile(&took, 0.5))
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}

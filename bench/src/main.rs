@@ -1,0 +1,103 @@
+//! `cargo xtask bench [NAME]…`: measures what Weir costs, prints one line for each row, and writes them into `bench/latest.json`.
+//!
+//! Wherever it can be, a figure is a ratio to the barest program that does the same, in the same run on the same machine. A row
+//! that falls short says so; it is a figure, not a test, and turns nothing red.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "the lines are what it is for")]
+
+mod bare;
+mod growth;
+mod inbound;
+mod latency;
+mod load;
+mod memory;
+mod outbound;
+mod pacing;
+mod record;
+mod report;
+mod rig;
+mod start;
+
+use std::process::ExitCode;
+
+use anyhow::ensure;
+use clap::{Parser, Subcommand};
+use report::{Report, Row};
+
+/// What Weir costs.
+#[derive(Parser)]
+#[command(name = "weir-bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    part: Option<Part>,
+    /// The rows to measure, all if none is named.
+    names: Vec<String>,
+    /// The file that keeps the newest figures of each row.
+    #[arg(long, default_value = "bench/latest.json")]
+    write: std::path::PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// The bare webhook handler that `inbound` is held against.
+    #[command(hide = true)]
+    BareHandler {
+        /// Where its record lies.
+        #[arg(long)]
+        data: std::path::PathBuf,
+    },
+}
+
+/// The rows, in the order in which they are measured.
+const ROWS: [&str; 7] = ["inbound", "outbound", "pacing", "latency", "memory", "start", "growth"];
+
+async fn measure(name: &str) -> anyhow::Result<Row> {
+    match name {
+        "inbound" => inbound::measure().await,
+        "outbound" => outbound::measure().await,
+        "pacing" => pacing::measure().await,
+        "latency" => latency::measure().await,
+        "memory" => memory::measure().await,
+        "start" => start::measure().await,
+        "growth" => growth::measure().await,
+        _ => anyhow::bail!("there is no row {name:?}; there are {}", ROWS.join(", ")),
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    if let Some(Part::BareHandler { data }) = arguments.part {
+        return bare::serve(&data).await;
+    }
+    let names: Vec<&str> = if arguments.names.is_empty() {
+        ROWS.to_vec()
+    } else {
+        arguments.names.iter().map(String::as_str).collect()
+    };
+    for name in &names {
+        ensure!(
+            ROWS.contains(name),
+            "there is no row {name:?}; there are {}",
+            ROWS.join(", ")
+        );
+    }
+    let mut report = Report::read(&arguments.write);
+    for name in names {
+        let row = measure(name).await?;
+        println!("{row}");
+        report.put(row);
+        // After each row, so that a run that is broken off keeps what it measured.
+        report.write(&arguments.write)?;
+    }
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! `cargo xtask bench`: the optimised programs, measured.
+
+use crate::{build, show};
+
+/// Builds everything as it is released, and measures these rows.
+pub(crate) fn run(names: &[String]) -> anyhow::Result<()> {
+    build::connectors()?;
+    show::step("Building the optimised programs (the first time takes some minutes)");
+    let packages = ["weir-server", "tiktok-sandbox", "weir-bench"];
+    let mut arguments = vec!["build", "--locked", "--release"];
+    arguments.extend(packages.iter().flat_map(|package| ["--package", *package]));
+    build::cargo(arguments)?;
+    show::step("Measuring; leave the machine alone meanwhile");
+    let program = build::target()?.join("release").join("weir-bench");
+    build::command(&program.display().to_string(), names)
+}
