@@ -1,7 +1,7 @@
 //! Building what the chores need, with cargo's own progress on the terminal.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
@@ -69,6 +69,32 @@ pub(crate) fn connectors() -> anyhow::Result<()> {
             .join(format!("{}.wasm", package.replace('-', "_")));
         let to = to.join(format!("{name}.wasm"));
         std::fs::copy(&from, &to).with_context(|| format!("{} cannot be copied", from.display()))?;
+    }
+    Ok(())
+}
+
+/// Builds the hostile connectors, one for each threat, and puts them where the host's tests look.
+pub(crate) fn hostile() -> anyhow::Result<()> {
+    ensure_target()?;
+    show::step("Building the hostile connectors");
+    cargo([
+        "build",
+        "--locked",
+        "--target",
+        TARGET,
+        "--profile",
+        "connector",
+        "--package",
+        "weir-hostile",
+        "--examples",
+    ])?;
+    let built = target()?.join(TARGET).join("connector").join("examples");
+    let to = target()?.join("connectors").join("hostile");
+    std::fs::create_dir_all(&to).with_context(|| format!("{} cannot be made", to.display()))?;
+    for source in std::fs::read_dir(root()?.join("plugins/hostile/examples"))? {
+        let name = Path::new(&source?.file_name()).with_extension("wasm");
+        let from = built.join(&name);
+        std::fs::copy(&from, to.join(&name)).with_context(|| format!("{} cannot be copied", from.display()))?;
     }
     Ok(())
 }

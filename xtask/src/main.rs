@@ -53,7 +53,7 @@ enum Chore {
     Test,
     /// Build the programs and the connectors.
     Build,
-    /// Build the connectors into `target/connectors`.
+    /// Build the connectors, the hostile ones too, into `target/connectors`.
     BuildConnectors,
 }
 
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         Chore::Bench { names } => bench::run(&names),
         Chore::Test => test::run(),
         Chore::Build => build::everything(),
-        Chore::BuildConnectors => build::connectors(),
+        Chore::BuildConnectors => build::connectors().and_then(|()| build::hostile()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

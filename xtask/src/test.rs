@@ -10,6 +10,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     show::step("Formatting");
     build::cargo(["fmt", "--all", "--check"])?;
     build::everything()?;
+    build::hostile()?;
     show::step("Lints");
     build::cargo([
         "clippy",

@@ -1,8 +1,9 @@
-//! The runtime, with the built Echo connector and with components that should not be taken.
+//! The runtime, with the built Echo connector, with components that should not be taken, and with hostile ones.
 #![allow(clippy::unwrap_used)]
 
 mod bad;
 mod cached;
+mod hostile;
 mod locates;
 mod pure;
 mod sends;

@@ -100,9 +100,14 @@ impl Pacer for Turns {
 
 /// A runtime, and what it was seen to do.
 pub(crate) fn runtime_in(folder: PathBuf) -> (Runtime, Arc<Notes>) {
+    runtime_with(folder, weir_egress::Config::default())
+}
+
+/// The same with a way out of its own.
+pub(crate) fn runtime_with(folder: PathBuf, egress: weir_egress::Config) -> (Runtime, Arc<Notes>) {
     let notes = Arc::new(Notes::default());
     let host = Host {
-        egress: Egress::new(weir_egress::Config::default()).unwrap(),
+        egress: Egress::new(egress).unwrap(),
         bodies: Arc::new(NoBodies),
         clock: Arc::new(Frozen),
         witness: notes.clone(),
@@ -114,9 +119,14 @@ pub(crate) fn runtime_in(folder: PathBuf) -> (Runtime, Arc<Notes>) {
     (Runtime::start(Settings { cache }, host).unwrap(), notes)
 }
 
+/// Where the compiled components are that all tests share.
+pub(crate) fn compiled() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled")
+}
+
 /// A runtime whose compiled components are shared by all tests.
 pub(crate) fn runtime() -> (Runtime, Arc<Notes>) {
-    runtime_in(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled"))
+    runtime_in(compiled())
 }
 
 /// The Echo connector.
@@ -232,6 +242,10 @@ pub(crate) fn context_of(origin: &str, manifest: &Manifest, platform: &Platform,
 #[derive(Clone)]
 pub(crate) enum Reply {
     Answer(u16, &'static str),
+    /// Sends whoever asks somewhere else.
+    Redirect(&'static str),
+    /// Answers with all that it was sent: in the body, in a header of its own, and as a cookie.
+    Repeat,
     /// Reads it and closes the line.
     HangUp,
     /// Reads it and says nothing, for as long as anybody waits.
@@ -256,8 +270,20 @@ impl Platform {
             while let Some(reply) = replies.pop_front() {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let request = read(&mut stream).await;
-                kept.lock().unwrap().push(request);
+                kept.lock().unwrap().push(request.clone());
                 match reply {
+                    Reply::Redirect(to) => {
+                        let answer = format!(
+                            "HTTP/1.1 302 X\r\nconnection: close\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n"
+                        );
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                    Reply::Repeat => {
+                        let (line, length) = (request.replace("\r\n", " "), request.len());
+                        let head = format!("set-cookie: {line}\r\nx-sent: {line}\r\ncontent-length: {length}");
+                        let answer = format!("HTTP/1.1 200 X\r\nconnection: close\r\n{head}\r\n\r\n{request}");
+                        stream.write_all(answer.as_bytes()).await.unwrap();
+                    }
                     Reply::Answer(status, body) => {
                         let length = body.len();
                         let answer = format!(

@@ -1,0 +1,104 @@
+//! Time, memory and stack: what a guest uses up is its own call, and its neighbours keep being served.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use weir_domain::delivery::{Outcome, Verdict};
+use weir_domain::limits;
+use weir_runtime::context::State;
+use weir_runtime::{CallError, Connector};
+
+use super::{hostile, send};
+use crate::support::{Platform, echo, raw_webhook, webhook};
+
+/// Whether a call ended for having run as long as it may: by its ticks, or on a busy machine by the clock on the wall.
+fn is_stopped(error: &CallError) -> bool {
+    matches!(error, CallError::OutOfTime { .. } | CallError::TimedOut { .. })
+}
+
+async fn receive(connector: &Connector) -> CallError {
+    connector.receive(&raw_webhook("x".into())).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn c1_a_loop_is_stopped_by_its_budget() {
+    let (spin, notes) = hostile("spin").await;
+    let error = receive(&spin).await;
+    assert!(is_stopped(&error), "{error:?}");
+    assert!(error.is_connectors_fault());
+    assert!(*notes.ticks.lock().unwrap() <= limits::PURE_TICKS);
+    // In a send nothing had left, so the message is tried again, not lost and not doubted.
+    let platform = Platform::that([]).await;
+    let report = send(&spin, "x", &platform, State::new()).await;
+    assert!(report.error.as_ref().is_some_and(is_stopped), "{report:?}");
+    let Outcome::Failed { verdict, .. } = report.outcome else {
+        panic!("{report:?}")
+    };
+    assert!(matches!(verdict, Verdict::Retry { .. }), "{verdict:?}");
+    assert_eq!(platform.seen().len(), 0);
+}
+
+#[tokio::test]
+async fn c2_filling_memory_is_stopped_like_any_loop() {
+    let (bulk, _) = hostile("bulk").await;
+    let error = receive(&bulk).await;
+    assert!(is_stopped(&error), "{error:?}");
+}
+
+#[tokio::test]
+async fn c3_memory_ends_at_its_bound() {
+    let (grow, _) = hostile("grow").await;
+    let error = receive(&grow).await;
+    let words = "the connector wanted more bytes of memory than the 67108864 that an instance gets, and broke off";
+    assert!(is_stopped(&error) || error.to_string() == words, "{error:?}");
+}
+
+#[tokio::test]
+async fn c5_a_stack_that_overflows_is_a_trap_of_that_call() {
+    let (recurse, _) = hostile("recurse").await;
+    let CallError::Trapped { cause, .. } = receive(&recurse).await else {
+        panic!("not a trap")
+    };
+    assert!(cause.contains("call stack exhausted"), "{cause}");
+}
+
+#[tokio::test]
+async fn c6_a_storm_of_traps_takes_no_slot_with_it() {
+    let (trap, notes) = hostile("trap").await;
+    let storm = 2 * limits::INSTANCES as usize;
+    for _ in 0..storm {
+        let error = receive(&trap).await;
+        assert!(matches!(error, CallError::Trapped { .. }), "{error:?}");
+    }
+    assert_eq!(*notes.ends.lock().unwrap(), vec![("receive", "trapped"); storm]);
+}
+
+/// On one thread, where whoever does not give way stops everybody: an innocent connector is called again and again while a
+/// hostile one runs. It must never fail, and be served at least once for every four ticks that the other got: were the other
+/// not made to give way at each tick, that would be never.
+#[tokio::test]
+async fn r2_an_innocent_connector_is_served_while_hostile_ones_run() {
+    let (innocent, _) = echo().await;
+    for name in ["spin", "bulk", "grow", "recurse", "flood", "giant", "trap"] {
+        let (connector, notes) = hostile(name).await;
+        let served = Arc::new(AtomicU32::new(0));
+        let neighbour = {
+            let (innocent, served) = (innocent.clone(), served.clone());
+            tokio::spawn(async move {
+                loop {
+                    assert_eq!(innocent.receive(&webhook("hi")).await.unwrap().len(), 1);
+                    served.fetch_add(1, Ordering::Relaxed);
+                    tokio::task::yield_now().await;
+                }
+            })
+        };
+        tokio::task::yield_now().await;
+        let before = served.load(Ordering::Relaxed);
+        let ended = connector.receive(&raw_webhook("x".into())).await;
+        let during = served.load(Ordering::Relaxed) - before;
+        let ticks = *notes.ticks.lock().unwrap();
+        assert!(!neighbour.is_finished(), "the neighbour failed beside {name}");
+        neighbour.abort();
+        assert!(during >= ticks / 4, "{name}: {during} in {ticks} ticks, {ended:?}");
+    }
+}

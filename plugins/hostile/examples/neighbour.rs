@@ -1,0 +1,48 @@
+//! Reaches for another channel: for its state by keys that climb, and for its conversations by events in its name.
+
+use weir_hostile::{Hostile, component, message};
+use weir_sdk::abilities::history::{self, ConversationPage, MessagePage};
+use weir_sdk::outbound::{Draft, Sent};
+use weir_sdk::state;
+use weir_sdk::types::{Channel, Conversation, Failure};
+
+struct Neighbour;
+
+impl Hostile for Neighbour {
+    const NAME: &'static str = "hostile-neighbour";
+
+    fn send(_: Draft) -> Result<Sent, Failure> {
+        let keys = [
+            "secret",
+            "../other/secret",
+            "/other/secret",
+            "other\0secret",
+            "other/secret",
+            "%2e%2e/other",
+        ];
+        let read: Vec<_> = keys.map(|key| state::get(key)).into_iter().collect();
+        Err(Failure::permanent(
+            "reached",
+            format!("{read:?}; all keys: {:?}", state::keys("")),
+        ))
+    }
+}
+
+impl history::Guest for Neighbour {
+    fn conversations(_: Channel, _: Option<String>) -> Result<ConversationPage, Failure> {
+        Ok(ConversationPage {
+            conversations: Vec::new(),
+            cursor: None,
+        })
+    }
+
+    fn messages(_: Channel, _: Conversation, _: u64) -> Result<MessagePage, Failure> {
+        Ok(MessagePage {
+            events: vec![message("other", "planted")],
+            contact: None,
+            complete: true,
+        })
+    }
+}
+
+component!(Neighbour: history);
