@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 
 use crate::id::{KeyId, Mint};
+use crate::message::Origin;
 use crate::time::Timestamp;
 
 /// What a key may be used for. Reading is `read`; each other scope names what it changes.
@@ -105,12 +106,48 @@ pub fn prefix(key: &str) -> Option<&str> {
     key.get(..KEY_PREFIX_CHARS)
 }
 
-/// Somebody whose key was checked. Made only by [`authenticate`].
+/// A browser that is signed in, as the record holds it: never the session's text, only its digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// SHA-256 of the text in the browser's cookie.
+    pub digest: [u8; 32],
+    /// The key that it was begun with, which it never outlives.
+    pub key: Key,
+    /// When it is over.
+    pub expires_at: Timestamp,
+}
+
+/// A new session's text: 256 random bits, for a cookie.
+pub fn new_session(mint: &Mint) -> String {
+    let mut bytes = [0; 32];
+    mint.fill(&mut bytes);
+    hex::encode(bytes)
+}
+
+/// What a page of ours shows beside its session, so that a page of somebody else's, for which the browser sends the cookie but
+/// whose answers it does not let that page read, can change nothing.
+pub fn csrf_token(session: &str) -> String {
+    hex::encode(digest(&format!("weir csrf token of {session}")))
+}
+
+/// What came with a request that shows a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// The session's text.
+    pub session: &'a str,
+    /// The [`csrf_token`], if one came.
+    pub csrf_token: Option<&'a str>,
+    /// Whether the request may change something.
+    pub changes: bool,
+}
+
+/// Somebody whose key was checked. Made only by [`authenticate`] and [`resume`].
 #[derive(Clone, Debug)]
 pub struct Caller {
     workspace_id: String,
     key: KeyId,
     scopes: BTreeSet<Scope>,
+    origin: Origin,
 }
 
 impl Caller {
@@ -122,6 +159,16 @@ impl Caller {
     /// The key they showed.
     pub fn key(&self) -> KeyId {
         self.key
+    }
+
+    /// What their messages come from: the API, or the console.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// What they may do.
+    pub fn scopes(&self) -> &BTreeSet<Scope> {
+        &self.scopes
     }
 
     /// Whether they may do what `scope` covers.
@@ -146,6 +193,12 @@ pub enum Denied {
     /// The key's time is over.
     #[error("the API key has expired or was revoked; make a new one")]
     Ended,
+    /// The session's time is over, or somebody signed out.
+    #[error("the session is over; sign in again")]
+    SignedOut,
+    /// The request did not come from a page of ours.
+    #[error("the request shows a session without its token; send X-CSRF-Token as GET /v1/session gives it")]
+    CrossSite,
     /// The key may not do this.
     #[error("the API key lacks the scope {scope}")]
     Scope {
@@ -164,6 +217,27 @@ pub fn authenticate(shown: &str, found: Option<&Key>, now: Timestamp) -> Result<
     if !bool::from(digest(shown).ct_eq(&key.digest)) {
         return Err(Denied::Unknown);
     }
+    caller(key, Origin::Api, now)
+}
+
+/// Who shows this session. `found` is the record's session of the same digest.
+///
+/// # Errors
+/// No such session, one that is over, one whose key has ended, or a change without the session's token.
+pub fn resume(shown: Shown<'_>, found: Option<&Session>, now: Timestamp) -> Result<Caller, Denied> {
+    let session = found.ok_or(Denied::SignedOut)?;
+    if !bool::from(digest(shown.session).ct_eq(&session.digest)) || now >= session.expires_at {
+        return Err(Denied::SignedOut);
+    }
+    let token = csrf_token(shown.session);
+    let is_ours = |given: &str| bool::from(given.as_bytes().ct_eq(token.as_bytes()));
+    if shown.changes && !shown.csrf_token.is_some_and(is_ours) {
+        return Err(Denied::CrossSite);
+    }
+    caller(&session.key, Origin::Console, now)
+}
+
+fn caller(key: &Key, origin: Origin, now: Timestamp) -> Result<Caller, Denied> {
     if key.revoked_at.is_some() || key.expires_at.is_some_and(|end| now >= end) {
         return Err(Denied::Ended);
     }
@@ -171,6 +245,7 @@ pub fn authenticate(shown: &str, found: Option<&Key>, now: Timestamp) -> Result<
         workspace_id: key.workspace_id.clone(),
         key: key.id,
         scopes: key.scopes.clone(),
+        origin,
     })
 }
 
@@ -203,6 +278,41 @@ mod tests {
             authenticate(&text, Some(&found), Timestamp::from_millis(1_000)).err(),
             Some(Denied::Ended)
         );
+    }
+
+    #[test]
+    fn a_session_lives_no_longer_than_its_time_or_its_key_and_changes_nothing_without_its_token() {
+        let at = Timestamp::from_millis;
+        let text = new_session(&Mint::from_seed([3; 32]));
+        let mut session = Session {
+            digest: digest(&text),
+            key: key(&new_key(&Mint::from_seed([2; 32]))),
+            expires_at: at(500),
+        };
+        let shown = Shown {
+            session: &text,
+            csrf_token: None,
+            changes: false,
+        };
+        let token = csrf_token(&text);
+        let change = |csrf_token| Shown {
+            csrf_token,
+            changes: true,
+            ..shown
+        };
+        let caller = resume(shown, Some(&session), at(499)).expect("signed in");
+        assert_eq!((caller.origin(), caller.may(Scope::Read)), (Origin::Console, Ok(())));
+        assert!(resume(change(Some(&token)), Some(&session), at(499)).is_ok());
+        let denied = |shown, session: &Session, ms| resume(shown, Some(session), at(ms)).err();
+        assert_eq!(denied(change(None), &session, 0), Some(Denied::CrossSite));
+        assert_eq!(denied(change(Some("")), &session, 0), Some(Denied::CrossSite));
+        assert_eq!(denied(change(Some(&text)), &session, 0), Some(Denied::CrossSite));
+        assert_eq!(denied(shown, &session, 500), Some(Denied::SignedOut));
+        assert_eq!(resume(shown, None, at(0)).err(), Some(Denied::SignedOut));
+        session.expires_at = at(5_000);
+        assert_eq!(denied(shown, &session, 1_000), Some(Denied::Ended));
+        session.digest[0] ^= 1;
+        assert_eq!(denied(shown, &session, 0), Some(Denied::SignedOut));
     }
 
     #[test]

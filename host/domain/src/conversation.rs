@@ -51,6 +51,8 @@ pub struct Conversation {
     pub images_allowed: Option<bool>,
     /// The newest message's time.
     pub last_message_at: Option<Timestamp>,
+    /// Messages of the contact since the business answered or marked them read.
+    pub unread: u32,
     /// When it entered the record.
     pub created_at: Timestamp,
 }

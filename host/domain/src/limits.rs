@@ -176,6 +176,10 @@ pub const FETCH_ATTEMPTS: u32 = 6;
 pub const CONNECT_SESSION: Duration = Duration::from_secs(600);
 /// A credential is renewed when less than this is left of its life, or this much has passed.
 pub const REFRESH_AHEAD: Duration = Duration::from_secs(6 * 3600);
+/// How long a browser stays signed in: a working week and its ends, after which the key is shown again.
+pub const SESSION: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Browsers signed in with one key at once; one more signs the oldest out.
+pub const SESSIONS_PER_KEY: u32 = 64;
 /// How long a signed media link works.
 pub const MEDIA_LINK: Duration = Duration::from_secs(24 * 3600);
 /// How long the host waits at its end for work in hand.

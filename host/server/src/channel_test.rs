@@ -88,6 +88,7 @@ impl Host {
                 .map(|kind| kind.as_str().to_owned())
                 .into(),
             channels: [channel.id].into(),
+            conversation: None,
         };
         let events = self
             .store()

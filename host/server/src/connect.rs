@@ -527,7 +527,7 @@ fn redirect(session: &ConnectSession, outcome: &Result<Channel, ConnectFailure>)
 }
 
 /// The value of a cookie in a `cookie` header.
-fn value_in<'c>(cookies: &'c str, name: &str) -> Option<&'c str> {
+pub(crate) fn value_in<'c>(cookies: &'c str, name: &str) -> Option<&'c str> {
     cookies
         .split(';')
         .filter_map(|pair| pair.trim().split_once('='))

@@ -112,7 +112,14 @@ impl Host {
         let newest = self
             .0
             .store
-            .conversations(&channel.workspace_id, Some(channel.id), page)
+            .conversations(
+                &channel.workspace_id,
+                weir_store::ConversationFilter {
+                    channel: Some(channel.id),
+                    name: None,
+                },
+                page,
+            )
             .await?;
         let last = newest
             .rows

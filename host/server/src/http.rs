@@ -31,6 +31,7 @@ mod pages;
 mod problem;
 mod qr;
 mod refusals;
+mod session;
 mod workspaces;
 
 #[cfg(test)]
@@ -56,7 +57,7 @@ use weir_domain::limits;
 
 pub use caller::ClientAddress;
 
-use crate::Host;
+use crate::{Host, console};
 
 /// Longest work behind one request: a connector's call, and as much again for what stands around it. A stream's head is out
 /// long before.
@@ -129,6 +130,7 @@ fn v1() -> OpenApiRouter<Api> {
         .routes(routes!(dead_letters::replay))
         .routes(routes!(refusals::list))
         .routes(routes!(refusals::get))
+        .routes(routes!(session::get, session::begin, session::end))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(workspaces::list))
@@ -143,7 +145,6 @@ fn open() -> OpenApiRouter<Api> {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
-        .route("/", get(pages::front))
         .route("/style.css", get(pages::style))
         .route("/docs/errors", get(pages::errors))
         .route("/docs/errors.md", get(pages::errors_as_text))
@@ -162,6 +163,7 @@ pub fn router(host: Host, closing: watch::Receiver<bool>) -> Router {
     };
     let (v1, _) = v1().split_for_parts();
     let (open, _) = open().split_for_parts();
+    let open = open.merge(console::router());
     let description = openapi::text(&description());
     let guarded = v1
         .route_layer(from_fn_with_state(api.clone(), idempotency::once))

@@ -1,7 +1,7 @@
 //! Weir, the host itself: where the rooms meet.
 //!
 //! [`host::Host`] holds what they share. Inbound goes through [`inbound`], outbound through [`outbound`] and
-//! [`deliverer`], events through [`publisher`]; [`connect`] brings accounts in. What is allowed is judged in `weir-domain`,
+//! [`deliverer`], events through [`publisher`]; [`connect`] brings accounts in; `console` is what a person looks at. What is allowed is judged in `weir-domain`,
 //! what is remembered lives in `weir-store`, connectors run in `weir-runtime`, and what leaves goes through `weir-egress`.
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connect;
+mod console;
 pub mod deliverer;
 pub mod diagnosis;
 pub mod entry_points;

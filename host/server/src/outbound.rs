@@ -288,6 +288,10 @@ impl Host {
             .conversation(caller, conversation)
             .await?
             .ok_or(ActError::NotFound)?;
+        if signal == Signal::Read {
+            // Somebody here looked, whether or not the platform can be told of it.
+            self.0.store.looked_at(caller.workspace_id(), conversation.id).await?;
+        }
         let serving = self.serving(&channel.app).await?;
         may_use(&serving.book.rules(&channel), &channel)?;
         let facts = ConversationFacts::from(&conversation);
@@ -554,6 +558,7 @@ fn without_rules(conversation: &Conversation, detail: &str) -> ConversationView 
         window: None,
         budget: None,
         last_message_at: conversation.last_message_at,
+        unread: conversation.unread,
         created_at: conversation.created_at,
     }
 }

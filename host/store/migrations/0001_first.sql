@@ -31,6 +31,14 @@ CREATE TABLE keys (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX keys_of_workspace ON keys (workspace_id, id);
 
+-- Browsers that are signed in with a key. The session itself is a secret: only its SHA-256 is here.
+CREATE TABLE sessions (
+    digest     BLOB PRIMARY KEY,
+    key_id     BLOB NOT NULL REFERENCES keys (id),
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_of_key ON sessions (key_id, expires_at);
+
 CREATE TABLE apps (
     name         TEXT PRIMARY KEY,
     workspace_id TEXT NOT NULL,
@@ -131,6 +139,7 @@ CREATE TABLE conversations (
     images_allowed   INTEGER,
     images_until     INTEGER,
     sequence         INTEGER NOT NULL DEFAULT 0,   -- of the last message
+    unread           INTEGER NOT NULL DEFAULT 0,   -- messages of the contact since somebody here looked or answered
     last_message_at  INTEGER NOT NULL DEFAULT 0,   -- 0 while there is none, so that lists have an order
     created_at       INTEGER NOT NULL,
     UNIQUE (channel_id, platform_id)

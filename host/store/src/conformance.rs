@@ -45,6 +45,7 @@ macro_rules! store_conformance {
     ($factory:ident) => {
         $crate::store_conformance!(@ $factory, channels:
             a_key_is_found_by_its_prefix_until_and_after_it_ends,
+            a_session_is_kept_with_its_key_until_it_is_over,
             an_app_keeps_its_secrets_and_when_it_was_first_put,
             a_version_number_stands_for_one_set_of_bytes,
             one_version_of_a_connector_is_active,
@@ -73,6 +74,8 @@ macro_rules! store_conformance {
             attachments_are_fetched_and_described,
             an_attachment_that_cannot_be_had_leaves_words_in_its_place,
             history_older_than_the_window_opens_none,
+            what_a_contact_wrote_is_unread_until_somebody_looks_or_answers,
+            a_conversation_is_found_by_its_contacts_name,
         );
         $crate::store_conformance!(@ $factory, echoes:
             an_echo_before_the_answer_is_the_message_and_the_answer_agrees,

@@ -20,7 +20,7 @@ pub use vault::MasterKey;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use weir_domain::caller::Key;
+use weir_domain::caller::{Key, Session};
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::conversation::{Contact, Conversation};
 use weir_domain::credential::Credential;
@@ -97,6 +97,13 @@ pub trait Store: Send + Sync + 'static {
     async fn keys(&self, workspace: &str) -> Result<Vec<Key>>;
     /// Ends a key; false if there is none. Repeating it changes nothing.
     async fn revoke_key(&self, workspace: &str, id: KeyId, now: Timestamp) -> Result<bool>;
+
+    /// Keeps a session that was begun with a key, and drops those that are over, and the oldest of the key beyond the bound.
+    async fn insert_session(&self, digest: [u8; 32], key: KeyId, expires_at: Timestamp, now: Timestamp) -> Result<()>;
+    /// The session with this digest and its key, ended ones too.
+    async fn session(&self, digest: [u8; 32]) -> Result<Option<Session>>;
+    /// Ends a session. Repeating it changes nothing.
+    async fn end_session(&self, digest: [u8; 32]) -> Result<()>;
 
     /// Creates or replaces an app. Its secrets are encrypted at rest, with the row as associated data.
     async fn put_app(&self, app: App) -> Result<()>;
@@ -205,9 +212,13 @@ pub trait Store: Send + Sync + 'static {
     async fn conversations(
         &self,
         workspace: &str,
-        channel: Option<ChannelId>,
+        filter: ConversationFilter,
         page: Page,
     ) -> Result<Listed<Conversation>>;
+    /// The newest message of each of these conversations.
+    async fn last_messages(&self, conversations: Vec<ConversationId>) -> Result<BTreeMap<ConversationId, Message>>;
+    /// Somebody looked at what the contact wrote: nothing of it is unread.
+    async fn looked_at(&self, workspace: &str, id: ConversationId) -> Result<()>;
     /// Notes what the platform said that a conversation can carry.
     async fn set_images_allowed(&self, id: ConversationId, allowed: bool, until: Timestamp) -> Result<()>;
     /// One message.

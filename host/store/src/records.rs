@@ -16,6 +16,8 @@ pub use media::*;
 pub use outbox::*;
 pub use registry::*;
 
+use weir_domain::id::ChannelId;
+
 /// One page of a list.
 #[derive(Clone, Debug)]
 pub struct Page {
@@ -23,6 +25,15 @@ pub struct Page {
     pub limit: u32,
     /// Where to go on: a cursor that a list gave. One that cannot be read begins anew.
     pub cursor: Option<String>,
+}
+
+/// Which conversations.
+#[derive(Clone, Debug, Default)]
+pub struct ConversationFilter {
+    /// Of this channel.
+    pub channel: Option<ChannelId>,
+    /// Whose contact's name or handle contains this, in ASCII whatever its case.
+    pub name: Option<String>,
 }
 
 /// What a list gives.

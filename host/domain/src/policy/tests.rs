@@ -117,6 +117,7 @@ fn conversation(wrote_at: Option<&str>, budget_used: u32) -> Conversation {
         budget_used,
         images_allowed: None,
         last_message_at: None,
+        unread: 0,
         created_at: now,
     }
 }

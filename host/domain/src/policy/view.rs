@@ -34,6 +34,9 @@ pub struct ConversationView {
     pub budget: Option<BudgetView>,
     /// The newest message's time.
     pub last_message_at: Option<Timestamp>,
+    /// Messages of the contact since the business answered or marked them read.
+    #[serde(default)]
+    pub unread: u32,
     /// When it entered the record.
     pub created_at: Timestamp,
 }
@@ -107,6 +110,7 @@ impl ConversationView {
                 resets_on: "contact_message".to_owned(),
             }),
             last_message_at: conversation.last_message_at,
+            unread: conversation.unread,
             created_at: conversation.created_at,
         }
     }

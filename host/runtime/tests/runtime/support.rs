@@ -204,6 +204,7 @@ pub(crate) fn permit(manifest: &Manifest, text: &str) -> SendPermit {
         budget_used: 0,
         images_allowed: None,
         last_message_at: None,
+        unread: 0,
         created_at: now(),
     };
     let rules = Rules::of(manifest, &serde_json::Value::Null, &PolicyOverride::default());

@@ -1,4 +1,4 @@
-//! The door of the API: the key in `Authorization`, and the scope that a route wants.
+//! The door of the API: the key in `Authorization`, or the session in the console's cookie, and the scope that a route wants.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -8,16 +8,17 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
-use weir_domain::caller::{self, Caller, Denied, Scope};
+use weir_domain::caller::{self, Caller, Denied, Scope, Session, Shown};
+use weir_domain::credential::Secret;
 use weir_domain::time::Timestamp;
 
 use super::problem::{Answer, Problem};
-use super::{Api, codes};
+use super::{Api, codes, session};
 
 /// Whence a request came; set by [`crate::serve`].
 #[derive(Clone, Copy, Debug)]
@@ -65,20 +66,31 @@ impl From<Denied> for Problem {
         match denied {
             Denied::Unknown => Self::of(&codes::KEY_UNKNOWN),
             Denied::Ended => Self::of(&codes::KEY_ENDED),
+            Denied::SignedOut => Self::of(&codes::SESSION_OVER),
+            Denied::CrossSite => Self::of(&codes::CSRF_TOKEN_MISSING),
             Denied::Scope { scope } => Self::of(&codes::SCOPE_MISSING).with("scope", scope),
         }
         .detail(denied)
     }
 }
 
-/// Lets a request pass whose key is known, with its [`Caller`] beside it.
+/// The session of a caller who came with one.
+#[derive(Clone, Debug)]
+pub(crate) struct InSession(pub(crate) Session, pub(crate) Secret);
+
+/// Lets a request pass whose key or session is known, with its [`Caller`] beside it.
 pub(crate) async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) -> Answer<Response> {
     let now = api.host.now();
-    match caller_of(&api, request.headers(), now).await? {
-        Ok(caller) => {
+    match caller_of(&api, request.headers(), !request.method().is_safe(), now).await? {
+        Ok((caller, session)) => {
             request.extensions_mut().insert(caller);
+            if let Some(session) = session {
+                request.extensions_mut().insert(session);
+            }
             Ok(next.run(request).await)
         }
+        // Who shows nothing guesses nothing: a browser that asks whether it is signed in is no stranger with wrong keys.
+        Err(denied) if !shows_something(&api, request.headers()) => Err(denied.into()),
         Err(denied) => {
             let address = request.extensions().get::<ClientAddress>().map(|address| address.0);
             match address.and_then(|address| api.failures.count(address, now)) {
@@ -89,12 +101,40 @@ pub(crate) async fn authenticate(State(api): State<Api>, mut request: Request, n
     }
 }
 
-async fn caller_of(api: &Api, headers: &HeaderMap, now: Timestamp) -> Answer<Result<Caller, Denied>> {
+fn shows_something(api: &Api, headers: &HeaderMap) -> bool {
+    headers.contains_key(AUTHORIZATION) || session::cookie(&api.host, headers).is_some()
+}
+
+type Known = Result<(Caller, Option<InSession>), Denied>;
+
+/// A key counts more than a cookie, which a browser sends unasked.
+async fn caller_of(api: &Api, headers: &HeaderMap, changes: bool, now: Timestamp) -> Answer<Known> {
+    if !headers.contains_key(AUTHORIZATION)
+        && let Some(text) = session::cookie(&api.host, headers)
+    {
+        return in_session(api, headers, text, changes, now).await;
+    }
     let Some((shown, prefix)) = bearer(headers).and_then(|key| Some((key, caller::prefix(key)?))) else {
         return Ok(Err(Denied::Unknown));
     };
     let found = api.host.store().key_by_prefix(prefix).await?;
-    Ok(caller::authenticate(shown, found.as_ref(), now))
+    Ok(caller::authenticate(shown, found.as_ref(), now).map(|caller| (caller, None)))
+}
+
+async fn in_session(api: &Api, headers: &HeaderMap, text: &str, changes: bool, now: Timestamp) -> Answer<Known> {
+    let shown = Shown {
+        session: text,
+        csrf_token: headers.get(session::CSRF_TOKEN).and_then(|token| token.to_str().ok()),
+        changes,
+    };
+    // Browsers say whose page made a request (Fetch Metadata, Sec-Fetch-Site): another site's gets nothing, read or write.
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
+        return Ok(Err(Denied::CrossSite));
+    }
+    let found = api.host.store().session(caller::digest(text)).await?;
+    Ok(caller::resume(shown, found.as_ref(), now)
+        .map(|caller| (caller, found.map(|session| InSession(session, Secret::new(text))))))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -74,6 +74,12 @@ KEY_UNKNOWN = "key_unknown" 401 Caller false, "The API key is missing or unknown
 KEY_ENDED = "key_ended" 401 Caller false, "The API key has ended",
     "The key expired, or somebody revoked it.",
     "Make a new one: `weir key create`.";
+SESSION_OVER = "session_over" 401 Caller false, "The session is over",
+    "The browser was signed in for a week, somebody signed out, or the key of the session has ended.",
+    "Sign in again with a key.";
+CSRF_TOKEN_MISSING = "csrf_token_missing" 403 Caller false, "The request does not show the session's token",
+    "A request that changes something and shows a session's cookie must show the session's token too: it proves that a page of this host made it.",
+    "Send `X-CSRF-Token` with what `GET /v1/session` gives, or use a key instead of the cookie.";
 SCOPE_MISSING = "scope_missing" 403 Caller false, "The API key may not do this",
     "The key lacks the scope that `scope` names.",
     "Use a key that has it.";

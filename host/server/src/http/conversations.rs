@@ -4,18 +4,17 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json as Answered};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
-use weir_domain::id::{ConversationId, MessageId};
-use weir_domain::message::{Content, Message, Origin};
+use utoipa::{IntoParams, ToSchema};
+use weir_domain::id::{ChannelId, ConversationId, MessageId};
+use weir_domain::message::{Content, Message};
 use weir_domain::policy::ConversationView;
-use weir_store::{EnqueueError, Enqueued, Listed};
+use weir_store::{ConversationFilter, EnqueueError, Enqueued, Listed};
 
 use super::body::{Json, Named, Params};
 use super::caller::{May, MessagesWrite, Read};
 use super::codes;
-use super::contacts::OfChannel;
 use super::idempotency::{Idempotency, REPLAYED};
 use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
@@ -38,6 +37,26 @@ pub(crate) struct SendMessage {
     client_ref: Option<String>,
 }
 
+/// Which conversations.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Which {
+    /// Of this channel only.
+    channel_id: Option<ChannelId>,
+    /// Whose contact's name or handle contains this.
+    name: Option<String>,
+}
+
+/// A conversation in a list: with its newest message, so that nobody has to fetch each thread for a glance.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Glance {
+    #[serde(flatten)]
+    view: ConversationView,
+    /// The newest message; null while there is none.
+    #[schema(value_type = Option<Message>)]
+    last_message: Option<Value>,
+}
+
 /// Something that a contact is shown besides messages.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -49,23 +68,32 @@ pub(crate) struct Activity {
 }
 
 /// List conversations, the one with the newest message first
-#[utoipa::path(get, path = "/v1/conversations", tag = "conversations", params(OfChannel, Paging),
-    responses((status = 200, body = List<ConversationView>)))]
+#[utoipa::path(get, path = "/v1/conversations", tag = "conversations", params(Which, Paging),
+    responses((status = 200, body = List<Glance>)))]
 pub(crate) async fn list(
     caller: May<Read>,
     State(host): State<Host>,
-    Params(of): Params<OfChannel>,
+    Params(which): Params<Which>,
     Params(paging): Params<Paging>,
-) -> Answer<Answered<List<ConversationView>>> {
+) -> Answer<Answered<List<Glance>>> {
+    let filter = ConversationFilter {
+        channel: which.channel_id,
+        name: which.name.filter(|name| !name.is_empty()),
+    };
     let Listed { rows, next } = host
         .store()
-        .conversations(caller.workspace_id(), of.channel_id, paging.page()?)
+        .conversations(caller.workspace_id(), filter, paging.page()?)
         .await?;
-    let mut views = Vec::with_capacity(rows.len());
+    let ids = rows.iter().map(|conversation| conversation.id).collect();
+    let newest = host.store().last_messages(ids).await?;
+    let mut glances = Vec::with_capacity(rows.len());
     for conversation in &rows {
-        views.push(host.view(conversation).await?);
+        glances.push(Glance {
+            view: host.view(conversation).await?,
+            last_message: newest.get(&conversation.id).map(|message| shown(&host, message)),
+        });
     }
-    Ok(List::of(Listed { rows: views, next }, |view| view))
+    Ok(List::of(Listed { rows: glances, next }, |glance| glance))
 }
 
 /// Get a conversation
@@ -129,7 +157,7 @@ pub(crate) async fn send(
         content: body.content,
         reply_to: body.reply_to,
         client_ref: body.client_ref,
-        origin: Origin::Api,
+        origin: caller.origin(),
         idempotency,
     };
     Ok(match host.accept(&caller, id, request).await? {

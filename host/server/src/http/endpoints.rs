@@ -396,7 +396,7 @@ pub(crate) async fn send_example(
 async fn newest(host: &Host, workspace: &str, kind: Option<EventType>) -> Answer<Option<Event>> {
     let filter = EventFilter {
         types: kind.into_iter().map(|kind| kind.as_str().to_owned()).collect(),
-        channels: BTreeSet::new(),
+        ..EventFilter::default()
     };
     let mut after = (host.store().last_sequence().await? - EXAMPLE_BACK).max(0);
     let mut newest = None;
@@ -471,5 +471,9 @@ fn filter(types: BTreeSet<String>, channels: BTreeSet<ChannelId>) -> Answer<Even
     if channels.len() > CHANNELS {
         return Err(Problem::member("/channel_ids", format_args!("name at most {CHANNELS}")));
     }
-    Ok(EventFilter { types, channels })
+    Ok(EventFilter {
+        types,
+        channels,
+        conversation: None,
+    })
 }

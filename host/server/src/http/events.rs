@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use utoipa::IntoParams;
 use weir_domain::event::{Event, EventType};
-use weir_domain::id::{ChannelId, EventId};
+use weir_domain::id::{ChannelId, ConversationId, EventId};
 use weir_store::{EventFilter, Listed};
 
 use super::body::Params;
@@ -43,6 +43,8 @@ pub(crate) struct Which {
     types: Option<String>,
     /// Of this channel only.
     channel_id: Option<ChannelId>,
+    /// Of this conversation only.
+    conversation_id: Option<ConversationId>,
 }
 
 /// From where.
@@ -74,6 +76,7 @@ impl Which {
                 .map(|name| known_type("types", name).map(|kind| kind.as_str().to_owned()))
                 .collect::<Answer<_>>()?,
             channels: self.channel_id.into_iter().collect(),
+            conversation: self.conversation_id,
         })
     }
 }

@@ -55,7 +55,8 @@ fn info() -> Info {
         .build()
 }
 
-const TAGS: [(&str, &str); 16] = [
+const TAGS: [(&str, &str); 17] = [
+    ("session", "A browser signed in with a key."),
     ("apps", "Our registrations with platforms' developer portals."),
     (
         "connect sessions",

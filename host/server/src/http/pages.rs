@@ -30,17 +30,6 @@ pub(crate) async fn style() -> Response {
     ([(CONTENT_TYPE, "text/css"), (CACHE_CONTROL, "max-age=3600")], STYLE).into_response()
 }
 
-/// What this is
-pub(crate) async fn front() -> Response {
-    page(
-        StatusCode::OK,
-        "Weir",
-        &["A self-hosted host for messaging-channel connectors runs here. It speaks HTTP; programs start at its API."],
-        "<ul><li><a href=\"/v1/openapi.json\">OpenAPI description</a></li><li><a href=\"/docs/errors\">What each error code means</a></li>\
-         <li><a href=\"/readyz\">Is it ready?</a></li><li><a href=\"/metrics\">Metrics</a></li></ul>",
-    )
-}
-
 /// What each code means
 pub(crate) async fn errors() -> Response {
     let mut body = String::new();

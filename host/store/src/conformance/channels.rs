@@ -8,12 +8,14 @@ use weir_domain::credential::Secret;
 use weir_domain::event::EventType;
 use weir_domain::grant::{Grant, Grants};
 use weir_domain::id::{ChannelId, ConnectSessionId};
+use weir_domain::limits;
 use weir_domain::manifest::RouteClass;
 
 use super::world::*;
 use super::{Factory, run};
 use crate::{
-    App, ChannelPatch, ConnectEnd, ConnectSession, NewVersion, Page, Signature, StageError, StateWrite, VersionStage,
+    App, ChannelPatch, ConnectEnd, ConnectSession, ConversationFilter, NewVersion, Page, Signature, StageError,
+    StateWrite, VersionStage,
 };
 
 pub fn a_key_is_found_by_its_prefix_until_and_after_it_ends(factory: Factory) {
@@ -47,6 +49,47 @@ pub fn a_key_is_found_by_its_prefix_until_and_after_it_ends(factory: Factory) {
             ..key
         };
         assert_eq!(world.store.keys(DEFAULT).await.unwrap(), [ended]);
+    });
+}
+
+pub fn a_session_is_kept_with_its_key_until_it_is_over(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let key = Key {
+            id: world.id(),
+            workspace_id: DEFAULT.into(),
+            name: "test".into(),
+            prefix: "weir_0123456789a".into(),
+            digest: caller::digest("weir_0123456789abcdef"),
+            scopes: [Scope::Read].into(),
+            created_at: at(0),
+            expires_at: None,
+            revoked_at: None,
+        };
+        world.store.insert_key(key.clone()).await.unwrap();
+        let session = |n: u32| caller::digest(&n.to_string());
+        let store = &world.store;
+        store.insert_session(session(0), key.id, at(100), at(0)).await.unwrap();
+        let found = store.session(session(0)).await.unwrap().unwrap();
+        assert_eq!((found.digest, found.expires_at), (session(0), at(100)));
+        assert_eq!(found.key, key);
+        // One more than a key may have: the one that ends first goes.
+        for n in 1..=limits::SESSIONS_PER_KEY {
+            let end = at(100 + i64::from(n));
+            store.insert_session(session(n), key.id, end, at(1)).await.unwrap();
+        }
+        assert_eq!(store.session(session(0)).await.unwrap(), None);
+        assert!(store.session(session(1)).await.unwrap().is_some());
+        store.end_session(session(1)).await.unwrap();
+        store.end_session(session(1)).await.unwrap();
+        assert_eq!(store.session(session(1)).await.unwrap(), None);
+        // What is over goes when the next one begins.
+        store
+            .insert_session(session(999), key.id, at(500), at(102))
+            .await
+            .unwrap();
+        assert_eq!(store.session(session(2)).await.unwrap(), None);
+        assert!(store.session(session(3)).await.unwrap().is_some());
     });
 }
 
@@ -420,7 +463,11 @@ pub fn lists_go_on_where_they_stopped(factory: Factory) {
             .map(|n| says_in(&format!("t{n}"), &format!("m{n}"), 10 + n / 2))
             .collect();
         world.hear(many, 20).await;
-        let all = world.store.conversations(DEFAULT, None, page()).await.unwrap();
+        let all = world
+            .store
+            .conversations(DEFAULT, ConversationFilter::default(), page())
+            .await
+            .unwrap();
         assert_eq!((all.rows.len(), all.next), (7, None));
         let mut seen = Vec::new();
         let mut cursor = None;
@@ -428,7 +475,7 @@ pub fn lists_go_on_where_they_stopped(factory: Factory) {
             let part = Page { limit: 2, cursor };
             let listed = world
                 .store
-                .conversations(DEFAULT, Some(world.channel.id), part)
+                .conversations(DEFAULT, of(world.channel.id), part)
                 .await
                 .unwrap();
             seen.extend(listed.rows);
@@ -446,7 +493,11 @@ pub fn lists_go_on_where_they_stopped(factory: Factory) {
             limit: 2,
             cursor: Some("'; DROP TABLE conversations; --".into()),
         };
-        let anew = world.store.conversations(DEFAULT, None, unreadable).await.unwrap();
+        let anew = world
+            .store
+            .conversations(DEFAULT, ConversationFilter::default(), unreadable)
+            .await
+            .unwrap();
         assert_eq!(anew.rows, all.rows[..2]);
     });
 }

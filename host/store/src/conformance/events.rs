@@ -1,7 +1,5 @@
 //! The log is told to whom it concerns, at least once, in order within a conversation; and what is kept can be looked up.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use weir_domain::credential::Secret;
 use weir_domain::event::EventType;
@@ -24,7 +22,7 @@ fn endpoint(id: EndpointId, types: &[&str]) -> Endpoint {
         description: String::new(),
         filter: EventFilter {
             types: types.iter().map(|kind| (*kind).to_owned()).collect(),
-            channels: BTreeSet::new(),
+            ..EventFilter::default()
         },
         ordered: true,
         enabled: true,
@@ -82,11 +80,26 @@ pub fn the_log_is_read_in_order_and_by_wish(factory: Factory) {
         let wish = EventFilter {
             types: ["message.received".to_owned()].into(),
             channels: [world.channel.id].into(),
+            conversation: None,
         };
         let found = world.store.events(DEFAULT, 0, &wish, 1).await.unwrap();
         assert_eq!((found.len(), found[0].kind), (1, EventType::MessageReceived));
         let rest = world.store.events(DEFAULT, found[0].sequence, &wish, 10).await.unwrap();
         assert_eq!(rest.len(), 1);
+        let thread = world.conversation("thread").await.id;
+        let of_thread = EventFilter {
+            conversation: Some(thread),
+            ..wish.clone()
+        };
+        assert_eq!(world.store.events(DEFAULT, 0, &of_thread, 10).await.unwrap().len(), 2);
+        assert!(
+            world
+                .store
+                .events("another", 0, &of_thread, 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
         assert!(
             world
                 .store

@@ -10,7 +10,7 @@ use weir_domain::message::{Content, Direction, MediaStatus, Origin, Referral, St
 
 use super::world::*;
 use super::{Factory, run};
-use crate::{Recorded, Source};
+use crate::{ConversationFilter, Recorded, Source};
 
 pub fn the_first_word_opens_the_conversation_and_the_window(factory: Factory) {
     run(async {
@@ -429,5 +429,58 @@ pub fn history_older_than_the_window_opens_none(factory: Factory) {
                 .after(Duration::from_secs(WINDOW.unsigned_abs())),
             at(10 + WINDOW)
         );
+    });
+}
+
+pub fn what_a_contact_wrote_is_unread_until_somebody_looks_or_answers(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 1), says("m2", 2)], 2).await;
+        let thread = world.conversation("thread").await;
+        assert_eq!(thread.unread, 2);
+        world.store.looked_at("another", thread.id).await.unwrap();
+        assert_eq!(world.conversation("thread").await.unread, 2);
+        world.store.looked_at(DEFAULT, thread.id).await.unwrap();
+        assert_eq!(world.conversation("thread").await.unread, 0);
+        world.hear(vec![says("m3", 3)], 3).await;
+        assert_eq!(world.conversation("thread").await.unread, 1);
+        // Who answers has read, from here or from the platform's app.
+        world.hear(vec![echo("m4", Origin::App, "ours", 4)], 4).await;
+        assert_eq!(world.conversation("thread").await.unread, 0);
+        world.hear(vec![says("m5", 5)], 5).await;
+        let draft = world.draft(thread.id, "answer");
+        world.store.enqueue(draft, &world.book, at(6)).await.unwrap();
+        assert_eq!(world.conversation("thread").await.unread, 0);
+        let newest = world.store.last_messages(vec![thread.id, world.id()]).await.unwrap();
+        assert_eq!(newest.len(), 1);
+        assert_eq!(newest[&thread.id].sequence, 6);
+    });
+}
+
+pub fn a_conversation_is_found_by_its_contacts_name(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 1)], 1).await;
+        let found = async |name: &str| {
+            let filter = ConversationFilter {
+                channel: None,
+                name: Some(name.to_owned()),
+            };
+            world
+                .store
+                .conversations(DEFAULT, filter, page())
+                .await
+                .unwrap()
+                .rows
+                .len()
+        };
+        let username = jane().username.unwrap();
+        assert_eq!(found(&username).await, 1);
+        assert_eq!(found(&username[1..3].to_uppercase()).await, 1);
+        assert_eq!(found("nobody").await, 0);
+        // What a pattern would mean by these is not meant.
+        assert_eq!(found("%").await, 0);
+        assert_eq!(found("j%").await, 0);
+        assert_eq!(found("!").await, 0);
     });
 }

@@ -244,7 +244,7 @@ pub fn other_tenants_see_nothing(factory: Factory) {
         assert!(
             world
                 .store
-                .conversations(other, Some(world.channel.id), page())
+                .conversations(other, of(world.channel.id), page())
                 .await
                 .unwrap()
                 .rows

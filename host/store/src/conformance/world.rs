@@ -9,7 +9,7 @@ use weir_domain::conversation::Conversation;
 use weir_domain::credential::{Credential, Secret};
 use weir_domain::delivery::Next;
 use weir_domain::event::{Event, EventType};
-use weir_domain::id::{ConversationId, Id, Mint};
+use weir_domain::id::{ChannelId, ConversationId, Id, Mint};
 use weir_domain::inbound::{Fact, InboundEvent, InboundMessage, Person, ReceiptStatus, ReceiptTarget};
 use weir_domain::manifest::{Authorization, ContentRule, Knowledge, Manifest, Policy, Statuses, Support};
 use weir_domain::message::{Content, ContentKind, Direction, Message, MessageError, Origin};
@@ -19,7 +19,8 @@ use weir_domain::time::Timestamp;
 
 use super::{Factory, Made};
 use crate::{
-    App, EnqueueError, Enqueued, EventFilter, MessageLease, NewChannel, NewMessage, Page, Recorded, Source, Store,
+    App, ConversationFilter, EnqueueError, Enqueued, EventFilter, MessageLease, NewChannel, NewMessage, Page, Recorded,
+    Source, Store,
 };
 
 /// Messages until the contact writes again, in this world.
@@ -28,6 +29,14 @@ pub(crate) const BUDGET: u32 = 3;
 pub(crate) const WINDOW: i64 = 48 * 3600;
 pub(crate) const DEFAULT: &str = "default";
 pub(crate) const ACCOUNT: &str = "account";
+
+/// The conversations of one channel.
+pub(crate) fn of(channel: ChannelId) -> ConversationFilter {
+    ConversationFilter {
+        channel: Some(channel),
+        name: None,
+    }
+}
 
 /// So many seconds after the beginning.
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -308,7 +317,11 @@ impl World {
     }
 
     pub(crate) async fn conversation(&self, thread: &str) -> Conversation {
-        let all = self.store.conversations(DEFAULT, None, page()).await.unwrap();
+        let all = self
+            .store
+            .conversations(DEFAULT, ConversationFilter::default(), page())
+            .await
+            .unwrap();
         all.rows.into_iter().find(|found| found.platform_id == thread).unwrap()
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use weir_domain::credential::Secret;
 use weir_domain::event::{Event, EventType};
-use weir_domain::id::{ChannelId, DeliveryId, EndpointId, EventId};
+use weir_domain::id::{ChannelId, ConversationId, DeliveryId, EndpointId, EventId};
 use weir_domain::time::Timestamp;
 
 /// Which events a reader wants; an empty list is all.
@@ -15,6 +15,9 @@ pub struct EventFilter {
     pub types: BTreeSet<String>,
     /// Of these channels.
     pub channels: BTreeSet<ChannelId>,
+    /// Of this conversation; for reading the log, never of an endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<ConversationId>,
 }
 
 impl EventFilter {

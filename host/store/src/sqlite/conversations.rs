@@ -4,12 +4,13 @@ use rusqlite::{Row, params};
 use weir_domain::conversation::{Contact, Conversation, ConversationStatus, OpenedBy};
 use weir_domain::id::{ChannelId, ContactId, ConversationId, ReferralId};
 use weir_domain::inbound::Person;
+use weir_domain::message::Direction;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{
     Db, cursor_id, fetch, get_id, get_json, get_time, get_time_if, get_word, key, listed, ms, word,
 };
-use crate::{Listed, Page, ReferralRecord, Result};
+use crate::{ConversationFilter, Listed, Page, ReferralRecord, Result};
 
 // ---- contacts --------------------------------------------------------------------------------------------------------
 
@@ -176,8 +177,13 @@ impl Thread {
     }
 
     /// The next place in the conversation, for a message of this time.
-    pub(super) fn next(&mut self, sent_at: Timestamp) -> i64 {
+    pub(super) fn next(&mut self, sent_at: Timestamp, direction: Direction) -> i64 {
         self.sequence += 1;
+        self.conversation.unread = match direction {
+            Direction::Inbound => self.conversation.unread.saturating_add(1),
+            // Who answers has read.
+            Direction::Outbound => 0,
+        };
         self.conversation.last_message_at = self.conversation.last_message_at.max(Some(sent_at));
         self.sequence
     }
@@ -185,7 +191,7 @@ impl Thread {
 
 const THREAD: &str = "c.id, c.channel_id, c.platform_id, c.status, c.opened_by, c.answered, c.contact_wrote_at,
     c.budget_used, c.images_allowed, nullif(c.last_message_at, 0), c.created_at, c.workspace_id, c.we_wrote_at, c.read_up_to, c.sequence,
-    p.id, p.channel_id, p.platform_id, p.username, p.display_name, p.avatar_url, p.created_at, c.images_until
+    p.id, p.channel_id, p.platform_id, p.username, p.display_name, p.avatar_url, p.created_at, c.images_until, c.unread
     FROM conversations c JOIN contacts p ON p.id = c.contact_id";
 
 fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {
@@ -202,6 +208,7 @@ fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {
             budget_used: row.get(7)?,
             images_allowed: row.get(8)?,
             last_message_at: get_time_if(row, 9)?,
+            unread: row.get(23)?,
             created_at: get_time(row, 10)?,
         },
         workspace: row.get(11)?,
@@ -245,27 +252,29 @@ pub(super) fn one(db: &Db<'_>, workspace: &str, id: ConversationId) -> Result<Op
 pub(super) fn all(
     db: &Db<'_>,
     workspace: &str,
-    channel: Option<ChannelId>,
+    filter: &ConversationFilter,
     page: &Page,
 ) -> Result<Listed<Conversation>> {
     // A conversation without a message comes last, as if its last message were at the beginning of time.
     let (at, id) = cursor(page).unzip();
-    let rows = match channel {
+    let name = filter.name.as_deref().map(containing);
+    let named = "(?4 IS NULL OR p.display_name LIKE ?4 ESCAPE '!' OR p.username LIKE ?4 ESCAPE '!')";
+    let rows = match filter.channel {
         Some(channel) => db.all(
             &format!(
-                "SELECT {THREAD} WHERE c.channel_id = ?2 AND c.workspace_id = ?1
-                   AND (?3 IS NULL OR (c.last_message_at, c.id) < (?3, ?4))
+                "SELECT {THREAD} WHERE c.channel_id = ?6 AND c.workspace_id = ?1
+                   AND (?2 IS NULL OR (c.last_message_at, c.id) < (?2, ?3)) AND {named}
                  ORDER BY c.last_message_at DESC, c.id DESC LIMIT ?5"
             ),
-            params![workspace, key(channel), at, id, fetch(page)],
+            params![workspace, at, id, name, fetch(page), key(channel)],
             read_conversation,
         )?,
         None => db.all(
             &format!(
-                "SELECT {THREAD} WHERE c.workspace_id = ?1 AND (?2 IS NULL OR (c.last_message_at, c.id) < (?2, ?3))
-                 ORDER BY c.last_message_at DESC, c.id DESC LIMIT ?4"
+                "SELECT {THREAD} WHERE c.workspace_id = ?1 AND (?2 IS NULL OR (c.last_message_at, c.id) < (?2, ?3)) AND {named}
+                 ORDER BY c.last_message_at DESC, c.id DESC LIMIT ?5"
             ),
-            params![workspace, at, id, fetch(page)],
+            params![workspace, at, id, name, fetch(page)],
             read_conversation,
         )?,
     };
@@ -273,6 +282,12 @@ pub(super) fn all(
         let at = last.last_message_at.unwrap_or_default();
         format!("{}.{}", at.as_millis(), last.id)
     }))
+}
+
+/// A pattern for what contains these words; `!` keeps a typed `%` a percent sign.
+fn containing(words: &str) -> String {
+    let words = words.replace('!', "!!").replace('%', "!%").replace('_', "!_");
+    format!("%{words}%")
 }
 
 fn cursor(page: &Page) -> Option<(i64, [u8; 16])> {
@@ -310,6 +325,7 @@ pub(super) fn begin(
             budget_used: 0,
             images_allowed: None,
             last_message_at: None,
+            unread: 0,
             created_at: now,
         },
         workspace: workspace.to_owned(),
@@ -342,7 +358,7 @@ pub(super) fn save(db: &Db<'_>, thread: &Thread) -> Result<()> {
     let conversation = &thread.conversation;
     db.run(
         "UPDATE conversations SET status = ?2, answered = ?3, contact_wrote_at = ?4, we_wrote_at = ?5, read_up_to = ?6,
-             budget_used = ?7, sequence = ?8, last_message_at = ?9 WHERE id = ?1",
+             budget_used = ?7, sequence = ?8, last_message_at = ?9, unread = ?10 WHERE id = ?1",
         params![
             key(conversation.id),
             word(conversation.status)?,
@@ -353,7 +369,17 @@ pub(super) fn save(db: &Db<'_>, thread: &Thread) -> Result<()> {
             conversation.budget_used,
             thread.sequence,
             ms(conversation.last_message_at).unwrap_or(0),
+            conversation.unread,
         ],
+    )?;
+    Ok(())
+}
+
+/// Somebody looked at what the contact wrote.
+pub(super) fn looked_at(db: &Db<'_>, workspace: &str, id: ConversationId) -> Result<()> {
+    db.run(
+        "UPDATE conversations SET unread = 0 WHERE id = ?2 AND workspace_id = ?1 AND unread > 0",
+        params![workspace, key(id)],
     )?;
     Ok(())
 }

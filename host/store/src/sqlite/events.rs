@@ -124,10 +124,15 @@ pub(super) fn after(
     filter: &EventFilter,
     limit: u32,
 ) -> Result<Vec<Event>> {
+    // Two statements, so that each keeps to its index.
+    let of = match filter.conversation {
+        Some(_) => "+e.workspace_id = ?1 AND e.conversation_id = ?3",
+        None => "e.workspace_id = ?1 AND ?3 IS NULL",
+    };
     let mut statement = db.connection.prepare_cached(&format!(
-        "SELECT {EVENT} FROM events e WHERE e.workspace_id = ?1 AND e.sequence > ?2 ORDER BY e.sequence"
+        "SELECT {EVENT} FROM events e WHERE {of} AND e.sequence > ?2 ORDER BY e.sequence"
     ))?;
-    let mut rows = statement.query(params![workspace, sequence])?;
+    let mut rows = statement.query(params![workspace, sequence, key_if(filter.conversation)])?;
     let mut found = Vec::new();
     while found.len() < limit as usize
         && let Some(row) = rows.next()?

@@ -298,7 +298,7 @@ impl Ear<'_> {
             met.thread.conversation.status = ConversationStatus::Open;
             met.opened = true;
         }
-        let sequence = met.thread.next(told.sent_at);
+        let sequence = met.thread.next(told.sent_at, Direction::Inbound);
         conversations::save(self.db, &met.thread)?;
         self.tell_meeting(&met)?;
         let referral = match told.referral.clone() {
@@ -352,7 +352,7 @@ impl Ear<'_> {
             self.tell_meeting(&met)?;
             return Ok(Kept::New);
         }
-        let sequence = met.thread.next(told.sent_at);
+        let sequence = met.thread.next(told.sent_at, Direction::Outbound);
         messages::note_ours(&mut met.thread, told.sent_at);
         let conversation = &mut met.thread.conversation;
         if self.counts(told.origin) && conversation.contact_wrote_at.is_none_or(|wrote| told.sent_at > wrote) {

@@ -1,8 +1,9 @@
-//! Keys, and apps with their secrets.
+//! Keys, the sessions begun with them, and apps with their secrets.
 
 use rusqlite::{Row, params};
-use weir_domain::caller::Key;
+use weir_domain::caller::{Key, Session};
 use weir_domain::id::KeyId;
+use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, get_id, get_json, get_time, get_time_if, json, key, ms};
@@ -61,6 +62,48 @@ pub(super) fn revoke(db: &Db<'_>, workspace: &str, id: KeyId, now: Timestamp) ->
         params![workspace, key(id), now.as_millis()],
     )?;
     Ok(changed > 0)
+}
+
+pub(super) fn begin_session(
+    db: &Db<'_>,
+    digest: [u8; 32],
+    of: KeyId,
+    expires_at: Timestamp,
+    now: Timestamp,
+) -> Result<()> {
+    db.run("DELETE FROM sessions WHERE expires_at <= ?1", [now.as_millis()])?;
+    db.run(
+        "INSERT INTO sessions (digest, key_id, expires_at) VALUES (?1, ?2, ?3)",
+        params![digest, key(of), expires_at.as_millis()],
+    )?;
+    db.run(
+        "DELETE FROM sessions WHERE key_id = ?1 AND digest NOT IN
+           (SELECT digest FROM sessions WHERE key_id = ?1 ORDER BY expires_at DESC LIMIT ?2)",
+        params![key(of), limits::SESSIONS_PER_KEY],
+    )?;
+    Ok(())
+}
+
+pub(super) fn session(db: &Db<'_>, digest: [u8; 32]) -> Result<Option<Session>> {
+    let found = db.one(
+        "SELECT key_id, expires_at FROM sessions WHERE digest = ?1",
+        [digest],
+        |row| Ok((get_id::<KeyId>(row, 0)?, get_time(row, 1)?)),
+    )?;
+    let Some((id, expires_at)) = found else {
+        return Ok(None);
+    };
+    let key = db.one(&format!("SELECT {KEY} FROM keys WHERE id = ?1"), [key(id)], read_key)?;
+    Ok(key.map(|key| Session {
+        digest,
+        key,
+        expires_at,
+    }))
+}
+
+pub(super) fn end_session(db: &Db<'_>, digest: [u8; 32]) -> Result<()> {
+    db.run("DELETE FROM sessions WHERE digest = ?1", [digest])?;
+    Ok(())
 }
 
 const APP: &str = "name, workspace_id, connector, settings, secrets, origins, created_at, updated_at";

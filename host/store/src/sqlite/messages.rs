@@ -1,5 +1,7 @@
 //! Messages: the row, and the one way in which a status moves.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
 use weir_domain::event::EventType;
@@ -111,6 +113,16 @@ pub(super) fn by_id(db: &Db<'_>, id: MessageId) -> Result<Option<Message>> {
         [key(id)],
         read,
     )
+}
+
+/// The newest message of each of these conversations.
+pub(super) fn last_of(db: &Db<'_>, conversations: &[ConversationId]) -> Result<BTreeMap<ConversationId, Message>> {
+    let sql = format!("SELECT {MESSAGE} FROM messages WHERE conversation_id = ?1 ORDER BY sequence DESC LIMIT 1");
+    let mut newest = BTreeMap::new();
+    for id in conversations {
+        newest.extend(db.one(&sql, [key(*id)], read)?.map(|message| (*id, message)));
+    }
+    Ok(newest)
 }
 
 /// The message that another row points to.

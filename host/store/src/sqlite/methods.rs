@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use weir_domain::caller::Key;
+use weir_domain::caller::{Key, Session};
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::conversation::{Contact, Conversation};
 use weir_domain::credential::Credential;
@@ -43,6 +43,16 @@ impl Store for SqliteStore {
     async fn revoke_key(&self, workspace: &str, id: KeyId, now: Timestamp) -> Result<bool> {
         let workspace = workspace.to_owned();
         self.write(move |db| keys::revoke(db, &workspace, id, now)).await
+    }
+    async fn insert_session(&self, digest: [u8; 32], key: KeyId, expires_at: Timestamp, now: Timestamp) -> Result<()> {
+        self.write(move |db| keys::begin_session(db, digest, key, expires_at, now))
+            .await
+    }
+    async fn session(&self, digest: [u8; 32]) -> Result<Option<Session>> {
+        self.read(move |db| keys::session(db, digest)).await
+    }
+    async fn end_session(&self, digest: [u8; 32]) -> Result<()> {
+        self.write(move |db| keys::end_session(db, digest)).await
     }
     async fn put_app(&self, app: App) -> Result<()> {
         self.write(move |db| keys::put_app(db, &app)).await
@@ -195,12 +205,19 @@ impl Store for SqliteStore {
     async fn conversations(
         &self,
         workspace: &str,
-        channel: Option<ChannelId>,
+        filter: ConversationFilter,
         page: Page,
     ) -> Result<Listed<Conversation>> {
         let workspace = workspace.to_owned();
-        self.read(move |db| conversations::all(db, &workspace, channel, &page))
+        self.read(move |db| conversations::all(db, &workspace, &filter, &page))
             .await
+    }
+    async fn last_messages(&self, conversations: Vec<ConversationId>) -> Result<BTreeMap<ConversationId, Message>> {
+        self.read(move |db| messages::last_of(db, &conversations)).await
+    }
+    async fn looked_at(&self, workspace: &str, id: ConversationId) -> Result<()> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| conversations::looked_at(db, &workspace, id)).await
     }
     async fn set_images_allowed(&self, id: ConversationId, allowed: bool, until: Timestamp) -> Result<()> {
         self.write(move |db| conversations::set_images_allowed(db, id, allowed, until))

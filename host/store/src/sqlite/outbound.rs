@@ -56,7 +56,7 @@ pub(super) fn enqueue(db: &Db<'_>, new: NewMessage, book: &RuleBook, now: Timest
         platform_data: None,
         sent_at: now,
         created_at: now,
-        sequence: thread.next(now),
+        sequence: thread.next(now, Direction::Outbound),
     };
     thread.conversation.budget_used += 1;
     let entry = Entry {

@@ -1,0 +1,144 @@
+//! The console's session: a key, shown once, becomes a cookie that no script can read.
+//!
+//! The cookie opens the same routes as the key, no more. It ends with the key, when somebody signs out, and after
+//! [`limits::SESSION`]. A request that changes something shows the session's token beside it, which only a page of this host
+//! can have read.
+
+use std::collections::BTreeSet;
+
+use axum::extract::State;
+use axum::http::header::{COOKIE, HeaderName, SET_COOKIE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json as Answered};
+use serde::Serialize;
+use utoipa::ToSchema;
+use weir_domain::caller::{self, Caller, Scope};
+use weir_domain::limits;
+use weir_domain::time::Timestamp;
+
+use super::audit::record;
+use super::caller::InSession;
+use super::problem::{Answer, Problem};
+use crate::Host;
+use crate::connect::value_in;
+
+/// Where a request shows the session's token.
+pub(crate) const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
+
+/// Who is asking.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SessionView {
+    /// The tenant they act for.
+    workspace_id: String,
+    /// What they may do.
+    scopes: BTreeSet<Scope>,
+    /// What a changing request must show in `X-CSRF-Token`; null for who came with a key, which needs none.
+    csrf_token: Option<String>,
+    /// When the session is over; null for who came with a key.
+    expires_at: Option<Timestamp>,
+    /// The host's clock, by which windows close.
+    now: Timestamp,
+}
+
+impl SessionView {
+    fn of(caller: &Caller, host: &Host, session: Option<(&str, Timestamp)>) -> Self {
+        Self {
+            workspace_id: caller.workspace_id().to_owned(),
+            scopes: caller.scopes().clone(),
+            csrf_token: session.map(|(text, _)| caller::csrf_token(text)),
+            expires_at: session.map(|(_, end)| end),
+            now: host.now(),
+        }
+    }
+}
+
+/// Sign a browser in: the key becomes a session in a cookie
+#[utoipa::path(post, path = "/v1/session", operation_id = "begin_session", tag = "session",
+    responses((status = 201, body = SessionView, headers(("set-cookie" = String, description = "The session")))))]
+pub(crate) async fn begin(
+    Extension(caller): Extension<Caller>,
+    State(host): State<Host>,
+    session: Option<Extension<InSession>>,
+) -> Answer<(StatusCode, HeaderMap, Answered<SessionView>)> {
+    if session.is_some() {
+        // Otherwise a session could renew itself for ever.
+        return Err(Problem::member(
+            "",
+            "a session begins with a key; send Authorization: Bearer <key>",
+        ));
+    }
+    let text = caller::new_session(host.mint());
+    let now = host.now();
+    let end = now.after(limits::SESSION);
+    host.store()
+        .insert_session(caller::digest(&text), caller.key(), end, now)
+        .await?;
+    record(
+        &host,
+        &caller,
+        "session.begin",
+        &caller.key().to_string(),
+        serde_json::json!({}),
+    )
+    .await;
+    let headers = set_cookie(&host, &text, limits::SESSION.as_secs());
+    let view = SessionView::of(&caller, &host, Some((&text, end)));
+    Ok((StatusCode::CREATED, headers, Answered(view)))
+}
+
+/// See who is asking, and the token for changes
+#[utoipa::path(get, path = "/v1/session", operation_id = "get_session", tag = "session", responses((status = 200, body = SessionView)))]
+pub(crate) async fn get(
+    Extension(caller): Extension<Caller>,
+    State(host): State<Host>,
+    session: Option<Extension<InSession>>,
+) -> Answered<SessionView> {
+    let session = session
+        .as_ref()
+        .map(|Extension(InSession(session, text))| (text.expose(), session.expires_at));
+    Answered(SessionView::of(&caller, &host, session))
+}
+
+/// Sign out
+#[utoipa::path(delete, path = "/v1/session", operation_id = "end_session", tag = "session", responses((status = 204, description = "The session is over")))]
+pub(crate) async fn end(
+    Extension(_): Extension<Caller>,
+    State(host): State<Host>,
+    session: Option<Extension<InSession>>,
+) -> Answer<(StatusCode, HeaderMap)> {
+    if let Some(Extension(InSession(session, _))) = session {
+        host.store().end_session(session.digest).await?;
+    }
+    Ok((StatusCode::NO_CONTENT, set_cookie(&host, "", 0)))
+}
+
+/// The session that a request shows.
+pub(crate) fn cookie<'h>(host: &Host, headers: &'h HeaderMap) -> Option<&'h str> {
+    let cookies = headers.get_all(COOKIE).iter();
+    cookies
+        .filter_map(|cookies| value_in(cookies.to_str().ok()?, name(host)))
+        .find(|value| !value.is_empty())
+}
+
+/// The prefix keeps the cookie to this very host, and browsers take it over TLS only (RFC 6265bis, 4.1.3).
+fn name(host: &Host) -> &'static str {
+    if host.config().is_https() {
+        "__Host-weir-session"
+    } else {
+        "weir-session"
+    }
+}
+
+/// Strict: no request that another site begins carries it.
+fn set_cookie(host: &Host, value: &str, max_age: u64) -> HeaderMap {
+    let secure = if host.config().is_https() { "; Secure" } else { "" };
+    let name = name(host);
+    let cookie = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}");
+    // Hexadecimal digits and words of our own are always a header's value.
+    cookie
+        .parse()
+        .ok()
+        .map(|cookie| (SET_COOKIE, cookie))
+        .into_iter()
+        .collect()
+}
