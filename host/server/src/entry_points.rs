@@ -22,18 +22,31 @@ pub struct EntryPointLink {
 }
 
 impl Host {
-    /// Links that open the channel's chat or profile; none while its handle is not known.
-    pub fn entry_points(&self, channel: &Channel) -> Vec<EntryPointLink> {
+    /// Links that open the channel's chat or profile, each with what it can carry of a message and a value of the operator's;
+    /// none while its handle is not known.
+    ///
+    /// # Errors
+    /// In words: a link that carries a value cannot carry this one.
+    pub fn entry_points(
+        &self,
+        channel: &Channel,
+        message: Option<&str>,
+        reference: Option<&str>,
+    ) -> Result<Vec<EntryPointLink>, String> {
         let Some(username) = &channel.username else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
         self.declared(channel)
             .iter()
-            .map(|point| EntryPointLink {
-                kind: point.kind,
-                url: link(point, username),
-                carries_message: point.carries_message.is_some(),
-                carries_ref: point.carries_ref.is_some(),
+            .map(|point| {
+                let message = message.filter(|_| point.carries_message.is_some());
+                let reference = reference.filter(|_| point.carries_ref.is_some());
+                Ok(EntryPointLink {
+                    kind: point.kind,
+                    url: carry(point, link(point, username), message, reference)?,
+                    carries_message: point.carries_message.is_some(),
+                    carries_ref: point.carries_ref.is_some(),
+                })
             })
             .collect()
     }

@@ -19,7 +19,9 @@ export const day = (time) =>
 
 /** For lists: the clock today, the day before. */
 export const brief = (time) => (sameDay(time, now()) ? clock(time) : SHORT.format(new Date(time)));
-export const moment = (time) => (time ? `${SHORT.format(new Date(time))}, ${clock(time)}` : "never");
+const YEAR = format({ day: "numeric", month: "short", year: "numeric" });
+const sameYear = (time) => new Date(time).getFullYear() === new Date(now()).getFullYear();
+export const moment = (time) => (time ? `${(sameYear(time) ? SHORT : YEAR).format(new Date(time))}, ${clock(time)}` : "never");
 
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 export { plural };

@@ -211,16 +211,30 @@ pub(crate) async fn diagnostics(
     Ok(List::whole(host.diagnose(id).await?))
 }
 
+/// What a link is to carry.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Carried {
+    /// A message that is put into the composer, in links that can.
+    message: Option<String>,
+    /// Your own value, which comes back with the referral, in links that can.
+    #[serde(rename = "ref")]
+    reference: Option<String>,
+}
+
 /// List links that open the chat or the profile
-#[utoipa::path(get, path = "/v1/channels/{id}/entry-points", tag = "channels", params(("id" = ChannelId, Path)),
+#[utoipa::path(get, path = "/v1/channels/{id}/entry-points", tag = "channels", params(("id" = ChannelId, Path), Carried),
     responses((status = 200, body = List<EntryPointLink>)))]
 pub(crate) async fn entry_points(
     caller: May<Read>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
+    Params(carried): Params<Carried>,
 ) -> Answer<Answered<List<EntryPointLink>>> {
     let channel = find(&host, &caller, id).await?;
-    Ok(List::whole(host.entry_points(&channel)))
+    let links = host.entry_points(&channel, carried.message.as_deref(), carried.reference.as_deref());
+    let links = links.map_err(|words| Problem::of(&codes::ENTRY_POINT_NOT_SUPPORTED).detail(words))?;
+    Ok(List::whole(links))
 }
 
 /// Count the messages that wait

@@ -51,8 +51,8 @@ pub(crate) struct Which {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct After {
-    /// An event's id or its `sequence`; what follows it is given. The list begins at the beginning without it, the stream at
-    /// its end.
+    /// An event's id or its `sequence`; what follows it is given. A negative number counts places from the end: `-100` gives
+    /// the newest, at most a hundred. The list begins at the beginning without it, the stream at its end.
     after: Option<String>,
 }
 
@@ -90,7 +90,12 @@ pub(crate) fn known_type(parameter: &str, name: &str) -> Answer<EventType> {
 /// The place in the log that a text names.
 async fn place(host: &Host, workspace: &str, parameter: &str, text: &str) -> Answer<i64> {
     if let Ok(sequence) = text.parse::<i64>() {
-        return Ok(sequence.max(0));
+        let from = if sequence < 0 {
+            host.store().last_sequence().await?
+        } else {
+            0
+        };
+        return Ok(from.saturating_add(sequence).max(0));
     }
     let unknown = || {
         Problem::parameter(
