@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, reason = "the lines are what it is for")]
 
 mod bare;
+mod boundary;
 mod growth;
 mod inbound;
 mod latency;
@@ -49,10 +50,13 @@ enum Part {
 }
 
 /// The rows, in the order in which they are measured.
-const ROWS: [&str; 7] = ["inbound", "outbound", "pacing", "latency", "memory", "start", "growth"];
+const ROWS: [&str; 8] = [
+    "boundary", "inbound", "outbound", "pacing", "latency", "memory", "start", "growth",
+];
 
 async fn measure(name: &str) -> anyhow::Result<Row> {
     match name {
+        "boundary" => boundary::measure().await,
         "inbound" => inbound::measure().await,
         "outbound" => outbound::measure().await,
         "pacing" => pacing::measure().await,

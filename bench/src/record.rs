@@ -16,7 +16,7 @@ use weir_domain::manifest::Manifest;
 use weir_domain::message::{Content, Direction, Origin};
 use weir_domain::policy::{OriginMap, RuleBook};
 use weir_domain::time::Timestamp;
-use weir_store::{App, MasterKey, NewChannel, Page, Source, SqliteStore, Store};
+use weir_store::{App, ConversationFilter, MasterKey, NewChannel, Page, Source, SqliteStore, Store};
 
 use crate::load;
 use crate::rig::MASTER_KEY;
@@ -132,7 +132,11 @@ impl Record {
         limit: u32,
     ) -> anyhow::Result<Vec<weir_domain::conversation::Conversation>> {
         let page = Page { limit, cursor: None };
-        Ok(self.store.conversations("default", None, page).await?.rows)
+        Ok(self
+            .store
+            .conversations("default", ConversationFilter::default(), page)
+            .await?
+            .rows)
     }
 }
 

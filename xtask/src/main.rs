@@ -46,7 +46,7 @@ enum Chore {
     },
     /// Measure what Weir costs, beside the barest program that does the same; see bench/README.md.
     Bench {
-        /// The rows, all if none is named: inbound, outbound, pacing, latency, memory, start, growth.
+        /// The rows, all if none is named: boundary, inbound, outbound, pacing, latency, memory, start, growth.
         names: Vec<String>,
     },
     /// Run everything that CI runs.
