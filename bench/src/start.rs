@@ -85,6 +85,7 @@ impl Loader {
                 folder: cache.path().to_owned(),
                 master_key: MASTER_KEY,
             }),
+            compiler: None,
         };
         let host = Host {
             egress: Egress::new(weir_egress::Config::default()).context("no way out")?,

@@ -80,6 +80,12 @@ pub const WARM_TABLE_BYTES: usize = 64 << 10;
 pub const COMPONENT_FUNCTIONS: usize = 50_000;
 /// Largest body of one function. Compiling takes more than linear time in it: 400 KiB took seconds, 1.6 MiB most of a minute.
 pub const FUNCTION_BYTES: usize = 512 << 10;
+/// Processor time of one compilation, in a process of its own: TikTok's connector takes two seconds, Python's runtime twenty.
+pub const COMPILE_CPU: Duration = Duration::from_secs(60);
+/// Wall clock of one compilation: its processor time on a machine that is busy with other things.
+pub const COMPILE_WALL: Duration = Duration::from_secs(120);
+/// Memory of one compilation: three times what a function of the largest size was seen to take.
+pub const COMPILE_MEMORY_BYTES: u64 = 2 << 30;
 /// Largest compiled form read from the cache: machine code is a few times as large as the component.
 pub const COMPILED_BYTES: u64 = 256 << 20;
 /// Longest wait for a slot to run in; past it the call is told to come back.

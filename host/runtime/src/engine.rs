@@ -31,6 +31,11 @@ pub(crate) fn start() -> wasmtime::Result<Engine> {
     Ok(engine)
 }
 
+/// An engine that only compiles: the same settings without the pool, which is address space that a compiler has no use for.
+pub(crate) fn compiling() -> wasmtime::Result<Engine> {
+    Engine::new(&config(false))
+}
+
 fn config(pooled: bool) -> Config {
     let mut config = Config::new();
     config

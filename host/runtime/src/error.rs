@@ -89,6 +89,12 @@ pub enum LoadError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Compiling it met a bound.
+    #[error("the component takes too much to compile: {what}; split its largest functions")]
+    TooMuchToCompile {
+        /// Which bound.
+        what: String,
+    },
     /// The host's own failure.
     #[error("the component could not be compiled: {detail}")]
     Compiler {

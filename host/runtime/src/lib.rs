@@ -10,8 +10,8 @@
 
 mod answers;
 mod bindings;
-mod cache;
 mod call;
+mod code;
 mod connector;
 pub mod context;
 mod convert;
@@ -26,6 +26,7 @@ pub use answers::{
     Automation, Batch, Capability, ConversationPage, ConversationSummary, MessagePage, Profile, SendReport,
     SetupFinding, Signal,
 };
+pub use code::compile_here;
 pub use connector::Connector;
 pub use error::{CallError, LoadError};
 pub use load::{CacheSettings, Runtime, Settings};

@@ -16,8 +16,8 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 use weir_domain::limits;
 
-use crate::cache::Cache;
 use crate::call::{CallData, Sandbox};
+use crate::code::{Cache, Compiler};
 use crate::connector::Connector;
 use crate::context::{Host, Readied};
 use crate::error::LoadError;
@@ -29,6 +29,9 @@ use crate::{engine, imports, text};
 pub struct Settings {
     /// Where compiled components are kept; without, each load compiles.
     pub cache: Option<CacheSettings>,
+    /// The program that compiles in a process of its own, with [`compile_here`](crate::compile_here) behind its verb
+    /// `compile`; without, compiling is done in this process and nothing bounds it.
+    pub compiler: Option<PathBuf>,
 }
 
 /// Where compiled components are kept.
@@ -56,6 +59,7 @@ struct Inner {
     engine: Engine,
     linker: Linker<CallData>,
     cache: Option<Cache>,
+    compiler: Compiler,
     host: Host,
     /// Instances alive at once.
     slots: Arc<Semaphore>,
@@ -82,6 +86,7 @@ impl Runtime {
             engine,
             linker,
             cache,
+            compiler: settings.compiler.map_or(Compiler::Here, Compiler::Child),
             host,
             slots: Arc::new(Semaphore::new(limits::INSTANCES as usize)),
             compiling: Semaphore::new(1),
@@ -141,9 +146,12 @@ impl Runtime {
 
 impl Inner {
     fn ready(&self, bytes: &[u8], digest: &str) -> Result<(Component, Readied), LoadError> {
-        let cached = self.cache.as_ref().map(|cache| cache.get(&self.engine, digest));
-        let how = match cached {
-            Some(Ok(Some(component))) => return Ok((component, Readied::Cached)),
+        let how = match self.cache.as_ref().map(|cache| cache.get(digest)) {
+            Some(Ok(Some(code))) => match code.load(&self.engine) {
+                Ok(component) => return Ok((component, Readied::Cached)),
+                // Code of this host that does not load was made by an engine that is another all the same.
+                Err(_) => Readied::Compiled,
+            },
             Some(Err(_)) => {
                 tracing::error!("The cache held something for {digest} that this host did not put there");
                 Readied::CacheTampered
@@ -151,19 +159,15 @@ impl Inner {
             None | Some(Ok(None)) => Readied::Compiled,
         };
         check_code(bytes)?;
-        let component = compile(&self.engine, bytes)?;
+        let code = self.compiler.compile(&self.engine, bytes)?;
+        let component = code.load(&self.engine).map_err(|error| compiler(&error))?;
         if let Some(cache) = &self.cache
-            && let Err(error) = cache.put(&component, digest)
+            && let Err(error) = cache.put(&code, digest)
         {
             tracing::warn!("The compiled form of {digest} is not kept: {error}");
         }
         Ok((component, how))
     }
-}
-
-/// The compiler's one door: bytes in, component out. What would move it into a process of its own changes only this.
-fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
-    Component::from_binary(engine, bytes).map_err(|error| LoadError::Invalid { detail: words(&error) })
 }
 
 /// SHA-256, lower-case hex.

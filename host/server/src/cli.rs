@@ -19,11 +19,13 @@ mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use client::Client;
 use output::Output;
+use weir_domain::limits;
 
 const EXIT_CODES: &str = "Exit codes:\n  \
     0  done\n  \
@@ -96,6 +98,13 @@ enum Command {
         /// Its id
         id: String,
     },
+    /// Compile the component on standard input, as the host does in a process of its own
+    #[command(hide = true)]
+    Compile {
+        /// Seconds of processor time until it is ended
+        #[arg(long, default_value_t = limits::COMPILE_CPU.as_secs())]
+        cpu_seconds: u64,
+    },
     /// Print completions for a shell
     Completions {
         /// Which
@@ -150,12 +159,27 @@ type Done = Result<(), Failure>;
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::Compile { cpu_seconds } = cli.command {
+        return compile(cpu_seconds);
+    }
     let output = Output::new(cli.common.json);
     match run(cli, &output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output.failure(&failure.message, failure.problem.as_ref());
             ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+/// What the host reads on standard error is the engine's words and nothing else.
+fn compile(cpu_seconds: u64) -> ExitCode {
+    let (input, code) = (std::io::stdin().lock(), std::io::stdout().lock());
+    match weir_runtime::compile_here(Duration::from_secs(cpu_seconds), input, code) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(words) => {
+            eprint!("{words}");
+            ExitCode::FAILURE
         }
     }
 }
@@ -191,7 +215,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Done {
         Command::Doctor => doctor::run(common, output).await,
         Command::Why { id } => why::run(&client()?, output, &id).await,
         // Answered before there was a runtime.
-        Command::Completions { .. } => Ok(()),
+        Command::Completions { .. } | Command::Compile { .. } => Ok(()),
     }
 }
 
@@ -226,6 +250,7 @@ mod tests {
     fn verbs(command: &clap::Command, path: &str) -> Vec<String> {
         command
             .get_subcommands()
+            .filter(|verb| !verb.is_hide_set())
             .flat_map(|verb| {
                 let path = format!("{path} {}", verb.get_name());
                 let below = verbs(verb, &path);

@@ -34,6 +34,8 @@ pub struct Config {
     pub admin_key: Option<Secret>,
     /// Encrypts credentials at rest, if it is not made by the host.
     pub master_key: Option<Secret>,
+    /// The program that compiles components in a process of its own. Not for the operator to set: `weir serve` names itself.
+    pub compiler: Option<PathBuf>,
 }
 
 /// Where the record lives.
@@ -217,6 +219,7 @@ impl Config {
             },
             admin_key: env("WEIR_ADMIN_KEY").map(Secret::new),
             master_key: env("WEIR_MASTER_KEY").map(Secret::new),
+            compiler: None,
         })
     }
 

@@ -213,6 +213,7 @@ impl Host {
                     folder: config.data.join("cache"),
                     master_key: master,
                 }),
+                compiler: config.compiler.clone(),
             },
             weir_runtime::context::Host {
                 egress: egress.clone(),

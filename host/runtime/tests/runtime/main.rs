@@ -3,6 +3,7 @@
 
 mod bad;
 mod cached;
+mod compiles;
 mod hostile;
 mod locates;
 mod pure;

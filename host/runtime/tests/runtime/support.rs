@@ -79,7 +79,7 @@ impl Witness for Notes {
     }
 }
 
-struct Frozen;
+pub(crate) struct Frozen;
 
 impl Clock for Frozen {
     fn now(&self) -> Timestamp {
@@ -112,11 +112,14 @@ pub(crate) fn runtime_with(folder: PathBuf, egress: weir_egress::Config) -> (Run
         clock: Arc::new(Frozen),
         witness: notes.clone(),
     };
-    let cache = Some(CacheSettings {
-        folder,
-        master_key: KEY,
-    });
-    (Runtime::start(Settings { cache }, host).unwrap(), notes)
+    let settings = Settings {
+        cache: Some(CacheSettings {
+            folder,
+            master_key: KEY,
+        }),
+        compiler: None,
+    };
+    (Runtime::start(settings, host).unwrap(), notes)
 }
 
 /// Where the compiled components are that all tests share.

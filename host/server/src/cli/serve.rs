@@ -1,6 +1,7 @@
 //! `weir serve`: the host.
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -14,8 +15,10 @@ use super::{Common, Done, Exit, Failure};
 use crate::{Config, Host, http, serve};
 
 pub(super) async fn run(common: &Common, output: &Output) -> Done {
-    let config = Config::load(common.config.as_deref(), |name| std::env::var(name).ok())
+    let mut config = Config::load(common.config.as_deref(), |name| std::env::var(name).ok())
         .map_err(|error| Failure::usage(error.to_string()))?;
+    // The file that runs, even after another was put in its place.
+    config.compiler = Some(PathBuf::from("/proc/self/exe"));
     log();
     // First the port: a second host on the same data folder ends here, before it touches anything.
     let listener = TcpListener::bind(config.listen)

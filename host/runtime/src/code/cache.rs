@@ -14,10 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use wasmtime::Engine;
-use wasmtime::component::Component;
 use weir_domain::limits;
 
-mod precompiled;
+use super::MachineCode;
 
 type HmacSha256 = Hmac<Sha256>;
 
@@ -35,9 +34,6 @@ pub(crate) struct Cache {
 #[derive(Debug)]
 pub(crate) struct Tampered;
 
-/// Machine code that this host wrote: the proof that it may be run. Made only by [`Cache::verify`].
-struct Verified(Vec<u8>);
-
 impl Cache {
     pub(crate) fn open(folder: PathBuf, master_key: &[u8; 32], engine: &Engine) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
@@ -53,25 +49,22 @@ impl Cache {
         })
     }
 
-    /// The component of this digest; none if it is not here.
-    pub(crate) fn get(&self, engine: &Engine, digest: &str) -> Result<Option<Component>, Tampered> {
+    /// The code of this digest's component; none if it is not here.
+    pub(crate) fn get(&self, digest: &str) -> Result<Option<MachineCode>, Tampered> {
         let Some(bytes) = self.read(digest) else {
             return Ok(None);
         };
-        let code = self.verify(digest, bytes).ok_or(Tampered)?;
-        // Code of this host that does not load was made by an engine that is another all the same.
-        Ok(precompiled::load(engine, &code).ok())
+        self.verify(digest, bytes).map(Some).ok_or(Tampered)
     }
 
-    /// Keeps a component. Written beside its place and moved there, so that nobody ever reads half of it.
-    pub(crate) fn put(&self, component: &Component, digest: &str) -> io::Result<()> {
-        let code = component.serialize().map_err(io::Error::other)?;
+    /// Keeps a component's code. Written beside its place and moved there, so that nobody ever reads half of it.
+    pub(crate) fn put(&self, MachineCode(code): &MachineCode, digest: &str) -> io::Result<()> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let beside = self.folder.join(format!("{digest}-{process}-{count}.new"));
         let mut file = fs::File::create(&beside)?;
-        file.write_all(&self.mac(digest, &code).finalize().into_bytes())?;
-        file.write_all(&code)?;
+        file.write_all(&self.mac(digest, code).finalize().into_bytes())?;
+        file.write_all(code)?;
         file.sync_all()?;
         fs::rename(beside, self.path(digest))
     }
@@ -87,10 +80,10 @@ impl Cache {
         (read as u64 <= limits::COMPILED_BYTES).then_some(bytes)
     }
 
-    fn verify(&self, digest: &str, mut bytes: Vec<u8>) -> Option<Verified> {
+    fn verify(&self, digest: &str, mut bytes: Vec<u8>) -> Option<MachineCode> {
         let code = bytes.split_off(bytes.len().min(MAC_BYTES));
         self.mac(digest, &code).verify_slice(&bytes).ok()?;
-        Some(Verified(code))
+        Some(MachineCode(code))
     }
 
     fn mac(&self, digest: &str, code: &[u8]) -> HmacSha256 {
