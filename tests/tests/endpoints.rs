@@ -3,13 +3,9 @@
 
 mod support;
 
-use std::path::PathBuf;
-use std::process::Stdio;
-
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use serde_json::{Value, json};
-use support::{Connected, text_of};
-use tokio::io::AsyncWriteExt;
+use support::{Connected, python, text_of};
 use weir_tests::{Options, Stack, Subscriber, until};
 
 type Result = anyhow::Result<()>;
@@ -125,54 +121,4 @@ async fn an_endpoint_in_the_private_network_is_refused_unless_the_operator_allow
         assert_eq!(answer.body["errors"][0]["pointer"], "/url", "{url}");
     }
     Ok(())
-}
-
-/// Runs a script with the public library from PyPI, kept in a folder of its own under `target`.
-async fn python(script: &str, input: &str) -> anyhow::Result<String> {
-    let mut run = tokio::process::Command::new(library().await?.join("bin/python"))
-        .args(["-c", script])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    run.stdin
-        .take()
-        .context("no input")?
-        .write_all(input.as_bytes())
-        .await?;
-    let output = run.wait_with_output().await?;
-    ensure!(output.status.success(), "python ended with {}", output.status);
-    Ok(String::from_utf8(output.stdout)?)
-}
-
-async fn library() -> anyhow::Result<PathBuf> {
-    let folder = std::env::current_exe()?
-        .ancestors()
-        .find(|folder| folder.join("connectors").is_dir())
-        .map(|target| target.join("standardwebhooks"));
-    let folder = folder.context("the target folder was not found")?;
-    if folder.join("ready").is_file() {
-        return Ok(folder);
-    }
-    let run = async |program: PathBuf, arguments: &[&str]| {
-        let status = tokio::process::Command::new(&program)
-            .args(arguments)
-            .stdout(Stdio::null())
-            .status()
-            .await?;
-        ensure!(
-            status.success(),
-            "{} {arguments:?} ended with {status}",
-            program.display()
-        );
-        Ok(())
-    };
-    let at = folder.to_str().context("a folder with an odd name")?;
-    run("python3".into(), &["-m", "venv", at]).await?;
-    run(
-        folder.join("bin/pip"),
-        &["install", "--quiet", "standardwebhooks==1.0.1"],
-    )
-    .await?;
-    std::fs::write(folder.join("ready"), "")?;
-    Ok(folder)
 }

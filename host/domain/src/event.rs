@@ -1,17 +1,23 @@
 //! The facts that the host tells: one log, read by endpoints, streams and the API alike.
 
+mod data;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use data::{
+    ChannelNotice, ChannelTold, ConversationOpened, ErasedContact, Reaction, ReactionContact, ReferralReceived,
+};
 
 use crate::id::{ChannelId, ConversationId, EventId};
 use crate::time::Timestamp;
 
 macro_rules! event_types {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+    ($(#[doc = $meaning:literal] $variant:ident = $name:literal,)*) => {
         /// Every event that Weir tells. The names are for ever.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         pub enum EventType {
-            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
+            $(#[doc = $meaning] #[serde(rename = $name)] $variant,)*
         }
 
         impl EventType {
@@ -21,6 +27,11 @@ macro_rules! event_types {
             /// The name, as in the API.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
+            }
+
+            /// When it is told, in a sentence.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning.trim_ascii(),)* }
             }
 
             /// The type of this name.

@@ -7,9 +7,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::json;
 use weir_domain::channel::{Channel, ChannelStatus};
-use weir_domain::event::EventType;
+use weir_domain::event::{ChannelTold, EventType};
 use weir_domain::time::Timestamp;
 use weir_store::StoreError;
 
@@ -65,8 +64,13 @@ impl Host {
         let (Some(days), true) = (days, is_usable) else {
             return Ok(false);
         };
-        let mut data = serde_json::to_value(channel).unwrap_or_else(|_| json!({ "id": channel.id }));
-        data["days_left"] = days.into();
+        let told = ChannelTold {
+            channel: channel.clone(),
+            reason: None,
+            days_left: Some(days),
+        };
+        // Plain data with string keys: it always becomes JSON.
+        let data = serde_json::to_value(told).unwrap_or_default();
         let kind = EventType::ChannelReauthorizationRequired;
         let workspace = &channel.workspace_id;
         self.0

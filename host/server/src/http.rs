@@ -17,6 +17,7 @@ mod conversations;
 mod dead_letters;
 mod deliveries;
 mod endpoints;
+mod event_types;
 mod events;
 mod finish;
 mod health;
@@ -40,13 +41,14 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Extension, Router};
+use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
@@ -112,6 +114,8 @@ fn v1() -> OpenApiRouter<Api> {
         .routes(routes!(media::get))
         .routes(routes!(events::list))
         .routes(routes!(events::stream))
+        .routes(routes!(event_types::list))
+        .routes(routes!(event_types::get))
         .routes(routes!(endpoints::list, endpoints::create))
         .routes(routes!(endpoints::get, endpoints::patch, endpoints::delete))
         .routes(routes!(endpoints::rotate))
@@ -164,7 +168,9 @@ pub fn router(host: Host, closing: watch::Receiver<bool>) -> Router {
     let (v1, _) = v1().split_for_parts();
     let (open, _) = open().split_for_parts();
     let open = open.merge(console::router());
-    let description = openapi::text(&description());
+    let description = openapi::document(&description());
+    let catalogue = event_types::Catalogue::of(&description);
+    let description = Bytes::from(description.to_string());
     let guarded = v1
         .route_layer(from_fn_with_state(api.clone(), idempotency::once))
         .route_layer(from_fn_with_state(api.clone(), caller::authenticate));
@@ -175,6 +181,7 @@ pub fn router(host: Host, closing: watch::Receiver<bool>) -> Router {
             "/v1/openapi.json",
             get(move || async move { ([(CONTENT_TYPE, "application/json")], description) }),
         )
+        .layer(Extension(catalogue))
         .layer(from_fn(finish::note_route))
         .fallback(|| async { StatusCode::NOT_FOUND })
         // Each body is bounded where it is read, and uploads while they stream in.

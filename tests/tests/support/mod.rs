@@ -1,11 +1,15 @@
 //! What the promises share: a connected stack in a folder of its own, and webhooks signed by hand.
-#![allow(dead_code, reason = "each promise uses a part")]
+#![allow(dead_code, unused_imports, reason = "each promise uses a part")]
+
+mod python;
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tempfile::TempDir;
 use weir_tests::{Events, Stack};
+
+pub(crate) use python::python;
 
 /// The default app's secret in the sandbox.
 pub(crate) const SECRET: &str = "sandbox-client-secret";

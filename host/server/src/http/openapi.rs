@@ -1,6 +1,6 @@
 //! The OpenAPI 3.1 description, made from the handlers themselves: what is served is what is described.
 
-use bytes::Bytes;
+use serde_json::{Value, json};
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem, Paths, PathsBuilder};
 use utoipa::openapi::request_body::RequestBodyBuilder;
@@ -14,6 +14,7 @@ use utoipa::{PartialSchema, ToSchema};
 use weir_domain::event::{Event, EventType};
 use weir_domain::message::Attachment;
 
+use super::event_types;
 use super::problem::Document;
 
 const KEY: &str = "key";
@@ -30,6 +31,7 @@ pub(crate) fn head() -> OpenApi {
     schemas.push(("Attachment".to_owned(), Attachment::schema()));
     schemas.push(("Problem".to_owned(), Document::schema()));
     schemas.push(("Event".to_owned(), Event::schema()));
+    schemas.extend(event_types::schemas());
     components.schemas.extend(schemas);
     OpenApiBuilder::new()
         .info(info())
@@ -153,10 +155,20 @@ pub(crate) fn finish(mut api: OpenApi) -> OpenApi {
     api
 }
 
-/// The document, written once for all who ask.
-pub(crate) fn text(api: &OpenApi) -> Bytes {
+/// The document, with what each type of event carries.
+pub(crate) fn document(api: &OpenApi) -> Value {
     // Plain data with string keys: it always becomes JSON.
-    Bytes::from(serde_json::to_vec(api).unwrap_or_default())
+    let mut document = serde_json::to_value(api).unwrap_or_default();
+    for kind in EventType::ALL {
+        let content = &mut document["webhooks"][kind.as_str()]["post"]["requestBody"]["content"];
+        content["application/json"]["schema"] = json!({
+            "allOf": [
+                { "$ref": "#/components/schemas/Event" },
+                { "properties": { "type": { "const": kind.as_str() }, "data": event_types::carried(*kind) } },
+            ],
+        });
+    }
+    document
 }
 
 /// The operations of a path, by method.

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 use weir_domain::event::EventType;
 
-use super::{codes, description, openapi, router};
+use super::{codes, description, event_types, openapi, router};
 use crate::{Config, Host};
 
 /// A host without loops.
@@ -678,7 +678,7 @@ async fn every_answer_forbids_browsers_to_guess_or_load() {
 #[test]
 fn every_route_is_described_once_and_documented() {
     let api = description();
-    let document = serde_json::to_value(&api).expect("JSON");
+    let document = openapi::document(&api);
     assert!(
         document["openapi"]
             .as_str()
@@ -694,6 +694,20 @@ fn every_route_is_described_once_and_documented() {
     ids.dedup();
     assert_eq!(ids.len(), count, "operation ids are unique");
     assert_eq!(dangling(&document, &document), BTreeSet::new());
+}
+
+#[test]
+fn every_event_type_has_a_schema_that_is_whole_in_itself() {
+    let catalogue = event_types::Catalogue::of(&openapi::document(&description()));
+    assert_eq!(catalogue.schemas().count(), EventType::ALL.len());
+    for (name, schema) in catalogue.schemas() {
+        assert_eq!(schema["properties"]["type"]["const"], name);
+        assert_eq!(dangling(schema, schema), BTreeSet::new(), "{name}");
+        let data = schema["properties"]["data"].to_string();
+        assert!(data.contains("#/$defs/"), "{name}: {data}");
+        let defs = schema["$defs"].as_object().expect("definitions");
+        assert!(defs.values().all(Value::is_object), "{name}: {schema:#}");
+    }
 }
 
 fn operation_ids(paths: &Value) -> Vec<String> {

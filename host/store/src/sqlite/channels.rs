@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Row, params};
 use weir_domain::channel::{Channel, ChannelStatus, PolicyOverride};
 use weir_domain::credential::Credential;
-use weir_domain::event::EventType;
+use weir_domain::event::{ChannelTold, EventType};
 use weir_domain::id::ChannelId;
 use weir_domain::time::Timestamp;
 
@@ -190,9 +190,12 @@ pub(super) fn set_status(
         ChannelStatus::Degraded => EventType::ChannelDegraded,
         ChannelStatus::ReauthorizationRequired | ChannelStatus::Deleted => EventType::ChannelReauthorizationRequired,
     };
-    let mut data = value(&channel)?;
-    data["reason"] = reason.into();
-    events::append(db, About::channel(&channel), kind, data, now)?;
+    let told = ChannelTold {
+        channel,
+        reason: Some(reason.to_owned()),
+        days_left: None,
+    };
+    events::append(db, About::channel(&told.channel), kind, value(&told)?, now)?;
     Ok(())
 }
 

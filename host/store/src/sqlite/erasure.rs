@@ -3,13 +3,12 @@
 //! Rare and thorough rather than fast: it reads tables that no index covers by contact.
 
 use rusqlite::params;
-use serde_json::json;
-use weir_domain::event::EventType;
+use weir_domain::event::{ErasedContact, EventType};
 use weir_domain::id::{ContactId, ConversationId, MediaId};
 use weir_domain::time::Timestamp;
 
 use crate::Result;
-use crate::sqlite::db::{Db, get_id, key};
+use crate::sqlite::db::{Db, get_id, key, value};
 use crate::sqlite::events::{self, About};
 use crate::sqlite::{conversations, outbox};
 
@@ -33,8 +32,11 @@ pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
         channel: Some(contact.channel_id),
         ..About::workspace(workspace)
     };
-    let data = json!({ "id": id, "channel_id": contact.channel_id });
-    events::append(db, about, EventType::ContactErased, data, now)?;
+    let erased = ErasedContact {
+        id,
+        channel_id: contact.channel_id,
+    };
+    events::append(db, about, EventType::ContactErased, value(&erased)?, now)?;
     Ok(Some(media))
 }
 

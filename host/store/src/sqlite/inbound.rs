@@ -7,7 +7,7 @@ use rusqlite::params;
 use serde_json::json;
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::conversation::{Contact, ConversationStatus, OpenedBy};
-use weir_domain::event::EventType;
+use weir_domain::event::{ChannelNotice, ConversationOpened, EventType, Reaction, ReactionContact, ReferralReceived};
 use weir_domain::id::{ConversationId, MessageId};
 use weir_domain::inbound::{Fact, InboundEvent, InboundMessage, Person, ReceiptStatus, ReceiptTarget};
 use weir_domain::message::{Direction, Message, MessageError, Origin, Referral, Status};
@@ -133,29 +133,30 @@ impl Ear<'_> {
                 let thread = conversations::by_platform_id(self.db, self.channel.id, &conversation)?;
                 let ours = messages::by_platform_id(self.db, self.channel.id, &message, None)?;
                 let known = conversations::contact_by_platform_id(self.db, self.channel.id, &contact.platform_id)?;
-                let data = json!({
-                    "conversation_id": thread.as_ref().map(|thread| thread.conversation.id),
-                    "conversation_platform_id": conversation,
-                    "message_id": ours.map(|message| message.id),
-                    "message_platform_id": message,
-                    "emoji": emoji,
-                    "url": url,
-                    "direction": direction,
-                    "contact": {
-                        "id": known.map(|contact| contact.id),
-                        "platform_id": contact.platform_id,
-                        "username": contact.username,
-                        "display_name": contact.display_name,
-                        "avatar_url": contact.avatar_url,
+                let conversation_id = thread.map(|thread| thread.conversation.id);
+                let reaction = Reaction {
+                    conversation_id,
+                    conversation_platform_id: conversation,
+                    message_id: ours.map(|message| message.id),
+                    message_platform_id: message,
+                    emoji,
+                    url,
+                    direction,
+                    contact: ReactionContact {
+                        id: known.map(|contact| contact.id),
+                        platform_id: contact.platform_id,
+                        username: contact.username,
+                        display_name: contact.display_name,
+                        avatar_url: contact.avatar_url,
                     },
-                    "at": at,
-                });
+                    at,
+                };
                 let kind = if added {
                     EventType::ReactionAdded
                 } else {
                     EventType::ReactionRemoved
                 };
-                self.tell(kind, thread.map(|thread| thread.conversation.id), data)?;
+                self.tell(kind, conversation_id, value(&reaction)?)?;
                 Ok(Kept::New)
             }
             Fact::Arrival {
@@ -189,13 +190,8 @@ impl Ear<'_> {
         Ok(())
     }
 
-    fn view(&self, thread: &Thread) -> Result<serde_json::Value> {
-        value(&ConversationView::of(
-            &thread.at(self.now),
-            self.channel,
-            self.rules,
-            self.now,
-        ))
+    fn view(&self, thread: &Thread) -> ConversationView {
+        ConversationView::of(&thread.at(self.now), self.channel, self.rules, self.now)
     }
 
     fn writable(&self, thread: &Thread) -> bool {
@@ -251,9 +247,11 @@ impl Ear<'_> {
             Heard::Known => {}
         }
         if met.opened {
-            let mut data = self.view(&met.thread)?;
-            data["reason"] = value(&met.thread.conversation.opened_by)?;
-            self.tell(EventType::ConversationOpened, Some(conversation), data)?;
+            let opened = ConversationOpened {
+                conversation: self.view(&met.thread),
+                reason: met.thread.conversation.opened_by,
+            };
+            self.tell(EventType::ConversationOpened, Some(conversation), value(&opened)?)?;
         }
         Ok(())
     }
@@ -278,10 +276,12 @@ impl Ear<'_> {
                 db::json(&referral)?,
             ],
         )?;
-        let mut data = value(&referral)?;
-        data["conversation_id"] = value(&conversation.id)?;
-        data["contact"] = value(&conversation.contact)?;
-        self.tell(EventType::ReferralReceived, Some(conversation.id), data)?;
+        let received = ReferralReceived {
+            referral: referral.clone(),
+            conversation_id: conversation.id,
+            contact: conversation.contact.clone(),
+        };
+        self.tell(EventType::ReferralReceived, Some(conversation.id), value(&received)?)?;
         Ok(referral)
     }
 
@@ -316,7 +316,7 @@ impl Ear<'_> {
         )?;
         // A window is news when the business could not write before and now can.
         if self.rules.window.is_some() && !could_write && self.writable(&met.thread) {
-            let data = self.view(&met.thread)?;
+            let data = value(&self.view(&met.thread))?;
             self.tell(EventType::WindowOpened, Some(met.thread.conversation.id), data)?;
         }
         Ok(if has_media { Kept::WithMedia } else { Kept::New })
@@ -496,7 +496,11 @@ impl Ear<'_> {
     // ---- the channel itself ------------------------------------------------------------------------------------------
 
     fn notice(&self, notice: &str, at: Timestamp, detail: serde_json::Value) -> Result<Kept> {
-        let data = json!({ "notice": notice, "detail": detail, "at": at });
+        let data = value(&ChannelNotice {
+            notice: notice.to_owned(),
+            detail,
+            at,
+        })?;
         match notice {
             "authorization_revoked" => channels::set_status(
                 self.db,

@@ -1,0 +1,225 @@
+//! The catalogue of events: each type with the JSON Schema of what is handed over.
+//!
+//! The schemas are taken from the description of the API, so that an event's thing and the API's are one. Receivers must ignore
+//! members that they do not know: nothing here forbids more.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::Json as Answered;
+use axum::extract::{Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::{PartialSchema, ToSchema};
+use weir_domain::event::{
+    ChannelNotice, ChannelTold, ConversationOpened, ErasedContact, EventType, Reaction, ReferralReceived,
+};
+
+use super::caller::{May, Read};
+use super::list::List;
+use super::problem::{Answer, Problem};
+use crate::Host;
+
+/// The dialect that OpenAPI 3.1 describes things in.
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// A type of event.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EventTypeView {
+    /// Its name.
+    #[serde(rename = "type")]
+    kind: EventType,
+    /// When it is told.
+    description: &'static str,
+    /// Where the JSON Schema of it is.
+    schema_url: String,
+}
+
+/// A version of a connector, as events tell of it.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "only its description is of use here; the record writes it")]
+pub(crate) struct ToldVersion {
+    /// The connector's name.
+    name: String,
+    /// Its version.
+    version: String,
+    /// Rises with each version.
+    release: u32,
+    /// SHA-256 of its bytes.
+    digest: String,
+    /// Where it stands.
+    state: String,
+    /// Who signed it.
+    signature: Value,
+}
+
+/// An endpoint, as events tell of it.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "only its description is of use here; the record writes it")]
+pub(crate) struct ToldEndpoint {
+    /// Its id.
+    id: weir_domain::id::EndpointId,
+    /// Where.
+    url: Option<String>,
+    /// What it is for.
+    description: Option<String>,
+    /// Whether it gets any.
+    enabled: Option<bool>,
+    /// Why not.
+    disabled_reason: Option<String>,
+    /// Since when nothing goes through.
+    failing_since: Option<weir_domain::time::Timestamp>,
+}
+
+/// What the events of a type carry: names of schemas, any of which fits.
+pub(super) fn carries(kind: EventType) -> &'static [&'static str] {
+    use EventType as T;
+    match kind {
+        T::MessageReceived
+        | T::MessageEchoed
+        | T::MessageQueued
+        | T::MessageSent
+        | T::MessageDelivered
+        | T::MessageRead
+        | T::MessageFailed
+        | T::MessageUncertain
+        | T::MessageCancelled => &["Message"],
+        T::ReactionAdded | T::ReactionRemoved => &["Reaction"],
+        T::ContactCreated | T::ContactUpdated => &["Contact"],
+        T::ContactErased => &["ErasedContact"],
+        T::ConversationOpened => &["ConversationOpened"],
+        T::ConversationClosed | T::WindowOpened | T::WindowClosing | T::WindowClosed => &["ConversationView"],
+        T::ReferralReceived => &["ReferralReceived"],
+        T::ChannelConnected
+        | T::ChannelPaused
+        | T::ChannelDegraded
+        | T::ChannelReauthorizationRequired
+        | T::ChannelRecovered
+        | T::ChannelDeleted => &["ChannelTold"],
+        // What the platform says of an account and has no type of its own.
+        T::ChannelUpdated => &["ChannelTold", "ChannelNotice"],
+        T::ChannelInboundWithheld => &["ChannelNotice"],
+        T::ConnectorStaged
+        | T::ConnectorCanary
+        | T::ConnectorPromoted
+        | T::ConnectorRolledBack
+        | T::ConnectorQuarantined => &["ToldVersion"],
+        T::EndpointFailing | T::EndpointDisabled | T::EndpointRecovered => &["ToldEndpoint"],
+    }
+}
+
+/// Schemas that only events need.
+pub(super) fn schemas() -> Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>)> {
+    let mut all = Vec::new();
+    macro_rules! add {
+        ($($kind:ty),*) => {$(
+            <$kind>::schemas(&mut all);
+            all.push((<$kind as ToSchema>::name().into_owned(), <$kind as PartialSchema>::schema()));
+        )*};
+    }
+    add!(
+        Reaction,
+        ErasedContact,
+        ConversationOpened,
+        ReferralReceived,
+        ChannelTold,
+        ChannelNotice,
+        ToldVersion,
+        ToldEndpoint
+    );
+    all
+}
+
+/// The schema of what a type carries, within the API's description.
+pub(super) fn carried(kind: EventType) -> Value {
+    let each: Vec<Value> = carries(kind)
+        .iter()
+        .map(|name| json!({ "$ref": format!("#/components/schemas/{name}") }))
+        .collect();
+    match <[Value; 1]>::try_from(each) {
+        Ok([one]) => one,
+        Err(several) => json!({ "anyOf": several }),
+    }
+}
+
+/// Each type's JSON Schema, whole in itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Catalogue(Arc<BTreeMap<&'static str, Value>>);
+
+impl Catalogue {
+    /// From the description of the API.
+    pub(super) fn of(api: &Value) -> Self {
+        let all = EventType::ALL.iter().map(|kind| (kind.as_str(), schema(api, *kind)));
+        Self(Arc::new(all.collect()))
+    }
+
+    #[cfg(test)]
+    pub(super) fn schemas(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.0.iter().map(|(name, schema)| (*name, schema))
+    }
+}
+
+fn schema(api: &Value, kind: EventType) -> Value {
+    let known = &api["components"]["schemas"];
+    let mut whole = known["Event"].clone();
+    whole["$schema"] = DIALECT.into();
+    whole["title"] = kind.as_str().into();
+    whole["description"] = kind.meaning().into();
+    whole["properties"]["type"] = json!({ "const": kind.as_str() });
+    whole["properties"]["data"] = carried(kind);
+    let mut defs = Map::new();
+    gather(known, &mut whole, &mut defs);
+    whole["$defs"] = defs.into();
+    whole
+}
+
+/// Turns references into the description into references into the document, and brings what they name along.
+fn gather(known: &Value, value: &mut Value, defs: &mut Map<String, Value>) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| gather(known, item, defs)),
+        Value::Object(members) => {
+            if let Some(Value::String(reference)) = members.get_mut("$ref")
+                && let Some(name) = reference.strip_prefix("#/components/schemas/").map(ToOwned::to_owned)
+            {
+                *reference = format!("#/$defs/{name}");
+                if !defs.contains_key(&name) {
+                    // Its place is taken before what it names is gathered: things may name each other.
+                    defs.insert(name.clone(), Value::Null);
+                    let mut named = known[&name].clone();
+                    gather(known, &mut named, defs);
+                    defs.insert(name, named);
+                }
+            }
+            members.values_mut().for_each(|member| gather(known, member, defs));
+        }
+        _ => {}
+    }
+}
+
+/// List the types of events
+#[utoipa::path(get, path = "/v1/event-types", tag = "events", responses((status = 200, body = List<EventTypeView>)))]
+pub(crate) async fn list(_caller: May<Read>, State(host): State<Host>) -> Answered<List<EventTypeView>> {
+    let all = EventType::ALL.iter().map(|kind| EventTypeView {
+        kind: *kind,
+        description: kind.meaning(),
+        schema_url: host.config().public(&format!("/v1/event-types/{}", kind.as_str())),
+    });
+    List::whole(all.collect())
+}
+
+/// Get the JSON Schema of a type of events
+#[utoipa::path(get, path = "/v1/event-types/{type}", tag = "events", params(("type" = String, Path, description = "As `message.received`")),
+    responses((status = 200, content_type = "application/schema+json", body = Value)))]
+pub(crate) async fn get(
+    _caller: May<Read>,
+    Extension(Catalogue(schemas)): Extension<Catalogue>,
+    Path(name): Path<String>,
+) -> Answer<impl IntoResponse> {
+    let schema = schemas
+        .get(name.as_str())
+        .ok_or_else(|| Problem::no_such("event type"))?;
+    Ok(([(CONTENT_TYPE, "application/schema+json")], schema.to_string()))
+}
