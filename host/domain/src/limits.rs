@@ -174,6 +174,11 @@ pub const UNCERTAIN_WAIT: Duration = Duration::from_secs(150);
 pub const DELIVERIES_IN_FLIGHT: usize = 64;
 /// Events handed over at once to one endpoint, so that one which is slow holds an eighth of the above and no more.
 pub const DELIVERIES_PER_ENDPOINT: u32 = 8;
+/// Events handed over to one endpoint in a second, at most: what an operator may ask for.
+pub const DELIVERIES_PER_SECOND: u32 = 1_000;
+/// Events that one recovery of an endpoint brings back beside those that failed: the writer has others to serve. Asked again,
+/// the next ones come.
+pub const EVENTS_RECOVERED: usize = 10_000;
 /// Attachments fetched at once.
 pub const FETCHES_IN_FLIGHT: usize = 4;
 /// Tries to fetch one attachment.
@@ -188,5 +193,9 @@ pub const SESSION: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const SESSIONS_PER_KEY: u32 = 64;
 /// How long a signed media link works.
 pub const MEDIA_LINK: Duration = Duration::from_secs(24 * 3600);
+/// How long a loop that only leases work may be silent before the host counts as not ready: four of its longest sleeps.
+pub const LOOP_SILENCE: Duration = Duration::from_secs(120);
+/// Longest round of a loop that asks platforms: some tens of calls, each at its own deadline.
+pub const ROUND: Duration = Duration::from_secs(900);
 /// How long the host waits at its end for work in hand.
 pub const SHUTDOWN: Duration = Duration::from_secs(30);

@@ -285,6 +285,9 @@ CREATE TABLE endpoints (
     secrets          BLOB NOT NULL,                    -- sealed
     old_secret_until INTEGER,
     failing_since    INTEGER,
+    max_in_flight    INTEGER NOT NULL,
+    max_per_second   INTEGER,
+    paced_until      INTEGER NOT NULL DEFAULT 0,       -- what its rate has given out already
     turn             INTEGER NOT NULL DEFAULT 0,
     created_at       INTEGER NOT NULL,
     updated_at       INTEGER NOT NULL
@@ -307,7 +310,7 @@ CREATE TABLE deliveries (
     created_at   INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX deliveries_due ON deliveries (endpoint_id, due_at, n) WHERE due_at IS NOT NULL;
-CREATE INDEX deliveries_lanes ON deliveries (endpoint_id, lane, n) WHERE status = 'pending' AND lane IS NOT NULL;
+CREATE INDEX deliveries_lanes ON deliveries (endpoint_id, lane, event) WHERE status = 'pending' AND lane IS NOT NULL;
 CREATE INDEX deliveries_leased ON deliveries (endpoint_id, due_at) WHERE owner IS NOT NULL;
 CREATE INDEX deliveries_waiting ON deliveries (n) WHERE status = 'pending';
 CREATE INDEX deliveries_of_endpoint ON deliveries (endpoint_id, n);

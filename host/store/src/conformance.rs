@@ -119,6 +119,8 @@ macro_rules! store_conformance {
             a_lost_delivery_lease_writes_nothing,
             endpoints_take_turns,
             a_slow_endpoint_holds_its_bound_and_no_more,
+            an_endpoint_gets_no_more_at_once_or_in_a_second_than_its_operator_says,
+            what_was_told_while_an_endpoint_was_off_comes_with_its_recovery_and_first,
             a_gone_endpoint_is_switched_off_and_told_of,
             a_recovered_endpoint_gets_what_it_missed,
             an_event_can_be_sent_again_by_hand,

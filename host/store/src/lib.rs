@@ -322,7 +322,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Option<Endpoint>>;
     /// Removes an endpoint and what waits for it; false if there is none.
     async fn delete_endpoint(&self, workspace: &str, id: EndpointId) -> Result<bool>;
-    /// Makes the deliveries of this endpoint since then due again. How many.
+    /// Makes the deliveries of this endpoint since then due again, and owes it what was told while it was switched off, up to
+    /// [`weir_domain::limits::EVENTS_RECOVERED`]. How many.
     async fn recover_endpoint(
         &self,
         workspace: &str,

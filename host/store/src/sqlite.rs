@@ -136,16 +136,23 @@ impl SqliteStore {
         self.readers.read(work).await
     }
 
-    /// Writes a copy of one moment of the record to `to`, which must not be there yet. Secrets stay sealed in it.
-    async fn copy(&self, to: String) -> Result<()> {
-        let path = self.path.clone();
-        let copied = tokio::task::spawn_blocking(move || {
-            let source = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            prepare(&source, READER_CACHE_KIB)?;
-            source.execute("VACUUM INTO ?1", [to])?;
-            Ok(())
-        });
-        copied
+    /// Writes a copy of one moment of the record at `path` to `to`, which must not be there yet. A host may be at work on it:
+    /// it goes on reading and writing meanwhile. Secrets stay sealed in the copy. Blocks until it is on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when either file cannot be opened or the disk is full, [`StoreError::Database`] when `to` is
+    /// there already.
+    pub fn copy_of(path: &Path, to: &Path) -> Result<()> {
+        let source = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        prepare(&source, READER_CACHE_KIB)?;
+        // The one moment is a read transaction, which no writer waits for (sqlite.org/lang_vacuum.html, VACUUM INTO).
+        source.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
+        Ok(())
+    }
+
+    async fn copy(&self, to: &Path) -> Result<()> {
+        let (path, to) = (self.path.clone(), to.to_owned());
+        tokio::task::spawn_blocking(move || Self::copy_of(&path, &to))
             .await
             .map_err(|_| StoreError::Database("the copying was interrupted".to_owned()))?
     }

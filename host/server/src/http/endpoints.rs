@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 use weir_domain::credential::Secret;
 use weir_domain::event::{Event, EventType};
 use weir_domain::id::{ChannelId, DeliveryId, EndpointId};
+use weir_domain::limits;
 use weir_domain::policy::{Reach, Request, RequestBody, address, may_deliver};
 use weir_domain::time::Timestamp;
 use weir_store::{Endpoint, EndpointPatch, EventFilter};
@@ -57,9 +58,20 @@ pub(crate) struct NewEndpoint {
     /// Whether events of one conversation keep their order; a failing one then holds the ones after it.
     #[serde(default = "yes")]
     ordered: bool,
+    /// Events in hand for it at once.
+    #[serde(default = "all_hands")]
+    #[schema(minimum = 1, maximum = 8)]
+    max_in_flight: u32,
+    /// Events handed over to it in a second, on average; as fast as it takes them if left out.
+    #[schema(minimum = 1, maximum = 1000)]
+    max_per_second: Option<u32>,
     /// Whether it gets any.
     #[serde(default = "yes")]
     enabled: bool,
+}
+
+fn all_hands() -> u32 {
+    limits::DELIVERIES_PER_ENDPOINT
 }
 
 fn yes() -> bool {
@@ -80,6 +92,12 @@ pub(crate) struct PatchEndpoint {
     channel_ids: Option<BTreeSet<ChannelId>>,
     /// Whether events of one conversation keep their order.
     ordered: Option<bool>,
+    /// Events in hand for it at once.
+    #[schema(minimum = 1, maximum = 8)]
+    max_in_flight: Option<u32>,
+    /// Events handed over to it in a second, on average; 0 lifts the bound.
+    #[schema(minimum = 0, maximum = 1000)]
+    max_per_second: Option<u32>,
     /// Whether it gets any; enabling clears the reason why not.
     enabled: Option<bool>,
 }
@@ -88,11 +106,11 @@ pub(crate) struct PatchEndpoint {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Recover {
-    /// Deliveries made since then that failed are due again.
+    /// Deliveries made since then that failed are due again, and what was told since then while it was switched off.
     since: Timestamp,
 }
 
-/// How many deliveries are due again.
+/// How much was brought back.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Recovered {
     /// How many.
@@ -130,6 +148,10 @@ pub(crate) struct EndpointView {
     channel_ids: BTreeSet<ChannelId>,
     /// Whether events of one conversation keep their order.
     ordered: bool,
+    /// Events in hand for it at once.
+    max_in_flight: u32,
+    /// Events handed over to it in a second; null is as fast as it takes them.
+    max_per_second: Option<u32>,
     /// Whether it gets any.
     enabled: bool,
     /// Why not, if the host switched it off.
@@ -156,6 +178,8 @@ impl EndpointView {
             types: endpoint.filter.types,
             channel_ids: endpoint.filter.channels,
             ordered: endpoint.ordered,
+            max_in_flight: endpoint.max_in_flight,
+            max_per_second: endpoint.max_per_second,
             enabled: endpoint.enabled,
             disabled_reason: endpoint.disabled_reason,
             failing_since: endpoint.failing_since,
@@ -197,6 +221,7 @@ pub(crate) async fn create(
 ) -> Answer<Response> {
     check_url(&host, &body.url)?;
     check_description(&body.description)?;
+    check_pace(Some(body.max_in_flight), body.max_per_second, 1)?;
     let now = host.now();
     let secret = new_secret(&host);
     let endpoint = Endpoint {
@@ -206,6 +231,8 @@ pub(crate) async fn create(
         description: body.description,
         filter: filter(body.types, body.channel_ids)?,
         ordered: body.ordered,
+        max_in_flight: body.max_in_flight,
+        max_per_second: body.max_per_second,
         enabled: body.enabled,
         disabled_reason: None,
         secrets: vec![secret.clone()],
@@ -255,6 +282,7 @@ pub(crate) async fn patch(
     if let Some(description) = &body.description {
         check_description(description)?;
     }
+    check_pace(body.max_in_flight, body.max_per_second, 0)?;
     let narrowed = body.types.is_some() || body.channel_ids.is_some();
     let filter = filter(
         body.types.unwrap_or(endpoint.filter.types),
@@ -267,6 +295,8 @@ pub(crate) async fn patch(
         description: body.description,
         filter: narrowed.then_some(filter),
         ordered: body.ordered,
+        max_in_flight: body.max_in_flight,
+        max_per_second: body.max_per_second.map(|rate| Some(rate).filter(|rate| *rate > 0)),
         enabled: body.enabled,
         ..EndpointPatch::default()
     };
@@ -333,7 +363,10 @@ pub(crate) async fn rotate(
     Ok(EndpointView::of(endpoint).once(&secret))
 }
 
-/// Make an endpoint's failed deliveries due again
+/// Bring back what an endpoint missed
+///
+/// Failed deliveries are due again, and events that were told while it was switched off are handed over, the oldest first; up to
+/// 10,000 of those at a time, so ask again until it says 0.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/recover", tag = "endpoints", params(("id" = EndpointId, Path)), request_body = Recover,
     responses((status = 202, body = Recovered)))]
 pub(crate) async fn recover(
@@ -408,6 +441,19 @@ async fn newest(host: &Host, workspace: &str, kind: Option<EventType>) -> Answer
         after = last.sequence;
         newest = Some(last);
     }
+}
+
+fn check_pace(in_flight: Option<u32>, per_second: Option<u32>, least: u32) -> Answer<()> {
+    let bounds = [
+        ("/max_in_flight", in_flight, 1, limits::DELIVERIES_PER_ENDPOINT),
+        ("/max_per_second", per_second, least, limits::DELIVERIES_PER_SECOND),
+    ];
+    for (pointer, value, least, most) in bounds {
+        if value.is_some_and(|value| !(least..=most).contains(&value)) {
+            return Err(Problem::member(pointer, format_args!("it must be {least} to {most}")));
+        }
+    }
+    Ok(())
 }
 
 fn new_secret(host: &Host) -> Secret {

@@ -25,6 +25,8 @@ fn endpoint(id: EndpointId, types: &[&str]) -> Endpoint {
             ..EventFilter::default()
         },
         ordered: true,
+        max_in_flight: limits::DELIVERIES_PER_ENDPOINT,
+        max_per_second: None,
         enabled: true,
         disabled_reason: None,
         secrets: vec![Secret::new("whsec_abc")],
@@ -252,6 +254,81 @@ pub fn a_slow_endpoint_holds_its_bound_and_no_more(factory: Factory) {
             lease(&world, 100, over).await.len(),
             limits::DELIVERIES_PER_ENDPOINT as usize
         );
+    });
+}
+
+pub fn an_endpoint_gets_no_more_at_once_or_in_a_second_than_its_operator_says(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let mut few = endpoint(world.id(), &["message.received"]);
+        (few.ordered, few.max_in_flight, few.max_per_second) = (false, 3, Some(4));
+        world.store.insert_endpoint(few.clone()).await.unwrap();
+        world
+            .hear((0..12).map(|n| says(&format!("m{n}"), n)).collect(), 20)
+            .await;
+        let held = lease(&world, 100, 30).await;
+        assert_eq!(held.len(), 3);
+        for lease in &held {
+            assert!(settle(&world, lease, DeliveryNext::Delivered, 30).await);
+        }
+        // The fourth of the second, and then no more in it.
+        let fourth = lease(&world, 100, 30).await;
+        assert_eq!(fourth.len(), 1);
+        assert!(settle(&world, &fourth[0], DeliveryNext::Delivered, 30).await);
+        assert!(lease(&world, 100, 30).await.is_empty());
+        let due = world.store.next_delivery_due().await.unwrap().unwrap();
+        assert!(at(30) < due && due <= at(31), "{due}");
+        assert_eq!(lease(&world, 100, 31).await.len(), 3);
+        let lifted = EndpointPatch {
+            max_in_flight: Some(8),
+            max_per_second: Some(None),
+            ..EndpointPatch::default()
+        };
+        world
+            .store
+            .update_endpoint(DEFAULT, few.id, lifted, at(31))
+            .await
+            .unwrap();
+        assert_eq!(lease(&world, 100, 31).await.len(), 5);
+    });
+}
+
+pub fn what_was_told_while_an_endpoint_was_off_comes_with_its_recovery_and_first(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let known = add(&world, &["message.received"]).await;
+        let switch = async |on: bool, seconds: i64| {
+            let patch = EndpointPatch {
+                enabled: Some(on),
+                ..EndpointPatch::default()
+            };
+            let changed = world.store.update_endpoint(DEFAULT, known.id, patch, at(seconds)).await;
+            assert_eq!(changed.unwrap().unwrap().enabled, on);
+        };
+        switch(false, 5).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        world.hear(vec![says("m2", 20), says_in("other", "m3", 21)], 21).await;
+        switch(true, 30).await;
+        world.hear(vec![says("m4", 31)], 31).await;
+        let recover = async |since: i64| {
+            let recovered = world.store.recover_endpoint(DEFAULT, known.id, at(since), at(40)).await;
+            recovered.unwrap().unwrap()
+        };
+        assert_eq!(recover(15).await, 2);
+        assert_eq!(recover(15).await, 0);
+        let mut came = Vec::new();
+        loop {
+            let leases = lease(&world, 10, 41).await;
+            if leases.is_empty() {
+                break;
+            }
+            for lease in leases {
+                came.push(lease.event.data["platform_id"].as_str().unwrap().to_owned());
+                assert!(settle(&world, &lease, DeliveryNext::Delivered, 41).await);
+            }
+        }
+        came.sort_by_key(|id| id == "m3");
+        assert_eq!(came, ["m2", "m4", "m3"]);
     });
 }
 
@@ -492,6 +569,8 @@ pub fn the_record_says_how_deep_its_queues_are(factory: Factory) {
         );
         assert_eq!((depths.deliveries, depths.deliveries_oldest_at), (2, Some(at(11))));
         assert_eq!((depths.media, depths.dead_letters), (0, 0));
+        assert_eq!(depths.uncertain_oldest_at, Some(at(20)));
+        assert_eq!((depths.media_oldest_at, depths.dead_letters_oldest_at), (None, None));
     });
 }
 

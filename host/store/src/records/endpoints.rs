@@ -43,6 +43,10 @@ pub struct Endpoint {
     pub filter: EventFilter,
     /// Whether events of one conversation keep their order.
     pub ordered: bool,
+    /// Events in hand for it at once; never more than [`weir_domain::limits::DELIVERIES_PER_ENDPOINT`].
+    pub max_in_flight: u32,
+    /// Events handed over to it in a second; none is as fast as it takes them.
+    pub max_per_second: Option<u32>,
     /// Whether it gets any.
     pub enabled: bool,
     /// Why not, if the host switched it off.
@@ -70,6 +74,10 @@ pub struct EndpointPatch {
     pub filter: Option<EventFilter>,
     /// Whether order is kept.
     pub ordered: Option<bool>,
+    /// Events in hand for it at once.
+    pub max_in_flight: Option<u32>,
+    /// Events handed over to it in a second; some(none) lifts the bound.
+    pub max_per_second: Option<Option<u32>>,
     /// Whether it gets any; enabling clears the reason.
     pub enabled: Option<bool>,
     /// Why the host switches it off.

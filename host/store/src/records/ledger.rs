@@ -80,12 +80,20 @@ pub struct Depths {
     pub outbox_oldest_at: Option<Timestamp>,
     /// Messages in doubt.
     pub uncertain: u64,
+    /// When the one longest in doubt left.
+    pub uncertain_oldest_at: Option<Timestamp>,
     /// Deliveries that wait.
     pub deliveries: u64,
     /// Since when the oldest one waits.
     pub deliveries_oldest_at: Option<Timestamp>,
     /// Attachments to be fetched.
     pub media: u64,
+    /// Since when the oldest one waits.
+    pub media_oldest_at: Option<Timestamp>,
     /// Dead letters.
     pub dead_letters: u64,
+    /// When the oldest one came.
+    pub dead_letters_oldest_at: Option<Timestamp>,
+    /// Writes that wait for the writer.
+    pub writes: u64,
 }

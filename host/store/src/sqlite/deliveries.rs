@@ -1,18 +1,22 @@
 //! The handing-over of events to endpoints. For an endpoint that keeps order, only the oldest unsettled event of a conversation
 //! has a due time: a failing event blocks its conversation and nothing else. Endpoints take turns, and none has more than its
-//! bound in flight: a slow one delays nobody else.
+//! bound in flight, nor more in a second than its operator allows: a slow one delays nobody else.
+
+use std::collections::HashSet;
 
 use rusqlite::{Row, params};
-use weir_domain::event::Event;
-use weir_domain::id::{DeliveryId, EndpointId, EventId};
+use weir_domain::event::{Event, EventType};
+use weir_domain::id::{ConversationId, DeliveryId, EndpointId, EventId};
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{
-    Db, cursor_number, fetch, get_id, get_json, get_time, get_time_if, get_word, json, key, key_if,
+    Db, cursor_number, fetch, get_id, get_id_if, get_json, get_time, get_time_if, get_word, json, key, key_if,
 };
 use crate::sqlite::{endpoints, events};
-use crate::{Delivery, DeliveryAttempt, DeliveryLease, DeliveryNext, EventFilter, Listed, Page, Result, StoreError};
+use crate::{
+    Delivery, DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EventFilter, Listed, Page, Result, StoreError,
+};
 
 /// Owes an event to each endpoint that wants it.
 pub(super) fn fan_out(db: &Db<'_>, event: &Event, except: Option<EndpointId>) -> Result<()> {
@@ -85,8 +89,12 @@ pub(super) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Res
     )?;
     let mut waiting = Vec::with_capacity(in_turn.len());
     for id in in_turn {
-        let room = limits::DELIVERIES_PER_ENDPOINT.saturating_sub(in_flight(db, id, now)?);
-        waiting.extend(endpoints::by_id(db, id)?.map(|endpoint| (endpoint, room)));
+        let Some(endpoint) = endpoints::by_id(db, id)? else {
+            continue;
+        };
+        let bound = endpoint.max_in_flight.min(limits::DELIVERIES_PER_ENDPOINT);
+        let room = bound.saturating_sub(in_flight(db, id, now)?);
+        waiting.push((endpoint, room));
     }
     let mut leases = Vec::new();
     while leases.len() < limit && !waiting.is_empty() {
@@ -95,14 +103,17 @@ pub(super) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Res
             if leases.len() == limit {
                 break;
             }
-            if room == 0 {
+            if room == 0 || !may_go(db, &endpoint, now)? {
                 continue;
             }
             if let Some(lease) = lease_head(db, &endpoint, owner, now)? {
                 leases.push(lease);
                 db.run(
-                    "UPDATE endpoints SET turn = (SELECT max(turn) + 1 FROM endpoints) WHERE id = ?1",
-                    [key(endpoint.id)],
+                    "UPDATE endpoints SET turn = (SELECT max(turn) + 1 FROM endpoints),
+                         paced_until = CASE WHEN max_per_second IS NULL THEN 0
+                             ELSE max(paced_until, ?2) + 1000 / max_per_second END
+                     WHERE id = ?1",
+                    params![key(endpoint.id), now.as_millis()],
                 )?;
                 still.push((endpoint, room - 1));
             }
@@ -123,7 +134,19 @@ fn in_flight(db: &Db<'_>, endpoint: EndpointId, now: Timestamp) -> Result<u32> {
         .unwrap_or(0))
 }
 
-fn lease_head(db: &Db<'_>, endpoint: &crate::Endpoint, owner: &str, now: Timestamp) -> Result<Option<DeliveryLease>> {
+/// Whether the rate of an endpoint has a turn left: the generic cell rate algorithm with a second's worth at once, so that looks
+/// that are further apart than turns lose none.
+fn may_go(db: &Db<'_>, endpoint: &Endpoint, now: Timestamp) -> Result<bool> {
+    if endpoint.max_per_second.is_none() {
+        return Ok(true);
+    }
+    db.exists(
+        "SELECT 1 FROM endpoints WHERE id = ?1 AND paced_until + 1000 / max_per_second <= ?2 + 1000",
+        params![key(endpoint.id), now.as_millis()],
+    )
+}
+
+fn lease_head(db: &Db<'_>, endpoint: &Endpoint, owner: &str, now: Timestamp) -> Result<Option<DeliveryLease>> {
     let head = db.one(
         &format!(
             "SELECT {}, d.id, d.n, d.epoch + 1, d.attempts + 1 FROM deliveries d JOIN events e ON e.sequence = d.event
@@ -215,13 +238,12 @@ fn keep_attempt(db: &Db<'_>, delivery: DeliveryId, mut attempt: DeliveryAttempt)
 
 /// Makes the oldest unsettled event of a conversation due, and the others wait for it.
 fn release(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], now: Timestamp) -> Result<()> {
-    let head: Option<i64> = db
-        .one(
-            "SELECT min(n) FROM deliveries WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' AND lane IS NOT NULL",
-            params![key(endpoint), lane],
-            |row| row.get(0),
-        )?
-        .flatten();
+    let head: Option<i64> = db.one(
+        "SELECT n FROM deliveries WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' AND lane IS NOT NULL
+             ORDER BY event, n LIMIT 1",
+        params![key(endpoint), lane],
+        |row| row.get(0),
+    )?;
     let Some(head) = head else { return Ok(()) };
     db.run(
         "UPDATE deliveries SET due_at = coalesce(due_at, ?2) WHERE n = ?1",
@@ -237,45 +259,104 @@ pub(super) fn recover(
     since: Timestamp,
     now: Timestamp,
 ) -> Result<Option<u32>> {
-    if endpoints::one(db, workspace, endpoint)?.is_none() {
+    let Some(known) = endpoints::one(db, workspace, endpoint)? else {
         return Ok(None);
-    }
-    let failed: Vec<(i64, Option<[u8; 16]>)> = db.all(
-        "SELECT n, lane FROM deliveries WHERE endpoint_id = ?1 AND created_at >= ?2
-           AND (status = 'failed' OR (status = 'pending' AND owner IS NULL AND due_at > ?3)) ORDER BY n",
-        params![key(endpoint), since.as_millis(), now.as_millis()],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
+    };
+    let (owed, failed) = since_then(db, endpoint, since, now)?;
+    let mut lanes = HashSet::new();
     for (n, lane) in &failed {
+        let due_at = lane.is_none().then_some(now.as_millis());
         db.run(
-            "UPDATE deliveries SET status = 'pending', attempts = 0, due_at = NULL WHERE n = ?1",
-            [n],
+            "UPDATE deliveries SET status = 'pending', attempts = 0, due_at = ?2 WHERE n = ?1",
+            params![n, due_at],
         )?;
-        match lane {
-            // What is older goes first again; what had gone on without it waits.
-            Some(lane) => {
-                db.run(
-                    "UPDATE deliveries SET due_at = NULL
-                     WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' AND owner IS NULL",
-                    params![key(endpoint), lane],
-                )?;
-                release(db, endpoint, *lane, now)?;
-            }
-            None => {
-                db.run(
-                    "UPDATE deliveries SET due_at = ?2 WHERE n = ?1",
-                    params![n, now.as_millis()],
-                )?;
-            }
+        lanes.extend(*lane);
+    }
+    let missed = owe_missed(db, &known, &owed, since, now)?;
+    lanes.extend(missed.iter().flatten());
+    for lane in lanes {
+        // What is older goes first again; what had gone on without it waits.
+        db.run(
+            "UPDATE deliveries SET due_at = NULL
+             WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' AND owner IS NULL",
+            params![key(endpoint), lane],
+        )?;
+        release(db, endpoint, lane, now)?;
+    }
+    Ok(Some(u32::try_from(failed.len() + missed.len()).unwrap_or(u32::MAX)))
+}
+
+/// Deliveries of an endpoint made since then: the events that it was owed, and those of the deliveries that failed or wait for
+/// another try, as number and lane. Read from the newest back, so that what is older costs nothing.
+fn since_then(
+    db: &Db<'_>,
+    endpoint: EndpointId,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<(HashSet<i64>, Vec<(i64, Option<[u8; 16]>)>)> {
+    let mut statement = db.connection.prepare_cached(
+        "SELECT n, lane, event, created_at, status = 'failed' OR (status = 'pending' AND owner IS NULL AND due_at > ?2)
+         FROM deliveries WHERE endpoint_id = ?1 ORDER BY n DESC",
+    )?;
+    let mut rows = statement.query(params![key(endpoint), now.as_millis()])?;
+    let (mut owed, mut failed) = (HashSet::new(), Vec::new());
+    while let Some(row) = rows.next()?
+        && row.get::<_, i64>(3)? >= since.as_millis()
+    {
+        owed.insert(row.get(2)?);
+        // Unknown is no: what has no due time waits behind another of its lane.
+        if row.get::<_, Option<bool>>(4)?.unwrap_or(false) {
+            failed.push((row.get(0)?, row.get(1)?));
         }
     }
-    Ok(Some(u32::try_from(failed.len()).unwrap_or(u32::MAX)))
+    failed.reverse();
+    Ok((owed, failed))
+}
+
+/// Owes an endpoint the events since then that were told while it was switched off, the oldest first. Gives their lanes.
+fn owe_missed(
+    db: &Db<'_>,
+    endpoint: &Endpoint,
+    owed: &HashSet<i64>,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<Option<[u8; 16]>>> {
+    // Ids begin with their moment, so that those from a moment on are one range.
+    let from = (u128::from(since.as_millis().unsigned_abs()) << 80).to_be_bytes();
+    let mut statement = db.connection.prepare_cached(
+        "SELECT sequence, type, channel_id, conversation_id FROM events
+         WHERE id >= ?1 AND at >= ?2 AND workspace_id = ?3 ORDER BY id",
+    )?;
+    let first = since.max(endpoint.created_at);
+    let mut rows = statement.query(params![from, first.as_millis(), endpoint.workspace_id])?;
+    let mut missed = Vec::new();
+    while missed.len() < limits::EVENTS_RECOVERED
+        && let Some(row) = rows.next()?
+    {
+        let sequence = row.get(0)?;
+        let kind: EventType = get_word(row, 1, "events.type")?;
+        // Endpoints are not told of themselves; of the others it hears anew soon enough.
+        let is_about_one = matches!(
+            kind,
+            EventType::EndpointFailing | EventType::EndpointDisabled | EventType::EndpointRecovered
+        );
+        if is_about_one || owed.contains(&sequence) || !endpoint.filter.wants(kind, get_id_if(row, 2)?) {
+            continue;
+        }
+        let conversation: Option<ConversationId> = get_id_if(row, 3)?;
+        let lane = conversation.filter(|_| endpoint.ordered).map(key);
+        insert(db, &endpoint.workspace_id, endpoint.id, sequence, lane, now)?;
+        missed.push(lane);
+    }
+    Ok(missed)
 }
 
 pub(super) fn next_due(db: &Db<'_>) -> Result<Option<Timestamp>> {
     Ok(db
         .one(
-            "SELECT min((SELECT min(due_at) FROM deliveries d WHERE d.endpoint_id = e.id AND d.due_at IS NOT NULL))
+            "SELECT min(max(
+                 (SELECT min(due_at) FROM deliveries d WHERE d.endpoint_id = e.id AND d.due_at IS NOT NULL),
+                 CASE WHEN max_per_second IS NULL THEN 0 ELSE paced_until + 1000 / max_per_second - 1000 END))
              FROM endpoints e WHERE e.enabled = 1",
             [],
             |row| get_time_if(row, 0),

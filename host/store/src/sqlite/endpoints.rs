@@ -11,7 +11,7 @@ use crate::vault::Place;
 use crate::{Endpoint, EndpointPatch, Listed, Page, Result};
 
 const ENDPOINT: &str = "id, workspace_id, url, description, filter, ordered, enabled, disabled_reason, secrets,
-    old_secret_until, failing_since, created_at, updated_at";
+    old_secret_until, failing_since, created_at, updated_at, max_in_flight, max_per_second";
 
 fn place(row: &str) -> Place<'_> {
     Place {
@@ -37,6 +37,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(Endpoint, Vec<u8>)> {
         failing_since: get_time_if(row, 10)?,
         created_at: get_time(row, 11)?,
         updated_at: get_time(row, 12)?,
+        max_in_flight: row.get(13)?,
+        max_per_second: row.get(14)?,
     };
     Ok((endpoint, row.get(8)?))
 }
@@ -50,9 +52,10 @@ fn opened(db: &Db<'_>, (mut endpoint, sealed): (Endpoint, Vec<u8>)) -> Result<En
 pub(super) fn put(db: &Db<'_>, endpoint: &Endpoint) -> Result<()> {
     db.run(
         &format!(
-            "INSERT INTO endpoints ({ENDPOINT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+            "INSERT INTO endpoints ({ENDPOINT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
              ON CONFLICT (id) DO UPDATE SET url = ?3, description = ?4, filter = ?5, ordered = ?6, enabled = ?7,
-                 disabled_reason = ?8, secrets = ?9, old_secret_until = ?10, failing_since = ?11, updated_at = ?13"
+                 disabled_reason = ?8, secrets = ?9, old_secret_until = ?10, failing_since = ?11, updated_at = ?13,
+                 max_in_flight = ?14, max_per_second = ?15"
         ),
         params![
             key(endpoint.id),
@@ -68,6 +71,8 @@ pub(super) fn put(db: &Db<'_>, endpoint: &Endpoint) -> Result<()> {
             ms(endpoint.failing_since),
             endpoint.created_at.as_millis(),
             endpoint.updated_at.as_millis(),
+            endpoint.max_in_flight,
+            endpoint.max_per_second,
         ],
     )?;
     Ok(())
@@ -114,6 +119,8 @@ pub(super) fn update(
     endpoint.description = patch.description.unwrap_or(endpoint.description);
     endpoint.filter = patch.filter.unwrap_or(endpoint.filter);
     endpoint.ordered = patch.ordered.unwrap_or(endpoint.ordered);
+    endpoint.max_in_flight = patch.max_in_flight.unwrap_or(endpoint.max_in_flight);
+    endpoint.max_per_second = patch.max_per_second.unwrap_or(endpoint.max_per_second);
     endpoint.enabled = patch.enabled.unwrap_or(endpoint.enabled);
     if let Some((secrets, old_until)) = patch.secrets {
         endpoint.secrets = secrets;

@@ -170,9 +170,13 @@ pub(super) fn depths(db: &Db<'_>) -> Result<Depths> {
         outbox: count("SELECT count(*) FROM outbox WHERE state <> 'uncertain'")?,
         outbox_oldest_at: oldest("SELECT since FROM outbox WHERE state <> 'uncertain' ORDER BY n LIMIT 1")?,
         uncertain: count("SELECT count(*) FROM outbox WHERE state = 'uncertain'")?,
+        uncertain_oldest_at: oldest("SELECT min(dispatched_at) FROM outbox WHERE state = 'uncertain'")?,
         deliveries: count("SELECT count(*) FROM deliveries WHERE status = 'pending'")?,
         deliveries_oldest_at: oldest("SELECT created_at FROM deliveries WHERE status = 'pending' ORDER BY n LIMIT 1")?,
         media: count("SELECT count(*) FROM media WHERE due_at IS NOT NULL")?,
+        media_oldest_at: oldest("SELECT min(created_at) FROM media WHERE due_at IS NOT NULL")?,
         dead_letters: count("SELECT coalesce(sum(kept), 0) FROM dead_letter_counts")?,
+        dead_letters_oldest_at: oldest("SELECT received_at FROM dead_letters ORDER BY n LIMIT 1")?,
+        writes: 0,
     })
 }

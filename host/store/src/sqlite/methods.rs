@@ -445,14 +445,16 @@ impl Store for SqliteStore {
             .await
     }
     async fn depths(&self) -> Result<Depths> {
-        self.read(ledger::depths).await
+        let depths = self.read(ledger::depths).await?;
+        let writes = u64::try_from(self.writes_waiting()).unwrap_or(u64::MAX);
+        Ok(Depths { writes, ..depths })
     }
     async fn ping(&self) -> Result<()> {
         self.read(|db| db.exists("SELECT 1 FROM workspaces LIMIT 1", []).map(drop))
             .await
     }
     async fn backup(&self, to: &std::path::Path) -> Result<()> {
-        self.copy(to.to_string_lossy().into_owned()).await
+        self.copy(to).await
     }
     async fn close(&self) {
         self.shut().await;
