@@ -44,9 +44,14 @@ impl Binaries {
         })
     }
 
+    /// Where a program is.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// The command of a program.
     pub fn command(&self, name: &str) -> Command {
-        Command::new(self.folder.join(name))
+        Command::new(self.path(name))
     }
 
     /// The bytes of a connector.

@@ -33,6 +33,8 @@ pub struct Options {
     pub ports: (u16, u16),
     /// More of Weir's environment.
     pub env: Vec<(String, String)>,
+    /// A command that runs the one that follows it; Weir is started through it.
+    pub weir_through: Vec<String>,
 }
 
 impl Options {
@@ -45,6 +47,7 @@ impl Options {
             stopped: false,
             ports: (0, 0),
             env: Vec::new(),
+            weir_through: Vec::new(),
         }
     }
 }
@@ -134,7 +137,14 @@ impl Stack {
     /// It cannot be started.
     pub async fn start_weir(&mut self) -> anyhow::Result<()> {
         let origin = format!("http://127.0.0.1:{}", self.port);
-        let mut command = self.binaries.command("weir");
+        let mut command = match self.options.weir_through.split_first() {
+            None => self.binaries.command("weir"),
+            Some((first, rest)) => {
+                let mut command = tokio::process::Command::new(first);
+                command.args(rest).arg(self.binaries.path("weir"));
+                command
+            }
+        };
         command
             .arg("serve")
             .env("WEIR_LISTEN", format!("127.0.0.1:{}", self.port))
@@ -145,6 +155,15 @@ impl Stack {
             .envs(self.options.env.iter().map(|(name, value)| (name, value)));
         self.weir = Some(Program::start("weir", &mut command, &self.options.data.join("weir.log")).await?);
         Ok(())
+    }
+
+    /// Starts Weir on another folder, and from now on always.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn start_weir_on(&mut self, data: &Path) -> anyhow::Result<()> {
+        self.options.data = data.to_owned();
+        self.start_weir().await
     }
 
     /// Ends Weir as a power cut would.

@@ -4,6 +4,7 @@
 //! everywhere: the API's own documents, one a line where they come one by one.
 
 mod app;
+mod backup;
 mod channel;
 mod client;
 mod connector;
@@ -91,6 +92,11 @@ enum Command {
     /// Look after webhooks that could not be translated
     #[command(subcommand)]
     DeadLetter(dead_letter::DeadLetter),
+    /// Copy the data folder of a host on this machine, while it runs
+    Backup {
+        /// A folder that is not there yet; a host can be started on it
+        to: PathBuf,
+    },
     /// Check everything that a host needs
     Doctor,
     /// Explain a refusal (rfs_…) or what became of a message (msg_…)
@@ -212,6 +218,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Done {
         Command::Connector(verb) => verb.run(common, output).await,
         Command::Key(verb) => verb.run(&client()?, output).await,
         Command::DeadLetter(verb) => verb.run(&client()?, output).await,
+        Command::Backup { to } => backup::run(common, output, &to),
         Command::Doctor => doctor::run(common, output).await,
         Command::Why { id } => why::run(&client()?, output, &id).await,
         // Answered before there was a runtime.

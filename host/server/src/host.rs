@@ -9,6 +9,7 @@ use anyhow::Context;
 use futures_util::future::BoxFuture;
 use rand::TryRngCore;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::time::Instant;
 use weir_domain::channel::Channel;
 use weir_domain::credential::{Secret, Secrets};
 use weir_domain::delivery::Verdict;
@@ -28,6 +29,7 @@ use crate::config::{Config, StoreConfig};
 use crate::history::Asked;
 use crate::metrics::Metrics;
 use crate::outbound::ConnectorError;
+use crate::pulse::Pulses;
 use crate::reconciler::Doubts;
 use crate::refresher::{Renewal, Turns};
 use crate::registry::Connectors;
@@ -57,6 +59,7 @@ pub(crate) struct Shared {
     /// Histories to be read.
     pub(crate) asked: Asked,
     pub(crate) doubts: Doubts,
+    pub(crate) pulses: Pulses,
     /// When channels were last looked at for warnings.
     pub(crate) last_look: Mutex<Option<Timestamp>>,
     /// Signs links to stored bytes.
@@ -166,6 +169,22 @@ pub enum PutAppError {
     Store(#[from] StoreError),
 }
 
+/// Why the host is not ready.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A loop does not turn.
+    #[error("the {name} has been silent for {} s; nothing is lost, but restart the host", silent.as_secs())]
+    Stalled {
+        /// Which.
+        name: &'static str,
+        /// For how long.
+        silent: Duration,
+    },
+}
+
 /// Webhooks in hand at once: each holds a body and an instance of a connector. More wait, as long as a platform does.
 const WEBHOOKS_IN_HAND: usize = 128;
 /// How long the followed clock may take to answer at the start.
@@ -247,6 +266,7 @@ impl Host {
             turns: Turns::default(),
             asked: Asked::default(),
             doubts: Doubts::default(),
+            pulses: Pulses::default(),
             last_look: Mutex::default(),
             link_key: keyring::derive(&master, "weir media links"),
             owner: hex::encode(owner),
@@ -305,12 +325,16 @@ impl Host {
         self.0.wakes.messages.notify_one();
     }
 
-    /// Whether requests can be served.
+    /// Whether requests can be served, and what is accepted goes on.
     ///
     /// # Errors
-    /// What is amiss, in words.
-    pub async fn ready(&self) -> Result<(), String> {
-        self.0.store.ping().await.map_err(|error| error.to_string())
+    /// What is amiss.
+    pub async fn ready(&self) -> Result<(), NotReady> {
+        self.0.store.ping().await?;
+        match self.0.pulses.stalled(Instant::now()) {
+            Some((name, silent)) => Err(NotReady::Stalled { name, silent }),
+            None => Ok(()),
+        }
     }
 
     // ---- apps --------------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@
 //! what is remembered lives in `weir-store`, connectors run in `weir-runtime`, and what leaves goes through `weir-egress`.
 #![forbid(unsafe_code)]
 
-pub mod channel_test;
+pub mod backup;
+mod channel_test;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -26,6 +27,7 @@ pub mod metrics;
 mod oauth;
 pub mod outbound;
 pub mod publisher;
+mod pulse;
 pub mod reconciler;
 pub mod refresher;
 pub mod registry;

@@ -23,7 +23,7 @@ pub struct Metrics {
     webhooks: By<1>,
     events_in: By<1>,
     calls: By<3>,
-    call_seconds: Family<[(&'static str, String); 1], Histogram>,
+    call_seconds: Family<[(&'static str, String); 2], Histogram>,
     refusals: By<1>,
     requests_refused: By<2>,
     sends: By<1>,
@@ -32,6 +32,7 @@ pub struct Metrics {
     refreshes: By<1>,
     depth: Family<[(&'static str, String); 1], Gauge>,
     oldest: Family<[(&'static str, String); 1], Seconds>,
+    silent: Family<[(&'static str, String); 1], Seconds>,
 }
 
 impl Default for Metrics {
@@ -61,7 +62,7 @@ impl Default for Metrics {
             "Requests of connectors that the host refused, by rule",
             requests_refused.clone(),
         );
-        let call_seconds = Family::<[(&'static str, String); 1], Histogram>::new_with_constructor(|| {
+        let call_seconds = Family::<[(&'static str, String); 2], Histogram>::new_with_constructor(|| {
             // From a pure call's millisecond to the longest call's minute.
             Histogram::new(exponential_buckets(0.001, 4.0, 9))
         });
@@ -74,6 +75,12 @@ impl Default for Metrics {
         registry.register("queue_depth", "How much waits", depth.clone());
         let oldest = Family::<[(&'static str, String); 1], Seconds>::default();
         registry.register("queue_oldest_seconds", "How long the oldest one waits", oldest.clone());
+        let silent = Family::<[(&'static str, String); 1], Seconds>::default();
+        registry.register(
+            "loop_silent_seconds",
+            "How long ago a loop of the host last said that it lives",
+            silent.clone(),
+        );
         Self {
             registry,
             webhooks,
@@ -88,6 +95,7 @@ impl Default for Metrics {
             refreshes,
             depth,
             oldest,
+            silent,
         }
     }
 }
@@ -124,7 +132,7 @@ impl Metrics {
             ])
             .inc();
         self.call_seconds
-            .get_or_create(&[("call", call.to_owned())])
+            .get_or_create(&[("connector", connector.to_owned()), ("call", call.to_owned())])
             .observe(elapsed.as_secs_f64());
     }
 
@@ -154,6 +162,15 @@ impl Metrics {
         one(&self.refreshes, "outcome", outcome, 1);
     }
 
+    /// Since when each loop is silent.
+    pub(crate) fn silence(&self, loops: impl Iterator<Item = (&'static str, Duration)>) {
+        for (name, silent) in loops {
+            self.silent
+                .get_or_create(&[("loop", name.to_owned())])
+                .set(silent.as_secs_f64());
+        }
+    }
+
     pub(crate) fn depths(&self, depths: &Depths, now: Timestamp) {
         for (queue, depth) in [
             ("outbox", depths.outbox),
@@ -161,6 +178,7 @@ impl Metrics {
             ("deliveries", depths.deliveries),
             ("media", depths.media),
             ("dead_letters", depths.dead_letters),
+            ("writes", depths.writes),
         ] {
             self.depth
                 .get_or_create(&[("queue", queue.to_owned())])
@@ -168,7 +186,10 @@ impl Metrics {
         }
         for (queue, since) in [
             ("outbox", depths.outbox_oldest_at),
+            ("uncertain", depths.uncertain_oldest_at),
             ("deliveries", depths.deliveries_oldest_at),
+            ("media", depths.media_oldest_at),
+            ("dead_letters", depths.dead_letters_oldest_at),
         ] {
             self.oldest
                 .get_or_create(&[("queue", queue.to_owned())])
@@ -179,6 +200,8 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -194,5 +217,61 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("connector=\"tiktok\""), "{text}");
+    }
+
+    /// Names of metrics that a text speaks of.
+    fn spoken_of(text: &str) -> BTreeSet<&str> {
+        let is_part = |character: char| character.is_ascii_lowercase() || character == '_';
+        text.split(|character| !is_part(character))
+            .filter(|word| word.starts_with("weir_") && word.len() > 5)
+            .collect()
+    }
+
+    #[test]
+    fn the_dashboard_the_alerts_and_the_documentation_speak_of_metrics_that_are_there() {
+        let metrics = Metrics::default();
+        metrics.webhook("stored");
+        metrics.events_in("stored", 1);
+        metrics.call("tiktok", "receive", "ok", Duration::from_millis(2));
+        metrics.refusal("reply_window_closed");
+        metrics.request_refused("tiktok", "route");
+        metrics.send("sent");
+        metrics.delivery("delivered");
+        metrics.fetch("stored");
+        metrics.refresh("renewed");
+        metrics.depths(&Depths::default(), Timestamp::default());
+        metrics.silence([("deliverer", Duration::ZERO)].into_iter());
+        let text = metrics.render();
+        let there: BTreeSet<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split(['{', ' ']).next())
+            .collect();
+        for name in ["grafana.json", "alerts.yml", "operations.md"] {
+            let path = format!("{}/../../docs/{name}", env!("CARGO_MANIFEST_DIR"));
+            let document = std::fs::read_to_string(&path).expect("a file of docs/");
+            let spoken = spoken_of(&document);
+            assert!(spoken.len() > 6, "{name} speaks of {spoken:?}");
+            let missing: Vec<_> = spoken.difference(&there).collect();
+            assert!(missing.is_empty(), "{name} speaks of {missing:?}; there are {there:?}");
+        }
+        let documented = include_str!("../../../docs/operations.md");
+        for name in there {
+            let family = name
+                .trim_end_matches("_bucket")
+                .trim_end_matches("_sum")
+                .trim_end_matches("_count");
+            assert!(documented.contains(family), "docs/operations.md lacks {name}");
+        }
+        for queue in documented
+            .split("queue=\"")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+        {
+            assert!(
+                text.contains(&format!("queue=\"{queue}\"")),
+                "there is no queue {queue}"
+            );
+        }
     }
 }

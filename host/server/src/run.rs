@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
+use weir_domain::limits;
 use weir_domain::time::Timestamp;
 use weir_store::{RefusalRecord, StoreError};
 
@@ -61,10 +63,10 @@ impl Host {
             stopped,
         };
         let wakes = &self.0.wakes;
-        let limits = &self.config().limits;
-        loops.worker(Deliverer(self.clone()), limits.sends_in_flight, &wakes.messages);
-        loops.worker(Publisher(self.clone()), limits.deliveries_in_flight, &wakes.deliveries);
-        loops.worker(Fetcher(self.clone()), limits.fetches_in_flight, &wakes.media);
+        let bounds = &self.config().limits;
+        loops.worker(Deliverer(self.clone()), bounds.sends_in_flight, &wakes.messages);
+        loops.worker(Publisher(self.clone()), bounds.deliveries_in_flight, &wakes.deliveries);
+        loops.worker(Fetcher(self.clone()), bounds.fetches_in_flight, &wakes.media);
         let never = Arc::new(Notify::new());
         loops.rounds("sweeper", SWEEP_EVERY, &never, |host, now| async move {
             host.sweep_round(now).await
@@ -80,6 +82,7 @@ impl Host {
             |host, now| async move { host.reconcile_round(now).await.map(|_| ()) },
         );
         loops.rounds("counter", COUNT_EVERY, &never, |host, now| async move {
+            host.metrics().silence(host.silent_loops().into_iter());
             host.metrics().depths(&host.store().depths().await?, now);
             Ok(())
         });
@@ -96,6 +99,16 @@ impl Host {
             stop,
             tasks: loops.tasks,
         }
+    }
+
+    /// The loop `name` lives, and says so again within `allowed`.
+    fn lives(&self, name: &'static str, allowed: Duration) {
+        self.0.pulses.beat(name, allowed, Instant::now());
+    }
+
+    /// How long each loop has been silent.
+    fn silent_loops(&self) -> Vec<(&'static str, Duration)> {
+        self.0.pulses.silence(Instant::now())
     }
 
     /// Messages whose lease ran out become uncertain, and queued ones past their end fail.
@@ -145,9 +158,12 @@ struct Starting<'h> {
 impl Starting<'_> {
     fn worker<W: Work>(&mut self, work: W, bound: usize, wake: &Arc<Notify>) {
         let host = self.host.clone();
+        let name = work.name();
         let worker = Worker::new(work, bound);
+        let pulses = self.host.clone();
+        let lives = move || pulses.lives(name, limits::LOOP_SILENCE);
         self.tasks
-            .spawn(worker.run(move || host.now(), Arc::clone(wake), self.stopped.clone()));
+            .spawn(worker.run(move || host.now(), lives, Arc::clone(wake), self.stopped.clone()));
     }
 
     /// A round now, and one each `every`, or sooner when woken.
@@ -163,6 +179,7 @@ impl Starting<'_> {
         let (host, wake, mut stopped) = (self.host.clone(), Arc::clone(wake), self.stopped.clone());
         self.tasks.spawn(async move {
             while !*stopped.borrow() {
+                host.lives(name, every + limits::ROUND);
                 if let Err(error) = round(host.clone(), host.now()).await {
                     tracing::error!("The {name} failed, and tries again: {error}");
                 }

@@ -67,15 +67,17 @@ impl<W: Work> Worker<W> {
         Ok(begun)
     }
 
-    /// Works until `stop` says so, then finishes what is in hand.
+    /// Works until `stop` says so, then finishes what is in hand. Says by `lives` at each turn that it is not stuck.
     pub(crate) async fn run(
         self,
         now: impl Fn() -> Timestamp + Send,
+        lives: impl Fn() + Send,
         wake: Arc<Notify>,
         mut stop: watch::Receiver<bool>,
     ) {
         let mut tasks = JoinSet::new();
         while !*stop.borrow() {
+            lives();
             let sleep = self.look(&mut tasks, now()).await;
             tokio::select! {
                 _ = stop.changed() => {}
@@ -191,7 +193,7 @@ mod tests {
         let worker = Worker::new(Arc::clone(&numbers), 4);
         let (stop, stopped) = watch::channel(false);
         let wake = Arc::new(Notify::new());
-        let running = tokio::spawn(worker.run(Timestamp::default, Arc::clone(&wake), stopped));
+        let running = tokio::spawn(worker.run(Timestamp::default, || {}, Arc::clone(&wake), stopped));
         tokio::time::sleep(Duration::from_millis(1)).await;
         stop.send(true).expect("it runs");
         running.await.expect("it ends");

@@ -83,6 +83,8 @@ fn log() {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
+        // A log that cannot be written, on a full disk, would be told of on standard error, where a failure is a panic.
+        .log_internal_errors(false)
         .try_init();
 }
 

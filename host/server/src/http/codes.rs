@@ -222,6 +222,9 @@ PLATFORM_REFUSED = "platform_refused" 502 Platform false, "The platform said no"
 HOST_BUSY = "host_busy" 503 Host true, "The host is at its bounds",
     "Every slot for connector calls, event streams or writes is taken.",
     "Come back after `Retry-After`.";
+LOOP_STALLED = "loop_stalled" 503 Host true, "A loop of the host does not turn",
+    "What sends messages, hands events over or renews credentials has not said for minutes that it lives. Nothing is lost.",
+    "Restart the host, and keep its log: this is a fault of ours.";
 }
 "Webhooks, events, media" {
 WEBHOOK_FORGED = "webhook_forged" 401 Caller false, "The webhook's proof does not hold",

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::codes;
 use super::problem::{Answer, COME_BACK, Problem};
 use crate::Host;
+use crate::host::NotReady;
 
 /// How it is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -43,9 +44,13 @@ pub(crate) async fn live(State(host): State<Host>) -> Answered<Health> {
 pub(crate) async fn ready(State(host): State<Host>) -> Answer<Answered<Health>> {
     match host.ready().await {
         Ok(()) => Ok(Answered(Health::ok(&host))),
-        Err(words) => Err(Problem::of(&codes::STORE_UNAVAILABLE)
-            .detail(words)
-            .retry_after(COME_BACK)),
+        Err(reason) => {
+            let code = match &reason {
+                NotReady::Store(_) => &codes::STORE_UNAVAILABLE,
+                NotReady::Stalled { .. } => &codes::LOOP_STALLED,
+            };
+            Err(Problem::of(code).detail(reason).retry_after(COME_BACK))
+        }
     }
 }
 

@@ -1,0 +1,30 @@
+//! `weir backup`: a copy of the data folder, made beside a running host.
+
+use std::path::PathBuf;
+
+use super::output::Output;
+use super::{Common, Done, Failure};
+use crate::{Config, backup};
+
+pub(super) fn run(common: &Common, output: &Output, to: &PathBuf) -> Done {
+    let config = Config::load(common.config.as_deref(), |name| std::env::var(name).ok())
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    output.note(&format!("Copying {}", config.data.display()));
+    let copied = backup::copy(&config.data, to).map_err(|error| Failure::failed(error.to_string()))?;
+    let shown = serde_json::to_value(&copied).unwrap_or_default();
+    output.show(&shown, || {
+        output.line(&format!(
+            "{} holds the record ({} bytes) and {} files",
+            copied.folder.display(),
+            copied.record_bytes,
+            copied.files
+        ));
+    });
+    if config.master_key.is_none() {
+        output.note(&format!(
+            "Keep {} too, somewhere else: without it the credentials in the copy cannot be read.",
+            config.data.join("master.key").display()
+        ));
+    }
+    Ok(())
+}

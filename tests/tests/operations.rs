@@ -1,0 +1,96 @@
+//! A host is looked after while it runs: copied, restored, watched, ended.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Connected, text_of};
+use weir_tests::until;
+
+type Result = anyhow::Result<()>;
+
+#[tokio::test]
+async fn a_copy_made_under_load_is_a_host_that_goes_on() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    weir.say(&thread, "before the copy").await?;
+    // The folder lies beside the data, and goes with it.
+    let data = weir.stack.data().to_owned();
+    let copy = data.with_file_name("copy");
+    let load = json!({"account": "acme_store", "people": 20, "per_second": 100, "count": 10_000});
+    weir.stack.phone.order("load", load).await?;
+    let run = async || {
+        let mut command = weir.stack.binaries().command("weir");
+        let command = command.args(["--json", "backup"]).arg(&copy).env("WEIR_DATA", &data);
+        anyhow::Ok(command.output().await?)
+    };
+    let made = run().await?;
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let made: Value = serde_json::from_slice(&made.stdout)?;
+    assert!(
+        made["record_bytes"].as_u64() > Some(0) && made["files"].as_u64() > Some(0),
+        "{made}"
+    );
+    // A copy is never written over, and holds no key.
+    assert_eq!(run().await?.status.code(), Some(1));
+    assert!(!copy.join("master.key").exists());
+    weir.stack.kill_weir().await?;
+    std::fs::copy(data.join("master.key"), copy.join("master.key"))?;
+    weir.stack.start_weir_on(&copy).await?;
+    let restored = weir.messages(&thread).await?;
+    let texts: Vec<&str> = restored
+        .iter()
+        .filter_map(|message| message["content"]["text"].as_str())
+        .collect();
+    assert_eq!(texts, ["Hello!", "before the copy"]);
+    // The platform's word and ours go through as before: connector, credential and window are there.
+    weir.events = weir.stack.api.listen().await?;
+    weir.stack.hears(&mut weir.events, "Still there?").await?;
+    weir.say(&thread, "Yes").await?;
+    assert_eq!(weir.on_phone().await?, ["before the copy", "Yes"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_loop_says_that_it_lives_and_each_queue_how_deep_and_how_old_it_is() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    // One message in doubt: its fate is not told, and the echo never comes.
+    let echo = json!({"on": "webhook", "event": "im_send_msg", "fault": {"drop": true}});
+    weir.stack.phone.order_fault(echo).await?;
+    weir.stack
+        .phone
+        .order_fault(json!({"on": "send", "fault": {"lost": true}}))
+        .await?;
+    let queued = weir.stack.api.say(&thread, "in doubt").await?.expect(202)?;
+    weir.event_of("message.uncertain", &queued["id"]).await?;
+    let text = until("the depths to be counted", async || {
+        let metrics = weir.stack.api.get("/metrics").await?.expect(200)?;
+        let text = text_of(&metrics)?;
+        Ok(text.contains("weir_queue_depth{queue=\"uncertain\"} 1").then_some(text))
+    })
+    .await?;
+    for queue in ["outbox", "uncertain", "deliveries", "media", "dead_letters"] {
+        for name in ["weir_queue_depth", "weir_queue_oldest_seconds"] {
+            assert!(
+                text.contains(&format!("{name}{{queue=\"{queue}\"}}")),
+                "{name} {queue}: {text}"
+            );
+        }
+    }
+    for name in [
+        "deliverer",
+        "publisher",
+        "fetcher",
+        "sweeper",
+        "refresher",
+        "reconciler",
+    ] {
+        assert!(
+            text.contains(&format!("weir_loop_silent_seconds{{loop=\"{name}\"}}")),
+            "{name}: {text}"
+        );
+    }
+    weir.stack.api.get("/readyz").await?.expect(200)?;
+    weir.stack.stop_weir().await?;
+    Ok(())
+}
