@@ -219,15 +219,19 @@ impl Events {
     /// # Errors
     /// None came in time, or the stream ended.
     pub async fn next(&mut self) -> anyhow::Result<Value> {
+        // The whole wait is bounded: comments keep a stream awake on which nothing is told.
+        tokio::time::timeout(PATIENCE, self.read_on())
+            .await
+            .context("no event came")?
+    }
+
+    async fn read_on(&mut self) -> anyhow::Result<Value> {
         loop {
             if let Some(event) = self.read.pop_front() {
                 self.seen.push(event.clone());
                 return Ok(event);
             }
-            let chunk = tokio::time::timeout(PATIENCE, self.answer.chunk())
-                .await
-                .context("no event came")??;
-            let Some(chunk) = chunk else {
+            let Some(chunk) = self.answer.chunk().await? else {
                 bail!("the event stream ended")
             };
             self.text.push_str(&String::from_utf8_lossy(&chunk));

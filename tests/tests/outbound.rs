@@ -308,3 +308,66 @@ async fn nothing_accepted_is_lost_when_the_power_fails() -> Result {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn a_person_sends_again_what_failed_and_settles_what_stays_in_doubt() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    let phone = weir.stack.phone.clone();
+    phone
+        .order_fault(json!({"on": "send", "fault": {"code": 40064, "message": "Due to risk control strategy."}}))
+        .await?;
+    let failed = weir.stack.api.say(&thread, "second time lucky").await?.expect(202)?;
+    weir.event_of("message.failed", &failed["id"]).await?;
+    let path = |message: &Value| Ok::<_, anyhow::Error>(format!("/v1/messages/{}", text_of(&message["id"])?));
+    let again = weir
+        .stack
+        .api
+        .post(&format!("{}/retry", path(&failed)?), json!({}))
+        .await?
+        .expect(202)?;
+    assert_eq!(again["id"], failed["id"]);
+    weir.event_of("message.sent", &failed["id"]).await?;
+    let answer = weir
+        .stack
+        .api
+        .post(&format!("{}/retry", path(&failed)?), json!({}))
+        .await?;
+    assert_eq!(answer.problem(409)?, "message_not_retryable");
+    // Two that never left, and nothing that would show it: no echo comes of them.
+    let mut doubts = Vec::new();
+    for text in ["sent again by hand", "given up by hand"] {
+        phone
+            .order_fault(json!({"on": "send", "fault": {"reset": true}}))
+            .await?;
+        let doubt = weir.stack.api.say(&thread, text).await?.expect(202)?;
+        weir.event_of("message.uncertain", &doubt["id"]).await?;
+        if doubts.is_empty() {
+            weir.stack
+                .api
+                .post(&format!("{}/retry", path(&doubt)?), json!({}))
+                .await?
+                .expect(202)?;
+            weir.event_of("message.sent", &doubt["id"]).await?;
+        }
+        doubts.push(doubt);
+    }
+    let given_up = weir.stack.api.delete(&path(&doubts[1])?).await?.expect(200)?;
+    assert_eq!(
+        (&given_up["status"], &given_up["error"]["code"]),
+        (&json!("failed"), &json!("outcome_unknown"))
+    );
+    weir.event_of("message.failed", &doubts[1]["id"]).await?;
+    assert_eq!(
+        weir.stack.api.delete(&path(&doubts[1])?).await?.problem(409)?,
+        "message_not_cancellable"
+    );
+    // The history, which would have had it sent again, is not asked any more.
+    weir.stack.time_passes(300_000).await?;
+    weir.say(&thread, "last").await?;
+    assert_eq!(
+        weir.on_phone().await?,
+        ["second time lucky", "sent again by hand", "last"]
+    );
+    Ok(())
+}

@@ -7,13 +7,13 @@ use weir_domain::channel::Channel;
 use weir_domain::conversation::Conversation;
 use weir_domain::id::{ConversationId, MessageId, RefusalId};
 use weir_domain::manifest::{ContentRule, Manifest, Statuses, Support};
-use weir_domain::message::{Attachment, Content, ContentKind, Draft, Message, MessageError, Origin};
+use weir_domain::message::{Attachment, Content, ContentKind, Draft, Message, MessageError, Origin, Status};
 use weir_domain::policy::{
     BudgetView, ContactView, ConversationView, Refusal, RefusalView, Rules, Stage, WindowView, may_send, may_use,
 };
 use weir_domain::time::Timestamp;
 use weir_runtime::context::ConversationFacts;
-use weir_store::{EnqueueError, Enqueued, NewMessage, RefusalRecord, StoreError};
+use weir_store::{EnqueueError, Enqueued, NewMessage, RefusalRecord, Resolution, StoreError};
 
 use crate::host::{CallFailure, Host, NotServed, Serving};
 
@@ -260,17 +260,19 @@ impl Host {
         Ok(retried)
     }
 
-    /// Takes a queued message back. None if there is none of this id; the inner error is the message as it stands when it
-    /// cannot be taken back any more.
+    /// Takes a queued message back, and gives one in doubt up: it fails, and is asked about no more. None if there is none of
+    /// this id; the inner error is the message as it stands when neither can be done.
     ///
     /// # Errors
     /// The record.
     pub async fn cancel(&self, caller: &Caller, id: MessageId) -> Result<Option<Result<Message, Message>>, StoreError> {
-        let cancelled = self
-            .0
-            .store
-            .cancel_message(caller.workspace_id(), id, self.now())
-            .await?;
+        let store = &self.0.store;
+        let mut cancelled = store.cancel_message(caller.workspace_id(), id, self.now()).await?;
+        if matches!(&cancelled, Some(Err(message)) if message.status == Status::Uncertain)
+            && store.resolve_uncertain(id, Resolution::GivenUp, self.now()).await?
+        {
+            cancelled = store.message(caller.workspace_id(), id).await?.map(Ok);
+        }
         if matches!(cancelled, Some(Ok(_))) {
             self.told();
             // The next message of the conversation may go now.

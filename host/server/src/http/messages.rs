@@ -97,7 +97,9 @@ pub(crate) async fn get(
     Ok(Answered(shown(&host, &find(&host, caller.workspace_id(), id).await?)))
 }
 
-/// Take a queued message back
+/// Take a queued message back, or give one in doubt up
+///
+/// One in doubt fails, keeps its share of the budget, and is asked about no more.
 #[utoipa::path(delete, path = "/v1/messages/{id}", tag = "messages", params(("id" = MessageId, Path)), responses((status = 200, body = Message)))]
 pub(crate) async fn cancel(
     caller: May<MessagesWrite>,
