@@ -9,6 +9,7 @@ mod browser;
 mod crash;
 mod phone;
 mod programs;
+mod soak;
 mod stack;
 mod subscriber;
 
@@ -17,6 +18,7 @@ pub use browser::Browser;
 pub use crash::{Crash, Figures, Plan};
 pub use phone::Phone;
 pub use programs::{Binaries, Program};
+pub use soak::{Sample, SoakPlan, Soaked, soak};
 pub use stack::{APP, Options, Stack};
 pub use subscriber::{Handed, Reply, Subscriber};
 

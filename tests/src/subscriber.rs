@@ -49,12 +49,34 @@ pub struct Subscriber {
     handed: Arc<Mutex<Vec<Handed>>>,
 }
 
+/// What is kept of the requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    All,
+    Nothing,
+}
+
 impl Subscriber {
     /// Starts one that answers each request as `reply` says to its number (from 0) and itself.
     ///
     /// # Errors
     /// No port is free.
     pub async fn start(reply: impl Fn(usize, &Handed) -> Reply + Send + Sync + 'static) -> anyhow::Result<Self> {
+        Self::keeping(Keep::All, reply).await
+    }
+
+    /// One that keeps nothing of what comes, for long loads; the number that `reply` gets is always 0.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub async fn forgetful(reply: impl Fn(usize, &Handed) -> Reply + Send + Sync + 'static) -> anyhow::Result<Self> {
+        Self::keeping(Keep::Nothing, reply).await
+    }
+
+    async fn keeping(
+        keep: Keep,
+        reply: impl Fn(usize, &Handed) -> Reply + Send + Sync + 'static,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let subscriber = Self {
             url: format!("http://{}/events", listener.local_addr()?),
@@ -64,7 +86,7 @@ impl Subscriber {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (handed, reply) = (Arc::clone(&handed), Arc::clone(&reply));
-                tokio::spawn(async move { serve(stream, &handed, &*reply).await });
+                tokio::spawn(async move { serve(stream, keep, &handed, &*reply).await });
             }
         });
         Ok(subscriber)
@@ -102,6 +124,7 @@ impl Subscriber {
 /// One request of a connection; a caller that hangs up in the middle has handed over nothing.
 async fn serve(
     mut stream: TcpStream,
+    keep: Keep,
     handed: &Mutex<Vec<Handed>>,
     reply: &(dyn Fn(usize, &Handed) -> Reply + Send + Sync),
 ) {
@@ -111,7 +134,9 @@ async fn serve(
     let reply = {
         let mut handed = handed.lock().unwrap_or_else(PoisonError::into_inner);
         let reply = reply(handed.len(), &request);
-        handed.push(request);
+        if keep == Keep::All {
+            handed.push(request);
+        }
         reply
     };
     let status = match reply {

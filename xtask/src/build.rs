@@ -38,6 +38,11 @@ pub(crate) fn empty_folder(name: &str) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
+/// Builds the programs and the connectors, unless what is built already is to be taken.
+pub(crate) fn unless(built: bool) -> anyhow::Result<()> {
+    if built { Ok(()) } else { everything() }
+}
+
 /// Builds the programs and the connectors.
 pub(crate) fn everything() -> anyhow::Result<()> {
     connectors()?;

@@ -7,6 +7,7 @@ mod crash;
 mod demo;
 mod script;
 mod show;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -40,6 +41,9 @@ enum Chore {
         /// Makes every choice; the time's if none is given.
         #[arg(long)]
         seed: Option<u64>,
+        /// Take the programs that are built already, beside this one.
+        #[arg(long)]
+        built: bool,
         /// Print the figures as JSON.
         #[arg(long)]
         json: bool,
@@ -48,6 +52,21 @@ enum Chore {
     Bench {
         /// The rows, all if none is named: boundary, inbound, outbound, pacing, latency, memory, start, growth.
         names: Vec<String>,
+    },
+    /// Load Weir for a while, and say whether its memory and open files grow.
+    Soak {
+        /// How long.
+        #[arg(long, default_value_t = 30)]
+        minutes: u64,
+        /// Webhooks in a second.
+        #[arg(long, default_value_t = 200)]
+        per_second: u32,
+        /// Take the programs that are built already, beside this one.
+        #[arg(long)]
+        built: bool,
+        /// Print the samples as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Run everything that CI runs.
     Test,
@@ -60,8 +79,19 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Demo { once, data } => build::everything().and_then(|()| demo::run(once, data)),
-        Chore::Crash { rounds, seed, json } => build::everything().and_then(|()| crash::run(rounds, seed, json)),
+        Chore::Crash {
+            rounds,
+            seed,
+            built,
+            json,
+        } => build::unless(built).and_then(|()| crash::run(rounds, seed, json)),
         Chore::Bench { names } => bench::run(&names),
+        Chore::Soak {
+            minutes,
+            per_second,
+            built,
+            json,
+        } => build::unless(built).and_then(|()| soak::run(minutes, per_second, json)),
         Chore::Test => test::run(),
         Chore::Build => build::everything(),
         Chore::BuildConnectors => build::connectors().and_then(|()| build::hostile()),

@@ -1,0 +1,30 @@
+//! `cargo xtask soak`: a long steady load, and whether Weir's memory and open files grow under it.
+
+use anyhow::Context;
+use weir_tests::SoakPlan;
+
+use crate::{build, show};
+
+/// Plays it and shows each look; as JSON, the samples are the only thing on the output.
+pub(crate) fn run(minutes: u64, per_second: u32, json: bool) -> anyhow::Result<()> {
+    let data = build::empty_folder("soak")?;
+    let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
+    let plan = SoakPlan { minutes, per_second };
+    let soaked = runtime.block_on(weir_tests::soak(plan, &data, |sample| {
+        show::note(&format!(
+            "{:>5} s: {} KiB resident, {} files, {} webhooks taken of {} written, {} answers accepted",
+            sample.second, sample.resident_kib, sample.files, sample.delivered, sample.written, sample.accepted
+        ));
+    }))?;
+    if json {
+        anstream::println!("{}", serde_json::to_string(&soaked)?);
+        return Ok(());
+    }
+    let (first, last) = soaked.files;
+    anstream::println!(
+        "R6 soak: {minutes} minutes at {per_second}/s, resident memory {:+.1} % after warm-up (target within 5 %), open files {first} then \
+         {last}",
+        soaked.drift_percent
+    );
+    Ok(())
+}
