@@ -18,6 +18,9 @@ use crate::{
     Delivery, DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EventFilter, Listed, Page, Result, StoreError,
 };
 
+/// The conversation whose order a delivery keeps, if it keeps any.
+type Lane = Option<[u8; 16]>;
+
 /// Owes an event to each endpoint that wants it.
 pub(super) fn fan_out(db: &Db<'_>, event: &Event, except: Option<EndpointId>) -> Result<()> {
     let endpoints: Vec<(EndpointId, EventFilter, bool)> = db.all(
@@ -262,7 +265,7 @@ pub(super) fn recover(
     let Some(known) = endpoints::one(db, workspace, endpoint)? else {
         return Ok(None);
     };
-    let (owed, failed) = since_then(db, endpoint, since, now)?;
+    let Past { owed, failed } = since_then(db, endpoint, since, now)?;
     let mut lanes = HashSet::new();
     for (n, lane) in &failed {
         let due_at = lane.is_none().then_some(now.as_millis());
@@ -286,14 +289,16 @@ pub(super) fn recover(
     Ok(Some(u32::try_from(failed.len() + missed.len()).unwrap_or(u32::MAX)))
 }
 
-/// Deliveries of an endpoint made since then: the events that it was owed, and those of the deliveries that failed or wait for
-/// another try, as number and lane. Read from the newest back, so that what is older costs nothing.
-fn since_then(
-    db: &Db<'_>,
-    endpoint: EndpointId,
-    since: Timestamp,
-    now: Timestamp,
-) -> Result<(HashSet<i64>, Vec<(i64, Option<[u8; 16]>)>)> {
+/// What an endpoint got since a moment, and what of it did not go through.
+struct Past {
+    /// The events that it was owed.
+    owed: HashSet<i64>,
+    /// Deliveries that failed or wait for another try, the oldest first.
+    failed: Vec<(i64, Lane)>,
+}
+
+/// Deliveries of an endpoint made since then. Read from the newest back, so that what is older costs nothing.
+fn since_then(db: &Db<'_>, endpoint: EndpointId, since: Timestamp, now: Timestamp) -> Result<Past> {
     let mut statement = db.connection.prepare_cached(
         "SELECT n, lane, event, created_at, status = 'failed' OR (status = 'pending' AND owner IS NULL AND due_at > ?2)
          FROM deliveries WHERE endpoint_id = ?1 ORDER BY n DESC",
@@ -310,7 +315,7 @@ fn since_then(
         }
     }
     failed.reverse();
-    Ok((owed, failed))
+    Ok(Past { owed, failed })
 }
 
 /// Owes an endpoint the events since then that were told while it was switched off, the oldest first. Gives their lanes.
@@ -320,7 +325,7 @@ fn owe_missed(
     owed: &HashSet<i64>,
     since: Timestamp,
     now: Timestamp,
-) -> Result<Vec<Option<[u8; 16]>>> {
+) -> Result<Vec<Lane>> {
     // Ids begin with their moment, so that those from a moment on are one range.
     let from = (u128::from(since.as_millis().unsigned_abs()) << 80).to_be_bytes();
     let mut statement = db.connection.prepare_cached(
