@@ -61,6 +61,33 @@ pub fn subscribe(channel: &Channel) -> Result<(), Failure> {
     wire::ask(wire::post(wire::WEBHOOK_UPDATE).json(&body)).map(drop)
 }
 
+/// Whether TikTok serves messages for this account at all, told by its answer to the smallest question: where an account is
+/// registered and which access its app has is told nowhere. What may be better the next time is no answer.
+///
+/// # Errors
+/// What TikTok said.
+pub fn may_message(channel: &Channel) -> Result<(), Failure> {
+    let call = wire::get(wire::CONVERSATIONS)
+        .query("business_id", &channel.platform_id)
+        .query("conversation_type", "SINGLE")
+        .query("limit", "1")
+        .query("cursor", "0");
+    match wire::ask(call) {
+        Err(failure) if failure.verdict == Verdict::Permanent => Err(Failure {
+            detail: format!(
+                "TikTok serves no messages for this account: {}. {NOT_SERVED}",
+                seen(&failure)
+            ),
+            ..failure
+        }),
+        _ => Ok(()),
+    }
+}
+
+const NOT_SERVED: &str = "The account must be a Business Account, registered outside the EEA, Switzerland, the United Kingdom \
+                          and the United States; some need TikTok's Advanced Access besides, for which switching to business \
+                          in the app alone is not enough.";
+
 /// Where TikTok sends the app's direct messages, if anywhere.
 fn subscription() -> Result<Option<String>, Failure> {
     let mut data = wire::ask(wire::get(wire::WEBHOOK_LIST).query("event_type", wire::DIRECT_MESSAGE))?;
@@ -71,7 +98,12 @@ fn subscription() -> Result<Option<String>, Failure> {
 /// failure: a diagnosis is asked for when something is wrong.
 #[must_use]
 pub fn check(channel: &Channel) -> Vec<Finding> {
-    vec![check_token(channel), check_permissions(), check_subscription(channel)]
+    vec![
+        check_token(channel),
+        check_permissions(),
+        check_subscription(channel),
+        check_messaging(channel),
+    ]
 }
 
 fn check_token(channel: &Channel) -> Finding {
@@ -86,6 +118,13 @@ fn check_token(channel: &Channel) -> Finding {
             )
         }
         Err(failure) => finding("token", false, seen(&failure), "Authorise the channel again."),
+    }
+}
+
+fn check_messaging(channel: &Channel) -> Finding {
+    match may_message(channel) {
+        Ok(()) => finding("messaging", true, "TikTok serves messages for this account".into(), ""),
+        Err(failure) => finding("messaging", false, seen(&failure), NOT_SERVED),
     }
 }
 

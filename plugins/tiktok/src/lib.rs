@@ -60,7 +60,8 @@ impl Connector for TikTok {
     }
 
     fn connected(channel: Channel) -> Result<(), Failure> {
-        identity::subscribe(&channel)
+        identity::subscribe(&channel)?;
+        identity::may_message(&channel)
     }
 
     fn check(channel: Channel) -> Result<Vec<Check>, Failure> {

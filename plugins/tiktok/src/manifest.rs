@@ -95,6 +95,55 @@ fn app_settings() -> Vec<Setting> {
             false,
             "A number, where TikTok granted the app another rate than 10 (App Detail, API rate limits).",
         ),
+        setting(
+            "allow_countries",
+            "Countries opened since",
+            false,
+            false,
+            "A list of country codes, where TikTok has opened its beta since the connector's list of 18 February 2025: US.",
+        ),
+        setting(
+            "budget_counts",
+            "Counted into the ten messages",
+            false,
+            false,
+            "Whose messages count besides the host's own: app, web, automation. TikTok does not say; app and web if left out.",
+        ),
+        setting(
+            "budget_limit",
+            "Messages of a window",
+            false,
+            false,
+            "A number, where TikTok allows another than 10 until the contact writes again.",
+        ),
+        setting(
+            "image_max_bytes",
+            "Largest picture",
+            false,
+            false,
+            "In bytes: 3000000 if left out; 3145728 if TikTok's 3 MB turn out to be 3 MiB.",
+        ),
+        setting(
+            "refuse_links",
+            "Refuse links",
+            false,
+            false,
+            "true refuses texts with links, which nobody can tap and some report to be blocked; else they are warned of.",
+        ),
+        setting(
+            "chat_link",
+            "Offer chat links",
+            false,
+            false,
+            "false offers the profile link only, where tiktok.me links do not open the chat.",
+        ),
+        setting(
+            "qr_target",
+            "QR codes open",
+            false,
+            false,
+            "chat or profile, where a request does not say; chat if left out.",
+        ),
     ]
 }
 

@@ -71,11 +71,12 @@ fn a_list_that_is_not_answered_is_tried_again_by_the_host() {
     assert!(matches!(subscribe(&channel()).unwrap_err().verdict, Verdict::Retry(_)));
 }
 
-fn findings(account: &str, scopes: &str, list: &str) -> Vec<(String, bool)> {
+fn findings(account: &str, scopes: &str, list: &str, messaging: &str) -> Vec<(String, bool)> {
     let host = fixture::host();
     host.answer("GET", &wire::url(wire::ACCOUNT), 200, account);
     host.answer("POST", &wire::url(wire::TOKEN_INFO), 200, scopes);
     host.answer("GET", &wire::url(wire::WEBHOOK_LIST), 200, list);
+    host.answer("GET", &wire::url(wire::CONVERSATIONS), 200, messaging);
     check(&channel())
         .into_iter()
         .map(|finding| (finding.subject, finding.ok))
@@ -88,13 +89,45 @@ fn a_diagnosis_looks_at_token_permissions_and_subscription() {
     let scopes =
         ok(r#"{"scope":"user.info.basic, user.info.username,user.account.type,message.list.read,message.list.send"}"#);
     let list = ok(&format!(r#"{{"callback_url":"{CALLBACK}"}}"#));
-    let subjects = ["token", "permissions", "webhook_subscription"].map(str::to_owned);
-    let of = |oks: [bool; 3]| -> Vec<_> { subjects.iter().cloned().zip(oks).collect() };
+    let subjects = ["token", "permissions", "webhook_subscription", "messaging"].map(str::to_owned);
+    let of = |oks: [bool; 4]| -> Vec<_> { subjects.iter().cloned().zip(oks).collect() };
 
-    assert_eq!(findings(&account, &scopes, &list), of([true, true, true]));
+    assert_eq!(
+        findings(&account, &scopes, &list, &ok("{}")),
+        of([true, true, true, true])
+    );
     let ungranted = scopes.replace(",message.list.send", "");
-    assert_eq!(findings(&account, &ungranted, &list), of([true, false, true]));
-    assert_eq!(findings(&account, &scopes, &ok("{}")), of([true, true, false]));
+    assert_eq!(
+        findings(&account, &ungranted, &list, &ok("{}")),
+        of([true, false, true, true])
+    );
+    assert_eq!(
+        findings(&account, &scopes, &ok("{}"), &ok("{}")),
+        of([true, true, false, true])
+    );
     let revoked = no(40_105, "Access token is incorrect or has been revoked.");
-    assert_eq!(findings(&revoked, &revoked, &list), of([false, false, true]));
+    assert_eq!(
+        findings(&revoked, &revoked, &list, &ok("{}")),
+        of([false, false, true, true])
+    );
+    let excluded = no(40_001, "You don't have permission.");
+    assert_eq!(
+        findings(&account, &scopes, &list, &excluded),
+        of([true, true, true, false])
+    );
+}
+
+#[test]
+fn an_account_that_tiktok_serves_no_messages_for_is_told_with_both_reasons() {
+    let ask = |answer: &str| {
+        let host = fixture::host();
+        host.answer("GET", &wire::url(wire::CONVERSATIONS), 200, answer);
+        may_message(&channel())
+    };
+    let failure = ask(&no(40_001, "You don't have permission.")).unwrap_err();
+    assert_eq!(failure.verdict, Verdict::Permanent);
+    assert!(failure.detail.contains("Advanced Access") && failure.detail.contains("Business Account"));
+    // What may be better the next time says nothing of the account.
+    assert!(ask(&no(51_065, "system error")).is_ok());
+    assert!(ask(&ok("{}")).is_ok());
 }

@@ -81,6 +81,8 @@ pub(super) fn contents() -> Vec<ContentRule> {
         ContentRule {
             max_bytes: IMAGE_BYTES,
             mime_types: vec!["image/jpeg".into(), "image/png".into()],
+            // Send a message to a conversation: a message has one block.
+            notes: vec!["no_caption".into()],
             probed: true,
             ..rule(Image, Full, Full)
         },
