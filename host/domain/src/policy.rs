@@ -12,6 +12,7 @@ pub mod rate;
 mod refusal;
 pub mod region;
 mod rules;
+mod settings;
 mod view;
 pub mod window;
 
@@ -20,7 +21,8 @@ pub use egress::{
     may_authorize, may_call, may_deliver, may_fetch, may_follow_clock,
 };
 pub use refusal::{Finding, Refusal};
-pub use rules::{AppSettings, Probed, Rate, RuleBook, Rules};
+pub use rules::{Probed, Rate, RuleBook, Rules};
+pub use settings::AppSettings;
 
 pub use view::{BudgetView, ContactView, ConversationView, RefusalView, WindowView};
 

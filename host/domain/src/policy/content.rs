@@ -20,6 +20,9 @@ pub fn admit(rules: &Rules, channel: &Channel, images_allowed: Option<bool>, dra
         .ok_or_else(|| Refusal::kind_not_supported(Some(kind), ""))?;
     if let Content::Text { text } = &draft.content {
         admit_text(rule, text)?;
+        if rules.refuse_links && has_link(text) {
+            return Err(Refusal::LinkNotAllowed);
+        }
     }
     if let Some(media) = draft.content.media() {
         admit_file(rule, media)?;
@@ -42,18 +45,90 @@ pub fn warnings(rules: &Rules, content: &Content) -> Vec<String> {
     let Content::Text { text } = content else {
         return Vec::new();
     };
-    let has_link = text.contains("http://") || text.contains("https://") || text.contains("www.");
     let noted = rules
         .content(ContentKind::Text)
         .is_some_and(|rule| rule.notes.iter().any(|note| note == LINKS));
-    if has_link && noted {
+    if noted && has_link(text) {
         vec![LINKS.to_owned()]
     } else {
         Vec::new()
     }
 }
 
+/// The messages that `content` becomes when its sender lets it be several: a text that is longer than the rule in pieces, cut
+/// at white space where there is any, and what is written with a picture in a message of its own, where the platform does not
+/// carry the two together. Each costs one of the budget.
+pub fn split(rules: &Rules, content: Content) -> Vec<Content> {
+    let kind = content.kind();
+    let rule = kind.and_then(|kind| rules.content(kind));
+    let apart = rule.is_some_and(|rule| rule.notes.iter().any(|note| note == NO_CAPTION));
+    match content {
+        Content::Text { text } => pieces(&text, rule.map_or(0, |rule| rule.max_chars))
+            .into_iter()
+            .map(|text| Content::Text { text })
+            .collect(),
+        Content::Image {
+            media,
+            caption: Some(text),
+        } if apart => {
+            let mut parts = vec![Content::Image { media, caption: None }];
+            parts.extend(split(rules, Content::Text { text }));
+            parts
+        }
+        other => vec![other],
+    }
+}
+
+/// The text in pieces of at most `max` characters, as [`length`] counts them. No character is lost but white space at a cut.
+fn pieces(text: &str, max: u32) -> Vec<String> {
+    if max == 0 || length(text) <= max {
+        return vec![text.to_owned()];
+    }
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while length(rest) > max {
+        let (mut units, mut cut, mut space) = (0, 0, None);
+        for (at, character) in rest.char_indices() {
+            units += u32::try_from(character.len_utf16()).unwrap_or(2);
+            if units > max {
+                break;
+            }
+            cut = at + character.len_utf8();
+            if character.is_whitespace() {
+                space = Some(at);
+            }
+        }
+        let whole_words = rest[cut..].starts_with(char::is_whitespace);
+        let at = if whole_words {
+            cut
+        } else {
+            space.filter(|at| *at > 0).unwrap_or(cut)
+        };
+        // A rule of one unit cannot hold a character of two: it is cut all the same, and the judge refuses the piece.
+        let at = if at == 0 {
+            rest.chars().next().map_or(rest.len(), char::len_utf8)
+        } else {
+            at
+        };
+        pieces.push(rest[..at].trim_end().to_owned());
+        rest = rest[at..].trim_start();
+    }
+    pieces.push(rest.to_owned());
+    pieces.retain(|piece| !piece.is_empty());
+    if pieces.is_empty() {
+        // Nothing but white space: the judge refuses it as it is.
+        pieces.push(text.to_owned());
+    }
+    pieces
+}
+
+fn has_link(text: &str) -> bool {
+    text.contains("http://") || text.contains("https://") || text.contains("www.")
+}
+
 const LINKS: &str = "links_not_clickable";
+/// A note of a kind of content that cannot have words in the same message.
+const NO_CAPTION: &str = "no_caption";
 
 fn admit_text(rule: &ContentRule, text: &str) -> Result<(), Refusal> {
     if text.trim().is_empty() {

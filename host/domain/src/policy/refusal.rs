@@ -28,7 +28,7 @@ pub enum Refusal {
         closed_at: Timestamp,
     },
     /// The message budget.
-    #[error("all {limit} messages of this window are used ({used}); the contact's next message gives {limit} more")]
+    #[error("{used} of the {limit} messages of this window are used; the contact's next message gives {limit} more")]
     MessageBudgetExhausted {
         /// The rule's number.
         limit: u32,
@@ -67,6 +67,9 @@ pub enum Refusal {
         /// What was counted: Unicode scalar values or UTF-16 units, whichever is more.
         actual: u32,
     },
+    /// A link, where the operator refuses them.
+    #[error("the text has a link, which the platform does not let people tap, and the app is set to refuse such texts")]
+    LinkNotAllowed,
     /// A kind of content that this platform does not take.
     #[error("the platform does not take {kind} from a business")]
     ContentTypeNotSupported {
@@ -125,6 +128,7 @@ impl Refusal {
             Self::ReauthorizationRequired => "reauthorization_required",
             Self::TextEmpty => "text_empty",
             Self::TextTooLong { .. } => "text_too_long",
+            Self::LinkNotAllowed => "link_not_allowed",
             Self::ContentTypeNotSupported { .. } => "content_type_not_supported",
             Self::MediaTypeNotSupported { .. } => "media_type_not_supported",
             Self::MediaTooLarge { .. } => "media_too_large",
@@ -140,6 +144,7 @@ impl Refusal {
         match self {
             Self::TextEmpty
             | Self::TextTooLong { .. }
+            | Self::LinkNotAllowed
             | Self::ContentTypeNotSupported { .. }
             | Self::MediaTypeNotSupported { .. }
             | Self::MediaTooLarge { .. }
@@ -167,7 +172,7 @@ impl Refusal {
             }]
         };
         match self {
-            Self::TextEmpty | Self::TextTooLong { .. } => at("/content/text"),
+            Self::TextEmpty | Self::TextTooLong { .. } | Self::LinkNotAllowed => at("/content/text"),
             Self::ContentTypeNotSupported { .. } => at("/content/type"),
             Self::MediaTypeNotSupported { .. } | Self::MediaTooLarge { .. } | Self::MediaNotStored { .. } => {
                 at("/content/media/id")

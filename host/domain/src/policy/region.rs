@@ -2,6 +2,12 @@
 
 use crate::policy::{Refusal, Rules};
 
+/// A country as the lists have it: ISO 3166-1 alpha-2 in capitals; none for anything else.
+pub fn country(text: &str) -> Option<String> {
+    let is_code = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    is_code.then(|| text.to_ascii_uppercase())
+}
+
 /// Whether an account of this country may be connected and used. An unknown country passes: the platform decides.
 ///
 /// # Errors

@@ -1,6 +1,5 @@
 //! The rules that hold for one channel: what the connector declares, tightened by the operator.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +8,7 @@ use utoipa::ToSchema;
 use crate::channel::{Channel, PolicyOverride};
 use crate::manifest::{ContentRule, Manifest, Policy, RateScope, RegionSubject, RouteClass, Support};
 use crate::message::{ContentKind, Origin};
+use crate::policy::AppSettings;
 
 /// A connector's rules and its app's settings, from which each channel's [`Rules`] follow.
 #[derive(Clone, Debug)]
@@ -24,17 +24,6 @@ impl RuleBook {
     pub fn rules(&self, channel: &Channel) -> Rules {
         Rules::of(&self.manifest, &self.settings, &channel.policy)
     }
-}
-
-/// What an app's settings say to the host's own rules. A connector may have settings beside these.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct AppSettings {
-    /// Kinds of content to switch on that are off by default: `["shared_post"]`.
-    pub allow: Vec<ContentKind>,
-    /// The rate that the platform grants this app, where that is not the manifest's: by tier or by contract, so only the
-    /// operator knows.
-    pub queries_per_second: Option<NonZeroU32>,
 }
 
 /// What a conversation was found to carry when the platform was asked.
@@ -65,6 +54,8 @@ pub struct Rules {
     pub without_images: Vec<String>,
     /// Requests in a span.
     pub rates: Vec<Rate>,
+    /// Whether a text with a link is refused.
+    pub refuse_links: bool,
 }
 
 /// So many requests in a span.
@@ -84,7 +75,7 @@ impl Rules {
     /// The manifest's rules under the operator's hand: `settings` are the app's, which [`AppSettings`] reads. An override can
     /// only tighten; one that would loosen has no effect here.
     pub fn of(manifest: &Manifest, settings: &serde_json::Value, tightened: &PolicyOverride) -> Self {
-        // Judged when the app was put; what an older host let pass switches nothing on.
+        // Judged when the app was put; what an older host let pass changes nothing.
         let settings = AppSettings::deserialize(settings).unwrap_or_default();
         let mut rules = Self {
             window: None,
@@ -96,6 +87,7 @@ impl Rules {
             denied: Vec::new(),
             without_images: Vec::new(),
             rates: Vec::new(),
+            refuse_links: settings.refuse_links,
         };
         for policy in &manifest.policies {
             match policy {
@@ -106,8 +98,12 @@ impl Rules {
                     rules.window = Some(Duration::from_millis(length));
                 }
                 Policy::Budget { limit, counts } => {
-                    rules.budget = Some(tightened.budget_limit.map_or(*limit, |tighter| tighter.min(*limit)));
-                    rules.counts = counts.iter().filter_map(|origin| origin_named(origin)).collect();
+                    let limit = settings.budget_limit.unwrap_or(*limit);
+                    rules.budget = Some(tightened.budget_limit.map_or(limit, |tighter| tighter.min(limit)));
+                    rules.counts = match &settings.budget_counts {
+                        Some(counts) => counts.clone(),
+                        None => counts.iter().filter_map(|origin| origin_named(origin)).collect(),
+                    };
                 }
                 Policy::Rate {
                     permits,
@@ -136,9 +132,16 @@ impl Rules {
                     source,
                     ..
                 } => {
+                    let opened = |country: &&String| {
+                        settings
+                            .allow_countries
+                            .iter()
+                            .any(|opened| opened.eq_ignore_ascii_case(country))
+                    };
+                    let denied = countries.iter().filter(|country| !opened(country));
                     rules
                         .denied
-                        .extend(countries.iter().map(|country| (country.clone(), source.clone())));
+                        .extend(denied.map(|country| (country.clone(), source.clone())));
                 }
                 Policy::Region {
                     what: RegionSubject::Images,
@@ -152,6 +155,9 @@ impl Rules {
         for rule in &mut rules.contents {
             if rule.outbound == Support::OptIn && settings.allow.contains(&rule.kind) {
                 rule.outbound = Support::Full;
+            }
+            if let (ContentKind::Image, Some(max)) = (rule.kind, settings.image_max_bytes) {
+                rule.max_bytes = max;
             }
             if let (ContentKind::Text, Some(tighter)) = (rule.kind, tightened.text_max_chars) {
                 rule.max_chars = if rule.max_chars == 0 {

@@ -48,6 +48,7 @@ fn rules() -> Rules {
             ContentRule {
                 max_bytes: 3_000_000,
                 mime_types: vec!["image/jpeg".into(), "image/png".into()],
+                notes: vec!["no_caption".into()],
                 probed: true,
                 ..content(ContentKind::Image, Support::Full)
             },
@@ -62,6 +63,7 @@ fn rules() -> Rules {
             scope: RateScope::App,
             classes: vec![RouteClass::MessageSend],
         }],
+        refuse_links: false,
     }
 }
 
@@ -341,6 +343,120 @@ fn links_are_warned_of_and_not_refused() {
     };
     assert_eq!(content::warnings(&rules(), &link), ["links_not_clickable"]);
     assert!(content::warnings(&rules(), &Content::Text { text: "no link".into() }).is_empty());
+}
+
+#[test]
+fn links_are_refused_where_the_operator_wants_it() {
+    let strict = Rules {
+        refuse_links: true,
+        ..rules()
+    };
+    let judge = |text: &str| {
+        let draft = Draft {
+            content: Content::Text { text: text.into() },
+            reply_to: None,
+        };
+        content::admit(&strict, &channel(), None, &draft)
+    };
+    assert_eq!(judge("see www.acme.example"), Err(Refusal::LinkNotAllowed));
+    assert_eq!(judge("see acme"), Ok(()));
+}
+
+#[test]
+fn a_long_text_becomes_pieces_that_each_pass_and_no_word_is_lost() {
+    let words = "word ".repeat(2_500);
+    let parts = content::split(&rules(), Content::Text { text: words.clone() });
+    assert_eq!(parts.len(), 3);
+    let mut all = Vec::new();
+    for part in parts {
+        let Content::Text { text } = part else {
+            panic!("a text becomes texts")
+        };
+        assert!(content::length(&text) <= 6_000);
+        all.extend(text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    }
+    assert_eq!(all.join(" "), words.trim_end());
+    // Without white space it is cut where the rule says, and never inside a character.
+    let hearts = content::split(
+        &rules(),
+        Content::Text {
+            text: "💙".repeat(3_001),
+        },
+    );
+    let lengths: Vec<u32> = hearts
+        .iter()
+        .map(|part| match part {
+            Content::Text { text } => content::length(text),
+            _ => 0,
+        })
+        .collect();
+    assert_eq!(lengths, [6_000, 2]);
+    assert_eq!(
+        content::split(&rules(), Content::Text { text: "short".into() }).len(),
+        1
+    );
+}
+
+#[test]
+fn a_picture_and_its_words_become_two_messages_where_they_cannot_be_one() {
+    let media = Attachment {
+        id: mint().id(at(WROTE)),
+        mime_type: None,
+        size: None,
+        url: None,
+        status: None,
+    };
+    let picture = Content::Image {
+        media,
+        caption: Some("the blue one".into()),
+    };
+    let parts = content::split(&rules(), picture.clone());
+    assert!(matches!(
+        parts.as_slice(),
+        [Content::Image { caption: None, .. }, Content::Text { text }] if text == "the blue one"
+    ));
+    let mut together = rules();
+    for rule in &mut together.contents {
+        rule.notes.clear();
+    }
+    assert_eq!(content::split(&together, picture.clone()), [picture]);
+}
+
+#[test]
+fn an_app_moves_what_the_platform_moved() {
+    let manifest = crate::manifest::tests::manifest();
+    let of = |settings: serde_json::Value| Rules::of(&manifest, &settings, &PolicyOverride::default());
+    let published = of(serde_json::json!({}));
+    let moved = of(serde_json::json!({"budget_limit": 4, "budget_counts": ["automation"], "refuse_links": true}));
+    assert_ne!(published.budget, moved.budget);
+    assert_eq!(moved.budget, Some(4));
+    assert_eq!(moved.counts, [crate::message::Origin::Automation]);
+    assert!(moved.refuse_links && !published.refuse_links);
+    // What is tightened for a channel holds on top of it.
+    let tight = PolicyOverride {
+        budget_limit: Some(3),
+        ..PolicyOverride::default()
+    };
+    let both = Rules::of(&manifest, &serde_json::json!({"budget_limit": 4}), &tight);
+    assert_eq!(both.budget, Some(3));
+}
+
+#[test]
+fn a_country_that_the_platform_opened_is_let_in_by_the_operator() {
+    use crate::manifest::{Policy, RegionSubject};
+    let mut manifest = crate::manifest::tests::manifest();
+    manifest.policies.push(Policy::Region {
+        id: "accounts".into(),
+        what: RegionSubject::Connect,
+        countries: vec!["DE".into(), "US".into()],
+        source: "the platform's page".into(),
+    });
+    let settings = serde_json::json!({"allow_countries": ["us"]});
+    let rules = Rules::of(&manifest, &settings, &PolicyOverride::default());
+    assert_eq!(region::admit(&rules, Some("US")), Ok(()));
+    assert!(region::admit(&rules, Some("de")).is_err());
+    assert_eq!(region::country("us").as_deref(), Some("US"));
+    assert_eq!(region::country("usa"), None);
 }
 
 #[test]
