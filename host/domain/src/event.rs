@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use data::{
-    ChannelNotice, ChannelTold, ConversationOpened, ErasedContact, Reaction, ReactionContact, ReferralReceived,
+    ChannelNotice, ChannelTold, ContactCreated, ConversationOpened, ErasedContact, Reaction, ReactionContact,
+    ReferralReceived,
 };
 
 use crate::id::{ChannelId, ConversationId, EventId};

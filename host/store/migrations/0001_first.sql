@@ -186,8 +186,11 @@ CREATE TABLE referrals (
     channel_id      BLOB NOT NULL REFERENCES channels (id),
     conversation_id BLOB NOT NULL REFERENCES conversations (id),
     contact_id      BLOB NOT NULL REFERENCES contacts (id),
-    referral        TEXT NOT NULL
+    referral        TEXT NOT NULL,
+    prefilled_text  TEXT,                          -- by which a link's state is found
+    ad              TEXT                           -- what was found out of the ad, kept for a while
 ) STRICT;
+CREATE INDEX referrals_by_prefill ON referrals (channel_id, prefilled_text, id) WHERE prefilled_text IS NOT NULL;
 
 -- ---- outbox -----------------------------------------------------------------------------------------------------------
 
@@ -256,6 +259,7 @@ CREATE TABLE media (
     due_at       INTEGER,                              -- the next fetch, or the end of the lease of this one
     created_at   INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX media_of_message ON media (message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX media_due ON media (due_at) WHERE due_at IS NOT NULL;
 
 -- ---- events -----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ pub mod inbound;
 pub mod laws;
 pub mod leases;
 pub mod outbound;
+pub mod retention;
 pub(crate) mod world;
 
 use std::any::Any;
@@ -66,6 +67,8 @@ macro_rules! store_conformance {
             unknown_and_deleted_accounts_are_counted_and_not_kept,
             an_unknown_event_can_be_heard_again_later,
             an_arrival_opens_a_conversation_and_no_window,
+            what_was_found_out_of_an_ad_is_kept,
+            a_prefilled_text_has_the_state_of_its_newest_referral,
             a_quote_of_an_unknown_message_keeps_the_platforms_id,
             a_reaction_names_our_message,
             a_revoked_authorisation_holds_the_channel,
@@ -89,9 +92,14 @@ macro_rules! store_conformance {
             an_echo_brings_the_platforms_time_by_which_read_marks_go,
             a_receipt_moves_a_message_only_forward,
         );
+        $crate::store_conformance!(@ $factory, retention:
+            what_is_old_is_forgotten_in_steps_and_what_waits_stays,
+            an_old_attachment_goes_and_its_message_says_so,
+        );
         $crate::store_conformance!(@ $factory, outbound:
             the_same_request_gets_the_first_answer_and_another_is_refused,
             an_idempotency_key_is_forgotten_after_a_day,
+            several_messages_of_one_request_are_accepted_together_or_not_at_all,
             two_callers_cannot_both_spend_the_last_message,
             what_fails_or_is_cancelled_gives_its_share_back_and_what_is_uncertain_keeps_it,
             a_retry_by_hand_is_judged_anew,

@@ -32,7 +32,7 @@ use weir_domain::id::{
     MediaId, MessageId, ReferralId, RefusalId,
 };
 use weir_domain::inbound::InboundEvent;
-use weir_domain::message::Message;
+use weir_domain::message::{Message, Referral};
 use weir_domain::policy::{Refusal, RuleBook};
 use weir_domain::time::Timestamp;
 
@@ -227,6 +227,13 @@ pub trait Store: Send + Sync + 'static {
     async fn messages(&self, workspace: &str, conversation: ConversationId, page: Page) -> Result<Listed<Message>>;
     /// How a contact came.
     async fn referral(&self, workspace: &str, id: ReferralId) -> Result<Option<ReferralRecord>>;
+    /// Keeps what was found out of the ad that brought a contact.
+    async fn keep_ad(&self, id: ReferralId, answer: AdAnswer) -> Result<()>;
+    /// The newest referral of a channel by a link that put this text into the composer.
+    async fn referral_with_prefill(&self, channel: ChannelId, text: &str) -> Result<Option<Referral>>;
+    /// Deletes what is older than it is kept, oldest first and at most `limit` rows of a kind, so that nobody waits long for
+    /// it. What is not settled stays: messages in the outbox, events that an endpoint waits for.
+    async fn forget(&self, since: KeptSince, limit: u32) -> Result<Forgotten>;
     /// Each try of a message, oldest first, with the requests that left.
     async fn attempts(&self, id: MessageId) -> Result<Vec<Attempt>>;
 

@@ -23,6 +23,8 @@ mod methods;
 mod outbound;
 mod outbox;
 mod readers;
+mod referrals;
+mod retention;
 #[cfg(test)]
 mod tests;
 mod writer;

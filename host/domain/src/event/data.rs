@@ -67,6 +67,16 @@ pub struct ConversationOpened {
     pub reason: OpenedBy,
 }
 
+/// A contact that is new, and what brought it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ContactCreated {
+    /// The contact.
+    #[serde(flatten)]
+    pub contact: Contact,
+    /// What brought it: a click on an ad is `referral`, with no message.
+    pub reason: OpenedBy,
+}
+
 /// How a contact came, and who it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReferralReceived {

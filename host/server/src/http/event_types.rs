@@ -15,7 +15,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema, ToSchema};
 use weir_domain::event::{
-    ChannelNotice, ChannelTold, ConversationOpened, ErasedContact, EventType, Reaction, ReferralReceived,
+    ChannelNotice, ChannelTold, ContactCreated, ConversationOpened, ErasedContact, EventType, Reaction,
+    ReferralReceived,
 };
 
 use super::caller::{May, Read};
@@ -88,7 +89,8 @@ pub(super) fn carries(kind: EventType) -> &'static [&'static str] {
         | T::MessageUncertain
         | T::MessageCancelled => &["Message"],
         T::ReactionAdded | T::ReactionRemoved => &["Reaction"],
-        T::ContactCreated | T::ContactUpdated => &["Contact"],
+        T::ContactCreated => &["ContactCreated"],
+        T::ContactUpdated => &["Contact"],
         T::ContactErased => &["ErasedContact"],
         T::ConversationOpened => &["ConversationOpened"],
         T::ConversationClosed | T::WindowOpened | T::WindowClosing | T::WindowClosed => &["ConversationView"],
@@ -123,6 +125,7 @@ pub(super) fn schemas() -> Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::
     add!(
         Reaction,
         ErasedContact,
+        ContactCreated,
         ConversationOpened,
         ReferralReceived,
         ChannelTold,

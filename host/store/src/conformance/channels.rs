@@ -245,6 +245,7 @@ fn session(id: ConnectSessionId, state: &str) -> ConnectSession {
         channel_id: None,
         name: Some("Shop".into()),
         labels: BTreeMap::new(),
+        country: None,
         redirect_url: None,
         state: Secret::new(state),
         browser: Secret::new("browser"),

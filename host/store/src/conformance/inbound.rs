@@ -10,7 +10,7 @@ use weir_domain::message::{Content, Direction, MediaStatus, Origin, Referral, St
 
 use super::world::*;
 use super::{Factory, run};
-use crate::{ConversationFilter, Recorded, Source};
+use crate::{AdAnswer, ConversationFilter, Recorded, Source};
 
 pub fn the_first_word_opens_the_conversation_and_the_window(factory: Factory) {
     run(async {
@@ -201,6 +201,62 @@ pub fn an_arrival_opens_a_conversation_and_no_window(factory: Factory) {
         assert!(world.store.referral("another", id).await.unwrap().is_none());
         assert!(world.send("hello", 11).await.is_err());
         assert!(world.told(EventType::WindowOpened).await.is_empty());
+    });
+}
+
+/// The contact comes by a link with a text in it.
+fn comes(key: &str, text: &str, audit: &str) -> InboundEvent {
+    let arrival = Fact::Arrival {
+        conversation: "thread".into(),
+        contact: jane(),
+        referral: Referral {
+            prefilled_text: Some(text.into()),
+            prefill_audit: Some(audit.into()),
+            ..referral()
+        },
+        at: at(10),
+    };
+    event(key, arrival)
+}
+
+pub fn what_was_found_out_of_an_ad_is_kept(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![comes("a1", "hi", "passed")], 10).await;
+        let told = world.told(EventType::ReferralReceived).await;
+        let id = told[0].data["id"].as_str().unwrap().parse().unwrap();
+        let kept = || async { world.store.referral(DEFAULT, id).await.unwrap().unwrap().ad };
+        assert_eq!(kept().await, None);
+        let answer = AdAnswer {
+            preview: None,
+            reason: Some("smart_plus_campaign".into()),
+            detail: None,
+            at: at(20),
+            until: at(30),
+        };
+        world.store.keep_ad(id, answer.clone()).await.unwrap();
+        assert_eq!(kept().await, Some(answer));
+    });
+}
+
+pub fn a_prefilled_text_has_the_state_of_its_newest_referral(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![comes("a1", "hi", "pending")], 10).await;
+        world
+            .hear(vec![comes("a2", "hi", "rejected"), comes("a3", "other", "passed")], 20)
+            .await;
+        let channel = world.channel.id;
+        let audit = |text: &'static str| {
+            let store = &world.store;
+            async move {
+                let found = store.referral_with_prefill(channel, text).await.unwrap();
+                found.and_then(|referral| referral.prefill_audit)
+            }
+        };
+        assert_eq!(audit("hi").await.as_deref(), Some("rejected"));
+        assert_eq!(audit("other").await.as_deref(), Some("passed"));
+        assert_eq!(audit("unheard").await, None);
     });
 }
 

@@ -30,8 +30,8 @@ pub fn the_same_request_gets_the_first_answer_and_another_is_refused(factory: Fa
         let lease = world.lease(1, 20).await.remove(0);
         world.settle(&lease, sent("p1", 20), 20).await;
         match world.store.enqueue(draft.clone(), &world.book, at(21)).await.unwrap() {
-            Enqueued::Replayed(again) => assert_eq!(again, first),
-            Enqueued::New(message) => panic!("{message:?}"),
+            Enqueued::Replayed(again) => assert_eq!(again, [first]),
+            Enqueued::New(messages) => panic!("{messages:?}"),
         }
         draft.idempotency = Some(("key".into(), "another print".into()));
         assert!(matches!(world.accept(draft, 22).await, Err(EnqueueError::KeyReused)));
@@ -68,6 +68,45 @@ pub fn an_idempotency_key_is_forgotten_after_a_day(factory: Factory) {
         assert!(matches!(at_the_edge, Enqueued::Replayed(_)));
         let after = world.store.enqueue(draft, &world.book, at(20 + day)).await.unwrap();
         assert!(matches!(after, Enqueued::New(_)));
+    });
+}
+
+pub fn several_messages_of_one_request_are_accepted_together_or_not_at_all(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let id = world.conversation("thread").await.id;
+        let mut draft = world.draft(id, "one");
+        draft.then = vec![world.draft(id, "two").content];
+        draft.idempotency = Some(("key".into(), "print".into()));
+        draft.client_ref = Some("mine".into());
+        let Enqueued::New(both) = world.store.enqueue(draft.clone(), &world.book, at(20)).await.unwrap() else {
+            panic!("it is new");
+        };
+        assert_eq!(
+            both.iter()
+                .map(|message| message.client_ref.as_deref())
+                .collect::<Vec<_>>(),
+            [Some("mine"), None]
+        );
+        assert_eq!(world.used().await, 2);
+        match world.store.enqueue(draft, &world.book, at(21)).await.unwrap() {
+            Enqueued::Replayed(again) => assert_eq!(again, both),
+            Enqueued::New(messages) => panic!("{messages:?}"),
+        }
+        for _ in 2..BUDGET - 1 {
+            world.send("more", 22).await.unwrap();
+        }
+        // One is left, and two are asked for: neither goes, and the budget is told as it is.
+        let mut draft = world.draft(id, "nine");
+        draft.then = vec![world.draft(id, "ten").content];
+        let refused = world.store.enqueue(draft, &world.book, at(23)).await;
+        let Err(EnqueueError::Refused(Refusal::MessageBudgetExhausted { limit, used })) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!((limit, used), (BUDGET, BUDGET - 1));
+        assert_eq!(world.used().await, BUDGET - 1);
+        assert_eq!(world.messages("thread").await.len(), 1 + BUDGET as usize - 1);
     });
 }
 

@@ -342,6 +342,7 @@ impl World {
             workspace_id: DEFAULT.into(),
             conversation_id: conversation,
             content: Content::Text { text: text.into() },
+            then: Vec::new(),
             reply_to: None,
             client_ref: None,
             origin: Origin::Api,
@@ -351,7 +352,7 @@ impl World {
 
     pub(crate) async fn accept(&self, new: NewMessage, seconds: i64) -> Result<Message, EnqueueError> {
         match self.store.enqueue(new, &self.book, at(seconds)).await? {
-            Enqueued::New(message) | Enqueued::Replayed(message) => Ok(message),
+            Enqueued::New(mut messages) | Enqueued::Replayed(mut messages) => Ok(messages.remove(0)),
         }
     }
 

@@ -23,6 +23,8 @@ pub struct ConnectSession {
     pub name: Option<String>,
     /// The operator's labels.
     pub labels: BTreeMap<String, String>,
+    /// Where the account is registered, by the operator's word: ISO 3166-1 alpha-2.
+    pub country: Option<String>,
     /// Where the browser goes in the end.
     pub redirect_url: Option<String>,
     /// What binds the callback to this session.
@@ -101,6 +103,8 @@ pub struct ChannelPatch {
     pub name: Option<String>,
     /// Its labels, all of them.
     pub labels: Option<BTreeMap<String, String>>,
+    /// Where the account is registered: ISO 3166-1 alpha-2.
+    pub country: Option<String>,
     /// Whether it is held.
     pub paused: Option<bool>,
     /// What is tightened.

@@ -1,12 +1,12 @@
 //! Who came how, what was refused, who changed what, and how deep the queues are.
 
 use serde::{Deserialize, Serialize};
-use weir_domain::id::{ChannelId, ContactId, ConversationId, MessageId, RefusalId};
+use weir_domain::id::{ChannelId, ContactId, ConversationId, MediaId, MessageId, RefusalId};
 use weir_domain::message::Referral;
 use weir_domain::time::Timestamp;
 
 /// How a contact came, and to whom.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReferralRecord {
     /// The account it came to.
     pub channel_id: ChannelId,
@@ -16,6 +16,45 @@ pub struct ReferralRecord {
     pub contact_id: ContactId,
     /// How.
     pub referral: Referral,
+    /// What was last found out of the ad, if anybody asked.
+    pub ad: Option<AdAnswer>,
+}
+
+/// What was found out of an ad: kept, also when it is nothing, so that the platform is not asked again and again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdAnswer {
+    /// The platform's document; none where it has none.
+    pub preview: Option<serde_json::Value>,
+    /// Why there is none: `smart_plus_campaign`, `not_an_ad`, `no_preview`, or the platform's refusal in our words.
+    pub reason: Option<String>,
+    /// The same in a sentence.
+    pub detail: Option<String>,
+    /// When it was found out.
+    pub at: Timestamp,
+    /// How long it is taken as it is.
+    pub until: Timestamp,
+}
+
+/// From when on things are kept; none for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeptSince {
+    /// Messages, with their attempts and events.
+    pub messages: Option<Timestamp>,
+    /// Attachments and uploads.
+    pub media: Option<Timestamp>,
+}
+
+/// What was deleted by its age in one step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Messages.
+    pub messages: u32,
+    /// Events.
+    pub events: u32,
+    /// Attachments, whose bytes are the caller's to remove.
+    pub media: Vec<MediaId>,
+    /// Whether the step ended at its bound: there may be more.
+    pub more: bool,
 }
 
 /// A no that was said.

@@ -16,6 +16,8 @@ pub struct NewMessage {
     pub conversation_id: ConversationId,
     /// What it carries; of an attachment only the id counts, the rest is read from the record.
     pub content: Content,
+    /// What follows it in messages of their own: all are accepted, or none.
+    pub then: Vec<Content>,
     /// The message to quote.
     pub reply_to: Option<MessageId>,
     /// The caller's own reference.
@@ -29,10 +31,10 @@ pub struct NewMessage {
 /// What became of a message to be accepted.
 #[derive(Clone, Debug)]
 pub enum Enqueued {
-    /// It is in the outbox.
-    New(Message),
+    /// It is in the outbox, with what follows it.
+    New(Vec<Message>),
     /// The same request came before; this was its answer.
-    Replayed(Message),
+    Replayed(Vec<Message>),
 }
 
 /// A worker's claim on one message. Lost when it runs out.

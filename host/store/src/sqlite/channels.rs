@@ -151,6 +151,7 @@ pub(super) fn update(db: &Db<'_>, id: ChannelId, patch: ChannelPatch, now: Times
     let channel = Channel {
         name: patch.name.unwrap_or(known.name),
         labels: patch.labels.unwrap_or(known.labels),
+        country: patch.country.or(known.country),
         policy: patch.policy.unwrap_or(known.policy),
         paused,
         updated_at: now,

@@ -2,15 +2,13 @@
 
 use rusqlite::{Row, params};
 use weir_domain::conversation::{Contact, Conversation, ConversationStatus, OpenedBy};
-use weir_domain::id::{ChannelId, ContactId, ConversationId, ReferralId};
+use weir_domain::id::{ChannelId, ContactId, ConversationId};
 use weir_domain::inbound::Person;
 use weir_domain::message::Direction;
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{
-    Db, cursor_id, fetch, get_id, get_json, get_time, get_time_if, get_word, key, listed, ms, word,
-};
-use crate::{ConversationFilter, Listed, Page, ReferralRecord, Result};
+use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_time, get_time_if, get_word, key, listed, ms, word};
+use crate::{ConversationFilter, Listed, Page, Result};
 
 // ---- contacts --------------------------------------------------------------------------------------------------------
 
@@ -391,21 +389,4 @@ pub(super) fn give_back(db: &Db<'_>, id: ConversationId) -> Result<()> {
         [key(id)],
     )?;
     Ok(())
-}
-
-// ---- referrals -------------------------------------------------------------------------------------------------------
-
-pub(super) fn referral(db: &Db<'_>, workspace: &str, id: ReferralId) -> Result<Option<ReferralRecord>> {
-    db.one(
-        "SELECT channel_id, conversation_id, contact_id, referral FROM referrals WHERE id = ?2 AND workspace_id = ?1",
-        params![workspace, key(id)],
-        |row| {
-            Ok(ReferralRecord {
-                channel_id: get_id(row, 0)?,
-                conversation_id: get_id(row, 1)?,
-                contact_id: get_id(row, 2)?,
-                referral: get_json(row, 3, "referrals.referral")?,
-            })
-        },
-    )
 }

@@ -7,7 +7,9 @@ use rusqlite::params;
 use serde_json::json;
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::conversation::{Contact, ConversationStatus, OpenedBy};
-use weir_domain::event::{ChannelNotice, ConversationOpened, EventType, Reaction, ReactionContact, ReferralReceived};
+use weir_domain::event::{
+    ChannelNotice, ContactCreated, ConversationOpened, EventType, Reaction, ReactionContact, ReferralReceived,
+};
 use weir_domain::id::{ConversationId, MessageId};
 use weir_domain::inbound::{Fact, InboundEvent, InboundMessage, Person, ReceiptStatus, ReceiptTarget};
 use weir_domain::message::{Direction, Message, MessageError, Origin, Referral, Status};
@@ -16,10 +18,10 @@ use weir_domain::problem::Fault;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::conversations::{self, Heard, Thread};
-use crate::sqlite::db::{self, Db, key, value};
+use crate::sqlite::db::{Db, key, value};
 use crate::sqlite::events::{self, About};
 use crate::sqlite::messages::{self, Entry, Step};
-use crate::sqlite::{channels, echo, media, outbound, outbox};
+use crate::sqlite::{channels, echo, media, outbound, outbox, referrals};
 use crate::{App, Recorded, Result, Source};
 
 /// What a fact came to.
@@ -242,7 +244,13 @@ impl Ear<'_> {
     fn tell_meeting(&self, met: &Met) -> Result<()> {
         let conversation = met.thread.conversation.id;
         match met.heard {
-            Heard::New => self.tell(EventType::ContactCreated, Some(conversation), value(&met.contact)?)?,
+            Heard::New => {
+                let created = ContactCreated {
+                    contact: met.contact.clone(),
+                    reason: met.thread.conversation.opened_by,
+                };
+                self.tell(EventType::ContactCreated, Some(conversation), value(&created)?)?;
+            }
             Heard::Changed => self.tell(EventType::ContactUpdated, Some(conversation), value(&met.contact)?)?,
             Heard::Known => {}
         }
@@ -263,19 +271,8 @@ impl Ear<'_> {
             id: Some(id),
             ..referral
         };
+        referrals::insert(self.db, thread, id, &referral)?;
         let conversation = &thread.conversation;
-        self.db.run(
-            "INSERT INTO referrals (id, workspace_id, channel_id, conversation_id, contact_id, referral)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![
-                key(id),
-                thread.workspace,
-                key(conversation.channel_id),
-                key(conversation.id),
-                key(conversation.contact.id),
-                db::json(&referral)?,
-            ],
-        )?;
         let received = ReferralReceived {
             referral: referral.clone(),
             conversation_id: conversation.id,

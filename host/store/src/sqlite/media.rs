@@ -173,7 +173,23 @@ pub(super) fn failed(db: &Db<'_>, id: MediaId, reason: &str, retry_at: Option<Ti
     let Some(message) = message_of(db, id)?.filter(|_| changed > 0) else {
         return Ok(());
     };
-    messages::put_content(db, message.id, &given_up(message.content, reason))
+    messages::put_content(
+        db,
+        message.id,
+        &given_up(message.content, reason, "could not be fetched"),
+    )
+}
+
+/// The bytes were kept for their time and go; the message says that they were here.
+pub(super) fn expired(db: &Db<'_>, id: MediaId) -> Result<()> {
+    match message_of(db, id)? {
+        Some(message) => messages::put_content(
+            db,
+            message.id,
+            &given_up(message.content, "expired", "was deleted by its age"),
+        ),
+        None => Ok(()),
+    }
 }
 
 fn message_of(db: &Db<'_>, id: MediaId) -> Result<Option<Message>> {
@@ -186,8 +202,8 @@ fn message_of(db: &Db<'_>, id: MediaId) -> Result<Option<Message>> {
     }
 }
 
-/// What stands in for content whose bytes cannot be had.
-fn given_up(content: Content, reason: &str) -> Content {
+/// What stands in for content whose bytes cannot be had; `what` became of them, for a person.
+fn given_up(content: Content, reason: &str, what: &str) -> Content {
     let kind = content.kind().map(|kind| kind.to_string());
     match content {
         Content::Fallback {
@@ -214,7 +230,7 @@ fn given_up(content: Content, reason: &str) -> Content {
                 _ => None,
             };
             let kind = kind.unwrap_or_else(|| "attachment".to_owned());
-            let text = caption.unwrap_or_else(|| format!("[{kind} that could not be fetched]"));
+            let text = caption.unwrap_or_else(|| format!("[{kind} that {what}]"));
             Content::Fallback {
                 original_type: kind,
                 text,

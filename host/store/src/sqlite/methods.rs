@@ -15,13 +15,13 @@ use weir_domain::id::{
     MediaId, MessageId, ReferralId, RefusalId,
 };
 use weir_domain::inbound::InboundEvent;
-use weir_domain::message::Message;
+use weir_domain::message::{Message, Referral};
 use weir_domain::policy::RuleBook;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::{
     SqliteStore, answers, channels, connect, connectors, conversations, deliveries, endpoints, erasure, events,
-    inbound, keys, ledger, media, messages, outbound, outbox,
+    inbound, keys, ledger, media, messages, outbound, outbox, referrals, retention,
 };
 use crate::*;
 
@@ -234,7 +234,17 @@ impl Store for SqliteStore {
     }
     async fn referral(&self, workspace: &str, id: ReferralId) -> Result<Option<ReferralRecord>> {
         let workspace = workspace.to_owned();
-        self.read(move |db| conversations::referral(db, &workspace, id)).await
+        self.read(move |db| referrals::one(db, &workspace, id)).await
+    }
+    async fn keep_ad(&self, id: ReferralId, answer: AdAnswer) -> Result<()> {
+        self.write(move |db| referrals::keep_ad(db, id, &answer)).await
+    }
+    async fn referral_with_prefill(&self, channel: ChannelId, text: &str) -> Result<Option<Referral>> {
+        let text = text.to_owned();
+        self.read(move |db| referrals::with_prefill(db, channel, &text)).await
+    }
+    async fn forget(&self, since: KeptSince, limit: u32) -> Result<Forgotten> {
+        self.write(move |db| retention::forget(db, &since, limit)).await
     }
     async fn attempts(&self, id: MessageId) -> Result<Vec<Attempt>> {
         self.read(move |db| outbox::attempts(db, id)).await

@@ -4,7 +4,7 @@ use rusqlite::params;
 use weir_domain::event::EventType;
 use weir_domain::id::MessageId;
 use weir_domain::message::{Direction, Draft, Message, MessageError, Status};
-use weir_domain::policy::{self, RuleBook, Rules, Stage};
+use weir_domain::policy::{self, Refusal, RuleBook, Rules, Stage};
 use weir_domain::problem::Fault;
 use weir_domain::time::Timestamp;
 
@@ -30,57 +30,73 @@ pub(super) fn enqueue(db: &Db<'_>, new: NewMessage, book: &RuleBook, now: Timest
     {
         return Err(EnqueueError::ClientRefTaken(other));
     }
-    let draft = Draft {
-        content: media::described(db, &new.workspace_id, new.content)?,
-        reply_to: new.reply_to.map(|id| quoted(db, &thread, id)).transpose()?,
-    };
     let rules = book.rules(&channel);
-    let permit = policy::may_send(&rules, &channel, &thread.at(now), draft, Stage::Accept, now)?;
-    let content = permit.draft().content.clone();
-    let message = Message {
-        id: db.mint(now),
-        channel_id: channel.id,
-        conversation_id: thread.conversation.id,
-        contact_id: thread.conversation.contact.id,
-        direction: Direction::Outbound,
-        origin: new.origin,
-        status: Status::Queued,
-        warnings: policy::content::warnings(&rules, &content),
-        content,
-        platform_id: None,
-        reply_to: new.reply_to,
-        referral: None,
-        client_ref: new.client_ref,
-        error: None,
-        answers: None,
-        platform_data: None,
-        sent_at: now,
-        created_at: now,
-        sequence: thread.next(now, Direction::Outbound),
-    };
-    thread.conversation.budget_used += 1;
-    let entry = Entry {
-        workspace: &new.workspace_id,
-        part: 0,
-        counted: true,
-    };
-    messages::insert(db, &message, entry)?;
-    conversations::save(db, &thread)?;
-    outbox::push(db, &message, expires_at(&rules, &thread), now)?;
-    messages::tell(db, &new.workspace_id, &message, EventType::MessageQueued, now)?;
+    let reply_to = new.reply_to.map(|id| quoted(db, &thread, id)).transpose()?;
+    let unspent = thread.conversation.budget_used;
+    let mut accepted = Vec::with_capacity(1 + new.then.len());
+    for content in std::iter::once(new.content).chain(new.then) {
+        let is_first = accepted.is_empty();
+        let draft = Draft {
+            content: media::described(db, &new.workspace_id, content)?,
+            reply_to: reply_to.clone().filter(|_| is_first),
+        };
+        let permit = policy::may_send(&rules, &channel, &thread.at(now), draft, Stage::Accept, now)
+            .map_err(|refusal| as_it_was(refusal, unspent))?;
+        let content = permit.draft().content.clone();
+        let message = Message {
+            id: db.mint(now),
+            channel_id: channel.id,
+            conversation_id: thread.conversation.id,
+            contact_id: thread.conversation.contact.id,
+            direction: Direction::Outbound,
+            origin: new.origin,
+            status: Status::Queued,
+            warnings: policy::content::warnings(&rules, &content),
+            content,
+            platform_id: None,
+            reply_to: new.reply_to.filter(|_| is_first),
+            referral: None,
+            client_ref: new.client_ref.clone().filter(|_| is_first),
+            error: None,
+            answers: None,
+            platform_data: None,
+            sent_at: now,
+            created_at: now,
+            sequence: thread.next(now, Direction::Outbound),
+        };
+        thread.conversation.budget_used += 1;
+        let entry = Entry {
+            workspace: &new.workspace_id,
+            part: 0,
+            counted: true,
+        };
+        messages::insert(db, &message, entry)?;
+        conversations::save(db, &thread)?;
+        outbox::push(db, &message, expires_at(&rules, &thread), now)?;
+        messages::tell(db, &new.workspace_id, &message, EventType::MessageQueued, now)?;
+        accepted.push(message);
+    }
     if let Some((idempotency_key, fingerprint)) = new.idempotency {
         let answer = KeptAnswer {
             fingerprint,
             status: ACCEPTED,
-            body: json(&message)?,
+            body: json(&accepted)?,
         };
         answers::keep(db, &new.workspace_id, &idempotency_key, &answer, now)?;
     }
-    Ok(Enqueued::New(message))
+    Ok(Enqueued::New(accepted))
+}
+
+/// A refusal of the second of several messages undoes the first too: the budget is told as it is without either.
+fn as_it_was(refusal: Refusal, used: u32) -> Refusal {
+    match refusal {
+        Refusal::MessageBudgetExhausted { limit, .. } => Refusal::MessageBudgetExhausted { limit, used },
+        other => other,
+    }
 }
 
 /// The answer that the same request got before.
-fn replayed(db: &Db<'_>, new: &NewMessage, now: Timestamp) -> Result<Option<Message>, EnqueueError> {
+fn replayed(db: &Db<'_>, new: &NewMessage, now: Timestamp) -> Result<Option<Vec<Message>>, EnqueueError> {
     let Some((idempotency_key, fingerprint)) = &new.idempotency else {
         return Ok(None);
     };
