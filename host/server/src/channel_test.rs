@@ -11,6 +11,7 @@ use weir_domain::manifest::EntryKind;
 use weir_domain::time::Timestamp;
 use weir_store::{EventFilter, StoreError};
 
+use crate::entry_points::LinkError;
 use crate::host::Host;
 
 /// Events of the channel looked through since the test began; somebody tries it out within minutes.
@@ -52,7 +53,7 @@ pub struct TestStep {
 pub enum TestError {
     /// There is no link to open, or it carries no reference.
     #[error("the channel cannot be tried out by a link: {0}")]
-    NoLink(String),
+    NoLink(LinkError),
     /// The reference is not one of a test.
     #[error("{0:?} is not the ref of a test; begin one with POST")]
     NoSuchTest(String),
@@ -81,7 +82,8 @@ impl Host {
     pub async fn test(&self, channel: &Channel, reference: &str) -> Result<ChannelTest, TestError> {
         let since = began_after(reference).ok_or_else(|| TestError::NoSuchTest(reference.to_owned()))?;
         let url = self
-            .entry_point(channel, EntryKind::Chat, None, Some(reference))
+            .entry_point(channel, Some(EntryKind::Chat), None, Some(reference))
+            .await
             .map_err(TestError::NoLink)?;
         let filter = EventFilter {
             types: [EventType::ReferralReceived, EventType::MessageReceived]

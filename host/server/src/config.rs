@@ -30,6 +30,8 @@ pub struct Config {
     pub clock: Option<Url>,
     /// How events and messages are handed over.
     pub delivery: Delivery,
+    /// How long things are kept.
+    pub retention: Retention,
     /// The first API key, if it is not made by the host.
     pub admin_key: Option<Secret>,
     /// Encrypts credentials at rest, if it is not made by the host.
@@ -91,6 +93,38 @@ impl Default for Delivery {
     }
 }
 
+/// How long things are kept; for ever where nothing is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Days for messages, with their attempts and events.
+    pub messages_days: Option<u32>,
+    /// Days for files; as long as messages where nothing is said.
+    pub media_days: Option<u32>,
+}
+
+impl Retention {
+    fn of(self, env: &impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let days = |variable: &str, key: &str, days: Option<u32>| {
+            let Some(value) = setting(env, variable, key, days.map(|days| days.to_string())) else {
+                return Ok(None);
+            };
+            match value.parse("write a number of days, from 1 on")? {
+                0 => value.refuse("write a number of days, from 1 on; leave it out to keep all"),
+                days => Ok(Some(days)),
+            }
+        };
+        Ok(Self {
+            messages_days: days(
+                "WEIR_RETENTION_MESSAGES_DAYS",
+                "retention.messages_days",
+                self.messages_days,
+            )?,
+            media_days: days("WEIR_RETENTION_MEDIA_DAYS", "retention.media_days", self.media_days)?,
+        })
+    }
+}
+
 /// Why the configuration cannot be used. Each is one line that says where and what would be right.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -137,6 +171,7 @@ struct File {
     allow_unsigned: Option<bool>,
     clock: Option<String>,
     delivery: Delivery,
+    retention: Retention,
 }
 
 const LISTEN: &str = "127.0.0.1:8080";
@@ -217,6 +252,7 @@ impl Config {
                 allow_private,
                 ..file.delivery
             },
+            retention: file.retention.of(&env)?,
             admin_key: env("WEIR_ADMIN_KEY").map(Secret::new),
             master_key: env("WEIR_MASTER_KEY").map(Secret::new),
             compiler: None,

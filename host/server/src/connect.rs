@@ -34,6 +34,8 @@ pub struct NewSession {
     pub name: Option<String>,
     /// The operator's labels.
     pub labels: BTreeMap<String, String>,
+    /// Where the account is registered, if the operator knows: ISO 3166-1 alpha-2. Most platforms do not tell.
+    pub country: Option<String>,
     /// Where the browser goes in the end; an http or https URL.
     pub redirect_url: Option<Url>,
     /// What a person entered, for a connector without OAuth; `access_token` is the credential.
@@ -68,6 +70,7 @@ struct For<'a> {
     workspace_id: &'a str,
     name: Option<&'a str>,
     labels: &'a BTreeMap<String, String>,
+    country: Option<&'a str>,
     /// The channel to be authorised again; none for whatever account it is.
     channel: Option<ChannelId>,
 }
@@ -81,9 +84,13 @@ impl Host {
     pub async fn begin_connect(&self, caller: &Caller, new: NewSession) -> Result<(ConnectSession, Url), ConnectError> {
         let serving = self.served(caller, &new.app).await?;
         check_redirect(new.redirect_url.as_ref())?;
+        // What the operator knows is judged before anybody is sent to the platform.
+        region::admit(&rules(&serving), new.country.as_deref())
+            .map_err(|refusal| ConnectFailure::refused(&refusal).into_error())?;
         let mut session = self.new_session(caller.workspace_id(), &new.app, new.redirect_url.as_ref());
         session.name = new.name;
         session.labels = new.labels;
+        session.country = new.country;
         match &serving.book.manifest.authorization {
             Authorization::Oauth(_) => {
                 if !new.fields.is_empty() {
@@ -265,7 +272,8 @@ impl Host {
         let token = tokens.credential.access_token.clone();
         let called = self.ask_who(serving, &tokens).await;
         let profile = called.result?;
-        if let Err(failure) = admit(serving, &profile) {
+        let country = profile.country.as_deref().or(whose.country);
+        if let Err(failure) = admit(serving, &profile.account_kind, country) {
             if let Some(oauth) = oauth {
                 self.revoke(serving, oauth, &token).await;
             }
@@ -294,7 +302,7 @@ impl Host {
             username: profile.username,
             display_name: profile.display_name,
             avatar_url: profile.avatar_url,
-            country: profile.country,
+            country: profile.country.or_else(|| whose.country.map(str::to_owned)),
             scopes: tokens.scopes.unwrap_or_default(),
             reauthorize_by: tokens.credential.refresh_expires_at,
         };
@@ -330,14 +338,17 @@ impl Host {
         serving.connector.who_am_i(context).await
     }
 
-    /// Subscribes the account to its webhooks. A channel whose set-up fails is there all the same, and says what is amiss.
-    async fn set_up(&self, channel: Channel) -> Channel {
+    /// Subscribes the account to its webhooks, again where the subscription is gone or points elsewhere. A channel whose set-up
+    /// fails is there all the same, and says what is amiss.
+    pub(crate) async fn set_up(&self, channel: Channel) -> Channel {
         let set_up = self
             .call(&channel, |connector, context| {
                 Box::pin(async move { connector.connected(context).await })
             })
             .await;
-        let Err(error) = set_up else { return channel };
+        let Err(error) = set_up else {
+            return self.is_whole(channel).await;
+        };
         let reason = format!("the account is connected, but its set-up failed: {error}");
         tracing::warn!(channel.id = %channel.id, "{reason}");
         let status = ChannelStatus::Degraded;
@@ -345,6 +356,25 @@ impl Host {
             .0
             .store
             .set_channel_status(channel.id, status, &reason, self.now())
+            .await;
+        if let Err(error) = noted {
+            tracing::error!(channel.id = %channel.id, "The state of the channel was not written: {error}");
+        }
+        self.told();
+        Channel { status, ..channel }
+    }
+
+    /// The set-up works; a channel that worked in part is well again.
+    async fn is_whole(&self, channel: Channel) -> Channel {
+        if channel.status != ChannelStatus::Degraded {
+            return channel;
+        }
+        let status = ChannelStatus::Connected;
+        let reason = "the set-up works again";
+        let noted = self
+            .0
+            .store
+            .set_channel_status(channel.id, status, reason, self.now())
             .await;
         if let Err(error) = noted {
             tracing::error!(channel.id = %channel.id, "The state of the channel was not written: {error}");
@@ -398,6 +428,7 @@ impl Host {
             channel_id: None,
             name: None,
             labels: BTreeMap::new(),
+            country: None,
             redirect_url: redirect_url.map(Url::to_string),
             state: self.random(),
             browser: self.random(),
@@ -448,16 +479,16 @@ impl<'a> For<'a> {
             workspace_id: &session.workspace_id,
             name: session.name.as_deref(),
             labels: &session.labels,
+            country: session.country.as_deref(),
             channel: session.channel_id,
         }
     }
 }
 
 /// Whether this account may be connected.
-fn admit(serving: &Serving, profile: &Profile) -> Result<(), ConnectFailure> {
+fn admit(serving: &Serving, kind: &str, country: Option<&str>) -> Result<(), ConnectFailure> {
     let manifest = &serving.book.manifest;
     let kinds = &manifest.account_kinds;
-    let kind = profile.account_kind.as_str();
     // Unknown means that the platform did not say: then its own answers decide.
     if kind != "unknown" && !kinds.is_empty() && !kinds.iter().any(|admitted| admitted == kind) {
         let steps = manifest.prerequisites.join(" ");
@@ -469,9 +500,16 @@ fn admit(serving: &Serving, profile: &Profile) -> Result<(), ConnectFailure> {
             ),
         ));
     }
-    let rules = Rules::of(manifest, &serving.book.settings, &PolicyOverride::default());
-    region::admit(&rules, profile.country.as_deref())
-        .map_err(|refusal| ConnectFailure::new(refusal.code(), &refusal.to_string()))
+    region::admit(&rules(serving), country).map_err(|refusal| ConnectFailure::refused(&refusal))
+}
+
+/// The rules for an account that is no channel yet.
+fn rules(serving: &Serving) -> Rules {
+    Rules::of(
+        &serving.book.manifest,
+        &serving.book.settings,
+        &PolicyOverride::default(),
+    )
 }
 
 /// What a person entered, held against what the manifest asks for.

@@ -1,10 +1,12 @@
 //! Links that open a channel's chat or profile, for signs, pages and QR codes.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use weir_domain::channel::Channel;
 use weir_domain::manifest::{EntryKind, EntryPoint};
+use weir_domain::policy::AppSettings;
+use weir_store::StoreError;
 
 use crate::host::Host;
 
@@ -13,68 +15,134 @@ use crate::host::Host;
 pub struct EntryPointLink {
     /// What opens.
     pub kind: EntryKind,
-    /// The link.
+    /// The link, with what was asked to be in it, where it can carry that.
     pub url: String,
+    /// The same link as a QR code; asked for with a key, like this.
+    pub qr: String,
     /// Whether it can carry a prefilled message.
     pub carries_message: bool,
     /// Whether it can carry the operator's own value.
     pub carries_ref: bool,
+    /// What the platform said of the message in it: `pending`, `passed` or `rejected` (it is then not put into the composer).
+    /// Learnt from people who opened such a link, and pending until one did; null for a link without a message.
+    pub prefill: Option<String>,
+}
+
+/// Why there is no such link.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The platform has none, the operator switched it off, or it cannot carry this.
+    #[error("{0}")]
+    NotSupported(String),
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl LinkError {
+    fn not_supported(words: impl Into<String>) -> Self {
+        Self::NotSupported(words.into())
+    }
 }
 
 impl Host {
-    /// Links that open the channel's chat or profile, each with what it can carry of a message and a value of the operator's;
+    /// Links that open the channel's chat or profile, with a message and a value of the operator's in those that carry them;
     /// none while its handle is not known.
     ///
     /// # Errors
-    /// In words: a link that carries a value cannot carry this one.
-    pub fn entry_points(
+    /// See [`LinkError`].
+    pub async fn entry_points(
         &self,
         channel: &Channel,
         message: Option<&str>,
         reference: Option<&str>,
-    ) -> Result<Vec<EntryPointLink>, String> {
+    ) -> Result<Vec<EntryPointLink>, LinkError> {
         let Some(username) = &channel.username else {
             return Ok(Vec::new());
         };
-        self.declared(channel)
+        let prefill = match message {
+            Some(text) => Some(self.prefill(channel, text).await?),
+            None => None,
+        };
+        let (points, _) = self.offered(channel).await?;
+        points
             .iter()
             .map(|point| {
                 let message = message.filter(|_| point.carries_message.is_some());
                 let reference = reference.filter(|_| point.carries_ref.is_some());
+                let url = carry(point, link(point, username), message, reference).map_err(LinkError::NotSupported)?;
+                let target = match point.kind {
+                    EntryKind::Chat => "chat",
+                    EntryKind::Profile => "profile",
+                };
+                let mut qr = format!("/v1/channels/{}/qr.svg?target={target}", channel.id);
+                add(&mut qr, "message", message);
+                add(&mut qr, "ref", reference);
                 Ok(EntryPointLink {
                     kind: point.kind,
-                    url: carry(point, link(point, username), message, reference)?,
+                    url,
+                    qr: self.config().public(&qr),
                     carries_message: point.carries_message.is_some(),
                     carries_ref: point.carries_ref.is_some(),
+                    prefill: prefill.clone().filter(|_| message.is_some()),
                 })
             })
             .collect()
     }
 
-    /// A link with a message or a value of the operator's in it.
+    /// A link with a message or a value of the operator's in it. Of no kind: the one that QR codes of this app open.
     ///
     /// # Errors
-    /// In words: the link does not exist or cannot carry this.
-    pub fn entry_point(
+    /// See [`LinkError`].
+    pub async fn entry_point(
         &self,
         channel: &Channel,
-        kind: EntryKind,
+        kind: Option<EntryKind>,
         message: Option<&str>,
         reference: Option<&str>,
-    ) -> Result<String, String> {
-        let username = channel.username.as_ref().ok_or("the account's handle is not known")?;
-        let points = self.declared(channel);
+    ) -> Result<String, LinkError> {
+        let username = channel
+            .username
+            .as_ref()
+            .ok_or_else(|| LinkError::not_supported("the account's handle is not known"))?;
+        let (points, preferred) = self.offered(channel).await?;
+        let kind = kind.unwrap_or(preferred);
         let point = points
             .iter()
             .find(|point| point.kind == kind)
-            .ok_or("the platform has no such link")?;
-        carry(point, link(point, username), message, reference)
+            .ok_or_else(|| LinkError::not_supported("the platform has no such link, or the app offers none"))?;
+        carry(point, link(point, username), message, reference).map_err(LinkError::NotSupported)
     }
 
-    fn declared(&self, channel: &Channel) -> Vec<EntryPoint> {
-        let loaded = self.0.connectors.get(&channel.connector);
-        loaded.map_or_else(Vec::new, |loaded| loaded.connector.manifest().entry_points.clone())
+    /// What is known of the platform's word on a message in a link.
+    async fn prefill(&self, channel: &Channel, text: &str) -> Result<String, StoreError> {
+        let newest = self.store().referral_with_prefill(channel.id, text).await?;
+        let audit = newest.and_then(|referral| referral.prefill_audit);
+        Ok(audit.unwrap_or_else(|| "pending".to_owned()))
     }
+
+    /// The links that the connector declares and the operator offers, and the one that QR codes open.
+    async fn offered(&self, channel: &Channel) -> Result<(Vec<EntryPoint>, EntryKind), StoreError> {
+        let loaded = self.0.connectors.get(&channel.connector);
+        let mut points = loaded.map_or_else(Vec::new, |loaded| loaded.connector.manifest().entry_points.clone());
+        let app = self.app(&channel.app).await?;
+        // Judged when the app was put.
+        let settings = app
+            .and_then(|app| AppSettings::deserialize(&app.app.settings).ok())
+            .unwrap_or_default();
+        points.retain(|point| point.kind != EntryKind::Chat || settings.chat_link != Some(false));
+        let first = points.first().map_or(EntryKind::Chat, |point| point.kind);
+        Ok((points, settings.qr_target.unwrap_or(first)))
+    }
+}
+
+/// Adds a parameter to a link.
+fn add(link: &mut String, name: &str, value: Option<&str>) {
+    let Some(value) = value else { return };
+    link.push(if link.contains('?') { '&' } else { '?' });
+    link.push_str(name);
+    link.push('=');
+    link.extend(utf8_percent_encode(value, RESERVED));
 }
 
 /// All but the unreserved characters (RFC 3986, 2.3).
@@ -92,18 +160,12 @@ fn carry(
     message: Option<&str>,
     reference: Option<&str>,
 ) -> Result<String, String> {
-    let mut add = |name: &str, value: &str| {
-        link.push(if link.contains('?') { '&' } else { '?' });
-        link.push_str(name);
-        link.push('=');
-        link.extend(utf8_percent_encode(value, RESERVED));
-    };
     if let Some(message) = message {
         let name = point
             .carries_message
             .as_ref()
             .ok_or("this link cannot carry a message")?;
-        add(name, message);
+        add(&mut link, name, Some(message));
     }
     if let Some(reference) = reference {
         let name = point.carries_ref.as_ref().ok_or("this link cannot carry a ref")?;
@@ -113,7 +175,7 @@ fn carry(
         if let Some(wrong) = reference.chars().find(|c| !is_in_class(&point.ref_characters, *c)) {
             return Err(format!("the ref may hold {} and not {wrong:?}", point.ref_characters));
         }
-        add(name, reference);
+        add(&mut link, name, Some(reference));
     }
     Ok(link)
 }

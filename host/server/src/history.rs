@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::id::ChannelId;
+use weir_domain::inbound::{Fact, InboundEvent, Person};
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
 use weir_store::{Page, Recorded, Source, StoreError};
@@ -25,8 +26,10 @@ pub(crate) const NOTE_EVERY: Duration = Duration::from_secs(10);
 const OUTAGE: Duration = Duration::from_secs(60);
 /// Read back so much further: what was in hand when the host went down, and clocks that differ.
 const MARGIN: Duration = Duration::from_secs(300);
-/// How far back at most; what is older is no news.
-const FURTHEST: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How far back after an outage, and when nobody says: what is older is no news.
+const USUALLY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How far back at most: TikTok keeps conversations for so long (Get a list of conversations).
+const FURTHEST: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Where a held back message may be: conversations of the last hour.
 const WITHHELD: Duration = Duration::from_secs(3600);
 /// Conversations read for one channel at one time.
@@ -59,16 +62,21 @@ impl Asked {
 }
 
 impl Host {
-    /// Reads a channel's history since a moment, now. What was new.
+    /// Reads a channel's history since a moment (a week ago if none is given), now. What was new.
     ///
     /// # Errors
     /// See [`ActError`]; what was read until then is recorded.
-    pub async fn catch_up(&self, channel: ChannelId, since: Timestamp) -> Result<Recorded, ActError> {
+    pub async fn catch_up(&self, channel: ChannelId, since: Option<Timestamp>) -> Result<Recorded, ActError> {
+        let now = self.now();
+        let since = since.map_or(now.before(USUALLY), |since| since.max(now.before(FURTHEST)));
         let found = self.0.store.channel(channel).await?;
         let channel = found
             .filter(|channel| channel.status != ChannelStatus::Deleted)
             .ok_or(ActError::NotFound)?;
-        Ok(self.read_history(&channel, since).await?)
+        let recorded = self.read_history(&channel, since).await?;
+        self.told();
+        self.wake_senders();
+        Ok(recorded)
     }
 
     /// The platform holds a message of this account back: whatever its history shows of it is fetched.
@@ -107,7 +115,7 @@ impl Host {
             "The host was away for {} s; reading what came meanwhile",
             away.as_secs()
         );
-        let since = last.before(MARGIN).max(now.before(FURTHEST));
+        let since = last.before(MARGIN).max(now.before(USUALLY));
         let workspaces: BTreeSet<_> = self
             .0
             .store
@@ -167,27 +175,35 @@ impl Host {
                     Box::pin(async move { connector.conversations(context, asked).await })
                 })
                 .await?;
+            // A page may come from several lists of the platform, each newest first: only one without news ends the reading.
+            let mut has_news = false;
             for summary in page.conversations {
-                // Newest first: from here on nothing is new.
-                if summary.updated_at.is_some_and(|at| at < since) || conversations >= CONVERSATIONS {
+                if summary.updated_at.is_some_and(|at| at < since) {
+                    continue;
+                }
+                if conversations >= CONVERSATIONS {
                     return Ok(sum);
                 }
+                has_news = true;
                 conversations += 1;
                 let facts = summary.conversation;
-                let messages = self
+                let mut messages = self
                     .call(channel, |connector, context| {
                         let facts = facts.clone();
                         Box::pin(async move { connector.messages(context, &facts, since).await })
                     })
                     .await?;
+                if let Some(contact) = &messages.contact {
+                    introduce(&mut messages.events, contact);
+                }
                 let recorded = self.record(&serving, messages.events, Source::History).await?;
                 sum.stored += recorded.stored;
                 sum.duplicates += recorded.duplicates;
                 sum.media += recorded.media;
             }
             match page.cursor {
-                Some(next) => cursor = Some(next),
-                None => return Ok(sum),
+                Some(next) if has_news => cursor = Some(next),
+                _ => return Ok(sum),
             }
         }
     }
@@ -238,6 +254,23 @@ impl Host {
         };
         if let Err(error) = noted.await {
             tracing::warn!("The host's presence cannot be noted at {}: {error}", path.display());
+        }
+    }
+}
+
+/// Gives the messages' contact the name and picture that the platform shows beside the conversation.
+fn introduce(events: &mut [InboundEvent], contact: &Person) {
+    for event in events {
+        if let Fact::Message(message) = &mut event.fact
+            && message.contact.platform_id == contact.platform_id
+        {
+            let known = std::mem::take(&mut message.contact);
+            message.contact = Person {
+                platform_id: known.platform_id,
+                username: known.username.or_else(|| contact.username.clone()),
+                display_name: known.display_name.or_else(|| contact.display_name.clone()),
+                avatar_url: known.avatar_url.or_else(|| contact.avatar_url.clone()),
+            };
         }
     }
 }

@@ -77,6 +77,7 @@ pub(crate) struct Wakes {
     pub(crate) media: Arc<Notify>,
     pub(crate) credentials: Arc<Notify>,
     pub(crate) uncertain: Arc<Notify>,
+    pub(crate) retention: Arc<Notify>,
 }
 
 impl Wakes {
@@ -88,6 +89,7 @@ impl Wakes {
             &self.media,
             &self.credentials,
             &self.uncertain,
+            &self.retention,
         ] {
             wake.notify_one();
         }

@@ -6,7 +6,9 @@
 
 mod apps;
 mod audit;
+mod automations;
 mod body;
+mod broadcasts;
 mod caller;
 mod channels;
 pub(crate) mod codes;
@@ -31,6 +33,7 @@ mod openapi;
 mod pages;
 mod problem;
 mod qr;
+mod referrals;
 mod refusals;
 mod session;
 mod workspaces;
@@ -93,7 +96,10 @@ fn v1() -> OpenApiRouter<Api> {
         .routes(routes!(connect_sessions::reauthorize))
         .routes(routes!(channels::refresh))
         .routes(routes!(channels::diagnostics))
+        .routes(routes!(channels::catch_up))
         .routes(routes!(channels::entry_points))
+        .routes(routes!(automations::list, automations::put))
+        .routes(routes!(automations::remove))
         .routes(routes!(qr::svg))
         .routes(routes!(qr::png))
         .routes(routes!(channels::queue))
@@ -102,11 +108,13 @@ fn v1() -> OpenApiRouter<Api> {
         .routes(routes!(contacts::list))
         .routes(routes!(contacts::get))
         .routes(routes!(contacts::erase))
+        .routes(routes!(referrals::ad))
         .routes(routes!(conversations::list))
         .routes(routes!(conversations::get))
         .routes(routes!(conversations::messages, conversations::send))
         .routes(routes!(conversations::activity))
         .routes(routes!(conversations::features))
+        .routes(routes!(broadcasts::create))
         .routes(routes!(messages::get, messages::cancel))
         .routes(routes!(messages::retry))
         .routes(routes!(messages::attempts))

@@ -5,6 +5,8 @@
 //! what is remembered lives in `weir-store`, connectors run in `weir-runtime`, and what leaves goes through `weir-egress`.
 #![forbid(unsafe_code)]
 
+pub mod ads;
+mod automations;
 pub mod backup;
 mod channel_test;
 pub mod cli;
@@ -31,6 +33,7 @@ mod pulse;
 pub mod reconciler;
 pub mod refresher;
 pub mod registry;
+mod retention;
 pub mod run;
 pub mod serve;
 pub mod services;

@@ -299,17 +299,7 @@ impl Host {
             .await?;
         let Some(media) = erased else { return Ok(false) };
         self.told();
-        let folder = folder(&self.0.config);
-        for id in media {
-            match tokio::fs::remove_file(path(&folder, id)).await {
-                Ok(()) => {}
-                // Never fetched.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    tracing::error!(media.id = %id, "The file {id} of an erased contact cannot be removed: {error}");
-                }
-            }
-        }
+        remove(&self.0.config, &media).await;
         Ok(true)
     }
 
@@ -318,6 +308,19 @@ impl Host {
     pub fn with_links(&self, mut data: Value) -> Value {
         fill_links(&mut data, &|id| self.media_link(id));
         data
+    }
+}
+
+/// Removes the bytes of attachments that the record has let go.
+pub(crate) async fn remove(config: &Config, media: &[MediaId]) {
+    let folder = folder(config);
+    for id in media {
+        match tokio::fs::remove_file(path(&folder, *id)).await {
+            Ok(()) => {}
+            // Never fetched.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::error!(media.id = %id, "The file {id} cannot be removed: {error}"),
+        }
     }
 }
 

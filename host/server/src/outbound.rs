@@ -9,7 +9,8 @@ use weir_domain::id::{ConversationId, MessageId, RefusalId};
 use weir_domain::manifest::{ContentRule, Manifest, Statuses, Support};
 use weir_domain::message::{Attachment, Content, ContentKind, Draft, Message, MessageError, Origin, Status};
 use weir_domain::policy::{
-    BudgetView, ContactView, ConversationView, Refusal, RefusalView, Rules, Stage, WindowView, may_send, may_use,
+    BudgetView, ContactView, ConversationView, Refusal, RefusalView, Rules, Stage, WindowView, content, may_send,
+    may_use,
 };
 use weir_domain::time::Timestamp;
 use weir_runtime::context::ConversationFacts;
@@ -28,6 +29,8 @@ pub struct SendRequest {
     pub client_ref: Option<String>,
     /// Which surface made it.
     pub origin: Origin,
+    /// Whether it may become several messages.
+    pub split: bool,
     /// The caller's idempotency key, and the fingerprint of the request.
     pub idempotency: Option<(String, String)>,
 }
@@ -175,19 +178,25 @@ impl Host {
         let conversation = self
             .probed(&serving, &channel, conversation, request.content.kind())
             .await;
-        let draft = self.draft(caller, &request).await?;
         let rules = serving.book.rules(&channel);
-        let judged = may_send(
-            &rules,
-            &channel,
-            &conversation,
-            draft.clone(),
-            Stage::Accept,
-            self.now(),
-        );
-        // What a rule refuses is left to the record to refuse: it knows whether this very request was accepted before.
-        if judged.is_ok() {
-            let findings = serving.connector.prepare(&draft).await.map_err(ConnectorError::from)?;
+        let parts = if request.split {
+            content::split(&rules, request.content)
+        } else {
+            vec![request.content]
+        };
+        let mut drafts = Vec::with_capacity(parts.len());
+        for part in parts {
+            let reply_to = request.reply_to.filter(|_| drafts.is_empty());
+            drafts.push(self.draft(caller, part, reply_to).await?);
+        }
+        for draft in &drafts {
+            let now = self.now();
+            let judged = may_send(&rules, &channel, &conversation, draft.clone(), Stage::Accept, now);
+            // What a rule refuses is left to the record to refuse: it knows whether this very request was accepted before.
+            if judged.is_err() {
+                break;
+            }
+            let findings = serving.connector.prepare(draft).await.map_err(ConnectorError::from)?;
             if !findings.is_empty() {
                 let refusal = Refusal::DraftInvalid { findings };
                 let id = self
@@ -196,10 +205,12 @@ impl Host {
                 return Err(AcceptError::Refused { refusal, id });
             }
         }
+        let mut contents = drafts.into_iter().map(|draft| draft.content);
         let new = NewMessage {
             workspace_id: caller.workspace_id().to_owned(),
             conversation_id: conversation.id,
-            content: draft.content,
+            content: contents.next().expect("content is split into one part at least"),
+            then: contents.collect(),
             reply_to: request.reply_to,
             client_ref: request.client_ref,
             origin: request.origin,
@@ -403,9 +414,13 @@ impl Host {
     }
 
     /// The draft of a request, with what the record knows of its attachment and of the message that it quotes.
-    async fn draft(&self, caller: &Caller, request: &SendRequest) -> Result<Draft, EnqueueError> {
+    async fn draft(
+        &self,
+        caller: &Caller,
+        mut content: Content,
+        reply_to: Option<MessageId>,
+    ) -> Result<Draft, EnqueueError> {
         let workspace = caller.workspace_id();
-        let mut content = request.content.clone();
         if let Some(id) = content.media().map(|media| media.id) {
             let row = self
                 .0
@@ -421,7 +436,7 @@ impl Host {
                 status: row.map(|row| row.status),
             });
         }
-        let reply_to = match request.reply_to {
+        let reply_to = match reply_to {
             Some(id) => self
                 .0
                 .store

@@ -132,7 +132,13 @@ impl Host {
                 continue;
             }
             match self.renew_due(&channel, now).await {
-                Ok(()) => renewed += 1,
+                Ok(true) => {
+                    renewed += 1;
+                    // Once in the life of a credential, which is about a day: a webhook that points elsewhere brings nothing
+                    // and says nothing.
+                    self.set_up(channel).await;
+                }
+                Ok(false) => {}
                 Err(RenewError::Store(error)) => return Err(error),
                 Err(error) => self.renewal_failed(&channel, &error).await?,
             }
@@ -190,6 +196,7 @@ impl Host {
             self.told();
             self.wake_senders();
         }
+        self.set_up(channel).await;
         Ok(())
     }
 
@@ -204,7 +211,8 @@ impl Host {
         self.renew(channel, &credential).await
     }
 
-    async fn renew_due(&self, channel: &Channel, now: Timestamp) -> Result<(), RenewError> {
+    /// Whether it was due.
+    async fn renew_due(&self, channel: &Channel, now: Timestamp) -> Result<bool, RenewError> {
         let _turn = self.0.turns.take(channel.id).await;
         let credential = self
             .store()
@@ -213,9 +221,9 @@ impl Host {
             .ok_or(RenewError::NotRenewable)?;
         // Read under the turn: a send may have renewed it while this one waited.
         if !is_due(&credential, now) {
-            return Ok(());
+            return Ok(false);
         }
-        self.renew(channel, &credential).await
+        self.renew(channel, &credential).await.map(|()| true)
     }
 
     /// Renews under the channel's turn.

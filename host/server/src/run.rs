@@ -27,6 +27,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const REFRESH_EVERY: Duration = Duration::from_secs(60);
 /// How often messages in doubt are looked at; the grace time before the first look is two minutes.
 const RECONCILE_EVERY: Duration = Duration::from_secs(10);
+/// How often what is too old is looked for; ages are counted in days.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// How often the depths of the queues are counted for the metrics.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 
@@ -92,6 +94,9 @@ impl Host {
         });
         loops.rounds("history", NOTE_EVERY, &self.0.asked.wake, |host, _| async move {
             host.history_round().await.map(|_| ())
+        });
+        loops.rounds("retention", FORGET_EVERY, &wakes.retention, |host, now| async move {
+            host.retention_round(now).await.map(|_| ())
         });
         loops.refusals();
         loops.clock();

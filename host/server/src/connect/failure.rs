@@ -1,5 +1,6 @@
 //! Why an account is not connected, for the operator's program and for the person at the browser.
 
+use weir_domain::policy::Refusal;
 use weir_runtime::CallError;
 use weir_store::StoreError;
 
@@ -53,6 +54,10 @@ impl ConnectFailure {
             code: code.to_owned(),
             detail: detail.to_owned(),
         }
+    }
+
+    pub(super) fn refused(refusal: &Refusal) -> Self {
+        Self::new(refusal.code(), &refusal.to_string())
     }
 
     pub(super) fn into_error(self) -> ConnectError {

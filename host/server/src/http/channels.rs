@@ -13,15 +13,16 @@ use weir_domain::time::Timestamp;
 use weir_store::ChannelPatch;
 
 use super::audit::record;
-use super::body::{Json, Named, Params};
+use super::body::{Json, MaybeJson, Named, Params};
 use super::caller::{ChannelsWrite, May, Read};
 use super::codes;
+use super::connect_sessions;
 use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
 use crate::Host;
 use crate::channel_test::{ChannelTest, TestError};
 use crate::diagnosis::Finding;
-use crate::entry_points::EntryPointLink;
+use crate::entry_points::{EntryPointLink, LinkError};
 use crate::outbound::ChannelFeatures;
 
 /// Longest name that an operator may give.
@@ -47,6 +48,8 @@ pub(crate) struct Patch {
     name: Option<String>,
     /// Your own words, all of them.
     labels: Option<BTreeMap<String, String>>,
+    /// Where the account is registered (ISO 3166-1 alpha-2): the platform's lists of countries are held against it.
+    country: Option<String>,
     /// Whether it is held: nothing is sent while it is.
     paused: Option<bool>,
     /// What is tightened. Loosening wants the scope `policy:loosen`.
@@ -117,11 +120,14 @@ pub(crate) async fn patch(
             .may(Scope::PolicyLoosen)
             .map_err(|_| Problem::of(&codes::POLICY_LOOSEN_NOT_ALLOWED))?;
     }
-    let changed =
-        serde_json::json!({ "name": body.name, "labels": body.labels, "paused": body.paused, "policy": body.policy });
+    let country = connect_sessions::country(body.country)?;
+    let changed = serde_json::json!({
+        "name": body.name, "labels": body.labels, "country": country, "paused": body.paused, "policy": body.policy,
+    });
     let patch = ChannelPatch {
         name: body.name,
         labels: body.labels,
+        country,
         paused: body.paused,
         policy: body.policy,
     };
@@ -211,15 +217,32 @@ pub(crate) async fn diagnostics(
     Ok(List::whole(host.diagnose(id).await?))
 }
 
-/// What a link is to carry.
+/// What the links carry.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Carried {
-    /// A message that is put into the composer, in links that can.
+    /// A message that is put into the composer; the platform reviews it, and `prefill` says what is known of that.
     message: Option<String>,
-    /// Your own value, which comes back with the referral, in links that can.
+    /// Your own value, which comes back with the referral.
     #[serde(rename = "ref")]
     reference: Option<String>,
+}
+
+/// How far back the platform's record is read.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CatchUp {
+    /// From when on; a week back if left out, and never further than the host looks.
+    since: Option<Timestamp>,
+}
+
+/// What reading the platform's record brought.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CaughtUp {
+    /// Facts that no webhook had brought.
+    stored: u32,
+    /// Facts that were known.
+    known: u32,
 }
 
 /// List links that open the chat or the profile
@@ -232,9 +255,27 @@ pub(crate) async fn entry_points(
     Params(carried): Params<Carried>,
 ) -> Answer<Answered<List<EntryPointLink>>> {
     let channel = find(&host, &caller, id).await?;
-    let links = host.entry_points(&channel, carried.message.as_deref(), carried.reference.as_deref());
-    let links = links.map_err(|words| Problem::of(&codes::ENTRY_POINT_NOT_SUPPORTED).detail(words))?;
+    let links = host
+        .entry_points(&channel, carried.message.as_deref(), carried.reference.as_deref())
+        .await?;
     Ok(List::whole(links))
+}
+
+/// Read the platform's own record of a channel, and bring in what no webhook brought
+#[utoipa::path(post, path = "/v1/channels/{id}/catch-up", tag = "channels", params(("id" = ChannelId, Path)),
+    request_body = Option<CatchUp>, responses((status = 200, body = CaughtUp)))]
+pub(crate) async fn catch_up(
+    caller: May<ChannelsWrite>,
+    State(host): State<Host>,
+    Named(id): Named<ChannelId>,
+    MaybeJson(body): MaybeJson<CatchUp>,
+) -> Answer<Answered<CaughtUp>> {
+    find(&host, &caller, id).await?;
+    let recorded = host.catch_up(id, body.since).await?;
+    Ok(Answered(CaughtUp {
+        stored: recorded.stored,
+        known: recorded.duplicates,
+    }))
 }
 
 /// Count the messages that wait
@@ -303,9 +344,18 @@ pub(crate) async fn read_test(
 impl From<TestError> for Problem {
     fn from(error: TestError) -> Self {
         match error {
+            TestError::NoLink(LinkError::Store(error)) | TestError::Store(error) => error.into(),
             TestError::NoLink(_) => Self::of(&codes::ENTRY_POINT_NOT_SUPPORTED).detail(error),
             TestError::NoSuchTest(_) => Self::of(&codes::NOT_FOUND).detail(error),
-            TestError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<LinkError> for Problem {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Store(error) => error.into(),
+            LinkError::NotSupported(_) => Self::of(&codes::ENTRY_POINT_NOT_SUPPORTED).detail(error),
         }
     }
 }

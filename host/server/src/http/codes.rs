@@ -129,6 +129,9 @@ MEDIA_NOT_ALLOWED_IN_REGION = "media_not_allowed_in_region" 409 Platform false, 
 SIGNAL_NOT_SUPPORTED = "signal_not_supported" 409 Platform false, "The platform does not take this signal",
     "The connector has no typing or read mark.",
     "Do without; messages are not affected.";
+ABILITY_NOT_SUPPORTED = "ability_not_supported" 409 Platform false, "The connector cannot do this",
+    "The connector does not have the optional interface that this needs; `detail` names it.",
+    "Do without; messages are not affected.";
 MESSAGE_NOT_CANCELLABLE = "message_not_cancellable" 409 Caller false, "The message cannot be taken back",
     "It is being sent or has left; `message_status` says where it stands.",
     "Only queued messages can be cancelled.";
@@ -142,7 +145,10 @@ TEXT_EMPTY = "text_empty" 422 Caller false, "The text is empty",
     "Write something.";
 TEXT_TOO_LONG = "text_too_long" 422 Caller false, "The text is too long",
     "The platform takes `max` characters, and the text has `actual`: Unicode scalar values or UTF-16 units, whichever is more.",
-    "Shorten it, or send it in parts; each part counts against the budget.";
+    "Shorten it, or send it with `\"split\": true`; each part counts against the budget.";
+LINK_NOT_ALLOWED = "link_not_allowed" 422 Caller false, "The text has a link",
+    "The platform does not let people tap links, and some report that it blocks such messages; the app's setting `refuse_links` is on.",
+    "Spell the address so that a person can type it, or switch the setting off to be warned only.";
 CONTENT_TYPE_NOT_SUPPORTED = "content_type_not_supported" 422 Platform false, "The platform does not take this kind of content",
     "`kind` cannot be sent through this connector.",
     "`GET /v1/conversations/{id}/features` lists what can.";

@@ -10,6 +10,7 @@ use url::Url;
 use utoipa::ToSchema;
 use weir_domain::credential::Secret;
 use weir_domain::id::{ChannelId, ConnectSessionId};
+use weir_domain::policy::region;
 use weir_domain::time::Timestamp;
 use weir_store::{ConnectEnd, ConnectSession};
 
@@ -33,6 +34,8 @@ pub(crate) struct Begin {
     /// Your own words, for sorting.
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    /// Where the account is registered, if you know (ISO 3166-1 alpha-2): the platform's list of countries is held against it.
+    country: Option<String>,
     /// Where the browser goes in the end, with `status`, `session` and `channel_id` or `code` in its query.
     redirect_url: Option<String>,
     /// What a person entered, for a connector without OAuth. Write-only.
@@ -115,6 +118,7 @@ pub(crate) async fn create(
         app: body.app,
         name: body.name,
         labels: body.labels,
+        country: country(body.country)?,
         redirect_url: redirect_url(body.redirect_url)?,
         fields: body.fields,
     };
@@ -165,6 +169,14 @@ pub(crate) async fn reauthorize(
     )
     .await;
     Ok((StatusCode::CREATED, Answered(SessionView::of(session, url.into()))))
+}
+
+/// A country as an operator writes it.
+pub(crate) fn country(text: Option<String>) -> Answer<Option<String>> {
+    text.map(|text| {
+        region::country(&text).ok_or_else(|| Problem::member("/country", "write two letters of ISO 3166-1, like ID"))
+    })
+    .transpose()
 }
 
 fn redirect_url(text: Option<String>) -> Answer<Option<Url>> {

@@ -35,6 +35,10 @@ pub(crate) struct SendMessage {
     reply_to: Option<MessageId>,
     /// Your own reference, unique in the channel; it comes back in every event.
     client_ref: Option<String>,
+    /// Whether it may become several messages: a text that is too long in pieces, a picture and its caption apart where the
+    /// platform carries no caption. Each costs one of the budget; all are accepted or none. The answer is then a list.
+    #[serde(default)]
+    split: bool,
 }
 
 /// Which conversations.
@@ -158,18 +162,25 @@ pub(crate) async fn send(
         reply_to: body.reply_to,
         client_ref: body.client_ref,
         origin: caller.origin(),
+        split: body.split,
         idempotency,
     };
-    Ok(match host.accept(&caller, id, request).await? {
-        Enqueued::New(message) => (StatusCode::ACCEPTED, Answered(shown(&host, &message))).into_response(),
-        Enqueued::Replayed(message) => {
-            let mut response = (StatusCode::ACCEPTED, Answered(shown(&host, &message))).into_response();
-            response
-                .headers_mut()
-                .insert(REPLAYED, HeaderValue::from_static("true"));
-            response
-        }
-    })
+    let (messages, is_replayed) = match host.accept(&caller, id, request).await? {
+        Enqueued::New(messages) => (messages, false),
+        Enqueued::Replayed(messages) => (messages, true),
+    };
+    let mut shown = messages.iter().map(|message| shown(&host, message));
+    let mut response = if body.split {
+        (StatusCode::ACCEPTED, List::whole(shown.collect())).into_response()
+    } else {
+        (StatusCode::ACCEPTED, Answered(shown.next())).into_response()
+    };
+    if is_replayed {
+        response
+            .headers_mut()
+            .insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
 }
 
 /// Show the contact that somebody types, or that their messages were read
@@ -243,7 +254,10 @@ impl From<ConnectorError> for Problem {
             ConnectorError::Busy => Self::of(&codes::HOST_BUSY)
                 .detail(&error)
                 .retry_after(super::problem::COME_BACK),
-            ConnectorError::NotProvided { .. } => Self::of(&codes::SIGNAL_NOT_SUPPORTED).detail(&error),
+            ConnectorError::NotProvided { interface: "signals" } => {
+                Self::of(&codes::SIGNAL_NOT_SUPPORTED).detail(&error)
+            }
+            ConnectorError::NotProvided { .. } => Self::of(&codes::ABILITY_NOT_SUPPORTED).detail(&error),
             // The words of the platform go with it: they are what its support asks for.
             ConnectorError::Failed(failure) => {
                 let documented = codes::named(&failure.code).filter(|code| code.status != 0);

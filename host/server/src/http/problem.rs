@@ -317,6 +317,7 @@ mod tests {
             Refusal::ReauthorizationRequired,
             Refusal::TextEmpty,
             Refusal::TextTooLong { max: 1, actual: 2 },
+            Refusal::LinkNotAllowed,
             Refusal::ContentTypeNotSupported { kind: text() },
             Refusal::MediaTypeNotSupported {
                 actual: text(),

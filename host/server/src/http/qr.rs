@@ -28,7 +28,7 @@ const SIZE_DEFAULT: u32 = 512;
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Link {
-    /// `chat` or `profile`; `chat` if left out.
+    /// `chat` or `profile`; if left out what the app's setting `qr_target` says, else `chat`.
     #[param(value_type = Option<String>)]
     target: Option<EntryKind>,
     /// A message that is put into the composer, where the platform can.
@@ -78,10 +78,14 @@ pub(crate) async fn png(
 
 async fn code(host: &Host, caller: &weir_domain::caller::Caller, id: ChannelId, link: &Link) -> Answer<QRCode> {
     let channel = channels::find(host, caller, id).await?;
-    let kind = link.target.unwrap_or(EntryKind::Chat);
     let url = host
-        .entry_point(&channel, kind, link.message.as_deref(), link.reference.as_deref())
-        .map_err(|words| Problem::of(&codes::ENTRY_POINT_NOT_SUPPORTED).detail(words))?;
+        .entry_point(
+            &channel,
+            link.target,
+            link.message.as_deref(),
+            link.reference.as_deref(),
+        )
+        .await?;
     QRBuilder::new(url)
         .ecl(ECL::M)
         .build()

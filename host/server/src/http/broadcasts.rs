@@ -1,0 +1,50 @@
+//! One message to many people: what no platform that a connector speaks for carries, and what Weir does not do in its place.
+//! The route is there so that a program which tries hears the reason, and finds it kept like any other no.
+
+use std::convert::Infallible;
+
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use weir_domain::id::{ChannelId, ConversationId};
+use weir_domain::message::Content;
+use weir_domain::policy::Refusal;
+
+use super::body::Json;
+use super::caller::{May, MessagesWrite};
+use super::channels::find;
+use super::problem::{Answer, Problem};
+use crate::Host;
+
+/// A message for many.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"channel_id": "chn_…", "content": {"type": "text", "text": "We have new things."}}))]
+pub(crate) struct Broadcast {
+    /// The account that would send it.
+    channel_id: ChannelId,
+    /// What it would carry.
+    #[expect(dead_code, reason = "read so that a body of another form is told as such")]
+    content: Content,
+    /// Who would get it; all if left out.
+    #[serde(default)]
+    #[expect(dead_code, reason = "read so that a body of another form is told as such")]
+    conversation_ids: Vec<ConversationId>,
+}
+
+/// Send one message to many: always refused, with the reason
+#[utoipa::path(post, path = "/v1/broadcasts", operation_id = "broadcast", tag = "messages", request_body = Broadcast,
+    responses((status = 422, description = "`broadcast_not_supported`: send to each conversation in its own window")))]
+pub(crate) async fn create(
+    caller: May<MessagesWrite>,
+    State(host): State<Host>,
+    Json(body): Json<Broadcast>,
+) -> Answer<Infallible> {
+    let channel = find(&host, &caller, body.channel_id).await?;
+    let refusal = Refusal::BroadcastNotSupported;
+    let problem = Problem::refusal(&refusal);
+    Err(match host.keep_send_refusal(&channel, None, None, &refusal).await {
+        Some(id) => problem.with("refusal_id", id),
+        None => problem,
+    })
+}

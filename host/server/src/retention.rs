@@ -1,0 +1,51 @@
+//! Deletes what is older than the operator keeps it: messages with their attempts and events, and files.
+//!
+//! In small steps with pauses between them, so that what comes in and goes out never waits for more than one step.
+
+use std::time::Duration;
+
+use weir_domain::time::Timestamp;
+use weir_store::{KeptSince, StoreError};
+
+use crate::host::Host;
+use crate::media;
+
+/// Rows of a kind in one step: some milliseconds of the record's writer.
+const STEP: u32 = 200;
+/// Steps of one round; the rest waits for the next, so that a first round over years does not go on for hours.
+const STEPS: u32 = 500;
+/// Between two steps: the writer is left to others for most of the time.
+const PAUSE: Duration = Duration::from_millis(50);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+impl Host {
+    /// Deletes what is too old at `now`. How many messages, events and files.
+    ///
+    /// # Errors
+    /// The record. A file that cannot be removed is logged by its id, for a person to remove.
+    pub(crate) async fn retention_round(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let retention = self.config().retention;
+        let since = |days: Option<u32>| days.map(|days| now.before(DAY * days));
+        let since = KeptSince {
+            messages: since(retention.messages_days),
+            media: since(retention.media_days.or(retention.messages_days)),
+        };
+        let mut deleted = 0;
+        if since == KeptSince::default() {
+            return Ok(deleted);
+        }
+        for _ in 0..STEPS {
+            let forgotten = self.store().forget(since, STEP).await?;
+            deleted += u64::from(forgotten.messages) + u64::from(forgotten.events) + forgotten.media.len() as u64;
+            media::remove(self.config(), &forgotten.media).await;
+            if !forgotten.more {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        if deleted > 0 {
+            tracing::info!("{deleted} messages, events and files were deleted by their age");
+        }
+        Ok(deleted)
+    }
+}
