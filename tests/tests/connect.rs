@@ -300,3 +300,98 @@ async fn an_erased_contact_leaves_nothing_and_its_next_message_makes_a_new_one()
     assert_ne!(text_of(&contacts["data"][0]["id"])?, contact);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_country_that_the_platform_excludes_is_refused_before_anybody_logs_in() -> Result {
+    let (stack, _folder) = ready().await?;
+    let begin = async |country: &str| {
+        let body = json!({"app": APP, "country": country});
+        stack.api.post("/v1/connect-sessions", body).await
+    };
+    for country in ["US", "DE", "no", "CH", "GB"] {
+        let refused = begin(country).await?;
+        assert_eq!(refused.problem(409)?, "region_not_eligible", "{country}");
+        assert_eq!(refused.body["fault"], "platform");
+    }
+    assert_eq!(begin("Germany").await?.problem(422)?, "invalid_request");
+    stack.put_app_with(json!({"allow_countries": ["US"]})).await?;
+    let session = begin("US").await?.expect(201)?;
+    Browser::new(stack.client().clone())
+        .consent(&text_of(&session["url"])?, "acme_store", "allow")
+        .await?;
+    let done = ended(&stack, &session).await?;
+    assert_eq!(done["status"], "succeeded", "{done:#}");
+    let path = format!("/v1/channels/{}", text_of(&done["channel_id"])?);
+    assert_eq!(stack.api.get(&path).await?.expect(200)?["country"], "US");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_that_the_platform_serves_no_messages_for_says_so_at_once() -> Result {
+    let (stack, _folder) = ready().await?;
+    let mut events = stack.api.listen().await?;
+    let session = session(&stack).await?;
+    Browser::new(stack.client().clone())
+        .consent(&text_of(&session["url"])?, "berlin_laden", "allow")
+        .await?;
+    let done = ended(&stack, &session).await?;
+    let degraded = events.wait_for("channel.degraded").await?;
+    let reason = text_of(&degraded["data"]["reason"])?;
+    assert!(reason.contains("Advanced Access") && reason.contains("EEA"), "{reason}");
+    let path = format!("/v1/channels/{}/diagnostics", text_of(&done["channel_id"])?);
+    let findings = stack.api.get(&path).await?.expect(200)?;
+    let messaging = findings["data"]
+        .as_array()
+        .and_then(|all| all.iter().find(|finding| finding["subject"] == "messaging").cloned());
+    assert_eq!(messaging.map(|finding| finding["ok"].clone()), Some(json!(false)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_channels_name_is_the_operators_own() -> Result {
+    let weir = Connected::begin().await?;
+    let path = weir.of_channel("")?;
+    let before = weir.stack.phone.calls("").await?.len();
+    let renamed = weir
+        .stack
+        .api
+        .patch(&path, json!({"name": "Flagship, Jakarta"}))
+        .await?
+        .expect(200)?;
+    assert_eq!(renamed["name"], "Flagship, Jakarta");
+    assert_eq!(renamed["display_name"], weir.channel["display_name"]);
+    assert_eq!(
+        weir.stack.phone.calls("").await?.len(),
+        before,
+        "TikTok hears nothing of it"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_person_needs_before_connecting_is_in_the_connectors_description() -> Result {
+    let (stack, _folder) = ready().await?;
+    let connector = stack.api.get("/v1/connectors/tiktok").await?.expect(200)?;
+    let version = text_of(&connector["active_version"]).or_else(|_| text_of(&connector["versions"][0]["version"]))?;
+    let version = stack
+        .api
+        .get(&format!("/v1/connectors/tiktok/versions/{version}"))
+        .await?
+        .expect(200)?;
+    let manifest = &version["manifest"];
+    assert_eq!(
+        (&manifest["maturity"], &manifest["pricing"]),
+        (&json!("beta"), &json!("free"))
+    );
+    let steps = manifest["prerequisites"].to_string();
+    for words in [
+        "business account",
+        "Switch to Business Account",
+        "category",
+        "Everyone",
+        "EEA",
+    ] {
+        assert!(steps.contains(words), "{words}: {steps}");
+    }
+    Ok(())
+}

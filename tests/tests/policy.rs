@@ -220,3 +220,298 @@ async fn pictures_do_not_go_where_the_platform_says_they_cannot() -> Result {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn a_broadcast_is_refused_with_its_reason() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    let body = json!({
+        "channel_id": weir.channel["id"], "content": {"type": "text", "text": "to all"}, "conversation_ids": [thread],
+    });
+    let answer = weir.stack.api.post("/v1/broadcasts", body).await?;
+    assert_eq!(answer.problem(422)?, "broadcast_not_supported");
+    let kept = format!("/v1/refusals/{}", text_of(&answer.body["refusal_id"])?);
+    assert_eq!(
+        weir.stack.api.get(&kept).await?.expect(200)?["rule"],
+        "broadcast_not_supported"
+    );
+    let features = weir.stack.api.get(&weir.of_channel("/features")?).await?.expect(200)?;
+    assert_eq!(features["broadcast"], false);
+    assert!(weir.on_phone().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn videos_voices_and_files_are_refused_before_anything_is_uploaded() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    let media = weir.picture().await?;
+    for kind in ["video", "audio", "file", "sticker"] {
+        let answer = weir
+            .send(&thread, json!({"content": {"type": kind, "media": {"id": media}}}))
+            .await?;
+        assert_eq!(answer.problem(422)?, "content_type_not_supported", "{kind}");
+    }
+    assert!(weir.stack.phone.calls("upload").await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_in_a_country_without_pictures_sends_none() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    let media = weir.picture().await?;
+    let picture = json!({"content": {"type": "image", "media": {"id": media}}});
+    let channel = weir.of_channel("")?;
+    weir.stack
+        .api
+        .patch(&channel, json!({"country": "au"}))
+        .await?
+        .expect(200)?;
+    let refused = weir.send(&thread, picture.clone()).await?;
+    assert_eq!(refused.problem(409)?, "media_not_allowed_in_region");
+    let features = weir
+        .stack
+        .api
+        .get(&format!("/v1/conversations/{thread}/features"))
+        .await?
+        .expect(200)?;
+    let image = features["contents"]
+        .as_array()
+        .and_then(|all| all.iter().find(|content| content["kind"] == "image").cloned());
+    assert_eq!(
+        image.map(|image| (image["allowed"].clone(), image["reason"].clone())),
+        Some((json!(false), json!("media_not_allowed_in_region")))
+    );
+    assert!(weir.stack.phone.calls("upload").await?.is_empty());
+    // Text goes, and so do pictures from a country off the list.
+    weir.say(&thread, "text goes").await?;
+    weir.stack
+        .api
+        .patch(&channel, json!({"country": "ID"}))
+        .await?
+        .expect(200)?;
+    let queued = weir.send(&thread, picture).await?.expect(202)?;
+    weir.event_of("message.sent", &queued["id"]).await?;
+    let wrong = weir.stack.api.patch(&channel, json!({"country": "Indonesia"})).await?;
+    assert_eq!(wrong.problem(422)?, "invalid_request");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_in_an_excluded_country_cannot_write_unless_the_operator_says_it_was_opened() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    weir.stack
+        .api
+        .patch(&weir.of_channel("")?, json!({"country": "GB"}))
+        .await?
+        .expect(200)?;
+    let refused = weir.stack.api.say(&thread, "no").await?;
+    assert_eq!(refused.problem(409)?, "region_not_eligible");
+    assert_eq!(
+        (refused.body["country"].as_str(), refused.body["fault"].as_str()),
+        (Some("GB"), Some("platform"))
+    );
+    assert!(
+        refused.body["source"]
+            .as_str()
+            .is_some_and(|source| source.contains("2025"))
+    );
+    let conversation = weir.stack.api.conversation(&thread).await?;
+    assert_eq!(
+        (
+            conversation["can_reply"].clone(),
+            conversation["refusal"]["code"].as_str()
+        ),
+        (json!(false), Some("region_not_eligible"))
+    );
+    let found = weir
+        .stack
+        .api
+        .get(&weir.of_channel("/diagnostics")?)
+        .await?
+        .expect(200)?;
+    let region = found["data"]
+        .as_array()
+        .and_then(|all| all.iter().find(|finding| finding["subject"] == "region").cloned());
+    assert_eq!(region.map(|region| region["ok"].clone()), Some(json!(false)));
+    weir.stack.put_app_with(json!({"allow_countries": ["GB"]})).await?;
+    weir.say(&thread, "opened since").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_long_text_is_split_when_it_may_be_and_each_piece_costs_one() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    let text = "word ".repeat(2_000);
+    let split = json!({"content": {"type": "text", "text": text}, "split": true});
+    let queued = weir.send(&thread, split.clone()).await?.expect(202)?;
+    let parts = queued["data"].as_array().cloned().unwrap_or_default();
+    assert_eq!(parts.len(), 2);
+    for part in &parts {
+        weir.event_of("message.sent", &part["id"]).await?;
+    }
+    let shown = weir.on_phone().await?;
+    assert_eq!(shown.join(" "), text, "nothing is lost but the white space at the cut");
+    assert_eq!(weir.stack.api.conversation(&thread).await?["budget"]["used"], 2);
+    for number in 3..=9 {
+        weir.say(&thread, &format!("message {number}")).await?;
+    }
+    // One is left: both pieces or none.
+    let refused = weir.send(&thread, split).await?;
+    assert_eq!(refused.problem(409)?, "message_budget_exhausted");
+    assert_eq!(
+        (refused.body["used"].as_u64(), refused.body["limit"].as_u64()),
+        (Some(9), Some(10))
+    );
+    assert_eq!(weir.stack.api.conversation(&thread).await?["budget"]["used"], 9);
+    weir.say(&thread, "the tenth").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_picture_and_its_words_are_refused_together_and_cost_two_when_split() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    let media = weir.picture().await?;
+    let both = json!({"type": "image", "media": {"id": media}, "caption": "the blue one"});
+    let refused = weir.send(&thread, json!({"content": both})).await?;
+    assert_eq!(refused.problem(422)?, "draft_invalid");
+    let queued = weir
+        .send(&thread, json!({"content": both, "split": true}))
+        .await?
+        .expect(202)?;
+    let parts = queued["data"].as_array().cloned().unwrap_or_default();
+    assert_eq!(parts.len(), 2);
+    for part in &parts {
+        weir.event_of("message.sent", &part["id"]).await?;
+    }
+    let shown = weir.stack.phone.from_business().await?;
+    assert_eq!(
+        shown.iter().map(|message| message["type"].as_str()).collect::<Vec<_>>(),
+        [Some("image"), Some("text")]
+    );
+    assert_eq!(weir.stack.api.conversation(&thread).await?["budget"]["used"], 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn links_are_refused_where_the_operator_wants_it() -> Result {
+    let mut weir = Connected::with_settings(json!({"refuse_links": true})).await?;
+    let thread = weir.conversation().await?;
+    let refused = weir.stack.api.say(&thread, "see https://acme.example/blue").await?;
+    assert_eq!(refused.problem(422)?, "link_not_allowed");
+    assert_eq!(refused.body["errors"][0]["pointer"], "/content/text");
+    weir.say(&thread, "see acme dot example").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_counts_into_the_budget_is_the_operators_choice() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    let colleague = async |weir: &mut Connected, text: &str, source: &str| -> anyhow::Result<u64> {
+        let reply = json!({"type": "text", "text": text, "source": source});
+        weir.stack.phone.does("app-reply", reply).await?;
+        weir.events
+            .wait_where("message.echoed", |event| event["data"]["content"]["text"] == text)
+            .await?;
+        let conversation = weir.stack.api.conversation(&thread).await?;
+        Ok(conversation["budget"]["used"].as_u64().unwrap_or_default())
+    };
+    assert_eq!(colleague(&mut weir, "from the app", "APP").await?, 1);
+    assert_eq!(colleague(&mut weir, "from the web", "WEB").await?, 2);
+    weir.stack.put_app_with(json!({"budget_counts": ["web"]})).await?;
+    assert_eq!(colleague(&mut weir, "not counted", "APP").await?, 2);
+    assert_eq!(colleague(&mut weir, "counted", "WEB").await?, 3);
+    let wrong = weir.stack.put_app_with(json!({"budget_counts": ["telephone"]})).await;
+    assert!(wrong.is_err_and(|error| error.to_string().contains("/settings/budget_counts")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_number_of_messages_and_the_size_of_a_picture_are_data() -> Result {
+    let mut weir = Connected::with_settings(json!({"budget_limit": 2, "image_max_bytes": 3_145_728})).await?;
+    let thread = weir.conversation().await?;
+    let features = weir
+        .stack
+        .api
+        .get(&format!("/v1/conversations/{thread}/features"))
+        .await?
+        .expect(200)?;
+    assert_eq!(features["budget"]["limit"], 2);
+    let image = features["contents"]
+        .as_array()
+        .and_then(|all| all.iter().find(|content| content["kind"] == "image").cloned());
+    assert_eq!(image.map(|image| image["max_bytes"].clone()), Some(json!(3_145_728)));
+    weir.say(&thread, "one").await?;
+    weir.say(&thread, "two").await?;
+    assert_eq!(
+        weir.stack.api.say(&thread, "three").await?.problem(409)?,
+        "message_budget_exhausted"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_post_of_the_accounts_own_goes_when_it_is_switched_on() -> Result {
+    let mut weir = Connected::with_settings(json!({"allow": ["shared_post"]})).await?;
+    let thread = weir.conversation().await?;
+    let world = weir.stack.phone.look("world").await?;
+    let post = first_post(&world).ok_or_else(|| anyhow::anyhow!("the account has no post: {world:#}"))?;
+    let queued = weir
+        .send(
+            &thread,
+            json!({"content": {"type": "shared_post", "post_id": post, "url": null}}),
+        )
+        .await?
+        .expect(202)?;
+    weir.event_of("message.sent", &queued["id"]).await?;
+    let shown = weir.stack.phone.from_business().await?;
+    assert_eq!(
+        shown.last().map(|message| message["type"].clone()),
+        Some(json!("share_post"))
+    );
+    Ok(())
+}
+
+fn first_post(world: &serde_json::Value) -> Option<String> {
+    let accounts = world["accounts"].as_array()?;
+    let acme = accounts.iter().find(|account| account["username"] == "acme_store")?;
+    let first = &acme["posts"][0];
+    first.as_str().or_else(|| first["id"].as_str()).map(str::to_owned)
+}
+
+#[tokio::test]
+async fn a_new_word_gives_the_budget_back_and_nothing_else_does() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    for number in 1..=10 {
+        weir.say(&thread, &format!("answer {number}")).await?;
+    }
+    let full = async |weir: &Connected| -> anyhow::Result<()> {
+        let refused = weir.stack.api.say(&thread, "the eleventh").await?;
+        assert_eq!(refused.problem(409)?, "message_budget_exhausted");
+        assert_eq!(refused.body["resets_on"], "contact_message");
+        assert!(refused.headers.get("retry-after").is_none(), "no time helps");
+        Ok(())
+    };
+    full(&weir).await?;
+    weir.stack.phone.does("read", json!({})).await?;
+    weir.events.wait_for("message.read").await?;
+    weir.stack
+        .phone
+        .does("write", json!({"type": "reaction", "emoji": "👍"}))
+        .await?;
+    weir.events.wait_for("reaction.added").await?;
+    weir.stack.phone.does("ad-click", json!({})).await?;
+    weir.events.wait_for("referral.received").await?;
+    full(&weir).await?;
+    weir.stack.hears(&mut weir.events, "go on").await?;
+    let conversation = weir.stack.api.conversation(&thread).await?;
+    assert_eq!(conversation["budget"]["left"], 10);
+    weir.say(&thread, "the eleventh").await?;
+    Ok(())
+}

@@ -41,6 +41,39 @@ impl Connected {
         })
     }
 
+    /// Connected through an app with these settings.
+    pub(crate) async fn with_settings(settings: Value) -> anyhow::Result<Self> {
+        let weir = Self::begin().await?;
+        weir.stack.put_app_with(settings).await?;
+        Ok(weir)
+    }
+
+    /// The path of something of the channel.
+    pub(crate) fn of_channel(&self, what: &str) -> anyhow::Result<String> {
+        Ok(format!("/v1/channels/{}{what}", text_of(&self.channel["id"])?))
+    }
+
+    /// Sends any content; gives the answer.
+    pub(crate) async fn send(&self, conversation: &str, body: Value) -> anyhow::Result<weir_tests::Answer> {
+        let path = format!("/v1/conversations/{conversation}/messages");
+        self.stack.api.post(&path, body).await
+    }
+
+    /// Uploads a picture; gives its id.
+    pub(crate) async fn picture(&self) -> anyhow::Result<Value> {
+        // What is looked at are the first bytes.
+        let mut bytes = vec![0xff, 0xd8, 0xff, 0xe0];
+        bytes.resize(1_000, 0);
+        let part = reqwest::multipart::Part::bytes(bytes).file_name("picture.jpg");
+        let form = reqwest::multipart::Form::new().part("file", part);
+        let request = self
+            .stack
+            .api
+            .request(reqwest::Method::POST, "/v1/media")
+            .multipart(form);
+        Ok(self.stack.api.send(request).await?.expect(201)?["id"].clone())
+    }
+
     /// The customer writes; gives the conversation's id.
     pub(crate) async fn conversation(&mut self) -> anyhow::Result<String> {
         let event = self.stack.hears(&mut self.events, "Hello!").await?;

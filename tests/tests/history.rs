@@ -1,0 +1,225 @@
+//! What is remembered: nothing is lost while Weir is down or a webhook does not come, and nothing is kept too long.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Connected, text_of};
+use weir_tests::{HOUR_MS, Options, Stack, until};
+
+type Result = anyhow::Result<()>;
+
+#[tokio::test]
+async fn what_no_webhook_brought_is_read_after_an_outage_once_and_in_order() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    weir.stack.stop_weir().await?;
+    weir.stack.phone.set(json!({"webhooks": false})).await?;
+    weir.stack
+        .phone
+        .order("clock/advance", json!({"ms": 10 * HOUR_MS}))
+        .await?;
+    for text in ["first", "second"] {
+        weir.stack.phone.writes(text).await?;
+    }
+    weir.stack.phone.of("kenji").writes("a new face").await?;
+    weir.stack.phone.order("clock/advance", json!({"ms": HOUR_MS})).await?;
+    weir.stack.start_weir().await?;
+    until("what came meanwhile", async || {
+        Ok((weir.messages(&thread).await?.len() == 3).then_some(()))
+    })
+    .await?;
+    let texts: Vec<_> = weir
+        .messages(&thread)
+        .await?
+        .iter()
+        .map(|m| m["content"]["text"].clone())
+        .collect();
+    assert_eq!(texts, ["Hello!", "first", "second"]);
+    // The window is that of the true time, not of the reading an hour later.
+    let conversation = weir.stack.api.conversation(&thread).await?;
+    let second = weir.messages(&thread).await?.remove(2);
+    assert_eq!(conversation["window"]["opened_at"], second["sent_at"]);
+    assert!(text_of(&second["sent_at"])? < text_of(&second["created_at"])?);
+    // Who is new has a name and a picture.
+    let face = until("the new contact", async || {
+        let listed = weir.stack.api.get("/v1/contacts").await?.expect(200)?;
+        let contacts = listed["data"].as_array().cloned().unwrap_or_default();
+        Ok(contacts.into_iter().find(|contact| contact["username"] == "kenji"))
+    })
+    .await?;
+    assert!(
+        face["display_name"].is_string() && face["avatar_url"].is_string(),
+        "{face:#}"
+    );
+    // Asked once more, it brings nothing.
+    let again = weir
+        .stack
+        .api
+        .post(&weir.of_channel("/catch-up")?, json!({}))
+        .await?
+        .expect(200)?;
+    assert_eq!(again["stored"], 0, "{again:#}");
+    weir.events = weir.stack.api.listen().await?;
+    weir.say(&thread, "and on").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_whose_webhook_never_came_is_found_when_somebody_asks() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    weir.stack
+        .phone
+        .order_fault(json!({"on": "webhook", "fault": {"drop": true}, "times": 1}))
+        .await?;
+    weir.stack.phone.writes("lost on the way").await?;
+    weir.stack.hears(&mut weir.events, "did you get it?").await?;
+    assert_eq!(weir.messages(&thread).await?.len(), 2);
+    let found = weir
+        .stack
+        .api
+        .post(&weir.of_channel("/catch-up")?, json!({}))
+        .await?
+        .expect(200)?;
+    assert_eq!(found["stored"], 1, "{found:#}");
+    weir.events
+        .wait_where("message.received", |event| {
+            event["data"]["content"]["text"] == "lost on the way"
+        })
+        .await?;
+    assert_eq!(weir.messages(&thread).await?.len(), 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_picture_that_the_platform_holds_back_leaves_words_and_a_reason() -> Result {
+    let mut weir = Connected::begin().await?;
+    for (fault, reason) in [
+        (
+            json!({"code": 40064, "message": "Due to Media send strategy"}),
+            "region_blocked",
+        ),
+        (json!({"code": 40007}), "download_failed"),
+    ] {
+        weir.stack
+            .phone
+            .order_fault(json!({"on": "download", "fault": fault, "times": 1}))
+            .await?;
+        weir.stack.phone.does("write", json!({"type": "image"})).await?;
+        let heard = weir
+            .events
+            .wait_where("message.received", |event| event["data"]["content"]["type"] == "image")
+            .await?;
+        let path = format!("/v1/messages/{}", text_of(&heard["data"]["id"])?);
+        let message = until("the words in its place", async || {
+            let message = weir.stack.api.get(&path).await?.expect(200)?;
+            Ok((message["content"]["type"] == "fallback").then_some(message))
+        })
+        .await?;
+        assert_eq!(
+            (&message["content"]["original_type"], &message["content"]["reason"]),
+            (&json!("image"), &json!(reason))
+        );
+        assert!(message["content"]["text"].as_str().is_some_and(|text| !text.is_empty()));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_too_old_is_deleted_and_the_conversation_goes_on() -> Result {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let options = Options {
+        env: vec![("WEIR_RETENTION_MESSAGES_DAYS".into(), "30".into())],
+        ..Options::new(&data)
+    };
+    let stack = Stack::start(options).await?;
+    stack.install("tiktok").await?;
+    stack.put_app().await?;
+    let channel = stack.connect("acme_store").await?;
+    let mut weir = Connected::of(stack, channel, folder).await?;
+    let thread = weir.conversation().await?;
+    weir.say(&thread, "a secret of theirs").await?;
+    weir.stack.phone.does("write", json!({"type": "image"})).await?;
+    until("the picture's file", async || Ok((files(&data) == 1).then_some(()))).await?;
+    weir.stack.time_passes(31 * 24 * HOUR_MS).await?;
+    until("the old messages to go", async || {
+        Ok(weir.messages(&thread).await?.is_empty().then_some(()))
+    })
+    .await?;
+    until("the old events to go", async || {
+        let log = weir.stack.api.get("/v1/events?limit=200").await?.expect(200)?;
+        Ok((!log.to_string().contains("a secret of theirs")).then_some(()))
+    })
+    .await?;
+    assert_eq!(files(&data), 0);
+    // Asked for what the platform still has, the record does not take it anew.
+    let again = weir
+        .stack
+        .api
+        .post(&weir.of_channel("/catch-up")?, json!({"since": "2020-01-01T00:00:00Z"}))
+        .await?
+        .expect(200)?;
+    assert_eq!(again["stored"], 0, "{again:#}");
+    let heard = weir.stack.hears(&mut weir.events, "still there?").await?;
+    assert_eq!(heard["data"]["conversation_id"], thread.as_str());
+    weir.say(&thread, "yes").await?;
+    Ok(())
+}
+
+fn files(data: &std::path::Path) -> usize {
+    std::fs::read_dir(data.join("media")).map_or(0, |files| files.flatten().count())
+}
+
+fn found(findings: &Value, subject: &str) -> Option<Value> {
+    let all = findings["data"].as_array()?;
+    // The platform's own word comes last.
+    all.iter().rev().find(|finding| finding["subject"] == subject).cloned()
+}
+
+#[tokio::test]
+async fn why_nothing_is_received_is_an_answer_and_a_lost_subscription_is_set_right() -> Result {
+    let mut weir = Connected::begin().await?;
+    let look = async |weir: &Connected, subject: &str| -> anyhow::Result<Value> {
+        let findings = weir
+            .stack
+            .api
+            .get(&weir.of_channel("/diagnostics")?)
+            .await?
+            .expect(200)?;
+        found(&findings, subject).ok_or_else(|| anyhow::anyhow!("nothing of {subject}: {findings:#}"))
+    };
+    for subject in ["token", "permissions", "webhook_subscription", "messaging", "silence"] {
+        assert_eq!(look(&weir, subject).await?["ok"], true, "{subject}");
+    }
+    weir.stack.time_passes(25 * HOUR_MS).await?;
+    let silent = look(&weir, "silence").await?;
+    assert_eq!(silent["ok"], false);
+    assert!(
+        silent["remedy"]
+            .as_str()
+            .is_some_and(|words| words.contains("everyone")),
+        "{silent:#}"
+    );
+    // Somebody else's program took the app's one webhook address.
+    let gone = json!({"app_id": "7000000000000000001", "secret": support::SECRET, "event_type": "DIRECT_MESSAGE"});
+    let url = format!("{}/open_api/v1.3/business/webhook/delete/", weir.stack.sandbox.origin());
+    weir.stack
+        .client()
+        .post(url)
+        .json(&gone)
+        .send()
+        .await?
+        .error_for_status()?;
+    let lost = look(&weir, "webhook_subscription").await?;
+    assert_eq!(lost["ok"], false, "{lost:#}");
+    weir.stack
+        .api
+        .post(&weir.of_channel("/refresh")?, json!({}))
+        .await?
+        .expect(200)?;
+    assert_eq!(look(&weir, "webhook_subscription").await?["ok"], true);
+    weir.stack.hears(&mut weir.events, "and now?").await?;
+    assert_eq!(look(&weir, "silence").await?["ok"], true);
+    Ok(())
+}
