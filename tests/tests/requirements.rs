@@ -30,11 +30,8 @@ fn lines(text: &str) -> anyhow::Result<Vec<Line>> {
             continue;
         }
         ensure!(!promise.is_empty(), "{row} promises nothing");
-        let proofs: Vec<String> = proof
-            .split("; ")
-            .map(str::to_owned)
-            .filter(|proof| !proof.is_empty())
-            .collect();
+        // Each begins with a name in backticks; quoted words may hold a semicolon.
+        let proofs: Vec<String> = proof.replace("; `", "\n`").lines().map(str::to_owned).collect();
         ensure!(!proofs.is_empty(), "{row} has no proof");
         lines.push(Line {
             row: (*row).to_owned(),

@@ -11,7 +11,7 @@ use crate::{TikTok, wire};
 
 /// A yes can turn when TikTok's rules for either side change; it costs one request of ten in a second to ask again.
 const KEEP_YES_MS: u64 = 10 * 60 * 1000;
-/// A no often turns as soon as the business has answered, so it is asked again soon.
+/// A no turns when the person's side changes; people ask again soon, so the platform is too.
 const KEEP_NO_MS: u64 = 60 * 1000;
 
 impl MediaTransfer for TikTok {
@@ -54,17 +54,11 @@ impl MediaTransfer for TikTok {
 
 impl Probing for TikTok {
     fn probe(channel: Channel, conversation: Conversation) -> Result<Vec<Capability>, Failure> {
-        let call = wire::get(wire::CAPABILITIES)
-            .query("business_id", &channel.platform_id)
-            .query("conversation_id", &conversation.platform_id)
-            .query("conversation_type", conversation_type(conversation.answered))
-            .query("capability_types", r#"["IMAGE_SEND"]"#);
-        let mut data = wire::ask(call)?;
-        let told = data
-            .objects("capability_infos")
-            .into_iter()
-            .filter(|info| info.get("capability_type").and_then(|kind| kind.as_str()) == Some("IMAGE_SEND"))
-            .find_map(|mut info| info.boolean("capability_result"));
+        let mut told = images(&channel, &conversation, conversation.answered)?;
+        // Asked as the wrong type the answer is no; and an answer of ours that is on its way has made it the other type.
+        if told == Some(false) {
+            told = images(&channel, &conversation, !conversation.answered)?.or(told);
+        }
         // No word on it is no knowledge: the host then goes by the content rules alone.
         Ok(told
             .map(|allowed| Capability {
@@ -75,6 +69,21 @@ impl Probing for TikTok {
             .into_iter()
             .collect())
     }
+}
+
+/// Whether TikTok carries pictures in a conversation, asked as one of its two types.
+fn images(channel: &Channel, conversation: &Conversation, answered: bool) -> Result<Option<bool>, Failure> {
+    let call = wire::get(wire::CAPABILITIES)
+        .query("business_id", &channel.platform_id)
+        .query("conversation_id", &conversation.platform_id)
+        .query("conversation_type", conversation_type(answered))
+        .query("capability_types", r#"["IMAGE_SEND"]"#);
+    let mut data = wire::ask(call)?;
+    Ok(data
+        .objects("capability_infos")
+        .into_iter()
+        .filter(|info| info.get("capability_type").and_then(|kind| kind.as_str()) == Some("IMAGE_SEND"))
+        .find_map(|mut info| info.boolean("capability_result")))
 }
 
 /// TikTok's name for a conversation in which the business has written before, or not. Asked as the wrong one, the
