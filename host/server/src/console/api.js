@@ -4,6 +4,8 @@ let token = null;
 let offset = 0;
 const listeners = new Set();
 let stream = null;
+let lastEvent = null;
+let onState = () => {};
 let onSignedOut = () => {};
 
 /** The host's time in milliseconds. Windows close by its clock, not by the browser's. */
@@ -112,8 +114,8 @@ export async function signOut() {
 
 export const whenSignedOut = (then) => {
   onSignedOut = () => {
-    stream?.close();
-    stream = null;
+    rest();
+    lastEvent = null;
     then();
   };
 };
@@ -126,16 +128,18 @@ export function listen(listener) {
   return () => listeners.delete(listener);
 }
 
-/** Opens the stream. It comes back by itself where it broke off; `onState` hears whether it is there. */
-export function connect(onState) {
+/** Opens the stream. It comes back by itself where it broke off; `told` hears whether it is there. */
+export function connect(told = onState) {
+  onState = told;
   stream?.close();
   let missed = false;
-  stream = new EventSource("/v1/events/stream");
+  stream = new EventSource(`/v1/events/stream${query({ after: lastEvent })}`);
   stream.onopen = () => {
     onState(true);
     missed = false;
   };
   stream.onmessage = (message) => {
+    lastEvent = message.lastEventId;
     const event = JSON.parse(message.data);
     heard(event.timestamp);
     for (const listener of [...listeners]) listener(event);
@@ -146,12 +150,28 @@ export function connect(onState) {
     if (stream?.readyState === EventSource.CLOSED && !missed) {
       missed = true;
       setTimeout(async () => {
-        if (token && (await resume().catch(() => true))) connect(onState);
+        if (token && (await resume().catch(() => true))) connect();
         else onSignedOut();
       }, 5000);
     }
   };
 }
+
+// A browser opens six connections to a host over HTTP/1.1. A page that nobody sees gives its own back, or a seventh tab would
+// wait for ever; what it missed meanwhile follows when it is seen again.
+const UNSEEN = 300_000;
+let unseen;
+function rest() {
+  stream?.close();
+  stream = null;
+}
+addEventListener("pagehide", rest);
+addEventListener("pageshow", (event) => event.persisted && token && connect());
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(unseen);
+  if (document.hidden) unseen = setTimeout(rest, UNSEEN);
+  else if (token && !stream) connect();
+});
 
 /** The host's clock may be a sandbox's that somebody moves: looked at now and then. */
 async function follow() {

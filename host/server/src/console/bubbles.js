@@ -80,10 +80,11 @@ async function attempts(message) {
 }
 
 /** Why it stands where it stands, and what can be done. */
-function trouble(message, thread) {
+function trouble(message) {
   const act = (path, call, said) => async () => {
     try {
-      thread.put(await call(path));
+      // What follows comes as an event.
+      await call(path);
       toast(said);
     } catch (failure) {
       toast(failure.message, "bad");
@@ -144,7 +145,7 @@ export function thread({ reply, who }) {
       given.length > 0 && h("div", { class: "reactions", "aria-label": "Reactions" }, given.map((emoji) => h("span", null, emoji))),
       warned,
       h("div", { class: "under" }, standing(message), own && !["api", "console"].includes(message.origin) && h("small", null, ORIGIN[message.origin])),
-      trouble(message, it));
+      trouble(message));
   }
 
   function draw() {
@@ -165,9 +166,14 @@ export function thread({ reply, who }) {
     list,
     get: (id) => messages.get(id),
     size: () => messages.size,
-    /** Puts messages in; those that are there already are replaced. */
-    put(...more) {
-      for (const message of more) messages.set(message.id, message);
+    /** What an event tells of a message: it stands in the place of what was known. */
+    put(message) {
+      messages.set(message.id, message);
+      draw();
+    },
+    /** What an answer tells: an event that came before it knows better. */
+    add(...more) {
+      for (const message of more) if (!messages.has(message.id)) messages.set(message.id, message);
       draw();
     },
     react({ type, data }) {

@@ -26,8 +26,8 @@ function standing(features) {
   return parts;
 }
 
-/** `sent` takes the accepted message; `id` is the conversation's. */
-export function composer({ id, may, sent }) {
+/** `sent` takes the accepted message; `stale` is called when what was known of the window is over; `id` is the conversation's. */
+export function composer({ id, may, sent, stale }) {
   let features = null;
   let picture = null;
   let quoted = null;
@@ -193,7 +193,12 @@ export function composer({ id, may, sent }) {
   });
   file.addEventListener("change", () => file.files[0] && take(file.files[0]));
 
-  const timer = setInterval(() => features && replace(line, standing(features)), 1000);
+  const timer = setInterval(() => {
+    if (!features) return;
+    replace(line, standing(features));
+    // The window closes by the clock alone: nobody has to say so.
+    if (features.can_reply && features.window && Date.parse(features.window.closes_at) <= now()) stale();
+  }, 1000);
   return {
     form,
     show,

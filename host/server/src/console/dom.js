@@ -18,8 +18,7 @@ function set(node, name, value) {
   else if (name === "class") node.setAttribute("class", value);
   else if (name === "value") node.value = value;
   else if (name === "href") {
-    const url = safeUrl(value);
-    if (url) node.setAttribute("href", url);
+    if (safeUrl(value)) node.setAttribute("href", value);
   } else node.setAttribute(name, value === true ? "" : value);
 }
 

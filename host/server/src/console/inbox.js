@@ -127,9 +127,12 @@ export function mount(root, { id, session, go }) {
     let before = null;
     const who = () => nameOf(it.contact);
     const writes = composer({ id: it.id, may: may(session, "messages:write"), sent: (message) => {
-      bubbles.put(message);
+      bubbles.add(message);
       toEnd();
       seen(message);
+    }, stale: () => {
+      fetchFeatures();
+      refresh(it.id);
     } });
     const bubbles = thread({ who, reply: (message) => writes.quote(message) });
     const earlier = button("Show earlier messages", () => fetchMessages(true), { class: "more", hidden: true });
@@ -164,7 +167,7 @@ export function mount(root, { id, session, go }) {
       const page = await get(`/v1/conversations/${it.id}/messages${query({ limit: PAGE, cursor: further ? before : null })}`);
       if (gone) return;
       const height = scroll.scrollHeight;
-      bubbles.put(...page.data);
+      bubbles.add(...page.data);
       before = page.next_cursor;
       earlier.hidden = !page.has_more;
       // What stands there stays where it is when older ones come above it.

@@ -70,7 +70,7 @@ function open(session) {
     h("span", { class: "grow" }));
   const live = h("span", { class: "live", role: "status" }, h("i"), h("span", null, "Connecting"));
   nav.append(live, button("Sign out", () => signOut(), { class: "place out" }));
-  const main = h("main", { class: "main", tabindex: "-1" });
+  const main = h("main", { class: "main", id: "main", tabindex: "-1" });
   frame = { links, main, session, place: null, shown: null };
   replace(app, h("a", { class: "skip", href: "#main", onclick: (event) => { event.preventDefault(); main.focus(); } }, "Skip to the page"), h("div", { class: "frame" }, nav, main));
   connect((there) => {

@@ -54,7 +54,7 @@ function spark(values, label) {
 const perMinute = (key) => looks.slice(1).map((here, at) => Math.max(0, here[key] - looks[at][key]) * 60_000 / Math.max(1, here.at - looks[at].at));
 const mean = () => looks.slice(1).map((here, at) => (here.calls > looks[at].calls ? (here.seconds - looks[at].seconds) / (here.calls - looks[at].calls) * 1000 : 0));
 
-const figure = (title, value, values, words) => h("section", { class: "card figure" }, h("h3", { class: "quiet" }, title), h("b", null, value), spark(values.length ? values : [0], `${title}: ${words}`), h("small", null, words));
+const figure = (title, value, values, words) => h("section", { class: "card figure" }, h("h2", { class: "quiet" }, title), h("b", null, value), spark(values.length ? values : [0], `${title}: ${words}`), h("small", null, words));
 
 function bars(title, table, none) {
   const rows = [...table].sort((a, b) => b[1] - a[1]).slice(0, 8);
