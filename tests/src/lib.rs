@@ -6,6 +6,7 @@
 
 mod api;
 mod browser;
+mod chromium;
 mod crash;
 mod phone;
 mod programs;
@@ -15,6 +16,7 @@ mod subscriber;
 
 pub use api::{Answer, Api, Events};
 pub use browser::Browser;
+pub use chromium::{Chromium, ENTER, ESCAPE, TAB, target};
 pub use crash::{Crash, Figures, Plan};
 pub use phone::Phone;
 pub use programs::{Binaries, Program};
