@@ -70,6 +70,11 @@ fn greet(stack: &Stack, channel: &Value, conversation: &str) {
         "          {}",
         show::quiet("write as a customer, see the chat as a phone would show it")
     );
+    anstream::println!("  {} {api}/inbox/{conversation}#key={key}", show::bright("Console"));
+    anstream::println!(
+        "          {}",
+        show::quiet("answer as the business: the link signs you in; put the two side by side")
+    );
     anstream::println!("  {}     {api}/v1", show::bright("API"));
     anstream::println!("          {}", show::quiet(&format!("key {key}")));
     anstream::println!("  {}    {}", show::bright("Data"), stack.data().display());

@@ -3,7 +3,12 @@
 
 use std::process::{Command, Stdio};
 
+use anyhow::Context;
+
 use crate::{build, demo, show};
+
+/// What judges the console's accessibility.
+const AXE: &str = "axe-core@4.14.1";
 
 /// Runs all of it; the first failure ends it.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -31,6 +36,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "--locked",
     ])?;
     ensure_python()?;
+    ensure_browser()?;
+    fetch_axe()?;
     show::step("The demo, played to its end");
     demo::run(true, None)?;
     show::step("The promises, on the built programs");
@@ -40,13 +47,56 @@ pub(crate) fn run() -> anyhow::Result<()> {
 /// The Standard Webhooks library that judges our signatures comes from PyPI, into a folder of its own; Debian packs what
 /// makes such folders apart from Python itself.
 fn ensure_python() -> anyhow::Result<()> {
-    let there = Command::new("python3")
-        .args(["-c", "import venv, ensurepip"])
-        .stderr(Stdio::null())
-        .status();
-    if there.is_ok_and(|status| status.success()) {
+    ensure(
+        "Python's venv",
+        "python3",
+        &["-c", "import venv, ensurepip"],
+        &["python3-venv"],
+    )
+}
+
+/// The console is tried in a real browser, by Debian's own packages.
+fn ensure_browser() -> anyhow::Result<()> {
+    ensure("Chromium", "chromium", &["--version"], &["chromium"])?;
+    ensure(
+        "Chromium's driver",
+        "chromedriver",
+        &["--version"],
+        &["chromium-driver"],
+    )
+}
+
+/// The checker of accessibility comes from npm, into a folder of its own, once.
+fn fetch_axe() -> anyhow::Result<()> {
+    let folder = build::target()?.join("axe");
+    if folder.join("node_modules/axe-core/axe.min.js").is_file() {
         return Ok(());
     }
-    show::step("Installing Python's venv");
-    build::command("apt-get", ["install", "--yes", "--quiet", "python3-venv"])
+    ensure("npm", "npm", &["--version"], &["npm"])?;
+    show::step("Fetching axe-core");
+    let folder = folder.to_str().context("a target folder with an odd name")?;
+    std::fs::create_dir_all(folder)?;
+    let quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--silent"];
+    build::command("npm", [&["install", "--prefix", folder, AXE][..], &quiet].concat())
+}
+
+/// Installs Debian's packages unless the program answers already.
+fn ensure(what: &str, program: &str, question: &[&str], packages: &[&str]) -> anyhow::Result<()> {
+    let answers = || {
+        let asked = Command::new(program)
+            .args(question)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        asked.is_ok_and(|status| status.success())
+    };
+    if answers() {
+        return Ok(());
+    }
+    show::step(&format!("Installing {what}"));
+    let install = [&["install", "--yes", "--quiet", "--no-install-recommends"], packages].concat();
+    // A fresh machine has no list of packages yet.
+    build::command("apt-get", &install).or_else(|_| {
+        build::command("apt-get", ["update", "--quiet"]).and_then(|()| build::command("apt-get", &install))
+    })
 }
