@@ -36,6 +36,8 @@ const WITNESS: &str = "
 pub struct Chromium {
     client: reqwest::Client,
     session: String,
+    /// Of the browser itself, which its driver leaves behind when it is ended.
+    process: u64,
     _driver: Child,
     _profile: TempDir,
 }
@@ -85,6 +87,9 @@ impl Chromium {
         let browser = Self {
             client,
             session: format!("{origin}/session/{id}"),
+            process: made["capabilities"]["goog:processID"]
+                .as_u64()
+                .context("chromedriver names no process")?,
             _driver: driver,
             _profile: profile,
         };
@@ -313,6 +318,17 @@ impl Chromium {
     /// It does not end.
     pub async fn close(self) -> anyhow::Result<()> {
         self.ask(Method::DELETE, "", None).await.map(|_| ())
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        // Gone already, if the test closed it.
+        let kill = std::process::Command::new("kill")
+            .args(["-KILL", &self.process.to_string()])
+            .stderr(Stdio::null())
+            .status();
+        drop(kill);
     }
 }
 
