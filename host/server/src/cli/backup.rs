@@ -1,12 +1,12 @@
 //! `weir backup`: a copy of the data folder, made beside a running host.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::output::Output;
 use super::{Common, Done, Failure};
 use crate::{Config, backup};
 
-pub(super) fn run(common: &Common, output: &Output, to: &PathBuf) -> Done {
+pub(super) fn run(common: &Common, output: &Output, to: &Path) -> Done {
     let config = Config::load(common.config.as_deref(), |name| std::env::var(name).ok())
         .map_err(|error| Failure::usage(error.to_string()))?;
     output.note(&format!("Copying {}", config.data.display()));
