@@ -5,6 +5,7 @@
 //! What carries a proof out, and what remembers, is the business of the other crates.
 #![forbid(unsafe_code)]
 
+pub mod breaker;
 pub mod caller;
 pub mod channel;
 pub mod conversation;

@@ -96,6 +96,13 @@ pub const HOSTCALL_FUEL: usize = 4 << 20;
 pub const INSTANCES: u32 = 256;
 /// Calls of one connector at once, so that one cannot take every slot.
 pub const CALLS_PER_CONNECTOR: usize = 64;
+/// How often a version may break off within [`BREAK_SPAN`] until it is set aside: once or twice is one bad message, and a
+/// version that cannot run any more shows it within seconds.
+pub const BREAKS: usize = 5;
+/// The span in which breaks are counted together.
+pub const BREAK_SPAN: Duration = Duration::from_secs(60);
+/// Versions set aside that wait to be written down: more than one host runs.
+pub const SET_ASIDE: usize = 64;
 /// Events of one webhook.
 pub const EVENTS_PER_WEBHOOK: usize = 1_000;
 /// Longest text that a connector may hand over, in bytes: ten times the longest of any platform.

@@ -4,6 +4,7 @@
 //! ticks; a timer outside ends a call that waits too long. Neither does the other's work: a spinning guest never comes back
 //! to the timer, and a waiting one meets no epoch.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use weir_domain::policy::CallKind;
 use weir_domain::time::Timestamp;
 
 use crate::bindings::weir::connector::types::Failure;
+use crate::canary::Canary;
 use crate::context::{CallEnd, Host, StateWrites};
 use crate::convert::Bad;
 use crate::error::CallError;
@@ -47,6 +49,8 @@ pub(crate) struct CallData {
     pub(crate) lines: u32,
     /// Requests that a judge refused.
     pub(crate) refusals: u32,
+    /// What this connector must not repeat.
+    pub(crate) canary: Canary,
     meter: Meter,
     ticks: u32,
 }
@@ -62,6 +66,7 @@ impl CallData {
             network: None,
             lines: 0,
             refusals: 0,
+            canary: Canary::default(),
             meter: Meter::default(),
             ticks: 0,
         }
@@ -259,7 +264,7 @@ impl Sandbox {
     pub(crate) async fn run<T, F>(&self, data: CallData, inside: F) -> (Result<T, CallError>, StateWrites)
     where
         F: for<'a> FnOnce(&'a mut Store<CallData>, Instance) -> Inside<'a, T> + Send,
-        T: Send,
+        T: fmt::Debug + Send,
     {
         let budget = Budget::of(data.kind);
         let _slots = match self.slots().await {
@@ -286,6 +291,14 @@ impl Sandbox {
             Ok(Err(Stop::Engine(error))) => Err(classify(&error, store.data(), budget)),
             // The future is dropped and its store with it: nothing of the guest runs any more.
             Err(_) => Err(CallError::TimedOut { took: budget.wall }),
+        };
+        if store.data().canary.is_planted() {
+            let said = format!("{result:?}");
+            store.data_mut().canary.look("its answer", said.as_bytes());
+        }
+        let result = match store.data().canary.seen() {
+            Some(place) => Err(CallError::Exposed { place }),
+            None => result,
         };
         report(store.data(), &result, started.elapsed());
         let returned = matches!(result, Ok(_) | Err(CallError::Failed { .. } | CallError::Answer(_)));
@@ -328,6 +341,8 @@ fn report<T>(data: &CallData, result: &Result<T, CallError>, elapsed: Duration) 
         ticks: data.ticks,
         peak_memory: data.meter.peak_memory,
         lines_dropped: data.lines.saturating_sub(limits::LOG_LINES),
+        broke_off: result.as_ref().is_err_and(CallError::is_break),
+        canary: data.canary.seen(),
     });
 }
 

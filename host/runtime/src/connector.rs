@@ -25,6 +25,7 @@ use crate::answers::{
 use crate::bindings::exports::weir::connector as wit;
 use crate::bindings::weir::connector::types;
 use crate::call::{CallData, Inside, Sandbox, VersionName};
+use crate::canary::Canary;
 use crate::context::{CallContext, Called, ConversationFacts, Host, State, StateWrites};
 use crate::convert;
 use crate::error::{CallError, LoadError};
@@ -43,6 +44,7 @@ struct Version {
     host: Host,
     exports: Arc<Exports>,
     sandbox: Sandbox,
+    canary_key: Option<[u8; 32]>,
 }
 
 impl Connector {
@@ -52,6 +54,7 @@ impl Connector {
         exports: Exports,
         digest: String,
         host: Host,
+        canary_key: Option<[u8; 32]>,
     ) -> Result<Self, LoadError> {
         let nobody = Arc::new(VersionName {
             name: "?".to_owned(),
@@ -85,6 +88,7 @@ impl Connector {
             host,
             exports,
             sandbox,
+            canary_key,
         })))
     }
 
@@ -445,17 +449,21 @@ impl Connector {
     async fn pure<T, F>(&self, kind: CallKind, inside: F) -> Result<T, CallError>
     where
         F: for<'a> FnOnce(&'a mut Store<CallData>, Instance) -> Inside<'a, T> + Send,
-        T: Send,
+        T: fmt::Debug + Send,
     {
         let data = CallData::pure(kind, self.0.name.clone(), self.0.host.clone());
         self.0.sandbox.run(data, inside).await.0
     }
 
     /// The host's side of a call with network, the channel as the connector sees it, and what will be seen of the call.
-    fn networked(&self, kind: CallKind, context: CallContext) -> (CallData, types::Channel, Ledger) {
-        let channel = convert::channel(&context.channel);
+    fn networked(&self, kind: CallKind, mut context: CallContext) -> (CallData, types::Channel, Ledger) {
         let ledger = Ledger::default();
         let mut data = CallData::pure(kind, self.0.name.clone(), self.0.host.clone());
+        if let Some(key) = &self.0.canary_key {
+            data.canary = Canary::of(key, &self.0.name.name);
+            context.channel.settings = data.canary.plant(&context.channel.settings);
+        }
+        let channel = convert::channel(&context.channel);
         data.state = Some(StateView::new(context.state));
         data.network = Some(Network {
             channel_platform_id: context.channel.platform_id,
@@ -474,7 +482,7 @@ impl Connector {
     async fn run<T, F>(&self, data: CallData, ledger: Ledger, inside: F) -> Ran<T>
     where
         F: for<'a> FnOnce(&'a mut Store<CallData>, Instance) -> Inside<'a, T> + Send,
-        T: Send,
+        T: fmt::Debug + Send,
     {
         let (result, writes) = self.0.sandbox.run(data, inside).await;
         Ran {
@@ -487,7 +495,7 @@ impl Connector {
     async fn call<T, F>(&self, data: CallData, ledger: Ledger, inside: F) -> Called<T>
     where
         F: for<'a> FnOnce(&'a mut Store<CallData>, Instance) -> Inside<'a, T> + Send,
-        T: Send,
+        T: fmt::Debug + Send,
     {
         let ran = self.run(data, ledger, inside).await;
         Called {

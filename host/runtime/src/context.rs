@@ -208,6 +208,10 @@ pub struct CallEnd<'a> {
     pub peak_memory: usize,
     /// Log lines over the bound, dropped.
     pub lines_dropped: u32,
+    /// Whether the connector broke off or was stopped, by nobody's fault but its own.
+    pub broke_off: bool,
+    /// Where its canary secret was seen: `a log line`, `a request`.
+    pub canary: Option<&'static str>,
 }
 
 /// A refusal, for the record.

@@ -156,6 +156,12 @@ pub enum CallError {
     /// What it handed over is larger than is taken, or not valid.
     #[error("what the connector handed over is refused: {0}")]
     Output(String),
+    /// Its canary secret stands in what it handed over.
+    #[error("the connector's canary secret was seen in {place}")]
+    Exposed {
+        /// Where.
+        place: &'static str,
+    },
     /// A place that it named may not be called.
     #[error("what the connector named may not be called: {0}")]
     Refused(#[from] CallRefusal),
@@ -189,11 +195,20 @@ impl CallError {
             Self::TimedOut { .. } => "timed_out",
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::Output(_) => "output",
+            Self::Exposed { .. } => "exposed",
             Self::Refused(_) => "refused",
             Self::NoTurn(_) => "no_turn",
             Self::Busy { .. } => "busy",
             Self::NotProvided { .. } => "not_provided",
         }
+    }
+
+    /// Whether the connector broke off or had to be stopped, rather than answering something that cannot be taken.
+    pub fn is_break(&self) -> bool {
+        matches!(
+            self,
+            Self::Trapped { .. } | Self::OutOfTime { .. } | Self::OutOfMemory { .. }
+        )
     }
 
     /// Whether the connector is at fault, so that a breaker should count it.
@@ -206,6 +221,7 @@ impl CallError {
                 | Self::TimedOut { .. }
                 | Self::OutOfMemory { .. }
                 | Self::Output(_)
+                | Self::Exposed { .. }
                 | Self::Refused(_)
         )
     }

@@ -11,6 +11,7 @@
 mod answers;
 mod bindings;
 mod call;
+mod canary;
 mod code;
 mod connector;
 pub mod context;

@@ -25,13 +25,25 @@ use crate::exports::Exports;
 use crate::{engine, imports, text};
 
 /// How the runtime is set up.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Settings {
     /// Where compiled components are kept; without, each load compiles.
     pub cache: Option<CacheSettings>,
     /// The program that compiles in a process of its own, with [`compile_here`](crate::compile_here) behind its verb
     /// `compile`; without, compiling is done in this process and nothing bounds it.
     pub compiler: Option<PathBuf>,
+    /// From what each connector's canary secret is derived; without, there are none.
+    pub canary_key: Option<[u8; 32]>,
+}
+
+/// Without the key.
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("cache", &self.cache)
+            .field("compiler", &self.compiler)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where compiled components are kept.
@@ -60,6 +72,7 @@ struct Inner {
     linker: Linker<CallData>,
     cache: Option<Cache>,
     compiler: Compiler,
+    canary_key: Option<[u8; 32]>,
     host: Host,
     /// Instances alive at once.
     slots: Arc<Semaphore>,
@@ -87,6 +100,7 @@ impl Runtime {
             linker,
             cache,
             compiler: settings.compiler.map_or(Compiler::Here, Compiler::Child),
+            canary_key: settings.canary_key,
             host,
             slots: Arc::new(Semaphore::new(limits::INSTANCES as usize)),
             compiling: Semaphore::new(1),
@@ -103,7 +117,7 @@ impl Runtime {
         let component = self.ready(bytes, digest.clone()).await?;
         let sandbox = self.link(&component)?;
         let exports = Exports::find(sandbox.pre())?;
-        Connector::introduce(sandbox, exports, digest, self.0.host.clone()).await
+        Connector::introduce(sandbox, exports, digest, self.0.host.clone(), self.0.canary_key).await
     }
 
     /// The component, from the cache or compiled.

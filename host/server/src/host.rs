@@ -15,6 +15,7 @@ use weir_domain::credential::{Secret, Secrets};
 use weir_domain::delivery::Verdict;
 use weir_domain::grant::Grants;
 use weir_domain::id::{ChannelId, Mint};
+use weir_domain::limits;
 use weir_domain::message::MessageError;
 use weir_domain::policy::{AppSettings, OriginMap, RuleBook};
 use weir_domain::problem::Fault;
@@ -30,6 +31,7 @@ use crate::history::Asked;
 use crate::metrics::Metrics;
 use crate::outbound::ConnectorError;
 use crate::pulse::Pulses;
+use crate::quarantine::{Quarantine, SetAside};
 use crate::reconciler::Doubts;
 use crate::refresher::{Renewal, Turns};
 use crate::registry::Connectors;
@@ -67,6 +69,8 @@ pub(crate) struct Shared {
     /// Who leases.
     pub(crate) owner: String,
     pub(crate) refusals: Mutex<Option<mpsc::Receiver<RequestRefused>>>,
+    pub(crate) quarantine: Arc<Quarantine>,
+    pub(crate) set_aside: Mutex<Option<mpsc::Receiver<SetAside>>>,
 }
 
 /// What ends a worker's sleep.
@@ -123,6 +127,16 @@ pub(crate) enum NotServed {
     NotServing {
         /// The connector's name.
         connector: String,
+    },
+    /// The version that serves is set aside.
+    #[error("{connector} {version} is set aside: {reason}; promote it again, or another version")]
+    SetAside {
+        /// The connector's name.
+        connector: String,
+        /// The version.
+        version: String,
+        /// Why, in words.
+        reason: Arc<str>,
     },
     /// The record.
     #[error(transparent)]
@@ -228,6 +242,8 @@ impl Host {
         }
         let metrics = Arc::new(Metrics::default());
         let (refusals, kept) = mpsc::channel(REFUSALS_WAITING);
+        let (told, set_aside) = mpsc::channel(limits::SET_ASIDE);
+        let quarantine = Arc::new(Quarantine::new(told));
         let runtime = Runtime::start(
             weir_runtime::Settings {
                 cache: Some(CacheSettings {
@@ -235,6 +251,7 @@ impl Host {
                     master_key: master,
                 }),
                 compiler: config.compiler.clone(),
+                canary_key: Some(keyring::derive(&master, "weir canaries")),
             },
             weir_runtime::context::Host {
                 egress: egress.clone(),
@@ -245,12 +262,14 @@ impl Host {
                 clock: Arc::clone(&clock) as Arc<dyn weir_runtime::context::Clock>,
                 witness: Arc::new(HostWitness {
                     metrics: Arc::clone(&metrics),
+                    quarantine: Arc::clone(&quarantine),
+                    clock: Arc::clone(&clock),
                     refusals,
                 }),
             },
         )?;
         keyring::first_key(&config, &*store, &mint, clock.now()).await?;
-        let connectors = Connectors::load(&*store, &runtime, &config.data).await?;
+        let connectors = Connectors::load(&*store, &runtime, &config.data, &quarantine).await?;
         let mut owner = [0; 8];
         mint.fill(&mut owner);
         let host = Self(Arc::new(Shared {
@@ -273,6 +292,8 @@ impl Host {
             link_key: keyring::derive(&master, "weir media links"),
             owner: hex::encode(owner),
             refusals: Mutex::new(Some(kept)),
+            quarantine,
+            set_aside: Mutex::new(Some(set_aside)),
             mint,
             config,
         }));
@@ -404,6 +425,26 @@ impl Host {
 
     /// What serves the app of this name now.
     pub(crate) async fn serving(&self, app: &str) -> Result<Serving, NotServed> {
+        let serving = self.installed(app).await?;
+        match self.set_aside(&serving) {
+            Some(error) => Err(error),
+            None => Ok(serving),
+        }
+    }
+
+    /// Why the version that [`Host::installed`] gave may not run; none if it may.
+    pub(crate) fn set_aside(&self, serving: &Serving) -> Option<NotServed> {
+        let manifest = &serving.book.manifest;
+        let reason = self.0.quarantine.reason(&manifest.name, &manifest.version)?;
+        Some(NotServed::SetAside {
+            connector: manifest.name.clone(),
+            version: manifest.version.clone(),
+            reason,
+        })
+    }
+
+    /// The version that serves an app, or would if it were not set aside.
+    pub(crate) async fn installed(&self, app: &str) -> Result<Serving, NotServed> {
         let app = self
             .app(app)
             .await?

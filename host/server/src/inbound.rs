@@ -90,12 +90,12 @@ impl Host {
     }
 
     async fn take(&self, app: &str, raw: RawWebhook) -> Result<Hook, HookError> {
-        let serving = match self.serving(app).await {
+        let serving = match self.installed(app).await {
             Ok(serving) => serving,
             Err(NotServed::NoSuchApp(_)) => return Err(HookError::NoSuchApp),
             Err(NotServed::Store(error)) => return Err(error.into()),
             // Without a manifest nobody can say whether it is genuine; the platform keeps it and comes back.
-            Err(error @ NotServed::NotServing { .. }) => return Err(HookError::Busy(error.to_string())),
+            Err(error) => return Err(HookError::Busy(error.to_string())),
         };
         let scheme = serving.book.manifest.webhook.as_ref();
         if raw.method == "GET"
@@ -104,6 +104,11 @@ impl Host {
             return answer(challenge, &serving, &raw.query);
         }
         let webhook = verify(scheme, &serving.app.app.secrets, raw, self.now())?;
+        // A proof takes only the manifest; no code of a version that is set aside runs.
+        if let Some(aside) = self.set_aside(&serving) {
+            let id = self.keep_dead_letter(&serving, &webhook, aside.to_string()).await?;
+            return Ok(Hook::DeadLettered(id));
+        }
         let waited = tokio::time::timeout(TURN, self.0.webhooks.acquire()).await;
         let Ok(Ok(_turn)) = waited else {
             return Err(HookError::Busy("too many webhooks are in hand".to_owned()));
@@ -216,6 +221,9 @@ impl Host {
             Err(NotServed::Store(error)) => return Err(error.into()),
             Err(NotServed::NotServing { connector }) => {
                 return Err(ReplayError::Connector(ConnectorError::NotServing { connector }));
+            }
+            Err(error @ NotServed::SetAside { .. }) => {
+                return Err(ReplayError::Connector(ConnectorError::SetAside(error.to_string())));
             }
         };
         // Verified when it came; its row is the host's own.

@@ -30,6 +30,7 @@ mod oauth;
 pub mod outbound;
 pub mod publisher;
 mod pulse;
+mod quarantine;
 pub mod reconciler;
 pub mod refresher;
 pub mod registry;

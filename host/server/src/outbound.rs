@@ -44,6 +44,9 @@ pub enum ConnectorError {
         /// Which.
         connector: String,
     },
+    /// The version that serves is set aside; in words that say why and what to do.
+    #[error("{0}")]
+    SetAside(String),
     /// All slots are taken; come back.
     #[error("too many calls run; try again")]
     Busy,
@@ -586,6 +589,7 @@ fn unserved(error: NotServed) -> AcceptError {
         NotServed::NoSuchApp(connector) | NotServed::NotServing { connector } => {
             ConnectorError::NotServing { connector }.into()
         }
+        error @ NotServed::SetAside { .. } => ConnectorError::SetAside(error.to_string()).into(),
     }
 }
 
@@ -602,6 +606,7 @@ impl From<NotServed> for ActError {
             NotServed::NoSuchApp(connector) | NotServed::NotServing { connector } => {
                 ConnectorError::NotServing { connector }.into()
             }
+            error @ NotServed::SetAside { .. } => ConnectorError::SetAside(error.to_string()).into(),
         }
     }
 }

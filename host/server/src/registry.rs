@@ -18,6 +18,7 @@ use weir_runtime::{Connector, Runtime};
 use weir_store::{NewVersion, Signature, StageError, Store, StoreError, Version, VersionStage};
 
 use crate::host::Host;
+use crate::quarantine::Quarantine;
 
 /// Why a component was not installed.
 #[derive(Debug, thiserror::Error)]
@@ -94,17 +95,30 @@ pub(crate) struct Connectors {
 
 impl Connectors {
     /// Loads the active version of each connector. One that cannot be loaded does not serve, and the others do.
-    pub(crate) async fn load(store: &dyn Store, runtime: &Runtime, data: &Path) -> Result<Self, StoreError> {
+    pub(crate) async fn load(
+        store: &dyn Store,
+        runtime: &Runtime,
+        data: &Path,
+        quarantine: &Quarantine,
+    ) -> Result<Self, StoreError> {
         let connectors = Self {
             folder: data.join("components"),
             serving: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
         };
-        for version in store.versions().await? {
-            if version.stage != VersionStage::Active {
-                continue;
-            }
+        let versions = store.versions().await?;
+        for version in &versions {
             let name = &version.manifest.name;
+            match version.stage {
+                VersionStage::Active => {}
+                // Its manifest still proves webhooks, unless another has taken its place.
+                VersionStage::Quarantined if last_to_serve(&versions, version) => quarantine.put(
+                    name,
+                    &version.manifest.version,
+                    &format!("since {}, as its event connector.quarantined says", version.changed_at),
+                ),
+                _ => continue,
+            }
             match connectors.read(runtime, &version.digest).await {
                 Ok(connector) => {
                     let grants = store.grants(name).await?;
@@ -167,6 +181,17 @@ impl Connectors {
         }
         runtime.load(bytes.into()).await.map_err(|error| error.to_string())
     }
+}
+
+/// Whether nothing serves in place of this version, which was set aside: no active one, and none set aside after it.
+fn last_to_serve(versions: &[Version], aside: &Version) -> bool {
+    let mut others = versions
+        .iter()
+        .filter(|other| other.manifest.name == aside.manifest.name && other.digest != aside.digest);
+    !others.any(|other| {
+        other.stage == VersionStage::Active
+            || (other.stage == VersionStage::Quarantined && other.changed_at > aside.changed_at)
+    })
 }
 
 /// `sha256:…` of a component's bytes.
@@ -264,7 +289,8 @@ impl Host {
         Ok((version, wanted))
     }
 
-    /// Makes a version the one that serves. Calls that run go on with theirs.
+    /// Makes a version the one that serves, though it was set aside. Calls that run go on with theirs. What was kept while one
+    /// was set aside is then translated, oldest first.
     ///
     /// # Errors
     /// See [`PromoteError`]; the version before goes on serving.
@@ -285,13 +311,23 @@ impl Host {
             .read(&self.0.runtime, &staged.digest)
             .await
             .map_err(PromoteError::Load)?;
+        let set_aside_at = self.set_aside_at(connector).await?;
         let active = self.0.store.activate_version(connector, version, self.now()).await?;
         let active = active.ok_or_else(not_found)?;
+        self.0.quarantine.release(connector, version);
         connectors.put(connector, loaded, grants);
         self.told();
         // What waited for a version that serves, or for a mended one.
         self.0.wakes.all();
         tracing::info!(connector, version, "{connector} {version} serves");
+        if let Some(since) = set_aside_at {
+            let (host, connector) = (self.clone(), connector.to_owned());
+            tokio::spawn(async move {
+                if let Err(error) = host.replay_kept(&connector, since).await {
+                    tracing::error!("What was kept for {connector} waits for the next time: {error}");
+                }
+            });
+        }
         Ok(active)
     }
 

@@ -99,6 +99,7 @@ impl Host {
             host.retention_round(now).await.map(|_| ())
         });
         loops.refusals();
+        loops.set_aside();
         loops.clock();
         Loops {
             stop,
@@ -192,6 +193,29 @@ impl Starting<'_> {
                     _ = stopped.changed() => {}
                     () = wake.notified() => {}
                     () = tokio::time::sleep(every) => {}
+                }
+            }
+        });
+    }
+
+    fn set_aside(&mut self) {
+        let waiting = self
+            .host
+            .0
+            .set_aside
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        let Some(mut waiting) = waiting else { return };
+        let (host, mut stopped) = (self.host.clone(), self.stopped.clone());
+        self.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = stopped.changed() => break,
+                    aside = waiting.recv() => match aside {
+                        Some(aside) => host.keep_set_aside(aside).await,
+                        None => break,
+                    },
                 }
             }
         });

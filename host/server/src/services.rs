@@ -19,8 +19,10 @@ use weir_egress::{Bodies, BodyError, StoredBody};
 use weir_runtime::context::{CallEnd, Pacer, Refused, TooLong, Witness};
 use weir_store::Store;
 
+use crate::clock::HostClock;
 use crate::media;
 use crate::metrics::Metrics;
+use crate::quarantine::Quarantine;
 
 // ---- the platform's rates --------------------------------------------------------------------------------------------
 
@@ -192,6 +194,8 @@ pub(crate) const REFUSALS_WAITING: usize = 256;
 /// Counts what happens in calls, and hands refusals on to be kept.
 pub(crate) struct HostWitness {
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) quarantine: Arc<Quarantine>,
+    pub(crate) clock: Arc<HostClock>,
     pub(crate) refusals: mpsc::Sender<RequestRefused>,
 }
 
@@ -199,6 +203,7 @@ impl Witness for HostWitness {
     fn called(&self, end: &CallEnd<'_>) {
         self.metrics
             .call(end.connector, end.kind.as_str(), end.outcome, end.elapsed);
+        self.quarantine.note(end, self.clock.now());
     }
 
     fn refused(&self, refused: &Refused<'_>) {

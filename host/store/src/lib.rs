@@ -123,6 +123,14 @@ pub trait Store: Send + Sync + 'static {
     async fn version(&self, connector: &str, version: &str) -> Result<Option<Version>>;
     /// Makes a version the active one, and the one before retired, with an event. None if there is no such version.
     async fn activate_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Option<Version>>;
+    /// Sets a version aside, with an event that says why. None if there is no such version.
+    async fn quarantine_version(
+        &self,
+        connector: &str,
+        version: &str,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Option<Version>>;
     /// What the operator granted a connector; empty until then.
     async fn grants(&self, connector: &str) -> Result<Grants>;
     /// Replaces what the operator granted.

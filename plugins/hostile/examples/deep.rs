@@ -3,7 +3,7 @@
 use weir_hostile::{Hostile, component, message, profile};
 use weir_sdk::identity::Profile;
 use weir_sdk::inbound::Webhook;
-use weir_sdk::types::{Event, Failure, InboundEvent};
+use weir_sdk::types::{Channel, Event, Failure, InboundEvent};
 
 struct Deep;
 
@@ -18,7 +18,7 @@ impl Hostile for Deep {
         Ok(vec![event])
     }
 
-    fn who_am_i() -> Result<Profile, Failure> {
+    fn who_am_i(_: Channel) -> Result<Profile, Failure> {
         Ok(Profile {
             platform_data: Some(nested()),
             ..profile("acme")

@@ -4,7 +4,7 @@ use weir_hostile::{Hostile, MESSAGES_URL, component, profile, tell};
 use weir_sdk::http;
 use weir_sdk::identity::Profile;
 use weir_sdk::inbound::Webhook;
-use weir_sdk::types::{Failure, InboundEvent};
+use weir_sdk::types::{Channel, Failure, InboundEvent};
 
 struct Stealth;
 
@@ -16,7 +16,7 @@ impl Hostile for Stealth {
         Ok(Vec::new())
     }
 
-    fn who_am_i() -> Result<Profile, Failure> {
+    fn who_am_i(_: Channel) -> Result<Profile, Failure> {
         tell("while connecting", &http::post(MESSAGES_URL).fetch());
         // The same place under other names.
         for url in [

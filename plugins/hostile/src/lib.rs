@@ -16,7 +16,7 @@ use weir_sdk::identity::Profile;
 use weir_sdk::inbound::Webhook;
 use weir_sdk::outbound::{Draft, Sent};
 use weir_sdk::types::{
-    Contact, Content, ContentKind, Conversation, Direction, Event, Failure, InboundEvent, Message, Origin,
+    Channel, Contact, Content, ContentKind, Conversation, Direction, Event, Failure, InboundEvent, Message, Origin,
 };
 
 pub use weir_sdk;
@@ -58,7 +58,7 @@ pub trait Hostile {
     ///
     /// # Errors
     /// As the threat likes.
-    fn who_am_i() -> Result<Profile, Failure> {
+    fn who_am_i(_: Channel) -> Result<Profile, Failure> {
         Ok(profile("acme"))
     }
 }
@@ -84,9 +84,9 @@ macro_rules! component {
                 <Self as $crate::Hostile>::send(draft)
             }
             fn who_am_i(
-                _: $crate::weir_sdk::types::Channel,
+                channel: $crate::weir_sdk::types::Channel,
             ) -> Result<$crate::weir_sdk::identity::Profile, $crate::weir_sdk::types::Failure> {
-                <Self as $crate::Hostile>::who_am_i()
+                <Self as $crate::Hostile>::who_am_i(channel)
             }
         }
         $crate::weir_sdk::export!($threat $(: $($ability),+)?);

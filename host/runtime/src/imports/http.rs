@@ -173,6 +173,11 @@ impl CallData {
 
     async fn send(&mut self, request: wit::Request) -> Result<wit::Response, wit::Error> {
         let shown = Shown::of(&request.method, &request.url);
+        if self.tells(&request) {
+            let words = "it holds a secret that the host planted to see who hands on what it finds";
+            self.refused(&shown.without_url(), "canary", words);
+            return Err(wit::Error::Refused(words.to_owned()));
+        }
         let attachments = self.network.as_ref().map_or(&[][..], |network| &network.attachments);
         let request = read(request, attachments);
         let permit = self
@@ -229,6 +234,28 @@ impl CallData {
         }
     }
 
+    /// Whether the canary stands anywhere in a request.
+    fn tells(&mut self, request: &wit::Request) -> bool {
+        let mut look = |said: &[u8]| self.canary.look("a request", said);
+        look(request.url.as_bytes())
+            || look(request.method.as_bytes())
+            || request
+                .headers
+                .iter()
+                .any(|header| look(header.name.as_bytes()) || look(header.value.as_bytes()))
+            || match &request.body {
+                wit::Body::None => false,
+                wit::Body::Bytes(bytes) => look(bytes),
+                wit::Body::Stored(id) => look(id.as_bytes()),
+                wit::Body::Multipart(parts) => parts.iter().any(|part| {
+                    look(part.name.as_bytes())
+                        || match &part.content {
+                            wit::PartContent::Text(text) | wit::PartContent::Stored(text) => look(text.as_bytes()),
+                        }
+                }),
+            }
+    }
+
     /// The permit to fetch what the connector located, judged like a request of its own, in the same call.
     pub(crate) fn permit_fetch(&mut self, url: &str, headers: Vec<Header>) -> Result<EgressPermit, CallRefusal> {
         let method = http::Method::GET;
@@ -277,6 +304,14 @@ impl Network {
 }
 
 impl Shown {
+    /// For a request whose URL nobody should read.
+    fn without_url(&self) -> Self {
+        Self {
+            method: String::new(),
+            url: String::new(),
+        }
+    }
+
     fn record(&self, route: Option<String>, class: Option<RouteClass>) -> RequestRecord {
         RequestRecord {
             route,

@@ -106,6 +106,7 @@ pub(super) fn unserved(error: NotServed) -> ConnectError {
     match error {
         NotServed::NoSuchApp(_) => ConnectError::NoSuchApp,
         NotServed::NotServing { connector } => ConnectorError::NotServing { connector }.into(),
+        error @ NotServed::SetAside { .. } => ConnectorError::SetAside(error.to_string()).into(),
         NotServed::Store(error) => error.into(),
     }
 }

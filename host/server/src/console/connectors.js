@@ -90,7 +90,7 @@ export function mount(root, { id, session, go }) {
 
   const line = (it, version) => h("li", { class: version.state }, h("i"), h("div", null, h("b", null, version.version), " ", pill(version.state), h("p", { class: "quiet" }, `${bytes(version.size)}, ${version.signature.status}${version.signature.key ? ` by ${version.signature.key}` : ""}, installed ${moment(version.staged_at)}`), h("small", null, h("code", { title: version.digest }, `${version.digest.slice(0, 26)}…`)),
     version.missing_grants.length > 0 && h("p", { class: "warn" }, `${version.missing_grants.length} of what it asks for is not granted.`)),
-  writes && version.state !== "active" && version.state !== "quarantined" ? button("Let it serve", async () => {
+  writes && version.state !== "active" ? button("Let it serve", async () => {
     const sure = await ask(`Let ${version.version} serve?`, { nodes: [h("p", null, it.active_version ? `It takes the place of ${it.active_version} for all channels at once.` : "It begins to serve all channels of its apps."), version.missing_grants.length > 0 && h("p", { class: "warn" }, "Not everything that it asks for is granted: say yes first.")],
       value: () => post(`/v1/connectors/${encodeURIComponent(it.name)}/versions/${encodeURIComponent(version.version)}/promote`, {}) }, "Let it serve");
     if (sure) {

@@ -266,7 +266,9 @@ impl From<ConnectorError> for Problem {
                     .with("reason", &failure.code)
                     .with("platform", &failure.platform)
             }
-            ConnectorError::Broken(_) => Self::of(&codes::CONNECTOR_FAILED).detail(&error),
+            ConnectorError::Broken(_) | ConnectorError::SetAside(_) => {
+                Self::of(&codes::CONNECTOR_FAILED).detail(&error)
+            }
         }
     }
 }

@@ -55,6 +55,8 @@ pub(crate) struct ToldVersion {
     state: String,
     /// Who signed it.
     signature: Value,
+    /// Why it was set aside; only `connector.quarantined` says it.
+    reason: Option<String>,
 }
 
 /// An endpoint, as events tell of it.

@@ -209,6 +209,21 @@ pub fn one_version_of_a_connector_is_active(factory: Factory) {
         }
         let known = world.store.version("example", "1.1.0").await.unwrap().unwrap();
         assert_eq!(known.stage, VersionStage::Retired);
+        // Set aside once, however often it is said, and back by the way that every version takes.
+        for _ in 0..2 {
+            let aside = world
+                .store
+                .quarantine_version("example", "1.0.0", "it broke off", at(3))
+                .await;
+            assert_eq!(aside.unwrap().unwrap().stage, VersionStage::Quarantined);
+        }
+        let told = world.told(EventType::ConnectorQuarantined).await;
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].data["reason"], "it broke off");
+        let nobody = world.store.quarantine_version("example", "9.9.9", "", at(3)).await;
+        assert!(nobody.unwrap().is_none());
+        let back = world.store.activate_version("example", "1.0.0", at(3)).await;
+        assert_eq!(back.unwrap().unwrap().stage, VersionStage::Active);
         assert!(
             world
                 .store
@@ -217,7 +232,7 @@ pub fn one_version_of_a_connector_is_active(factory: Factory) {
                 .unwrap()
                 .is_none()
         );
-        assert_eq!(world.told(EventType::ConnectorPromoted).await.len(), 2);
+        assert_eq!(world.told(EventType::ConnectorPromoted).await.len(), 3);
         assert_eq!(world.told(EventType::ConnectorRolledBack).await.len(), 1);
         assert_eq!(world.store.grants("example").await.unwrap(), Grants::default());
         let grants = Grants(vec![Grant {

@@ -129,17 +129,54 @@ pub(super) fn activate(db: &Db<'_>, connector: &str, version: &str, now: Timesta
     Ok(Some(active))
 }
 
+pub(super) fn quarantine(
+    db: &Db<'_>,
+    connector: &str,
+    version: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Option<Version>> {
+    let Some(found) = one(db, connector, version)? else {
+        return Ok(None);
+    };
+    if found.stage == VersionStage::Quarantined {
+        return Ok(Some(found));
+    }
+    db.run(
+        "UPDATE versions SET stage = 'quarantined', changed_at = ?3 WHERE connector = ?1 AND version = ?2",
+        params![connector, version, now.as_millis()],
+    )?;
+    let aside = Version {
+        stage: VersionStage::Quarantined,
+        changed_at: now,
+        ..found
+    };
+    let mut data = told_of(&aside);
+    data["reason"] = reason.into();
+    events::append(
+        db,
+        About::workspace(WORKSPACE),
+        EventType::ConnectorQuarantined,
+        data,
+        now,
+    )?;
+    Ok(Some(aside))
+}
+
 fn tell(db: &Db<'_>, version: &Version, kind: EventType, now: Timestamp) -> Result<(), StoreError> {
-    let data = serde_json::json!({
+    events::append(db, About::workspace(WORKSPACE), kind, told_of(version), now)?;
+    Ok(())
+}
+
+fn told_of(version: &Version) -> serde_json::Value {
+    serde_json::json!({
         "name": version.manifest.name,
         "version": version.manifest.version,
         "release": version.manifest.release,
         "digest": version.digest,
         "state": version.stage,
         "signature": version.signature,
-    });
-    events::append(db, About::workspace(WORKSPACE), kind, data, now)?;
-    Ok(())
+    })
 }
 
 pub(super) fn grants(db: &Db<'_>, connector: &str) -> Result<Grants> {

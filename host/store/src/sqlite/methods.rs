@@ -75,6 +75,17 @@ impl Store for SqliteStore {
         let version = version.to_owned();
         self.read(move |db| connectors::one(db, &connector, &version)).await
     }
+    async fn quarantine_version(
+        &self,
+        connector: &str,
+        version: &str,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Option<Version>> {
+        let (connector, version, reason) = (connector.to_owned(), version.to_owned(), reason.to_owned());
+        self.write(move |db| connectors::quarantine(db, &connector, &version, &reason, now))
+            .await
+    }
     async fn activate_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Option<Version>> {
         let connector = connector.to_owned();
         let version = version.to_owned();

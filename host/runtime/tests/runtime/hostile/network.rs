@@ -186,3 +186,40 @@ async fn c14_nothing_can_be_smuggled_in_a_header_or_a_method() {
     assert!(passed.is_empty(), "{passed:?}");
     assert_eq!(platform.seen().len(), 0);
 }
+
+#[tokio::test]
+async fn r7_a_canary_that_is_handed_on_ends_the_call_and_says_where() {
+    let cases = [
+        ("log", "a log line"),
+        ("state", "its state"),
+        ("header", "a request"),
+        ("query", "a request"),
+        ("body", "a request"),
+        ("answer", "its answer"),
+        ("failure", "its answer"),
+    ];
+    let (pockets, notes) = hostile("pockets").await;
+    for (place, seen) in cases {
+        let platform = Platform::that([TAKEN]).await;
+        let mut context = context_of("https://platform.example", pockets.manifest(), &platform, State::new());
+        context.channel.settings = serde_json::json!({ "place": place });
+        let called = pockets.who_am_i(context).await;
+        let error = called.result.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("the connector's canary secret was seen in {seen}"),
+            "{place}"
+        );
+        assert_eq!(notes.canary.lock().unwrap().take(), Some(seen), "{place}");
+        // And it got nowhere: not out, not into the log, not into the record.
+        assert_eq!(platform.seen().len(), 0, "{place}");
+        assert!(called.writes.0.is_empty(), "{place}");
+        let written = format!("{:?} {:?} {:?}", called.requests, notes.lines, notes.refusals);
+        assert!(!written.contains("sk_"), "{place}: {written}");
+    }
+    // Who leaves alone what is not meant for it never notices.
+    let platform = Platform::that([]).await;
+    let mut context = context_of("https://platform.example", pockets.manifest(), &platform, State::new());
+    context.channel.settings = serde_json::json!({ "place": "nowhere" });
+    assert_eq!(pockets.who_am_i(context).await.result.unwrap().platform_id, "acme");
+}

@@ -1,0 +1,73 @@
+//! When a version of a connector has broken off so often that it is set aside.
+
+use std::collections::VecDeque;
+
+use crate::limits;
+use crate::time::Timestamp;
+
+/// The times at which one version broke off, as far back as they matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Breaker {
+    broke_off: VecDeque<Timestamp>,
+}
+
+impl Breaker {
+    /// The version broke off at `now`. Gives whether that is once too often: [`limits::BREAKS`] times within
+    /// [`limits::BREAK_SPAN`]. After a yes it begins to count anew.
+    #[must_use]
+    pub fn broke_off(&mut self, now: Timestamp) -> bool {
+        while self
+            .broke_off
+            .front()
+            .is_some_and(|first| now.since(*first) >= limits::BREAK_SPAN)
+        {
+            self.broke_off.pop_front();
+        }
+        self.broke_off.push_back(now);
+        let too_often = self.broke_off.len() >= limits::BREAKS;
+        if too_often {
+            self.broke_off.clear();
+        }
+        too_often
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_millis(second * 1000)
+    }
+
+    fn said(seconds: &[i64]) -> Vec<bool> {
+        let mut breaker = Breaker::default();
+        seconds.iter().map(|second| breaker.broke_off(at(*second))).collect()
+    }
+
+    #[test]
+    fn the_fifth_time_within_a_minute_is_once_too_often() {
+        assert_eq!(said(&[0, 10, 20, 30, 59]), [false, false, false, false, true]);
+        assert_eq!(said(&[7, 7, 7, 7, 7]), [false, false, false, false, true]);
+    }
+
+    #[test]
+    fn what_was_a_minute_ago_does_not_count() {
+        assert_eq!(said(&[0, 10, 20, 30, 60]), [false; 5]);
+        assert_eq!(
+            said(&[0, 10, 20, 30, 60, 61]),
+            [false, false, false, false, false, true]
+        );
+        assert!(!said(&(0..100).map(|i| i * 15).collect::<Vec<_>>()).contains(&true));
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_sets_nobody_aside_sooner() {
+        assert_eq!(said(&[100, 100, 0, 0]), [false; 4]);
+    }
+
+    #[test]
+    fn after_a_yes_it_begins_anew() {
+        assert_eq!(said(&[0, 0, 0, 0, 0, 1, 1, 1, 1]).iter().filter(|yes| **yes).count(), 1);
+    }
+}
