@@ -132,6 +132,7 @@ async fn talk(record: &Record, account: &str, conversation: &Conversation, n: us
         content: Content::Text {
             text: format!("Answer {n}: it is, and sending it is free."),
         },
+        then: Vec::new(),
         reply_to: None,
         client_ref: None,
         origin: Origin::Api,
