@@ -94,9 +94,6 @@ pub fn several_messages_of_one_request_are_accepted_together_or_not_at_all(facto
             Enqueued::Replayed(again) => assert_eq!(again, both),
             Enqueued::New(messages) => panic!("{messages:?}"),
         }
-        for _ in 2..BUDGET - 1 {
-            world.send("more", 22).await.unwrap();
-        }
         // One is left, and two are asked for: neither goes, and the budget is told as it is.
         let mut draft = world.draft(id, "nine");
         draft.then = vec![world.draft(id, "ten").content];
