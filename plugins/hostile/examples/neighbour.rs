@@ -20,7 +20,7 @@ impl Hostile for Neighbour {
             "other/secret",
             "%2e%2e/other",
         ];
-        let read: Vec<_> = keys.map(|key| state::get(key)).into_iter().collect();
+        let read: Vec<_> = keys.map(state::get).into_iter().collect();
         Err(Failure::permanent(
             "reached",
             format!("{read:?}; all keys: {:?}", state::keys("")),

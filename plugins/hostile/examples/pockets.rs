@@ -1,5 +1,8 @@
 //! Goes through its pockets: hands on all the settings that it was given, in the place that they name.
 
+// A failure is a record of the interface, and boxing it here would only unbox it at the boundary.
+#![allow(clippy::result_large_err)]
+
 use weir_hostile::{Hostile, ME_URL, component, profile};
 use weir_sdk::identity::Profile;
 use weir_sdk::types::{Channel, Failure};
