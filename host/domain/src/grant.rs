@@ -5,9 +5,14 @@ use url::Url;
 use utoipa::ToSchema;
 
 use crate::manifest::{
-    Authorization, Manifest, Oauth, Origin, Parameter, ParameterValue, Route, RouteClass, SecretPlace, SecretUse,
-    TokenCall,
+    Authorization, Manifest, Oauth, Origin, OriginPattern, Parameter, ParameterValue, Route, RouteClass, SecretPlace,
+    SecretUse, TokenCall,
 };
+use crate::policy::CallRefusal;
+
+mod words;
+
+pub use words::{Asked, Change};
 
 /// One thing a connector asks for, in words that a person can judge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -110,57 +115,143 @@ impl Grant {
         grants
     }
 
-    /// Whether this yes covers that wish: everything but the reason must be the same, so that a new version cannot widen a
-    /// grant behind an old name.
-    fn covers(&self, wanted: &Self) -> bool {
+    /// Whether this decides exactly that wish: everything but the reason must be the same, so that a new version cannot widen
+    /// a grant behind an old name.
+    fn decides(&self, wanted: &Self) -> bool {
+        self.origin == wanted.origin && self.is_alike(wanted)
+    }
+
+    /// Whether this is a yes to that wish, or to a part of it: the operator may name fewer origins than were asked for.
+    fn gives(&self, wanted: &Self) -> bool {
+        let is_within = || match (self.pattern(), wanted.pattern()) {
+            (Some(given), Some(asked)) => given.is_within(&asked),
+            _ => false,
+        };
+        self.is_alike(wanted) && (self.origin == wanted.origin || is_within())
+    }
+
+    /// Whether all but origin and reason are the same.
+    fn is_alike(&self, wanted: &Self) -> bool {
         self.capability == wanted.capability
             && self.route == wanted.route
             && self.method == wanted.method
-            && self.origin == wanted.origin
             && self.path == wanted.path
             && self.class == wanted.class
             && self.secrets == wanted.secrets
             && self.places == wanted.places
             && self.body_has == wanted.body_has
     }
+
+    fn pattern(&self) -> Option<OriginPattern> {
+        self.origin.parse().ok()
+    }
 }
 
-/// The operator's yes to a connector. Empty means that nothing may leave.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(transparent)]
-pub struct Grants(pub Vec<Grant>);
+/// What the operator decided about a connector. Empty means that nothing may leave.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grants {
+    /// The yes.
+    pub granted: Vec<Grant>,
+    /// The no: asked for, looked at, and not given, or not whole. A version may serve without it.
+    pub withheld: Vec<Grant>,
+}
 
 impl Grants {
+    /// A yes to these, and no word about others.
+    pub fn to(granted: Vec<Grant>) -> Self {
+        Self {
+            granted,
+            withheld: Vec::new(),
+        }
+    }
+
     /// Everything that a manifest asks for.
-    pub fn wanted_by(manifest: &Manifest) -> Self {
+    pub fn wanted_by(manifest: &Manifest) -> Vec<Grant> {
         let mut wanted: Vec<Grant> = manifest.routes.iter().map(Grant::of).collect();
         if let Authorization::Oauth(oauth) = &manifest.authorization {
             wanted.extend(Grant::of_oauth(oauth));
         }
-        Self(wanted)
+        wanted
     }
 
-    /// Whether the operator said yes to this route.
-    pub fn allow(&self, route: &Route) -> bool {
+    /// The operator's answer to what `manifest` asks for: a yes to `granted`, and a no to the rest of it. What was withheld
+    /// from other versions stays so, unless it is given now.
+    #[must_use]
+    pub fn answered(self, manifest: &Manifest, granted: Vec<Grant>) -> Self {
+        let mut withheld: Vec<Grant> = Vec::new();
+        for grant in self.withheld.into_iter().chain(Self::wanted_by(manifest)) {
+            if !granted.iter().any(|given| given.decides(&grant)) && !withheld.contains(&grant) {
+                withheld.push(grant);
+            }
+        }
+        // What a connector asked for in versions long gone need not be remembered for ever.
+        let over = withheld.len().saturating_sub(crate::limits::ROUTES);
+        withheld.drain(..over);
+        Self { granted, withheld }
+    }
+
+    /// Whether the operator said yes to this route, for a request to `origin`.
+    ///
+    /// # Errors
+    /// The operator gave less, or was never asked; says which.
+    pub fn admit(&self, route: &Route, origin: &Origin) -> Result<(), CallRefusal> {
         let wanted = Grant::of(route);
-        self.0.iter().any(|grant| grant.covers(&wanted))
+        let given: Vec<&Grant> = self.granted.iter().filter(|grant| grant.gives(&wanted)).collect();
+        let covers = |grant: &&Grant| grant.pattern().is_some_and(|pattern| pattern.covers(origin));
+        if given.iter().any(covers) {
+            return Ok(());
+        }
+        let route = wanted.route.clone();
+        Err(if !given.is_empty() {
+            CallRefusal::Narrowed {
+                route,
+                origin: origin.to_string(),
+                granted: given.iter().map(|grant| grant.origin.clone()).collect(),
+            }
+        } else if self.withheld.iter().any(|grant| grant.decides(&wanted)) {
+            CallRefusal::Withheld { route }
+        } else {
+            CallRefusal::NotGranted { route }
+        })
     }
 
     /// Whether the operator said yes to every place that this OAuth sends secrets to.
     pub fn allow_authorization(&self, oauth: &Oauth) -> bool {
-        Grant::of_oauth(oauth)
-            .iter()
-            .all(|wanted| self.0.iter().any(|grant| grant.covers(wanted)))
+        Grant::of_oauth(oauth).iter().all(|wanted| self.has(wanted))
     }
 
-    /// What `manifest` asks for beyond this yes.
+    /// What `manifest` asks for that the operator has not decided about, yes or no.
     pub fn missing_for(&self, manifest: &Manifest) -> Vec<Grant> {
         Self::wanted_by(manifest)
-            .0
             .into_iter()
-            .filter(|wanted| !self.0.iter().any(|grant| grant.covers(wanted)))
+            .filter(|wanted| !self.has(wanted) && !self.withheld.iter().any(|grant| grant.decides(wanted)))
             .collect()
     }
+
+    /// The given grant that a changed wish would take the place of: the same thing by name.
+    pub fn before(&self, wanted: &Grant) -> Option<&Grant> {
+        self.granted.iter().find(|grant| {
+            grant.capability == wanted.capability && grant.route == wanted.route && !grant.decides(wanted)
+        })
+    }
+
+    fn has(&self, wanted: &Grant) -> bool {
+        self.granted.iter().any(|grant| grant.decides(wanted))
+    }
+}
+
+/// The grants among `granted` that no version asked for, by their place: a yes that would mean nothing.
+pub fn unasked(granted: &[Grant], manifests: &[&Manifest]) -> Vec<usize> {
+    let wanted: Vec<Grant> = manifests
+        .iter()
+        .flat_map(|manifest| Grants::wanted_by(manifest))
+        .collect();
+    granted
+        .iter()
+        .enumerate()
+        .filter(|(_, grant)| !wanted.iter().any(|wish| grant.gives(wish)))
+        .map(|(place, _)| place)
+        .collect()
 }
 
 /// The name of the secret that a parameter carries, if it carries one.
@@ -203,7 +294,7 @@ mod tests {
     /// Each way in which a new version could widen a route under its old name.
     #[test]
     fn a_yes_covers_nothing_that_was_changed_behind_its_name() {
-        let grants = Grants::wanted_by(&manifest());
+        let grants = Grants::to(Grants::wanted_by(&manifest()));
         let changed = |change: fn(&mut Route)| {
             let mut manifest = manifest();
             change(&mut manifest.routes[0]);
@@ -230,7 +321,7 @@ mod tests {
         };
         let mut narrow = manifest();
         narrow.routes[0].body_has.push(member());
-        let narrow_yes = Grants::wanted_by(&narrow);
+        let narrow_yes = Grants::to(Grants::wanted_by(&narrow));
         assert_eq!(narrow_yes.missing_for(&narrow).len(), 0);
         assert_eq!(
             narrow_yes.missing_for(&manifest()).len(),
@@ -249,7 +340,7 @@ mod tests {
                 ..manifest()
             }
         };
-        let grants = Grants::wanted_by(&with(|_| {}));
+        let grants = Grants::to(Grants::wanted_by(&with(|_| {})));
         let missing = |change| {
             grants
                 .missing_for(&with(change))
@@ -282,7 +373,77 @@ mod tests {
     fn without_a_yes_everything_is_missing() {
         assert_eq!(
             Grants::default().missing_for(&manifest()),
-            Grants::wanted_by(&manifest()).0
+            Grants::wanted_by(&manifest())
         );
+    }
+
+    fn origin(text: &str) -> Origin {
+        text.parse().expect("an origin")
+    }
+
+    /// A manifest whose first route covers all hosts below a name.
+    fn wide() -> Manifest {
+        let mut manifest = manifest();
+        manifest.routes[0].origin = "https://*.example.com".parse().expect("an origin");
+        manifest
+    }
+
+    #[test]
+    fn fewer_hosts_may_be_given_and_the_refusal_says_which() {
+        let manifest = wide();
+        let mut granted = Grants::wanted_by(&manifest);
+        granted[0].origin = "https://cdn.example.com".into();
+        let grants = Grants::default().answered(&manifest, granted);
+        assert_eq!(grants.missing_for(&manifest), [], "it was decided");
+        let route = &manifest.routes[0];
+        assert_eq!(grants.admit(route, &origin("https://cdn.example.com")), Ok(()));
+        let refused = grants
+            .admit(route, &origin("https://api.example.com"))
+            .expect_err("narrowed");
+        assert_eq!(refused.rule(), "narrowed");
+        let words = refused.to_string();
+        assert!(
+            words.contains("https://cdn.example.com") && words.contains("https://api.example.com"),
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn what_was_withheld_is_decided_and_refused_as_such() {
+        let manifest = manifest();
+        let mut granted = Grants::wanted_by(&manifest);
+        let kept = granted.remove(0);
+        let grants = Grants::default().answered(&manifest, granted.clone());
+        assert_eq!(grants.withheld, [kept]);
+        assert_eq!(grants.missing_for(&manifest), []);
+        let route = &manifest.routes[0];
+        let at = origin(&route.origin.to_string());
+        assert_eq!(grants.admit(route, &at).expect_err("withheld").rule(), "withheld");
+        assert_eq!(
+            Grants::to(granted).admit(route, &at).expect_err("unasked").rule(),
+            "not_granted"
+        );
+        // Given later, it is withheld no more.
+        let grants = grants.answered(&manifest, Grants::wanted_by(&manifest));
+        assert_eq!(grants.withheld, []);
+        assert_eq!(grants.admit(route, &at), Ok(()));
+    }
+
+    #[test]
+    fn a_no_to_one_version_is_none_to_what_the_next_asks_beyond_it() {
+        let grants = Grants::default().answered(&manifest(), Vec::new());
+        let missing = grants.missing_for(&wide());
+        assert_eq!(missing.len(), 1);
+        assert_eq!(missing[0].origin, "https://*.example.com");
+    }
+
+    #[test]
+    fn a_grant_wider_than_what_is_asked_means_nothing() {
+        let manifest = manifest();
+        let mut granted = Grants::wanted_by(&manifest);
+        assert_eq!(unasked(&granted, &[&manifest]), [0; 0]);
+        granted[0].origin = "https://*.example.com".into();
+        assert_eq!(unasked(&granted, &[&manifest]), [0]);
+        assert_eq!(unasked(&granted, &[&manifest, &wide()]), [0; 0]);
     }
 }

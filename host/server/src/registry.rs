@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use weir_domain::grant::{Grant, Grants};
+use weir_domain::grant::{self, Asked, Grant, Grants};
 use weir_domain::manifest::Manifest;
 use weir_domain::time::Timestamp;
 use weir_egress::{Egress, NoBodies};
@@ -52,11 +52,37 @@ pub enum PromoteError {
         version: String,
     },
     /// The operator has not said yes to all that it asks for.
-    #[error("{} grants are missing; PUT them first", .0.len())]
-    Missing(Vec<Grant>),
+    #[error(
+        "{connector} {version} asks for {} that nobody decided about; PUT the grants, or fewer, and promote again",
+        names(missing)
+    )]
+    Missing {
+        /// The connector.
+        connector: String,
+        /// The version.
+        version: String,
+        /// What is undecided.
+        missing: Vec<Asked>,
+    },
     /// Its bytes are gone, or are not the ones that were staged.
     #[error("the version cannot be loaded: {0}")]
     Load(String),
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why the operator's decision was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantError {
+    /// There is no such connector, or it has no such version.
+    #[error("there is no such version of this connector")]
+    NotFound,
+    /// No version asks for some of it.
+    #[error(
+        "no version of the connector asks for what stands at {0:?}; a grant is what a version wants, or fewer origins of it"
+    )]
+    Unasked(Vec<usize>),
     /// The record.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -74,7 +100,7 @@ pub struct Inspection {
     /// What it says of itself.
     pub manifest: Manifest,
     /// What it asks for.
-    pub wanted: Vec<Grant>,
+    pub wanted: Vec<Asked>,
 }
 
 /// A version that serves, and what the operator granted its connector.
@@ -226,7 +252,7 @@ pub async fn inspect(bytes: Bytes) -> Result<Inspection, InstallError> {
         digest: digest_of(&bytes),
         size: bytes.len() as u64,
         signature: signature_of(&bytes),
-        wanted: Grants::wanted_by(&manifest).0,
+        wanted: Asked::all(Grants::wanted_by(&manifest), &Grants::default()),
         manifest,
     })
 }
@@ -246,11 +272,11 @@ impl Witness for Nobody {
 }
 
 impl Host {
-    /// Stages a component: nobody is served by it yet. Gives what it asks for beyond what the operator granted already.
+    /// Stages a component: nobody is served by it yet.
     ///
     /// # Errors
     /// See [`InstallError`].
-    pub async fn install(&self, bytes: Bytes, allow_downgrade: bool) -> Result<(Version, Vec<Grant>), InstallError> {
+    pub async fn install(&self, bytes: Bytes, allow_downgrade: bool) -> Result<Version, InstallError> {
         let signature = signature_of(&bytes);
         if signature.status != "trusted" && !self.0.config.allow_unsigned {
             return Err(InstallError::Unsigned);
@@ -278,7 +304,6 @@ impl Host {
             Err(error) => return Err(InstallError::Stage(error)),
         };
         self.told();
-        let wanted = Grants::wanted_by(&version.manifest).0;
         tracing::info!(
             connector = version.manifest.name,
             version = version.manifest.version,
@@ -286,7 +311,7 @@ impl Host {
             version.manifest.name,
             version.manifest.version
         );
-        Ok((version, wanted))
+        Ok(version)
     }
 
     /// Makes a version the one that serves, though it was set aside. Calls that run go on with theirs. What was kept while one
@@ -305,7 +330,11 @@ impl Host {
         let grants = self.0.store.grants(connector).await?;
         let missing = grants.missing_for(&staged.manifest);
         if !missing.is_empty() {
-            return Err(PromoteError::Missing(missing));
+            return Err(PromoteError::Missing {
+                connector: connector.to_owned(),
+                version: version.to_owned(),
+                missing: Asked::all(missing, &grants),
+            });
         }
         let loaded = connectors
             .read(&self.0.runtime, &staged.digest)
@@ -331,17 +360,55 @@ impl Host {
         Ok(active)
     }
 
-    /// Replaces what the operator grants a connector; the next call is judged by it.
+    /// Takes the operator's answer to what a version asks for (the newest, if none is named): a yes to `granted`, a no to the
+    /// rest of it. The next call of whatever version serves is judged by it.
     ///
     /// # Errors
-    /// The record.
-    pub async fn put_grants(&self, connector: &str, grants: Grants) -> Result<(), StoreError> {
+    /// See [`GrantError`]; what held before holds.
+    pub async fn decide_grants(
+        &self,
+        connector: &str,
+        version: Option<&str>,
+        granted: Vec<Grant>,
+    ) -> Result<Grants, GrantError> {
         let connectors = &self.0.connectors;
         let _turn = connectors.changing.lock().await;
+        let mut versions = self.0.store.versions().await?;
+        versions.retain(|known| known.manifest.name == connector);
+        let unasked = grant::unasked(
+            &granted,
+            &versions.iter().map(|known| &known.manifest).collect::<Vec<_>>(),
+        );
+        if !unasked.is_empty() {
+            return Err(GrantError::Unasked(unasked));
+        }
+        let meant = versions
+            .iter()
+            .find(|known| version.is_none_or(|version| known.manifest.version == version))
+            .ok_or(GrantError::NotFound)?;
+        let before = self.0.store.grants(connector).await?;
+        let grants = before.answered(&meant.manifest, granted);
         self.0.store.put_grants(connector, grants.clone(), self.now()).await?;
         if let Some(loaded) = connectors.get(connector) {
-            connectors.put(connector, loaded.connector.clone(), grants);
+            connectors.put(connector, loaded.connector.clone(), grants.clone());
         }
-        Ok(())
+        Ok(grants)
+    }
+}
+
+/// The names of a few grants, for one line.
+fn names(asked: &[Asked]) -> String {
+    const SHOWN: usize = 5;
+    let names: Vec<_> = asked
+        .iter()
+        .take(SHOWN)
+        .map(|asked| asked.grant.route.as_str())
+        .collect();
+    let more = asked.len().saturating_sub(SHOWN);
+    let names = names.join(", ");
+    if more > 0 {
+        format!("{names} and {more} more")
+    } else {
+        names
     }
 }

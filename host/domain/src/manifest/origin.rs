@@ -113,6 +113,14 @@ impl OriginPattern {
                 .strip_suffix(self.origin.host.as_str())
                 .is_some_and(|label| label.len() > 1 && label.ends_with('.'))
     }
+
+    /// Whether every origin that this covers is covered by `wider` too.
+    pub fn is_within(&self, wider: &Self) -> bool {
+        if !self.below {
+            return wider.covers(&self.origin);
+        }
+        wider.below && (self.origin == wider.origin || wider.covers(&self.origin))
+    }
 }
 
 impl fmt::Display for OriginPattern {

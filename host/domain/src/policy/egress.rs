@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::grant::Grants;
 use crate::id::MediaId;
-use crate::manifest::{Route, RouteClass, SecretUse};
+use crate::manifest::{Origin, Route, RouteClass, SecretUse};
 
 mod call;
 mod origins;
@@ -183,11 +183,27 @@ pub enum CallRefusal {
         /// The path.
         path: String,
     },
-    /// The operator did not say yes to the route.
+    /// The operator was not asked for the route, or it was changed since.
     #[error("the operator has not granted the route {route}")]
     NotGranted {
         /// The route.
         route: String,
+    },
+    /// The operator was asked, and said no.
+    #[error("the operator withholds the route {route} from this connector")]
+    Withheld {
+        /// The route.
+        route: String,
+    },
+    /// The operator gave fewer hosts than were asked for.
+    #[error("the operator grants the route {route} for {} only, and this request is for {origin}", granted.join(", "))]
+    Narrowed {
+        /// The route.
+        route: String,
+        /// Where the request would go.
+        origin: String,
+        /// Where it may.
+        granted: Vec<String>,
     },
     /// The route's class does not belong to this call.
     #[error("`{call}` may make no {class} request (route {route})")]
@@ -223,6 +239,8 @@ impl CallRefusal {
             Self::BadBody { .. } => "body",
             Self::NoRoute { .. } => "no_route",
             Self::NotGranted { .. } => "not_granted",
+            Self::Withheld { .. } => "withheld",
+            Self::Narrowed { .. } => "narrowed",
             Self::WrongCall { .. } => "wrong_call",
             Self::NoPermitLeft { .. } => "no_permit",
             Self::TooManyRequests { .. } => "too_many_requests",
@@ -250,11 +268,7 @@ pub fn may_call(
     rules::admit_body(&request)?;
     let covered = find_route(routes, origins, &request)?;
     let route = covered.route;
-    if !grants.allow(route) {
-        return Err(CallRefusal::NotGranted {
-            route: route.id.clone(),
-        });
-    }
+    grants.admit(route, &covered.origin)?;
     let (url, reach) = origins.target(&covered.url);
     rules::admit_target(&url, reach)?;
     call.take_turn(route)?;
@@ -278,6 +292,7 @@ struct Covered<'r> {
     route: &'r Route,
     /// In the platform's own form.
     url: Url,
+    origin: Origin,
     /// The body, where a rule reads it.
     document: Option<Value>,
 }
@@ -287,7 +302,14 @@ fn find_route<'r>(routes: &'r [Route], origins: &OriginMap, request: &Request) -
     let mut first_no = None;
     for url in origins.platform_forms(&request.url) {
         match rules::admit_connector_url(&url).and_then(|()| rules::cover(routes, request, &url)) {
-            Ok((route, document)) => return Ok(Covered { route, url, document }),
+            Ok((route, origin, document)) => {
+                return Ok(Covered {
+                    route,
+                    url,
+                    origin,
+                    document,
+                });
+            }
             Err(no) => first_no = first_no.or(Some(no)),
         }
     }

@@ -300,7 +300,7 @@ pub(super) fn permit_to(sandbox: &str, request: Request, uses: Vec<SecretUse>) -
         sandbox => OriginMap([(origin(PLATFORM), origin(sandbox))].into()),
     };
     let mut call = Call::new(CallKind::History);
-    may_call(&mut call, &[route], &Grants(vec![grant]), &origins, request).expect("the judge lets it through")
+    may_call(&mut call, &[route], &Grants::to(vec![grant]), &origins, request).expect("the judge lets it through")
 }
 
 pub(super) fn permit(server: &Server, request: Request, uses: Vec<SecretUse>) -> EgressPermit {

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::output::{Output, text};
+use super::output::{Output, clean, text};
 use super::{Common, Done, Exit, Failure};
 use crate::registry::inspect;
 
@@ -48,6 +48,9 @@ pub(super) struct Promote {
     /// Say yes to everything that it asks for
     #[arg(long)]
     grant: bool,
+    /// … but not to this route; it is told so when it asks
+    #[arg(long, value_name = "ROUTE", requires = "grant")]
+    withhold: Vec<String>,
 }
 
 impl Connector {
@@ -104,18 +107,25 @@ async fn look(file: &Path, output: &Output) -> Done {
     Ok(())
 }
 
-/// What a component asks for, so that a person can judge it.
-fn wanted(output: &Output, grants: Option<&Value>) {
-    let columns = [
-        ("ROUTE", "/route"),
-        ("CLASS", "/class"),
-        ("METHOD", "/method"),
-        ("ORIGIN", "/origin"),
-        ("PATH", "/path"),
-        ("SECRETS", "/secrets"),
-        ("WHY", "/why"),
-    ];
-    output.list(&json!({ "data": grants }), &columns, "It asks for nothing.");
+/// What a component asks for, in words that a person can judge.
+fn wanted(output: &Output, asked: Option<&Value>) {
+    let asked = asked.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if asked.is_empty() {
+        output.line("It asks for nothing.");
+    }
+    for asked in asked {
+        output.heading(&format!("{} ({})", text(asked, "/route"), text(asked, "/class")));
+        output.line(&format!("  {}", clean(&text(asked, "/words"))));
+        output.line(&format!("  Why: {}", clean(&text(asked, "/why"))));
+        for change in asked.get("changes").and_then(Value::as_array).into_iter().flatten() {
+            output.line(&format!(
+                "  Otherwise than before: {} was {}, and would be {}",
+                text(change, "/member"),
+                clean(&text(change, "/before")),
+                clean(&text(change, "/after")),
+            ));
+        }
+    }
 }
 
 impl Install {
@@ -131,15 +141,26 @@ impl Install {
                 name,
                 version: number,
                 grant: true,
+                withhold: Vec::new(),
             }
             .run(client, output)
             .await;
         }
         output.show(&version, || {
-            output.line(&format!("Staged {name} {number}. Granted to nothing yet; it asks for:"));
+            output.line(&format!("Staged {name} {number}: nobody is served by it yet."));
+            output.line("");
+            if version.get("missing_grants").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+                output.line(&format!(
+                    "It asks for nothing that was not decided before. `weir connector promote {name} {number}` lets it serve."
+                ));
+                return;
+            }
+            output.line("It asks for what nobody has decided about yet:");
             wanted(output, version.get("missing_grants"));
+            output.line("");
             output.line(&format!(
-                "`weir connector promote {name} {number} --grant` says yes to all of it, and lets it serve."
+                "`weir connector promote {name} {number} --grant` says yes to all of it, and lets it serve; \
+                 `--grant --withhold ROUTE` to all but that."
             ));
         });
         Ok(())
@@ -147,16 +168,40 @@ impl Install {
 }
 
 impl Promote {
+    /// To what this version asks for, beside what was granted before: until it serves, the version before needs that.
+    async fn say_yes(&self, client: &Client) -> Done {
+        let (name, number) = (&self.name, &self.version);
+        let connector = client.get(client.at(&["v1", "connectors", name])).await?;
+        let version = client
+            .get(client.at(&["v1", "connectors", name, "versions", number]))
+            .await?;
+        let list = |document: &Value, member: &str| {
+            document
+                .get(member)
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default()
+        };
+        let wanted = list(&version, "wanted_grants");
+        for route in &self.withhold {
+            if !wanted.iter().any(|grant| text(grant, "/route") == *route) {
+                return Err(Failure::usage(format!("{name} {number} asks for no route {route}")));
+            }
+        }
+        let mut grants = list(&connector, "grants");
+        grants.extend(wanted);
+        grants.retain(|grant| !self.withhold.contains(&text(grant, "/route")));
+        let body = json!({ "version": number, "grants": grants });
+        client
+            .send(Method::PUT, client.at(&["v1", "connectors", name, "grants"]), body)
+            .await?;
+        Ok(())
+    }
+
     async fn run(self, client: &Client, output: &Output) -> Done {
         let (name, number) = (&self.name, &self.version);
         if self.grant {
-            let version = client
-                .get(client.at(&["v1", "connectors", name, "versions", number]))
-                .await?;
-            let grants = json!({ "grants": version.get("wanted_grants") });
-            client
-                .send(Method::PUT, client.at(&["v1", "connectors", name, "grants"]), grants)
-                .await?;
+            self.say_yes(client).await?;
         }
         let promoted = client
             .act(
@@ -170,7 +215,9 @@ impl Promote {
                 .as_ref()
                 .is_some_and(|problem| problem.get("missing").is_some())
             {
-                failure.message.push_str("; --grant says yes to all that it asks for");
+                failure
+                    .message
+                    .push_str("; --grant says yes to all that it asks for, --withhold ROUTE to all but that");
             }
             failure
         })?;

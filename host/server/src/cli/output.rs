@@ -92,6 +92,11 @@ impl Output {
         }
     }
 
+    /// A line that others stand under.
+    pub(super) fn heading(&self, text: &str) {
+        self.line(&self.bold(&clean(text)));
+    }
+
     /// Something that was looked at.
     pub(super) fn check(&self, is_well: bool, subject: &str, words: &str) {
         let (mark, colour) = if is_well { ("ok ", "32") } else { ("no ", "31") };
@@ -158,7 +163,8 @@ pub(super) fn text(document: &Value, pointer: &str) -> String {
     }
 }
 
-fn clean(text: &str) -> String {
+/// Text without what could steer a terminal.
+pub(super) fn clean(text: &str) -> String {
     text.chars()
         .map(|character| if character.is_control() { ' ' } else { character })
         .collect()

@@ -7,7 +7,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use weir_domain::grant::{Grant, Grants};
+use weir_domain::grant::{Asked, Grant, Grants};
 use weir_domain::limits;
 use weir_domain::manifest::Manifest;
 use weir_domain::time::Timestamp;
@@ -20,7 +20,7 @@ use super::codes;
 use super::list::List;
 use super::problem::{Answer, Problem};
 use crate::Host;
-use crate::registry::{InstallError, PromoteError};
+use crate::registry::{GrantError, InstallError, PromoteError};
 
 /// How a component is installed.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -31,12 +31,15 @@ pub(crate) struct Install {
     allow_downgrade: bool,
 }
 
-/// What the operator says yes to.
+/// The operator's answer to what a version asks for.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PutGrants {
-    /// Those that the version wants, or fewer.
-    grants: Grants,
+    /// Those that the version wants, or fewer, or with fewer origins. What is left out is withheld: the version may serve
+    /// without it, and is told so when it asks.
+    grants: Vec<Grant>,
+    /// The version that is answered; the newest if left out.
+    version: Option<String>,
 }
 
 /// Who signed a component.
@@ -65,9 +68,9 @@ pub(crate) struct VersionView {
     /// Who signed it.
     signature: SignatureView,
     /// Everything that it asks for.
-    wanted_grants: Vec<Grant>,
-    /// What of that nobody said yes to yet.
-    missing_grants: Vec<Grant>,
+    wanted_grants: Vec<Asked>,
+    /// What of that nobody decided about yet; until somebody does, it cannot be promoted.
+    missing_grants: Vec<Asked>,
     /// What it says of itself.
     manifest: Manifest,
     /// When it was staged.
@@ -91,6 +94,8 @@ pub(crate) struct ConnectorView {
     versions: Vec<VersionLine>,
     /// What the operator said yes to.
     grants: Vec<Grant>,
+    /// What the operator said no to.
+    withheld_grants: Vec<Grant>,
 }
 
 /// A version, in few words.
@@ -119,8 +124,8 @@ impl VersionView {
                 status: version.signature.status,
                 key: version.signature.key,
             },
-            wanted_grants: Grants::wanted_by(&version.manifest).0,
-            missing_grants: grants.missing_for(&version.manifest),
+            wanted_grants: Asked::all(Grants::wanted_by(&version.manifest), grants),
+            missing_grants: Asked::all(grants.missing_for(&version.manifest), grants),
             manifest: version.manifest,
             staged_at: version.staged_at,
             changed_at: version.changed_at,
@@ -151,7 +156,8 @@ impl ConnectorView {
                     staged_at: version.staged_at,
                 })
                 .collect(),
-            grants: grants.0,
+            grants: grants.granted,
+            withheld_grants: grants.withheld,
         }
     }
 }
@@ -188,7 +194,7 @@ pub(crate) async fn install(
             .detail("send the component with Content-Type: application/wasm"));
     }
     let bytes = body::read(request.into_body(), limits::COMPONENT_BYTES).await?;
-    let (version, _) = host.install(bytes, install.allow_downgrade).await?;
+    let version = host.install(bytes, install.allow_downgrade).await?;
     let changed = serde_json::json!({ "version": version.manifest.version, "digest": version.digest });
     record(&host, &caller, "connector.install", &version.manifest.name, changed).await;
     let grants = host.store().grants(&version.manifest.name).await?;
@@ -230,7 +236,9 @@ pub(crate) async fn version(
     Ok(Answered(VersionView::of(version, &host.store().grants(&name).await?)))
 }
 
-/// Replace what a connector is granted
+/// Answer what a connector asks for
+///
+/// Replaces what it is granted. The next request that it makes is judged by it.
 #[utoipa::path(put, path = "/v1/connectors/{name}/grants", tag = "connectors", params(("name" = String, Path, description = "The connector's name")),
     request_body = PutGrants, responses((status = 200, body = ConnectorView)))]
 pub(crate) async fn put_grants(
@@ -239,23 +247,19 @@ pub(crate) async fn put_grants(
     Path(name): Path<String>,
     Json(body): Json<PutGrants>,
 ) -> Answer<Answered<ConnectorView>> {
-    if body.grants.0.len() > limits::ROUTES {
+    // A route may be granted for several hosts, and an old version's grants stand beside a new one's.
+    const GRANTS: usize = limits::ROUTES * 4;
+    if body.grants.len() > GRANTS {
         return Err(Problem::member(
             "/grants",
-            format_args!("a connector has at most {} routes", limits::ROUTES),
+            format_args!("at most {GRANTS} can be given"),
         ));
     }
     connector(&host, name.clone()).await?;
-    let routes: Vec<_> = body.grants.0.iter().map(|grant| grant.route.clone()).collect();
-    host.put_grants(&name, body.grants).await?;
-    record(
-        &host,
-        &caller,
-        "connector.grant",
-        &name,
-        serde_json::json!({ "routes": routes }),
-    )
-    .await;
+    let grants = host.decide_grants(&name, body.version.as_deref(), body.grants).await?;
+    let routes = |grants: &[Grant]| grants.iter().map(|grant| grant.route.clone()).collect::<Vec<_>>();
+    let changed = serde_json::json!({ "granted": routes(&grants.granted), "withheld": routes(&grants.withheld) });
+    record(&host, &caller, "connector.grant", &name, changed).await;
     Ok(Answered(connector(&host, name).await?))
 }
 
@@ -303,11 +307,25 @@ impl From<StageError> for Problem {
     }
 }
 
+impl From<GrantError> for Problem {
+    fn from(error: GrantError) -> Self {
+        match error {
+            GrantError::NotFound => Self::no_such("version"),
+            GrantError::Unasked(ref places) => places
+                .iter()
+                .fold(Self::of(&codes::INVALID_REQUEST).detail(&error), |problem, place| {
+                    problem.at(&format!("/grants/{place}"), "unasked", &"no version asks for this")
+                }),
+            GrantError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<PromoteError> for Problem {
     fn from(error: PromoteError) -> Self {
         match error {
             PromoteError::NotFound { .. } => Self::of(&codes::NOT_FOUND).detail(&error),
-            PromoteError::Missing(ref missing) => {
+            PromoteError::Missing { ref missing, .. } => {
                 Self::of(&codes::GRANTS_MISSING).with("missing", missing).detail(&error)
             }
             PromoteError::Load(_) => Self::of(&codes::CONNECTOR_FAILED).detail(&error),

@@ -235,7 +235,7 @@ pub fn one_version_of_a_connector_is_active(factory: Factory) {
         assert_eq!(world.told(EventType::ConnectorPromoted).await.len(), 3);
         assert_eq!(world.told(EventType::ConnectorRolledBack).await.len(), 1);
         assert_eq!(world.store.grants("example").await.unwrap(), Grants::default());
-        let grants = Grants(vec![Grant {
+        let grants = Grants::to(vec![Grant {
             capability: "http".into(),
             route: "send".into(),
             method: "POST".into(),

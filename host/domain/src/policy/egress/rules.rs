@@ -151,7 +151,7 @@ fn is_empty(body: &RequestBody) -> bool {
     }
 }
 
-/// The first route of the manifest that covers the request, sent to `url`; and the body, if it had to be read for that.
+/// The first route of the manifest that covers the request, sent to `url`; where that is; and the body, if it had to be read.
 ///
 /// If any route of this URL reads the body, the body must be JSON, even for the routes that do not: a server may
 /// understand what our parser does not, and such a body must not slip past the condition to a route without one.
@@ -159,7 +159,7 @@ pub(super) fn cover<'r>(
     routes: &'r [Route],
     request: &Request,
     url: &Url,
-) -> Result<(&'r Route, Option<Value>), CallRefusal> {
+) -> Result<(&'r Route, Origin, Option<Value>), CallRefusal> {
     let origin = Origin::of(url).ok_or(CallRefusal::BadUrl {
         reason: "it has no host",
     })?;
@@ -189,7 +189,7 @@ pub(super) fn cover<'r>(
         .into_iter()
         .find(|route| route.body_has.iter().all(has))
         .ok_or_else(no_route)?;
-    Ok((route, document))
+    Ok((route, origin, document))
 }
 
 fn reads_body(route: &Route) -> bool {

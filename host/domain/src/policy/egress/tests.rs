@@ -74,7 +74,7 @@ fn routes() -> Vec<Route> {
 }
 
 fn grants(routes: &[Route]) -> Grants {
-    Grants(routes.iter().map(crate::grant::Grant::of).collect())
+    Grants::to(routes.iter().map(crate::grant::Grant::of).collect())
 }
 
 fn get(url: &str) -> Request {

@@ -172,7 +172,7 @@ fn a_body_is_bounded_and_a_get_has_none() {
 fn what_the_operator_did_not_grant_does_not_leave() {
     let routes = routes();
     let mut some = grants(&routes);
-    some.0.retain(|grant| grant.route != "send");
+    some.granted.retain(|grant| grant.route != "send");
     let judge = |grants: &Grants, routes: &[Route]| {
         may_call(
             &mut Call::new(CallKind::Send),

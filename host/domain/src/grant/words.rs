@@ -1,0 +1,131 @@
+//! A grant as it is put before a person: what it lets happen, and what is new about it.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Grant, Grants};
+use crate::manifest::RouteClass;
+
+/// A grant that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Asked {
+    /// What is asked for.
+    #[serde(flatten)]
+    pub grant: Grant,
+    /// What a yes lets happen, in a sentence or two.
+    pub words: String,
+    /// What differs from the grant of the same name that was given before; empty if there is none.
+    pub changes: Vec<Change>,
+}
+
+/// One thing that a new version asks for otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Change {
+    /// The member of the grant.
+    pub member: String,
+    /// What was granted.
+    pub before: String,
+    /// What is asked for.
+    pub after: String,
+}
+
+impl Asked {
+    /// As it stands against what was granted.
+    pub fn of(grant: Grant, grants: &Grants) -> Self {
+        Self {
+            words: grant.in_words(),
+            changes: grants
+                .before(&grant)
+                .map_or_else(Vec::new, |before| grant.changes_from(before)),
+            grant,
+        }
+    }
+
+    /// Each of several.
+    pub fn all(wanted: Vec<Grant>, grants: &Grants) -> Vec<Self> {
+        wanted.into_iter().map(|grant| Self::of(grant, grants)).collect()
+    }
+}
+
+impl Grant {
+    /// What a yes lets happen, for a person who knows neither the platform nor this program.
+    pub fn in_words(&self) -> String {
+        let does = match (self.capability.as_str(), self.class) {
+            ("authorization", _) => "The host itself connects accounts through",
+            (_, RouteClass::Read) => "Reads from the platform, and changes nothing, at",
+            (_, RouteClass::MessageSend) => "Puts messages before people, one for each permit, through",
+            (_, RouteClass::Signal) => "Shows typing and read marks through",
+            (_, RouteClass::Media) => "Moves pictures and files through",
+            (_, RouteClass::Setup) => "Changes settings and webhook subscriptions of the account through",
+        };
+        let mut words = format!("{does} {} {}{}.", self.method, self.origin, self.path);
+        if !self.body_has.is_empty() {
+            words += &format!(" Only where the body says {}.", self.body_has.join(" and "));
+        }
+        match &self.secrets[..] {
+            [] => words += " No secret goes there.",
+            secrets => {
+                let placed: Vec<_> = secrets
+                    .iter()
+                    .zip(&self.places)
+                    .map(|(secret, place)| format!("{secret} ({place})"))
+                    .collect();
+                words += &format!(" The host adds {}; the connector never sees it.", placed.join(" and "));
+            }
+        }
+        words
+    }
+
+    /// What differs, the reason included: it is part of what was said yes to.
+    fn changes_from(&self, before: &Self) -> Vec<Change> {
+        let list = |items: &[String]| items.join(", ");
+        let members = [
+            ("method", before.method.clone(), self.method.clone()),
+            ("origin", before.origin.clone(), self.origin.clone()),
+            ("path", before.path.clone(), self.path.clone()),
+            ("class", before.class.to_string(), self.class.to_string()),
+            ("secrets", list(&before.secrets), list(&self.secrets)),
+            ("places", list(&before.places), list(&self.places)),
+            ("body_has", list(&before.body_has), list(&self.body_has)),
+            ("why", before.why.clone(), self.why.clone()),
+        ];
+        members
+            .into_iter()
+            .filter(|(_, before, after)| before != after)
+            .map(|(member, before, after)| Change {
+                member: member.to_owned(),
+                before,
+                after,
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::tests::manifest;
+
+    #[test]
+    fn a_grant_says_where_it_goes_what_it_does_and_which_secret_goes_along() {
+        for asked in Asked::all(Grants::wanted_by(&manifest()), &Grants::default()) {
+            assert!(asked.words.contains(&asked.grant.origin), "{}", asked.words);
+            assert!(asked.words.contains(&asked.grant.path), "{}", asked.words);
+            for secret in &asked.grant.secrets {
+                assert!(asked.words.contains(secret), "{}", asked.words);
+            }
+            assert_eq!(asked.changes, []);
+        }
+    }
+
+    #[test]
+    fn a_new_version_shows_what_it_asks_for_otherwise() {
+        let grants = Grants::to(Grants::wanted_by(&manifest()));
+        let mut next = manifest();
+        next.routes[0].path = "/**".parse().expect("a path");
+        let asked = Asked::all(grants.missing_for(&next), &grants);
+        let changes: Vec<_> = asked[0].changes.iter().map(|change| change.member.as_str()).collect();
+        assert_eq!(changes, ["path"]);
+        assert_eq!(asked[0].changes[0].after, "/**");
+    }
+}
