@@ -6,6 +6,9 @@ use std::time::Duration;
 
 /// Largest body of a webhook. Platforms send a few kilobytes; a mebibyte leaves room for batches.
 pub const WEBHOOK_BODY_BYTES: usize = 1 << 20;
+/// Bytes of webhooks that are being read or recorded, over all connections: many times what a busy app has in hand, and far
+/// from what a machine has.
+pub const WEBHOOK_BYTES_IN_HAND: usize = 64 << 20;
 /// Largest JSON body of the API: the longest text of any platform, escaped, with room to spare.
 pub const API_BODY_BYTES: usize = 256 << 10;
 /// Largest upload of the API: above the largest image that a platform takes.
@@ -41,6 +44,14 @@ pub const WRITE_QUEUE: usize = 4_096;
 pub const READERS: usize = 4;
 /// Verified webhooks that wait for a mended connector, for each app.
 pub const DEAD_LETTERS: u32 = 10_000;
+/// Refusals that can explain themselves, at about half a kilobyte each; older ones give way, and stay counted.
+pub const REFUSALS: u32 = 100_000;
+/// Changes in the audit log; a busy operator makes some hundred a day.
+pub const AUDIT_ENTRIES: u32 = 1_000_000;
+/// Rows forgotten in one write, so that others wait for some milliseconds at most.
+pub const FORGET_AT_ONCE: u32 = 1_000;
+/// Answers of a table of counts: its head, which is what is looked for.
+pub const COUNTS: u32 = 1_000;
 
 // ---- one call of a connector ----------------------------------------------------------------------------------------
 

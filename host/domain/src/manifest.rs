@@ -390,4 +390,54 @@ pub(crate) mod tests {
             );
         }
     }
+
+    /// Every place of a document, as a JSON Pointer.
+    fn places(document: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+        found.push(at.to_owned());
+        match document {
+            serde_json::Value::Object(members) => {
+                for (name, member) in members {
+                    places(member, &format!("{at}/{name}"), found);
+                }
+            }
+            serde_json::Value::Array(items) => {
+                for (place, item) in items.iter().enumerate() {
+                    places(item, &format!("{at}/{place}"), found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    proptest::proptest! {
+        /// A manifest is a stranger's: whatever stands at whatever place of it, it is refused or judged, and what it asks for
+        /// can be shown.
+        #[test]
+        fn whatever_a_manifest_says_it_is_judged(
+            place in proptest::prelude::any::<proptest::sample::Index>(),
+            text in "(https://)?[*a-z./:@0-9-]{0,40}|\\PC{0,40}",
+            number in proptest::prelude::any::<i64>(),
+            kind in 0..3,
+        ) {
+            let whole = Manifest { authorization: Authorization::Oauth(Box::new(oauth())), ..manifest() };
+            let mut document = serde_json::to_value(whole).expect("a manifest is JSON");
+            let mut all = Vec::new();
+            places(&document, "", &mut all);
+            let at = place.get(&all);
+            let value = match kind {
+                0 => serde_json::Value::from(text),
+                1 => serde_json::Value::from(number),
+                _ => serde_json::Value::Null,
+            };
+            *document.pointer_mut(at).expect("it was found there") = value;
+            if let Ok(manifest) = serde_json::from_value::<Manifest>(document)
+                && let Ok(manifest) = manifest.check()
+            {
+                let wanted = crate::grant::Grants::wanted_by(&manifest);
+                proptest::prop_assert!(!wanted.is_empty());
+                let grants = crate::grant::Grants::default().answered(&manifest, wanted);
+                proptest::prop_assert_eq!(grants.missing_for(&manifest), Vec::new());
+            }
+        }
+    }
 }

@@ -16,6 +16,7 @@ use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{
     PoolConcurrencyLimitError, ResourceLimiter, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace,
 };
+use weir_domain::id::ChannelId;
 use weir_domain::limits;
 use weir_domain::policy::CallKind;
 use weir_domain::time::Timestamp;
@@ -41,13 +42,15 @@ pub(crate) struct CallData {
     pub(crate) kind: CallKind,
     pub(crate) version: Arc<VersionName>,
     pub(crate) host: Host,
+    /// The channel in the host's record; none in a call without one.
+    pub(crate) channel_id: Option<ChannelId>,
     /// None in a call that has none.
     pub(crate) state: Option<StateView>,
     /// None in a call that has none.
     pub(crate) network: Option<Network>,
     /// Log lines written, those dropped among them.
     pub(crate) lines: u32,
-    /// Requests that a judge refused.
+    /// How often a judge said no.
     pub(crate) refusals: u32,
     /// What this connector must not repeat.
     pub(crate) canary: Canary,
@@ -62,6 +65,7 @@ impl CallData {
             kind,
             version,
             host,
+            channel_id: None,
             state: None,
             network: None,
             lines: 0,
@@ -70,6 +74,12 @@ impl CallData {
             meter: Meter::default(),
             ticks: 0,
         }
+    }
+
+    /// Counts a refusal. A connector that asks without end is answered without end, and written down for a while.
+    pub(crate) fn is_worth_writing_down(&mut self) -> bool {
+        self.refusals = self.refusals.saturating_add(1);
+        self.refusals <= limits::REQUESTS_PER_CALL && !self.is_mute()
     }
 
     /// Whether what it says is nobody's business: `describe` runs before anybody said yes to the connector.

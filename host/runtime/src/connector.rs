@@ -459,6 +459,7 @@ impl Connector {
     fn networked(&self, kind: CallKind, mut context: CallContext) -> (CallData, types::Channel, Ledger) {
         let ledger = Ledger::default();
         let mut data = CallData::pure(kind, self.0.name.clone(), self.0.host.clone());
+        data.channel_id = context.channel_id;
         if let Some(key) = &self.0.canary_key {
             data.canary = Canary::of(key, &self.0.name.name);
             context.channel.settings = data.canary.plant(&context.channel.settings);
@@ -466,7 +467,6 @@ impl Connector {
         let channel = convert::channel(&context.channel);
         data.state = Some(StateView::new(context.state));
         data.network = Some(Network {
-            channel_platform_id: context.channel.platform_id,
             manifest: self.0.manifest.clone(),
             secrets: context.secrets,
             grants: context.grants,

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use weir_domain::conversation::Conversation;
 use weir_domain::credential::Secrets;
 use weir_domain::grant::Grants;
+use weir_domain::id::ChannelId;
 use weir_domain::manifest::RouteClass;
 use weir_domain::policy::{CallKind, OriginMap};
 use weir_domain::time::Timestamp;
@@ -58,6 +59,8 @@ pub type State = BTreeMap<String, Vec<u8>>;
 
 /// What a call with network runs with. Bound to one channel by the host: nothing a connector returns can reach another one.
 pub struct CallContext {
+    /// The channel in the host's record, for what is refused; none while the account is being connected.
+    pub channel_id: Option<ChannelId>,
     /// The channel, as the connector sees it.
     pub channel: ChannelFacts,
     /// What the host sets in requests; never seen by the connector.
@@ -177,7 +180,7 @@ pub struct TooLong {
 pub trait Witness: Send + Sync {
     /// A call ended.
     fn called(&self, end: &CallEnd<'_>);
-    /// A request was refused by a judge. At most a few for each call.
+    /// A judge refused something. At most a few for each call.
     fn refused(&self, refused: &Refused<'_>);
     /// A connector wrote a line; it is clean and bounded. By default it goes to the host's log.
     fn logged(&self, line: &LogLine<'_>) {
@@ -223,16 +226,31 @@ pub struct Refused<'a> {
     pub version: &'a str,
     /// What it was asked.
     pub kind: CallKind,
-    /// The platform's id of the channel; none in a call without one.
-    pub channel_platform_id: Option<&'a str>,
-    /// The method, as the connector wrote it.
-    pub method: &'a str,
-    /// The URL as the connector wrote it, without its query.
-    pub url: &'a str,
+    /// The channel; none in a call without one.
+    pub channel_id: Option<ChannelId>,
+    /// What it tried.
+    pub act: Act<'a>,
     /// Which rule said no: `no_route`, `address`.
     pub rule: &'static str,
     /// The rule and its facts, in words.
     pub detail: &'a str,
+}
+
+/// What a connector tried.
+#[derive(Clone, Copy, Debug)]
+pub enum Act<'a> {
+    /// A request to the network.
+    Request {
+        /// The method, as the connector wrote it.
+        method: &'a str,
+        /// The URL as the connector wrote it, without its query.
+        url: &'a str,
+    },
+    /// A look at its state, or a write to it.
+    State {
+        /// The key, as the connector wrote it.
+        key: &'a str,
+    },
 }
 
 /// A line that a connector wrote.

@@ -4,6 +4,7 @@
 //! everywhere: the API's own documents, one a line where they come one by one.
 
 mod app;
+mod audit;
 mod backup;
 mod channel;
 mod client;
@@ -97,6 +98,8 @@ enum Command {
         /// A folder that is not there yet; a host can be started on it
         to: PathBuf,
     },
+    /// Show who changed what
+    Audit(audit::Audit),
     /// Check everything that a host needs
     Doctor,
     /// Explain a refusal (rfs_…) or what became of a message (msg_…)
@@ -219,6 +222,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Done {
         Command::Key(verb) => verb.run(&client()?, output).await,
         Command::DeadLetter(verb) => verb.run(&client()?, output).await,
         Command::Backup { to } => backup::run(common, output, &to),
+        Command::Audit(audit) => audit.run(&client()?, output).await,
         Command::Doctor => doctor::run(common, output).await,
         Command::Why { id } => why::run(&client()?, output, &id).await,
         // Answered before there was a runtime.

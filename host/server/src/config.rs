@@ -9,6 +9,8 @@ use url::Url;
 use weir_domain::credential::Secret;
 use weir_domain::limits;
 
+use crate::provenance::TrustedKeys;
+
 /// What the host runs with.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -22,9 +24,9 @@ pub struct Config {
     pub store: StoreConfig,
     /// Bounds that an operator may lower or raise.
     pub limits: Limits,
-    /// Keys whose signature on a component is trusted: name to Ed25519 public key in hex.
-    pub trusted_keys: BTreeMap<String, String>,
-    /// Whether components without a trusted signature are taken.
+    /// Keys whose signature on a component is trusted: name to public key in minisign's base64.
+    pub trusted_keys: TrustedKeys,
+    /// Whether components without a trusted signature are taken; who names keys and says nothing here wants signatures.
     pub allow_unsigned: bool,
     /// A sandbox's clock to follow in place of the system's.
     pub clock: Option<Url>,
@@ -93,14 +95,30 @@ impl Default for Delivery {
     }
 }
 
-/// How long things are kept; for ever where nothing is said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+/// How long things are kept; messages and files for ever where nothing is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
     /// Days for messages, with their attempts and events.
     pub messages_days: Option<u32>,
     /// Days for files; as long as messages where nothing is said.
     pub media_days: Option<u32>,
+    /// Days for refusals that can explain themselves.
+    pub refusals_days: u32,
+    /// Days for changes in the audit log.
+    pub audit_days: u32,
+}
+
+impl Default for Retention {
+    /// A quarter to ask why, and a year and a month for an auditor who comes once a year.
+    fn default() -> Self {
+        Self {
+            messages_days: None,
+            media_days: None,
+            refusals_days: 90,
+            audit_days: 400,
+        }
+    }
 }
 
 impl Retention {
@@ -121,6 +139,7 @@ impl Retention {
                 self.messages_days,
             )?,
             media_days: days("WEIR_RETENTION_MEDIA_DAYS", "retention.media_days", self.media_days)?,
+            ..self
         })
     }
 }
@@ -215,8 +234,13 @@ impl Config {
             .transpose()?;
         let allow_unsigned = match setting(&env, "WEIR_ALLOW_UNSIGNED", "allow_unsigned", None) {
             Some(value) => value.parse("write true or false")?,
-            None => file.allow_unsigned.unwrap_or(true),
+            None => file.allow_unsigned.unwrap_or(file.trusted_keys.is_empty()),
         };
+        let trusted_keys = TrustedKeys::parse(&file.trusted_keys).map_err(|name| ConfigError::Value {
+            value: file.trusted_keys.get(&name).cloned().unwrap_or_default(),
+            key: format!("trusted_keys.{name}"),
+            reason: "write a public key as minisign does: the second line of a .pub file".to_owned(),
+        })?;
         let allow_private = match setting(&env, "WEIR_DELIVERY_ALLOW_PRIVATE", "delivery.allow_private", None) {
             Some(value) => value.parse("write true or false")?,
             None => file.delivery.allow_private,
@@ -245,7 +269,7 @@ impl Config {
                 .unwrap_or_else(|| PathBuf::from(DATA)),
             store,
             limits: file.limits.check()?,
-            trusted_keys: file.trusted_keys,
+            trusted_keys,
             allow_unsigned,
             clock,
             delivery: Delivery {
@@ -422,6 +446,24 @@ mod tests {
         assert!(words.contains("public_url"), "{words}");
         let words = refused("[limits]\nsends_in_flight = 0", &[]);
         assert!(words.contains("limits.sends_in_flight"), "{words}");
+    }
+
+    #[test]
+    fn who_names_trusted_keys_wants_signatures() {
+        assert!(config("", &[]).expect("defaults").allow_unsigned);
+        let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        let file = format!("[trusted_keys]\nrelease = '{key}'");
+        assert!(!config(&file, &[]).expect("a key").allow_unsigned);
+        assert!(
+            config(&file, &[("WEIR_ALLOW_UNSIGNED", "true")])
+                .expect("both")
+                .allow_unsigned
+        );
+        let words = refused("[trusted_keys]\nrelease = 'x'", &[]);
+        assert!(
+            words.contains("trusted_keys.release") && words.contains("minisign"),
+            "{words}"
+        );
     }
 
     #[test]

@@ -320,6 +320,7 @@ impl Host {
     async fn ask_who(&self, serving: &Serving, tokens: &Tokens) -> Called<Profile> {
         let app = &serving.app.app;
         let context = CallContext {
+            channel_id: None,
             channel: ChannelFacts {
                 platform_id: tokens.platform_id.clone().unwrap_or_default(),
                 username: None,

@@ -34,8 +34,9 @@ use crate::pulse::Pulses;
 use crate::quarantine::{Quarantine, SetAside};
 use crate::reconciler::Doubts;
 use crate::refresher::{Renewal, Turns};
+use crate::refusals::ActRefused;
 use crate::registry::Connectors;
-use crate::services::{ChannelPacer, HostWitness, Pacers, REFUSALS_WAITING, RequestRefused, StoredBodies};
+use crate::services::{ChannelPacer, HostWitness, Pacers, REFUSALS_WAITING, StoredBodies};
 use crate::{keyring, media};
 
 /// The host. Cheap to clone.
@@ -68,7 +69,7 @@ pub(crate) struct Shared {
     pub(crate) link_key: [u8; 32],
     /// Who leases.
     pub(crate) owner: String,
-    pub(crate) refusals: Mutex<Option<mpsc::Receiver<RequestRefused>>>,
+    pub(crate) refusals: Mutex<Option<mpsc::Receiver<ActRefused>>>,
     pub(crate) quarantine: Arc<Quarantine>,
     pub(crate) set_aside: Mutex<Option<mpsc::Receiver<SetAside>>>,
 }
@@ -269,7 +270,7 @@ impl Host {
             },
         )?;
         keyring::first_key(&config, &*store, &mint, clock.now()).await?;
-        let connectors = Connectors::load(&*store, &runtime, &config.data, &quarantine).await?;
+        let connectors = Connectors::load(&*store, &runtime, &config, &quarantine).await?;
         let mut owner = [0; 8];
         mint.fill(&mut owner);
         let host = Self(Arc::new(Shared {
@@ -483,6 +484,7 @@ impl Host {
                 .of(&channel.app, &serving.book, Some((channel.id, &channel.policy))),
         );
         let context = CallContext {
+            channel_id: Some(channel.id),
             channel: ChannelFacts {
                 platform_id: channel.platform_id.clone(),
                 username: channel.username.clone(),

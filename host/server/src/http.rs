@@ -21,6 +21,7 @@ mod deliveries;
 mod endpoints;
 mod event_types;
 mod events;
+mod failures;
 mod finish;
 mod health;
 mod hooks;
@@ -72,7 +73,8 @@ const WORK: Duration = Duration::from_secs(120);
 #[derive(Clone)]
 pub(crate) struct Api {
     host: Host,
-    failures: Arc<caller::Failures>,
+    failures: Arc<failures::Failures>,
+    hooks: Arc<hooks::Gate>,
     running: idempotency::Running,
     streams: Arc<Semaphore>,
     closing: watch::Receiver<bool>,
@@ -89,6 +91,7 @@ fn v1() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(apps::list))
         .routes(routes!(apps::get, apps::put))
+        .routes(routes!(apps::rotate))
         .routes(routes!(connect_sessions::create))
         .routes(routes!(connect_sessions::get))
         .routes(routes!(channels::list))
@@ -141,6 +144,7 @@ fn v1() -> OpenApiRouter<Api> {
         .routes(routes!(dead_letters::get, dead_letters::delete))
         .routes(routes!(dead_letters::replay))
         .routes(routes!(refusals::list))
+        .routes(routes!(refusals::counts))
         .routes(routes!(refusals::get))
         .routes(routes!(session::get, session::begin, session::end))
         .routes(routes!(keys::list, keys::create))
@@ -169,6 +173,7 @@ pub fn router(host: Host, closing: watch::Receiver<bool>) -> Router {
     let api = Api {
         host,
         failures: Arc::default(),
+        hooks: Arc::default(),
         running: idempotency::Running::default(),
         streams: Arc::new(Semaphore::new(limits::STREAMS)),
         closing,

@@ -1,9 +1,10 @@
 //! From a webhook to stored facts: one straight line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use subtle::ConstantTimeEq;
+use weir_domain::credential::Secret;
 use weir_domain::id::DeadLetterId;
 use weir_domain::inbound::{Fact, InboundEvent};
 use weir_domain::manifest::Challenge;
@@ -101,9 +102,9 @@ impl Host {
         if raw.method == "GET"
             && let Some(challenge) = scheme.and_then(|scheme| scheme.challenge.as_ref())
         {
-            return answer(challenge, &serving, &raw.query);
+            return answer(challenge, &serving.app.app.secrets_at(self.now()), &raw.query);
         }
-        let webhook = verify(scheme, &serving.app.app.secrets, raw, self.now())?;
+        let webhook = verify(scheme, &serving.app.app.secrets_at(self.now()), raw, self.now())?;
         // A proof takes only the manifest; no code of a version that is set aside runs.
         if let Some(aside) = self.set_aside(&serving) {
             let id = self.keep_dead_letter(&serving, &webhook, aside.to_string()).await?;
@@ -245,7 +246,7 @@ impl Host {
 const TURN: Duration = Duration::from_secs(3);
 
 /// The answer to the platform's question (Meta's `hub.challenge`).
-fn answer(challenge: &Challenge, serving: &Serving, query: &str) -> Result<Hook, HookError> {
+fn answer(challenge: &Challenge, secrets: &BTreeMap<String, Vec<Secret>>, query: &str) -> Result<Hook, HookError> {
     let value = |name: &str| {
         url::form_urlencoded::parse(query.as_bytes())
             .find(|(key, _)| key == name)
@@ -253,7 +254,7 @@ fn answer(challenge: &Challenge, serving: &Serving, query: &str) -> Result<Hook,
     };
     if let Some((parameter, secret)) = &challenge.verify {
         let shown = value(parameter).unwrap_or_default();
-        let secrets = serving.app.app.secrets.get(secret);
+        let secrets = secrets.get(secret);
         let fits = secrets.is_some_and(|secrets| {
             secrets
                 .iter()

@@ -14,7 +14,7 @@ use weir_domain::policy::{
 };
 use weir_domain::time::Timestamp;
 use weir_runtime::context::ConversationFacts;
-use weir_store::{EnqueueError, Enqueued, NewMessage, RefusalRecord, Resolution, StoreError};
+use weir_store::{EnqueueError, Enqueued, NewMessage, Resolution, StoreError};
 
 use crate::host::{CallFailure, Host, NotServed, Serving};
 
@@ -74,6 +74,8 @@ pub enum AcceptError {
         refusal: Refusal,
         /// Under which it can be asked for; none if it could not be kept.
         id: Option<RefusalId>,
+        /// Whether the operator's own limit decided, and not the platform's.
+        by_operator: bool,
     },
     /// A rule, or the record.
     #[error(transparent)]
@@ -202,10 +204,7 @@ impl Host {
             let findings = serving.connector.prepare(draft).await.map_err(ConnectorError::from)?;
             if !findings.is_empty() {
                 let refusal = Refusal::DraftInvalid { findings };
-                let id = self
-                    .keep_send_refusal(&channel, Some(conversation.id), None, &refusal)
-                    .await;
-                return Err(AcceptError::Refused { refusal, id });
+                return Err(self.refuse(&channel, conversation.id, None, refusal).await);
             }
         }
         let mut contents = drafts.into_iter().map(|draft| draft.content);
@@ -221,10 +220,7 @@ impl Host {
         };
         let enqueued = self.0.store.enqueue(new, &serving.book, self.now()).await;
         if let Err(EnqueueError::Refused(refusal)) = enqueued {
-            let id = self
-                .keep_send_refusal(&channel, Some(conversation.id), None, &refusal)
-                .await;
-            return Err(AcceptError::Refused { refusal, id });
+            return Err(self.refuse(&channel, conversation.id, None, refusal).await);
         }
         let enqueued = enqueued?;
         if matches!(enqueued, Enqueued::New(_)) {
@@ -232,6 +228,21 @@ impl Host {
             self.0.wakes.messages.notify_one();
         }
         Ok(enqueued)
+    }
+
+    /// Keeps a no to a caller's message, and says it.
+    async fn refuse(
+        &self,
+        channel: &Channel,
+        conversation: ConversationId,
+        message: Option<MessageId>,
+        refusal: Refusal,
+    ) -> AcceptError {
+        AcceptError::Refused {
+            id: self.keep_send_refusal(channel, conversation, message, &refusal).await,
+            by_operator: refusal.is_set_by(&channel.policy),
+            refusal,
+        }
     }
 
     /// Queues a failed or uncertain message again, judged anew. None if there is none of this id.
@@ -264,9 +275,7 @@ impl Host {
             .retry_message(caller.workspace_id(), id, &serving.book, self.now())
             .await;
         if let Err(EnqueueError::Refused(refusal)) = retried {
-            let conversation = Some(message.conversation_id);
-            let kept = self.keep_send_refusal(&channel, conversation, Some(id), &refusal).await;
-            return Err(AcceptError::Refused { refusal, id: kept });
+            return Err(self.refuse(&channel, message.conversation_id, Some(id), refusal).await);
         }
         let retried = retried?;
         self.told();
@@ -495,38 +504,6 @@ impl Host {
             }
         }
         conversation
-    }
-
-    /// Keeps a no to a message, so that it can explain itself, and gives its id. Best effort: the no stands without it.
-    pub(crate) async fn keep_send_refusal(
-        &self,
-        channel: &Channel,
-        conversation: Option<ConversationId>,
-        message: Option<MessageId>,
-        refusal: &Refusal,
-    ) -> Option<RefusalId> {
-        self.0.metrics.refusal(refusal.code());
-        let now = self.now();
-        let id = self.0.mint.id(now);
-        let record = RefusalRecord {
-            id,
-            workspace_id: channel.workspace_id.clone(),
-            channel_id: Some(channel.id),
-            conversation_id: conversation,
-            message_id: message,
-            about: "send".to_owned(),
-            rule: refusal.code().to_owned(),
-            detail: refusal.to_string(),
-            facts: serde_json::to_value(refusal).unwrap_or_default(),
-            at: now,
-        };
-        match self.0.store.keep_refusal(record).await {
-            Ok(()) => Some(id),
-            Err(error) => {
-                tracing::warn!("A refusal was not kept: {error}");
-                None
-            }
-        }
     }
 }
 

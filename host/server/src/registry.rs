@@ -4,7 +4,7 @@
 //! end; promoting another one changes only what later calls take.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -17,7 +17,9 @@ use weir_runtime::context::{CallEnd, Clock, Refused, Witness};
 use weir_runtime::{Connector, Runtime};
 use weir_store::{NewVersion, Signature, StageError, Store, StoreError, Version, VersionStage};
 
+use crate::config::Config;
 use crate::host::Host;
+use crate::provenance::{self, NotTrusted, TrustedKeys};
 use crate::quarantine::Quarantine;
 
 /// Why a component was not installed.
@@ -26,9 +28,14 @@ pub enum InstallError {
     /// It is no connector, or none that this host runs; in words that say what would be taken.
     #[error("{0}")]
     Refused(String),
-    /// Nobody trusted signed it, and the configuration asks for that.
-    #[error("the component is not signed by a trusted key; sign it, or set allow_unsigned")]
-    Unsigned,
+    /// Nobody trusted signed it, and the configuration asks for that; or what it is signed with does not fit.
+    #[error("{reason}")]
+    Signature {
+        /// `sha256:…` of its bytes.
+        digest: String,
+        /// What is amiss.
+        reason: NotTrusted,
+    },
     /// Its number or its release is in the way.
     #[error(transparent)]
     Stage(StageError),
@@ -96,6 +103,7 @@ pub struct Inspection {
     /// How many bytes.
     pub size: u64,
     /// Who signed it.
+    #[serde(serialize_with = "without_text")]
     pub signature: Signature,
     /// What it says of itself.
     pub manifest: Manifest,
@@ -114,6 +122,8 @@ pub(crate) struct Loaded {
 #[derive(Debug)]
 pub(crate) struct Connectors {
     folder: PathBuf,
+    trusted: TrustedKeys,
+    allow_unsigned: bool,
     serving: RwLock<HashMap<String, Arc<Loaded>>>,
     /// One change at a time, so that what the record and the memory say cannot part.
     changing: tokio::sync::Mutex<()>,
@@ -124,11 +134,13 @@ impl Connectors {
     pub(crate) async fn load(
         store: &dyn Store,
         runtime: &Runtime,
-        data: &Path,
+        config: &Config,
         quarantine: &Quarantine,
     ) -> Result<Self, StoreError> {
         let connectors = Self {
-            folder: data.join("components"),
+            folder: config.data.join("components"),
+            trusted: config.trusted_keys.clone(),
+            allow_unsigned: config.allow_unsigned,
             serving: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
         };
@@ -145,7 +157,7 @@ impl Connectors {
                 ),
                 _ => continue,
             }
-            match connectors.read(runtime, &version.digest).await {
+            match connectors.read(runtime, version).await {
                 Ok(connector) => {
                     let grants = store.grants(name).await?;
                     connectors.put(name, connector, grants);
@@ -197,14 +209,21 @@ impl Connectors {
         tokio::fs::rename(&unfinished, &path).await
     }
 
-    async fn read(&self, runtime: &Runtime, digest: &str) -> Result<Connector, String> {
-        let path = self.path(digest);
+    fn judge(&self, bytes: &[u8], signature: Option<&str>) -> Result<Signature, NotTrusted> {
+        provenance::judge(bytes, signature, &self.trusted, self.allow_unsigned)
+    }
+
+    /// Makes a version ready to run, if its bytes are the ones that were staged and whoever signed them is trusted still.
+    async fn read(&self, runtime: &Runtime, version: &Version) -> Result<Connector, String> {
+        let path = self.path(&version.digest);
         let bytes = tokio::fs::read(&path)
             .await
             .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-        if digest_of(&bytes) != digest {
+        if digest_of(&bytes) != version.digest {
             return Err(format!("{} does not hold the bytes that were staged", path.display()));
         }
+        self.judge(&bytes, version.signature.text.as_deref())
+            .map_err(|no| no.to_string())?;
         runtime.load(bytes.into()).await.map_err(|error| error.to_string())
     }
 }
@@ -225,19 +244,22 @@ fn digest_of(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
-/// Nobody signs components yet that this host could know of.
-fn signature_of(_: &[u8]) -> Signature {
-    Signature {
-        status: "unsigned".to_owned(),
-        key: None,
-    }
+/// A signature as it is shown.
+fn without_text<S: serde::Serializer>(signature: &Signature, serializer: S) -> Result<S::Ok, S::Error> {
+    let shown = serde_json::json!({ "status": signature.status, "key": signature.key });
+    serde::Serialize::serialize(&shown, serializer)
 }
 
 /// Reads a component without a host. Compiles it, so it takes a moment; runs nothing but its `describe`.
 ///
 /// # Errors
 /// Why no host would take it.
-pub async fn inspect(bytes: Bytes) -> Result<Inspection, InstallError> {
+pub async fn inspect(bytes: Bytes, signature: Option<&str>, trusted: &TrustedKeys) -> Result<Inspection, InstallError> {
+    let digest = digest_of(&bytes);
+    let signature = provenance::judge(&bytes, signature, trusted, true).map_err(|reason| InstallError::Signature {
+        digest: digest.clone(),
+        reason,
+    })?;
     let refused = |error: &dyn std::fmt::Display| InstallError::Refused(error.to_string());
     let host = weir_runtime::context::Host {
         egress: Egress::new(weir_egress::Config::default()).map_err(|error| refused(&error))?,
@@ -249,9 +271,9 @@ pub async fn inspect(bytes: Bytes) -> Result<Inspection, InstallError> {
     let connector = runtime.load(bytes.clone()).await.map_err(|error| refused(&error))?;
     let manifest = Manifest::clone(connector.manifest());
     Ok(Inspection {
-        digest: digest_of(&bytes),
+        digest,
         size: bytes.len() as u64,
-        signature: signature_of(&bytes),
+        signature,
         wanted: Asked::all(Grants::wanted_by(&manifest), &Grants::default()),
         manifest,
     })
@@ -276,15 +298,22 @@ impl Host {
     ///
     /// # Errors
     /// See [`InstallError`].
-    pub async fn install(&self, bytes: Bytes, allow_downgrade: bool) -> Result<Version, InstallError> {
-        let signature = signature_of(&bytes);
-        if signature.status != "trusted" && !self.0.config.allow_unsigned {
-            return Err(InstallError::Unsigned);
-        }
+    pub async fn install(
+        &self,
+        bytes: Bytes,
+        signature: Option<&str>,
+        allow_downgrade: bool,
+    ) -> Result<Version, InstallError> {
+        let digest = digest_of(&bytes);
+        // Before anything looks into them: what nobody trusts is not even compiled.
+        let signature = self.0.connectors.judge(&bytes, signature);
+        let signature = signature.map_err(|reason| InstallError::Signature {
+            digest: digest.clone(),
+            reason,
+        })?;
         let loaded = self.0.runtime.load(bytes.clone()).await;
         let connector = loaded.map_err(|error| InstallError::Refused(error.to_string()))?;
         let manifest = Manifest::clone(connector.manifest());
-        let digest = digest_of(&bytes);
         // Before the row: a version in the record always has its bytes.
         self.0
             .connectors
@@ -337,7 +366,7 @@ impl Host {
             });
         }
         let loaded = connectors
-            .read(&self.0.runtime, &staged.digest)
+            .read(&self.0.runtime, &staged)
             .await
             .map_err(PromoteError::Load)?;
         let set_aside_at = self.set_aside_at(connector).await?;

@@ -4,13 +4,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
-use weir_store::{RefusalRecord, StoreError};
+use weir_store::StoreError;
 
 use crate::clock;
 use crate::deliverer::Deliverer;
@@ -18,7 +17,6 @@ use crate::fetcher::Fetcher;
 use crate::history::NOTE_EVERY;
 use crate::host::Host;
 use crate::publisher::Publisher;
-use crate::services::RequestRefused;
 use crate::worker::{Work, Worker};
 
 /// How often leases that ran out are looked for. A crash is the only cause, so seconds do not matter.
@@ -31,6 +29,8 @@ const RECONCILE_EVERY: Duration = Duration::from_secs(10);
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// How often the depths of the queues are counted for the metrics.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
+/// How often what is too old is forgotten; ages are told in days.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 
 /// The loops of a running host.
 #[must_use = "the loops stop when this is dropped"]
@@ -88,6 +88,9 @@ impl Host {
             host.metrics().depths(&host.store().depths().await?, now);
             Ok(())
         });
+        loops.rounds("forgetter", FORGET_EVERY, &never, |host, now| async move {
+            host.forget_round(now).await
+        });
         loops.rounds("presence", NOTE_EVERY, &never, |host, now| async move {
             host.note_presence(now).await;
             Ok(())
@@ -117,6 +120,16 @@ impl Host {
         self.0.pulses.silence(Instant::now())
     }
 
+    /// Refusals and changes that are older than the operator wants them, or more than are kept, go.
+    async fn forget_round(&self, now: Timestamp) -> Result<(), StoreError> {
+        let retention = &self.config().retention;
+        let before = |days: u32| now.before(Duration::from_secs(u64::from(days) * 24 * 3_600));
+        let (refusals, changes) = (before(retention.refusals_days), before(retention.audit_days));
+        // Some at a time, so that nobody waits for the writer behind it.
+        while self.store().forget_ledgers(refusals, changes).await? > 0 {}
+        Ok(())
+    }
+
     /// Messages whose lease ran out become uncertain, and queued ones past their end fail.
     async fn sweep_round(&self, now: Timestamp) -> Result<(), StoreError> {
         if self.store().sweep_messages(now).await? > 0 {
@@ -125,33 +138,6 @@ impl Host {
             self.0.wakes.uncertain.notify_one();
         }
         Ok(())
-    }
-
-    /// Keeps a request that a judge refused, so that it can explain itself.
-    async fn keep_request_refusal(&self, refused: RequestRefused) {
-        let now = self.now();
-        let record = RefusalRecord {
-            id: self.mint().id(now),
-            workspace_id: crate::keyring::DEFAULT_WORKSPACE.to_owned(),
-            channel_id: None,
-            conversation_id: None,
-            message_id: None,
-            about: "request".to_owned(),
-            rule: refused.rule.to_owned(),
-            detail: refused.detail,
-            facts: json!({
-                "connector": refused.connector,
-                "version": refused.version,
-                "call": refused.call,
-                "channel_platform_id": refused.channel_platform_id,
-                "method": refused.method,
-                "url": refused.url,
-            }),
-            at: now,
-        };
-        if let Err(error) = self.store().keep_refusal(record).await {
-            tracing::warn!("A refused request cannot be kept: {error}");
-        }
     }
 }
 
@@ -236,7 +222,7 @@ impl Starting<'_> {
                 tokio::select! {
                     _ = stopped.changed() => break,
                     refused = waiting.recv() => match refused {
-                        Some(refused) => host.keep_request_refusal(refused).await,
+                        Some(refused) => host.keep_act_refusal(refused).await,
                         None => break,
                     },
                 }

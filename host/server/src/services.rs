@@ -23,6 +23,7 @@ use crate::clock::HostClock;
 use crate::media;
 use crate::metrics::Metrics;
 use crate::quarantine::Quarantine;
+use crate::refusals::ActRefused;
 
 // ---- the platform's rates --------------------------------------------------------------------------------------------
 
@@ -175,19 +176,6 @@ impl Bodies for StoredBodies {
 
 // ---- who is told -----------------------------------------------------------------------------------------------------
 
-/// A request of a connector that a judge refused, on its way into the record.
-#[derive(Debug)]
-pub(crate) struct RequestRefused {
-    pub(crate) connector: String,
-    pub(crate) version: String,
-    pub(crate) call: &'static str,
-    pub(crate) channel_platform_id: Option<String>,
-    pub(crate) method: String,
-    pub(crate) url: String,
-    pub(crate) rule: &'static str,
-    pub(crate) detail: String,
-}
-
 /// Refusals that wait to be written; more are counted and not kept.
 pub(crate) const REFUSALS_WAITING: usize = 256;
 
@@ -196,7 +184,7 @@ pub(crate) struct HostWitness {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) quarantine: Arc<Quarantine>,
     pub(crate) clock: Arc<HostClock>,
-    pub(crate) refusals: mpsc::Sender<RequestRefused>,
+    pub(crate) refusals: mpsc::Sender<ActRefused>,
 }
 
 impl Witness for HostWitness {
@@ -209,16 +197,7 @@ impl Witness for HostWitness {
     fn refused(&self, refused: &Refused<'_>) {
         self.metrics.request_refused(refused.connector, refused.rule);
         // Full means a storm of refusals: the count above says so, and the first ones are kept.
-        let _ = self.refusals.try_send(RequestRefused {
-            connector: refused.connector.to_owned(),
-            version: refused.version.to_owned(),
-            call: refused.kind.as_str(),
-            channel_platform_id: refused.channel_platform_id.map(str::to_owned),
-            method: refused.method.to_owned(),
-            url: refused.url.to_owned(),
-            rule: refused.rule,
-            detail: refused.detail.to_owned(),
-        });
+        let _ = self.refusals.try_send(ActRefused::of(refused));
     }
 }
 

@@ -47,7 +47,8 @@ CREATE TABLE apps (
     secrets      BLOB NOT NULL,
     origins      TEXT NOT NULL,
     created_at   INTEGER NOT NULL,
-    updated_at   INTEGER NOT NULL
+    updated_at   INTEGER NOT NULL,
+    old_secrets_until INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE versions (
@@ -350,16 +351,33 @@ CREATE TABLE dead_letter_counts (
 CREATE TABLE refusals (
     id           BLOB PRIMARY KEY,
     workspace_id TEXT NOT NULL,
+    at           INTEGER NOT NULL,
     refusal      TEXT NOT NULL
 ) STRICT;
 CREATE INDEX refusals_of_workspace ON refusals (workspace_id, id);
+CREATE INDEX refusals_old ON refusals (at);
+
+-- How often each rule said no, and to whom: a row for each rule that a channel or a connector met.
+CREATE TABLE refusal_counts (
+    workspace_id TEXT NOT NULL,
+    about        TEXT NOT NULL,
+    whom         TEXT NOT NULL,
+    rule         TEXT NOT NULL,
+    count        INTEGER NOT NULL,
+    first_at     INTEGER NOT NULL,
+    last_at      INTEGER NOT NULL,
+    last         BLOB NOT NULL,
+    PRIMARY KEY (workspace_id, about, whom, rule)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE audit (
     n            INTEGER PRIMARY KEY,
     workspace_id TEXT NOT NULL,
+    at           INTEGER NOT NULL,
     entry        TEXT NOT NULL
 ) STRICT;
 CREATE INDEX audit_of_workspace ON audit (workspace_id, n);
+CREATE INDEX audit_old ON audit (at);
 
 CREATE TABLE idempotency (
     workspace_id TEXT NOT NULL,

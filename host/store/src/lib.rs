@@ -374,6 +374,11 @@ pub trait Store: Send + Sync + 'static {
     async fn refusal(&self, workspace: &str, id: RefusalId) -> Result<Option<RefusalRecord>>;
     /// Refusals, newest first.
     async fn refusals(&self, workspace: &str, page: Page) -> Result<Listed<RefusalRecord>>;
+    /// How often each rule said no, and to whom, the most frequent first.
+    async fn refusal_counts(&self, workspace: &str, limit: u32) -> Result<Vec<RefusalCount>>;
+    /// Forgets some refusals and changes: those before these moments, and the oldest of more than
+    /// [`weir_domain::limits::REFUSALS`] and [`weir_domain::limits::AUDIT_ENTRIES`]. How many; 0 when nothing is left to do.
+    async fn forget_ledgers(&self, refusals: Timestamp, changes: Timestamp) -> Result<u32>;
     /// Who changed what.
     async fn audit(&self, entry: AuditEntry) -> Result<()>;
     /// Newest first.

@@ -3,7 +3,8 @@
 //! In `receive`: `trap`, `loop`, `grow` (memory without end), `flood` (log lines without end), `http` (the network in a
 //! pure call; what the host said is logged).
 //! In `send`: `trap-before` and `trap-after` (the request), `loop`, `twice` (a second request on one permit; what the host
-//! said is logged), `elsewhere` (a URL that no route covers), `state` (sends the count of such sends).
+//! said is logged), `elsewhere` (a URL that no route covers), `state` (sends the count of such sends), `hoard` (more state than
+//! there is room for).
 
 use weir_sdk::descriptor::Manifest;
 use weir_sdk::identity::{self, Profile};
@@ -54,6 +55,7 @@ impl Connector for Mischief {
                     .map_err(|error| Failure::without_answer(&error, Repeat::Never))?;
             }
             "state" => draft.content = Content::Text(count()?.to_string()),
+            "hoard" => weir_sdk::info!("hoarding: {:?}", state::set("hoard", &vec![1; 65 << 10])),
             _ => {}
         }
         let sent = Echo::send(channel.clone(), conversation.clone(), draft.clone());

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::channel::PolicyOverride;
 use crate::message::ContentKind;
 use crate::time::Timestamp;
 
@@ -159,6 +160,40 @@ impl Refusal {
             | Self::ChannelPaused
             | Self::ReauthorizationRequired
             | Self::MediaNotAllowedInRegion { .. } => false,
+        }
+    }
+
+    /// Whether a limit that the operator tightened for the channel decided: what `policy` sets is never looser than the
+    /// platform's own.
+    pub fn is_set_by(&self, policy: &PolicyOverride) -> bool {
+        match self {
+            Self::MessageBudgetExhausted { limit, .. } => policy.budget_limit == Some(*limit),
+            Self::ReplyWindowClosed { .. } => policy.window_ms.is_some(),
+            Self::TextTooLong { max, .. } => policy.text_max_chars == Some(*max),
+            _ => false,
+        }
+    }
+
+    /// What has to happen before the same message may go.
+    pub fn changes(&self) -> &'static str {
+        match self {
+            Self::ReplyWindowClosed { .. }
+            | Self::MessageBudgetExhausted { .. }
+            | Self::ConversationInitiationNotAllowed => "when the contact writes",
+            Self::RegionNotEligible { .. } | Self::MediaNotAllowedInRegion { .. } => {
+                "when the platform admits the country"
+            }
+            Self::ChannelDeleted => "when the account is connected again",
+            Self::ChannelPaused => "when an operator lets the channel go on",
+            Self::ReauthorizationRequired => "when the account's owner authorises the channel again",
+            Self::MediaNotStored { .. } => "when the file is stored here",
+            Self::BroadcastNotSupported => "never: the platform carries none",
+            Self::TextEmpty
+            | Self::TextTooLong { .. }
+            | Self::ContentTypeNotSupported { .. }
+            | Self::MediaTypeNotSupported { .. }
+            | Self::MediaTooLarge { .. }
+            | Self::DraftInvalid { .. } => "never for this content: it has to be changed",
         }
     }
 

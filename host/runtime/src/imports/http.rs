@@ -19,12 +19,11 @@ use weir_egress::EgressError;
 use crate::bindings::weir::connector::http::{self as wit, Host};
 use crate::bindings::weir::connector::types::Header;
 use crate::call::CallData;
-use crate::context::{Fate, Pacer, Refused, RequestRecord, TooLong};
+use crate::context::{Act, Fate, Pacer, Refused, RequestRecord, TooLong};
 use crate::text;
 
 /// What a call with network may do, and what it did.
 pub(crate) struct Network {
-    pub(crate) channel_platform_id: String,
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) secrets: Secrets,
     pub(crate) grants: Arc<Grants>,
@@ -143,9 +142,7 @@ impl CallData {
     }
 
     fn refused(&mut self, shown: &Shown, rule: &'static str, detail: &str) {
-        // A connector that asks without end is answered without end, and written down for a while.
-        self.refusals = self.refusals.saturating_add(1);
-        if self.refusals > limits::REQUESTS_PER_CALL || self.is_mute() {
+        if !self.is_worth_writing_down() {
             return;
         }
         if let Some(network) = &self.network {
@@ -160,12 +157,11 @@ impl CallData {
             connector: &self.version.name,
             version: &self.version.number,
             kind: self.kind,
-            channel_platform_id: self
-                .network
-                .as_ref()
-                .map(|network| network.channel_platform_id.as_str()),
-            method: &shown.method,
-            url: &shown.url,
+            channel_id: self.channel_id,
+            act: Act::Request {
+                method: &shown.method,
+                url: &shown.url,
+            },
             rule,
             detail,
         });

@@ -6,7 +6,8 @@ use weir_domain::limits;
 
 use crate::bindings::weir::connector::state::{Error, Host};
 use crate::call::CallData;
-use crate::context::{State, StateWrites};
+use crate::context::{Act, Refused, State, StateWrites};
+use crate::text;
 
 /// A channel's state during one call.
 pub(crate) struct StateView {
@@ -84,6 +85,25 @@ impl CallData {
             .as_mut()
             .ok_or_else(|| Error::Refused(format!("`{call}` has no state")))
     }
+
+    fn refused_state(&mut self, key: &str, error: &Error) {
+        if !self.is_worth_writing_down() {
+            return;
+        }
+        let (rule, detail) = match error {
+            Error::Quota(words) => ("state_quota", words),
+            Error::Refused(words) => ("no_state", words),
+        };
+        self.host.witness.refused(&Refused {
+            connector: &self.version.name,
+            version: &self.version.number,
+            kind: self.kind,
+            channel_id: self.channel_id,
+            act: Act::State { key },
+            rule,
+            detail,
+        });
+    }
 }
 
 impl Host for CallData {
@@ -95,7 +115,12 @@ impl Host for CallData {
         // The writes of such a call are dropped with it.
         self.canary.look("its state", key.as_bytes());
         self.canary.look("its state", &value);
-        self.state()?.set(key, value)
+        let shown = text::line(&key, limits::STATE_KEY_BYTES);
+        let set = self.state().and_then(|state| state.set(key, value));
+        if let Err(error) = &set {
+            self.refused_state(&shown, error);
+        }
+        set
     }
 
     fn delete(&mut self, key: String) -> Result<(), Error> {

@@ -115,6 +115,20 @@ async fn a_url_that_no_route_covers_is_refused_and_told() {
 }
 
 #[tokio::test]
+async fn state_over_the_quota_is_refused_and_written_down() {
+    let (echo, notes) = echo().await;
+    let platform = Platform::that([TAKEN]).await;
+    let context = context(echo.manifest(), &platform, State::new());
+    let report = echo.send(permit(echo.manifest(), "hoard"), context).await;
+    assert_eq!(fates(&report), [&Fate::Answered(200)], "{report:?}");
+    let refusals = notes.refusals.lock().unwrap();
+    assert_eq!(
+        *refusals,
+        [("state_quota", "a value has at most 65536 bytes".to_owned())]
+    );
+}
+
+#[tokio::test]
 async fn without_the_operators_yes_nothing_leaves() {
     let (echo, _) = echo().await;
     let platform = Platform::that([TAKEN]).await;

@@ -230,6 +230,7 @@ pub(crate) fn context(manifest: &Manifest, platform: &Platform, state: State) ->
 pub(crate) fn context_of(origin: &str, manifest: &Manifest, platform: &Platform, state: State) -> CallContext {
     let origin = origin.parse().unwrap();
     CallContext {
+        channel_id: None,
         channel: ChannelFacts {
             platform_id: "acme".into(),
             username: None,

@@ -15,6 +15,8 @@ use super::{Done, Failure, pair};
 pub(super) enum App {
     /// Create or replace an app
     Set(Set),
+    /// Give an app new secrets; the old ones hold beside them for a while
+    Rotate(Rotate),
     /// List apps
     List,
 }
@@ -37,10 +39,23 @@ pub(super) struct Set {
     origins: Vec<(String, String)>,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Rotate {
+    /// The app
+    name: String,
+    /// A new secret; the value @FILE is read from a file, - from standard input
+    #[arg(long = "secret", value_name = "NAME=VALUE", value_parser = pair, required = true)]
+    secrets: Vec<(String, String)>,
+    /// Hours for which the old ones hold too
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    overlap: u16,
+}
+
 impl App {
     pub(super) async fn run(self, client: &Client, output: &Output) -> Done {
         match self {
             Self::Set(set) => set.run(client, output).await,
+            Self::Rotate(rotate) => rotate.run(client, output).await,
             Self::List => {
                 let apps = client.get(client.at(&["v1", "apps"])).await?;
                 let columns = [
@@ -81,6 +96,26 @@ impl Set {
                 ("redirect URL", text(&app, "/redirect_url")),
             ]);
             output.line("Enter both URLs in the platform's developer portal, then `weir channel connect`.");
+        });
+        Ok(())
+    }
+}
+
+impl Rotate {
+    async fn run(self, client: &Client, output: &Output) -> Done {
+        let mut secrets = BTreeMap::new();
+        for (name, value) in self.secrets {
+            secrets.insert(name, secret(&value)?);
+        }
+        let body = json!({ "secrets": secrets, "overlap_s": u32::from(self.overlap) * 3_600 });
+        let url = client.at(&["v1", "apps", &self.name, "secrets", "rotate"]);
+        let app = client.send(Method::POST, url, body).await?;
+        output.show(&app, || {
+            output.facts(&[
+                ("app", text(&app, "/name")),
+                ("old and new hold for", text(&app, "/rotating")),
+                ("until", text(&app, "/old_secrets_until")),
+            ]);
         });
         Ok(())
     }

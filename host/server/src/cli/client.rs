@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderName, HeaderValue, Method};
 use serde_json::Value;
 use url::Url;
@@ -95,11 +95,21 @@ impl Client {
         self.document(method, url, RequestBody::Empty, Vec::new()).await
     }
 
-    /// Sends bytes of a type.
-    pub(super) async fn upload(&self, url: Url, kind: &str, bytes: Bytes) -> Result<Value, Failure> {
-        let kind =
-            HeaderValue::from_str(kind).map_err(|_| Failure::failed("the content type cannot stand in a header"))?;
-        self.document(Method::POST, url, RequestBody::Bytes(bytes), vec![(CONTENT_TYPE, kind)])
+    /// Sends bytes of a type, with another header if one is given.
+    pub(super) async fn upload(
+        &self,
+        url: Url,
+        kind: &str,
+        header: Option<(&'static str, &str)>,
+        bytes: Bytes,
+    ) -> Result<Value, Failure> {
+        let mut headers = Vec::new();
+        for (name, value) in [Some(("content-type", kind)), header].into_iter().flatten() {
+            let value = HeaderValue::from_str(value)
+                .map_err(|_| Failure::failed(format!("{value:?} cannot stand in a header")))?;
+            headers.push((HeaderName::from_static(name), value));
+        }
+        self.document(Method::POST, url, RequestBody::Bytes(bytes), headers)
             .await
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use http::Method;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::output::{Output, clean, text};
 use super::{Common, Done, Exit, Failure};
+use crate::Config;
 use crate::registry::inspect;
 
 #[derive(Debug, Subcommand)]
@@ -18,6 +20,9 @@ pub(super) enum Connector {
     Inspect {
         /// The component
         file: PathBuf,
+        /// Its signature, as minisign wrote it; FILE.minisig, if that is there, when left out
+        #[arg(long, value_name = "FILE")]
+        signature: Option<PathBuf>,
     },
     /// Install a component; nobody is served by it until it is promoted
     Install(Install),
@@ -31,6 +36,9 @@ pub(super) enum Connector {
 pub(super) struct Install {
     /// The component
     file: PathBuf,
+    /// Its signature, as minisign wrote it; FILE.minisig, if that is there, when left out
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
     /// Take it although a newer release is or was here
     #[arg(long)]
     allow_downgrade: bool,
@@ -56,7 +64,7 @@ pub(super) struct Promote {
 impl Connector {
     pub(super) async fn run(self, common: &Common, output: &Output) -> Done {
         match self {
-            Self::Inspect { file } => look(&file, output).await,
+            Self::Inspect { file, signature } => look(common, &file, signature.as_deref(), output).await,
             Self::Install(install) => install.run(&Client::new(common)?, output).await,
             Self::Promote(promote) => promote.run(&Client::new(common)?, output).await,
             Self::List => {
@@ -86,8 +94,24 @@ fn read(file: &Path) -> Result<Bytes, Failure> {
         .map_err(|error| Failure::failed(format!("{} cannot be read: {error}", file.display())))
 }
 
-async fn look(file: &Path, output: &Output) -> Done {
-    let inspection = inspect(read(file)?)
+/// The text of a component's signature, if there is one.
+fn signature(component: &Path, given: Option<&Path>) -> Result<Option<String>, Failure> {
+    let mut beside = component.as_os_str().to_owned();
+    beside.push(".minisig");
+    let path = given.unwrap_or(Path::new(&beside));
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if given.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::failed(format!("{} cannot be read: {error}", path.display()))),
+    }
+}
+
+async fn look(common: &Common, file: &Path, given: Option<&Path>, output: &Output) -> Done {
+    let env = |name: &str| std::env::var(name).ok();
+    let config =
+        Config::load(common.config.as_deref(), env).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let signature = signature(file, given)?;
+    let inspection = inspect(read(file)?, signature.as_deref(), &config.trusted_keys)
         .await
         .map_err(|error| Failure::new(Exit::Refused, error.to_string()))?;
     let document = serde_json::to_value(&inspection).map_err(|error| Failure::failed(error.to_string()))?;
@@ -100,6 +124,7 @@ async fn look(file: &Path, output: &Output) -> Done {
             ("digest", text(&document, "/digest")),
             ("size", text(&document, "/size")),
             ("signature", text(&document, "/signature/status")),
+            ("signed by", text(&document, "/signature/key")),
         ]);
         output.line("");
         wanted(output, document.get("wanted"));
@@ -134,7 +159,12 @@ impl Install {
         if self.allow_downgrade {
             url.query_pairs_mut().append_pair("allow_downgrade", "true");
         }
-        let version = client.upload(url, "application/wasm", read(&self.file)?).await?;
+        let signature = signature(&self.file, self.signature.as_deref())?;
+        let signature = signature.map(|text| base64::engine::general_purpose::STANDARD.encode(text));
+        let headers = signature.as_deref().map(|text| ("component-signature", text));
+        let version = client
+            .upload(url, "application/wasm", headers, read(&self.file)?)
+            .await?;
         let (name, number) = (text(&version, "/name"), text(&version, "/version"));
         if self.promote {
             return Promote {

@@ -88,7 +88,7 @@ async fn upload(client: &Client, path: &Path) -> Result<String, Failure> {
     let form = [head.as_bytes(), &bytes, tail.as_bytes()].concat();
     let kind = format!("multipart/form-data; boundary={BOUNDARY}");
     let media = client
-        .upload(client.at(&["v1", "media"]), &kind, Bytes::from(form))
+        .upload(client.at(&["v1", "media"]), &kind, None, Bytes::from(form))
         .await?;
     Ok(text(&media, "/id"))
 }

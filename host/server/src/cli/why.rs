@@ -21,10 +21,12 @@ async fn refusal(client: &Client, output: &Output, id: &str) -> Done {
     output.show(&refusal, || {
         output.facts(&[
             ("refused", text(&refusal, "/about")),
+            ("to", text(&refusal, "/whom")),
             ("when", text(&refusal, "/at")),
             ("rule", text(&refusal, "/rule")),
             ("because", text(&refusal, "/detail")),
             ("facts", text(&refusal, "/facts")),
+            ("it changes", text(&refusal, "/changes")),
             ("what to do", text(&refusal, "/remedy")),
             ("conversation", text(&refusal, "/conversation_id")),
             ("channel", text(&refusal, "/channel_id")),

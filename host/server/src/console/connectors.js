@@ -89,9 +89,9 @@ export function mount(root, { id, session, go }) {
   }
 
   const line = (it, version) => h("li", { class: version.state }, h("i"), h("div", null, h("b", null, version.version), " ", pill(version.state), h("p", { class: "quiet" }, `${bytes(version.size)}, ${version.signature.status}${version.signature.key ? ` by ${version.signature.key}` : ""}, installed ${moment(version.staged_at)}`), h("small", null, h("code", { title: version.digest }, `${version.digest.slice(0, 26)}…`)),
-    version.missing_grants.length > 0 && h("p", { class: "warn" }, `${version.missing_grants.length} of what it asks for is not granted.`)),
+    version.missing_grants.length > 0 && h("p", { class: "warn" }, `${version.missing_grants.length} of what it asks for is not decided.`)),
   writes && version.state !== "active" ? button("Let it serve", async () => {
-    const sure = await ask(`Let ${version.version} serve?`, { nodes: [h("p", null, it.active_version ? `It takes the place of ${it.active_version} for all channels at once.` : "It begins to serve all channels of its apps."), version.missing_grants.length > 0 && h("p", { class: "warn" }, "Not everything that it asks for is granted: say yes first.")],
+    const sure = await ask(`Let ${version.version} serve?`, { nodes: [h("p", null, it.active_version ? `It takes the place of ${it.active_version} for all channels at once.` : "It begins to serve all channels of its apps."), version.missing_grants.length > 0 && h("p", { class: "warn" }, "Not everything that it asks for is decided: say yes first, or no.")],
       value: () => post(`/v1/connectors/${encodeURIComponent(it.name)}/versions/${encodeURIComponent(version.version)}/promote`, {}) }, "Let it serve");
     if (sure) {
       toast(`${version.version} serves`);
@@ -106,18 +106,21 @@ export function mount(root, { id, session, go }) {
 
   /** What it asks for, in plain words, each with a yes of its own. */
   function consent(it, version) {
-    const granted = new Set(it.grants.map((one) => JSON.stringify(one)));
+    // A grant is the thing asked for; its words and what is new about it are for the reader.
+    const exact = ({ words, changes, ...one }) => JSON.stringify(one);
+    const [withheld, wanted] = [it.withheld_grants, version.wanted_grants].map((list) => new Set(list.map(exact)));
+    const others = it.grants.filter((one) => !wanted.has(exact(one)));
     const boxes = version.wanted_grants.map((one) => {
       const given = grant(one);
-      const box = h("input", { type: "checkbox", checked: granted.has(JSON.stringify(one)) || granted.size === 0, disabled: !writes });
-      return [one, box, h("li", null, h("label", null, box, h("span", null, h("b", null, one.why || given.title), h("small", null, `${given.title}. ${given.secrets}`), h("code", null, given.where), one.body_has.length > 0 && h("small", null, `Only with ${one.body_has.join(", ")}.`))))];
+      const box = h("input", { type: "checkbox", checked: !withheld.has(exact(one)), disabled: !writes });
+      return [one, box, h("li", null, h("label", null, box, h("span", null, h("b", null, one.why || given.title), h("small", null, `${given.title}. ${given.secrets}`), h("code", null, given.where), one.body_has.length > 0 && h("small", null, `Only with ${one.body_has.join(", ")}.`), one.changes.map((change) => h("small", { class: "warn" }, `Otherwise than before: ${change.member} was ${change.before || "nothing"}, and would be ${change.after || "nothing"}.`)))))];
     });
     const missing = version.missing_grants.length;
-    return h("section", { class: "card", "aria-label": "What it may do" }, h("header", null, h("div", null, h("h2", null, `What ${version.version} asks for`), h("small", null, "It can reach these addresses and no others.")), h("span", { class: `pill ${missing ? "warn" : "good"}` }, missing ? `${missing} not granted` : "All granted")),
+    return h("section", { class: "card", "aria-label": "What it may do" }, h("header", null, h("div", null, h("h2", null, `What ${version.version} asks for`), h("small", null, "It can reach these addresses and no others.")), h("span", { class: `pill ${missing ? "warn" : "good"}` }, missing ? `${missing} not decided` : "All decided")),
       h("ul", { class: "grants" }, boxes.map(([, , row]) => row)),
       writes && button(missing ? "Say yes to what is ticked" : "Save what is ticked", async () => {
         try {
-          await put(`/v1/connectors/${encodeURIComponent(it.name)}/grants`, { grants: boxes.filter(([, box]) => box.checked).map(([one]) => one) });
+          await put(`/v1/connectors/${encodeURIComponent(it.name)}/grants`, { version: version.version, grants: [...others, ...boxes.filter(([, box]) => box.checked).map(([one]) => one)] });
           toast("Your consent is kept");
           show(it.name);
         } catch (failure) {

@@ -1,6 +1,7 @@
 //! Apps: our registrations with platforms' developer portals.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json as Answered;
 use axum::extract::{Path, State};
@@ -70,6 +71,10 @@ pub(crate) struct AppView {
     settings: Value,
     /// Names of the secrets that it has; the secrets themselves are never shown.
     secrets: Vec<String>,
+    /// Names of those whose older ones hold beside the newest.
+    rotating: Vec<String>,
+    /// When the older ones end; none if there are none, or they do not end by themselves.
+    old_secrets_until: Option<Timestamp>,
     /// Platform origins mapped to others.
     #[schema(value_type = BTreeMap<String, String>)]
     origins: OriginMap,
@@ -86,6 +91,13 @@ pub(crate) struct AppView {
 impl AppView {
     fn of(app: App, host: &Host) -> Self {
         Self {
+            rotating: app
+                .secrets_at(host.now())
+                .iter()
+                .filter(|(_, secrets)| secrets.len() > 1)
+                .map(|(name, _)| name.clone())
+                .collect(),
+            old_secrets_until: app.old_secrets_until.filter(|until| host.now() < *until),
             webhook_url: host.config().public(&format!("/hooks/{}", app.name)),
             redirect_url: host.config().public("/oauth/callback"),
             name: app.name,
@@ -158,6 +170,8 @@ pub(crate) async fn put(
     }
     let now = host.now();
     let app = App {
+        // What an operator lists as several holds until it is listed otherwise.
+        old_secrets_until: None,
         name: name.clone(),
         workspace_id: caller.workspace_id().to_owned(),
         connector: body.connector,
@@ -172,6 +186,66 @@ pub(crate) async fn put(
         "connector": app.connector, "origins": app.origins, "secrets": app.secrets.keys().collect::<Vec<_>>(),
     });
     record(&host, &caller, "app.put", &name, changed).await;
+    Ok(Answered(AppView::of(app, &host)))
+}
+
+/// A new secret, and how long the one before it goes on holding.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"secrets": {"client_secret": "…"}, "overlap_s": 86400}))]
+pub(crate) struct RotateSecrets {
+    /// Write-only: the new ones, by the names of the connector's manifest.
+    #[schema(value_type = BTreeMap<String, String>)]
+    secrets: BTreeMap<String, Secret>,
+    /// Seconds for which the old ones hold too; a day if left out.
+    overlap_s: Option<u32>,
+}
+
+/// How long an old secret holds beside a new one, unless the operator says otherwise: a platform may take some time to sign
+/// with the new one everywhere, and repeats for days what it signed with the old one.
+const OVERLAP_S: u32 = 24 * 3_600;
+/// The longest overlap: who needs longer lists both in the app.
+const LONGEST_OVERLAP_S: u32 = 30 * 24 * 3_600;
+
+/// Give an app new secrets
+///
+/// The old ones hold beside them for a while: webhooks signed with either are taken. Requests carry the new ones at once.
+#[utoipa::path(post, path = "/v1/apps/{name}/secrets/rotate", operation_id = "rotate_app_secrets", tag = "apps",
+    params(("name" = String, Path, description = "The app's name")), request_body = RotateSecrets, responses((status = 200, body = AppView)))]
+pub(crate) async fn rotate(
+    caller: May<ConnectorsWrite>,
+    State(host): State<Host>,
+    Path(name): Path<String>,
+    Json(body): Json<RotateSecrets>,
+) -> Answer<Answered<AppView>> {
+    let overlap = body.overlap_s.unwrap_or(OVERLAP_S);
+    if overlap > LONGEST_OVERLAP_S {
+        return Err(Problem::member(
+            "/overlap_s",
+            format_args!("at most {LONGEST_OVERLAP_S} seconds"),
+        ));
+    }
+    if body.secrets.is_empty() {
+        return Err(Problem::member("/secrets", "name at least one"));
+    }
+    let app = host.store().app(&name).await?;
+    let mut app = app
+        .filter(|app| app.workspace_id == caller.workspace_id())
+        .ok_or_else(|| Problem::no_such("app"))?;
+    let now = host.now();
+    // What an earlier rotation left behind ends with it, unless its time is not over.
+    let mut secrets = app.secrets_at(now).into_owned();
+    let names: Vec<String> = body.secrets.keys().cloned().collect();
+    for (secret, text) in body.secrets {
+        let before = secrets.get(&secret).and_then(|secrets| secrets.first()).cloned();
+        secrets.insert(secret, std::iter::once(text).chain(before).collect());
+    }
+    app.secrets = secrets;
+    app.old_secrets_until = Some(now.after(Duration::from_secs(u64::from(overlap))));
+    app.updated_at = now;
+    host.put_app(app.clone()).await?;
+    let changed = serde_json::json!({ "secrets": names, "old_secrets_until": app.old_secrets_until });
+    record(&host, &caller, "app.rotate_secrets", &name, changed).await;
     Ok(Answered(AppView::of(app, &host)))
 }
 

@@ -6,14 +6,16 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tower_http::timeout::TimeoutError;
 use weir_domain::limits;
 
 use super::codes;
-use super::problem::{Answer, Problem};
+use super::problem::{Answer, COME_BACK, Problem};
 
 /// A JSON body of at most [`limits::API_BODY_BYTES`].
 pub(crate) struct Json<T>(pub(crate) T);
@@ -72,7 +74,48 @@ pub(crate) async fn read(body: axum::body::Body, limit: usize) -> Answer<Bytes> 
         Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
             Err(Problem::of(&codes::BODY_TOO_LARGE).detail(format_args!("this route takes at most {limit} bytes")))
         }
-        Ok(Err(_)) => Err(Problem::of(&codes::INVALID_JSON).detail("the body broke off")),
+        Ok(Err(error)) => Err(broke_off(&*error)),
+    }
+}
+
+/// A body that ended too early, or for which the layer around all routes would wait no longer.
+fn broke_off(error: &(dyn std::error::Error + 'static)) -> Problem {
+    let mut causes = std::iter::successors(Some(error), |cause| cause.source());
+    if causes.any(|cause| cause.is::<TimeoutError>()) {
+        return Problem::of(&codes::REQUEST_TIMEOUT);
+    }
+    Problem::of(&codes::INVALID_JSON).detail("the body broke off")
+}
+
+/// Reads a body of at most `limit` bytes, each of which is taken from `budget` as it comes; given back with what is returned
+/// beside it. Without room the caller is asked to come back.
+pub(crate) async fn read_within(
+    mut body: axum::body::Body,
+    limit: usize,
+    budget: &Semaphore,
+) -> Answer<(Bytes, SemaphorePermit<'_>)> {
+    let busy = || Problem::of(&codes::HOST_BUSY).retry_after(COME_BACK);
+    let mut held = budget.try_acquire_many(0).map_err(|_| busy())?;
+    let mut whole = BytesMut::new();
+    let reading = async {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| broke_off(&error))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if whole.len() + data.len() > limit {
+                return Err(
+                    Problem::of(&codes::BODY_TOO_LARGE).detail(format_args!("this route takes at most {limit} bytes"))
+                );
+            }
+            let size = u32::try_from(data.len()).map_err(|_| busy())?;
+            held.merge(budget.try_acquire_many(size).map_err(|_| busy())?);
+            whole.extend_from_slice(&data);
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(limits::REQUEST_BODY, reading).await {
+        Err(_) => Err(Problem::of(&codes::REQUEST_TIMEOUT)),
+        Ok(Err(problem)) => Err(problem),
+        Ok(Ok(())) => Ok((whole.freeze(), held)),
     }
 }
 

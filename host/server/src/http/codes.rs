@@ -236,6 +236,9 @@ LOOP_STALLED = "loop_stalled" 503 Host true, "A loop of the host does not turn",
 WEBHOOK_FORGED = "webhook_forged" 401 Caller false, "The webhook's proof does not hold",
     "The signature is missing, wrong, or too old. Nothing was recorded.",
     "Check that the app's secret is the platform's, and both clocks.";
+TOO_MANY_FORGED = "too_many_forged" 429 Caller true, "Too many forged webhooks",
+    "Webhooks whose proof does not hold came from this address again and again; this one was not read.",
+    "Wait as long as `Retry-After` says. The platform sends again by itself what was a true one.";
 WEBHOOK_CHALLENGE_FAILED = "webhook_challenge_failed" 403 Caller false, "The verification question was not ours",
     "The platform's verification request does not carry the app's verify token.",
     "Enter the same token at the platform and in the app's secrets.";

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use axum::Json as Answered;
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use base64::Engine;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use weir_domain::caller::Caller;
 use weir_domain::grant::{Asked, Grant, Grants};
 use weir_domain::limits;
 use weir_domain::manifest::Manifest;
@@ -45,7 +47,7 @@ pub(crate) struct PutGrants {
 /// Who signed a component.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SignatureView {
-    /// `trusted`, `unsigned`.
+    /// `trusted`, `unknown_key`, `unsigned`.
     status: String,
     /// The key's name.
     key: Option<String>,
@@ -180,7 +182,8 @@ pub(crate) async fn list(_: May<Read>, State(host): State<Host>) -> Answer<Answe
 /// Install a component
 ///
 /// It is validated, its signature checked, and staged: nobody is served by it until it is granted what it wants and promoted.
-#[utoipa::path(post, path = "/v1/connectors", tag = "connectors", params(Install),
+#[utoipa::path(post, path = "/v1/connectors", tag = "connectors", params(Install,
+        ("Component-Signature" = Option<String>, Header, description = "What minisign wrote into FILE.minisig, in base64")),
     request_body(content_type = "application/wasm", content = Vec<u8>), responses((status = 201, body = VersionView)))]
 pub(crate) async fn install(
     caller: May<ConnectorsWrite>,
@@ -189,13 +192,20 @@ pub(crate) async fn install(
     request: Request,
 ) -> Answer<(StatusCode, Answered<VersionView>)> {
     let kind = body::content_type(request.headers());
+    let signature = signature(request.headers())?;
     if !matches!(kind.as_deref(), Some("application/wasm" | "application/octet-stream")) {
         return Err(Problem::of(&codes::UNSUPPORTED_MEDIA_TYPE)
             .detail("send the component with Content-Type: application/wasm"));
     }
     let bytes = body::read(request.into_body(), limits::COMPONENT_BYTES).await?;
-    let version = host.install(bytes, install.allow_downgrade).await?;
-    let changed = serde_json::json!({ "version": version.manifest.version, "digest": version.digest });
+    let version = match host.install(bytes, signature.as_deref(), install.allow_downgrade).await {
+        Ok(version) => version,
+        Err(error) => return Err(refused_install(&host, &caller, error).await),
+    };
+    let changed = serde_json::json!({
+        "version": version.manifest.version, "digest": version.digest, "signature": version.signature.status,
+        "key": version.signature.key, "allow_downgrade": install.allow_downgrade,
+    });
     record(&host, &caller, "connector.install", &version.manifest.name, changed).await;
     let grants = host.store().grants(&version.manifest.name).await?;
     Ok((StatusCode::CREATED, Answered(VersionView::of(version, &grants))))
@@ -272,7 +282,10 @@ pub(crate) async fn promote(
     State(host): State<Host>,
     Path((name, version)): Path<(String, String)>,
 ) -> Answer<Answered<VersionView>> {
-    let promoted = host.promote(&name, &version).await?;
+    let promoted = match host.promote(&name, &version).await {
+        Ok(promoted) => promoted,
+        Err(error) => return Err(refused_promotion(&host, &caller, error).await),
+    };
     host.told();
     record(
         &host,
@@ -285,11 +298,72 @@ pub(crate) async fn promote(
     Ok(Answered(VersionView::of(promoted, &host.store().grants(&name).await?)))
 }
 
+/// The text of a component's signature file: several lines, so a header carries them in base64.
+fn signature(headers: &HeaderMap) -> Answer<Option<String>> {
+    const NAME: &str = "Component-Signature";
+    let Some(value) = headers.get(NAME) else {
+        return Ok(None);
+    };
+    let bytes = base64::engine::general_purpose::STANDARD.decode(value.as_bytes()).ok();
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let refused = || Problem::parameter(NAME, "write the bytes of the .minisig file in base64");
+    text.map(Some).ok_or_else(refused)
+}
+
+/// The problem of a version that may not be here, and the refusal behind it if a rule decided.
+async fn refused_install(host: &Host, caller: &Caller, error: InstallError) -> Problem {
+    let (connector, facts) = match &error {
+        InstallError::Stage(StageError::Downgrade {
+            connector,
+            wanted,
+            newest,
+        }) => (
+            connector.clone(),
+            serde_json::json!({ "release": wanted, "newest": newest }),
+        ),
+        // Nobody asked it for its name: what nobody trusts is not run.
+        InstallError::Signature { digest, .. } => (digest.clone(), serde_json::json!({ "digest": digest })),
+        _ => return error.into(),
+    };
+    let detail = error.to_string();
+    let problem = Problem::from(error);
+    let workspace = caller.workspace_id();
+    let id = host
+        .keep_grant_refusal(workspace, &connector, problem.code().name, detail, facts)
+        .await;
+    problem.refused_as(id)
+}
+
+/// The problem of a version that may not serve, and the refusal behind it if a rule decided.
+async fn refused_promotion(host: &Host, caller: &Caller, error: PromoteError) -> Problem {
+    let PromoteError::Missing {
+        connector,
+        version,
+        missing,
+    } = &error
+    else {
+        return error.into();
+    };
+    let routes: Vec<_> = missing.iter().map(|asked| asked.grant.route.as_str()).collect();
+    let facts = serde_json::json!({ "version": version, "missing": routes });
+    let workspace = caller.workspace_id();
+    let id = host
+        .keep_grant_refusal(
+            workspace,
+            connector,
+            codes::GRANTS_MISSING.name,
+            error.to_string(),
+            facts,
+        )
+        .await;
+    Problem::from(error).refused_as(id)
+}
+
 impl From<InstallError> for Problem {
     fn from(error: InstallError) -> Self {
         match error {
             InstallError::Refused(words) => Self::of(&codes::COMPONENT_REFUSED).detail(words),
-            InstallError::Unsigned => Self::of(&codes::SIGNATURE_REFUSED).detail(&error),
+            InstallError::Signature { .. } => Self::of(&codes::SIGNATURE_REFUSED).detail(&error),
             InstallError::Stage(error) => error.into(),
             InstallError::File(error) => Self::internal(error),
             InstallError::Store(error) => error.into(),

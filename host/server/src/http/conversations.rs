@@ -228,8 +228,18 @@ impl From<EnqueueError> for Problem {
 impl From<AcceptError> for Problem {
     fn from(error: AcceptError) -> Self {
         match error {
-            AcceptError::Refused { refusal, id: Some(id) } => Self::refusal(&refusal).with("refusal_id", id),
-            AcceptError::Refused { refusal, id: None } => Self::refusal(&refusal),
+            AcceptError::Refused {
+                refusal,
+                id,
+                by_operator,
+            } => {
+                let problem = Self::refusal(&refusal).refused_as(id);
+                if by_operator {
+                    problem.set_by_operator()
+                } else {
+                    problem
+                }
+            }
             AcceptError::Enqueue(error) => error.into(),
             AcceptError::Connector(error) => error.into(),
         }

@@ -10,6 +10,7 @@ use weir_domain::id::{DeliveryId, EndpointId, EventId};
 use weir_domain::time::Timestamp;
 use weir_store::{Delivery, DeliveryAttempt};
 
+use super::audit::record;
 use super::body::{Named, Params};
 use super::caller::{EventsWrite, May, Read};
 use super::endpoints::Queued;
@@ -136,5 +137,7 @@ pub(crate) async fn resend(
         .insert_delivery(delivery.endpoint_id, delivery.event_id, host.now())
         .await?;
     host.told();
+    let changed = serde_json::json!({ "delivery_id": delivery_id });
+    record(&host, &caller, "delivery.resend", &id.to_string(), changed).await;
     Ok((StatusCode::ACCEPTED, Answered(Queued { delivery_id })))
 }

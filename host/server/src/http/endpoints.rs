@@ -423,6 +423,8 @@ pub(crate) async fn send_example(
     };
     let delivery_id = host.store().insert_delivery(id, event.id, host.now()).await?;
     host.told();
+    let changed = serde_json::json!({ "event_id": event.id });
+    record(&host, &caller, "endpoint.send_example", &id.to_string(), changed).await;
     Ok((StatusCode::ACCEPTED, Answered(Queued { delivery_id })))
 }
 

@@ -9,6 +9,7 @@ use weir_domain::message::{Message, MessageError, Status};
 use weir_domain::time::Timestamp;
 use weir_store::{Attempt, RequestRecord};
 
+use super::audit::record;
 use super::body::Named;
 use super::caller::{May, MessagesWrite, Read};
 use super::codes;
@@ -111,7 +112,10 @@ pub(crate) async fn cancel(
         .await?
         .ok_or_else(|| Problem::no_such("message"))?
     {
-        Ok(message) => Ok(Answered(shown(&host, &message))),
+        Ok(message) => {
+            record(&host, &caller, "message.cancel", &id.to_string(), serde_json::json!({})).await;
+            Ok(Answered(shown(&host, &message)))
+        }
         Err(message) => Err(Problem::of(&codes::MESSAGE_NOT_CANCELLABLE)
             .detail(format_args!("the message is {}", message.status.as_str()))
             .with("message_status", message.status)),
@@ -130,7 +134,10 @@ pub(crate) async fn retry(
         return Err(not_retryable(&message));
     }
     match host.retry(&caller, id).await? {
-        Some(message) => Ok((axum::http::StatusCode::ACCEPTED, Answered(shown(&host, &message)))),
+        Some(message) => {
+            record(&host, &caller, "message.retry", &id.to_string(), serde_json::json!({})).await;
+            Ok((axum::http::StatusCode::ACCEPTED, Answered(shown(&host, &message))))
+        }
         // It moved on between the two looks.
         None => Err(not_retryable(&find(&host, caller.workspace_id(), id).await?)),
     }

@@ -9,9 +9,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
+use weir_domain::id::RefusalId;
 use weir_domain::policy::{Finding, Refusal};
 use weir_domain::problem::Fault;
 use weir_store::StoreError;
+
+use crate::refusals::OPERATORS_LIMIT;
 
 use super::codes::{self, Code};
 
@@ -47,7 +50,7 @@ pub(crate) struct FieldError {
 }
 
 /// A problem document (RFC 9457). Some codes have members of their own: `closed_at`, `limit`, `used`, `resets_on`,
-/// `refusal_id`, `missing`.
+/// `refusal_id`, `set_by`, `missing`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(crate) struct Document {
@@ -183,6 +186,20 @@ impl Problem {
         }
         problem.errors = refusal.findings().into_iter().map(FieldError::from).collect();
         problem
+    }
+
+    /// Where this no can be asked for again.
+    pub(crate) fn refused_as(self, id: Option<RefusalId>) -> Self {
+        match id {
+            Some(id) => self.with("refusal_id", id),
+            None => self,
+        }
+    }
+
+    /// Says that the limit is the operator's own, and not the platform's.
+    pub(crate) fn set_by_operator(mut self) -> Self {
+        self.detail = self.detail.map(|detail| detail + OPERATORS_LIMIT);
+        self.with("set_by", "operator")
     }
 
     /// Its status.

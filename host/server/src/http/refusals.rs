@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use weir_domain::id::{ChannelId, ConversationId, MessageId, RefusalId};
+use weir_domain::limits;
 use weir_domain::time::Timestamp;
-use weir_store::RefusalRecord;
+use weir_store::{RefusalCount, RefusalRecord, RefusedWhat};
 
 use super::body::{Named, Params};
 use super::caller::{May, Read};
@@ -21,8 +22,11 @@ use crate::Host;
 pub(crate) struct RefusalView {
     /// Its id.
     id: RefusalId,
-    /// What was asked: `send`, `request`, `state`, `grant`, `webhook`.
-    about: String,
+    /// What was asked: `send`, `request`, `state`, `grant`.
+    #[schema(value_type = String)]
+    about: RefusedWhat,
+    /// Who asked: the channel of a message, the connector of all else.
+    whom: String,
     /// The rule that decided.
     rule: String,
     /// Both sides of it, in a sentence.
@@ -30,9 +34,11 @@ pub(crate) struct RefusalView {
     /// The facts that decided.
     #[schema(value_type = Object)]
     facts: Value,
+    /// What has to happen before the answer is another.
+    changes: String,
     /// What would allow it.
-    remedy: Option<&'static str>,
-    /// Where the rule is explained.
+    remedy: String,
+    /// Where the rule is explained; none for a rule that only connectors meet.
     #[serde(rename = "type")]
     kind: Option<String>,
     /// The channel it is about.
@@ -47,21 +53,61 @@ pub(crate) struct RefusalView {
 
 impl RefusalView {
     fn of(refusal: RefusalRecord) -> Self {
-        let code = codes::named(&refusal.rule);
         Self {
             id: refusal.id,
             about: refusal.about,
-            remedy: code.map(|code| code.remedy),
-            kind: code.map(|code| format!("/docs/errors#{}", code.name)),
+            whom: refusal.whom,
+            kind: codes::named(&refusal.rule).map(|code| format!("/docs/errors#{}", code.name)),
             rule: refusal.rule,
             detail: refusal.detail,
             facts: refusal.facts,
+            changes: refusal.changes,
+            remedy: refusal.remedy,
             channel_id: refusal.channel_id,
             conversation_id: refusal.conversation_id,
             message_id: refusal.message_id,
             at: refusal.at,
         }
     }
+}
+
+/// How often a rule said no to somebody.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RefusalCountView {
+    /// What was asked: `send`, `request`, `state`, `grant`.
+    #[schema(value_type = String)]
+    about: RefusedWhat,
+    /// Who asked: the channel of a message, the connector of all else.
+    whom: String,
+    /// The rule that decided.
+    rule: String,
+    /// How often.
+    count: u64,
+    /// The first time.
+    first_at: Timestamp,
+    /// The last time.
+    last_at: Timestamp,
+    /// The last of them; refusals are forgotten after a time, and stay counted.
+    last_id: RefusalId,
+}
+
+/// Count refusals, by rule and by whom, the most frequent first
+#[utoipa::path(get, path = "/v1/refusals/counts", operation_id = "count_refusals", tag = "refusals", responses((status = 200, body = List<RefusalCountView>)))]
+pub(crate) async fn counts(caller: May<Read>, State(host): State<Host>) -> Answer<Answered<List<RefusalCountView>>> {
+    let counts = host
+        .store()
+        .refusal_counts(caller.workspace_id(), limits::COUNTS)
+        .await?;
+    let view = |count: RefusalCount| RefusalCountView {
+        about: count.about,
+        whom: count.whom,
+        rule: count.rule,
+        count: count.count,
+        first_at: count.first_at,
+        last_at: count.last_at,
+        last_id: count.last,
+    };
+    Ok(List::whole(counts.into_iter().map(view).collect()))
 }
 
 /// List refusals, newest first

@@ -756,3 +756,75 @@ fn every_event_type_is_a_webhook_and_documented() {
         );
     }
 }
+
+/// Operations that change nothing which outlives them, or whose change is an event of its own.
+const NOT_AUDITED: [&str; 6] = [
+    // A message is an event, with who sent it; a typing mark leaves nothing.
+    "/v1/conversations/{id}/messages",
+    "/v1/conversations/{id}/activity",
+    // Bytes until a message names them.
+    "/v1/media",
+    // Asks the platform anew, or begins a look.
+    "/v1/channels/{id}/refresh",
+    "/v1/channels/{id}/test",
+    // Signing in is written down; signing out only ends it.
+    "/v1/session",
+];
+
+#[test]
+fn every_change_is_written_into_the_audit_log() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http");
+    let mut changes = 0;
+    for entry in std::fs::read_dir(folder).expect("the routes") {
+        let text = std::fs::read_to_string(entry.expect("an entry").path()).unwrap_or_default();
+        for handler in text.split("#[utoipa::path(").skip(1) {
+            let path = handler.split('"').nth(1).unwrap_or_default();
+            let changes_something = ["post", "put", "patch", "delete"]
+                .iter()
+                .any(|method| handler.starts_with(method));
+            if !changes_something || !path.starts_with("/v1/") || NOT_AUDITED.contains(&path) {
+                continue;
+            }
+            assert!(handler.contains("record("), "{path} changes something and tells nobody");
+            changes += 1;
+        }
+    }
+    assert!(changes > 20, "only {changes} changes were looked at");
+}
+
+#[tokio::test]
+async fn an_address_whose_webhooks_prove_nothing_is_turned_away_unread() {
+    use std::net::IpAddr;
+    let api = Api::open().await;
+    let forged = async |address: &str| {
+        let mut request = Request::post("/hooks/nobody")
+            .body(Body::from("{}"))
+            .expect("a request");
+        let address: IpAddr = address.parse().expect("an address");
+        request.extensions_mut().insert(super::ClientAddress(address));
+        let answered = api.ask(request).await;
+        (answered.status.as_u16(), answered.problem().to_owned())
+    };
+    let (mut tries, mut last) = (0, forged("8.8.8.8").await);
+    while last.0 == 404 && tries < 100 {
+        (tries, last) = (tries + 1, forged("8.8.8.8").await);
+    }
+    assert_eq!(last, (429, "too_many_forged".to_owned()), "after {tries} tries");
+    assert!(tries > 5, "a mistake or two are forgiven");
+    // Another address is not held for it, and behind a proxy nobody is.
+    assert_eq!(forged("8.8.4.4").await.0, 404);
+    for _ in 0..100 {
+        assert_eq!(forged("10.0.0.1").await.0, 404);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_given_up() {
+    let api = Api::open().await;
+    let silence = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
+    // From here on time passes as fast as nothing else happens.
+    tokio::time::pause();
+    let request = Request::post("/hooks/tiktok").body(Body::from_stream(silence));
+    let answered = api.ask(request.expect("a request")).await;
+    assert_eq!((answered.status.as_u16(), answered.problem()), (408, "request_timeout"));
+}

@@ -102,6 +102,7 @@ pub fn an_app_keeps_its_secrets_and_when_it_was_first_put(factory: Factory) {
                 vec![Secret::new("new"), Secret::new("app-secret")],
             )]
             .into(),
+            old_secrets_until: Some(at(60)),
             created_at: at(50),
             updated_at: at(50),
             ..app("example")
@@ -110,6 +111,8 @@ pub fn an_app_keeps_its_secrets_and_when_it_was_first_put(factory: Factory) {
         let known = world.store.app("example").await.unwrap().unwrap();
         assert_eq!(known.secrets, changed.secrets);
         assert_eq!((known.created_at, known.updated_at), (at(0), at(50)));
+        assert_eq!(known.secrets_at(at(59))["client_secret"].len(), 2);
+        assert_eq!(known.secrets_at(at(60))["client_secret"], [Secret::new("new")]);
         assert!(world.store.app("none").await.unwrap().is_none());
         world.store.put_app(app("another")).await.unwrap();
         let names: Vec<String> = world
@@ -132,6 +135,7 @@ fn version(number: &str, release: u32, digest: &str) -> NewVersion {
         signature: Signature {
             status: "unsigned".into(),
             key: None,
+            text: None,
         },
         allow_downgrade: false,
     }

@@ -11,7 +11,7 @@ use super::world::*;
 use super::{Factory, run};
 use crate::{
     AuditEntry, DeadLetter, DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EndpointPatch, EventFilter,
-    KeptAnswer, RefusalRecord, StoreError,
+    KeptAnswer, RefusalCount, RefusalRecord, RefusedWhat, StoreError,
 };
 
 fn endpoint(id: EndpointId, types: &[&str]) -> Endpoint {
@@ -472,10 +472,13 @@ pub fn refusals_and_changes_can_be_looked_up(factory: Factory) {
             channel_id: Some(world.channel.id),
             conversation_id: None,
             message_id: None,
-            about: "send".into(),
+            about: RefusedWhat::Send,
+            whom: world.channel.id.to_string(),
             rule: "reply_window_closed".into(),
             detail: "the messaging window closed".into(),
             facts: serde_json::json!({"closed_at": at(1)}),
+            changes: "when the contact writes".into(),
+            remedy: "wait".into(),
             at: at(2),
         };
         world.store.keep_refusal(refusal.clone()).await.unwrap();
@@ -484,7 +487,10 @@ pub fn refusals_and_changes_can_be_looked_up(factory: Factory) {
             Some(&refusal)
         );
         assert_eq!(world.store.refusal("another", refusal.id).await.unwrap(), None);
-        assert_eq!(world.store.refusals(DEFAULT, page()).await.unwrap().rows, [refusal]);
+        assert_eq!(
+            world.store.refusals(DEFAULT, page()).await.unwrap().rows,
+            [refusal.clone()]
+        );
         let entry = |action: &str| AuditEntry {
             at: at(3),
             workspace_id: DEFAULT.into(),
@@ -497,6 +503,30 @@ pub fn refusals_and_changes_can_be_looked_up(factory: Factory) {
         world.store.audit(entry("key.create")).await.unwrap();
         let log = world.store.audit_log(DEFAULT, page()).await.unwrap().rows;
         assert_eq!(log, [entry("key.create"), entry("app.put")]);
+        // Forgotten by age, and still counted.
+        assert_eq!(world.store.forget_ledgers(at(2), at(3)).await.unwrap(), 0);
+        assert_eq!(world.store.forget_ledgers(at(3), at(4)).await.unwrap(), 3);
+        assert_eq!(world.store.forget_ledgers(at(3), at(4)).await.unwrap(), 0);
+        assert!(world.store.refusals(DEFAULT, page()).await.unwrap().rows.is_empty());
+        assert!(world.store.audit_log(DEFAULT, page()).await.unwrap().rows.is_empty());
+        let again = RefusalRecord {
+            id: world.id(),
+            at: at(9),
+            ..refusal.clone()
+        };
+        world.store.keep_refusal(again.clone()).await.unwrap();
+        let counts = world.store.refusal_counts(DEFAULT, 10).await.unwrap();
+        let expected = RefusalCount {
+            about: refusal.about,
+            whom: refusal.whom,
+            rule: refusal.rule,
+            count: 2,
+            first_at: at(2),
+            last_at: at(9),
+            last: again.id,
+        };
+        assert_eq!(counts, [expected]);
+        assert!(world.store.refusal_counts("another", 10).await.unwrap().is_empty());
     });
 }
 

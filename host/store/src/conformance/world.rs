@@ -110,6 +110,7 @@ pub(crate) fn app(name: &str) -> App {
         connector: "example".into(),
         settings: serde_json::json!({}),
         secrets: [("client_secret".to_owned(), vec![Secret::new("app-secret")])].into(),
+        old_secrets_until: None,
         origins: OriginMap::default(),
         created_at: at(0),
         updated_at: at(0),

@@ -70,16 +70,55 @@ pub struct RefusalRecord {
     pub conversation_id: Option<ConversationId>,
     /// The message it is about.
     pub message_id: Option<MessageId>,
-    /// What was asked: `send`, `request`, `state`, `grant`, `webhook`.
-    pub about: String,
+    /// What was asked.
+    pub about: RefusedWhat,
+    /// Who asked: the channel of a message, the connector of all else.
+    pub whom: String,
     /// The rule that decided.
     pub rule: String,
     /// Both sides of it, in a sentence.
     pub detail: String,
     /// The facts, for a program.
     pub facts: serde_json::Value,
+    /// What has to happen before the answer is another.
+    pub changes: String,
+    /// What would allow it.
+    pub remedy: String,
     /// When.
     pub at: Timestamp,
+}
+
+/// What somebody was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusedWhat {
+    /// To send a message.
+    Send,
+    /// A connector: a request to the network.
+    Request,
+    /// A connector: its state.
+    State,
+    /// A version of a connector: to be installed, or to serve.
+    Grant,
+}
+
+/// How often a rule said no to somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusalCount {
+    /// What was asked.
+    pub about: RefusedWhat,
+    /// Who asked.
+    pub whom: String,
+    /// The rule.
+    pub rule: String,
+    /// How often.
+    pub count: u64,
+    /// The first time.
+    pub first_at: Timestamp,
+    /// The last time.
+    pub last_at: Timestamp,
+    /// The last of them; it may be forgotten already.
+    pub last: RefusalId,
 }
 
 /// A change that somebody made.

@@ -1,5 +1,6 @@
 //! Apps and versions of connectors.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -21,12 +22,29 @@ pub struct App {
     pub settings: serde_json::Value,
     /// By the names of the manifest; the newest first, older ones while they are rotated out.
     pub secrets: BTreeMap<String, Vec<Secret>>,
+    /// When the older ones end; none if they do not by themselves.
+    pub old_secrets_until: Option<Timestamp>,
     /// Platform origins mapped to others.
     pub origins: OriginMap,
     /// When it was first put.
     pub created_at: Timestamp,
     /// When it was last put.
     pub updated_at: Timestamp,
+}
+
+impl App {
+    /// The secrets that hold at `now`: the newest of each name, and the older ones until they end.
+    pub fn secrets_at(&self, now: Timestamp) -> Cow<'_, BTreeMap<String, Vec<Secret>>> {
+        if self.old_secrets_until.is_none_or(|until| now < until) {
+            return Cow::Borrowed(&self.secrets);
+        }
+        let newest = self.secrets.iter();
+        Cow::Owned(
+            newest
+                .map(|(name, secrets)| (name.clone(), secrets.iter().take(1).cloned().collect()))
+                .collect(),
+        )
+    }
 }
 
 /// A version to be staged.
@@ -84,8 +102,10 @@ pub enum VersionStage {
 /// Who signed a component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
-    /// `trusted`, `unsigned`.
+    /// `trusted`, `unknown_key`, `unsigned`.
     pub status: String,
-    /// The key's name.
+    /// The operator's name for the key.
     pub key: Option<String>,
+    /// What was signed with, kept so that it can be judged again at every load.
+    pub text: Option<String>,
 }

@@ -175,7 +175,7 @@ fn told_of(version: &Version) -> serde_json::Value {
         "release": version.manifest.release,
         "digest": version.digest,
         "state": version.stage,
-        "signature": version.signature,
+        "signature": { "status": version.signature.status, "key": version.signature.key },
     })
 }
 

@@ -106,7 +106,8 @@ pub(super) fn end_session(db: &Db<'_>, digest: [u8; 32]) -> Result<()> {
     Ok(())
 }
 
-const APP: &str = "name, workspace_id, connector, settings, secrets, origins, created_at, updated_at";
+const APP: &str =
+    "name, workspace_id, connector, settings, secrets, origins, created_at, updated_at, old_secrets_until";
 
 fn secrets_of(app: &str) -> Place<'_> {
     Place {
@@ -127,6 +128,7 @@ fn read_app(row: &Row<'_>) -> rusqlite::Result<(App, Vec<u8>)> {
         origins: get_json(row, 5, "apps.origins")?,
         created_at: get_time(row, 6)?,
         updated_at: get_time(row, 7)?,
+        old_secrets_until: get_time_if(row, 8)?,
     };
     Ok((app, row.get(4)?))
 }
@@ -139,9 +141,9 @@ fn opened(db: &Db<'_>, (mut app, sealed): (App, Vec<u8>)) -> Result<App> {
 pub(super) fn put_app(db: &Db<'_>, app: &App) -> Result<()> {
     db.run(
         &format!(
-            "INSERT INTO apps ({APP}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            "INSERT INTO apps ({APP}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
              ON CONFLICT (name) DO UPDATE SET workspace_id = ?2, connector = ?3, settings = ?4, secrets = ?5, origins = ?6,
-                 updated_at = ?8"
+                 updated_at = ?8, old_secrets_until = ?9"
         ),
         params![
             app.name,
@@ -152,6 +154,7 @@ pub(super) fn put_app(db: &Db<'_>, app: &App) -> Result<()> {
             json(&app.origins)?,
             app.created_at.as_millis(),
             app.updated_at.as_millis(),
+            app.old_secrets_until.map(Timestamp::as_millis),
         ],
     )?;
     Ok(())

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use weir_domain::id::{DeadLetterId, RefusalId};
 use weir_domain::limits;
 use weir_domain::signature::RawWebhook;
+use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{
-    Db, cursor_id, cursor_number, fetch, get_id, get_json, get_time, get_time_if, json, key, listed,
+    Db, cursor_id, cursor_number, fetch, get_id, get_json, get_time, get_time_if, get_word, json, key, listed, word,
 };
-use crate::{AuditEntry, DeadLetter, Depths, Listed, Page, RefusalRecord, Result};
+use crate::{AuditEntry, DeadLetter, Depths, Listed, Page, RefusalCount, RefusalRecord, Result};
 
 // ---- dead letters ----------------------------------------------------------------------------------------------------
 
@@ -114,11 +115,64 @@ pub(super) fn drop_letter(db: &Db<'_>, id: DeadLetterId) -> Result<bool> {
 // ---- refusals --------------------------------------------------------------------------------------------------------
 
 pub(super) fn keep_refusal(db: &Db<'_>, refusal: &RefusalRecord) -> Result<()> {
+    let (id, at) = (key(refusal.id), refusal.at.as_millis());
     db.run(
-        "INSERT INTO refusals (id, workspace_id, refusal) VALUES (?1, ?2, ?3)",
-        params![key(refusal.id), refusal.workspace_id, json(refusal)?],
+        "INSERT INTO refusals (id, workspace_id, at, refusal) VALUES (?1, ?2, ?3, ?4)",
+        params![id, refusal.workspace_id, at, json(refusal)?],
+    )?;
+    db.run(
+        "INSERT INTO refusal_counts (workspace_id, about, whom, rule, count, first_at, last_at, last)
+         VALUES (?1, ?2, ?3, ?4, 1, ?5, ?5, ?6)
+         ON CONFLICT (workspace_id, about, whom, rule) DO UPDATE SET count = count + 1, last_at = ?5, last = ?6",
+        params![
+            refusal.workspace_id,
+            word(refusal.about)?,
+            refusal.whom,
+            refusal.rule,
+            at,
+            id
+        ],
     )?;
     Ok(())
+}
+
+pub(super) fn refusal_counts(db: &Db<'_>, workspace: &str, limit: u32) -> Result<Vec<RefusalCount>> {
+    db.all(
+        "SELECT about, whom, rule, count, first_at, last_at, last FROM refusal_counts WHERE workspace_id = ?1
+         ORDER BY count DESC, last_at DESC LIMIT ?2",
+        params![workspace, limit],
+        |row| {
+            Ok(RefusalCount {
+                about: get_word(row, 0, "refusal_counts.about")?,
+                whom: row.get(1)?,
+                rule: row.get(2)?,
+                count: row.get::<_, i64>(3)?.unsigned_abs(),
+                first_at: get_time(row, 4)?,
+                last_at: get_time(row, 5)?,
+                last: get_id(row, 6)?,
+            })
+        },
+    )
+}
+
+/// Removes some of what is older than these moments, or more than is kept; how many rows.
+pub(super) fn forget(db: &Db<'_>, refusals: Timestamp, changes: Timestamp) -> Result<u32> {
+    let mut gone = 0;
+    for (table, before, kept) in [
+        ("refusals", refusals, limits::REFUSALS),
+        ("audit", changes, limits::AUDIT_ENTRIES),
+    ] {
+        let over = db.run(
+            &format!(
+                "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table}
+                 WHERE at < max(?1, coalesce((SELECT at FROM {table} ORDER BY at DESC LIMIT 1 OFFSET ?2), ?1))
+                 ORDER BY at LIMIT ?3)"
+            ),
+            params![before.as_millis(), kept, limits::FORGET_AT_ONCE],
+        )?;
+        gone += u32::try_from(over).unwrap_or(u32::MAX);
+    }
+    Ok(gone)
 }
 
 pub(super) fn refusal(db: &Db<'_>, workspace: &str, id: RefusalId) -> Result<Option<RefusalRecord>> {
@@ -142,8 +196,8 @@ pub(super) fn refusals(db: &Db<'_>, workspace: &str, page: &Page) -> Result<List
 
 pub(super) fn audit(db: &Db<'_>, entry: &AuditEntry) -> Result<()> {
     db.run(
-        "INSERT INTO audit (workspace_id, entry) VALUES (?1, ?2)",
-        params![entry.workspace_id, json(entry)?],
+        "INSERT INTO audit (workspace_id, at, entry) VALUES (?1, ?2, ?3)",
+        params![entry.workspace_id, entry.at.as_millis(), json(entry)?],
     )?;
     Ok(())
 }

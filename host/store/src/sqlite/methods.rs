@@ -447,6 +447,13 @@ impl Store for SqliteStore {
         let workspace = workspace.to_owned();
         self.read(move |db| ledger::refusals(db, &workspace, &page)).await
     }
+    async fn refusal_counts(&self, workspace: &str, limit: u32) -> Result<Vec<RefusalCount>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| ledger::refusal_counts(db, &workspace, limit)).await
+    }
+    async fn forget_ledgers(&self, refusals: Timestamp, changes: Timestamp) -> Result<u32> {
+        self.write(move |db| ledger::forget(db, refusals, changes)).await
+    }
     async fn audit(&self, entry: AuditEntry) -> Result<()> {
         self.write(move |db| ledger::audit(db, &entry)).await
     }
