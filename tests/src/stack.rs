@@ -31,6 +31,8 @@ pub struct Options {
     pub stopped: bool,
     /// The ports of sandbox and Weir; free ones if 0.
     pub ports: (u16, u16),
+    /// Weir's configuration file.
+    pub config: Option<PathBuf>,
     /// More of Weir's environment.
     pub env: Vec<(String, String)>,
     /// A command that runs the one that follows it; Weir is started through it.
@@ -46,6 +48,7 @@ impl Options {
             start_ms: None,
             stopped: false,
             ports: (0, 0),
+            config: None,
             env: Vec::new(),
             weir_through: Vec::new(),
         }
@@ -147,6 +150,12 @@ impl Stack {
         };
         command
             .arg("serve")
+            .args(
+                self.options
+                    .config
+                    .iter()
+                    .flat_map(|path| ["--config".as_ref(), path.as_os_str()]),
+            )
             .env("WEIR_LISTEN", format!("127.0.0.1:{}", self.port))
             .env("WEIR_PUBLIC_URL", &origin)
             .env("WEIR_DATA", &self.options.data)

@@ -183,6 +183,56 @@ fn our_connectors_import_nothing_but_what_the_interface_lends() -> Result {
 }
 
 #[test]
+fn no_text_from_outside_becomes_sql() -> Result {
+    /// What statements are put together from: texts of ours, each written out where its name is bound.
+    const OURS: [&str; 5] = ["table", "theirs", "told", "named", "of"];
+    let mut files = Vec::new();
+    sources(&root().join("host/store/src"), &mut files)?;
+    files.retain(|file| !file.ends_with("tests.rs"));
+    let mut statements = 0;
+    for file in &files {
+        let text = std::fs::read_to_string(file)?;
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let words = [
+                "SELECT ",
+                "INSERT ",
+                "UPDATE ",
+                "DELETE ",
+                " WHERE ",
+                "WHERE ",
+                " AND {",
+                " SET ",
+                "ORDER BY ",
+            ];
+            let code = line.trim_start();
+            if code.starts_with("//") || !words.iter().any(|word| line.contains(word)) {
+                continue;
+            }
+            statements += 1;
+            for name in line.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+                let is_constant =
+                    |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+                // A constant of another module stands below the text.
+                let stands_below = || {
+                    let below = lines.iter().skip(at + 1).take(4);
+                    below
+                        .filter_map(|line| line.trim().rsplit("::").next())
+                        .any(is_constant)
+                };
+                ensure!(
+                    is_constant(name) || OURS.contains(&name) || (name.is_empty() && stands_below()),
+                    "{} puts {{{name}}} into a statement: {line}",
+                    file.display()
+                );
+            }
+        }
+    }
+    ensure!(statements > 100, "only {statements} lines of SQL were found");
+    Ok(())
+}
+
+#[test]
 fn the_lock_file_is_whole() -> Result {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let arguments = ["metadata", "--locked", "--no-deps", "--format-version", "1"];

@@ -116,8 +116,13 @@ impl Deliverer {
             let permit = match judged {
                 Ok(permit) => permit,
                 Err(refusal) => {
-                    host.keep_send_refusal(&lease.channel, lease.conversation.id, Some(lease.message.id), &refusal)
-                        .await;
+                    host.keep_send_refusal(
+                        &lease.channel,
+                        Some(lease.conversation.id),
+                        Some(lease.message.id),
+                        &refusal,
+                    )
+                    .await;
                     return Ok(Tried {
                         next: Next::Failed {
                             error: refused(&refusal),

@@ -239,7 +239,9 @@ impl Host {
         refusal: Refusal,
     ) -> AcceptError {
         AcceptError::Refused {
-            id: self.keep_send_refusal(channel, conversation, message, &refusal).await,
+            id: self
+                .keep_send_refusal(channel, Some(conversation), message, &refusal)
+                .await,
             by_operator: refusal.is_set_by(&channel.policy),
             refusal,
         }

@@ -216,9 +216,9 @@ mod tests {
         let built = std::env::var("WEIR_CONNECTORS_DIR").unwrap_or_else(|_| format!("{target}/connectors"));
         let echo = std::fs::read(format!("{built}/echo.wasm")).expect("the connectors are built first");
         let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
-        let (version, _) = host.install(echo.into(), false).await.expect("a connector");
+        let version = host.install(echo.into(), None, false).await.expect("a connector");
         let grants = Grants::wanted_by(&version.manifest);
-        host.put_grants("echo", grants).await.expect("its grants");
+        host.decide_grants("echo", None, grants).await.expect("its grants");
         host.promote("echo", &version.manifest.version)
             .await
             .expect("a version that serves");
@@ -228,6 +228,7 @@ mod tests {
             connector: "echo".to_owned(),
             settings: serde_json::json!({}),
             secrets: [("webhook_secret".to_owned(), vec![Secret::new(SECRET)])].into(),
+            old_secrets_until: None,
             origins: OriginMap::default(),
             created_at: host.now(),
             updated_at: host.now(),

@@ -64,7 +64,7 @@ impl Host {
     pub(crate) async fn keep_send_refusal(
         &self,
         channel: &Channel,
-        conversation: ConversationId,
+        conversation: Option<ConversationId>,
         message: Option<MessageId>,
         refusal: &Refusal,
     ) -> Option<RefusalId> {
@@ -80,7 +80,7 @@ impl Host {
             id: self.0.mint.id(self.now()),
             workspace_id: channel.workspace_id.clone(),
             channel_id: Some(channel.id),
-            conversation_id: Some(conversation),
+            conversation_id: conversation,
             message_id: message,
             about: RefusedWhat::Send,
             whom: channel.id.to_string(),

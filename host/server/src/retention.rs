@@ -1,4 +1,5 @@
-//! Deletes what is older than the operator keeps it: messages with their attempts and events, and files.
+//! Deletes what is older than the operator keeps it: messages with their attempts and events, files, refusals, and changes in
+//! the audit log.
 //!
 //! In small steps with pauses between them, so that what comes in and goes out never waits for more than one step.
 
@@ -30,6 +31,7 @@ impl Host {
             messages: since(retention.messages_days),
             media: since(retention.media_days.or(retention.messages_days)),
         };
+        self.forget_ledgers(now).await?;
         let mut deleted = 0;
         if since == KeptSince::default() {
             return Ok(deleted);
@@ -47,5 +49,21 @@ impl Host {
             tracing::info!("{deleted} messages, events and files were deleted by their age");
         }
         Ok(deleted)
+    }
+
+    /// Refusals and changes that are older than the operator wants them, or more than are kept, go.
+    async fn forget_ledgers(&self, now: Timestamp) -> Result<(), StoreError> {
+        let retention = self.config().retention;
+        let (refusals, changes) = (
+            now.before(DAY * retention.refusals_days),
+            now.before(DAY * retention.audit_days),
+        );
+        for _ in 0..STEPS {
+            if self.store().forget_ledgers(refusals, changes).await? == 0 {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(())
     }
 }

@@ -29,8 +29,6 @@ const RECONCILE_EVERY: Duration = Duration::from_secs(10);
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// How often the depths of the queues are counted for the metrics.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
-/// How often what is too old is forgotten; ages are told in days.
-const FORGET_EVERY: Duration = Duration::from_secs(60);
 
 /// The loops of a running host.
 #[must_use = "the loops stop when this is dropped"]
@@ -88,9 +86,6 @@ impl Host {
             host.metrics().depths(&host.store().depths().await?, now);
             Ok(())
         });
-        loops.rounds("forgetter", FORGET_EVERY, &never, |host, now| async move {
-            host.forget_round(now).await
-        });
         loops.rounds("presence", NOTE_EVERY, &never, |host, now| async move {
             host.note_presence(now).await;
             Ok(())
@@ -118,16 +113,6 @@ impl Host {
     /// How long each loop has been silent.
     fn silent_loops(&self) -> Vec<(&'static str, Duration)> {
         self.0.pulses.silence(Instant::now())
-    }
-
-    /// Refusals and changes that are older than the operator wants them, or more than are kept, go.
-    async fn forget_round(&self, now: Timestamp) -> Result<(), StoreError> {
-        let retention = &self.config().retention;
-        let before = |days: u32| now.before(Duration::from_secs(u64::from(days) * 24 * 3_600));
-        let (refusals, changes) = (before(retention.refusals_days), before(retention.audit_days));
-        // Some at a time, so that nobody waits for the writer behind it.
-        while self.store().forget_ledgers(refusals, changes).await? > 0 {}
-        Ok(())
     }
 
     /// Messages whose lease ran out become uncertain, and queued ones past their end fail.

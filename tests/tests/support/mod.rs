@@ -9,7 +9,7 @@ use sha2::Sha256;
 use tempfile::TempDir;
 use weir_tests::{Events, Stack};
 
-pub(crate) use python::python;
+pub(crate) use python::{libraries, python};
 
 /// The default app's secret in the sandbox.
 pub(crate) const SECRET: &str = "sandbox-client-secret";

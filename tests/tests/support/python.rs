@@ -7,8 +7,8 @@ use anyhow::{Context, ensure};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-/// Standard Webhooks' own library, and the reference implementation of JSON Schema.
-const PACKAGES: [&str; 2] = ["standardwebhooks==1.0.1", "jsonschema==4.25.1"];
+/// Standard Webhooks' own library, the reference implementation of JSON Schema, and a fuzzer that reads OpenAPI.
+const PACKAGES: [&str; 3] = ["standardwebhooks==1.0.1", "jsonschema==4.25.1", "schemathesis==4.32.5"];
 
 /// Runs a script that may import them, with this input; gives what it said.
 pub(crate) async fn python(script: &str, input: &str) -> anyhow::Result<String> {
@@ -27,7 +27,8 @@ pub(crate) async fn python(script: &str, input: &str) -> anyhow::Result<String> 
     Ok(String::from_utf8(output.stdout)?)
 }
 
-async fn libraries() -> anyhow::Result<PathBuf> {
+/// The folder that has them; made the first time.
+pub(crate) async fn libraries() -> anyhow::Result<PathBuf> {
     let folder = std::env::current_exe()?
         .ancestors()
         .find(|folder| folder.join("connectors").is_dir())

@@ -193,6 +193,7 @@ impl Refusal {
             | Self::ContentTypeNotSupported { .. }
             | Self::MediaTypeNotSupported { .. }
             | Self::MediaTooLarge { .. }
+            | Self::LinkNotAllowed
             | Self::DraftInvalid { .. } => "never for this content: it has to be changed",
         }
     }

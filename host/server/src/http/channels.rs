@@ -272,6 +272,8 @@ pub(crate) async fn catch_up(
 ) -> Answer<Answered<CaughtUp>> {
     find(&host, &caller, id).await?;
     let recorded = host.catch_up(id, body.since).await?;
+    let asked = serde_json::json!({ "since": body.since });
+    record(&host, &caller, "channel.catch_up", &id.to_string(), asked).await;
     Ok(Answered(CaughtUp {
         stored: recorded.stored,
         known: recorded.duplicates,

@@ -758,7 +758,7 @@ fn every_event_type_is_a_webhook_and_documented() {
 }
 
 /// Operations that change nothing which outlives them, or whose change is an event of its own.
-const NOT_AUDITED: [&str; 6] = [
+const NOT_AUDITED: [&str; 7] = [
     // A message is an event, with who sent it; a typing mark leaves nothing.
     "/v1/conversations/{id}/messages",
     "/v1/conversations/{id}/activity",
@@ -767,6 +767,8 @@ const NOT_AUDITED: [&str; 6] = [
     // Asks the platform anew, or begins a look.
     "/v1/channels/{id}/refresh",
     "/v1/channels/{id}/test",
+    // Always refused, and kept as a refusal.
+    "/v1/broadcasts",
     // Signing in is written down; signing out only ends it.
     "/v1/session",
 ];

@@ -1,0 +1,149 @@
+//! A component serves only while its bytes are the ones that were judged, and whoever signed them is trusted.
+
+mod support;
+
+use anyhow::{Context, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_compact::{KeyPair, Seed};
+use serde_json::{Value, json};
+use support::text_of;
+use weir_tests::{Options, Stack};
+
+type Result<T = ()> = anyhow::Result<T>;
+
+const ID: [u8; 8] = [7; 8];
+
+fn keys() -> KeyPair {
+    KeyPair::from_seed(Seed::new([7; 32]))
+}
+
+/// The public key and a component's signature, as minisign writes them.
+fn public() -> String {
+    STANDARD.encode([b"Ed", ID.as_slice(), keys().pk.as_slice()].concat())
+}
+
+fn sign(component: &[u8]) -> String {
+    let comment = "weir-tests";
+    let signature = keys().sk.sign(component, None);
+    let whole = keys()
+        .sk
+        .sign([signature.as_slice(), comment.as_bytes()].concat(), None);
+    let line = STANDARD.encode([b"Ed", ID.as_slice(), signature.as_slice()].concat());
+    format!(
+        "untrusted comment: signature\n{line}\ntrusted comment: {comment}\n{}\n",
+        STANDARD.encode(whole.as_slice())
+    )
+}
+
+/// A host whose configuration is `toml`, on a folder of its own.
+async fn host(folder: &std::path::Path, toml: &str) -> Result<Stack> {
+    let data = folder.join("data");
+    std::fs::create_dir_all(&data)?;
+    let config = data.join("weir.toml");
+    std::fs::write(&config, toml)?;
+    let mut options = Options::new(&data);
+    options.config = Some(config);
+    Stack::start(options).await
+}
+
+async fn offer(stack: &Stack, component: Vec<u8>, signature: Option<&str>) -> Result<weir_tests::Answer> {
+    let mut request = stack
+        .api
+        .request(reqwest::Method::POST, "/v1/connectors")
+        .header("content-type", "application/wasm");
+    if let Some(text) = signature {
+        request = request.header("component-signature", STANDARD.encode(text));
+    }
+    stack.api.send(request.body(component)).await
+}
+
+async fn promote(stack: &Stack, staged: &Value) -> Result {
+    let yes = json!({ "grants": staged["wanted_grants"] });
+    stack.api.put("/v1/connectors/echo/grants", yes).await?.expect(200)?;
+    let path = format!("/v1/connectors/echo/versions/{}/promote", text_of(&staged["version"])?);
+    stack.api.post(&path, json!({})).await?.expect(200)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_names_trusted_keys_gets_what_they_signed_and_nothing_else() -> Result {
+    let folder = tempfile::tempdir()?;
+    let stack = host(folder.path(), &format!("[trusted_keys]\nrelease = '{}'\n", public())).await?;
+    let component = stack.binaries().connector("echo")?;
+    let signature = sign(&component);
+    let refused = offer(&stack, component.clone(), None).await?;
+    ensure!(refused.problem(422)? == "signature_refused", "{:#}", refused.body);
+    let why = format!("/v1/refusals/{}", text_of(&refused.body["refusal_id"])?);
+    let why = stack.api.get(&why).await?.expect(200)?;
+    ensure!(why["about"] == "grant" && why["rule"] == "signature_refused", "{why:#}");
+    let mut altered = component.clone();
+    *altered.last_mut().context("an empty component")? ^= 1;
+    ensure!(offer(&stack, altered, Some(&signature)).await?.problem(422)? == "signature_refused");
+    let garbled = offer(&stack, component.clone(), Some("no signature")).await?;
+    ensure!(garbled.problem(422)? == "signature_refused");
+    let staged = offer(&stack, component, Some(&signature)).await?.expect(201)?;
+    ensure!(
+        staged["signature"] == json!({ "status": "trusted", "key": "release" }),
+        "{staged:#}"
+    );
+    promote(&stack, &staged).await?;
+    // Who did it, when, and how it was signed.
+    let log = stack.api.get("/v1/audit-log").await?.expect(200)?;
+    let installed = log["data"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|entry| entry["action"] == "connector.install")
+        .context("the audit log tells nothing of it")?;
+    ensure!(installed["detail"]["key"] == "release", "{installed:#}");
+    ensure!(text_of(&installed["actor"])?.starts_with("key_"), "{installed:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_that_is_no_longer_trusted_ends_what_it_signed() -> Result {
+    let folder = tempfile::tempdir()?;
+    let mut stack = host(folder.path(), &format!("[trusted_keys]\nrelease = '{}'\n", public())).await?;
+    let component = stack.binaries().connector("echo")?;
+    let signature = sign(&component);
+    let staged = offer(&stack, component, Some(&signature)).await?.expect(201)?;
+    promote(&stack, &staged).await?;
+    let app = json!({ "connector": "echo", "secrets": { "webhook_secret": "x" }, "origins": { "https://echo.example": stack.sandbox.origin() } });
+    stack.api.put("/v1/apps/echo", app).await?.expect(200)?;
+    let hook = async |stack: &Stack| -> Result<u16> {
+        let url = format!("{}/hooks/echo", stack.api.origin());
+        Ok(stack.client().post(url).body("{}").send().await?.status().as_u16())
+    };
+    ensure!(hook(&stack).await? == 401, "it serves, and asks for a proof");
+    stack.stop_weir().await?;
+    std::fs::write(stack.data().join("weir.toml"), "allow_unsigned = false\n")?;
+    stack.start_weir().await?;
+    ensure!(hook(&stack).await? == 503, "nothing serves that nobody trusts");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_changed_on_the_disk_does_not_serve() -> Result {
+    let folder = tempfile::tempdir()?;
+    let mut stack = host(folder.path(), "").await?;
+    let staged = offer(&stack, stack.binaries().connector("echo")?, None)
+        .await?
+        .expect(201)?;
+    promote(&stack, &staged).await?;
+    stack.stop_weir().await?;
+    let digest = text_of(&staged["digest"])?;
+    let file = stack
+        .data()
+        .join("components")
+        .join(format!("{}.wasm", digest.trim_start_matches("sha256:")));
+    let mut bytes = std::fs::read(&file)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes)?;
+    stack.start_weir().await?;
+    let path = format!("/v1/connectors/echo/versions/{}/promote", text_of(&staged["version"])?);
+    let refused = stack.api.post(&path, json!({})).await?;
+    ensure!(refused.problem(502)? == "connector_failed", "{:#}", refused.body);
+    Ok(())
+}
