@@ -45,6 +45,7 @@ impl Record {
                     connector: manifest.name.clone(),
                     settings: json!({}),
                     secrets: [("client_secret".to_owned(), vec![Secret::new(load::SECRET)])].into(),
+                    old_secrets_until: None,
                     origins: OriginMap::default(),
                     created_at: now(),
                     updated_at: now(),

@@ -44,16 +44,21 @@ pub(crate) fn unless(built: bool) -> anyhow::Result<()> {
 }
 
 /// Builds the programs and the connectors.
+///
+/// All packages at once, as the tests do: of other packages cargo would choose other features of what they share, and build
+/// wasmtime twice.
 pub(crate) fn everything() -> anyhow::Result<()> {
     connectors()?;
     show::step("Building weir and TikTok's sandbox (the first time takes some minutes)");
     cargo([
         "build",
         "--locked",
-        "--package",
-        "weir-server",
-        "--package",
-        "tiktok-sandbox",
+        "--workspace",
+        "--exclude",
+        "weir-tests",
+        "--exclude",
+        "weir-bench",
+        "--bins",
     ])
 }
 

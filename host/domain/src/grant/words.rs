@@ -58,22 +58,23 @@ impl Grant {
             (_, RouteClass::Media) => "Moves pictures and files through",
             (_, RouteClass::Setup) => "Changes settings and webhook subscriptions of the account through",
         };
-        let mut words = format!("{does} {} {}{}.", self.method, self.origin, self.path);
-        if !self.body_has.is_empty() {
-            words += &format!(" Only where the body says {}.", self.body_has.join(" and "));
-        }
-        match &self.secrets[..] {
-            [] => words += " No secret goes there.",
-            secrets => {
-                let placed: Vec<_> = secrets
-                    .iter()
-                    .zip(&self.places)
-                    .map(|(secret, place)| format!("{secret} ({place})"))
-                    .collect();
-                words += &format!(" The host adds {}; the connector never sees it.", placed.join(" and "));
-            }
-        }
-        words
+        let only = if self.body_has.is_empty() {
+            String::new()
+        } else {
+            format!(" Only where the body says {}.", self.body_has.join(" and "))
+        };
+        let adds = if self.secrets.is_empty() {
+            " No secret goes there.".to_owned()
+        } else {
+            let placed: Vec<_> = self
+                .secrets
+                .iter()
+                .zip(&self.places)
+                .map(|(secret, place)| format!("{secret} ({place})"))
+                .collect();
+            format!(" The host adds {}; the connector never sees it.", placed.join(" and "))
+        };
+        format!("{does} {} {}{}.{only}{adds}", self.method, self.origin, self.path)
     }
 
     /// What differs, the reason included: it is part of what was said yes to.

@@ -81,7 +81,7 @@ pub(crate) async fn read(body: axum::body::Body, limit: usize) -> Answer<Bytes> 
 /// A body that ended too early, or for which the layer around all routes would wait no longer.
 fn broke_off(error: &(dyn std::error::Error + 'static)) -> Problem {
     let mut causes = std::iter::successors(Some(error), |cause| cause.source());
-    if causes.any(|cause| cause.is::<TimeoutError>()) {
+    if causes.any(|cause| cause.downcast_ref::<TimeoutError>().is_some()) {
         return Problem::of(&codes::REQUEST_TIMEOUT);
     }
     Problem::of(&codes::INVALID_JSON).detail("the body broke off")

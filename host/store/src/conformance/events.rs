@@ -489,7 +489,7 @@ pub fn refusals_and_changes_can_be_looked_up(factory: Factory) {
         assert_eq!(world.store.refusal("another", refusal.id).await.unwrap(), None);
         assert_eq!(
             world.store.refusals(DEFAULT, page()).await.unwrap().rows,
-            [refusal.clone()]
+            std::slice::from_ref(&refusal)
         );
         let entry = |action: &str| AuditEntry {
             at: at(3),
