@@ -210,7 +210,7 @@ fn no_text_from_outside_becomes_sql() -> Result {
                 continue;
             }
             statements += 1;
-            for name in line.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+            for (name, _) in line.split('{').skip(1).filter_map(|rest| rest.split_once('}')) {
                 let is_constant =
                     |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
                 // A constant of another module stands below the text.
