@@ -192,10 +192,11 @@ async fn the_api_under_a_fuzzer_never_fails_and_says_no_in_problems() -> Result 
             "1",
             "--no-shrink",
             "--workers",
-            "2",
+            "1",
             "--suppress-health-check",
             "all",
         ])
+        // One at a time: Python 3.11 loses count of its own recursion when two threads parse.
         // A stream has no end; it is tested where it is read.
         .args([
             "--exclude-path",
