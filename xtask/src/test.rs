@@ -32,7 +32,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "--workspace",
         "--exclude",
         "weir-tests",
-        "--all-targets",
+        "--lib",
+        "--bins",
+        "--tests",
         "--locked",
     ])?;
     ensure_python()?;

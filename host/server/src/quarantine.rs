@@ -24,6 +24,8 @@ pub(crate) struct SetAside {
     pub(crate) connector: String,
     pub(crate) version: String,
     pub(crate) reason: Arc<str>,
+    /// When: what comes from then on is kept for the version that serves next, however late this is written down.
+    pub(crate) at: Timestamp,
 }
 
 /// Who is set aside, and who is on the way there.
@@ -98,6 +100,7 @@ impl Quarantine {
             connector: end.connector.to_owned(),
             version: end.version.to_owned(),
             reason,
+            at: now,
         };
         if self.told.try_send(aside).is_err() {
             tracing::error!(
@@ -129,11 +132,9 @@ impl Host {
             connector,
             version,
             reason,
+            at,
         } = aside;
-        let kept = self
-            .store()
-            .quarantine_version(&connector, &version, &reason, self.now())
-            .await;
+        let kept = self.store().quarantine_version(&connector, &version, &reason, at).await;
         match kept {
             Ok(_) => self.told(),
             Err(error) => tracing::error!("That {connector} {version} is set aside is not written down: {error}"),
@@ -323,7 +324,10 @@ mod tests {
         };
         let left = host.store().dead_letters(page).await.expect("a record").rows;
         assert_eq!(left.len(), limits::BREAKS, "{left:?}");
-        assert!(left.iter().all(|letter| letter.received_at <= since));
+        assert!(
+            left.iter().all(|letter| letter.reason.contains("broke off: ")),
+            "{left:?}"
+        );
         assert_eq!(kept(&host, "hi again").await, None);
     }
 

@@ -44,29 +44,38 @@ fn what_tiktok_does_not_lend_is_not_asked_for() {
 }
 
 #[test]
-fn the_capability_is_asked_as_what_the_conversation_is() {
-    for (answered, name, told, keep_ms) in [
-        (false, "STRANGER", false, KEEP_NO_MS),
-        (true, "SINGLE", true, KEEP_YES_MS),
+fn the_capability_is_asked_as_what_the_conversation_is_and_a_no_as_the_other_too() {
+    for (answered, told, asked_as, keep_ms) in [
+        (false, &[true][..], &["STRANGER"][..], KEEP_YES_MS),
+        (true, &[true], &["SINGLE"], KEEP_YES_MS),
+        (true, &[false, true], &["SINGLE", "STRANGER"], KEEP_YES_MS),
+        (false, &[false, false], &["STRANGER", "SINGLE"], KEEP_NO_MS),
     ] {
         let host = fixture::host();
-        let infos =
-            format!(r#"{{"capability_infos":[{{"capability_result":{told},"capability_type":"IMAGE_SEND"}}]}}"#);
-        host.answer("GET", &wire::url(wire::CAPABILITIES), 200, ok(&infos));
+        for allowed in told {
+            let infos =
+                format!(r#"{{"capability_infos":[{{"capability_result":{allowed},"capability_type":"IMAGE_SEND"}}]}}"#);
+            host.answer("GET", &wire::url(wire::CAPABILITIES), 200, ok(&infos));
+        }
         let found = TikTok::probe(channel(), conversation(answered)).unwrap();
         assert_eq!(
             found,
             [Capability {
                 kind: ContentKind::Image,
-                allowed: told,
+                allowed: told.contains(&true),
                 keep_ms
             }]
         );
-        // A no is asked for under the other type too: an answer on its way may have changed it.
-        assert_eq!(host.requests().len(), if told { 1 } else { 2 });
-        let url = &host.requests()[0].url;
-        assert!(url.contains(&format!("conversation_type={name}")), "{url}");
-        assert!(url.contains("conversation_id=C%2B1%3D%3D"), "{url}");
+        let requests = host.requests();
+        assert_eq!(requests.len(), asked_as.len());
+        for (request, name) in requests.iter().zip(asked_as) {
+            assert!(
+                request.url.contains(&format!("conversation_type={name}")),
+                "{}",
+                request.url
+            );
+            assert!(request.url.contains("conversation_id=C%2B1%3D%3D"), "{}", request.url);
+        }
     }
 }
 
