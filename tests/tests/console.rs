@@ -95,10 +95,10 @@ async fn a_person_installs_connects_and_holds_a_conversation_until_the_window_cl
     let component = target()?.join("connectors/tiktok.wasm");
     let component = component.to_str().context("an odd path")?;
     browser.write("input[type=file]", component).await?;
-    browser.shows("not granted").await?;
+    browser.shows("not decided").await?;
     browser.shows("the connector never sees it").await?;
     browser.press("Say yes to what is ticked").await?;
-    browser.shows("All granted").await?;
+    browser.shows("All decided").await?;
     browser.press("Let it serve").await?;
     browser.click("dialog button[value=yes]").await?;
     browser.holds("document.querySelector('.timeline .active')").await?;
