@@ -13,9 +13,12 @@ use weir_tests::{HOUR_MS, Options, PATIENCE, Stack};
 
 /// A Monday morning.
 const START_MS: i64 = 1_772_445_600_000;
-/// Steps of the clock until all is settled, and the length of one: retries double up to five minutes, doubts are asked about
-/// after two minutes, and then less and less.
-const STEPS: (usize, u64) = (24, 120_000);
+/// One step of the clock: retries double up to five minutes, doubts are asked about after two minutes, and then less and less.
+/// How many are taken depends on how soon Weir follows them.
+const STEP_MS: u64 = 120_000;
+/// Steps after which a person looks at what is still in doubt: a picture that the history does not show is not sent again by
+/// itself.
+const A_PERSON_LOOKS: usize = 30;
 
 /// Every fault of a call that the sandbox documents, on a call, as often as it strikes.
 fn call_faults() -> Vec<Value> {
@@ -181,7 +184,7 @@ impl Scene<'_> {
     /// Moves the clock on until every message has come to an end.
     async fn settle(&self) -> anyhow::Result<()> {
         let end = tokio::time::Instant::now() + PATIENCE;
-        for _ in 0..STEPS.0 {
+        for step in 0.. {
             // Work in hand is finished at each stand of the clock: then only time can bring more.
             while !self.is_quiet().await? {
                 if self.is_waiting().await? {
@@ -189,7 +192,7 @@ impl Scene<'_> {
                 }
                 ensure!(
                     tokio::time::Instant::now() < end,
-                    "the messages of {} do not end",
+                    "the messages of {} do not leave the worker's hands",
                     self.name
                 );
                 tokio::task::yield_now().await;
@@ -198,13 +201,38 @@ impl Scene<'_> {
                 return Ok(());
             }
             self.renew_if_asked().await?;
-            self.weir.stack.time_passes(STEPS.1).await?;
+            ensure!(
+                tokio::time::Instant::now() < end,
+                "unsettled after {PATIENCE:?}: {:#?}",
+                self.statuses().await?
+            );
+            if step >= A_PERSON_LOOKS {
+                self.a_person_looks().await?;
+            }
+            self.weir.stack.time_passes(STEP_MS).await?;
         }
-        ensure!(
-            self.is_quiet().await?,
-            "unsettled after {STEPS:?}: {:#?}",
-            self.statuses().await?
-        );
+        Ok(())
+    }
+
+    /// What is in doubt and not on the phone is sent again by hand.
+    async fn a_person_looks(&self) -> anyhow::Result<()> {
+        let chat = self.weir.stack.phone.of(&self.name).chat().await?;
+        let messages = chat["messages"].as_array().cloned().unwrap_or_default();
+        let shown = messages
+            .iter()
+            .filter(|message| message["direction"] == "outbound")
+            .count();
+        let statuses = self.statuses().await?;
+        let sent = statuses
+            .iter()
+            .filter(|status| *status == "sent" || *status == "read")
+            .count();
+        for ((id, _), status) in self.accepted.iter().zip(&statuses) {
+            if status == "uncertain" && shown == sent {
+                let path = format!("/v1/messages/{}/retry", id.as_str().context("no id")?);
+                self.weir.stack.api.post(&path, json!({})).await?;
+            }
+        }
         Ok(())
     }
 

@@ -22,10 +22,7 @@ async fn fifty_sends_at_the_end_of_a_token_renew_it_once() -> Result {
         let heard = weir.events.wait_for("message.received").await?;
         threads.push((name, text_of(&heard["data"]["conversation_id"])?));
     }
-    weir.stack
-        .phone
-        .order("clock/advance", json!({"ms": 25 * HOUR_MS}))
-        .await?;
+    weir.stack.time_passes(25 * HOUR_MS).await?;
     let sends = threads
         .iter()
         .flat_map(|(_, thread)| (0..5).map(move |number| (thread.clone(), number)));
