@@ -1,7 +1,7 @@
 //! The host's clock: the system's, or a sandbox's that it follows.
 //!
-//! A followed clock is read a few times a second, and runs on at the system's pace in between unless it stands still. When it jumps, who sleeps until
-//! a moment must look again; [`HostClock::set`] says so.
+//! A followed clock is read a few times a second, and runs on at the system's pace in between unless it stands still. When it
+//! jumps, who sleeps until a moment must look again; [`HostClock::set`] says so.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,9 +13,12 @@ use weir_domain::credential::Secrets;
 use weir_domain::policy::{Request, RequestBody, may_follow_clock};
 use weir_domain::time::Timestamp;
 use weir_egress::{Egress, NoBodies};
+use weir_store::Store;
 
 /// How often a followed clock is read.
 pub(crate) const FOLLOW_EVERY: Duration = Duration::from_millis(100);
+/// How long the followed clock may take to answer at the start.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
 /// What the way of an answer can take; more is a jump.
 const JUMP: Duration = Duration::from_secs(1);
 
@@ -106,6 +109,36 @@ pub(crate) async fn read(egress: &Egress, url: &Url) -> Result<Reading, String> 
         .await
         .map_err(|error| error.to_string())?;
     serde_json::from_slice(&answer.body).map_err(|_| format!("it answers {} and no {{\"now_ms\": …}}", answer.status))
+}
+
+/// While a virtual clock is followed, windows and signatures are judged by it: no app may then talk to a real platform.
+///
+/// # Errors
+/// Such an app, or the record.
+pub(crate) async fn check(store: &dyn Store, clock: &str) -> anyhow::Result<()> {
+    for app in store.apps().await? {
+        if app.origins.0.is_empty() || !app.origins.is_all_loopback() {
+            anyhow::bail!(
+                "clock = {clock:?} is refused: the app {:?} is not mapped to this machine; map its origins, or unset the clock",
+                app.name
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Asks the clock at `url` until it answers, as long as a program that starts beside the host may take.
+///
+/// # Errors
+/// What it said last, in words.
+pub(crate) async fn first_reading(egress: &Egress, url: &Url) -> Result<Reading, String> {
+    let deadline = tokio::time::Instant::now() + FIRST_ANSWER;
+    loop {
+        match read(egress, url).await {
+            Err(_) if tokio::time::Instant::now() < deadline => tokio::time::sleep(FOLLOW_EVERY).await,
+            read => return read,
+        }
+    }
 }
 
 #[cfg(test)]

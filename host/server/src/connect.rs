@@ -17,7 +17,8 @@ use weir_runtime::Profile;
 use weir_runtime::context::{CallContext, Called, ChannelFacts, State};
 use weir_store::{ConnectEnd, ConnectSession, NewChannel, StoreError};
 
-use crate::host::{Host, Serving, state_writes};
+use crate::calls::{Serving, state_writes};
+use crate::host::Host;
 use crate::oauth::{self, Tokens, Values};
 
 mod failure;

@@ -17,7 +17,8 @@ use weir_runtime::SendReport;
 use weir_runtime::context::{Fate, RequestRecord as Made, StateWrites};
 use weir_store::{MessageLease, RequestRecord, StateWrite, StoreError};
 
-use crate::host::{Host, NotServed, hold_if_throttled, reauthorization_required, state_writes};
+use crate::calls::{NotServed, hold_if_throttled, reauthorization_required, state_writes};
+use crate::host::Host;
 use crate::refresher::Renewal;
 use crate::worker::Work;
 

@@ -15,7 +15,8 @@ use weir_runtime::CallError;
 use weir_runtime::context::ConversationFacts;
 use weir_store::{MediaFetch, StoreError};
 
-use crate::host::{CallFailure, Host};
+use crate::calls::CallFailure;
+use crate::host::Host;
 use crate::media::{self, Incoming};
 use crate::worker::Work;
 

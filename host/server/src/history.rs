@@ -17,7 +17,8 @@ use weir_domain::limits;
 use weir_domain::time::Timestamp;
 use weir_store::{Page, Recorded, Source, StoreError};
 
-use crate::host::{CallFailure, Host};
+use crate::calls::CallFailure;
+use crate::host::Host;
 use crate::outbound::ActError;
 
 /// How often the host notes that it is there.

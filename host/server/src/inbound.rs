@@ -13,7 +13,8 @@ use weir_domain::signature::{Forged, RawWebhook, VerifiedWebhook, verify};
 use weir_runtime::CallError;
 use weir_store::{DeadLetter, Recorded, Source, StoreError};
 
-use crate::host::{Host, NotServed, Serving};
+use crate::calls::{NotServed, Serving};
+use crate::host::Host;
 use crate::outbound::ConnectorError;
 
 /// What became of a webhook. Each is answered 200.

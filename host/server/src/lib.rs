@@ -1,13 +1,16 @@
 //! Weir, the host itself: where the rooms meet.
 //!
 //! [`host::Host`] holds what they share. Inbound goes through [`inbound`], outbound through [`outbound`] and
-//! [`deliverer`], events through [`publisher`]; [`connect`] brings accounts in; `console` is what a person looks at. What is allowed is judged in `weir-domain`,
-//! what is remembered lives in `weir-store`, connectors run in `weir-runtime`, and what leaves goes through `weir-egress`.
+//! [`deliverer`], events through [`publisher`]; [`connect`] brings accounts in; `console` is what a person looks at. What is
+//! allowed is judged in `weir-domain`, what is remembered lives in `weir-store`, connectors run in `weir-runtime`, and what
+//! leaves goes through `weir-egress`.
 #![forbid(unsafe_code)]
 
 pub mod ads;
+pub mod apps;
 mod automations;
 pub mod backup;
+mod calls;
 mod channel_test;
 pub mod cli;
 pub mod clock;

@@ -16,7 +16,8 @@ use weir_domain::time::Timestamp;
 use weir_runtime::context::ConversationFacts;
 use weir_store::{EnqueueError, Enqueued, NewMessage, Resolution, StoreError};
 
-use crate::host::{CallFailure, Host, NotServed, Serving};
+use crate::calls::{CallFailure, NotServed, Serving};
+use crate::host::Host;
 
 /// What a caller asks to be sent.
 #[derive(Clone, Debug)]

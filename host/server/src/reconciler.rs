@@ -16,7 +16,8 @@ use weir_domain::time::Timestamp;
 use weir_runtime::context::ConversationFacts;
 use weir_store::{Resolution, Source, StoreError, UncertainMessage};
 
-use crate::host::{CallFailure, Host};
+use crate::calls::CallFailure;
+use crate::host::Host;
 
 /// Uncertain messages looked at in one round; few of them are asked about, and those that stay must not hide the others.
 const ROUND: u32 = 1_000;

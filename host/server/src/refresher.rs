@@ -16,7 +16,8 @@ use weir_domain::policy::Refusal;
 use weir_domain::time::Timestamp;
 use weir_store::StoreError;
 
-use crate::host::{Host, NotServed};
+use crate::calls::NotServed;
+use crate::host::Host;
 use crate::oauth::{self, TokenError, Values};
 use crate::outbound::{ActError, ConnectorError};
 

@@ -1,10 +1,10 @@
 //! The loops of a running host, and their end.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use weir_domain::limits;
@@ -96,8 +96,12 @@ impl Host {
         loops.rounds("retention", FORGET_EVERY, &wakes.retention, |host, now| async move {
             host.retention_round(now).await.map(|_| ())
         });
-        loops.refusals();
-        loops.set_aside();
+        loops.notes(&self.0.refusals, |host, refused| async move {
+            host.keep_act_refusal(refused).await;
+        });
+        loops.notes(&self.0.set_aside, |host, aside| async move {
+            host.keep_set_aside(aside).await;
+        });
         loops.clock();
         Loops {
             stop,
@@ -169,48 +173,30 @@ impl Starting<'_> {
         });
     }
 
-    fn set_aside(&mut self) {
-        let waiting = self
-            .host
-            .0
-            .set_aside
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take();
-        let Some(mut waiting) = waiting else { return };
+    /// Writes down what calls tell of themselves, which cannot wait for the record; in the end, what waits still.
+    fn notes<T: Send + 'static, F>(
+        &mut self,
+        told: &Mutex<Option<mpsc::Receiver<T>>>,
+        keep: impl Fn(Host, T) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send,
+    {
+        let Some(mut told) = told.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
         let (host, mut stopped) = (self.host.clone(), self.stopped.clone());
         self.tasks.spawn(async move {
-            loop {
+            while !*stopped.borrow() {
                 tokio::select! {
-                    _ = stopped.changed() => break,
-                    aside = waiting.recv() => match aside {
-                        Some(aside) => host.keep_set_aside(aside).await,
-                        None => break,
+                    _ = stopped.changed() => {}
+                    note = told.recv() => match note {
+                        Some(note) => keep(host.clone(), note).await,
+                        None => return,
                     },
                 }
             }
-        });
-    }
-
-    fn refusals(&mut self) {
-        let waiting = self
-            .host
-            .0
-            .refusals
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take();
-        let Some(mut waiting) = waiting else { return };
-        let (host, mut stopped) = (self.host.clone(), self.stopped.clone());
-        self.tasks.spawn(async move {
-            loop {
-                tokio::select! {
-                    _ = stopped.changed() => break,
-                    refused = waiting.recv() => match refused {
-                        Some(refused) => host.keep_act_refusal(refused).await,
-                        None => break,
-                    },
-                }
+            while let Ok(note) = told.try_recv() {
+                keep(host.clone(), note).await;
             }
         });
     }

@@ -4,7 +4,7 @@ use weir_domain::policy::Refusal;
 use weir_runtime::CallError;
 use weir_store::StoreError;
 
-use crate::host::NotServed;
+use crate::calls::NotServed;
 use crate::oauth::TokenError;
 use crate::outbound::ConnectorError;
 

@@ -20,7 +20,7 @@ use super::codes;
 use super::list::List;
 use super::problem::{Answer, Problem};
 use crate::Host;
-use crate::host::PutAppError;
+use crate::apps::PutAppError;
 
 /// What an operator enters for an app.
 #[derive(Debug, Deserialize, ToSchema)]

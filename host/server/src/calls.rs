@@ -1,0 +1,275 @@
+//! Calls of connectors: which version serves an app, what its calls run with, and a call with its one renewal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use weir_domain::channel::Channel;
+use weir_domain::credential::{Secret, Secrets};
+use weir_domain::delivery::Verdict;
+use weir_domain::grant::Grants;
+use weir_domain::id::ChannelId;
+use weir_domain::message::MessageError;
+use weir_domain::policy::RuleBook;
+use weir_domain::problem::Fault;
+use weir_runtime::context::{CallContext, Called, ChannelFacts, StateWrites};
+use weir_runtime::{CallError, Connector};
+use weir_store::{StateWrite, StoreError};
+
+use crate::apps::Registered;
+use crate::host::Host;
+use crate::outbound::ConnectorError;
+use crate::refresher::Renewal;
+use crate::services::ChannelPacer;
+
+/// The version that serves an app, and what its calls are judged by. One call uses one of these to its end.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    pub(crate) app: Arc<Registered>,
+    pub(crate) connector: Connector,
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) book: RuleBook,
+}
+
+/// Why nothing serves an app.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotServed {
+    /// There is no such app.
+    #[error("there is no app {0:?}")]
+    NoSuchApp(String),
+    /// Its connector has no version that serves.
+    #[error("no version of the connector {connector:?} serves; install and promote one")]
+    NotServing {
+        /// The connector's name.
+        connector: String,
+    },
+    /// The version that serves is set aside.
+    #[error("{connector} {version} is set aside: {reason}; promote it again, or another version")]
+    SetAside {
+        /// The connector's name.
+        connector: String,
+        /// The version.
+        version: String,
+        /// Why, in words.
+        reason: Arc<str>,
+    },
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a call of a connector gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallFailure {
+    /// Nothing serves.
+    #[error(transparent)]
+    NotServed(#[from] NotServed),
+    /// The channel has no credential, or it is dead and cannot be renewed.
+    #[error("the channel's authorisation has ended; authorise it again")]
+    Unauthorized,
+    /// How the call ended.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Host {
+    /// What serves the app of this name now.
+    pub(crate) async fn serving(&self, app: &str) -> Result<Serving, NotServed> {
+        let serving = self.installed(app).await?;
+        match self.set_aside(&serving) {
+            Some(error) => Err(error),
+            None => Ok(serving),
+        }
+    }
+
+    /// Why the version that [`Host::installed`] gave may not run; none if it may.
+    pub(crate) fn set_aside(&self, serving: &Serving) -> Option<NotServed> {
+        let manifest = &serving.book.manifest;
+        let reason = self.0.quarantine.reason(&manifest.name, &manifest.version)?;
+        Some(NotServed::SetAside {
+            connector: manifest.name.clone(),
+            version: manifest.version.clone(),
+            reason,
+        })
+    }
+
+    /// The version that serves an app, or would if it were not set aside.
+    pub(crate) async fn installed(&self, app: &str) -> Result<Serving, NotServed> {
+        let app = self
+            .app(app)
+            .await?
+            .ok_or_else(|| NotServed::NoSuchApp(app.to_owned()))?;
+        let loaded = self
+            .0
+            .connectors
+            .get(&app.app.connector)
+            .ok_or_else(|| NotServed::NotServing {
+                connector: app.app.connector.clone(),
+            })?;
+        Ok(Serving {
+            book: RuleBook {
+                manifest: Arc::clone(loaded.connector.manifest()),
+                settings: app.app.settings.clone(),
+            },
+            connector: loaded.connector.clone(),
+            grants: Arc::clone(&loaded.grants),
+            app,
+        })
+    }
+
+    /// What a call for a channel runs with. None if it has no credential.
+    pub(crate) async fn context(
+        &self,
+        serving: &Serving,
+        channel: &Channel,
+    ) -> Result<Option<(CallContext, Arc<ChannelPacer>, Secret)>, StoreError> {
+        let Some(credential) = self.0.store.credential(channel.id).await? else {
+            return Ok(None);
+        };
+        let state = self.0.store.state(channel.id).await?;
+        let pacer = Arc::new(
+            self.0
+                .pacers
+                .of(&channel.app, &serving.book, Some((channel.id, &channel.policy))),
+        );
+        let context = CallContext {
+            channel_id: Some(channel.id),
+            channel: ChannelFacts {
+                platform_id: channel.platform_id.clone(),
+                username: channel.username.clone(),
+                country: channel.country.clone(),
+                settings: serving.app.app.settings.clone(),
+                callback_url: self.callback_url(&channel.app),
+            },
+            secrets: serving.secrets().with_access_token(credential.access_token.clone()),
+            grants: Arc::clone(&serving.grants),
+            origins: Arc::clone(&serving.app.origins),
+            state,
+            pacer: Arc::clone(&pacer) as Arc<dyn weir_runtime::context::Pacer>,
+        };
+        Ok(Some((context, pacer, credential.access_token)))
+    }
+
+    /// Where the platform sends the webhooks of an app.
+    pub fn callback_url(&self, app: &str) -> String {
+        self.0.config.public(&format!("/hooks/{app}"))
+    }
+
+    /// Calls the connector for a channel. When the platform refuses the credential it is renewed and the call is made once
+    /// more; when that does not help, the channel waits for a person. Not for sends: those are the deliverer's.
+    pub(crate) async fn call<T>(
+        &self,
+        channel: &Channel,
+        call: impl for<'a> Fn(&'a Connector, CallContext) -> BoxFuture<'a, Called<T>> + Send + Sync,
+    ) -> Result<T, CallFailure> {
+        let serving = self.serving(&channel.app).await?;
+        let mut is_second = false;
+        loop {
+            let Some((context, pacer, token)) = self.context(&serving, channel).await? else {
+                return Err(CallFailure::Unauthorized);
+            };
+            let called = call(&serving.connector, context).await;
+            self.commit(channel.id, called.writes).await?;
+            match called.result {
+                Ok(value) => return Ok(value),
+                Err(CallError::Failed {
+                    verdict: Verdict::Reauthorize,
+                    error,
+                }) => {
+                    let renewal = if is_second {
+                        Renewal::NeedsPerson
+                    } else {
+                        self.renew_refused(channel, &token).await?
+                    };
+                    match renewal {
+                        Renewal::Renewed => is_second = true,
+                        Renewal::NeedsPerson => {
+                            self.needs_reauthorization(channel.id, &error.detail).await?;
+                            return Err(CallFailure::Unauthorized);
+                        }
+                        Renewal::Later => {
+                            let verdict = Verdict::Reauthorize;
+                            return Err(CallError::Failed { verdict, error }.into());
+                        }
+                    }
+                }
+                Err(CallError::Failed { verdict, error }) => {
+                    hold_if_throttled(&pacer, verdict, &error);
+                    return Err(CallError::Failed { verdict, error }.into());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn commit(&self, channel: ChannelId, writes: StateWrites) -> Result<(), StoreError> {
+        let writes = state_writes(writes);
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.0.store.commit_state(channel, writes).await
+    }
+}
+
+impl Serving {
+    /// The app's secrets, the newest of each name.
+    pub(crate) fn secrets(&self) -> Secrets {
+        let newest: BTreeMap<_, _> = self
+            .app
+            .app
+            .secrets
+            .iter()
+            .filter_map(|(name, secrets)| Some((name.clone(), secrets.first()?.clone())))
+            .collect();
+        Secrets::of_app(newest)
+    }
+
+    /// The version's number.
+    pub(crate) fn version(&self) -> &str {
+        &self.book.manifest.version
+    }
+}
+
+/// What the platform asks for when it throttles and does not say how long.
+const THROTTLED: Duration = Duration::from_secs(1);
+
+/// The platform asked to slow down: nothing of its rate leaves for a while.
+pub(crate) fn hold_if_throttled(pacer: &ChannelPacer, verdict: Verdict, error: &MessageError) {
+    if let (Verdict::Retry { after_ms, .. }, "rate_limited") = (verdict, error.code.as_str()) {
+        pacer.hold(after_ms.map_or(THROTTLED, Duration::from_millis));
+    }
+}
+
+pub(crate) fn state_writes(writes: StateWrites) -> Vec<StateWrite> {
+    writes
+        .0
+        .into_iter()
+        .map(|(key, value)| StateWrite { key, value })
+        .collect()
+}
+
+impl From<CallError> for ConnectorError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Failed { error, .. } => Self::Failed(error),
+            CallError::Busy { .. } | CallError::NoTurn(_) => Self::Busy,
+            CallError::NotProvided { interface } => Self::NotProvided { interface },
+            other => Self::Broken(other.to_string()),
+        }
+    }
+}
+
+/// What is said of a channel whose credential is dead.
+pub(crate) fn reauthorization_required(detail: &str) -> MessageError {
+    MessageError {
+        code: "reauthorization_required".to_owned(),
+        detail: detail.to_owned(),
+        fault: Fault::Caller,
+        retryable: true,
+        platform: None,
+    }
+}
