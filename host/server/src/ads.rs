@@ -14,9 +14,9 @@ use weir_domain::time::Timestamp;
 use weir_runtime::CallError;
 use weir_store::{AdAnswer, ReferralRecord};
 
+use crate::calls::ActError;
 use crate::calls::CallFailure;
 use crate::host::Host;
-use crate::outbound::ActError;
 
 /// How long an answer is taken as it is, also when it is that there is none: ads change over days, and people look often.
 const KEPT: Duration = Duration::from_secs(24 * 3_600);

@@ -7,8 +7,8 @@ use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::policy::Refusal;
 use weir_runtime::Automation;
 
+use crate::calls::ActError;
 use crate::host::Host;
-use crate::outbound::ActError;
 
 impl Host {
     /// The automatic messages of a kind, as the platform has them now.

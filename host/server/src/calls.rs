@@ -11,7 +11,7 @@ use weir_domain::delivery::Verdict;
 use weir_domain::grant::Grants;
 use weir_domain::id::ChannelId;
 use weir_domain::message::MessageError;
-use weir_domain::policy::RuleBook;
+use weir_domain::policy::{Refusal, RuleBook};
 use weir_domain::problem::Fault;
 use weir_runtime::context::{CallContext, Called, ChannelFacts, StateWrites};
 use weir_runtime::{CallError, Connector};
@@ -19,7 +19,6 @@ use weir_store::{StateWrite, StoreError};
 
 use crate::apps::Registered;
 use crate::host::Host;
-use crate::outbound::ConnectorError;
 use crate::refresher::Renewal;
 use crate::services::ChannelPacer;
 
@@ -71,6 +70,52 @@ pub(crate) enum CallFailure {
     /// How the call ended.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A connector did not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConnectorError {
+    /// No version of it serves.
+    #[error("no version of the connector {connector:?} serves; install and promote one")]
+    NotServing {
+        /// Which.
+        connector: String,
+    },
+    /// The version that serves is set aside; in words that say why and what to do.
+    #[error("{0}")]
+    SetAside(String),
+    /// All slots are taken; come back.
+    #[error("too many calls run; try again")]
+    Busy,
+    /// It does not have this ability.
+    #[error("the connector does not have {interface}")]
+    NotProvided {
+        /// Which interface.
+        interface: &'static str,
+    },
+    /// It says why not, or the platform does.
+    #[error("{}", .0.detail)]
+    Failed(Box<MessageError>),
+    /// It broke off, ran too long, or handed over what cannot be taken.
+    #[error("the connector failed: {0}")]
+    Broken(String),
+}
+
+/// Why something could not be done in a conversation.
+#[derive(Debug, thiserror::Error)]
+pub enum ActError {
+    /// No such conversation or channel in this workspace.
+    #[error("there is none of this id")]
+    NotFound,
+    /// A rule says no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The connector or the platform says no.
+    #[error(transparent)]
+    Connector(#[from] ConnectorError),
     /// The record.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -252,6 +297,20 @@ pub(crate) fn state_writes(writes: StateWrites) -> Vec<StateWrite> {
         .collect()
 }
 
+impl ConnectorError {
+    /// Nothing serves.
+    ///
+    /// # Errors
+    /// The record's own failure, which is none of the connector's.
+    pub(crate) fn unserved(error: NotServed) -> Result<Self, StoreError> {
+        match error {
+            NotServed::Store(error) => Err(error),
+            NotServed::NoSuchApp(connector) | NotServed::NotServing { connector } => Ok(Self::NotServing { connector }),
+            error @ NotServed::SetAside { .. } => Ok(Self::SetAside(error.to_string())),
+        }
+    }
+}
+
 impl From<CallError> for ConnectorError {
     fn from(error: CallError) -> Self {
         match error {
@@ -271,5 +330,22 @@ pub(crate) fn reauthorization_required(detail: &str) -> MessageError {
         fault: Fault::Caller,
         retryable: true,
         platform: None,
+    }
+}
+
+impl From<NotServed> for ActError {
+    fn from(error: NotServed) -> Self {
+        ConnectorError::unserved(error).map_or_else(Self::from, Self::from)
+    }
+}
+
+impl From<CallFailure> for ActError {
+    fn from(error: CallFailure) -> Self {
+        match error {
+            CallFailure::NotServed(error) => error.into(),
+            CallFailure::Unauthorized => Refusal::ReauthorizationRequired.into(),
+            CallFailure::Call(error) => ConnectorError::from(error).into(),
+            CallFailure::Store(error) => error.into(),
+        }
     }
 }

@@ -7,24 +7,27 @@ use subtle::ConstantTimeEq;
 use url::Url;
 use weir_domain::caller::Caller;
 use weir_domain::channel::{Channel, ChannelStatus, PolicyOverride};
-use weir_domain::credential::{Credential, Secret};
+use weir_domain::credential::Secret;
 use weir_domain::id::{ChannelId, ConnectSessionId};
 use weir_domain::limits;
-use weir_domain::manifest::{ACCESS_TOKEN, Authorization, Oauth, Setting};
+use weir_domain::manifest::{Authorization, Oauth};
 use weir_domain::policy::{Rules, region};
-use weir_domain::time::Timestamp;
 use weir_runtime::Profile;
 use weir_runtime::context::{CallContext, Called, ChannelFacts, State};
 use weir_store::{ConnectEnd, ConnectSession, NewChannel, StoreError};
 
 use crate::calls::{Serving, state_writes};
+use crate::cookie;
 use crate::host::Host;
 use crate::oauth::{self, Tokens, Values};
 
 mod failure;
+mod fields;
+mod set_up;
 
 pub use failure::{ConnectError, ConnectFailure};
 use failure::{denied, unserved};
+use fields::entered;
 
 /// An account to be connected.
 #[derive(Clone, Debug, Default)]
@@ -170,18 +173,22 @@ impl Host {
             oauth::authorize_url(&serving, oauth, values).map_err(|error| ConnectError::Invalid(error.to_string()))?;
         Ok(OpenedConnect {
             authorize,
-            cookie: self.cookie(session.browser.expose(), limits::CONNECT_SESSION.as_secs()),
+            cookie: cookie::CONNECT.set(
+                self.config(),
+                session.browser.expose(),
+                limits::CONNECT_SESSION.as_secs(),
+            ),
         })
     }
 
-    /// The platform sent the browser back. `cookie` is the request's whole `cookie` header.
-    pub async fn finish_connect(&self, query: BTreeMap<String, String>, cookie: Option<&str>) -> ConnectEndPage {
+    /// The platform sent the browser back. `header` is the request's whole `cookie` header.
+    pub async fn finish_connect(&self, query: BTreeMap<String, String>, header: Option<&str>) -> ConnectEndPage {
         let state = query.get("state").map_or("", String::as_str);
         // Taking it spends it: of two callbacks with one state, one goes on.
         let taken = self.0.store.take_connect_session(state, self.now()).await;
         let (outcome, redirect_url) = match taken {
             Ok(Some(session)) => {
-                let outcome = self.complete(&session, &query, cookie).await;
+                let outcome = self.complete(&session, &query, header).await;
                 let end = match &outcome {
                     Ok(channel) => ConnectEnd::Succeeded { channel_id: channel.id },
                     Err(ConnectFailure { code, detail }) => ConnectEnd::Failed {
@@ -210,7 +217,7 @@ impl Host {
         ConnectEndPage {
             outcome,
             redirect_url,
-            cookie: self.cookie("", 0),
+            cookie: cookie::CONNECT.set(self.config(), "", 0),
         }
     }
 
@@ -218,10 +225,10 @@ impl Host {
         &self,
         session: &ConnectSession,
         query: &BTreeMap<String, String>,
-        cookie: Option<&str>,
+        header: Option<&str>,
     ) -> Result<Channel, ConnectFailure> {
-        let shown = cookie
-            .and_then(|cookie| value_in(cookie, self.cookie_name()))
+        let shown = header
+            .and_then(|header| cookie::CONNECT.value(self.config(), header))
             .unwrap_or_default();
         if !bool::from(shown.as_bytes().ct_eq(session.browser.expose().as_bytes())) {
             return Err(ConnectFailure::new(
@@ -340,51 +347,6 @@ impl Host {
         serving.connector.who_am_i(context).await
     }
 
-    /// Subscribes the account to its webhooks, again where the subscription is gone or points elsewhere. A channel whose set-up
-    /// fails is there all the same, and says what is amiss.
-    pub(crate) async fn set_up(&self, channel: Channel) -> Channel {
-        let set_up = self
-            .call(&channel, |connector, context| {
-                Box::pin(async move { connector.connected(context).await })
-            })
-            .await;
-        let Err(error) = set_up else {
-            return self.is_whole(channel).await;
-        };
-        let reason = format!("the account is connected, but its set-up failed: {error}");
-        tracing::warn!(channel.id = %channel.id, "{reason}");
-        let status = ChannelStatus::Degraded;
-        let noted = self
-            .0
-            .store
-            .set_channel_status(channel.id, status, &reason, self.now())
-            .await;
-        if let Err(error) = noted {
-            tracing::error!(channel.id = %channel.id, "The state of the channel was not written: {error}");
-        }
-        self.told();
-        Channel { status, ..channel }
-    }
-
-    /// The set-up works; a channel that worked in part is well again.
-    async fn is_whole(&self, channel: Channel) -> Channel {
-        if channel.status != ChannelStatus::Degraded {
-            return channel;
-        }
-        let status = ChannelStatus::Connected;
-        let reason = "the set-up works again";
-        let noted = self
-            .0
-            .store
-            .set_channel_status(channel.id, status, reason, self.now())
-            .await;
-        if let Err(error) = noted {
-            tracing::error!(channel.id = %channel.id, "The state of the channel was not written: {error}");
-        }
-        self.told();
-        Channel { status, ..channel }
-    }
-
     /// Ends a token at the platform, best effort: what fails here ends by itself.
     async fn revoke(&self, serving: &Serving, oauth: &Oauth, token: &Secret) {
         if let Err(error) = oauth::revoke(&self.0.egress, serving, oauth, token).await {
@@ -457,22 +419,6 @@ impl Host {
     fn redirect_uri(&self) -> String {
         self.0.config.public(CALLBACK_PATH)
     }
-
-    /// The prefix keeps the cookie to this very host, and browsers take it over TLS only (RFC 6265bis, 4.1.3).
-    fn cookie_name(&self) -> &'static str {
-        if self.0.config.is_https() {
-            "__Host-weir-connect"
-        } else {
-            "weir-connect"
-        }
-    }
-
-    /// Lax, since the callback is a top-level visit that comes from the platform's site.
-    fn cookie(&self, value: &str, max_age: u64) -> String {
-        let secure = if self.0.config.is_https() { "; Secure" } else { "" };
-        let name = self.cookie_name();
-        format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}")
-    }
 }
 
 impl<'a> For<'a> {
@@ -514,35 +460,6 @@ fn rules(serving: &Serving) -> Rules {
     )
 }
 
-/// What a person entered, held against what the manifest asks for.
-fn entered(fields: &[Setting], given: &BTreeMap<String, Secret>, now: Timestamp) -> Result<Credential, ConnectError> {
-    let unknown = given
-        .keys()
-        .find(|name| !fields.iter().any(|field| field.name == **name));
-    if let Some(name) = unknown {
-        return Err(ConnectError::Invalid(format!("the connector has no field {name:?}")));
-    }
-    let missing = fields
-        .iter()
-        .find(|field| field.required && given.get(&field.name).is_none_or(|value| value.expose().is_empty()));
-    if let Some(field) = missing {
-        let Setting { name, label, help, .. } = field;
-        return Err(ConnectError::Invalid(format!(
-            "the field {name:?} ({label}) is missing: {help}"
-        )));
-    }
-    let token = given
-        .get(ACCESS_TOKEN)
-        .ok_or_else(|| ConnectError::Invalid(format!("the field {ACCESS_TOKEN:?} is missing")))?;
-    Ok(Credential {
-        access_token: token.clone(),
-        refresh_token: None,
-        expires_at: None,
-        refresh_expires_at: None,
-        renewed_at: now,
-    })
-}
-
 fn check_redirect(url: Option<&Url>) -> Result<(), ConnectError> {
     match url {
         Some(url) if !matches!(url.scheme(), "http" | "https") => Err(ConnectError::Invalid(
@@ -564,46 +481,4 @@ fn redirect(session: &ConnectSession, outcome: &Result<Channel, ConnectFailure>)
     };
     drop(query);
     Some(url)
-}
-
-/// The value of a cookie in a `cookie` header.
-pub(crate) fn value_in<'c>(cookies: &'c str, name: &str) -> Option<&'c str> {
-    cookies
-        .split(';')
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(key, _)| *key == name)
-        .map(|(_, value)| value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cookie_is_found_by_its_whole_name() {
-        assert_eq!(value_in("a=1; weir-connect=x; b=2", "weir-connect"), Some("x"));
-        assert_eq!(value_in("not-weir-connect=x", "weir-connect"), None);
-    }
-
-    #[test]
-    fn what_a_person_entered_is_held_against_the_fields() {
-        let field = Setting {
-            name: ACCESS_TOKEN.into(),
-            label: "Token".into(),
-            secret: true,
-            required: true,
-            help: "from the portal".into(),
-        };
-        let now = Timestamp::default();
-        let fields = [field];
-        let token = Secret::new("t");
-        let given = BTreeMap::from([(ACCESS_TOKEN.to_owned(), token.clone())]);
-        assert_eq!(
-            entered(&fields, &given, now).map(|c| c.access_token).ok(),
-            Some(token.clone())
-        );
-        assert!(entered(&fields, &BTreeMap::new(), now).is_err());
-        let stray = BTreeMap::from([("other".to_owned(), token)]);
-        assert!(entered(&fields, &stray, now).is_err());
-    }
 }

@@ -11,8 +11,8 @@ use weir_domain::policy::region;
 use weir_domain::time::Timestamp;
 use weir_store::{Page, StoreError};
 
+use crate::calls::ActError;
 use crate::host::Host;
-use crate::outbound::ActError;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -17,9 +17,9 @@ use weir_domain::limits;
 use weir_domain::time::Timestamp;
 use weir_store::{Page, Recorded, Source, StoreError};
 
+use crate::calls::ActError;
 use crate::calls::CallFailure;
 use crate::host::Host;
-use crate::outbound::ActError;
 
 /// How often the host notes that it is there.
 pub(crate) const NOTE_EVERY: Duration = Duration::from_secs(10);

@@ -13,9 +13,9 @@ use weir_domain::signature::{Forged, RawWebhook, VerifiedWebhook, verify};
 use weir_runtime::CallError;
 use weir_store::{DeadLetter, Recorded, Source, StoreError};
 
+use crate::calls::ConnectorError;
 use crate::calls::{NotServed, Serving};
 use crate::host::Host;
-use crate::outbound::ConnectorError;
 
 /// What became of a webhook. Each is answered 200.
 #[derive(Debug)]
@@ -220,13 +220,7 @@ impl Host {
         let serving = match self.serving(&letter.app).await {
             Ok(serving) => serving,
             Err(NotServed::NoSuchApp(app)) => return Err(ReplayError::NoSuchApp(app)),
-            Err(NotServed::Store(error)) => return Err(error.into()),
-            Err(NotServed::NotServing { connector }) => {
-                return Err(ReplayError::Connector(ConnectorError::NotServing { connector }));
-            }
-            Err(error @ NotServed::SetAside { .. }) => {
-                return Err(ReplayError::Connector(ConnectorError::SetAside(error.to_string())));
-            }
+            Err(error) => return Err(ConnectorError::unserved(error).map_or_else(Into::into, ReplayError::Connector)),
         };
         // Verified when it came; its row is the host's own.
         let webhook = VerifiedWebhook::from_dead_letter(letter.webhook);

@@ -17,9 +17,9 @@ use weir_domain::time::Timestamp;
 use weir_store::StoreError;
 
 use crate::calls::NotServed;
+use crate::calls::{ActError, ConnectorError};
 use crate::host::Host;
 use crate::oauth::{self, TokenError, Values};
-use crate::outbound::{ActError, ConnectorError};
 
 /// Credentials looked at in one round.
 const ROUND: u32 = 64;

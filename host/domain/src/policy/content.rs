@@ -28,7 +28,7 @@ pub fn admit(rules: &Rules, channel: &Channel, images_allowed: Option<bool>, dra
         admit_file(rule, media)?;
     }
     if kind == ContentKind::Image {
-        admit_image(rules, channel, images_allowed)?;
+        admit_images(rules, channel, images_allowed)?;
     }
     Ok(())
 }
@@ -167,7 +167,11 @@ fn admit_file(rule: &ContentRule, media: &Attachment) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn admit_image(rules: &Rules, channel: &Channel, images_allowed: Option<bool>) -> Result<(), Refusal> {
+/// Whether pictures may go in a conversation. `images_allowed` is what the platform said of it when last asked.
+///
+/// # Errors
+/// The account's country has none, or the platform said no.
+pub fn admit_images(rules: &Rules, channel: &Channel, images_allowed: Option<bool>) -> Result<(), Refusal> {
     if let Some(country) = channel.country.as_deref().filter(|country| {
         rules
             .without_images

@@ -4,9 +4,9 @@ use weir_domain::policy::Refusal;
 use weir_runtime::CallError;
 use weir_store::StoreError;
 
+use crate::calls::ConnectorError;
 use crate::calls::NotServed;
 use crate::oauth::TokenError;
-use crate::outbound::ConnectorError;
 
 /// Why connecting could not begin, or go on.
 #[derive(Debug, thiserror::Error)]
@@ -105,9 +105,7 @@ impl From<CallError> for ConnectFailure {
 pub(super) fn unserved(error: NotServed) -> ConnectError {
     match error {
         NotServed::NoSuchApp(_) => ConnectError::NoSuchApp,
-        NotServed::NotServing { connector } => ConnectorError::NotServing { connector }.into(),
-        error @ NotServed::SetAside { .. } => ConnectorError::SetAside(error.to_string()).into(),
-        NotServed::Store(error) => error.into(),
+        error => ConnectorError::unserved(error).map_or_else(ConnectError::from, ConnectError::from),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::Host;
 use crate::channel_test::{ChannelTest, TestError};
 use crate::diagnosis::Finding;
 use crate::entry_points::{EntryPointLink, LinkError};
-use crate::outbound::ChannelFeatures;
+use crate::features::ChannelFeatures;
 
 /// Longest name that an operator may give.
 const NAME_CHARS: usize = 200;

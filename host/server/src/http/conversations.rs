@@ -19,7 +19,9 @@ use super::idempotency::{Idempotency, REPLAYED};
 use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
 use crate::Host;
-use crate::outbound::{AcceptError, ActError, ConnectorError, Features, SendRequest, Signal};
+use crate::calls::{ActError, ConnectorError};
+use crate::features::Features;
+use crate::outbound::{AcceptError, SendRequest, Signal};
 
 /// Longest reference of a caller's own.
 const CLIENT_REF_CHARS: usize = 255;

@@ -20,7 +20,7 @@ use super::audit::record;
 use super::caller::InSession;
 use super::problem::{Answer, Problem};
 use crate::Host;
-use crate::connect::value_in;
+use crate::cookie::SESSION;
 
 /// Where a request shows the session's token.
 pub(crate) const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
@@ -116,24 +116,12 @@ pub(crate) async fn end(
 pub(crate) fn cookie<'h>(host: &Host, headers: &'h HeaderMap) -> Option<&'h str> {
     let cookies = headers.get_all(COOKIE).iter();
     cookies
-        .filter_map(|cookies| value_in(cookies.to_str().ok()?, name(host)))
+        .filter_map(|cookies| SESSION.value(host.config(), cookies.to_str().ok()?))
         .find(|value| !value.is_empty())
 }
 
-/// The prefix keeps the cookie to this very host, and browsers take it over TLS only (RFC 6265bis, 4.1.3).
-fn name(host: &Host) -> &'static str {
-    if host.config().is_https() {
-        "__Host-weir-session"
-    } else {
-        "weir-session"
-    }
-}
-
-/// Strict: no request that another site begins carries it.
-fn set_cookie(host: &Host, value: &str, max_age: u64) -> HeaderMap {
-    let secure = if host.config().is_https() { "; Secure" } else { "" };
-    let name = name(host);
-    let cookie = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}");
+fn set_cookie(host: &Host, value: &str, seconds: u64) -> HeaderMap {
+    let cookie = SESSION.set(host.config(), value, seconds);
     // Hexadecimal digits and words of our own are always a header's value.
     cookie
         .parse()
