@@ -11,6 +11,7 @@ pub mod events;
 pub mod inbound;
 pub mod laws;
 pub mod leases;
+pub mod ledger;
 pub mod outbound;
 pub mod retention;
 pub(crate) mod world;
@@ -132,6 +133,8 @@ macro_rules! store_conformance {
             a_gone_endpoint_is_switched_off_and_told_of,
             a_recovered_endpoint_gets_what_it_missed,
             an_event_can_be_sent_again_by_hand,
+        );
+        $crate::store_conformance!(@ $factory, ledger:
             dead_letters_are_kept_whole_and_dropped_once,
             refusals_and_changes_can_be_looked_up,
             an_answer_is_kept_for_the_first_caller,

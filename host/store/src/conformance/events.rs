@@ -1,18 +1,13 @@
-//! The log is told to whom it concerns, at least once, in order within a conversation; and what is kept can be looked up.
+//! The log is told to whom it concerns, at least once, in order within a conversation.
 
-use bytes::Bytes;
 use weir_domain::credential::Secret;
 use weir_domain::event::EventType;
 use weir_domain::id::{EndpointId, EventId};
 use weir_domain::limits;
-use weir_domain::signature::RawWebhook;
 
 use super::world::*;
 use super::{Factory, run};
-use crate::{
-    AuditEntry, DeadLetter, DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EndpointPatch, EventFilter,
-    KeptAnswer, RefusalCount, RefusalRecord, RefusedWhat, StoreError,
-};
+use crate::{DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EndpointPatch, EventFilter};
 
 fn endpoint(id: EndpointId, types: &[&str]) -> Endpoint {
     Endpoint {
@@ -37,7 +32,7 @@ fn endpoint(id: EndpointId, types: &[&str]) -> Endpoint {
     }
 }
 
-async fn add(world: &World, types: &[&str]) -> Endpoint {
+pub(super) async fn add(world: &World, types: &[&str]) -> Endpoint {
     let new = endpoint(world.id(), types);
     world.store.insert_endpoint(new.clone()).await.unwrap();
     new
@@ -425,206 +420,5 @@ pub fn an_event_can_be_sent_again_by_hand(factory: Factory) {
         assert_eq!((leased[0].delivery, leased[0].event.id), (id, event.id));
         let nothing: EventId = world.id();
         assert!(world.store.insert_delivery(quiet.id, nothing, at(12)).await.is_err());
-    });
-}
-
-pub fn dead_letters_are_kept_whole_and_dropped_once(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        let letter = |second: i64| DeadLetter {
-            id: world.id(),
-            app: "example".into(),
-            version: "1.0.0".into(),
-            reason: "the connector trapped".into(),
-            received_at: at(second),
-            webhook: RawWebhook {
-                method: "POST".into(),
-                query: "a=b".into(),
-                headers: vec![("x-signature".into(), "abc".into())],
-                body: Bytes::from_static(b"{\"not\": \xff}"),
-            },
-        };
-        let (first, second) = (letter(1), letter(2));
-        world.store.keep_dead_letter(first.clone()).await.unwrap();
-        world.store.keep_dead_letter(second.clone()).await.unwrap();
-        let listed = world.store.dead_letters(page()).await.unwrap().rows;
-        assert_eq!(
-            listed.iter().map(|letter| letter.id).collect::<Vec<_>>(),
-            [second.id, first.id]
-        );
-        assert!(listed[0].webhook.body.is_empty());
-        let whole = world.store.dead_letter(first.id).await.unwrap().unwrap();
-        assert_eq!(whole.webhook.body, first.webhook.body);
-        assert_eq!(whole.webhook.headers, first.webhook.headers);
-        assert_eq!(world.store.depths().await.unwrap().dead_letters, 2);
-        assert!(world.store.drop_dead_letter(first.id).await.unwrap());
-        assert!(!world.store.drop_dead_letter(first.id).await.unwrap());
-        assert_eq!(world.store.depths().await.unwrap().dead_letters, 1);
-    });
-}
-
-pub fn refusals_and_changes_can_be_looked_up(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        let refusal = RefusalRecord {
-            id: world.id(),
-            workspace_id: DEFAULT.into(),
-            channel_id: Some(world.channel.id),
-            conversation_id: None,
-            message_id: None,
-            about: RefusedWhat::Send,
-            whom: world.channel.id.to_string(),
-            rule: "reply_window_closed".into(),
-            detail: "the messaging window closed".into(),
-            facts: serde_json::json!({"closed_at": at(1)}),
-            changes: "when the contact writes".into(),
-            remedy: "wait".into(),
-            at: at(2),
-        };
-        world.store.keep_refusal(refusal.clone()).await.unwrap();
-        assert_eq!(
-            world.store.refusal(DEFAULT, refusal.id).await.unwrap().as_ref(),
-            Some(&refusal)
-        );
-        assert_eq!(world.store.refusal("another", refusal.id).await.unwrap(), None);
-        assert_eq!(
-            world.store.refusals(DEFAULT, page()).await.unwrap().rows,
-            std::slice::from_ref(&refusal)
-        );
-        let entry = |action: &str| AuditEntry {
-            at: at(3),
-            workspace_id: DEFAULT.into(),
-            actor: "host".into(),
-            action: action.into(),
-            subject: "example".into(),
-            detail: serde_json::json!({}),
-        };
-        world.store.audit(entry("app.put")).await.unwrap();
-        world.store.audit(entry("key.create")).await.unwrap();
-        let log = world.store.audit_log(DEFAULT, page()).await.unwrap().rows;
-        assert_eq!(log, [entry("key.create"), entry("app.put")]);
-        // Forgotten by age, and still counted.
-        assert_eq!(world.store.forget_ledgers(at(2), at(3)).await.unwrap(), 0);
-        assert_eq!(world.store.forget_ledgers(at(3), at(4)).await.unwrap(), 3);
-        assert_eq!(world.store.forget_ledgers(at(3), at(4)).await.unwrap(), 0);
-        assert!(world.store.refusals(DEFAULT, page()).await.unwrap().rows.is_empty());
-        assert!(world.store.audit_log(DEFAULT, page()).await.unwrap().rows.is_empty());
-        let again = RefusalRecord {
-            id: world.id(),
-            at: at(9),
-            ..refusal.clone()
-        };
-        world.store.keep_refusal(again.clone()).await.unwrap();
-        let counts = world.store.refusal_counts(DEFAULT, 10).await.unwrap();
-        let expected = RefusalCount {
-            about: refusal.about,
-            whom: refusal.whom,
-            rule: refusal.rule,
-            count: 2,
-            first_at: at(2),
-            last_at: at(9),
-            last: again.id,
-        };
-        assert_eq!(counts, [expected]);
-        assert!(world.store.refusal_counts("another", 10).await.unwrap().is_empty());
-    });
-}
-
-pub fn an_answer_is_kept_for_the_first_caller(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        let answer = |body: &str| KeptAnswer {
-            fingerprint: "print".into(),
-            status: 201,
-            body: body.into(),
-        };
-        world
-            .store
-            .keep_answer(DEFAULT, "key", answer("first"), at(1))
-            .await
-            .unwrap();
-        world
-            .store
-            .keep_answer(DEFAULT, "key", answer("second"), at(2))
-            .await
-            .unwrap();
-        assert_eq!(
-            world.store.kept_answer(DEFAULT, "key", at(3)).await.unwrap(),
-            Some(answer("first"))
-        );
-        assert_eq!(world.store.kept_answer("another", "key", at(3)).await.unwrap(), None);
-        let end = 1 + limits::IDEMPOTENCY.as_secs().cast_signed();
-        assert!(
-            world
-                .store
-                .kept_answer(DEFAULT, "key", at(end - 1))
-                .await
-                .unwrap()
-                .is_some()
-        );
-        assert!(
-            world
-                .store
-                .kept_answer(DEFAULT, "key", at(end))
-                .await
-                .unwrap()
-                .is_none()
-        );
-        world
-            .store
-            .keep_answer(DEFAULT, "key", answer("third"), at(end))
-            .await
-            .unwrap();
-        assert_eq!(
-            world.store.kept_answer(DEFAULT, "key", at(end)).await.unwrap(),
-            Some(answer("third"))
-        );
-    });
-}
-
-pub fn the_record_says_how_deep_its_queues_are(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        add(&world, &["message.received"]).await;
-        world.hear(vec![says("m1", 10), says_in("other", "m2", 11)], 11).await;
-        world.send("one", 20).await.unwrap();
-        let lease = world.lease(1, 20).await.remove(0);
-        world.settle(&lease, in_doubt(), 21).await;
-        world.send("two", 22).await.unwrap();
-        world.send_in("other", "three", 23).await.unwrap();
-        let depths = world.store.depths().await.unwrap();
-        assert_eq!(
-            (depths.outbox, depths.outbox_oldest_at, depths.uncertain),
-            (2, Some(at(22)), 1)
-        );
-        assert_eq!((depths.deliveries, depths.deliveries_oldest_at), (2, Some(at(11))));
-        assert_eq!((depths.media, depths.dead_letters), (0, 0));
-        assert_eq!(depths.uncertain_oldest_at, Some(at(20)));
-        assert_eq!((depths.media_oldest_at, depths.dead_letters_oldest_at), (None, None));
-    });
-}
-
-pub fn a_copy_is_a_whole_record(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
-        let folder = tempfile::tempdir().unwrap();
-        let copy = folder.path().join("copy");
-        world.store.backup(&copy).await.unwrap();
-        assert!(std::fs::metadata(&copy).unwrap().len() > 0);
-        world.store.ping().await.unwrap();
-        // A copy is never written over.
-        assert!(world.store.backup(&copy).await.is_err());
-    });
-}
-
-pub fn a_closed_record_says_so(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.store.close().await;
-        world.store.close().await;
-        assert!(matches!(world.store.ping().await, Err(StoreError::Unavailable { .. })));
-        let write = world.store.commit_state(world.channel.id, Vec::new()).await;
-        assert!(matches!(write, Err(StoreError::Unavailable { .. })));
     });
 }

@@ -4,6 +4,7 @@
 //! its edge. The HTTP layer holds one `World` behind one lock; `deliver` sends what the outbox owes.
 
 pub mod apps;
+pub mod arrive;
 pub mod automatic;
 pub mod chat;
 pub mod event;

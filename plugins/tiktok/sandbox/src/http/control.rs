@@ -22,9 +22,10 @@ use super::{App, files};
 use crate::limits;
 use crate::load::{self, LoadOrder};
 use crate::world::apps::AppOrder;
+use crate::world::arrive::{AdClick, CommentOrder, LinkOpen};
 use crate::world::faults::FaultOrder;
 use crate::world::people::{AccountOrder, PersonOrder};
-use crate::world::write::{AdClick, AppReply, CommentOrder, LinkOpen, Writing};
+use crate::world::write::{AppReply, Writing};
 use crate::world::{ControlError, SettingsPatch};
 
 /// A watching phone is told of changes at most this often.

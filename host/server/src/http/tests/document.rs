@@ -1,0 +1,122 @@
+//! What is documented is what is there.
+
+use super::*;
+
+#[test]
+fn every_route_is_described_once_and_documented() {
+    let api = description();
+    let document = openapi::document(&api);
+    assert!(
+        document["openapi"]
+            .as_str()
+            .is_some_and(|version| version.starts_with("3.1"))
+    );
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api.md")).expect("docs/api.md");
+    for path in api.paths.paths.keys() {
+        assert!(text.contains(&format!("`{path}`")), "docs/api.md lacks {path}");
+    }
+    let mut ids: Vec<_> = operation_ids(&document["paths"]);
+    let count = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "operation ids are unique");
+    assert_eq!(dangling(&document, &document), BTreeSet::new());
+}
+
+#[test]
+fn every_event_type_has_a_schema_that_is_whole_in_itself() {
+    let catalogue = event_types::Catalogue::of(&openapi::document(&description()));
+    assert_eq!(catalogue.schemas().count(), EventType::ALL.len());
+    for (name, schema) in catalogue.schemas() {
+        assert_eq!(schema["properties"]["type"]["const"], name);
+        assert_eq!(dangling(schema, schema), BTreeSet::new(), "{name}");
+        let data = schema["properties"]["data"].to_string();
+        assert!(data.contains("#/$defs/"), "{name}: {data}");
+        let defs = schema["$defs"].as_object().expect("definitions");
+        assert!(defs.values().all(Value::is_object), "{name}: {schema:#}");
+    }
+}
+
+fn operation_ids(paths: &Value) -> Vec<String> {
+    let items = paths.as_object().expect("paths").values();
+    items
+        .flat_map(|item| item.as_object().expect("an item").values())
+        .filter_map(|operation| operation["operationId"].as_str().map(ToOwned::to_owned))
+        .collect()
+}
+
+/// References below `value` that name nothing in the document.
+fn dangling(document: &Value, value: &Value) -> BTreeSet<String> {
+    let below: Vec<&Value> = match value {
+        Value::Object(members) => members.values().collect(),
+        Value::Array(items) => items.iter().collect(),
+        _ => Vec::new(),
+    };
+    let own = value.get("$ref").and_then(Value::as_str);
+    let is_there = |reference: &str| {
+        let pointer = reference.strip_prefix('#').expect("within the document");
+        document.pointer(pointer).is_some()
+    };
+    let own = own.filter(|reference| !is_there(reference)).map(ToOwned::to_owned);
+    below
+        .into_iter()
+        .flat_map(|value| dangling(document, value))
+        .chain(own)
+        .collect()
+}
+
+#[test]
+fn every_event_type_is_a_webhook_and_documented() {
+    let document = serde_json::to_value(description()).expect("JSON");
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/events.md")).expect("docs/events.md");
+    for kind in EventType::ALL {
+        assert!(
+            document["webhooks"][kind.as_str()]["post"].is_object(),
+            "{}",
+            kind.as_str()
+        );
+        assert!(
+            text.contains(&format!("| `{}` |", kind.as_str())),
+            "docs/events.md lacks {}",
+            kind.as_str()
+        );
+    }
+}
+
+/// Operations that change nothing which outlives them, or whose change is an event of its own.
+const NOT_AUDITED: [&str; 7] = [
+    // A message is an event, with who sent it; a typing mark leaves nothing.
+    "/v1/conversations/{id}/messages",
+    "/v1/conversations/{id}/activity",
+    // Bytes until a message names them.
+    "/v1/media",
+    // Asks the platform anew, or begins a look.
+    "/v1/channels/{id}/refresh",
+    "/v1/channels/{id}/test",
+    // Always refused, and kept as a refusal.
+    "/v1/broadcasts",
+    // Signing in is written down; signing out only ends it.
+    "/v1/session",
+];
+
+#[test]
+fn every_change_is_written_into_the_audit_log() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http");
+    let mut changes = 0;
+    for entry in std::fs::read_dir(folder).expect("the routes") {
+        let text = std::fs::read_to_string(entry.expect("an entry").path()).unwrap_or_default();
+        for handler in text.split("#[utoipa::path(").skip(1) {
+            let path = handler.split('"').nth(1).unwrap_or_default();
+            let changes_something = ["post", "put", "patch", "delete"]
+                .iter()
+                .any(|method| handler.starts_with(method));
+            if !changes_something || !path.starts_with("/v1/") || NOT_AUDITED.contains(&path) {
+                continue;
+            }
+            assert!(handler.contains("record("), "{path} changes something and tells nobody");
+            changes += 1;
+        }
+    }
+    assert!(changes > 20, "only {changes} changes were looked at");
+}

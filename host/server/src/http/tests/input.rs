@@ -1,0 +1,381 @@
+//! Whatever comes in is answered in words, and what has no business here is turned away unread.
+
+use super::*;
+
+#[tokio::test]
+async fn nothing_below_v1_answers_without_a_key() {
+    let api = Api::open().await;
+    for (method, path) in operations() {
+        let request = Request::builder().method(method.as_str()).uri(filled(&path));
+        let answered = api.ask(request.body(Body::empty()).expect("a request")).await;
+        assert_eq!(
+            (answered.status.as_u16(), answered.problem()),
+            (401, "key_unknown"),
+            "{method} {path}"
+        );
+        assert_eq!(answered.headers["www-authenticate"], "Bearer");
+    }
+}
+
+#[tokio::test]
+async fn a_key_without_the_scope_is_turned_away_before_its_body_is_read() {
+    let mut api = Api::open().await;
+    let made = api
+        .json("POST", "/v1/keys", json!({ "name": "n", "scopes": ["policy:loosen"] }))
+        .await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    api.key = made.body["key"].as_str().expect("shown once").to_owned();
+    // Whoever has a key may ask who they are and sign in with it.
+    let operations = operations().into_iter().filter(|(_, path)| path != "/v1/session");
+    for (method, path) in operations {
+        let request = api
+            .request(&method, &filled(&path))
+            .header("content-type", "application/json");
+        let answered = api.ask(request.body(Body::from("{")).expect("a request")).await;
+        assert_eq!(
+            (answered.status.as_u16(), answered.problem()),
+            (403, "scope_missing"),
+            "{method} {path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn whatever_comes_in_is_never_answered_as_our_own_failure() {
+    let api = Api::open().await;
+    let bodies: [(&str, &[u8]); 9] = [
+        ("application/json", b""),
+        ("application/json", b"{"),
+        ("application/json", b"[]"),
+        ("application/json", b"null"),
+        ("application/json", b"{\"x\":\"\\u0000\\ud83d\\ude00\"}"),
+        (
+            "application/json",
+            b"{\"type\":\"' OR 1=1 --\",\"url\":\"file:///etc/passwd\",\"scopes\":[\"\"]}",
+        ),
+        ("application/wasm", b"\0asm"),
+        ("multipart/form-data; boundary=x", b"--x\r\n\r\n--x--"),
+        ("text/plain", b"\xff\xfe"),
+    ];
+    for (method, path) in operations() {
+        for filled in [
+            filled(&path),
+            path.replace("{id}", "%00'%22;DROP")
+                .replace("{name}", "%ff")
+                .replace("{version}", ".."),
+        ] {
+            for (kind, body) in bodies {
+                let request = api.request(&method, &filled).header("content-type", kind);
+                let request = request.body(Body::from(body)).expect("a request");
+                if path.ends_with("/stream") && !filled.contains('{') {
+                    // A stream goes on for ever; its own test reads it.
+                    continue;
+                }
+                let answered = api.ask(request).await;
+                assert!(
+                    answered.status.as_u16() < 500,
+                    "{method} {filled} {body:?}: {answered:?}"
+                );
+                if answered.status.is_client_error() {
+                    answered.problem();
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_kind_of_bad_input_has_its_own_words() {
+    let api = Api::open().await;
+    let long = "x".repeat(300 << 10);
+    let cases = [
+        ("GET", "/v1/nothing", None, "", 404, "not_found"),
+        ("GET", "/nothing", None, "", 404, "not_found"),
+        ("PUT", "/v1/channels", None, "", 405, "method_not_allowed"),
+        (
+            "GET",
+            "/v1/channels/cnv_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f",
+            None,
+            "",
+            404,
+            "not_found",
+        ),
+        ("GET", "/v1/channels?limit=0", None, "", 400, "invalid_parameter"),
+        ("GET", "/v1/channels?limit=201", None, "", 400, "invalid_parameter"),
+        ("GET", "/v1/channels?limit=x", None, "", 400, "invalid_parameter"),
+        (
+            "GET",
+            "/v1/events?types=message.invented",
+            None,
+            "",
+            400,
+            "invalid_parameter",
+        ),
+        (
+            "GET",
+            "/v1/events?after=evt_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f",
+            None,
+            "",
+            400,
+            "invalid_parameter",
+        ),
+        ("POST", "/v1/keys", None, "{}", 415, "unsupported_media_type"),
+        (
+            "POST",
+            "/v1/keys",
+            Some("text/plain"),
+            "{}",
+            415,
+            "unsupported_media_type",
+        ),
+        ("POST", "/v1/keys", Some("application/json"), "{", 400, "invalid_json"),
+        (
+            "POST",
+            "/v1/keys",
+            Some("application/json"),
+            &long,
+            413,
+            "body_too_large",
+        ),
+        (
+            "POST",
+            "/v1/keys",
+            Some("application/json"),
+            "{}",
+            422,
+            "invalid_request",
+        ),
+        (
+            "POST",
+            "/v1/keys",
+            Some("application/json; charset=utf-8"),
+            r#"{"name":"n","scopes":["root"]}"#,
+            422,
+            "invalid_request",
+        ),
+        (
+            "POST",
+            "/v1/endpoints",
+            Some("application/json"),
+            r#"{"url":"http://example.com/"}"#,
+            422,
+            "url_refused",
+        ),
+        (
+            "POST",
+            "/v1/endpoints",
+            Some("application/json"),
+            r#"{"url":"https://127.0.0.1/"}"#,
+            422,
+            "url_refused",
+        ),
+        (
+            "POST",
+            "/v1/endpoints",
+            Some("application/json"),
+            r#"{"url":"https://a.example/","types":["x"]}"#,
+            422,
+            "invalid_request",
+        ),
+        (
+            "PUT",
+            "/v1/apps/Upper",
+            Some("application/json"),
+            r#"{"connector":"tiktok"}"#,
+            400,
+            "invalid_parameter",
+        ),
+        (
+            "PUT",
+            "/v1/apps/shop",
+            Some("application/json"),
+            r#"{"connector":"nothing"}"#,
+            422,
+            "connector_unknown",
+        ),
+        (
+            "PUT",
+            "/v1/apps/shop",
+            Some("application/json"),
+            r#"{"connector":"tiktok","settings":{"queries_per_second":"50"}}"#,
+            422,
+            "invalid_request",
+        ),
+        (
+            "POST",
+            "/v1/connectors",
+            Some("application/json"),
+            "{}",
+            415,
+            "unsupported_media_type",
+        ),
+        (
+            "POST",
+            "/v1/connectors",
+            Some("application/wasm"),
+            "no component",
+            422,
+            "component_refused",
+        ),
+        (
+            "POST",
+            "/hooks/nothing",
+            Some("application/json"),
+            "{}",
+            404,
+            "not_found",
+        ),
+        (
+            "GET",
+            "/media/med_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f?expires=1&signature=00",
+            None,
+            "",
+            403,
+            "media_link_invalid",
+        ),
+    ];
+    for (method, path, kind, body, status, code) in cases {
+        let mut request = api.request(method, path);
+        if let Some(kind) = kind {
+            request = request.header("content-type", kind);
+        }
+        let answered = api
+            .ask(request.body(Body::from(body.to_owned())).expect("a request"))
+            .await;
+        assert_eq!(
+            (answered.status.as_u16(), answered.problem()),
+            (status, code),
+            "{method} {path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_request_acts_once_and_a_secret_is_shown_once() {
+    let api = Api::open().await;
+    let post = |body: Value| {
+        let request = api
+            .request("POST", "/v1/keys")
+            .header("content-type", "application/json");
+        let request = request
+            .header("idempotency-key", "k1")
+            .body(Body::from(body.to_string()))
+            .expect("a request");
+        api.ask(request)
+    };
+    let first = post(json!({ "name": "crm", "scopes": ["read"] })).await;
+    let second = post(json!({ "name": "crm", "scopes": ["read"] })).await;
+    assert_eq!(
+        (first.status, second.status),
+        (StatusCode::CREATED, StatusCode::CREATED)
+    );
+    assert_eq!(first.body["id"], second.body["id"]);
+    assert_eq!(second.headers["idempotency-replayed"], "true");
+    assert!(first.body["key"].is_string() && second.body["key"].is_null());
+    let other = post(json!({ "name": "other", "scopes": ["read"] })).await;
+    assert_eq!(
+        (other.status.as_u16(), other.problem()),
+        (422, "idempotency_key_reused")
+    );
+    assert_eq!(
+        api.get("/v1/keys").await.body["data"].as_array().map(Vec::len),
+        Some(2),
+        "the first key and one more"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_where_it_broke_off_without_a_gap() {
+    let api = Api::open().await;
+    let tell = async |n: i64| {
+        let data = json!({ "n": n });
+        let event = api
+            .host
+            .store()
+            .append_event("default", None, EventType::ChannelUpdated, data, api.host.now())
+            .await;
+        api.host.told();
+        event.expect("written").id.to_string()
+    };
+    let first = tell(1).await;
+    tell(2).await;
+    let request = api
+        .request("GET", "/v1/events/stream?types=channel.updated")
+        .header("last-event-id", &first);
+    let response = api.raw(request.body(Body::empty()).expect("a request")).await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut body = response.into_body();
+    let mut text = String::new();
+    let mut told_third = false;
+    while !text.contains("\"n\":3") {
+        let frame = body.frame().await.expect("the stream goes on").expect("no error");
+        text.push_str(std::str::from_utf8(frame.data_ref().expect("data")).expect("UTF-8"));
+        if text.contains("\"n\":2") && !std::mem::replace(&mut told_third, true) {
+            tell(3).await;
+        }
+    }
+    assert!(
+        text.starts_with(": connected\n") || text.contains("retry: 2000"),
+        "{text}"
+    );
+    assert!(!text.contains("\"n\":1"), "what was seen does not come again");
+    api.close.send_replace(true);
+    while let Some(frame) = body.frame().await {
+        assert!(frame.is_ok(), "the stream ends, it does not break");
+    }
+}
+
+#[tokio::test]
+async fn an_address_with_many_wrong_keys_is_told_to_wait_and_a_right_key_still_opens() {
+    let api = Api::open().await;
+    let knock = |key: &str| {
+        let address = super::super::ClientAddress("192.0.2.1".parse().expect("an address"));
+        let request = Request::builder().uri("/v1/channels").extension(address);
+        let request = request.header("authorization", format!("Bearer {key}"));
+        api.ask(request.body(Body::empty()).expect("a request"))
+    };
+    for _ in 0..20 {
+        assert_eq!(knock("weir_0000000000000000").await.problem(), "key_unknown");
+    }
+    let held = knock("weir_0000000000000000").await;
+    assert_eq!((held.status.as_u16(), held.problem()), (429, "too_many_attempts"));
+    assert!(held.headers.contains_key("retry-after"));
+    assert_eq!(knock(&api.key).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_address_whose_webhooks_prove_nothing_is_turned_away_unread() {
+    use std::net::IpAddr;
+    let api = Api::open().await;
+    let forged = async |address: &str| {
+        let mut request = Request::post("/hooks/nobody")
+            .body(Body::from("{}"))
+            .expect("a request");
+        let address: IpAddr = address.parse().expect("an address");
+        request.extensions_mut().insert(super::super::ClientAddress(address));
+        let answered = api.ask(request).await;
+        (answered.status.as_u16(), answered.problem().to_owned())
+    };
+    let (mut tries, mut last) = (0, forged("8.8.8.8").await);
+    while last.0 == 404 && tries < 100 {
+        (tries, last) = (tries + 1, forged("8.8.8.8").await);
+    }
+    assert_eq!(last, (429, "too_many_forged".to_owned()), "after {tries} tries");
+    assert!(tries > 5, "a mistake or two are forgiven");
+    // Another address is not held for it, and behind a proxy nobody is.
+    assert_eq!(forged("8.8.4.4").await.0, 404);
+    for _ in 0..100 {
+        assert_eq!(forged("10.0.0.1").await.0, 404);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_given_up() {
+    let api = Api::open().await;
+    let silence = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
+    // From here on time passes as fast as nothing else happens.
+    tokio::time::pause();
+    let request = Request::post("/hooks/tiktok").body(Body::from_stream(silence));
+    let answered = api.ask(request.expect("a request")).await;
+    assert_eq!((answered.status.as_u16(), answered.problem()), (408, "request_timeout"));
+}
