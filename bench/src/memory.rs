@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use serde_json::json;
 use wasmparser::{Parser, Payload};
 use weir_domain::limits;
@@ -59,20 +59,34 @@ async fn idle() -> anyhow::Result<f64> {
     Ok(resident)
 }
 
-/// The component under another name of the same length, in its manifest too.
+/// The component under another name of the same length: where it stands as text, and where the compiler made a number of it.
 fn renamed(component: &[u8], name: &str) -> anyhow::Result<Vec<u8>> {
+    const OLD: [u8; 4] = *b"echo";
+    let name: [u8; 4] = name
+        .as_bytes()
+        .try_into()
+        .with_context(|| format!("{name:?} is not as long as the name it takes the place of"))?;
     let mut bytes = component.to_vec();
-    let old = b"echo";
-    ensure!(
-        name.len() == old.len(),
-        "{name:?} is not as long as the name it takes the place of"
-    );
+    replace(&mut bytes, &OLD, &name);
+    replace(&mut bytes, &operand(OLD), &operand(name));
+    Ok(bytes)
+}
+
+/// Four letters as the operand of `i32.const`: LEB128 (WebAssembly core specification, 5.2.2), which takes five bytes for any.
+fn operand(letters: [u8; 4]) -> [u8; 5] {
+    let number = u32::from_le_bytes(letters);
+    std::array::from_fn(|n| {
+        let seven = (number >> (7 * n)) as u8 & 0x7f;
+        if n < 4 { seven | 0x80 } else { seven }
+    })
+}
+
+fn replace(bytes: &mut [u8], old: &[u8], new: &[u8]) {
     let mut at = 0;
     while let Some(found) = bytes[at..].windows(old.len()).position(|window| window == old) {
         at += found;
-        bytes[at..at + old.len()].copy_from_slice(name.as_bytes());
+        bytes[at..at + old.len()].copy_from_slice(new);
     }
-    Ok(bytes)
 }
 
 async fn install(rig: &Rig, bytes: Vec<u8>) -> anyhow::Result<()> {

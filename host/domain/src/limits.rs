@@ -134,6 +134,12 @@ pub const ANSWER_ENTRIES: usize = 256;
 pub const LOG_LINES: u32 = 100;
 /// Bytes of one log line.
 pub const LOG_LINE_BYTES: usize = 2 << 10;
+/// Looks at the clock that a transcript keeps of one call; an honest call looks a few times.
+pub const CLOCK_READINGS: usize = 1_000;
+/// Differences that are told of one replayed call, and kinds of them in one report: past this a version is simply another.
+pub const DIFFERENCES: usize = 100;
+/// Bytes of a value that is shown as a difference; what is longer is cut.
+pub const DIFFERENCE_BYTES: usize = 512;
 /// Requests that one call may make.
 pub const REQUESTS_PER_CALL: u32 = 8;
 /// Keys of a channel's state.

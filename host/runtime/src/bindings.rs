@@ -24,4 +24,6 @@ wasmtime::component::bindgen!({
     world: "weir:host/everything",
     imports: { "weir:connector/http.fetch": async },
     exports: { default: async },
+    // What crosses the boundary is written into transcripts as it is.
+    additional_derives: [Clone, PartialEq, serde::Serialize, serde::Deserialize],
 });

@@ -29,6 +29,7 @@ use crate::error::CallError;
 use crate::imports::http::Network;
 use crate::imports::state::StateView;
 use crate::text;
+use crate::transcript::{Cost, Tape};
 
 /// Which version of which connector runs.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub(crate) struct CallData {
     pub(crate) refusals: u32,
     /// What this connector must not repeat.
     pub(crate) canary: Canary,
+    /// What runs along.
+    pub(crate) tape: Tape,
     meter: Meter,
     ticks: u32,
 }
@@ -71,6 +74,7 @@ impl CallData {
             lines: 0,
             refusals: 0,
             canary: Canary::default(),
+            tape: Tape::Blank,
             meter: Meter::default(),
             ticks: 0,
         }
@@ -244,6 +248,40 @@ impl From<Failure> for Stop {
     }
 }
 
+/// A call that ended, and what is left of it.
+pub(crate) struct Ended<T> {
+    pub(crate) result: Result<T, CallError>,
+    /// Those of a call that returned; of any other they are empty.
+    pub(crate) writes: StateWrites,
+    pub(crate) tape: Tape,
+    pub(crate) cost: Cost,
+    pub(crate) kind: CallKind,
+    pub(crate) channel_id: Option<ChannelId>,
+    pub(crate) canary: Canary,
+}
+
+impl<T> Ended<T> {
+    fn of(result: Result<T, CallError>, data: CallData, elapsed: Duration) -> Self {
+        let returned = matches!(result, Ok(_) | Err(CallError::Failed { .. } | CallError::Answer(_)));
+        let writes = match data.state {
+            Some(state) if returned => state.into_writes(),
+            _ => StateWrites::default(),
+        };
+        Self {
+            result,
+            writes,
+            tape: data.tape,
+            cost: Cost {
+                elapsed_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+                peak_memory: data.meter.peak_memory as u64,
+            },
+            kind: data.kind,
+            channel_id: data.channel_id,
+            canary: data.canary,
+        }
+    }
+}
+
 /// The inside of a call: what is done with the instance.
 pub(crate) type Inside<'a, T> = Pin<Box<dyn Future<Output = Result<T, Stop>> + Send + 'a>>;
 
@@ -269,9 +307,8 @@ impl Sandbox {
         &self.pre
     }
 
-    /// Runs one call in an instance of its own. The writes to state are those of a call that returned; of any other they are
-    /// empty.
-    pub(crate) async fn run<T, F>(&self, data: CallData, inside: F) -> (Result<T, CallError>, StateWrites)
+    /// Runs one call in an instance of its own.
+    pub(crate) async fn run<T, F>(&self, data: CallData, inside: F) -> Ended<T>
     where
         F: for<'a> FnOnce(&'a mut Store<CallData>, Instance) -> Inside<'a, T> + Send,
         T: fmt::Debug + Send,
@@ -281,7 +318,14 @@ impl Sandbox {
             Ok(slots) => slots,
             Err(busy) => {
                 report(&data, &Err::<T, _>(busy.clone()), Duration::ZERO);
-                return (Err(busy), StateWrites::default());
+                return Ended::of(
+                    Err(busy),
+                    CallData {
+                        tape: Tape::Blank,
+                        ..data
+                    },
+                    Duration::ZERO,
+                );
             }
         };
         let started = Instant::now();
@@ -310,13 +354,9 @@ impl Sandbox {
             Some(place) => Err(CallError::Exposed { place }),
             None => result,
         };
-        report(store.data(), &result, started.elapsed());
-        let returned = matches!(result, Ok(_) | Err(CallError::Failed { .. } | CallError::Answer(_)));
-        let writes = match store.into_data().state {
-            Some(state) if returned => state.into_writes(),
-            _ => StateWrites::default(),
-        };
-        (result, writes)
+        let elapsed = started.elapsed();
+        report(store.data(), &result, elapsed);
+        Ended::of(result, store.into_data(), elapsed)
     }
 
     /// Waits for a slot of the connector, then for one of the process: in this order, so that what waits for its own

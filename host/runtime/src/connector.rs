@@ -3,15 +3,13 @@
 //! What must be proved before a call is an argument that only a judge makes: a verified webhook, a send permit. What a call
 //! with network wants remembered comes back in [`Called`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::Store;
-use wasmtime::component::Instance;
 use weir_domain::delivery::{Outcome, Verdict};
 use weir_domain::inbound::{InboundEvent, RemoteMedia};
-use weir_domain::limits;
 use weir_domain::manifest::Manifest;
 use weir_domain::message::{ContentKind, Draft, MessageError, Referral};
 use weir_domain::policy::{Call, CallKind, EgressPermit, Finding, SendPermit};
@@ -22,16 +20,19 @@ use weir_domain::time::Timestamp;
 use crate::answers::{
     Automation, Batch, Capability, ConversationPage, MessagePage, Profile, SendReport, SetupFinding, Signal,
 };
-use crate::bindings::exports::weir::connector as wit;
-use crate::bindings::weir::connector::types;
-use crate::call::{CallData, Inside, Sandbox, VersionName};
+use crate::asks::{self, Ask, Webhook};
+use crate::bindings::exports::weir::connector::signals;
+use crate::bindings::weir::connector::types::{self, Header};
+use crate::call::{CallData, Ended, Sandbox, VersionName};
 use crate::canary::Canary;
-use crate::context::{CallContext, Called, ConversationFacts, Host, State, StateWrites};
+use crate::context::{CallContext, Called, ConversationFacts, Host, Silent, State, StateWrites, Wanted, Written};
 use crate::convert;
 use crate::error::{CallError, LoadError};
-use crate::exports::{Exports, another_shape};
+use crate::exports::Exports;
 use crate::imports::http::{Ledger, Network, Seen};
-use crate::imports::state::{StateView, check_quota};
+use crate::imports::state::StateView;
+use crate::replay::{self, Again, Replayed};
+use crate::transcript::{self, Cost, End, FORMAT, Player, Recorder, Tape, Transcript};
 
 /// One loaded version of a connector. Cheap to clone; what runs in it keeps it alive.
 #[derive(Clone)]
@@ -62,21 +63,21 @@ impl Connector {
         });
         let data = CallData::pure(CallKind::Describe, nobody, host.clone());
         let exports = Arc::new(exports);
-        let looked_up = Arc::clone(&exports);
-        let (described, _) = sandbox
+        let found = Arc::clone(&exports);
+        let described = sandbox
             .run(data, move |store, instance| {
                 Box::pin(async move {
-                    if let Err(wrong) = looked_up.check(store, &instance) {
+                    if let Err(wrong) = asks::check_shapes(&found, store, &instance) {
                         return Ok(Err(wrong));
                     }
-                    let guest = looked_up.descriptor.load(&mut *store, &instance)?;
-                    Ok(Ok(guest.call_describe(store).await?))
+                    Ok(Ok(asks::put(&asks::Describe {}, &found, store, instance).await?))
                 })
             })
             .await;
         let said = described
+            .result
             .map_err(LoadError::Describe)?
-            .map_err(|(name, error)| another_shape(name, &error))?;
+            .map_err(|(name, error)| exports.another_shape(name, &error))?;
         let manifest = convert::manifest(said, exports.provided())?.check()?;
         Ok(Self(Arc::new(Version {
             name: Arc::new(VersionName {
@@ -102,6 +103,11 @@ impl Connector {
         &self.0.digest
     }
 
+    /// How many hold this version besides the caller: calls that run in it, and whoever means to make some.
+    pub fn held_by(&self) -> usize {
+        Arc::strong_count(&self.0) - 1
+    }
+
     // ---- pure calls ---------------------------------------------------------------------------------------------------
 
     /// Translates a webhook into events, oldest first. Pure: no network, no state.
@@ -111,21 +117,13 @@ impl Connector {
     pub async fn receive(&self, webhook: &VerifiedWebhook) -> Result<Vec<InboundEvent>, CallError> {
         let raw = webhook.webhook();
         let headers = raw.headers.iter().cloned();
-        let webhook = wit::inbound::Webhook {
+        let webhook = Webhook {
             method: raw.method.clone(),
             query: raw.query.clone(),
-            headers: headers.map(|(name, value)| types::Header { name, value }).collect(),
+            headers: headers.map(|(name, value)| Header { name, value }).collect(),
             body: raw.body.to_vec(),
         };
-        let indices = self.0.exports.inbound.clone();
-        self.pure(CallKind::Receive, move |store, instance| {
-            Box::pin(async move {
-                let guest = indices.load(&mut *store, &instance)?;
-                let said = guest.call_receive(store, &webhook).await?;
-                Ok(convert::events(said.map_err(answer)?)?)
-            })
-        })
-        .await
+        self.pure(CallKind::Receive, asks::Receive { webhook }).await
     }
 
     /// Judges a draft beyond what the manifest's rules can say; no findings is a yes. Pure: no network, no state.
@@ -134,14 +132,7 @@ impl Connector {
     /// How the call ended, if it did not return.
     pub async fn prepare(&self, draft: &Draft) -> Result<Vec<Finding>, CallError> {
         let draft = convert::draft(draft);
-        let indices = self.0.exports.outbound.clone();
-        self.pure(CallKind::Prepare, move |store, instance| {
-            Box::pin(async move {
-                let guest = indices.load(&mut *store, &instance)?;
-                Ok(convert::findings(guest.call_prepare(store, &draft).await?)?)
-            })
-        })
-        .await
+        self.pure(CallKind::Prepare, asks::Prepare { draft }).await
     }
 
     /// Translates a channel's state for this version, from that of `from_version`. Pure; works on a copy. A connector without
@@ -150,24 +141,13 @@ impl Connector {
     /// # Errors
     /// The old version keeps the channel: [`CallError::Answer`] holds the connector's own words.
     pub async fn migrate(&self, from_version: &str, state: State) -> Result<State, CallError> {
-        let Some(indices) = self.0.exports.upgrade.clone() else {
+        if !self.0.exports.has("upgrade") {
             return Ok(state);
-        };
+        }
+        let state = convert::state(state);
         let from_version = from_version.to_owned();
-        let entries: Vec<_> = state
-            .into_iter()
-            .map(|(key, value)| wit::upgrade::Entry { key, value })
-            .collect();
-        self.pure(CallKind::Migrate, move |store, instance| {
-            Box::pin(async move {
-                let guest = indices.load(&mut *store, &instance)?;
-                let said = guest.call_migrate(store, &from_version, &entries).await?;
-                let entries = said.map_err(answer)?.into_iter();
-                let state = check_quota(entries.map(|entry| (entry.key, entry.value)).collect());
-                Ok(state.map_err(CallError::Output)?)
-            })
-        })
-        .await
+        self.pure(CallKind::Migrate, asks::Migrate { from_version, state })
+            .await
     }
 
     // ---- calls with network -------------------------------------------------------------------------------------------
@@ -178,24 +158,18 @@ impl Connector {
         if let (Some(network), Some(media)) = (&mut data.network, permit.draft().content.media()) {
             network.attachments.push(media.id);
         }
-        let conversation = convert::conversation(&permit.conversation().into());
-        let draft = convert::draft(permit.draft());
-        let indices = self.0.exports.outbound.clone();
-        let called = self
-            .run(data, ledger, move |store, instance| {
-                Box::pin(async move {
-                    let guest = indices.load(&mut *store, &instance)?;
-                    let said = guest.call_send(store, &channel, &conversation, &draft).await?;
-                    Ok(convert::sent(said?)?)
-                })
-            })
-            .await;
+        let ask = asks::SendMessage {
+            channel,
+            conversation: convert::conversation(&permit.conversation().into()),
+            draft: convert::draft(permit.draft()),
+        };
+        let called = self.ask(data, ask).await;
         let Seen {
             requests,
             sent,
             answered,
             no_turn,
-        } = called.seen;
+        } = ledger.take();
         let (outcome, error) = match called.result {
             Ok((platform_id, at)) => (Outcome::Sent { platform_id, at }.as_seen(sent, answered), None),
             Err(CallError::Failed { verdict, error }) => {
@@ -216,59 +190,32 @@ impl Connector {
 
     /// Reads the account's own profile, with its credential in place.
     pub async fn who_am_i(&self, context: CallContext) -> Called<Profile> {
-        let (data, channel, ledger) = self.networked(CallKind::Identify, context);
-        let indices = self.0.exports.identity.clone();
-        self.call(data, ledger, move |store, instance| {
-            Box::pin(async move {
-                let guest = indices.load(&mut *store, &instance)?;
-                Ok(convert::profile(guest.call_who_am_i(store, &channel).await??)?)
-            })
-        })
-        .await
+        self.call(CallKind::Identify, context, |channel| asks::WhoAmI { channel })
+            .await
     }
 
     /// Sets up what the account needs: the webhook subscription. Safe to repeat.
     pub async fn connected(&self, context: CallContext) -> Called<()> {
-        let (data, channel, ledger) = self.networked(CallKind::Identify, context);
-        let indices = self.0.exports.identity.clone();
-        self.call(data, ledger, move |store, instance| {
-            Box::pin(async move {
-                let guest = indices.load(&mut *store, &instance)?;
-                Ok(guest.call_connected(store, &channel).await??)
-            })
-        })
-        .await
+        self.call(CallKind::Identify, context, |channel| asks::Connected { channel })
+            .await
     }
 
     /// Looks at the account's set-up, for the diagnosis of a channel.
     pub async fn check(&self, context: CallContext) -> Called<Vec<SetupFinding>> {
-        let (data, channel, ledger) = self.networked(CallKind::Identify, context);
-        let indices = self.0.exports.identity.clone();
-        self.call(data, ledger, move |store, instance| {
-            Box::pin(async move {
-                let guest = indices.load(&mut *store, &instance)?;
-                Ok(convert::setup_findings(guest.call_check(store, &channel).await??)?)
-            })
-        })
-        .await
+        self.call(CallKind::Identify, context, |channel| asks::Check { channel })
+            .await
     }
 
     /// Shows the contact that somebody types, or that their messages were read.
     pub async fn signal(&self, context: CallContext, conversation: &ConversationFacts, signal: Signal) -> Called<()> {
-        let Some(indices) = self.0.exports.signals.clone() else {
-            return not_provided("signals");
-        };
-        let (data, channel, ledger) = self.networked(CallKind::Signal, context);
-        let conversation = convert::conversation(conversation);
         let signal = match signal {
-            Signal::Typing => wit::signals::Signal::Typing,
-            Signal::Read => wit::signals::Signal::Read,
+            Signal::Typing => signals::Signal::Typing,
+            Signal::Read => signals::Signal::Read,
         };
-        self.call(data, ledger, move |store, instance| {
-            Box::pin(async move {
-                let guest = indices.load(&mut *store, &instance)?;
-                Ok(guest.call_show(store, &channel, &conversation, signal).await??)
-            })
+        self.call(CallKind::Signal, context, |channel| asks::Show {
+            channel,
+            conversation: convert::conversation(conversation),
+            signal,
         })
         .await
     }
@@ -283,58 +230,44 @@ impl Connector {
         kind: ContentKind,
         media: &RemoteMedia,
     ) -> Called<EgressPermit> {
-        let Some(indices) = self.0.exports.media_transfer.clone() else {
-            return not_provided("media-transfer");
+        let (mut data, channel, ledger) = self.networked(CallKind::Locate, context);
+        let ask = asks::Locate {
+            channel,
+            conversation: convert::conversation(conversation),
+            message_id: message_id.to_owned(),
+            media: convert::media_out(kind, media),
         };
-        let (data, channel, ledger) = self.networked(CallKind::Locate, context);
-        let conversation = convert::conversation(conversation);
-        let message_id = message_id.to_owned();
-        let media = convert::media_out(kind, media);
-        self.call(data, ledger, move |store, instance| {
+        if !self.0.exports.has(asks::Locate::INTERFACE) {
+            return not_provided(asks::Locate::INTERFACE);
+        }
+        data.tape = self.tape(&data, &ask);
+        let exports = Arc::clone(&self.0.exports);
+        let located = self.0.sandbox.run(data, move |store, instance| {
             Box::pin(async move {
-                let guest = indices.load(&mut *store, &instance)?;
-                let said = guest
-                    .call_locate(&mut *store, &channel, &conversation, &message_id, &media)
-                    .await?;
-                let place = said?;
+                let place = asks::put(&ask, &exports, store, instance).await?;
                 let permit = store.data_mut().permit_fetch(&place.url, place.headers);
                 let permit = permit.map_err(CallError::from)?;
                 store.data().turn_of_media().await.map_err(CallError::from)?;
                 Ok(permit)
             })
-        })
-        .await
+        });
+        self.written_down(located.await).called(&ledger)
     }
 
     /// Asks what a conversation can carry now.
     pub async fn probe(&self, context: CallContext, conversation: &ConversationFacts) -> Called<Vec<Capability>> {
-        let Some(indices) = self.0.exports.probing.clone() else {
-            return not_provided("probing");
-        };
-        let (data, channel, ledger) = self.networked(CallKind::Probe, context);
-        let conversation = convert::conversation(conversation);
-        self.call(data, ledger, move |store, instance| {
-            Box::pin(async move {
-                let guest = indices.load(&mut *store, &instance)?;
-                let said = guest.call_probe(store, &channel, &conversation).await?;
-                Ok(convert::capabilities(said?)?)
-            })
+        self.call(CallKind::Probe, context, |channel| asks::Probe {
+            channel,
+            conversation: convert::conversation(conversation),
         })
         .await
     }
 
     /// Reads one page of the channel's conversations from the platform's own record, newest first.
     pub async fn conversations(&self, context: CallContext, cursor: Option<String>) -> Called<ConversationPage> {
-        let Some(indices) = self.0.exports.history.clone() else {
-            return not_provided("history");
-        };
-        let (data, channel, ledger) = self.networked(CallKind::History, context);
-        self.call(data, ledger, move |store, instance| {
-            Box::pin(async move {
-                let guest = indices.load(&mut *store, &instance)?;
-                let said = guest.call_conversations(store, &channel, cursor.as_deref()).await?;
-                Ok(convert::conversation_page(said?)?)
-            })
+        self.call(CallKind::History, context, |channel| asks::Conversations {
+            channel,
+            cursor,
         })
         .await
     }
@@ -346,113 +279,110 @@ impl Connector {
         conversation: &ConversationFacts,
         since: Timestamp,
     ) -> Called<MessagePage> {
-        let Some(indices) = self.0.exports.history.clone() else {
-            return not_provided("history");
-        };
-        let (data, channel, ledger) = self.networked(CallKind::History, context);
-        let conversation = convert::conversation(conversation);
-        let since = u64::try_from(since.as_millis()).unwrap_or(0);
-        self.call(data, ledger, move |store, instance| {
-            Box::pin(async move {
-                let guest = indices.load(&mut *store, &instance)?;
-                let said = guest.call_messages(store, &channel, &conversation, since).await?;
-                Ok(convert::message_page(said?, &channel.platform_id)?)
-            })
+        self.call(CallKind::History, context, |channel| asks::Messages {
+            channel,
+            conversation: convert::conversation(conversation),
+            since: u64::try_from(since.as_millis()).unwrap_or(0),
         })
         .await
     }
 
     /// Reads the automatic messages of a kind.
     pub async fn automations(&self, context: CallContext, kind: &str) -> Called<Vec<Automation>> {
-        let Some(indices) = self.0.exports.automations.clone() else {
-            return not_provided("automations");
-        };
-        let (data, channel, ledger) = self.networked(CallKind::Automate, context);
         let kind = kind.to_owned();
-        self.call(data, ledger, move |store, instance| {
-            Box::pin(async move {
-                let guest = indices.load(&mut *store, &instance)?;
-                Ok(convert::automations(guest.call_get(store, &channel, &kind).await??)?)
-            })
+        self.call(CallKind::Automate, context, |channel| asks::Automations {
+            channel,
+            kind,
         })
         .await
     }
 
     /// Makes an automatic message, or replaces the one with its id; gives the platform's id.
     pub async fn put_automation(&self, context: CallContext, automation: &Automation) -> Called<Option<String>> {
-        let Some(indices) = self.0.exports.automations.clone() else {
-            return not_provided("automations");
-        };
-        let (data, channel, ledger) = self.networked(CallKind::Automate, context);
         let automation = convert::automation_out(automation);
-        self.call(data, ledger, move |store, instance| {
-            Box::pin(async move {
-                let guest = indices.load(&mut *store, &instance)?;
-                let said = guest.call_put(store, &channel, &automation).await?;
-                Ok(convert::automation_id(said?)?)
-            })
+        self.call(CallKind::Automate, context, |channel| asks::PutAutomation {
+            channel,
+            automation,
         })
         .await
     }
 
     /// Removes an automatic message.
     pub async fn remove_automation(&self, context: CallContext, kind: &str, id: &str) -> Called<()> {
-        let Some(indices) = self.0.exports.automations.clone() else {
-            return not_provided("automations");
-        };
-        let (data, channel, ledger) = self.networked(CallKind::Automate, context);
         let (kind, id) = (kind.to_owned(), id.to_owned());
-        self.call(data, ledger, move |store, instance| {
-            Box::pin(async move {
-                let guest = indices.load(&mut *store, &instance)?;
-                Ok(guest.call_remove(store, &channel, &kind, &id).await??)
-            })
+        self.call(CallKind::Automate, context, |channel| asks::RemoveAutomation {
+            channel,
+            kind,
+            id,
         })
         .await
     }
 
     /// A preview of the ad that brought a contact; none where the platform has none.
     pub async fn ad_preview(&self, context: CallContext, referral: &Referral) -> Called<Option<serde_json::Value>> {
-        let Some(indices) = self.0.exports.ads.clone() else {
-            return not_provided("ads");
-        };
-        let (data, channel, ledger) = self.networked(CallKind::Ads, context);
         let referral = convert::referral_out(referral);
-        self.call(data, ledger, move |store, instance| {
-            Box::pin(async move {
-                let guest = indices.load(&mut *store, &instance)?;
-                let said = guest.call_preview(store, &channel, &referral).await?;
-                Ok(convert::preview(said?)?)
-            })
-        })
-        .await
+        self.call(CallKind::Ads, context, |channel| asks::AdPreview { channel, referral })
+            .await
     }
 
     /// Asks for news, on platforms without webhooks.
     pub async fn poll(&self, context: CallContext, cursor: Option<String>) -> Called<Batch> {
-        let Some(indices) = self.0.exports.polling.clone() else {
-            return not_provided("polling");
+        self.call(CallKind::Poll, context, |channel| asks::Poll { channel, cursor })
+            .await
+    }
+
+    // ---- the same again -----------------------------------------------------------------------------------------------
+
+    /// Asks a call of a transcript again, offline: every import is answered from the transcript, nothing leaves, nothing is
+    /// written, and nobody is told. The version that the transcript is of does the same again.
+    pub async fn replay(&self, transcript: &Transcript) -> Replayed {
+        let interface = transcript.asked.interface();
+        if !self.0.exports.has(interface) {
+            return Replayed::of_lack(interface, transcript);
+        }
+        let host = Host {
+            witness: Arc::new(Silent),
+            ..self.0.host.clone()
         };
-        let (data, channel, ledger) = self.networked(CallKind::Poll, context);
-        self.call(data, ledger, move |store, instance| {
-            Box::pin(async move {
-                let guest = indices.load(&mut *store, &instance)?;
-                let said = guest.call_poll(store, &channel, cursor.as_deref()).await?;
-                Ok(convert::batch(said?, &channel.platform_id)?)
-            })
-        })
-        .await
+        let mut data = CallData::pure(transcript.call, self.0.name.clone(), host);
+        data.state = transcript.state().map(StateView::new);
+        data.tape = Tape::Playing(Box::new(Player::of(transcript)));
+        let (asked, exports) = (transcript.asked.clone(), Arc::clone(&self.0.exports));
+        let ended = self.0.sandbox.run(data, move |store, instance| {
+            Box::pin(async move { asked.put(&exports, store, instance).await })
+        });
+        let ended = ended.await;
+        let (requests, said) = match ended.tape {
+            Tape::Playing(player) => (player.requests.iter().map(replay::value).collect(), player.said),
+            Tape::Blank | Tape::Recording(_) => Default::default(),
+        };
+        let again = Again {
+            end: End::of(said, ended.result.as_ref().err()),
+            requests,
+            writes: transcript::writes(&ended.writes),
+            cost: ended.cost,
+        };
+        replay::compare(transcript, again)
     }
 
     // ---- how they run -------------------------------------------------------------------------------------------------
 
-    async fn pure<T, F>(&self, kind: CallKind, inside: F) -> Result<T, CallError>
-    where
-        F: for<'a> FnOnce(&'a mut Store<CallData>, Instance) -> Inside<'a, T> + Send,
-        T: fmt::Debug + Send,
-    {
+    async fn pure<A: Ask>(&self, kind: CallKind, ask: A) -> Result<A::Taken, CallError> {
         let data = CallData::pure(kind, self.0.name.clone(), self.0.host.clone());
-        self.0.sandbox.run(data, inside).await.0
+        self.ask(data, ask).await.result
+    }
+
+    async fn call<A: Ask>(
+        &self,
+        kind: CallKind,
+        context: CallContext,
+        ask: impl FnOnce(types::Channel) -> A,
+    ) -> Called<A::Taken> {
+        if !self.0.exports.has(A::INTERFACE) {
+            return not_provided(A::INTERFACE);
+        }
+        let (data, channel, ledger) = self.networked(kind, context);
+        self.ask(data, ask(channel)).await.called(&ledger)
     }
 
     /// The host's side of a call with network, the channel as the connector sees it, and what will be seen of the call.
@@ -479,48 +409,102 @@ impl Connector {
         (data, channel, ledger)
     }
 
-    async fn run<T, F>(&self, data: CallData, ledger: Ledger, inside: F) -> Ran<T>
-    where
-        F: for<'a> FnOnce(&'a mut Store<CallData>, Instance) -> Inside<'a, T> + Send,
-        T: fmt::Debug + Send,
-    {
-        let (result, writes) = self.0.sandbox.run(data, inside).await;
-        Ran {
-            result,
-            writes,
-            seen: ledger.take(),
-        }
+    async fn ask<A: Ask>(&self, mut data: CallData, ask: A) -> Ended<A::Taken> {
+        data.tape = self.tape(&data, &ask);
+        let exports = Arc::clone(&self.0.exports);
+        let ended = self.0.sandbox.run(data, move |store, instance| {
+            Box::pin(async move { asks::put(&ask, &exports, store, instance).await })
+        });
+        self.written_down(ended.await)
     }
 
-    async fn call<T, F>(&self, data: CallData, ledger: Ledger, inside: F) -> Called<T>
-    where
-        F: for<'a> FnOnce(&'a mut Store<CallData>, Instance) -> Inside<'a, T> + Send,
-        T: fmt::Debug + Send,
-    {
-        let ran = self.run(data, ledger, inside).await;
+    /// What runs along with a call, as the host wants it.
+    fn tape<A: Ask>(&self, data: &CallData, ask: &A) -> Tape {
+        let wanted = match data.host.witness.wants(data.kind) {
+            Wanted::Nothing => return Tape::Blank,
+            Wanted::Breaks => false,
+            Wanted::All => true,
+        };
+        Tape::Recording(Box::new(Recorder {
+            wanted,
+            at: data.moment(),
+            asked: ask.clone().into(),
+            state: data.state.as_ref().map(StateView::entries),
+            clock: Vec::new(),
+            exchanges: Vec::new(),
+            said: None,
+        }))
+    }
+
+    /// Hands what was written down of a call to the host.
+    fn written_down<T>(&self, mut ended: Ended<T>) -> Ended<T> {
+        let Tape::Recording(recorder) = std::mem::take(&mut ended.tape) else {
+            return ended;
+        };
+        let error = ended.result.as_ref().err();
+        let broke_off = error.is_some_and(CallError::is_break);
+        if !recorder.wanted && !broke_off {
+            return ended;
+        }
+        let transcript = Transcript {
+            format: FORMAT,
+            connector: self.0.name.name.clone(),
+            version: self.0.name.number.clone(),
+            digest: self.0.digest.clone(),
+            call: ended.kind,
+            channel_id: ended.channel_id,
+            at: recorder.at,
+            asked: recorder.asked,
+            state: recorder.state.as_ref().map(transcript::written),
+            clock: recorder.clock,
+            exchanges: recorder.exchanges,
+            writes: transcript::writes(&ended.writes),
+            end: End::of(recorder.said, error),
+            cost: ended.cost,
+        };
+        if let Ok(json) = serde_json::to_string(&transcript) {
+            self.0.host.witness.transcribed(&Written {
+                connector: &transcript.connector,
+                version: &transcript.version,
+                kind: transcript.call,
+                at: transcript.at,
+                channel_id: transcript.channel_id,
+                broke_off,
+                json: ended.canary.without(json),
+            });
+        }
+        ended
+    }
+}
+
+impl<T> Ended<T> {
+    fn called(self, ledger: &Ledger) -> Called<T> {
         Called {
-            result: ran.result,
-            requests: ran.seen.requests,
-            writes: ran.writes,
+            result: self.result,
+            requests: ledger.take().requests,
+            writes: self.writes,
         }
     }
 }
 
-/// A call with network that ended, and what was seen of it.
-struct Ran<T> {
-    result: Result<T, CallError>,
-    writes: StateWrites,
-    seen: Seen,
+impl Replayed {
+    /// A call that this version has no function for.
+    fn of_lack(interface: &'static str, transcript: &Transcript) -> Self {
+        let end = End::of(None, Some(&CallError::NotProvided { interface }));
+        let again = Again {
+            end,
+            requests: Vec::new(),
+            writes: BTreeMap::new(),
+            cost: Cost::default(),
+        };
+        replay::compare(transcript, again)
+    }
 }
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Connector({} {})", self.0.name.name, self.0.name.number)
     }
-}
-
-fn answer(words: String) -> CallError {
-    CallError::Answer(crate::text::line(&words, limits::LOG_LINE_BYTES))
 }
 
 fn not_provided<T>(interface: &'static str) -> Called<T> {

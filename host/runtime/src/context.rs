@@ -186,10 +186,59 @@ pub trait Witness: Send + Sync {
     fn logged(&self, line: &LogLine<'_>) {
         line.trace();
     }
+    /// Whether what crosses in a call of this kind is written down. Nothing, unless the host wants it.
+    fn wants(&self, kind: CallKind) -> Wanted {
+        let _ = kind;
+        Wanted::Nothing
+    }
+    /// A call was written down.
+    fn transcribed(&self, written: &Written<'_>) {
+        let _ = written;
+    }
     /// A component was made ready to run.
     fn compiled(&self, digest: &str, how: Readied, elapsed: Duration) {
         let _ = (digest, how, elapsed);
     }
+}
+
+/// What is written down of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Nothing.
+    Nothing,
+    /// All of it if it breaks off, and nothing otherwise.
+    Breaks,
+    /// All of it.
+    All,
+}
+
+/// A call that was written down.
+#[derive(Debug)]
+pub struct Written<'a> {
+    /// The connector's name.
+    pub connector: &'a str,
+    /// Its version.
+    pub version: &'a str,
+    /// What it was asked.
+    pub kind: CallKind,
+    /// When the call began.
+    pub at: Timestamp,
+    /// The channel; none in a call without one.
+    pub channel_id: Option<ChannelId>,
+    /// Whether it broke off or was stopped.
+    pub broke_off: bool,
+    /// The transcript, as [`Transcript::read`](crate::Transcript::read) reads it.
+    pub json: String,
+}
+
+/// A witness that tells nobody.
+#[derive(Clone, Copy, Debug)]
+pub struct Silent;
+
+impl Witness for Silent {
+    fn called(&self, _: &CallEnd<'_>) {}
+    fn refused(&self, _: &Refused<'_>) {}
+    fn logged(&self, _: &LogLine<'_>) {}
 }
 
 /// The end of a call, for counting.

@@ -11,7 +11,7 @@ mod message;
 mod reply;
 
 pub(crate) use manifest::manifest;
-pub(crate) use message::{channel, conversation, draft, events, media_out, referral_out};
+pub(crate) use message::{channel, conversation, draft, events, media_out, referral_out, state};
 pub(crate) use reply::{
     automation_id, automation_out, automations, batch, capabilities, conversation_page, findings, message_page,
     preview, profile, sent, setup_findings,

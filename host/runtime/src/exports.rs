@@ -1,128 +1,108 @@
-//! The exports of a component: found once when it is loaded, looked up in each instance.
+//! The exports of a component: found once when it is loaded, in whichever version of the interface it was built for.
 
-use wasmtime::Store;
-use wasmtime::component::{Instance, InstancePre};
+use std::collections::BTreeMap;
+
+use wasmtime::component::{ComponentExportIndex, InstancePre};
 use weir_domain::limits;
 
-use crate::bindings::exports::weir::connector as wit;
+use crate::asks::FUNCTIONS;
 use crate::call::CallData;
 use crate::error::LoadError;
 
-/// Where the exports are in a component, found once.
+/// The versions of the interface that this host speaks, newest first. What one version adds to the one before it is found by
+/// looking for it; what both have has one shape.
+pub(crate) const VERSIONS: [&str; 1] = ["0.1.0"];
+
+/// What every connector has.
+const REQUIRED: [&str; 4] = ["descriptor", "inbound", "outbound", "identity"];
+/// What it may have besides.
+const OPTIONAL: [&str; 8] = [
+    "signals",
+    "media-transfer",
+    "probing",
+    "history",
+    "automations",
+    "ads",
+    "polling",
+    "upgrade",
+];
+
+/// Where the functions are in a component.
 pub(crate) struct Exports {
-    pub(crate) descriptor: wit::descriptor::GuestIndices,
-    pub(crate) inbound: wit::inbound::GuestIndices,
-    pub(crate) outbound: wit::outbound::GuestIndices,
-    pub(crate) identity: wit::identity::GuestIndices,
-    pub(crate) signals: Option<wit::signals::GuestIndices>,
-    pub(crate) media_transfer: Option<wit::media_transfer::GuestIndices>,
-    pub(crate) probing: Option<wit::probing::GuestIndices>,
-    pub(crate) history: Option<wit::history::GuestIndices>,
-    pub(crate) automations: Option<wit::automations::GuestIndices>,
-    pub(crate) ads: Option<wit::ads::GuestIndices>,
-    pub(crate) polling: Option<wit::polling::GuestIndices>,
-    pub(crate) upgrade: Option<wit::upgrade::GuestIndices>,
+    version: &'static str,
+    places: BTreeMap<(&'static str, &'static str), ComponentExportIndex>,
 }
 
 /// The full name of an interface of ours.
-fn interface(name: &str) -> String {
-    format!("weir:connector/{name}@0.1.0")
-}
-
-pub(crate) fn another_shape(name: &str, error: &wasmtime::Error) -> LoadError {
-    LoadError::Interface {
-        interface: interface(name),
-        detail: crate::text::line(&format!("{error:#}"), limits::LOG_LINE_BYTES),
-    }
+fn named(interface: &str, version: &str) -> String {
+    format!("weir:connector/{interface}@{version}")
 }
 
 impl Exports {
     /// Finds the exports of a component.
     ///
     /// # Errors
-    /// One that every connector has is missing, or one has another shape.
+    /// An interface that every connector has is missing, or one lacks a function.
     pub(crate) fn find(pre: &InstancePre<CallData>) -> Result<Self, LoadError> {
         let component = pre.component();
-        let has = |name: &str| component.get_export_index(None, interface(name)).is_some();
-        let wrong = |name: &'static str| move |error: wasmtime::Error| another_shape(name, &error);
-        macro_rules! required {
-            ($module:ident, $name:literal) => {{
-                if !has($name) {
+        let interface = |name: &str, version| component.get_export_index(None, named(name, version));
+        // What it says of itself tells what it was built for; of a component without that, the oldest is missed.
+        let version = VERSIONS
+            .into_iter()
+            .find(|version| interface(REQUIRED[0], version).is_some())
+            .unwrap_or(VERSIONS[VERSIONS.len() - 1]);
+        let mut places = BTreeMap::new();
+        for name in REQUIRED.into_iter().chain(OPTIONAL) {
+            let Some(found) = interface(name, version) else {
+                if REQUIRED.contains(&name) {
                     return Err(LoadError::NoExport {
-                        export: interface($name),
+                        export: named(name, version),
                     });
                 }
-                wit::$module::GuestIndices::new(pre).map_err(wrong($name))?
-            }};
-        }
-        macro_rules! optional {
-            ($module:ident, $name:literal) => {
-                has($name)
-                    .then(|| wit::$module::GuestIndices::new(pre))
-                    .transpose()
-                    .map_err(wrong($name))?
+                continue;
             };
+            for key @ (_, function) in FUNCTIONS.iter().filter(|(of, _)| *of == name) {
+                let place = component
+                    .get_export_index(Some(&found), function)
+                    .ok_or_else(|| LoadError::Interface {
+                        interface: named(name, version),
+                        detail: format!("it has no function {function}"),
+                    })?;
+                places.insert(*key, place);
+            }
         }
-        Ok(Self {
-            descriptor: required!(descriptor, "descriptor"),
-            inbound: required!(inbound, "inbound"),
-            outbound: required!(outbound, "outbound"),
-            identity: required!(identity, "identity"),
-            signals: optional!(signals, "signals"),
-            media_transfer: optional!(media_transfer, "media-transfer"),
-            probing: optional!(probing, "probing"),
-            history: optional!(history, "history"),
-            automations: optional!(automations, "automations"),
-            ads: optional!(ads, "ads"),
-            polling: optional!(polling, "polling"),
-            upgrade: optional!(upgrade, "upgrade"),
-        })
+        Ok(Self { version, places })
     }
 
-    /// Looks every export up in an instance, which is when the engine compares their types.
+    /// The place of a function.
     ///
     /// # Errors
-    /// The first that has another shape, and the engine's words.
-    pub(crate) fn check(
+    /// The component does not export its interface.
+    pub(crate) fn place(
         &self,
-        store: &mut Store<CallData>,
-        instance: &Instance,
-    ) -> Result<(), (&'static str, wasmtime::Error)> {
-        macro_rules! check {
-            ($($module:ident $name:literal),*) => {
-                $(self.$module.load(&mut *store, instance).map_err(|error| ($name, error))?;)*
-            };
-        }
-        macro_rules! check_optional {
-            ($($module:ident $name:literal),*) => {
-                $(if let Some(indices) = &self.$module {
-                    indices.load(&mut *store, instance).map_err(|error| ($name, error))?;
-                })*
-            };
-        }
-        check!(descriptor "descriptor", inbound "inbound", outbound "outbound", identity "identity");
-        check_optional!(
-            signals "signals", media_transfer "media-transfer", probing "probing", history "history",
-            automations "automations", ads "ads", polling "polling", upgrade "upgrade"
-        );
-        Ok(())
+        interface: &'static str,
+        function: &'static str,
+    ) -> wasmtime::Result<&ComponentExportIndex> {
+        let place = self.places.get(&(interface, function));
+        place.ok_or_else(|| wasmtime::Error::msg(format!("the component does not export {interface}")))
+    }
+
+    /// Whether it has this interface.
+    pub(crate) fn has(&self, interface: &str) -> bool {
+        self.places.keys().any(|(of, _)| *of == interface)
     }
 
     /// The plain names of the optional interfaces that are there.
     pub(crate) fn provided(&self) -> Vec<String> {
-        [
-            ("signals", self.signals.is_some()),
-            ("media-transfer", self.media_transfer.is_some()),
-            ("probing", self.probing.is_some()),
-            ("history", self.history.is_some()),
-            ("automations", self.automations.is_some()),
-            ("ads", self.ads.is_some()),
-            ("polling", self.polling.is_some()),
-            ("upgrade", self.upgrade.is_some()),
-        ]
-        .into_iter()
-        .filter(|(_, there)| *there)
-        .map(|(name, _)| name.to_owned())
-        .collect()
+        let there = OPTIONAL.into_iter().filter(|interface| self.has(interface));
+        there.map(str::to_owned).collect()
+    }
+
+    /// An interface that is there in another shape.
+    pub(crate) fn another_shape(&self, interface: &str, error: &wasmtime::Error) -> LoadError {
+        LoadError::Interface {
+            interface: named(interface, self.version),
+            detail: crate::text::line(&format!("{error:#}"), limits::LOG_LINE_BYTES),
+        }
     }
 }

@@ -9,6 +9,7 @@
 #![deny(unsafe_code)]
 
 mod answers;
+mod asks;
 mod bindings;
 mod call;
 mod canary;
@@ -21,7 +22,9 @@ mod error;
 mod exports;
 mod imports;
 mod load;
+mod replay;
 mod text;
+mod transcript;
 
 pub use answers::{
     Automation, Batch, Capability, ConversationPage, ConversationSummary, MessagePage, Profile, SendReport,
@@ -31,3 +34,5 @@ pub use code::compile_here;
 pub use connector::Connector;
 pub use error::{CallError, LoadError};
 pub use load::{CacheSettings, Runtime, Settings};
+pub use replay::{Difference, DifferenceKind, Group, Replayed, Report};
+pub use transcript::{Cost, End, FORMAT, Transcript};

@@ -13,7 +13,7 @@ use weir_domain::grant::{self, Asked, Grant, Grants};
 use weir_domain::manifest::Manifest;
 use weir_domain::time::Timestamp;
 use weir_egress::{Egress, NoBodies};
-use weir_runtime::context::{CallEnd, Clock, Refused, Witness};
+use weir_runtime::context::{Clock, Silent};
 use weir_runtime::{Connector, Runtime};
 use weir_store::{NewVersion, Signature, StageError, Store, StoreError, Version, VersionStage};
 
@@ -265,7 +265,7 @@ pub async fn inspect(bytes: Bytes, signature: Option<&str>, trusted: &TrustedKey
         egress: Egress::new(weir_egress::Config::default()).map_err(|error| refused(&error))?,
         bodies: Arc::new(NoBodies),
         clock: Arc::new(Nobody),
-        witness: Arc::new(Nobody),
+        witness: Arc::new(Silent),
     };
     let runtime = Runtime::start(weir_runtime::Settings::default(), host).map_err(|error| refused(&error))?;
     let connector = runtime.load(bytes.clone()).await.map_err(|error| refused(&error))?;
@@ -286,11 +286,6 @@ impl Clock for Nobody {
     fn now(&self) -> Timestamp {
         Timestamp::default()
     }
-}
-
-impl Witness for Nobody {
-    fn called(&self, _: &CallEnd<'_>) {}
-    fn refused(&self, _: &Refused<'_>) {}
 }
 
 impl Host {

@@ -9,9 +9,9 @@ use super::reply::failure;
 use super::{
     Bad, Taken, each, id, json, name, some_id, some_json, some_text, some_token, text, token, url, without_nul,
 };
-use crate::bindings::exports::weir::connector::outbound;
+use crate::bindings::exports::weir::connector::{outbound, upgrade};
 use crate::bindings::weir::connector::types as wit;
-use crate::context::{ChannelFacts, ConversationFacts};
+use crate::context::{ChannelFacts, ConversationFacts, State};
 use crate::text::prefix;
 
 // ---- in ---------------------------------------------------------------------------------------------------------------
@@ -264,6 +264,12 @@ pub(crate) fn conversation(conversation: &ConversationFacts) -> wit::Conversatio
         contact_id: conversation.contact_id.clone(),
         answered: conversation.answered,
     }
+}
+
+/// A channel's state, as a connector sees it when it takes it over.
+pub(crate) fn state(state: State) -> Vec<upgrade::Entry> {
+    let entries = state.into_iter();
+    entries.map(|(key, value)| upgrade::Entry { key, value }).collect()
 }
 
 /// A draft, as a connector sees it: its bytes are named by our id.

@@ -5,6 +5,7 @@ use crate::call::CallData;
 
 impl Host for CallData {
     fn now(&mut self) -> u64 {
-        u64::try_from(self.moment().as_millis()).unwrap_or(0)
+        let host = u64::try_from(self.moment().as_millis()).unwrap_or(0);
+        self.tape.clock(host)
     }
 }

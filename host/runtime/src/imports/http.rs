@@ -21,6 +21,7 @@ use crate::bindings::weir::connector::types::Header;
 use crate::call::CallData;
 use crate::context::{Act, Fate, Pacer, Refused, RequestRecord, TooLong};
 use crate::text;
+use crate::transcript::Tape;
 
 /// What a call with network may do, and what it did.
 pub(crate) struct Network {
@@ -336,8 +337,16 @@ fn purpose(permit: &EgressPermit) -> (Option<String>, Option<RouteClass>) {
 
 impl Host for CallData {
     async fn fetch(&mut self, request: wit::Request) -> Result<wit::Response, wit::Error> {
+        if let Tape::Playing(player) = &mut self.tape {
+            return player.fetch(&request);
+        }
+        let written = self.tape.request(&request);
         // Boxed, since it runs on the call's small stack.
-        Box::pin(self.send(request)).await
+        let answer = Box::pin(self.send(request)).await;
+        if let Some(request) = written {
+            self.tape.answered(request, &answer);
+        }
+        answer
     }
 }
 

@@ -29,6 +29,11 @@ impl StateView {
         }
     }
 
+    /// What it holds now.
+    pub(crate) fn entries(&self) -> State {
+        self.entries.clone()
+    }
+
     pub(crate) fn into_writes(self) -> StateWrites {
         self.writes
     }

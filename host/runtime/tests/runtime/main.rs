@@ -7,5 +7,6 @@ mod compiles;
 mod hostile;
 mod locates;
 mod pure;
+mod replays;
 mod sends;
 mod support;

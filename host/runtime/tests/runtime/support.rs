@@ -16,12 +16,13 @@ use weir_domain::grant::Grants;
 use weir_domain::id::Mint;
 use weir_domain::manifest::{Manifest, RouteClass};
 use weir_domain::message::{Content, Draft};
-use weir_domain::policy::{OriginMap, Rules, SendPermit, Stage, may_send};
+use weir_domain::policy::{CallKind, OriginMap, Rules, SendPermit, Stage, may_send};
 use weir_domain::signature::{RawWebhook, VerifiedWebhook};
 use weir_domain::time::Timestamp;
 use weir_egress::{Egress, NoBodies};
 use weir_runtime::context::{
-    CallContext, CallEnd, ChannelFacts, Clock, Host, LogLine, Pacer, Readied, Refused, State, TooLong, Witness,
+    CallContext, CallEnd, ChannelFacts, Clock, Host, LogLine, Pacer, Readied, Refused, State, TooLong, Wanted, Witness,
+    Written,
 };
 use weir_runtime::{CacheSettings, Connector, Runtime, Settings};
 
@@ -57,6 +58,7 @@ pub(crate) struct Notes {
     pub(crate) readied: Mutex<Vec<Readied>>,
     pub(crate) ticks: Mutex<u32>,
     pub(crate) canary: Mutex<Option<&'static str>>,
+    pub(crate) transcripts: Mutex<Vec<String>>,
 }
 
 impl Witness for Notes {
@@ -74,6 +76,14 @@ impl Witness for Notes {
 
     fn logged(&self, line: &LogLine<'_>) {
         self.lines.lock().unwrap().push(line.text.to_owned());
+    }
+
+    fn wants(&self, _: CallKind) -> Wanted {
+        Wanted::All
+    }
+
+    fn transcribed(&self, written: &Written<'_>) {
+        self.transcripts.lock().unwrap().push(written.json.clone());
     }
 
     fn compiled(&self, _: &str, how: Readied, _: Duration) {

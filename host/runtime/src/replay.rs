@@ -1,0 +1,329 @@
+//! A call asked again, of another version or of the same: offline, with every import answered from the transcript.
+//!
+//! What is compared is what crosses the boundary: the requests, in order; the writes to state; what is said, or how the call
+//! broke off. Log lines and time are not: two versions may word and take them as they like.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use weir_domain::limits;
+
+use crate::transcript::{Blob, Cost, End, Transcript};
+
+/// Something that differs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Difference {
+    /// Of what kind.
+    pub kind: DifferenceKind,
+    /// Where: `[0].event.Message.content.Text`, `request[0].body.text`.
+    pub at: String,
+    /// What stands in the transcript; none if nothing does.
+    pub before: Option<Value>,
+    /// What came now; none if nothing did.
+    pub after: Option<Value>,
+}
+
+/// What differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DifferenceKind {
+    /// One broke off or was stopped, and the other not, or in another way.
+    Trap,
+    /// One says that it failed, and the other not, or how.
+    Outcome,
+    /// An event that the host is told.
+    Event,
+    /// Another answer of the connector.
+    Answer,
+    /// A request to the network.
+    Request,
+    /// A write to the channel's state.
+    StateWrite,
+}
+
+/// What became of a call that was asked again.
+#[derive(Clone, Debug, Serialize)]
+pub struct Replayed {
+    /// What differs; at most [`limits::DIFFERENCES`].
+    pub differences: Vec<Difference>,
+    /// How it ended now.
+    pub end: End,
+    /// What it took, as the transcript says.
+    pub before: Cost,
+    /// What it took now, on this machine.
+    pub after: Cost,
+}
+
+/// What a replay left behind, to be held against the transcript.
+pub(crate) struct Again {
+    pub(crate) end: End,
+    pub(crate) requests: Vec<Value>,
+    pub(crate) writes: BTreeMap<String, Option<Blob>>,
+    pub(crate) cost: Cost,
+}
+
+/// Holds a call that was asked again against the first time.
+pub(crate) fn compare(transcript: &Transcript, again: Again) -> Replayed {
+    let mut found = Found(Vec::new());
+    let exchanges = transcript.exchanges.iter();
+    let requests: Vec<_> = exchanges.map(|exchange| value(&exchange.request)).collect();
+    found.lists(DifferenceKind::Request, "request", &requests, &again.requests);
+    found.values(
+        DifferenceKind::StateWrite,
+        "state",
+        &value(&transcript.writes),
+        &value(&again.writes),
+    );
+    found.ends(transcript, &again.end);
+    Replayed {
+        differences: found.0,
+        end: again.end,
+        before: transcript.cost,
+        after: again.cost,
+    }
+}
+
+/// As JSON, which all of this is in a transcript.
+pub(crate) fn value(of: &impl Serialize) -> Value {
+    serde_json::to_value(of).unwrap_or_default()
+}
+
+struct Found(Vec<Difference>);
+
+impl Found {
+    fn push(&mut self, kind: DifferenceKind, at: &str, before: Option<&Value>, after: Option<&Value>) {
+        if self.0.len() < limits::DIFFERENCES {
+            self.0.push(Difference {
+                kind,
+                at: at.to_owned(),
+                before: before.map(shown),
+                after: after.map(shown),
+            });
+        }
+    }
+
+    fn ends(&mut self, transcript: &Transcript, after: &End) {
+        match (&transcript.end, after) {
+            (End::Said(before), End::Said(after)) => {
+                // A connector's result: `Ok` or `Err`, and what it holds.
+                let (was_ok, is_ok) = (before.get("Ok"), after.get("Ok"));
+                match (was_ok, is_ok) {
+                    (Some(before), Some(after)) => self.values(transcript.said_kind(), "", before, after),
+                    (None, None) if before.get("Err").is_none() => {
+                        self.values(transcript.said_kind(), "", before, after);
+                    }
+                    _ => self.values(DifferenceKind::Outcome, "", before, after),
+                }
+            }
+            (before, after) => {
+                // Where in its code it broke off is another place in every version.
+                let named = |end: &End| match end {
+                    End::Said(said) => said.clone(),
+                    End::Broke { name, words, .. } => serde_json::json!({ "broke_off": name, "words": words }),
+                };
+                let (before, after) = (named(before), named(after));
+                if before != after {
+                    self.push(DifferenceKind::Trap, "", Some(&before), Some(&after));
+                }
+            }
+        }
+    }
+
+    fn lists(&mut self, kind: DifferenceKind, at: &str, before: &[Value], after: &[Value]) {
+        for i in 0..before.len().max(after.len()) {
+            let at = format!("{at}[{i}]");
+            match (before.get(i), after.get(i)) {
+                (Some(before), Some(after)) => self.values(kind, &at, before, after),
+                (before, after) => self.push(kind, &at, before, after),
+            }
+        }
+    }
+
+    fn values(&mut self, kind: DifferenceKind, at: &str, before: &Value, after: &Value) {
+        match (before, after) {
+            (before, after) if before == after => {}
+            (Value::Array(before), Value::Array(after)) => self.lists(kind, at, before, after),
+            (Value::Object(before), Value::Object(after)) => {
+                let mut names: Vec<_> = before.keys().chain(after.keys()).collect();
+                names.sort_unstable();
+                names.dedup();
+                for name in names {
+                    let at = if at.is_empty() {
+                        name.clone()
+                    } else {
+                        format!("{at}.{name}")
+                    };
+                    match (before.get(name), after.get(name)) {
+                        (Some(before), Some(after)) => self.values(kind, &at, before, after),
+                        (before, after) => self.push(kind, &at, before, after),
+                    }
+                }
+            }
+            (Value::String(before_text), Value::String(after_text)) => {
+                match (document(before_text), document(after_text)) {
+                    (Some(before), Some(after)) if before != after => self.values(kind, at, &before, &after),
+                    _ => self.push(kind, at, Some(before), Some(after)),
+                }
+            }
+            (before, after) => self.push(kind, at, Some(before), Some(after)),
+        }
+    }
+}
+
+/// A JSON document that travels as text: a body, a platform's own data. Its members are what differs, not the text.
+fn document(text: &str) -> Option<Value> {
+    text.starts_with(['{', '['])
+        .then(|| serde_json::from_str(text).ok())
+        .flatten()
+}
+
+/// A value, short enough to be read in a list.
+fn shown(value: &Value) -> Value {
+    let text = value.to_string();
+    if text.len() <= limits::DIFFERENCE_BYTES {
+        return value.clone();
+    }
+    format!("{}…", crate::text::prefix(&text, limits::DIFFERENCE_BYTES)).into()
+}
+
+// ---- many of them -------------------------------------------------------------------------------------------------------
+
+/// What many calls, asked again of one version, came to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// How many calls were asked again.
+    pub calls: u64,
+    /// How many of them differ.
+    pub differ: u64,
+    /// Differences of the same kind at the same place, the most frequent first; at most [`limits::DIFFERENCES`].
+    pub groups: Vec<Group>,
+    /// What the calls took, as their transcripts say, in all; the memory is that of the largest.
+    pub before: Cost,
+    /// What they took now.
+    pub after: Cost,
+}
+
+/// Differences of one kind at one place.
+#[derive(Clone, Debug, Serialize)]
+pub struct Group {
+    /// How many calls differ so.
+    pub count: u64,
+    /// The call that is the example.
+    pub transcript: String,
+    /// What it was asked.
+    pub call: &'static str,
+    /// One of them. Its place says `[*]` for any place in a list.
+    #[serde(flatten)]
+    pub example: Difference,
+}
+
+impl Report {
+    /// Adds a call, by the name of its transcript.
+    pub fn add(&mut self, name: &str, transcript: &Transcript, replayed: Replayed) {
+        self.calls += 1;
+        self.differ += u64::from(!replayed.differences.is_empty());
+        for (sum, cost) in [(&mut self.before, replayed.before), (&mut self.after, replayed.after)] {
+            sum.elapsed_us += cost.elapsed_us;
+            sum.peak_memory = sum.peak_memory.max(cost.peak_memory);
+        }
+        let call = transcript.call.as_str();
+        let mut counted = Vec::new();
+        for mut difference in replayed.differences {
+            difference.at = any_place(&difference.at);
+            let key = (difference.kind, difference.at.clone());
+            // An event that moved by one place differs in many: the call counts once.
+            if counted.contains(&key) {
+                continue;
+            }
+            let known = self.groups.iter().position(|group| {
+                group.call == call && group.example.kind == difference.kind && group.example.at == difference.at
+            });
+            match known {
+                Some(known) => self.groups[known].count += 1,
+                None if self.groups.len() < limits::DIFFERENCES => self.groups.push(Group {
+                    count: 1,
+                    transcript: name.to_owned(),
+                    call,
+                    example: difference,
+                }),
+                None => {}
+            }
+            counted.push(key);
+        }
+        self.groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+    }
+}
+
+/// A place with `[*]` for each number in a list.
+fn any_place(at: &str) -> String {
+    let mut out = String::with_capacity(at.len());
+    let mut rest = at;
+    while let Some((before, after)) = rest.split_once('[') {
+        out.push_str(before);
+        match after.split_once(']') {
+            Some((number, after)) if number.bytes().all(|b| b.is_ascii_digit()) => {
+                out.push_str("[*]");
+                rest = after;
+            }
+            _ => {
+                out.push('[');
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn differences(before: &Value, after: &Value) -> Vec<(String, Option<Value>, Option<Value>)> {
+        let mut found = Found(Vec::new());
+        found.values(DifferenceKind::Event, "", before, after);
+        let found = found.0.into_iter();
+        found.map(|one| (one.at, one.before, one.after)).collect()
+    }
+
+    #[test]
+    fn a_difference_names_the_member() {
+        let before = serde_json::json!([{"key": "1", "message": {"text": "hi", "at": 1}}]);
+        let after = serde_json::json!([{"key": "1", "message": {"text": "HI", "at": 1}}, {"key": "2"}]);
+        assert_eq!(
+            differences(&before, &after),
+            [
+                ("[0].message.text".to_owned(), Some("hi".into()), Some("HI".into())),
+                ("[1]".to_owned(), None, Some(serde_json::json!({"key": "2"})))
+            ]
+        );
+    }
+
+    #[test]
+    fn a_document_within_a_text_is_compared_by_its_members() {
+        let before = serde_json::json!({"body": r#"{"a":1,"b":{"c":2}}"#});
+        let after = serde_json::json!({"body": r#"{ "b": {"c": 3}, "a": 1 }"#});
+        assert_eq!(
+            differences(&before, &after),
+            [("body.b.c".to_owned(), Some(2.into()), Some(3.into()))]
+        );
+        // The same document written in another way says the same, in other bytes.
+        let after = serde_json::json!({"body": r#"{"b":{"c":2},"a":1}"#});
+        assert_eq!(differences(&before, &after).len(), 1);
+    }
+
+    #[test]
+    fn a_value_is_cut_to_what_can_be_read() {
+        let long = Value::from("ä".repeat(limits::DIFFERENCE_BYTES));
+        let shown = shown(&long).to_string();
+        assert!(shown.len() < limits::DIFFERENCE_BYTES + 20 && shown.contains('…'));
+    }
+
+    #[test]
+    fn places_in_lists_are_one_place() {
+        assert_eq!(any_place("[0].a[12].b"), "[*].a[*].b");
+        assert_eq!(any_place("a[x].b["), "a[x].b[");
+    }
+}
