@@ -83,28 +83,34 @@ pub(crate) fn connectors() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the hostile connectors, one for each threat, and puts them where the host's tests look.
-pub(crate) fn hostile() -> anyhow::Result<()> {
+/// Builds the connectors that only tests run, and puts them where the tests look: the hostile ones, one for each threat, and
+/// later versions of the others.
+pub(crate) fn for_tests() -> anyhow::Result<()> {
     ensure_target()?;
-    show::step("Building the hostile connectors");
-    cargo([
-        "build",
-        "--locked",
-        "--target",
-        TARGET,
-        "--profile",
-        "connector",
-        "--package",
-        "weir-hostile",
-        "--examples",
-    ])?;
-    let built = target()?.join(TARGET).join("connector").join("examples");
-    let to = target()?.join("connectors").join("hostile");
-    std::fs::create_dir_all(&to).with_context(|| format!("{} cannot be made", to.display()))?;
-    for source in std::fs::read_dir(root()?.join("plugins/hostile/examples"))? {
-        let name = Path::new(&source?.file_name()).with_extension("wasm");
-        let from = built.join(&name);
-        std::fs::copy(&from, to.join(&name)).with_context(|| format!("{} cannot be copied", from.display()))?;
+    for (package, name) in [("weir-hostile", "hostile"), ("weir-next", "next")] {
+        show::step(&format!("Building the connectors of plugins/{name}"));
+        cargo([
+            "build",
+            "--locked",
+            "--target",
+            TARGET,
+            "--profile",
+            "connector",
+            "--package",
+            package,
+            "--examples",
+        ])?;
+        let built = target()?.join(TARGET).join("connector").join("examples");
+        let to = target()?.join("connectors").join(name);
+        std::fs::create_dir_all(&to).with_context(|| format!("{} cannot be made", to.display()))?;
+        for source in std::fs::read_dir(root()?.join("plugins").join(name).join("examples"))? {
+            let file = source?.file_name();
+            // What rustc makes of a name with a hyphen.
+            let made = file.to_string_lossy().replace('-', "_");
+            let from = built.join(Path::new(&made).with_extension("wasm"));
+            let to = to.join(Path::new(&file).with_extension("wasm"));
+            std::fs::copy(&from, &to).with_context(|| format!("{} cannot be copied", from.display()))?;
+        }
     }
     Ok(())
 }

@@ -72,7 +72,7 @@ enum Chore {
     Test,
     /// Build the programs and the connectors.
     Build,
-    /// Build the connectors, the hostile ones too, into `target/connectors`.
+    /// Build the connectors, those that only tests run too, into `target/connectors`.
     BuildConnectors,
 }
 
@@ -94,7 +94,7 @@ fn main() -> ExitCode {
         } => build::unless(built).and_then(|()| soak::run(minutes, per_second, json)),
         Chore::Test => test::run(),
         Chore::Build => build::everything(),
-        Chore::BuildConnectors => build::connectors().and_then(|()| build::hostile()),
+        Chore::BuildConnectors => build::connectors().and_then(|()| build::for_tests()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,7 +15,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     show::step("Formatting");
     build::cargo(["fmt", "--all", "--check"])?;
     build::everything()?;
-    build::hostile()?;
+    build::for_tests()?;
     show::step("Lints");
     build::cargo([
         "clippy",

@@ -100,6 +100,7 @@ id!(/** A verified webhook that could not be translated. */ DeadLetterId, "dl");
 id!(/** How a contact came. */ ReferralId, "ref");
 id!(/** A judge's no, kept. */ RefusalId, "rfs");
 id!(/** An API key. */ KeyId, "key");
+id!(/** What crossed the boundary in one call, kept. */ TranscriptId, "trn");
 id!(/** One HTTP request to the API. */ RequestId, "req");
 
 /// Makes ids and random bytes from one seed, so that a run under test control makes the same ones every time.

@@ -20,5 +20,6 @@ pub mod manifest;
 pub mod message;
 pub mod policy;
 pub mod problem;
+pub mod rollout;
 pub mod signature;
 pub mod time;

@@ -136,6 +136,18 @@ pub const LOG_LINES: u32 = 100;
 pub const LOG_LINE_BYTES: usize = 2 << 10;
 /// Looks at the clock that a transcript keeps of one call; an honest call looks a few times.
 pub const CLOCK_READINGS: usize = 1_000;
+/// Steps of a count of latencies, each twice the one before it, from 2 µs: the last holds all of a minute and more.
+pub const LATENCY_STEPS: usize = 27;
+/// Transcripts kept for each connector, unless the operator says otherwise: a few hundred kilobytes of what people wrote.
+pub const TRANSCRIPTS: u32 = 1_000;
+/// Transcripts kept in a second, of all connectors; a replay wants many kinds of calls and not every one.
+pub const TRANSCRIPTS_PER_SECOND: u32 = 10;
+/// Bytes of a transcript that is kept. A call with several large answers is not.
+pub const TRANSCRIPT_BYTES: usize = 512 << 10;
+/// Transcripts on their way into the record; what finds no room is dropped and counted.
+pub const TRANSCRIPTS_WAITING: usize = 64;
+/// Calls that one request may ask to be replayed: some seconds of work.
+pub const REPLAY_CALLS: u32 = 1_000;
 /// Differences that are told of one replayed call, and kinds of them in one report: past this a version is simply another.
 pub const DIFFERENCES: usize = 100;
 /// Bytes of a value that is shown as a difference; what is longer is cut.

@@ -23,6 +23,7 @@ mod exports;
 mod imports;
 mod load;
 mod replay;
+mod scrub;
 mod text;
 mod transcript;
 
@@ -34,5 +35,5 @@ pub use code::compile_here;
 pub use connector::Connector;
 pub use error::{CallError, LoadError};
 pub use load::{CacheSettings, Runtime, Settings};
-pub use replay::{Difference, DifferenceKind, Group, Replayed, Report};
+pub use replay::{Difference, DifferenceKind, Group, Replayed, Report, differences};
 pub use transcript::{Cost, End, FORMAT, Transcript};

@@ -84,6 +84,13 @@ pub(crate) fn compare(transcript: &Transcript, again: Again) -> Replayed {
     }
 }
 
+/// What differs between two documents, member by member.
+pub fn differences(before: &impl Serialize, after: &impl Serialize) -> Vec<Difference> {
+    let mut found = Found(Vec::new());
+    found.values(DifferenceKind::Answer, "", &value(before), &value(after));
+    found.0
+}
+
 /// As JSON, which all of this is in a transcript.
 pub(crate) fn value(of: &impl Serialize) -> Value {
     serde_json::to_value(of).unwrap_or_default()

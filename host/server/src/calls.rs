@@ -9,7 +9,6 @@ use weir_domain::channel::Channel;
 use weir_domain::credential::{Secret, Secrets};
 use weir_domain::delivery::Verdict;
 use weir_domain::grant::Grants;
-use weir_domain::id::ChannelId;
 use weir_domain::message::MessageError;
 use weir_domain::policy::{Refusal, RuleBook};
 use weir_domain::problem::Fault;
@@ -20,12 +19,16 @@ use weir_store::{StateWrite, StoreError};
 use crate::apps::Registered;
 use crate::host::Host;
 use crate::refresher::Renewal;
+use crate::registry::Loaded;
+use crate::rollout::Line;
 use crate::services::ChannelPacer;
 
 /// The version that serves an app, and what its calls are judged by. One call uses one of these to its end.
 #[derive(Clone)]
 pub(crate) struct Serving {
     pub(crate) app: Arc<Registered>,
+    /// The versions that it is one of.
+    pub(crate) line: Arc<Line>,
     pub(crate) connector: Connector,
     pub(crate) grants: Arc<Grants>,
     pub(crate) book: RuleBook,
@@ -122,9 +125,19 @@ pub enum ActError {
 }
 
 impl Host {
-    /// What serves the app of this name now.
+    /// What serves the app of this name now; the active version, while an account is not known yet.
     pub(crate) async fn serving(&self, app: &str) -> Result<Serving, NotServed> {
-        let serving = self.installed(app).await?;
+        self.runs(self.installed(app).await?)
+    }
+
+    /// What serves a channel now.
+    pub(crate) async fn serving_of(&self, channel: &Channel) -> Result<Serving, NotServed> {
+        let serving = self.installed(&channel.app).await?;
+        let loaded = Arc::clone(serving.line.of(&channel.app, &channel.platform_id));
+        self.runs(serving.by(&loaded))
+    }
+
+    fn runs(&self, serving: Serving) -> Result<Serving, NotServed> {
         match self.set_aside(&serving) {
             Some(error) => Err(error),
             None => Ok(serving),
@@ -142,28 +155,17 @@ impl Host {
         })
     }
 
-    /// The version that serves an app, or would if it were not set aside.
+    /// The active version of an app's connector, set aside or not.
     pub(crate) async fn installed(&self, app: &str) -> Result<Serving, NotServed> {
         let app = self
             .app(app)
             .await?
             .ok_or_else(|| NotServed::NoSuchApp(app.to_owned()))?;
-        let loaded = self
-            .0
-            .connectors
-            .get(&app.app.connector)
-            .ok_or_else(|| NotServed::NotServing {
-                connector: app.app.connector.clone(),
-            })?;
-        Ok(Serving {
-            book: RuleBook {
-                manifest: Arc::clone(loaded.connector.manifest()),
-                settings: app.app.settings.clone(),
-            },
-            connector: loaded.connector.clone(),
-            grants: Arc::clone(&loaded.grants),
-            app,
-        })
+        let line = self.0.connectors.line(&app.app.connector);
+        let line = line.ok_or_else(|| NotServed::NotServing {
+            connector: app.app.connector.clone(),
+        })?;
+        Ok(Serving::of(app, line))
     }
 
     /// What a call for a channel runs with. None if it has no credential.
@@ -211,14 +213,15 @@ impl Host {
         channel: &Channel,
         call: impl for<'a> Fn(&'a Connector, CallContext) -> BoxFuture<'a, Called<T>> + Send + Sync,
     ) -> Result<T, CallFailure> {
-        let serving = self.serving(&channel.app).await?;
+        let serving = self.serving_of(channel).await?;
         let mut is_second = false;
         loop {
             let Some((context, pacer, token)) = self.context(&serving, channel).await? else {
                 return Err(CallFailure::Unauthorized);
             };
             let called = call(&serving.connector, context).await;
-            self.commit(channel.id, called.writes).await?;
+            let writes = state_writes(called.writes, serving.version());
+            self.store().commit_state(channel.id, writes).await?;
             match called.result {
                 Ok(value) => return Ok(value),
                 Err(CallError::Failed {
@@ -250,17 +253,37 @@ impl Host {
             }
         }
     }
-
-    async fn commit(&self, channel: ChannelId, writes: StateWrites) -> Result<(), StoreError> {
-        let writes = state_writes(writes);
-        if writes.is_empty() {
-            return Ok(());
-        }
-        self.0.store.commit_state(channel, writes).await
-    }
 }
 
 impl Serving {
+    fn of(app: Arc<Registered>, line: Arc<Line>) -> Self {
+        let loaded = &line.active;
+        Self {
+            book: RuleBook {
+                manifest: Arc::clone(loaded.connector.manifest()),
+                settings: app.app.settings.clone(),
+            },
+            connector: loaded.connector.clone(),
+            grants: Arc::clone(&loaded.grants),
+            line,
+            app,
+        }
+    }
+
+    /// Another version of the same.
+    pub(crate) fn by(&self, loaded: &Loaded) -> Self {
+        Self {
+            book: RuleBook {
+                manifest: Arc::clone(loaded.connector.manifest()),
+                settings: self.book.settings.clone(),
+            },
+            connector: loaded.connector.clone(),
+            grants: Arc::clone(&loaded.grants),
+            line: Arc::clone(&self.line),
+            app: Arc::clone(&self.app),
+        }
+    }
+
     /// The app's secrets, the newest of each name.
     pub(crate) fn secrets(&self) -> Secrets {
         let newest: BTreeMap<_, _> = self
@@ -289,11 +312,15 @@ pub(crate) fn hold_if_throttled(pacer: &ChannelPacer, verdict: Verdict, error: &
     }
 }
 
-pub(crate) fn state_writes(writes: StateWrites) -> Vec<StateWrite> {
+pub(crate) fn state_writes(writes: StateWrites, by: &str) -> Vec<StateWrite> {
     writes
         .0
         .into_iter()
-        .map(|(key, value)| StateWrite { key, value })
+        .map(|(key, value)| StateWrite {
+            by: by.to_owned(),
+            key,
+            value,
+        })
         .collect()
 }
 

@@ -14,6 +14,7 @@ mod doctor;
 mod events;
 mod key;
 mod output;
+mod rollout;
 mod send;
 mod serve;
 mod sse;

@@ -107,16 +107,23 @@ pub struct Retention {
     pub refusals_days: u32,
     /// Days for changes in the audit log.
     pub audit_days: u32,
+    /// Calls of each connector that are written down and kept, to be asked again of another version; none with 0.
+    pub transcripts: u32,
+    /// Days for them.
+    pub transcripts_days: u32,
 }
 
 impl Default for Retention {
-    /// A quarter to ask why, and a year and a month for an auditor who comes once a year.
+    /// A quarter to ask why, a year and a month for an auditor who comes once a year, and a week of calls, which hold what
+    /// people wrote.
     fn default() -> Self {
         Self {
             messages_days: None,
             media_days: None,
             refusals_days: 90,
             audit_days: 400,
+            transcripts: limits::TRANSCRIPTS,
+            transcripts_days: 7,
         }
     }
 }

@@ -315,7 +315,7 @@ impl Host {
             reauthorize_by: tokens.credential.refresh_expires_at,
         };
         let (channel, is_new) = self.0.store.connect_channel(new, tokens.credential, self.now()).await?;
-        let writes = state_writes(called.writes);
+        let writes = state_writes(called.writes, &manifest.version);
         if !writes.is_empty() {
             self.0.store.commit_state(channel.id, writes).await?;
         }

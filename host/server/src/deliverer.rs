@@ -14,7 +14,7 @@ use weir_domain::policy::{Refusal, Stage, may_send};
 use weir_domain::problem::Fault;
 use weir_domain::time::Timestamp;
 use weir_runtime::SendReport;
-use weir_runtime::context::{Fate, RequestRecord as Made, StateWrites};
+use weir_runtime::context::{Fate, RequestRecord as Made};
 use weir_store::{MessageLease, RequestRecord, StateWrite, StoreError};
 
 use crate::calls::{NotServed, hold_if_throttled, reauthorization_required, state_writes};
@@ -95,7 +95,7 @@ impl Work for Deliverer {
 impl Deliverer {
     async fn deliver(&self, lease: &MessageLease) -> Result<Tried, StoreError> {
         let host = &self.0;
-        let serving = match host.serving(&lease.channel.app).await {
+        let serving = match host.serving_of(&lease.channel).await {
             Ok(serving) => serving,
             Err(NotServed::Store(error)) => return Err(error),
             Err(error) => return Ok(Tried::without_requests(again(lease, host, &error.to_string()))),
@@ -152,6 +152,7 @@ impl Deliverer {
                     "The connector did not return from a send: {error}"
                 );
             }
+            let writes = state_writes(writes, serving.version());
             requests.extend(made.into_iter().map(|made| record(made, now)));
             let Outcome::Failed { verdict, error } = &outcome else {
                 return Ok(self.settled(lease, timed(outcome, now), requests, writes));
@@ -189,13 +190,13 @@ impl Deliverer {
         lease: &MessageLease,
         outcome: Outcome,
         requests: Vec<RequestRecord>,
-        writes: StateWrites,
+        writes: Vec<StateWrite>,
     ) -> Tried {
         let host = &self.0;
         Tried {
             next: settle(outcome, lease.attempt, lease.expires_at, host.jitter(), host.now()),
             requests,
-            writes: state_writes(writes),
+            writes,
         }
     }
 

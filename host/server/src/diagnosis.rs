@@ -62,7 +62,7 @@ impl Host {
         if channel.status == ChannelStatus::Deleted {
             return Ok(findings);
         }
-        let serving = self.serving(&channel.app).await?;
+        let serving = self.serving_of(&channel).await?;
         let rules = serving.book.rules(&channel);
         findings.push(match region::admit(&rules, channel.country.as_deref()) {
             Ok(()) => Finding::good(

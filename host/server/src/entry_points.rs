@@ -123,7 +123,8 @@ impl Host {
 
     /// The links that the connector declares and the operator offers, and the one that QR codes open.
     async fn offered(&self, channel: &Channel) -> Result<(Vec<EntryPoint>, EntryKind), StoreError> {
-        let loaded = self.0.connectors.get(&channel.connector);
+        let line = self.0.connectors.line(&channel.connector);
+        let loaded = line.as_ref().map(|line| line.of(&channel.app, &channel.platform_id));
         let mut points = loaded.map_or_else(Vec::new, |loaded| loaded.connector.manifest().entry_points.clone());
         let app = self.app(&channel.app).await?;
         // Judged when the app was put.

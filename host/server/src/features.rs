@@ -80,7 +80,7 @@ impl Host {
             .conversation(caller, conversation)
             .await?
             .ok_or(ActError::NotFound)?;
-        let serving = self.serving(&channel.app).await?;
+        let serving = self.serving_of(&channel).await?;
         let rules = serving.book.rules(&channel);
         let probed = rules
             .contents
@@ -113,7 +113,7 @@ impl Host {
     /// # Errors
     /// See [`ActError`].
     pub async fn channel_features(&self, channel: &Channel) -> Result<ChannelFeatures, ActError> {
-        let serving = self.serving(&channel.app).await?;
+        let serving = self.serving_of(channel).await?;
         let rules = serving.book.rules(channel);
         let manifest = &serving.book.manifest;
         Ok(ChannelFeatures {
@@ -142,7 +142,7 @@ impl Host {
                 conversation.id
             ),
         })?;
-        match self.serving(&channel.app).await {
+        match self.serving_of(&channel).await {
             Ok(serving) => {
                 let rules = serving.book.rules(&channel);
                 Ok(ConversationView::of(conversation, &channel, &rules, self.now()))

@@ -98,7 +98,7 @@ impl Fetcher {
     /// The type and size of what was fetched.
     async fn fetch(&self, fetch: &MediaFetch) -> Result<(String, u64), Missing> {
         let host = &self.0;
-        let serving = host.serving(&fetch.channel.app).await.map_err(Missing::for_now)?;
+        let serving = host.serving_of(&fetch.channel).await.map_err(Missing::for_now)?;
         if !serving.book.manifest.provides("media-transfer") {
             return Err(Missing::for_good(
                 "type_unsupported",

@@ -161,7 +161,7 @@ impl Host {
     }
 
     async fn read_history(&self, channel: &Channel, since: Timestamp) -> Result<Recorded, CallFailure> {
-        let serving = self.serving(&channel.app).await?;
+        let serving = self.serving_of(channel).await?;
         let mut sum = Recorded::default();
         if !serving.book.manifest.provides("history") {
             return Ok(sum);

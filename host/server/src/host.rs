@@ -26,7 +26,9 @@ use crate::reconciler::Doubts;
 use crate::refresher::Turns;
 use crate::refusals::ActRefused;
 use crate::registry::Connectors;
+use crate::rollout::{GoesBack, Trials};
 use crate::services::{HostWitness, Pacers, REFUSALS_WAITING, StoredBodies};
+use crate::transcripts::{self, Taken, Transcripts};
 use crate::{keyring, media};
 
 /// The host. Cheap to clone.
@@ -62,6 +64,9 @@ pub(crate) struct Shared {
     pub(crate) refusals: Mutex<Option<mpsc::Receiver<ActRefused>>>,
     pub(crate) quarantine: Arc<Quarantine>,
     pub(crate) set_aside: Mutex<Option<mpsc::Receiver<SetAside>>>,
+    pub(crate) goes_back: Mutex<Option<mpsc::Receiver<GoesBack>>>,
+    pub(crate) transcripts: Arc<Transcripts>,
+    pub(crate) transcribed: Mutex<Option<mpsc::Receiver<Taken>>>,
 }
 
 /// What ends a worker's sleep.
@@ -148,6 +153,9 @@ impl Host {
         let (refusals, kept) = mpsc::channel(REFUSALS_WAITING);
         let (told, set_aside) = mpsc::channel(limits::SET_ASIDE);
         let quarantine = Arc::new(Quarantine::new(told));
+        let (told, goes_back) = mpsc::channel(limits::SET_ASIDE);
+        let trials = Arc::new(Trials::new(told));
+        let (transcripts, transcribed) = transcripts::begin(config.retention.transcripts);
         let runtime = Runtime::start(
             weir_runtime::Settings {
                 cache: Some(CacheSettings {
@@ -167,13 +175,15 @@ impl Host {
                 witness: Arc::new(HostWitness {
                     metrics: Arc::clone(&metrics),
                     quarantine: Arc::clone(&quarantine),
+                    trials: Arc::clone(&trials),
+                    transcripts: Arc::clone(&transcripts),
                     clock: Arc::clone(&clock),
                     refusals,
                 }),
             },
         )?;
         keyring::first_key(&config, &*store, &mint, clock.now()).await?;
-        let connectors = Connectors::load(&*store, &runtime, &config, &quarantine).await?;
+        let connectors = Connectors::load(&*store, &runtime, &config, &quarantine, trials).await?;
         let mut owner = [0; 8];
         mint.fill(&mut owner);
         let host = Self(Arc::new(Shared {
@@ -198,6 +208,9 @@ impl Host {
             refusals: Mutex::new(Some(kept)),
             quarantine,
             set_aside: Mutex::new(Some(set_aside)),
+            goes_back: Mutex::new(Some(goes_back)),
+            transcripts,
+            transcribed: Mutex::new(Some(transcribed)),
             mint,
             config,
         }));

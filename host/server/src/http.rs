@@ -36,6 +36,7 @@ mod problem;
 mod qr;
 mod referrals;
 mod refusals;
+mod rollout;
 mod session;
 mod workspaces;
 
@@ -140,6 +141,15 @@ fn v1() -> OpenApiRouter<Api> {
         .routes(routes!(connectors::version))
         .routes(routes!(connectors::put_grants))
         .routes(routes!(connectors::promote))
+        .routes(routes!(rollout::canary))
+        .routes(routes!(rollout::rollback))
+        .routes(routes!(rollout::retire))
+        .routes(routes!(rollout::replay))
+        .routes(routes!(rollout::trial))
+        .routes(routes!(rollout::changes))
+        .routes(routes!(rollout::timeline))
+        .routes(routes!(rollout::transcripts))
+        .routes(routes!(rollout::transcript))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::get, dead_letters::delete))
         .routes(routes!(dead_letters::replay))

@@ -1,6 +1,7 @@
 //! From a webhook to stored facts: one straight line.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use subtle::ConstantTimeEq;
@@ -115,8 +116,8 @@ impl Host {
         let Ok(Ok(_turn)) = waited else {
             return Err(HookError::Busy("too many webhooks are in hand".to_owned()));
         };
-        let events = match serving.connector.receive(&webhook).await {
-            Ok(events) => events,
+        let parts = match serving.translate(&webhook).await {
+            Ok(parts) => parts,
             // Not the connector's fault, and nothing is lost if the platform comes back.
             Err(error @ (CallError::Busy { .. } | CallError::NoTurn(_))) => {
                 return Err(HookError::Busy(error.to_string()));
@@ -126,13 +127,21 @@ impl Host {
                 return Ok(Hook::DeadLettered(id));
             }
         };
-        let unknown = words_for_unknown(&events);
-        let recorded = self.record(&serving, events, Source::Webhook).await?;
+        let unknown = words_for_unknown(parts.iter().flat_map(|(_, events)| events));
+        let recorded = self.record_parts(parts).await?;
         if recorded.unknown_events > 0 {
             let reason = format!("the connector does not know {unknown}");
             self.keep_dead_letter(&serving, &webhook, reason).await?;
         }
         Ok(Hook::Accepted(recorded))
+    }
+
+    async fn record_parts(&self, parts: Vec<(Serving, Vec<InboundEvent>)>) -> Result<Recorded, StoreError> {
+        let mut recorded = Recorded::default();
+        for (serving, events) in parts {
+            recorded += self.record(&serving, events, Source::Webhook).await?;
+        }
+        Ok(recorded)
     }
 
     /// Records what a connector made of a webhook or of the platform's history, and wakes who has work by it.
@@ -224,9 +233,9 @@ impl Host {
         };
         // Verified when it came; its row is the host's own.
         let webhook = VerifiedWebhook::from_dead_letter(letter.webhook);
-        let events = serving.connector.receive(&webhook).await;
-        let events = events.map_err(|error| ReplayError::Connector(error.into()))?;
-        let recorded = self.record(&serving, events, Source::Webhook).await?;
+        let parts = serving.translate(&webhook).await;
+        let parts = parts.map_err(|error| ReplayError::Connector(error.into()))?;
+        let recorded = self.record_parts(parts).await?;
         if recorded.unknown_events > 0 {
             return Err(ReplayError::StillUnknown {
                 unknown_events: recorded.unknown_events,
@@ -234,6 +243,39 @@ impl Host {
         }
         self.0.store.drop_dead_letter(id).await?;
         Ok(recorded)
+    }
+}
+
+impl Serving {
+    /// What a webhook says, each account's events by the version that serves it. The active version reads all of it, and stands
+    /// in for one that breaks off.
+    async fn translate(&self, webhook: &VerifiedWebhook) -> Result<Vec<(Self, Vec<InboundEvent>)>, CallError> {
+        let mut rest = self.connector.receive(webhook).await?;
+        let mut parts = Vec::new();
+        let app = &self.app.app.name;
+        for other in self.line.others() {
+            let is_theirs = |event: &InboundEvent| Arc::ptr_eq(self.line.of(app, &event.channel_platform_id), &other);
+            if !rest.iter().any(is_theirs) {
+                continue;
+            }
+            match other.connector.receive(webhook).await {
+                Ok(mut events) => {
+                    rest.retain(|event| !is_theirs(event));
+                    events.retain(is_theirs);
+                    parts.push((self.by(&other), events));
+                }
+                Err(error) => tracing::warn!(
+                    app,
+                    "{} cannot read a webhook that {} could: {error}",
+                    other.number(),
+                    self.version()
+                ),
+            }
+        }
+        if parts.is_empty() || !rest.is_empty() {
+            parts.push((self.clone(), rest));
+        }
+        Ok(parts)
     }
 }
 
@@ -265,9 +307,8 @@ fn answer(challenge: &Challenge, secrets: &BTreeMap<String, Vec<Secret>>, query:
 }
 
 /// The platform's words for what the connector does not know; a few of them.
-fn words_for_unknown(events: &[InboundEvent]) -> String {
+fn words_for_unknown<'a>(events: impl Iterator<Item = &'a InboundEvent>) -> String {
     let words: Vec<_> = events
-        .iter()
         .filter_map(|event| match &event.fact {
             Fact::Unknown { what } => Some(what.as_str()),
             _ => None,

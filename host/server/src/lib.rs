@@ -42,9 +42,13 @@ pub mod refresher;
 mod refusals;
 pub mod registry;
 mod retention;
+pub mod rollout;
 pub mod run;
 pub mod serve;
 pub mod services;
+#[cfg(test)]
+mod testing;
+pub mod transcripts;
 pub mod worker;
 
 pub use config::Config;

@@ -77,7 +77,7 @@ impl Host {
             .conversation(caller, conversation)
             .await?
             .ok_or(EnqueueError::NoConversation)?;
-        let serving = self.serving(&channel.app).await?;
+        let serving = self.serving_of(&channel).await?;
         let conversation = self
             .probed(&serving, &channel, conversation, request.content.kind())
             .await;
@@ -168,7 +168,7 @@ impl Host {
         else {
             return Ok(None);
         };
-        let serving = self.serving(&channel.app).await?;
+        let serving = self.serving_of(&channel).await?;
         let retried = self
             .0
             .store
@@ -217,7 +217,7 @@ impl Host {
             // Somebody here looked, whether or not the platform can be told of it.
             self.0.store.looked_at(caller.workspace_id(), conversation.id).await?;
         }
-        let serving = self.serving(&channel.app).await?;
+        let serving = self.serving_of(&channel).await?;
         may_use(&serving.book.rules(&channel), &channel)?;
         let facts = ConversationFacts::from(&conversation);
         let signal = match signal {

@@ -195,65 +195,12 @@ impl Host {
 mod tests {
     use std::time::Duration;
 
-    use hmac::{Hmac, KeyInit, Mac};
-    use sha2::Sha256;
     use tempfile::TempDir;
-    use weir_domain::credential::Secret;
-    use weir_domain::grant::Grants;
-    use weir_domain::policy::OriginMap;
-    use weir_domain::signature::RawWebhook;
-    use weir_store::App;
 
     use super::*;
     use crate::Config;
     use crate::inbound::Hook;
-
-    const SECRET: &str = "echo-webhook-secret";
-
-    /// A host with Echo serving the app `echo`.
-    async fn with_echo(folder: &TempDir) -> Host {
-        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-        let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| format!("{root}/target"));
-        let built = std::env::var("WEIR_CONNECTORS_DIR").unwrap_or_else(|_| format!("{target}/connectors"));
-        let echo = std::fs::read(format!("{built}/echo.wasm")).expect("the connectors are built first");
-        let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
-        let version = host.install(echo.into(), None, false).await.expect("a connector");
-        let grants = Grants::wanted_by(&version.manifest);
-        host.decide_grants("echo", None, grants).await.expect("its grants");
-        host.promote("echo", &version.manifest.version)
-            .await
-            .expect("a version that serves");
-        let app = App {
-            name: "echo".to_owned(),
-            workspace_id: "default".to_owned(),
-            connector: "echo".to_owned(),
-            settings: serde_json::json!({}),
-            secrets: [("webhook_secret".to_owned(), vec![Secret::new(SECRET)])].into(),
-            old_secrets_until: None,
-            origins: OriginMap::default(),
-            created_at: host.now(),
-            updated_at: host.now(),
-        };
-        host.put_app(app).await.expect("an app");
-        host
-    }
-
-    /// A webhook of Echo, signed, with one message.
-    fn webhook(host: &Host, text: &str) -> RawWebhook {
-        let body = serde_json::json!({"account": "acme", "events": [{"type": "message", "id": text,
-            "conversation": "c1", "contact": {"id": "u1"}, "text": text, "at": 1}]})
-        .to_string();
-        let at = host.now().as_secs();
-        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any key");
-        mac.update(format!("{at}.{body}").as_bytes());
-        let proof = format!("t={at},s={}", hex::encode(mac.finalize().into_bytes()));
-        RawWebhook {
-            method: "POST".to_owned(),
-            query: String::new(),
-            headers: vec![("echo-signature".to_owned(), proof)],
-            body: body.into(),
-        }
-    }
+    use crate::testing::{webhook, with_echo};
 
     /// Sends one, and gives why it was kept; none if it was translated.
     async fn kept(host: &Host, text: &str) -> Option<String> {

@@ -84,7 +84,7 @@ impl Host {
     }
 
     async fn settle_by_history(&self, doubt: &UncertainMessage, now: Timestamp) -> Result<bool, CallFailure> {
-        let serving = self.serving(&doubt.channel.app).await?;
+        let serving = self.serving_of(&doubt.channel).await?;
         if !serving.book.manifest.provides("history") {
             return Ok(false);
         }

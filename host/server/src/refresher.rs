@@ -229,7 +229,7 @@ impl Host {
 
     /// Renews under the channel's turn.
     async fn renew(&self, channel: &Channel, credential: &Credential) -> Result<(), RenewError> {
-        let serving = self.serving(&channel.app).await?;
+        let serving = self.serving_of(channel).await?;
         let Authorization::Oauth(oauth) = &serving.book.manifest.authorization else {
             return Err(RenewError::NotRenewable);
         };

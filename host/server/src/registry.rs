@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::host::Host;
 use crate::provenance::{self, NotTrusted, TrustedKeys};
 use crate::quarantine::Quarantine;
+use crate::rollout::{self, Line, Trial, Trials};
 
 /// Why a component was not installed.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +72,38 @@ pub enum PromoteError {
         /// What is undecided.
         missing: Vec<Asked>,
     },
+    /// It serves already, or still.
+    #[error("{connector} {version} serves; promote another version first, or roll it back")]
+    Serves {
+        /// The connector.
+        connector: String,
+        /// The version.
+        version: String,
+    },
+    /// A trial is held against an active version.
+    #[error("no version of {connector} is active; a trial needs one to stand behind it. Promote one")]
+    NothingActive {
+        /// The connector.
+        connector: String,
+    },
+    /// There is nothing to go back to.
+    #[error("no version of {connector} served before {version}")]
+    NothingBefore {
+        /// The connector.
+        connector: String,
+        /// The version.
+        version: String,
+    },
+    /// It broke off too often while it took the states of accounts over.
+    #[error("{connector} {version} was set aside while it took states over: {reason}; what served before goes on")]
+    SetAside {
+        /// The connector.
+        connector: String,
+        /// The version.
+        version: String,
+        /// Why.
+        reason: String,
+    },
     /// Its bytes are gone, or are not the ones that were staged.
     #[error("the version cannot be loaded: {0}")]
     Load(String),
@@ -118,76 +151,133 @@ pub(crate) struct Loaded {
     pub(crate) grants: Arc<Grants>,
 }
 
+impl Loaded {
+    /// The version's number.
+    pub(crate) fn number(&self) -> &str {
+        &self.connector.manifest().version
+    }
+
+    /// Whether no call runs in it, and none is about to.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.connector.held_by() == 0
+    }
+}
+
 /// The connectors that serve, by name.
 #[derive(Debug)]
 pub(crate) struct Connectors {
     folder: PathBuf,
     trusted: TrustedKeys,
     allow_unsigned: bool,
-    serving: RwLock<HashMap<String, Arc<Loaded>>>,
+    lines: RwLock<HashMap<String, Arc<Line>>>,
+    trials: Arc<Trials>,
     /// One change at a time, so that what the record and the memory say cannot part.
-    changing: tokio::sync::Mutex<()>,
+    pub(crate) changing: tokio::sync::Mutex<()>,
 }
 
 impl Connectors {
-    /// Loads the active version of each connector. One that cannot be loaded does not serve, and the others do.
+    /// Loads the versions that serve. One that cannot be loaded does not serve, and the others do.
     pub(crate) async fn load(
         store: &dyn Store,
         runtime: &Runtime,
         config: &Config,
         quarantine: &Quarantine,
+        trials: Arc<Trials>,
     ) -> Result<Self, StoreError> {
         let connectors = Self {
             folder: config.data.join("components"),
             trusted: config.trusted_keys.clone(),
             allow_unsigned: config.allow_unsigned,
-            serving: RwLock::default(),
+            lines: RwLock::default(),
+            trials,
             changing: tokio::sync::Mutex::default(),
         };
         let versions = store.versions().await?;
-        for version in &versions {
+        let serves = |version: &Version| match version.stage {
+            VersionStage::Active => true,
+            // Its manifest still proves webhooks, unless another has taken its place.
+            VersionStage::Quarantined => last_to_serve(&versions, version),
+            _ => false,
+        };
+        for version in versions.iter().filter(|version| serves(version)) {
             let name = &version.manifest.name;
-            match version.stage {
-                VersionStage::Active => {}
-                // Its manifest still proves webhooks, unless another has taken its place.
-                VersionStage::Quarantined if last_to_serve(&versions, version) => quarantine.put(
-                    name,
-                    &version.manifest.version,
-                    &format!("since {}, as its event connector.quarantined says", version.changed_at),
-                ),
-                _ => continue,
+            if version.stage == VersionStage::Quarantined {
+                let since = format!("since {}, as its event connector.quarantined says", version.changed_at);
+                quarantine.put(name, &version.manifest.version, &since);
             }
-            match connectors.read(runtime, version).await {
-                Ok(connector) => {
-                    let grants = store.grants(name).await?;
-                    connectors.put(name, connector, grants);
-                }
-                Err(reason) => {
-                    tracing::error!("{name} {} does not serve: {reason}", version.manifest.version);
-                }
+            if let Some(loaded) = connectors.loaded(store, runtime, version).await? {
+                connectors.put(name, &loaded);
+                let owners = rollout::owners(store, name).await?;
+                connectors.change(name, |line| line.owners = owners);
             }
+        }
+        for version in &versions {
+            let beside = matches!(version.stage, VersionStage::Draining | VersionStage::Canary);
+            let name = &version.manifest.name;
+            if !beside || connectors.line(name).is_none() {
+                continue;
+            }
+            let Some(loaded) = connectors.loaded(store, runtime, version).await? else {
+                continue;
+            };
+            let canary = version.canary.clone();
+            connectors.change(name, |line| match canary {
+                Some(canary) => line.trial = Some(Arc::new(Trial::new(loaded, canary))),
+                None => drop(line.beside.insert(version.manifest.version.clone(), loaded)),
+            });
         }
         Ok(connectors)
     }
 
-    /// What serves under this name.
-    pub(crate) fn get(&self, name: &str) -> Option<Arc<Loaded>> {
-        self.serving
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned()
+    async fn loaded(
+        &self,
+        store: &dyn Store,
+        runtime: &Runtime,
+        version: &Version,
+    ) -> Result<Option<Arc<Loaded>>, StoreError> {
+        let name = &version.manifest.name;
+        match self.read(runtime, version).await {
+            Ok(connector) => {
+                let grants = Arc::new(store.grants(name).await?);
+                Ok(Some(Arc::new(Loaded { connector, grants })))
+            }
+            Err(reason) => {
+                tracing::error!("{name} {} does not serve: {reason}", version.manifest.version);
+                Ok(None)
+            }
+        }
     }
 
-    fn put(&self, name: &str, connector: Connector, grants: Grants) {
-        let loaded = Loaded {
-            connector,
-            grants: Arc::new(grants),
-        };
-        self.serving
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.to_owned(), Arc::new(loaded));
+    /// The versions that serve under this name.
+    pub(crate) fn line(&self, name: &str) -> Option<Arc<Line>> {
+        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
+        lines.get(name).cloned()
+    }
+
+    /// All of them.
+    pub(crate) fn lines(&self) -> Vec<(String, Arc<Line>)> {
+        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
+        lines
+            .iter()
+            .map(|(name, line)| (name.clone(), Arc::clone(line)))
+            .collect()
+    }
+
+    /// The first version to serve under this name; changes nothing if one does.
+    pub(crate) fn put(&self, name: &str, loaded: &Arc<Loaded>) {
+        let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
+        let line = || Arc::new(Line::of_one(Arc::clone(loaded)));
+        lines.entry(name.to_owned()).or_insert_with(line);
+    }
+
+    /// Changes what later calls take. Calls that run have taken theirs.
+    pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut Line)) {
+        let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(line) = lines.get_mut(name) else { return };
+        let mut next = Line::clone(line);
+        change(&mut next);
+        self.trials.put(name, next.trial.clone());
+        *line = Arc::new(next);
     }
 
     /// The file of a component. The digest is our own hex, so it names no other place.
@@ -214,7 +304,7 @@ impl Connectors {
     }
 
     /// Makes a version ready to run, if its bytes are the ones that were staged and whoever signed them is trusted still.
-    async fn read(&self, runtime: &Runtime, version: &Version) -> Result<Connector, String> {
+    pub(crate) async fn read(&self, runtime: &Runtime, version: &Version) -> Result<Connector, String> {
         let path = self.path(&version.digest);
         let bytes = tokio::fs::read(&path)
             .await
@@ -260,15 +350,7 @@ pub async fn inspect(bytes: Bytes, signature: Option<&str>, trusted: &TrustedKey
         digest: digest.clone(),
         reason,
     })?;
-    let refused = |error: &dyn std::fmt::Display| InstallError::Refused(error.to_string());
-    let host = weir_runtime::context::Host {
-        egress: Egress::new(weir_egress::Config::default()).map_err(|error| refused(&error))?,
-        bodies: Arc::new(NoBodies),
-        clock: Arc::new(Nobody),
-        witness: Arc::new(Silent),
-    };
-    let runtime = Runtime::start(weir_runtime::Settings::default(), host).map_err(|error| refused(&error))?;
-    let connector = runtime.load(bytes.clone()).await.map_err(|error| refused(&error))?;
+    let connector = load_alone(bytes.clone()).await?;
     let manifest = Manifest::clone(connector.manifest());
     Ok(Inspection {
         digest,
@@ -277,6 +359,22 @@ pub async fn inspect(bytes: Bytes, signature: Option<&str>, trusted: &TrustedKey
         wanted: Asked::all(Grants::wanted_by(&manifest), &Grants::default()),
         manifest,
     })
+}
+
+/// Loads a component without a host: for whoever only looks, or asks a transcript of it.
+///
+/// # Errors
+/// Why no host would take it.
+pub async fn load_alone(bytes: Bytes) -> Result<Connector, InstallError> {
+    let refused = |error: &dyn std::fmt::Display| InstallError::Refused(error.to_string());
+    let host = weir_runtime::context::Host {
+        egress: Egress::new(weir_egress::Config::default()).map_err(|error| refused(&error))?,
+        bodies: Arc::new(NoBodies),
+        clock: Arc::new(Nobody),
+        witness: Arc::new(Silent),
+    };
+    let runtime = Runtime::start(weir_runtime::Settings::default(), host).map_err(|error| refused(&error))?;
+    runtime.load(bytes).await.map_err(|error| refused(&error))
 }
 
 /// The host's side of a runtime that only looks.
@@ -338,52 +436,6 @@ impl Host {
         Ok(version)
     }
 
-    /// Makes a version the one that serves, though it was set aside. Calls that run go on with theirs. What was kept while one
-    /// was set aside is then translated, oldest first.
-    ///
-    /// # Errors
-    /// See [`PromoteError`]; the version before goes on serving.
-    pub async fn promote(&self, connector: &str, version: &str) -> Result<Version, PromoteError> {
-        let connectors = &self.0.connectors;
-        let _turn = connectors.changing.lock().await;
-        let not_found = || PromoteError::NotFound {
-            connector: connector.to_owned(),
-            version: version.to_owned(),
-        };
-        let staged = self.0.store.version(connector, version).await?.ok_or_else(not_found)?;
-        let grants = self.0.store.grants(connector).await?;
-        let missing = grants.missing_for(&staged.manifest);
-        if !missing.is_empty() {
-            return Err(PromoteError::Missing {
-                connector: connector.to_owned(),
-                version: version.to_owned(),
-                missing: Asked::all(missing, &grants),
-            });
-        }
-        let loaded = connectors
-            .read(&self.0.runtime, &staged)
-            .await
-            .map_err(PromoteError::Load)?;
-        let set_aside_at = self.set_aside_at(connector).await?;
-        let active = self.0.store.activate_version(connector, version, self.now()).await?;
-        let active = active.ok_or_else(not_found)?;
-        self.0.quarantine.release(connector, version);
-        connectors.put(connector, loaded, grants);
-        self.told();
-        // What waited for a version that serves, or for a mended one.
-        self.0.wakes.all();
-        tracing::info!(connector, version, "{connector} {version} serves");
-        if let Some(since) = set_aside_at {
-            let (host, connector) = (self.clone(), connector.to_owned());
-            tokio::spawn(async move {
-                if let Err(error) = host.replay_kept(&connector, since).await {
-                    tracing::error!("What was kept for {connector} waits for the next time: {error}");
-                }
-            });
-        }
-        Ok(active)
-    }
-
     /// Takes the operator's answer to what a version asks for (the newest, if none is named): a yes to `granted`, a no to the
     /// rest of it. The next call of whatever version serves is judged by it.
     ///
@@ -413,11 +465,40 @@ impl Host {
         let before = self.0.store.grants(connector).await?;
         let grants = before.answered(&meant.manifest, granted);
         self.0.store.put_grants(connector, grants.clone(), self.now()).await?;
-        if let Some(loaded) = connectors.get(connector) {
-            connectors.put(connector, loaded.connector.clone(), grants.clone());
-        }
+        let shared = Arc::new(grants.clone());
+        connectors.change(connector, |line| {
+            let granted = |loaded: &Arc<Loaded>| {
+                Arc::new(Loaded {
+                    connector: loaded.connector.clone(),
+                    grants: Arc::clone(&shared),
+                })
+            };
+            line.active = granted(&line.active);
+            line.beside = line
+                .beside
+                .iter()
+                .map(|(number, beside)| (number.clone(), granted(beside)))
+                .collect();
+            line.trial = line
+                .trial
+                .as_ref()
+                .map(|trial| Arc::new(trial.with(granted(&trial.loaded))));
+        });
         Ok(grants)
     }
+}
+
+/// Whether the operator has decided about all that a version asks for.
+pub(crate) fn check_grants(version: &Version, grants: &Grants) -> Result<(), PromoteError> {
+    let missing = grants.missing_for(&version.manifest);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(PromoteError::Missing {
+        connector: version.manifest.name.clone(),
+        version: version.manifest.version.clone(),
+        missing: Asked::all(missing, grants),
+    })
 }
 
 /// The names of a few grants, for one line.

@@ -32,6 +32,8 @@ impl Host {
             media: since(retention.media_days.or(retention.messages_days)),
         };
         self.forget_ledgers(now).await?;
+        self.forget_transcripts(now.before(DAY * retention.transcripts_days))
+            .await?;
         let mut deleted = 0;
         if since == KeptSince::default() {
             return Ok(deleted);

@@ -30,6 +30,9 @@ const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// How often the depths of the queues are counted for the metrics.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 
+/// How often versions are looked at that finish what they began, or hold out a trial; calls end within seconds.
+const ROLL_EVERY: Duration = Duration::from_secs(5);
+
 /// The loops of a running host.
 #[must_use = "the loops stop when this is dropped"]
 pub struct Loops {
@@ -101,6 +104,16 @@ impl Host {
         });
         loops.notes(&self.0.set_aside, |host, aside| async move {
             host.keep_set_aside(aside).await;
+        });
+        loops.notes(
+            &self.0.goes_back,
+            |host, back| async move { host.take_back(back).await },
+        );
+        loops.notes(&self.0.transcribed, |host, taken| async move {
+            host.keep_transcript(taken).await;
+        });
+        loops.rounds("rollout", ROLL_EVERY, &never, |host, now| async move {
+            host.rollout_round(now).await
         });
         loops.clock();
         Loops {

@@ -14,9 +14,9 @@ use weir_domain::limits;
 use weir_domain::manifest::{RateScope, RouteClass};
 use weir_domain::message::MediaStatus;
 use weir_domain::policy::rate::Pace;
-use weir_domain::policy::{Rate, RuleBook, Rules};
+use weir_domain::policy::{CallKind, Rate, RuleBook, Rules};
 use weir_egress::{Bodies, BodyError, StoredBody};
-use weir_runtime::context::{CallEnd, Pacer, Refused, TooLong, Witness};
+use weir_runtime::context::{CallEnd, Pacer, Refused, TooLong, Wanted, Witness, Written};
 use weir_store::Store;
 
 use crate::clock::HostClock;
@@ -24,6 +24,8 @@ use crate::media;
 use crate::metrics::Metrics;
 use crate::quarantine::Quarantine;
 use crate::refusals::ActRefused;
+use crate::rollout::Trials;
+use crate::transcripts::Transcripts;
 
 // ---- the platform's rates --------------------------------------------------------------------------------------------
 
@@ -183,6 +185,8 @@ pub(crate) const REFUSALS_WAITING: usize = 256;
 pub(crate) struct HostWitness {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) quarantine: Arc<Quarantine>,
+    pub(crate) trials: Arc<Trials>,
+    pub(crate) transcripts: Arc<Transcripts>,
     pub(crate) clock: Arc<HostClock>,
     pub(crate) refusals: mpsc::Sender<ActRefused>,
 }
@@ -191,7 +195,17 @@ impl Witness for HostWitness {
     fn called(&self, end: &CallEnd<'_>) {
         self.metrics
             .call(end.connector, end.kind.as_str(), end.outcome, end.elapsed);
-        self.quarantine.note(end, self.clock.now());
+        let now = self.clock.now();
+        self.quarantine.note(end, now);
+        self.trials.note(end, now);
+    }
+
+    fn wants(&self, kind: CallKind) -> Wanted {
+        self.transcripts.wants(kind)
+    }
+
+    fn transcribed(&self, written: &Written<'_>) {
+        self.transcripts.take(written);
     }
 
     fn refused(&self, refused: &Refused<'_>) {

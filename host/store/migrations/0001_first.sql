@@ -60,10 +60,35 @@ CREATE TABLE versions (
     size       INTEGER NOT NULL,
     signature  TEXT NOT NULL,
     stage      TEXT NOT NULL,
+    canary     TEXT,                               -- its trial, while it is on one
     staged_at  INTEGER NOT NULL,
     changed_at INTEGER NOT NULL,
     PRIMARY KEY (connector, version)
 ) STRICT;
+
+CREATE TABLE version_changes (
+    n         INTEGER PRIMARY KEY,
+    connector TEXT NOT NULL,
+    version   TEXT NOT NULL,
+    stage     TEXT NOT NULL,
+    reason    TEXT NOT NULL,
+    at        INTEGER NOT NULL
+) STRICT;
+CREATE INDEX version_changes_of_connector ON version_changes (connector, n);
+
+-- Calls that were written down: a ring for each connector.
+CREATE TABLE transcripts (
+    n          INTEGER PRIMARY KEY AUTOINCREMENT,
+    id         BLOB NOT NULL UNIQUE,
+    connector  TEXT NOT NULL,
+    version    TEXT NOT NULL,
+    call       TEXT NOT NULL,
+    channel_id BLOB,
+    broke_off  INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    transcript TEXT NOT NULL
+) STRICT;
+CREATE INDEX transcripts_of_connector ON transcripts (connector, n);
 
 CREATE TABLE grants (
     connector  TEXT PRIMARY KEY,
@@ -107,6 +132,17 @@ CREATE TABLE state (
     value      BLOB NOT NULL,
     PRIMARY KEY (channel_id, key)
 ) STRICT;
+
+-- Whose state it is, where it was ever handed from one version to another, and what it was before.
+CREATE TABLE state_owners (
+    channel_id   BLOB PRIMARY KEY REFERENCES channels (id),
+    connector    TEXT NOT NULL,
+    version      TEXT NOT NULL,
+    copy_version TEXT,
+    copy         TEXT,
+    reason       TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX state_owners_of_connector ON state_owners (connector, version);
 
 -- ---- conversations ----------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ pub mod leases;
 pub mod ledger;
 pub mod outbound;
 pub mod retention;
+pub mod rollout;
 pub(crate) mod world;
 
 use std::any::Any;
@@ -92,6 +93,11 @@ macro_rules! store_conformance {
             a_watermark_before_the_answer_is_not_lost,
             an_echo_brings_the_platforms_time_by_which_read_marks_go,
             a_receipt_moves_a_message_only_forward,
+        );
+        $crate::store_conformance!(@ $factory, rollout:
+            a_trial_begins_grows_and_ends_with_its_reason,
+            a_state_is_handed_over_whole_and_given_back_as_it_was,
+            transcripts_are_a_ring_and_go_with_their_contact,
         );
         $crate::store_conformance!(@ $factory, retention:
             what_is_old_is_forgotten_in_steps_and_what_waits_stays,

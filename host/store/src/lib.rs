@@ -29,11 +29,12 @@ use weir_domain::event::{Event, EventType};
 use weir_domain::grant::Grants;
 use weir_domain::id::{
     ChannelId, ConnectSessionId, ContactId, ConversationId, DeadLetterId, DeliveryId, EndpointId, EventId, KeyId,
-    MediaId, MessageId, ReferralId, RefusalId,
+    MediaId, MessageId, ReferralId, RefusalId, TranscriptId,
 };
 use weir_domain::inbound::InboundEvent;
 use weir_domain::message::{Message, Referral};
 use weir_domain::policy::{Refusal, RuleBook};
+use weir_domain::rollout::Canary;
 use weir_domain::time::Timestamp;
 
 /// Why the record could not be read or written.
@@ -121,8 +122,39 @@ pub trait Store: Send + Sync + 'static {
     async fn versions(&self) -> Result<Vec<Version>>;
     /// One version.
     async fn version(&self, connector: &str, version: &str) -> Result<Option<Version>>;
-    /// Makes a version the active one, and the one before retired, with an event. None if there is no such version.
-    async fn activate_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Option<Version>>;
+    /// Makes a version the active one, and the one before draining, with an event and what made it so, in words. None if there
+    /// is no such version.
+    async fn activate_version(
+        &self,
+        connector: &str,
+        version: &str,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Option<Version>>;
+    /// Puts a version on trial, or changes its trial, with an event; another one that was on trial is staged again. None if
+    /// there is no such version.
+    async fn begin_canary(
+        &self,
+        connector: &str,
+        version: &str,
+        canary: Canary,
+        now: Timestamp,
+    ) -> Result<Option<Version>>;
+    /// Ends a version's trial: it is staged again, with an event that says why. None if it is on none.
+    async fn end_canary(&self, connector: &str, version: &str, reason: &str, now: Timestamp)
+    -> Result<Option<Version>>;
+    /// Retires a version that serves nobody. None if there is no such version, or it serves.
+    async fn retire_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Option<Version>>;
+    /// The steps in the lives of a connector's versions, newest first.
+    async fn version_changes(&self, connector: &str, limit: u32) -> Result<Vec<VersionChange>>;
+    /// Keeps what was written down of a call; beyond `ring` of its connector the oldest go.
+    async fn keep_transcript(&self, record: TranscriptRecord, ring: u32) -> Result<()>;
+    /// Transcripts of a connector, newest first.
+    async fn transcripts(&self, connector: &str, filter: TranscriptFilter) -> Result<Vec<TranscriptRecord>>;
+    /// One transcript.
+    async fn transcript(&self, connector: &str, id: TranscriptId) -> Result<Option<TranscriptRecord>>;
+    /// Drops the transcripts that are older; how many.
+    async fn drop_transcripts(&self, before: Timestamp) -> Result<u64>;
     /// Sets a version aside, with an event that says why. None if there is no such version.
     async fn quarantine_version(
         &self,
@@ -179,6 +211,22 @@ pub trait Store: Send + Sync + 'static {
     async fn state(&self, id: ChannelId) -> Result<BTreeMap<String, Vec<u8>>>;
     /// Writes of one call, all or none.
     async fn commit_state(&self, id: ChannelId, writes: Vec<StateWrite>) -> Result<()>;
+    /// The channels of a connector that have a state, and whose it is.
+    async fn state_owners(&self, connector: &str) -> Result<Vec<StateOwner>>;
+    /// Hands a channel's state from one version to another, and keeps a copy of what it was. False, and nothing is written,
+    /// if the state is another by now.
+    async fn hand_state_over(&self, connector: &str, handed: StateMove) -> Result<bool>;
+    /// Leaves a channel's state with a version, since another could not take it over, with an event that says why.
+    async fn hold_state(
+        &self,
+        connector: &str,
+        channel: ChannelId,
+        version: &str,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<()>;
+    /// Gives the states that a version took over back to the version before it, as they were; how many.
+    async fn give_state_back(&self, connector: &str, version: &str) -> Result<u64>;
 
     // ---- inbound ---------------------------------------------------------------------------------------------------
 

@@ -25,8 +25,10 @@ mod outbox;
 mod readers;
 mod referrals;
 mod retention;
+mod state;
 #[cfg(test)]
 mod tests;
+mod transcripts;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -21,6 +21,7 @@ use weir_sdk::outbound::{Draft, Sent};
 use weir_sdk::types::{Channel, Content, Conversation, Failure, InboundEvent};
 use weir_sdk::{Connector, Repeat, http};
 
+#[cfg(feature = "component")]
 use mischief::Mischief;
 
 /// The connector for Echo.
@@ -92,6 +93,7 @@ impl Connector for Echo {
 }
 
 // A connector of one's own exports itself; this one lets the tests misbehave through it.
+#[cfg(feature = "component")]
 weir_sdk::export!(Mischief);
 
 #[cfg(test)]

@@ -77,4 +77,5 @@ impl Ads for TikTok {
     }
 }
 
+#[cfg(feature = "component")]
 weir_sdk::export!(TikTok: signals, media_transfer, probing, history, automations, ads);

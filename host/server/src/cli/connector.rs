@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::output::{Output, clean, text};
+use super::rollout::Rollout;
 use super::{Common, Done, Exit, Failure};
 use crate::Config;
 use crate::registry::inspect;
@@ -30,6 +31,8 @@ pub(super) enum Connector {
     List,
     /// Let a version serve
     Promote(Promote),
+    #[command(flatten)]
+    Rollout(Rollout),
 }
 
 #[derive(Debug, Args)]
@@ -67,6 +70,7 @@ impl Connector {
             Self::Inspect { file, signature } => look(common, &file, signature.as_deref(), output).await,
             Self::Install(install) => install.run(&Client::new(common)?, output).await,
             Self::Promote(promote) => promote.run(&Client::new(common)?, output).await,
+            Self::Rollout(rollout) => rollout.run(common, output).await,
             Self::List => {
                 let client = Client::new(common)?;
                 let connectors = client.get(client.at(&["v1", "connectors"])).await?;
@@ -88,7 +92,7 @@ impl Connector {
     }
 }
 
-fn read(file: &Path) -> Result<Bytes, Failure> {
+pub(super) fn read(file: &Path) -> Result<Bytes, Failure> {
     std::fs::read(file)
         .map(Bytes::from)
         .map_err(|error| Failure::failed(format!("{} cannot be read: {error}", file.display())))

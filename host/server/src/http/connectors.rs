@@ -12,6 +12,7 @@ use weir_domain::caller::Caller;
 use weir_domain::grant::{Asked, Grant, Grants};
 use weir_domain::limits;
 use weir_domain::manifest::Manifest;
+use weir_domain::rollout::Canary;
 use weir_domain::time::Timestamp;
 use weir_store::{StageError, Version, VersionStage};
 
@@ -67,6 +68,9 @@ pub(crate) struct VersionView {
     /// `staged`, `canary`, `active`, `draining`, `retired`, `quarantined`.
     #[schema(value_type = String)]
     state: VersionStage,
+    /// Its trial, while it is on one.
+    #[schema(value_type = Option<Object>)]
+    canary: Option<Canary>,
     /// Who signed it.
     signature: SignatureView,
     /// Everything that it asks for.
@@ -115,13 +119,14 @@ pub(crate) struct VersionLine {
 }
 
 impl VersionView {
-    fn of(version: Version, grants: &Grants) -> Self {
+    pub(super) fn of(version: Version, grants: &Grants) -> Self {
         Self {
             name: version.manifest.name.clone(),
             version: version.manifest.version.clone(),
             digest: version.digest,
             size: version.size,
             state: version.stage,
+            canary: version.canary,
             signature: SignatureView {
                 status: version.signature.status,
                 key: version.signature.key,
@@ -335,7 +340,7 @@ async fn refused_install(host: &Host, caller: &Caller, error: InstallError) -> P
 }
 
 /// The problem of a version that may not serve, and the refusal behind it if a rule decided.
-async fn refused_promotion(host: &Host, caller: &Caller, error: PromoteError) -> Problem {
+pub(super) async fn refused_promotion(host: &Host, caller: &Caller, error: PromoteError) -> Problem {
     let PromoteError::Missing {
         connector,
         version,
@@ -402,7 +407,10 @@ impl From<PromoteError> for Problem {
             PromoteError::Missing { ref missing, .. } => {
                 Self::of(&codes::GRANTS_MISSING).with("missing", missing).detail(&error)
             }
-            PromoteError::Load(_) => Self::of(&codes::CONNECTOR_FAILED).detail(&error),
+            PromoteError::Serves { .. } | PromoteError::NothingActive { .. } | PromoteError::NothingBefore { .. } => {
+                Self::of(&codes::VERSION_STAGE).detail(&error)
+            }
+            PromoteError::SetAside { .. } | PromoteError::Load(_) => Self::of(&codes::CONNECTOR_FAILED).detail(&error),
             PromoteError::Store(error) => error.into(),
         }
     }

@@ -127,7 +127,7 @@ pub fn an_app_keeps_its_secrets_and_when_it_was_first_put(factory: Factory) {
     });
 }
 
-fn version(number: &str, release: u32, digest: &str) -> NewVersion {
+pub(super) fn version(number: &str, release: u32, digest: &str) -> NewVersion {
     NewVersion {
         manifest: manifest(number, release),
         digest: digest.into(),
@@ -198,7 +198,7 @@ pub fn one_version_of_a_connector_is_active(factory: Factory) {
         for number in ["1.0.0", "1.1.0", "1.0.0"] {
             let active = world
                 .store
-                .activate_version("example", number, at(3))
+                .activate_version("example", number, "", at(3))
                 .await
                 .unwrap()
                 .unwrap();
@@ -212,7 +212,7 @@ pub fn one_version_of_a_connector_is_active(factory: Factory) {
             );
         }
         let known = world.store.version("example", "1.1.0").await.unwrap().unwrap();
-        assert_eq!(known.stage, VersionStage::Retired);
+        assert_eq!(known.stage, VersionStage::Draining);
         // Set aside once, however often it is said, and back by the way that every version takes.
         for _ in 0..2 {
             let aside = world
@@ -226,12 +226,12 @@ pub fn one_version_of_a_connector_is_active(factory: Factory) {
         assert_eq!(told[0].data["reason"], "it broke off");
         let nobody = world.store.quarantine_version("example", "9.9.9", "", at(3)).await;
         assert!(nobody.unwrap().is_none());
-        let back = world.store.activate_version("example", "1.0.0", at(3)).await;
+        let back = world.store.activate_version("example", "1.0.0", "", at(3)).await;
         assert_eq!(back.unwrap().unwrap().stage, VersionStage::Active);
         assert!(
             world
                 .store
-                .activate_version("example", "9.9.9", at(4))
+                .activate_version("example", "9.9.9", "", at(4))
                 .await
                 .unwrap()
                 .is_none()
@@ -463,6 +463,7 @@ pub fn state_is_written_all_at_once(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let write = |key: &str, value: Option<&[u8]>| StateWrite {
+            by: "1.0.0".into(),
             key: key.into(),
             value: value.map(<[u8]>::to_vec),
         };

@@ -187,6 +187,7 @@ pub fn a_lost_lease_writes_nothing(factory: Factory) {
         assert!(fresh.token.epoch > late.token.epoch);
         let before = world.kinds().await.len();
         let write = StateWrite {
+            by: "1.0.0".into(),
             key: "cursor".into(),
             value: Some(b"1".to_vec()),
         };

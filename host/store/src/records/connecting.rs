@@ -114,6 +114,8 @@ pub struct ChannelPatch {
 /// A write to a channel's state; none deletes the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateWrite {
+    /// The version that wrote it. If the state belongs to another by now, the write is dropped: it has another shape.
+    pub by: String,
     /// The key.
     pub key: String,
     /// Its new value.

@@ -30,6 +30,17 @@ pub struct Recorded {
     pub media: u32,
 }
 
+impl std::ops::AddAssign for Recorded {
+    fn add_assign(&mut self, other: Self) {
+        self.stored += other.stored;
+        self.duplicates += other.duplicates;
+        self.unknown_channel += other.unknown_channel;
+        self.deleted_channel += other.deleted_channel;
+        self.unknown_events += other.unknown_events;
+        self.media += other.media;
+    }
+}
+
 /// A verified webhook that could not be translated.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {

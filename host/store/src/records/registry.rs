@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use weir_domain::credential::Secret;
+use weir_domain::id::{ChannelId, TranscriptId};
 use weir_domain::manifest::Manifest;
 use weir_domain::policy::OriginMap;
+use weir_domain::rollout::Canary;
+pub use weir_domain::rollout::VersionStage;
 use weir_domain::time::Timestamp;
 
 /// Our registration with a platform's developer portal.
@@ -75,28 +78,91 @@ pub struct Version {
     pub signature: Signature,
     /// Where it stands.
     pub stage: VersionStage,
+    /// Its trial, while it is on one.
+    pub canary: Option<Canary>,
     /// When it was staged.
     pub staged_at: Timestamp,
     /// When its stage last changed.
     pub changed_at: Timestamp,
 }
 
-/// Where a version stands in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum VersionStage {
-    /// Installed, serves nobody.
-    Staged,
-    /// Serves a share of the channels.
-    Canary,
-    /// Serves.
-    Active,
-    /// Finishes what it began.
-    Draining,
-    /// Served once.
-    Retired,
-    /// Set aside for its failures.
-    Quarantined,
+/// A step in a version's life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VersionChange {
+    /// The version.
+    pub version: String,
+    /// Where it stood from then on.
+    pub stage: VersionStage,
+    /// Why, in words; empty if a person wanted it.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A channel with a state, and the version that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateOwner {
+    /// The app.
+    pub app: String,
+    /// The platform's id of the account.
+    pub platform_id: String,
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The version; none if the state was never handed from one to another.
+    pub version: Option<String>,
+    /// Why the next version did not take the state over; none if it did.
+    pub reason: Option<String>,
+}
+
+/// A channel's state, handed from one version to another.
+#[derive(Clone, Debug)]
+pub struct StateMove {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The version whose state it was.
+    pub from: String,
+    /// The version whose state it becomes.
+    pub to: String,
+    /// The state that was handed over; if it is another by now, nothing is written.
+    pub before: BTreeMap<String, Vec<u8>>,
+    /// What became of it.
+    pub after: BTreeMap<String, Vec<u8>>,
+}
+
+/// A call that was written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TranscriptRecord {
+    /// Its id.
+    pub id: TranscriptId,
+    /// The connector.
+    pub connector: String,
+    /// The version that was called.
+    pub version: String,
+    /// What it was asked: `receive`, `send`.
+    pub call: String,
+    /// The channel; none in a call without one.
+    pub channel_id: Option<ChannelId>,
+    /// Whether the connector broke off or was stopped.
+    pub broke_off: bool,
+    /// When the call began.
+    pub at: Timestamp,
+    /// The transcript, as the runtime reads it; empty in lists.
+    pub json: String,
+}
+
+/// Which transcripts are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct TranscriptFilter {
+    /// Of this version only.
+    pub version: Option<String>,
+    /// Of this call only.
+    pub call: Option<String>,
+    /// Only of calls that broke off.
+    pub broke_off: bool,
+    /// At most so many.
+    pub limit: u32,
+    /// With the transcripts themselves, and not only their heads.
+    pub whole: bool,
 }
 
 /// Who signed a component.

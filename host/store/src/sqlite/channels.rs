@@ -1,7 +1,5 @@
 //! Channels, their credentials and their connectors' state.
 
-use std::collections::BTreeMap;
-
 use rusqlite::{Row, params};
 use weir_domain::channel::{Channel, ChannelStatus, PolicyOverride};
 use weir_domain::credential::Credential;
@@ -13,7 +11,7 @@ use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_json, json, key, liste
 use crate::sqlite::events::{self, About};
 use crate::sqlite::outbox;
 use crate::vault::Place;
-use crate::{ChannelPatch, Listed, NewChannel, Page, Result, StateWrite};
+use crate::{ChannelPatch, Listed, NewChannel, Page, Result};
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Channel> {
     get_json(row, 0, "channels.channel")
@@ -262,30 +260,4 @@ pub(super) fn credentials_due(db: &Db<'_>, before: Timestamp, limit: u32) -> Res
         params![before.as_millis(), limit],
         |row| get_id(row, 0),
     )
-}
-
-// ---- state -----------------------------------------------------------------------------------------------------------
-
-pub(super) fn state(db: &Db<'_>, id: ChannelId) -> Result<BTreeMap<String, Vec<u8>>> {
-    let rows = db.all("SELECT key, value FROM state WHERE channel_id = ?1", [key(id)], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })?;
-    Ok(rows.into_iter().collect())
-}
-
-pub(super) fn commit_state(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]) -> Result<()> {
-    for write in writes {
-        match &write.value {
-            Some(value) => db.run(
-                "INSERT INTO state (channel_id, key, value) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (channel_id, key) DO UPDATE SET value = ?3",
-                params![key(id), write.key, value],
-            )?,
-            None => db.run(
-                "DELETE FROM state WHERE channel_id = ?1 AND key = ?2",
-                params![key(id), write.key],
-            )?,
-        };
-    }
-    Ok(())
 }

@@ -3,16 +3,17 @@
 use rusqlite::{Row, params};
 use weir_domain::event::EventType;
 use weir_domain::grant::Grants;
+use weir_domain::rollout::Canary;
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{Db, get_json, get_time, get_word, json, word};
+use crate::sqlite::db::{Db, get_json, get_json_if, get_time, get_word, json, json_if, word};
 use crate::sqlite::events::{self, About};
-use crate::{NewVersion, Result, StageError, StoreError, Version, VersionStage};
+use crate::{NewVersion, Result, StageError, StoreError, Version, VersionChange, VersionStage};
 
 /// Connectors belong to the host and not to a tenant; their events are told in the workspace that is always there.
 const WORKSPACE: &str = "default";
 
-const VERSION: &str = "manifest, digest, size, signature, stage, staged_at, changed_at";
+const VERSION: &str = "manifest, digest, size, signature, stage, canary, staged_at, changed_at";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Version> {
     Ok(Version {
@@ -21,8 +22,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Version> {
         size: row.get::<_, i64>(2)?.unsigned_abs(),
         signature: get_json(row, 3, "versions.signature")?,
         stage: get_word(row, 4, "versions.stage")?,
-        staged_at: get_time(row, 5)?,
-        changed_at: get_time(row, 6)?,
+        canary: get_json_if(row, 5, "versions.canary")?,
+        staged_at: get_time(row, 6)?,
+        changed_at: get_time(row, 7)?,
     })
 }
 
@@ -73,7 +75,7 @@ pub(super) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Vers
     db.run(
         &format!(
             "INSERT INTO versions (connector, version, release, {VERSION})
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)"
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL, ?9, ?9)"
         ),
         params![
             connector,
@@ -93,40 +95,166 @@ pub(super) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Vers
         size: new.size,
         signature: new.signature,
         stage: VersionStage::Staged,
+        canary: None,
         staged_at: now,
         changed_at: now,
     };
-    tell(db, &staged, EventType::ConnectorStaged, now)?;
+    note(
+        db,
+        &staged.manifest.name,
+        &staged.manifest.version,
+        VersionStage::Staged,
+        "",
+        now,
+    )?;
+    tell(db, &staged, EventType::ConnectorStaged, "", now)?;
     Ok(staged)
 }
 
-pub(super) fn activate(db: &Db<'_>, connector: &str, version: &str, now: Timestamp) -> Result<Option<Version>> {
+/// Puts a version at a stage, with its place in the timeline.
+fn put(
+    db: &Db<'_>,
+    found: Version,
+    stage: VersionStage,
+    canary: Option<Canary>,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Version> {
+    let (connector, version) = (&found.manifest.name, &found.manifest.version);
+    db.run(
+        "UPDATE versions SET stage = ?3, canary = ?4, changed_at = ?5 WHERE connector = ?1 AND version = ?2",
+        params![
+            connector,
+            version,
+            word(stage)?,
+            json_if(canary.as_ref())?,
+            now.as_millis()
+        ],
+    )?;
+    note(db, connector, version, stage, reason, now)?;
+    Ok(Version {
+        stage,
+        canary,
+        changed_at: now,
+        ..found
+    })
+}
+
+fn note(db: &Db<'_>, connector: &str, version: &str, stage: VersionStage, reason: &str, now: Timestamp) -> Result<()> {
+    db.run(
+        "INSERT INTO version_changes (connector, version, stage, reason, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![connector, version, word(stage)?, reason, now.as_millis()],
+    )?;
+    Ok(())
+}
+
+pub(super) fn timeline(db: &Db<'_>, connector: &str, limit: u32) -> Result<Vec<VersionChange>> {
+    db.all(
+        "SELECT version, stage, reason, at FROM version_changes WHERE connector = ?1 ORDER BY n DESC LIMIT ?2",
+        params![connector, limit],
+        |row| {
+            Ok(VersionChange {
+                version: row.get(0)?,
+                stage: get_word(row, 1, "version_changes.stage")?,
+                reason: row.get(2)?,
+                at: get_time(row, 3)?,
+            })
+        },
+    )
+}
+
+fn at_stage(db: &Db<'_>, connector: &str, stage: VersionStage) -> Result<Option<Version>> {
+    db.one(
+        &format!("SELECT {VERSION} FROM versions WHERE connector = ?1 AND stage = ?2"),
+        params![connector, word(stage)?],
+        read,
+    )
+}
+
+pub(super) fn activate(
+    db: &Db<'_>,
+    connector: &str,
+    version: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Option<Version>> {
     let Some(found) = one(db, connector, version)? else {
         return Ok(None);
     };
     if found.stage == VersionStage::Active {
         return Ok(Some(found));
     }
-    db.run(
-        "UPDATE versions SET stage = 'retired', changed_at = ?2 WHERE connector = ?1 AND stage = 'active'",
-        params![connector, now.as_millis()],
-    )?;
-    db.run(
-        "UPDATE versions SET stage = 'active', changed_at = ?3 WHERE connector = ?1 AND version = ?2",
-        params![connector, version, now.as_millis()],
-    )?;
+    if let Some(before) = at_stage(db, connector, VersionStage::Active)? {
+        put(db, before, VersionStage::Draining, None, "", now)?;
+    }
     // A version that served before comes back: that is the way back, and not a step ahead.
     let kind = match found.stage {
         VersionStage::Retired | VersionStage::Draining => EventType::ConnectorRolledBack,
         _ => EventType::ConnectorPromoted,
     };
-    let active = Version {
-        stage: VersionStage::Active,
-        changed_at: now,
-        ..found
-    };
-    tell(db, &active, kind, now)?;
+    let active = put(db, found, VersionStage::Active, None, reason, now)?;
+    tell(db, &active, kind, reason, now)?;
     Ok(Some(active))
+}
+
+pub(super) fn begin_canary(
+    db: &Db<'_>,
+    connector: &str,
+    version: &str,
+    canary: Canary,
+    now: Timestamp,
+) -> Result<Option<Version>> {
+    let Some(found) = one(db, connector, version)? else {
+        return Ok(None);
+    };
+    if let Some(other) = at_stage(db, connector, VersionStage::Canary)?
+        && other.digest != found.digest
+    {
+        let other = put(
+            db,
+            other,
+            VersionStage::Staged,
+            None,
+            "another version is on trial",
+            now,
+        )?;
+        tell(
+            db,
+            &other,
+            EventType::ConnectorRolledBack,
+            "another version is on trial",
+            now,
+        )?;
+    }
+    let percent = canary.percent;
+    let words = format!("serves {percent} of 100 accounts");
+    let on_trial = put(db, found, VersionStage::Canary, Some(canary), &words, now)?;
+    tell(db, &on_trial, EventType::ConnectorCanary, &words, now)?;
+    Ok(Some(on_trial))
+}
+
+pub(super) fn end_canary(
+    db: &Db<'_>,
+    connector: &str,
+    version: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Option<Version>> {
+    let Some(found) = one(db, connector, version)?.filter(|found| found.stage == VersionStage::Canary) else {
+        return Ok(None);
+    };
+    let back = put(db, found, VersionStage::Staged, None, reason, now)?;
+    tell(db, &back, EventType::ConnectorRolledBack, reason, now)?;
+    Ok(Some(back))
+}
+
+pub(super) fn retire(db: &Db<'_>, connector: &str, version: &str, now: Timestamp) -> Result<Option<Version>> {
+    match one(db, connector, version)? {
+        Some(found) if matches!(found.stage, VersionStage::Active | VersionStage::Canary) => Ok(None),
+        Some(found) if found.stage == VersionStage::Retired => Ok(Some(found)),
+        Some(found) => put(db, found, VersionStage::Retired, None, "", now).map(Some),
+        None => Ok(None),
+    }
 }
 
 pub(super) fn quarantine(
@@ -142,29 +270,20 @@ pub(super) fn quarantine(
     if found.stage == VersionStage::Quarantined {
         return Ok(Some(found));
     }
-    db.run(
-        "UPDATE versions SET stage = 'quarantined', changed_at = ?3 WHERE connector = ?1 AND version = ?2",
-        params![connector, version, now.as_millis()],
-    )?;
-    let aside = Version {
-        stage: VersionStage::Quarantined,
-        changed_at: now,
-        ..found
-    };
-    let mut data = told_of(&aside);
-    data["reason"] = reason.into();
-    events::append(
-        db,
-        About::workspace(WORKSPACE),
-        EventType::ConnectorQuarantined,
-        data,
-        now,
-    )?;
+    let aside = put(db, found, VersionStage::Quarantined, None, reason, now)?;
+    tell(db, &aside, EventType::ConnectorQuarantined, reason, now)?;
     Ok(Some(aside))
 }
 
-fn tell(db: &Db<'_>, version: &Version, kind: EventType, now: Timestamp) -> Result<(), StoreError> {
-    events::append(db, About::workspace(WORKSPACE), kind, told_of(version), now)?;
+fn tell(db: &Db<'_>, version: &Version, kind: EventType, reason: &str, now: Timestamp) -> Result<(), StoreError> {
+    let mut data = told_of(version);
+    if !reason.is_empty() {
+        data["reason"] = reason.into();
+    }
+    if let Some(canary) = &version.canary {
+        data["percent"] = canary.percent.into();
+    }
+    events::append(db, About::workspace(WORKSPACE), kind, data, now)?;
     Ok(())
 }
 

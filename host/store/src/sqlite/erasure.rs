@@ -10,7 +10,7 @@ use weir_domain::time::Timestamp;
 use crate::Result;
 use crate::sqlite::db::{Db, get_id, key, value};
 use crate::sqlite::events::{self, About};
-use crate::sqlite::{conversations, outbox};
+use crate::sqlite::{conversations, outbox, transcripts};
 
 /// Erases a contact. The bytes that the platform sent with their messages are the caller's to remove: gives their ids.
 pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Vec<MediaId>>> {
@@ -22,12 +22,19 @@ pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
         params![key(contact.channel_id), key(id)],
         |row| get_id(row, 0),
     )?;
+    let mut theirs: Vec<String> = db.all(
+        "SELECT platform_id FROM conversations WHERE channel_id = ?1 AND contact_id = ?2",
+        params![key(contact.channel_id), key(id)],
+        |row| row.get(0),
+    )?;
+    theirs.push(contact.platform_id.clone());
     let mut media = Vec::new();
     for thread in threads {
         outbox::forget(db, contact.channel_id, thread)?;
         media.extend(erase_thread(db, thread)?);
     }
     db.run("DELETE FROM contacts WHERE id = ?1", [key(id)])?;
+    transcripts::forget(db, &theirs)?;
     let about = About {
         channel: Some(contact.channel_id),
         ..About::workspace(workspace)

@@ -12,16 +12,17 @@ use weir_domain::event::{Event, EventType};
 use weir_domain::grant::Grants;
 use weir_domain::id::{
     ChannelId, ConnectSessionId, ContactId, ConversationId, DeadLetterId, DeliveryId, EndpointId, EventId, KeyId,
-    MediaId, MessageId, ReferralId, RefusalId,
+    MediaId, MessageId, ReferralId, RefusalId, TranscriptId,
 };
 use weir_domain::inbound::InboundEvent;
 use weir_domain::message::{Message, Referral};
 use weir_domain::policy::RuleBook;
+use weir_domain::rollout::Canary;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::{
     SqliteStore, answers, channels, connect, connectors, conversations, deliveries, endpoints, erasure, events,
-    inbound, keys, ledger, media, messages, outbound, outbox, referrals, retention,
+    inbound, keys, ledger, media, messages, outbound, outbox, referrals, retention, state, transcripts,
 };
 use crate::*;
 
@@ -86,11 +87,61 @@ impl Store for SqliteStore {
         self.write(move |db| connectors::quarantine(db, &connector, &version, &reason, now))
             .await
     }
-    async fn activate_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Option<Version>> {
-        let connector = connector.to_owned();
-        let version = version.to_owned();
-        self.write(move |db| connectors::activate(db, &connector, &version, now))
+    async fn activate_version(
+        &self,
+        connector: &str,
+        version: &str,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Option<Version>> {
+        let (connector, version, reason) = (connector.to_owned(), version.to_owned(), reason.to_owned());
+        self.write(move |db| connectors::activate(db, &connector, &version, &reason, now))
             .await
+    }
+    async fn begin_canary(
+        &self,
+        connector: &str,
+        version: &str,
+        canary: Canary,
+        now: Timestamp,
+    ) -> Result<Option<Version>> {
+        let (connector, version) = (connector.to_owned(), version.to_owned());
+        self.write(move |db| connectors::begin_canary(db, &connector, &version, canary, now))
+            .await
+    }
+    async fn end_canary(
+        &self,
+        connector: &str,
+        version: &str,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Option<Version>> {
+        let (connector, version, reason) = (connector.to_owned(), version.to_owned(), reason.to_owned());
+        self.write(move |db| connectors::end_canary(db, &connector, &version, &reason, now))
+            .await
+    }
+    async fn retire_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Option<Version>> {
+        let (connector, version) = (connector.to_owned(), version.to_owned());
+        self.write(move |db| connectors::retire(db, &connector, &version, now))
+            .await
+    }
+    async fn version_changes(&self, connector: &str, limit: u32) -> Result<Vec<VersionChange>> {
+        let connector = connector.to_owned();
+        self.read(move |db| connectors::timeline(db, &connector, limit)).await
+    }
+    async fn keep_transcript(&self, record: TranscriptRecord, ring: u32) -> Result<()> {
+        self.write(move |db| transcripts::keep(db, &record, ring)).await
+    }
+    async fn transcripts(&self, connector: &str, filter: TranscriptFilter) -> Result<Vec<TranscriptRecord>> {
+        let connector = connector.to_owned();
+        self.read(move |db| transcripts::list(db, &connector, &filter)).await
+    }
+    async fn transcript(&self, connector: &str, id: TranscriptId) -> Result<Option<TranscriptRecord>> {
+        let connector = connector.to_owned();
+        self.read(move |db| transcripts::one(db, &connector, id)).await
+    }
+    async fn drop_transcripts(&self, before: Timestamp) -> Result<u64> {
+        self.write(move |db| transcripts::drop_before(db, before)).await
     }
     async fn grants(&self, connector: &str) -> Result<Grants> {
         let connector = connector.to_owned();
@@ -160,10 +211,34 @@ impl Store for SqliteStore {
         self.read(move |db| channels::credentials_due(db, before, limit)).await
     }
     async fn state(&self, id: ChannelId) -> Result<BTreeMap<String, Vec<u8>>> {
-        self.read(move |db| channels::state(db, id)).await
+        self.read(move |db| state::state(db, id)).await
     }
     async fn commit_state(&self, id: ChannelId, writes: Vec<StateWrite>) -> Result<()> {
-        self.write(move |db| channels::commit_state(db, id, &writes)).await
+        self.write(move |db| state::commit(db, id, &writes)).await
+    }
+    async fn state_owners(&self, connector: &str) -> Result<Vec<StateOwner>> {
+        let connector = connector.to_owned();
+        self.read(move |db| state::owners(db, &connector)).await
+    }
+    async fn hand_state_over(&self, connector: &str, handed: StateMove) -> Result<bool> {
+        let connector = connector.to_owned();
+        self.write(move |db| state::hand_over(db, &connector, &handed)).await
+    }
+    async fn hold_state(
+        &self,
+        connector: &str,
+        channel: ChannelId,
+        version: &str,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        let (connector, version, reason) = (connector.to_owned(), version.to_owned(), reason.to_owned());
+        self.write(move |db| state::hold(db, &connector, channel, &version, &reason, now))
+            .await
+    }
+    async fn give_state_back(&self, connector: &str, version: &str) -> Result<u64> {
+        let (connector, version) = (connector.to_owned(), version.to_owned());
+        self.write(move |db| state::give_back(db, &connector, &version)).await
     }
 
     // ---- inbound ---------------------------------------------------------------------------------------------------

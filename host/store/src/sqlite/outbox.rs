@@ -14,7 +14,7 @@ use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, get_id, get_json, get_json_if, get_time, get_time_if, json, json_if, key, ms};
 use crate::sqlite::messages::Step;
-use crate::sqlite::{channels, conversations, echo, media, messages};
+use crate::sqlite::{channels, conversations, echo, media, messages, state};
 use crate::{Attempt, LeaseToken, MessageLease, QueueDepth, RequestRecord, Result, StateWrite};
 
 /// Rows that one sweep settles: the writer has others to serve.
@@ -300,7 +300,7 @@ pub(super) fn settle(
     token: &LeaseToken,
     next: Next,
     requests: &[RequestRecord],
-    state: &[StateWrite],
+    writes: &[StateWrite],
     now: Timestamp,
 ) -> Result<bool> {
     let ours = db.exists(
@@ -311,7 +311,7 @@ pub(super) fn settle(
         return Ok(false);
     }
     let mut message = messages::needed(db, token.message)?;
-    channels::commit_state(db, message.channel_id, state)?;
+    state::commit(db, message.channel_id, writes)?;
     let (outcome, error) = match &next {
         Next::Sent { .. } => ("sent", None),
         Next::RetryAt { error, .. } => ("retry", Some(error)),

@@ -207,6 +207,7 @@ mod file {
             };
             limit(1).await.unwrap();
             let write = crate::StateWrite {
+                by: "1.0.0".into(),
                 key: "big".into(),
                 value: Some(vec![1; 1 << 20]),
             };

@@ -1,0 +1,271 @@
+//! Which version of a connector serves an account, and when one on trial goes back.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::limits;
+use crate::time::Timestamp;
+
+/// Where a version stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VersionStage {
+    /// Installed, serves nobody.
+    Staged,
+    /// Serves a share of the accounts, or follows along and serves none.
+    Canary,
+    /// Serves.
+    Active,
+    /// Finishes what it began, and serves the accounts whose state the next version could not take over.
+    Draining,
+    /// Served once.
+    Retired,
+    /// Set aside for its failures.
+    Quarantined,
+}
+
+/// A version on trial beside the active one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Canary {
+    /// How many of a hundred accounts it serves. With none it follows along: what the active version does is asked of it
+    /// again, and nothing of it is performed.
+    pub percent: u8,
+    /// When it goes back, or ahead.
+    pub rule: CanaryRule,
+    /// When the trial began, or its share or rule last changed.
+    pub since: Timestamp,
+}
+
+impl Canary {
+    /// Whether it serves this account. Depends on nothing but the account, so that every message of it meets the same version;
+    /// a larger share holds every account of a smaller one.
+    pub fn serves(&self, app: &str, account: &str) -> bool {
+        let digest = Sha256::new_with_prefix(app)
+            .chain_update([0])
+            .chain_update(account)
+            .finalize();
+        let place = digest
+            .iter()
+            .take(8)
+            .fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
+        place % 100 < u64::from(self.percent)
+    }
+}
+
+/// When a version on trial goes back by itself, and when it goes ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CanaryRule {
+    /// How often it may break off. None by default.
+    pub breaks: u64,
+    /// By how many points of a hundred its share of failed calls may be above the active version's.
+    pub margin: u8,
+    /// How many calls it takes before shares are compared, and before it goes ahead.
+    pub calls: u64,
+    /// How long it has to hold, in seconds.
+    pub bake_s: u32,
+    /// Whether it is promoted by itself when it has held so long.
+    pub promote: bool,
+}
+
+impl Default for CanaryRule {
+    fn default() -> Self {
+        Self {
+            breaks: 0,
+            margin: 5,
+            calls: 20,
+            bake_s: 3_600,
+            promote: false,
+        }
+    }
+}
+
+/// What the calls of one version came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// Calls that ended.
+    pub calls: u64,
+    /// Those that gave nothing, for whatever reason.
+    pub failed: u64,
+    /// Those in which the connector broke off or was stopped.
+    pub broke_off: u64,
+    /// How many took at most so long: less than 2, 4, 8, … microseconds.
+    #[serde(skip)]
+    took: [u64; limits::LATENCY_STEPS],
+}
+
+impl Figures {
+    /// Counts a call.
+    pub fn note(&mut self, failed: bool, broke_off: bool, took: Duration) {
+        self.calls += 1;
+        self.failed += u64::from(failed);
+        self.broke_off += u64::from(broke_off);
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let step = usize::try_from(us.checked_ilog2().unwrap_or(0)).unwrap_or(0);
+        self.took[step.min(limits::LATENCY_STEPS - 1)] += 1;
+    }
+
+    /// The time within which this share of the calls ended, to the next power of two of a microsecond; none without calls.
+    pub fn within(&self, share: f64) -> Option<Duration> {
+        let wanted = (self.calls as f64 * share).ceil().max(1.0) as u64;
+        let mut sum = 0;
+        for (step, count) in self.took.iter().enumerate() {
+            sum += count;
+            if sum >= wanted {
+                return Some(Duration::from_micros(2 << step));
+            }
+        }
+        None
+    }
+
+    /// Failed calls of a hundred.
+    fn failing(&self) -> f64 {
+        if self.calls == 0 {
+            0.0
+        } else {
+            self.failed as f64 * 100.0 / self.calls as f64
+        }
+    }
+}
+
+/// What is to become of a version on trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CanaryVerdict {
+    /// It goes on.
+    Bakes,
+    /// It goes back, for this reason.
+    RollBack(String),
+    /// It held for its time.
+    Held,
+}
+
+/// Judges a version on trial by its figures and those of the active version in the same time.
+pub fn judge(canary: &Canary, on_trial: &Figures, active: &Figures, now: Timestamp) -> CanaryVerdict {
+    let rule = canary.rule;
+    if on_trial.broke_off > rule.breaks {
+        return CanaryVerdict::RollBack(format!(
+            "it broke off {} times in {} calls, and {} are allowed",
+            on_trial.broke_off, on_trial.calls, rule.breaks
+        ));
+    }
+    if on_trial.calls < rule.calls {
+        return CanaryVerdict::Bakes;
+    }
+    let (failing, allowed) = (on_trial.failing(), active.failing() + f64::from(rule.margin));
+    if failing > allowed {
+        return CanaryVerdict::RollBack(format!(
+            "{failing:.1} of 100 calls failed, {:.1} of 100 of the active version, and {} more are allowed",
+            active.failing(),
+            rule.margin
+        ));
+    }
+    if now.since(canary.since) >= Duration::from_secs(rule.bake_s.into()) {
+        CanaryVerdict::Held
+    } else {
+        CanaryVerdict::Bakes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn canary(percent: u8) -> Canary {
+        Canary {
+            percent,
+            rule: CanaryRule::default(),
+            since: Timestamp::from_millis(0),
+        }
+    }
+
+    fn figures(calls: u64, failed: u64, broke_off: u64) -> Figures {
+        let mut figures = Figures::default();
+        for n in 0..calls {
+            figures.note(n < failed, n < broke_off, Duration::from_micros(100 + n));
+        }
+        figures
+    }
+
+    proptest! {
+        #[test]
+        fn a_larger_share_holds_every_account_of_a_smaller_one(account in ".*", a in 0_u8..=100, b in 0_u8..=100) {
+            let (few, many) = (canary(a.min(b)), canary(a.max(b)));
+            prop_assert!(!few.serves("tiktok", &account) || many.serves("tiktok", &account));
+            prop_assert!(!canary(0).serves("tiktok", &account));
+            prop_assert!(canary(100).serves("tiktok", &account));
+        }
+    }
+
+    #[test]
+    fn a_share_is_about_as_large_as_it_says() {
+        let served = (0..10_000)
+            .filter(|n| canary(10).serves("tiktok", &format!("account-{n}")))
+            .count();
+        assert!((800..1_200).contains(&served), "{served}");
+    }
+
+    #[test]
+    fn one_trap_is_enough_unless_the_operator_allows_more() {
+        let now = Timestamp::from_millis(1);
+        let verdict = judge(&canary(10), &figures(1, 1, 1), &figures(0, 0, 0), now);
+        assert_eq!(
+            verdict,
+            CanaryVerdict::RollBack("it broke off 1 times in 1 calls, and 0 are allowed".into())
+        );
+        let mut patient = canary(10);
+        patient.rule.breaks = 1;
+        assert_eq!(
+            judge(&patient, &figures(1, 1, 1), &figures(0, 0, 0), now),
+            CanaryVerdict::Bakes
+        );
+    }
+
+    #[test]
+    fn failures_are_held_against_the_active_version_in_the_same_time() {
+        let now = Timestamp::from_millis(1);
+        let judged = |failed, of_active| judge(&canary(10), &figures(100, failed, 0), &figures(100, of_active, 0), now);
+        assert_eq!(judged(5, 0), CanaryVerdict::Bakes);
+        assert!(matches!(judged(6, 0), CanaryVerdict::RollBack(_)));
+        // The platform fails for both.
+        assert_eq!(judged(45, 40), CanaryVerdict::Bakes);
+        // Too few to say anything.
+        assert_eq!(
+            judge(&canary(10), &figures(19, 19, 0), &figures(100, 0, 0), now),
+            CanaryVerdict::Bakes
+        );
+    }
+
+    #[test]
+    fn it_holds_when_its_time_is_over_and_not_before() {
+        let hour = 3_600_000;
+        let judged = |ms| {
+            judge(
+                &canary(10),
+                &figures(20, 0, 0),
+                &figures(0, 0, 0),
+                Timestamp::from_millis(ms),
+            )
+        };
+        assert_eq!(judged(hour - 1), CanaryVerdict::Bakes);
+        assert_eq!(judged(hour), CanaryVerdict::Held);
+        // An hour without calls proves nothing.
+        let idle = judge(
+            &canary(10),
+            &figures(0, 0, 0),
+            &figures(0, 0, 0),
+            Timestamp::from_millis(hour),
+        );
+        assert_eq!(idle, CanaryVerdict::Bakes);
+    }
+
+    #[test]
+    fn times_are_told_to_the_next_power_of_two() {
+        let figures = figures(100, 0, 0);
+        assert_eq!(figures.within(0.5), Some(Duration::from_micros(256)));
+        assert_eq!(Figures::default().within(0.99), None);
+    }
+}

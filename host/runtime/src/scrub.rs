@@ -1,0 +1,126 @@
+//! A transcript that can be handed on: what people wrote and are called is made unreadable, in its own length and kind, so
+//! that a connector that broke off over it breaks off again.
+
+use serde_json::Value;
+
+use crate::transcript::Transcript;
+
+/// Members of the interface whose text is a person's: what they wrote, and what they are called.
+const PERSONAL: [&str; 6] = ["Text", "username", "display_name", "avatar_url", "caption", "filename"];
+/// Texts shorter than this are left alone: they say nothing of anybody, and stand in too many places.
+const SHORTEST: usize = 2;
+
+impl Transcript {
+    /// The same call without what people wrote and are called, wherever that stands in it: in what the platform sent, in what
+    /// the connector made of it, and in requests and answers. Ids stay, since a connector lives by them.
+    ///
+    /// Gives nothing if the call cannot be written so.
+    pub fn scrubbed(&self) -> Option<Self> {
+        let mut whole = serde_json::to_value(self).ok()?;
+        let mut texts = Vec::new();
+        collect(&whole, &mut texts);
+        // What a longer text holds is gone with it.
+        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        texts.dedup();
+        let masks: Vec<_> = texts.iter().flat_map(|text| forms(text)).collect();
+        replace(&mut whole, &masks);
+        serde_json::from_value(whole).ok()
+    }
+}
+
+fn collect(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    Value::String(text) if PERSONAL.contains(&name.as_str()) && text.chars().count() >= SHORTEST => {
+                        texts.push(text.clone());
+                    }
+                    _ => collect(member, texts),
+                }
+            }
+        }
+        Value::Array(entries) => entries.iter().for_each(|entry| collect(entry, texts)),
+        _ => {}
+    }
+}
+
+/// A text and its mask: as it is, within a JSON document, and within a document within one.
+fn forms(text: &str) -> Vec<(String, String)> {
+    let inside = |text: &str| {
+        let quoted = Value::from(text).to_string();
+        quoted[1..quoted.len() - 1].to_owned()
+    };
+    let mut forms = vec![(text.to_owned(), mask(text))];
+    for _ in 0..2 {
+        let (text, masked) = &forms[forms.len() - 1];
+        let next = (inside(text), inside(masked));
+        forms.push(next);
+    }
+    forms
+}
+
+/// Another letter of the same width for each letter, another digit for each digit; all else stays.
+fn mask(text: &str) -> String {
+    let letter = |c: char| match c {
+        c if c.is_ascii_uppercase() => 'X',
+        c if c.is_ascii_digit() => '0',
+        c if c.is_ascii_alphabetic() => 'x',
+        c if c.is_alphanumeric() => match c.len_utf8() {
+            2 => 'ø',
+            3 => '文',
+            _ => '𐐨',
+        },
+        c => c,
+    };
+    text.chars().map(letter).collect()
+}
+
+fn replace(value: &mut Value, masks: &[(String, String)]) {
+    match value {
+        Value::String(text) => {
+            for (personal, mask) in masks {
+                if text.contains(personal.as_str()) {
+                    *text = text.replace(personal.as_str(), mask);
+                }
+            }
+        }
+        Value::Array(entries) => entries.iter_mut().for_each(|entry| replace(entry, masks)),
+        Value::Object(members) => members.values_mut().for_each(|member| replace(member, masks)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_keeps_length_and_kind() {
+        for (text, masked) in [
+            ("Jane 7!", "Xxxx 0!"),
+            ("żółw", "øøøx"),
+            ("你好👋", "文文👋"),
+            ("a\"b\\", "x\"x\\"),
+        ] {
+            assert_eq!(mask(text), masked);
+            assert_eq!(mask(text).len(), text.len());
+        }
+    }
+
+    #[test]
+    fn a_text_is_found_within_documents_within_documents() {
+        let text = "say \"hi\"";
+        let content = serde_json::json!({ "text": text }).to_string();
+        let body = serde_json::json!({ "content": content }).to_string();
+        let mut whole = serde_json::json!({ "body": body, "said": { "Text": text } });
+        let mut texts = Vec::new();
+        collect(&whole, &mut texts);
+        let masks: Vec<_> = texts.iter().flat_map(|text| forms(text)).collect();
+        replace(&mut whole, &masks);
+        let body: Value = serde_json::from_str(whole["body"].as_str().unwrap_or_default()).unwrap_or_default();
+        let content: Value = serde_json::from_str(body["content"].as_str().unwrap_or_default()).unwrap_or_default();
+        assert_eq!(content["text"], "xxx \"xx\"");
+        assert_eq!(whole["said"]["Text"], "xxx \"xx\"");
+    }
+}

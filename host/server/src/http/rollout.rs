@@ -1,0 +1,374 @@
+//! The steps of a connector's versions: proof before a swap, the swap, and the way back.
+
+use axum::Json as Answered;
+use axum::extract::{Path, State};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use weir_domain::id::TranscriptId;
+use weir_domain::limits;
+use weir_domain::rollout::{Canary, CanaryRule, VersionStage};
+use weir_domain::time::Timestamp;
+use weir_runtime::{Difference, Report, Transcript};
+use weir_store::{TranscriptFilter, TranscriptRecord, VersionChange};
+
+use super::audit::record;
+use super::body::{Json, Params};
+use super::caller::{ConnectorsWrite, May, Read};
+use super::codes;
+use super::connectors::{VersionView, refused_promotion};
+use super::list::{List, bounded};
+use super::problem::{Answer, Problem};
+use crate::Host;
+use crate::rollout::{TIMELINE, TrialView};
+use crate::transcripts::Replay;
+
+/// A trial that is wanted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PutCanary {
+    /// How many of a hundred accounts the version serves, 0 to 100. With 0 it follows along and serves none.
+    percent: u8,
+    /// When it goes back by itself, and when ahead; what is left out is by default.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    rule: CanaryRule,
+}
+
+/// Why a version is taken back.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RollBack {
+    /// In words, for the timeline and the event.
+    reason: String,
+}
+
+/// Which calls are to be asked again.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ReplayOf {
+    /// The newest so many, 1 to 1000.
+    last: u32,
+    /// Only those that this version answered.
+    against: Option<String>,
+}
+
+impl Default for ReplayOf {
+    fn default() -> Self {
+        Self {
+            last: limits::REPLAY_CALLS,
+            against: None,
+        }
+    }
+}
+
+/// Which transcripts.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Transcripts {
+    /// Calls of this version.
+    version: Option<String>,
+    /// Calls of this kind: `receive`, `send`.
+    call: Option<String>,
+    /// Only calls that broke off.
+    #[serde(default)]
+    broke_off: bool,
+    /// How many at most, 1 to 200; 50 if left out.
+    limit: Option<u32>,
+}
+
+/// How a transcript is wanted.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct HowWritten {
+    /// Without what people wrote and are called, to be handed on.
+    #[serde(default)]
+    scrub: bool,
+}
+
+/// A transcript, in few words.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TranscriptView {
+    /// Its id.
+    id: TranscriptId,
+    /// The version that was called.
+    version: String,
+    /// What it was asked.
+    call: String,
+    /// The channel; none in a call without one.
+    #[schema(value_type = Option<String>)]
+    channel_id: Option<weir_domain::id::ChannelId>,
+    /// Whether the connector broke off.
+    broke_off: bool,
+    /// When the call began.
+    at: Timestamp,
+}
+
+impl From<TranscriptRecord> for TranscriptView {
+    fn from(record: TranscriptRecord) -> Self {
+        Self {
+            id: record.id,
+            version: record.version,
+            call: record.call,
+            channel_id: record.channel_id,
+            broke_off: record.broke_off,
+            at: record.at,
+        }
+    }
+}
+
+/// A step in a version's life.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Step {
+    /// The version.
+    version: String,
+    /// Where it stood from then on.
+    #[schema(value_type = String)]
+    state: VersionStage,
+    /// Why; empty if somebody wanted it.
+    reason: String,
+    /// When.
+    at: Timestamp,
+}
+
+impl From<VersionChange> for Step {
+    fn from(change: VersionChange) -> Self {
+        Self {
+            version: change.version,
+            state: change.stage,
+            reason: change.reason,
+            at: change.at,
+        }
+    }
+}
+
+/// What a version would change.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Changes {
+    /// The version that serves now; none if none does.
+    active_version: Option<String>,
+    /// Members of the manifest that differ: policy, routes, contents, and whatever else.
+    #[schema(value_type = Vec<Object>)]
+    manifest: Vec<Difference>,
+}
+
+type Names = Path<(String, String)>;
+
+/// Put a version on trial
+///
+/// It serves its share of the accounts, beside the active version, which stands behind it. Repeating it changes share and rule.
+#[utoipa::path(post, path = "/v1/connectors/{name}/versions/{version}/canary", tag = "connectors", request_body = PutCanary,
+    params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "Its version")),
+    responses((status = 200, body = VersionView)))]
+pub(crate) async fn canary(
+    caller: May<ConnectorsWrite>,
+    State(host): State<Host>,
+    Path((name, version)): Names,
+    Json(body): Json<PutCanary>,
+) -> Answer<Answered<VersionView>> {
+    if body.percent > 100 {
+        return Err(Problem::member("/percent", "it is between 0 and 100"));
+    }
+    let canary = Canary {
+        percent: body.percent,
+        rule: body.rule,
+        since: host.now(),
+    };
+    let changed = serde_json::json!({ "version": version, "canary": canary });
+    let on_trial = match host.begin_canary(&name, &version, canary).await {
+        Ok(on_trial) => on_trial,
+        Err(error) => return Err(refused_promotion(&host, &caller, error).await),
+    };
+    record(&host, &caller, "connector.canary", &name, changed).await;
+    Ok(Answered(VersionView::of(on_trial, &host.store().grants(&name).await?)))
+}
+
+/// Take a version back
+///
+/// A version on trial is staged again. In the place of the active version comes the one that served before it. State that it
+/// took over is as it was.
+#[utoipa::path(post, path = "/v1/connectors/{name}/versions/{version}/rollback", tag = "connectors", request_body = RollBack,
+    params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "The version that goes back")),
+    responses((status = 200, description = "The version that was on trial, or the one that serves now", body = VersionView)))]
+pub(crate) async fn rollback(
+    caller: May<ConnectorsWrite>,
+    State(host): State<Host>,
+    Path((name, version)): Names,
+    Json(body): Json<RollBack>,
+) -> Answer<Answered<VersionView>> {
+    if body.reason.len() > limits::NAME_BYTES {
+        return Err(Problem::member(
+            "/reason",
+            format_args!("it has at most {} bytes", limits::NAME_BYTES),
+        ));
+    }
+    let reason = if body.reason.is_empty() {
+        "somebody wanted it"
+    } else {
+        &body.reason
+    };
+    let back = match host.roll_back(&name, &version, reason).await {
+        Ok(back) => back,
+        Err(error) => return Err(refused_promotion(&host, &caller, error).await),
+    };
+    let changed = serde_json::json!({ "version": version, "reason": reason });
+    record(&host, &caller, "connector.rollback", &name, changed).await;
+    Ok(Answered(VersionView::of(back, &host.store().grants(&name).await?)))
+}
+
+/// Retire a version that serves nobody
+#[utoipa::path(post, path = "/v1/connectors/{name}/versions/{version}/retire", tag = "connectors",
+    params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "Its version")),
+    responses((status = 200, body = VersionView)))]
+pub(crate) async fn retire(
+    caller: May<ConnectorsWrite>,
+    State(host): State<Host>,
+    Path((name, version)): Names,
+) -> Answer<Answered<VersionView>> {
+    let retired = host.retire(&name, &version).await?;
+    record(
+        &host,
+        &caller,
+        "connector.retire",
+        &name,
+        serde_json::json!({ "version": version }),
+    )
+    .await;
+    Ok(Answered(VersionView::of(retired, &host.store().grants(&name).await?)))
+}
+
+/// Ask recorded calls again, of this version
+///
+/// Offline: every import is answered from the transcript; nothing leaves and nothing is written. Shows what would change.
+#[utoipa::path(post, path = "/v1/connectors/{name}/versions/{version}/replay", tag = "connectors", request_body = ReplayOf,
+    params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "The version that is asked")),
+    responses((status = 200, description = "What differs, by kind and place", body = Object)))]
+pub(crate) async fn replay(
+    caller: May<ConnectorsWrite>,
+    State(host): State<Host>,
+    Path((name, version)): Names,
+    Json(body): Json<ReplayOf>,
+) -> Answer<Answered<Report>> {
+    if !(1..=limits::REPLAY_CALLS).contains(&body.last) {
+        return Err(Problem::member(
+            "/last",
+            format_args!("it is between 1 and {}", limits::REPLAY_CALLS),
+        ));
+    }
+    let replay = Replay {
+        last: body.last,
+        against: body.against,
+    };
+    let report = host.replay(&name, &version, replay).await?;
+    let asked = serde_json::json!({ "version": version, "calls": report.calls, "differ": report.differ });
+    record(&host, &caller, "connector.replay", &name, asked).await;
+    Ok(Answered(report))
+}
+
+/// See how a version does on trial
+#[utoipa::path(get, path = "/v1/connectors/{name}/versions/{version}/trial", tag = "connectors",
+    params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "The version on trial")),
+    responses((status = 200, body = TrialView)))]
+pub(crate) async fn trial(
+    _: May<Read>,
+    State(host): State<Host>,
+    Path((name, version)): Names,
+) -> Answer<Answered<TrialView>> {
+    let trial = host.trial(&name, &version);
+    trial.map(Answered).ok_or_else(|| Problem::no_such("trial"))
+}
+
+/// See what a version would change
+///
+/// Its manifest held against that of the active version: policy, routes, contents.
+#[utoipa::path(get, path = "/v1/connectors/{name}/versions/{version}/changes", tag = "connectors",
+    params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "Its version")),
+    responses((status = 200, body = Changes)))]
+pub(crate) async fn changes(
+    _: May<Read>,
+    State(host): State<Host>,
+    Path((name, version)): Names,
+) -> Answer<Answered<Changes>> {
+    let versions = host.store().versions().await?;
+    let mut ours = versions.iter().filter(|known| known.manifest.name == name);
+    let meant = ours.clone().find(|known| known.manifest.version == version);
+    let meant = meant.ok_or_else(|| Problem::no_such("version"))?;
+    let active = ours.find(|known| known.stage == VersionStage::Active);
+    Ok(Answered(Changes {
+        active_version: active.map(|active| active.manifest.version.clone()),
+        manifest: active.map_or_else(Vec::new, |active| {
+            weir_runtime::differences(&active.manifest, &meant.manifest)
+        }),
+    }))
+}
+
+/// List the steps of a connector's versions
+#[utoipa::path(get, path = "/v1/connectors/{name}/timeline", tag = "connectors", params(("name" = String, Path, description = "The connector's name")),
+    responses((status = 200, description = "Newest first", body = List<Step>)))]
+pub(crate) async fn timeline(
+    _: May<Read>,
+    State(host): State<Host>,
+    Path(name): Path<String>,
+) -> Answer<Answered<List<Step>>> {
+    let steps = host.store().version_changes(&name, TIMELINE).await?;
+    if steps.is_empty() {
+        return Err(Problem::no_such("connector"));
+    }
+    Ok(List::whole(steps.into_iter().map(Step::from).collect()))
+}
+
+/// List what was written down of a connector's calls
+///
+/// Newest first, without what crossed in them.
+#[utoipa::path(get, path = "/v1/connectors/{name}/transcripts", tag = "connectors",
+    params(("name" = String, Path, description = "The connector's name"), Transcripts),
+    responses((status = 200, body = List<TranscriptView>)))]
+pub(crate) async fn transcripts(
+    _: May<ConnectorsWrite>,
+    State(host): State<Host>,
+    Path(name): Path<String>,
+    Params(wanted): Params<Transcripts>,
+) -> Answer<Answered<List<TranscriptView>>> {
+    let filter = TranscriptFilter {
+        version: wanted.version,
+        call: wanted.call,
+        broke_off: wanted.broke_off,
+        limit: bounded(wanted.limit)?,
+        whole: false,
+    };
+    let found = host.store().transcripts(&name, filter).await?.into_iter();
+    Ok(List::whole(found.map(TranscriptView::from).collect()))
+}
+
+/// Get what crossed the boundary in one call
+///
+/// As `weir connector replay --file` reads it. Holds what people wrote, unless it is scrubbed.
+#[utoipa::path(get, path = "/v1/connectors/{name}/transcripts/{id}", tag = "connectors",
+    params(("name" = String, Path, description = "The connector's name"), ("id" = TranscriptId, Path, description = "The transcript's id"), HowWritten),
+    responses((status = 200, description = "The transcript", body = Object)))]
+pub(crate) async fn transcript(
+    caller: May<ConnectorsWrite>,
+    State(host): State<Host>,
+    Path((name, id)): Path<(String, String)>,
+    Params(how): Params<HowWritten>,
+) -> Answer<Answered<Transcript>> {
+    let id: TranscriptId = id.parse().map_err(|_| Problem::no_such("transcript"))?;
+    let found = host.store().transcript(&name, id).await?;
+    let found = found.ok_or_else(|| Problem::no_such("transcript"))?;
+    let unreadable =
+        || Problem::of(&codes::NOT_FOUND).detail("the transcript was written in a form that is not read any more");
+    let whole = Transcript::read(&found.json).map_err(|_| unreadable())?;
+    record(
+        &host,
+        &caller,
+        "connector.transcript",
+        &name,
+        serde_json::json!({ "id": id, "scrub": how.scrub }),
+    )
+    .await;
+    let written = if how.scrub {
+        whole.scrubbed().ok_or_else(unreadable)?
+    } else {
+        whole
+    };
+    Ok(Answered(written))
+}

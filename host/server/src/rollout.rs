@@ -1,0 +1,628 @@
+//! The versions of a connector that serve: the active one, one on trial beside it, and those that keep what the active one
+//! could not take over.
+//!
+//! Promises: a call is bound to one version from its beginning to its end; which version that is depends on the account alone,
+//! so that a conversation meets one; a webhook is never refused for a change of versions; whatever a version on trial does,
+//! the active one stands behind it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+use weir_domain::rollout::{Canary, CanaryVerdict, Figures, VersionStage, judge};
+use weir_domain::time::Timestamp;
+use weir_runtime::context::CallEnd;
+use weir_runtime::{Connector, Replayed, Report, Transcript};
+use weir_store::{StateMove, StateOwner, StoreError, Version};
+
+use crate::host::Host;
+use crate::registry::{Loaded, PromoteError};
+
+/// An account: the app, and the platform's id.
+type Account = (String, String);
+
+/// The versions of one connector that serve.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) active: Arc<Loaded>,
+    pub(crate) trial: Option<Arc<Trial>>,
+    /// Others that serve the accounts whose state is theirs: those that served before and finish what they began, and one that
+    /// is about to serve and takes account after account over.
+    pub(crate) beside: BTreeMap<String, Arc<Loaded>>,
+    /// Whose the state of an account is, where that was ever handed over.
+    pub(crate) owners: Owners,
+}
+
+/// The version whose the state of an account is.
+type Owners = Arc<RwLock<HashMap<Account, String>>>;
+
+impl Line {
+    pub(crate) fn of_one(active: Arc<Loaded>) -> Self {
+        Self {
+            active,
+            trial: None,
+            beside: BTreeMap::new(),
+            owners: Arc::default(),
+        }
+    }
+
+    /// The version that serves an account: the one whose state it holds; else the one on trial, for its share; else the active
+    /// one.
+    pub(crate) fn of(&self, app: &str, account: &str) -> &Arc<Loaded> {
+        let trial = self.trial.as_ref().filter(|trial| trial.serves_somebody());
+        if let Some(owner) = self.owner(app, account) {
+            if owner == self.active.number() {
+                return &self.active;
+            }
+            if let Some(trial) = trial.filter(|trial| trial.loaded.number() == owner) {
+                return &trial.loaded;
+            }
+            if let Some(beside) = self.beside.get(&owner) {
+                return beside;
+            }
+        }
+        match trial {
+            Some(trial) if trial.canary.serves(app, account) => &trial.loaded,
+            _ => &self.active,
+        }
+    }
+
+    /// The versions besides the active one that serve somebody.
+    pub(crate) fn others(&self) -> Vec<Arc<Loaded>> {
+        let trial = self.trial.iter().filter(|trial| trial.serves_somebody());
+        let owning = self.beside.values().filter(|beside| self.owns(beside.number()));
+        trial.map(|trial| &trial.loaded).chain(owning).cloned().collect()
+    }
+
+    fn owner(&self, app: &str, account: &str) -> Option<String> {
+        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
+        if owners.is_empty() {
+            return None;
+        }
+        owners.get(&(app.to_owned(), account.to_owned())).cloned()
+    }
+
+    fn owns(&self, version: &str) -> bool {
+        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
+        owners.values().any(|owner| owner == version)
+    }
+
+    fn hand(&self, owner: &StateOwner, to: &str) {
+        let account = (owner.app.clone(), owner.platform_id.clone());
+        let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
+        owners.insert(account, to.to_owned());
+    }
+
+    /// The one on trial, if it is this version.
+    pub(crate) fn trial_of(&self, version: &str) -> Option<&Arc<Trial>> {
+        self.trial.as_ref().filter(|trial| trial.loaded.number() == version)
+    }
+}
+
+// ---- a version on trial -------------------------------------------------------------------------------------------------
+
+/// A version on trial, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    pub(crate) loaded: Arc<Loaded>,
+    pub(crate) canary: Canary,
+    tally: Mutex<Tally>,
+    /// It goes back; what is in hand ends, and nothing new begins.
+    over: AtomicBool,
+}
+
+/// What was counted since the trial began.
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    on_trial: Figures,
+    active: Figures,
+    shadow: Report,
+}
+
+/// A trial as it is shown.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct TrialView {
+    /// Its share and its rule.
+    #[schema(value_type = Object)]
+    pub canary: Canary,
+    /// What its own calls came to.
+    pub on_trial: FiguresView,
+    /// What the calls of the active version came to in the same time.
+    pub active: FiguresView,
+    /// Calls of the active version that were asked of this one again, and how it differs.
+    #[schema(value_type = Object)]
+    pub shadow: Report,
+}
+
+/// Figures as they are shown.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct FiguresView {
+    /// Calls that ended.
+    pub calls: u64,
+    /// Those that gave nothing.
+    pub failed: u64,
+    /// Those in which the connector broke off.
+    pub broke_off: u64,
+    /// Half of them took at most so many milliseconds.
+    pub p50_ms: Option<f64>,
+    /// All but one of a hundred took at most so many.
+    pub p99_ms: Option<f64>,
+}
+
+impl From<&Figures> for FiguresView {
+    fn from(figures: &Figures) -> Self {
+        let ms = |share| figures.within(share).map(|took: Duration| took.as_secs_f64() * 1e3);
+        Self {
+            calls: figures.calls,
+            failed: figures.failed,
+            broke_off: figures.broke_off,
+            p50_ms: ms(0.5),
+            p99_ms: ms(0.99),
+        }
+    }
+}
+
+impl Trial {
+    pub(crate) fn new(loaded: Arc<Loaded>, canary: Canary) -> Self {
+        Self {
+            loaded,
+            canary,
+            tally: Mutex::default(),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    /// The same trial, with what the operator granted by now.
+    pub(crate) fn with(&self, loaded: Arc<Loaded>) -> Self {
+        Self {
+            loaded,
+            canary: self.canary.clone(),
+            tally: Mutex::new(self.tally(|tally| tally.clone())),
+            over: AtomicBool::new(self.over.load(Ordering::Relaxed)),
+        }
+    }
+
+    fn serves_somebody(&self) -> bool {
+        self.canary.percent > 0 && !self.over.load(Ordering::Relaxed)
+    }
+
+    fn tally<T>(&self, change: impl FnOnce(&mut Tally) -> T) -> T {
+        change(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn judge(&self, now: Timestamp) -> CanaryVerdict {
+        self.tally(|tally| judge(&self.canary, &tally.on_trial, &tally.active, now))
+    }
+
+    /// A call of the active version was asked of this one again.
+    pub(crate) fn shadowed(&self, name: &str, transcript: &Transcript, replayed: Replayed) {
+        self.tally(|tally| tally.shadow.add(name, transcript, replayed));
+    }
+
+    pub(crate) fn view(&self) -> TrialView {
+        self.tally(|tally| TrialView {
+            canary: self.canary.clone(),
+            on_trial: (&tally.on_trial).into(),
+            active: (&tally.active).into(),
+            shadow: tally.shadow.clone(),
+        })
+    }
+}
+
+/// A version that goes back by itself, on its way into the record.
+#[derive(Debug)]
+pub(crate) struct GoesBack {
+    pub(crate) connector: String,
+    pub(crate) version: String,
+    pub(crate) reason: String,
+}
+
+/// The trials that are on, as calls count for them.
+#[derive(Debug)]
+pub(crate) struct Trials {
+    by_connector: Mutex<HashMap<String, Arc<Trial>>>,
+    told: mpsc::Sender<GoesBack>,
+}
+
+impl Trials {
+    pub(crate) fn new(told: mpsc::Sender<GoesBack>) -> Self {
+        Self {
+            by_connector: Mutex::default(),
+            told,
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut HashMap<String, Arc<Trial>>) -> T) -> T {
+        act(&mut self.by_connector.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn put(&self, connector: &str, trial: Option<Arc<Trial>>) {
+        self.with(|trials| match trial {
+            Some(trial) => trials.insert(connector.to_owned(), trial),
+            None => trials.remove(connector),
+        });
+    }
+
+    /// A call ended: a version on trial may go back by it, at once.
+    pub(crate) fn note(&self, end: &CallEnd<'_>, now: Timestamp) {
+        let Some(trial) = self.with(|trials| trials.get(end.connector).cloned()) else {
+            return;
+        };
+        // A call that never began says nothing of a version.
+        if matches!(end.outcome, "busy" | "no_turn") {
+            return;
+        }
+        let is_on_trial = trial.loaded.number() == end.version;
+        trial.tally(|tally| {
+            let figures = if is_on_trial {
+                &mut tally.on_trial
+            } else {
+                &mut tally.active
+            };
+            figures.note(end.outcome != "ok", end.broke_off, end.elapsed);
+        });
+        if !is_on_trial || trial.canary.percent == 0 {
+            return;
+        }
+        if let CanaryVerdict::RollBack(reason) = trial.judge(now)
+            && !trial.over.swap(true, Ordering::Relaxed)
+        {
+            tracing::error!("{} {} goes back: {reason}", end.connector, end.version);
+            // The room is for one of each connector, and there is no second before the first is seen to.
+            let _ = self.told.try_send(GoesBack {
+                connector: end.connector.to_owned(),
+                version: end.version.to_owned(),
+                reason,
+            });
+        }
+    }
+}
+
+// ---- the steps ----------------------------------------------------------------------------------------------------------
+
+impl Host {
+    /// Puts a version on trial beside the active one, or changes its share or rule.
+    ///
+    /// # Errors
+    /// See [`PromoteError`]; what served before goes on serving.
+    pub async fn begin_canary(&self, connector: &str, version: &str, canary: Canary) -> Result<Version, PromoteError> {
+        let connectors = &self.0.connectors;
+        let _turn = connectors.changing.lock().await;
+        let line = connectors.line(connector).ok_or_else(|| PromoteError::NothingActive {
+            connector: connector.to_owned(),
+        })?;
+        if line.active.number() == version {
+            return Err(PromoteError::Serves {
+                connector: connector.to_owned(),
+                version: version.to_owned(),
+            });
+        }
+        let (_, loaded) = self.ready_version(connector, version, canary.percent > 0).await?;
+        if let Some(other) = line.trial.as_ref().filter(|trial| trial.loaded.number() != version) {
+            self.store().give_state_back(connector, other.loaded.number()).await?;
+        }
+        if canary.percent > 0 {
+            self.take_state_over(connector, &loaded, &line, |owner| {
+                canary.serves(&owner.app, &owner.platform_id)
+            })
+            .await?;
+        }
+        let now = self.now();
+        let on_trial = self
+            .store()
+            .begin_canary(connector, version, canary.clone(), now)
+            .await?;
+        let on_trial = on_trial.ok_or_else(|| not_found(connector, version))?;
+        self.0.quarantine.release(connector, version);
+        let owners = self.owners(connector).await?;
+        connectors.change(connector, |line| {
+            line.trial = Some(Arc::new(Trial::new(loaded, canary)));
+            line.owners = owners;
+        });
+        self.told();
+        Ok(on_trial)
+    }
+
+    /// Makes a version the one that serves, though it was set aside. Calls that run go on with theirs. What was kept while one
+    /// was set aside is then translated, oldest first.
+    ///
+    /// # Errors
+    /// See [`PromoteError`]; the version before goes on serving.
+    pub async fn promote(&self, connector: &str, version: &str) -> Result<Version, PromoteError> {
+        let _turn = self.0.connectors.changing.lock().await;
+        self.put_ahead(connector, version, "", true).await
+    }
+
+    /// Takes a version back: one on trial is staged again, and in the place of the active one comes the one before it. States
+    /// that it took over are as they were.
+    ///
+    /// # Errors
+    /// See [`PromoteError`]; what served before goes on serving.
+    pub async fn roll_back(&self, connector: &str, version: &str, reason: &str) -> Result<Version, PromoteError> {
+        let connectors = &self.0.connectors;
+        let _turn = connectors.changing.lock().await;
+        let line = connectors
+            .line(connector)
+            .ok_or_else(|| not_found(connector, version))?;
+        if line.trial_of(version).is_some() {
+            self.store().give_state_back(connector, version).await?;
+            let back = self.store().end_canary(connector, version, reason, self.now()).await?;
+            let owners = self.owners(connector).await?;
+            connectors.change(connector, |line| {
+                if let Some(trial) = line.trial.take() {
+                    // What it has in hand it finishes.
+                    line.beside
+                        .insert(trial.loaded.number().to_owned(), Arc::clone(&trial.loaded));
+                }
+                line.owners = owners;
+            });
+            self.told();
+            return back.ok_or_else(|| not_found(connector, version));
+        }
+        if line.active.number() != version {
+            return Err(not_found(connector, version));
+        }
+        let steps = self.store().version_changes(connector, TIMELINE).await?;
+        let before = steps
+            .iter()
+            .find(|step| step.stage == VersionStage::Active && step.version != version)
+            .ok_or_else(|| PromoteError::NothingBefore {
+                connector: connector.to_owned(),
+                version: version.to_owned(),
+            })?;
+        self.store().give_state_back(connector, version).await?;
+        self.put_ahead(connector, &before.version, reason, false).await
+    }
+
+    /// Retires a version that serves nobody.
+    ///
+    /// # Errors
+    /// [`PromoteError::NotFound`], or [`PromoteError::Serves`].
+    pub async fn retire(&self, connector: &str, version: &str) -> Result<Version, PromoteError> {
+        let _turn = self.0.connectors.changing.lock().await;
+        let known = self.store().version(connector, version).await?;
+        known.ok_or_else(|| not_found(connector, version))?;
+        let retired = self.store().retire_version(connector, version, self.now()).await?;
+        retired.ok_or_else(|| PromoteError::Serves {
+            connector: connector.to_owned(),
+            version: version.to_owned(),
+        })
+    }
+
+    /// A version, loaded; one that is to serve is granted what it wants.
+    async fn ready_version(
+        &self,
+        connector: &str,
+        version: &str,
+        serves: bool,
+    ) -> Result<(Version, Arc<Loaded>), PromoteError> {
+        let staged = self.store().version(connector, version).await?;
+        let staged = staged.ok_or_else(|| not_found(connector, version))?;
+        let grants = self.store().grants(connector).await?;
+        if serves {
+            crate::registry::check_grants(&staged, &grants)?;
+        }
+        let known = self.0.connectors.line(connector);
+        let connector = match known.as_ref().and_then(|line| line.trial_of(version)) {
+            Some(trial) => trial.loaded.connector.clone(),
+            None => self.load_version(&staged).await?,
+        };
+        let loaded = Loaded {
+            connector,
+            grants: Arc::new(grants),
+        };
+        Ok((staged, Arc::new(loaded)))
+    }
+
+    /// A version, loaded, for whatever does not let it serve.
+    ///
+    /// # Errors
+    /// [`PromoteError::NotFound`] and [`PromoteError::Load`].
+    pub(crate) async fn load_version(&self, version: &Version) -> Result<Connector, PromoteError> {
+        let read = self.0.connectors.read(&self.0.runtime, version).await;
+        read.map_err(PromoteError::Load)
+    }
+
+    /// The turn is the caller's.
+    async fn put_ahead(
+        &self,
+        connector: &str,
+        version: &str,
+        reason: &str,
+        takes_over: bool,
+    ) -> Result<Version, PromoteError> {
+        let connectors = &self.0.connectors;
+        let (_, loaded) = self.ready_version(connector, version, true).await?;
+        let set_aside_at = self.set_aside_at(connector).await?;
+        let line = connectors.line(connector);
+        if let Some(line) = line.as_ref().filter(|_| takes_over) {
+            if let Some(other) = line.trial.as_ref().filter(|trial| trial.loaded.number() != version) {
+                self.store().give_state_back(connector, other.loaded.number()).await?;
+            }
+            self.take_state_over(connector, &loaded, line, |_| true).await?;
+        }
+        let active = self
+            .store()
+            .activate_version(connector, version, reason, self.now())
+            .await?;
+        let active = active.ok_or_else(|| not_found(connector, version))?;
+        self.0.quarantine.release(connector, version);
+        let owners = self.owners(connector).await?;
+        connectors.put(connector, &loaded);
+        connectors.change(connector, |line| {
+            let over = line.trial.take().map(|trial| Arc::clone(&trial.loaded));
+            let before = std::mem::replace(&mut line.active, loaded);
+            for left in [Some(before), over].into_iter().flatten() {
+                if left.number() != version {
+                    line.beside.insert(left.number().to_owned(), left);
+                }
+            }
+            line.beside.remove(version);
+            line.owners = owners;
+        });
+        self.told();
+        // What waited for a version that serves, or for a mended one.
+        self.0.wakes.all();
+        tracing::info!(connector, version, "{connector} {version} serves");
+        if let Some(since) = set_aside_at {
+            let (host, connector) = (self.clone(), connector.to_owned());
+            tokio::spawn(async move {
+                if let Err(error) = host.replay_kept(&connector, since).await {
+                    tracing::error!("What was kept for {connector} waits for the next time: {error}");
+                }
+            });
+        }
+        Ok(active)
+    }
+
+    /// Hands the states of the accounts that `is_meant` to a version that knows how to translate them. An account whose state
+    /// it cannot take stays with the version whose it is.
+    async fn take_state_over(
+        &self,
+        connector: &str,
+        loaded: &Arc<Loaded>,
+        line: &Line,
+        is_meant: impl Fn(&StateOwner) -> bool,
+    ) -> Result<(), PromoteError> {
+        let number = loaded.number();
+        let manifest = loaded.connector.manifest();
+        if !manifest.provides.iter().any(|interface| interface == "upgrade") {
+            return Ok(());
+        }
+        let taker = Arc::clone(loaded);
+        self.0.connectors.change(connector, |line| {
+            line.beside.insert(taker.number().to_owned(), taker);
+        });
+        for owner in self.store().state_owners(connector).await? {
+            let from = owner.version.clone().unwrap_or_else(|| line.active.number().to_owned());
+            if from == number || !is_meant(&owner) {
+                continue;
+            }
+            let Some(reason) = self.hand_over(connector, &loaded.connector, &owner, &from).await? else {
+                line.hand(&owner, number);
+                continue;
+            };
+            tracing::warn!("{connector} {number} leaves {} to {from}: {reason}", owner.channel_id);
+            let words = format!("{connector} {number} cannot take its state over: {reason}; {from} goes on serving it");
+            let now = self.now();
+            self.store()
+                .hold_state(connector, owner.channel_id, &from, &words, now)
+                .await?;
+            if let Some(aside) = self.0.quarantine.reason(connector, number) {
+                self.store().give_state_back(connector, number).await?;
+                let owners = self.owners(connector).await?;
+                self.0.connectors.change(connector, |line| line.owners = owners);
+                return Err(PromoteError::SetAside {
+                    connector: connector.to_owned(),
+                    version: number.to_owned(),
+                    reason: aside.to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Why a version does not take the state of an account; none if it did.
+    async fn hand_over(
+        &self,
+        connector: &str,
+        taker: &Connector,
+        owner: &StateOwner,
+        from: &str,
+    ) -> Result<Option<String>, StoreError> {
+        for _ in 0..HAND_OVERS {
+            let before = self.store().state(owner.channel_id).await?;
+            let after = match taker.migrate(from, before.clone()).await {
+                Ok(after) => after,
+                Err(error) => return Ok(Some(error.to_string())),
+            };
+            let handed = StateMove {
+                channel_id: owner.channel_id,
+                from: from.to_owned(),
+                to: taker.manifest().version.clone(),
+                before,
+                after,
+            };
+            if self.store().hand_state_over(connector, handed).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some("its state is written to all the time".to_owned()))
+    }
+
+    async fn owners(&self, connector: &str) -> Result<Owners, StoreError> {
+        owners(self.store(), connector).await
+    }
+
+    /// A version's trial; none if it is on none.
+    pub fn trial(&self, connector: &str, version: &str) -> Option<TrialView> {
+        Some(self.0.connectors.line(connector)?.trial_of(version)?.view())
+    }
+
+    /// Writes down that a version on trial went back by itself.
+    pub(crate) async fn take_back(&self, back: GoesBack) {
+        let GoesBack {
+            connector,
+            version,
+            reason,
+        } = back;
+        if let Err(error) = self.roll_back(&connector, &version, &reason).await {
+            tracing::error!("That {connector} {version} goes back is not written down: {error}");
+        }
+    }
+
+    /// Versions that have nothing left to do are retired, and those that held for their time go ahead if that was asked for.
+    pub(crate) async fn rollout_round(&self, now: Timestamp) -> Result<(), StoreError> {
+        for (connector, line) in self.0.connectors.lines() {
+            for (version, beside) in &line.beside {
+                if line.owns(version) || !beside.is_idle() {
+                    continue;
+                }
+                let _turn = self.0.connectors.changing.lock().await;
+                let known = self.store().version(&connector, version).await?;
+                if known.is_some_and(|known| known.stage == VersionStage::Draining) {
+                    self.store().retire_version(&connector, version, now).await?;
+                }
+                self.0.connectors.change(&connector, |line| {
+                    line.beside.remove(version);
+                });
+            }
+            if let Some(trial) = &line.trial
+                && trial.canary.rule.promote
+                && trial.canary.percent > 0
+                && trial.judge(now) == CanaryVerdict::Held
+            {
+                let version = trial.loaded.number();
+                if let Err(error) = self.promote(&connector, version).await {
+                    tracing::error!("{connector} {version} held and is not promoted: {error}");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whose the states of a connector's accounts are.
+pub(crate) async fn owners(store: &dyn weir_store::Store, connector: &str) -> Result<Owners, StoreError> {
+    let owners = store.state_owners(connector).await?.into_iter();
+    let owners = owners.filter_map(|owner| Some(((owner.app, owner.platform_id), owner.version?)));
+    Ok(Arc::new(RwLock::new(owners.collect())))
+}
+
+/// Steps of a connector's versions that are looked through and shown.
+pub(crate) const TIMELINE: u32 = 200;
+/// How often a state that is written to meanwhile is translated anew.
+const HAND_OVERS: usize = 3;
+
+fn not_found(connector: &str, version: &str) -> PromoteError {
+    PromoteError::NotFound {
+        connector: connector.to_owned(),
+        version: version.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! A host with the built Echo connector, for tests within the rooms.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use tempfile::TempDir;
+use weir_domain::channel::Channel;
+use weir_domain::credential::{Credential, Secret};
+use weir_domain::grant::Grants;
+use weir_domain::policy::OriginMap;
+use weir_domain::signature::RawWebhook;
+use weir_store::{App, NewChannel, StateWrite};
+
+use crate::{Config, Host};
+
+/// The built component of this name.
+pub(crate) fn component(name: &str) -> Bytes {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| format!("{root}/target"));
+    let built = std::env::var("WEIR_CONNECTORS_DIR").unwrap_or_else(|_| format!("{target}/connectors"));
+    let bytes = std::fs::read(format!("{built}/{name}.wasm"));
+    bytes
+        .expect("the connectors are built first, with `cargo xtask build-connectors`")
+        .into()
+}
+
+const SECRET: &str = "echo-webhook-secret";
+
+/// A host with Echo serving the app `echo`.
+pub(crate) async fn with_echo(folder: &TempDir) -> Host {
+    let echo = component("echo");
+    let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
+    let version = host.install(echo, None, false).await.expect("a connector");
+    let grants = Grants::wanted_by(&version.manifest);
+    host.decide_grants("echo", None, grants).await.expect("its grants");
+    host.promote("echo", &version.manifest.version)
+        .await
+        .expect("a version that serves");
+    let app = App {
+        name: "echo".to_owned(),
+        workspace_id: "default".to_owned(),
+        connector: "echo".to_owned(),
+        settings: serde_json::json!({}),
+        secrets: [("webhook_secret".to_owned(), vec![Secret::new(SECRET)])].into(),
+        old_secrets_until: None,
+        origins: OriginMap::default(),
+        created_at: host.now(),
+        updated_at: host.now(),
+    };
+    host.put_app(app).await.expect("an app");
+    host
+}
+
+/// A webhook of Echo, signed, with one message.
+pub(crate) fn webhook(host: &Host, text: &str) -> RawWebhook {
+    let body = serde_json::json!({"account": "acme", "events": [{"type": "message", "id": text,
+        "conversation": "c1", "contact": {"id": "u1"}, "text": text, "at": 1}]})
+    .to_string();
+    let at = host.now().as_secs();
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any key");
+    mac.update(format!("{at}.{body}").as_bytes());
+    let proof = format!("t={at},s={}", hex::encode(mac.finalize().into_bytes()));
+    RawWebhook {
+        method: "POST".to_owned(),
+        query: String::new(),
+        headers: vec![("echo-signature".to_owned(), proof)],
+        body: body.into(),
+    }
+}
+
+/// An account of the app `echo`, connected without asking anybody, with this state.
+pub(crate) async fn with_account(host: &Host, account: &str, state: &[(&str, &str)]) -> Channel {
+    let new = NewChannel {
+        workspace_id: "default".to_owned(),
+        app: "echo".to_owned(),
+        connector: "echo".to_owned(),
+        platform: "echo".to_owned(),
+        platform_id: account.to_owned(),
+        name: None,
+        labels: BTreeMap::new(),
+        username: None,
+        display_name: None,
+        avatar_url: None,
+        country: None,
+        scopes: Vec::new(),
+        reauthorize_by: None,
+    };
+    let credential = Credential {
+        access_token: Secret::new("token"),
+        refresh_token: None,
+        expires_at: None,
+        refresh_expires_at: None,
+        renewed_at: host.now(),
+    };
+    let connected = host.store().connect_channel(new, credential, host.now()).await;
+    let (channel, _) = connected.expect("a record");
+    let writes = state.iter().map(|(key, value)| StateWrite {
+        by: "0.1.0".to_owned(),
+        key: (*key).to_owned(),
+        value: Some(value.as_bytes().to_vec()),
+    });
+    let kept = host.store().commit_state(channel.id, writes.collect()).await;
+    kept.expect("a record");
+    channel
+}

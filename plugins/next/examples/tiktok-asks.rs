@@ -1,0 +1,29 @@
+//! Asks for one route more, and allows fewer messages.
+
+use weir_next::weir_sdk::descriptor::{BudgetRule, Manifest, Policy};
+use weir_next::{Next, tiktok};
+
+struct Asks;
+
+impl Next for Asks {
+    const NUMBER: &'static str = "0.2.4";
+
+    fn manifest(manifest: &mut Manifest) {
+        if let Some(mut route) = manifest.routes.first().cloned() {
+            route.id = "more".into();
+            route.path = "/open_api/v1.3/business/more/".into();
+            route.why = "Because it can.".into();
+            manifest.routes.push(route);
+        }
+        for policy in &mut manifest.policies {
+            if let Policy::Budget(rule) = policy {
+                *rule = BudgetRule {
+                    limit: 1,
+                    counts: rule.counts.clone(),
+                };
+            }
+        }
+    }
+}
+
+tiktok!(Asks);

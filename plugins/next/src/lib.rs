@@ -1,0 +1,131 @@
+//! Later versions of the connectors, each of which changes one thing: what the host's tests stage, try, promote and take back.
+//!
+//! A version is one file of `examples`, built as a component of its own; its head says what it changes.
+#![forbid(unsafe_code)]
+// A failure is a record of the interface, and boxing it here would only unbox it at the boundary.
+#![allow(clippy::result_large_err)]
+
+use weir_sdk::descriptor::Manifest;
+use weir_sdk::outbound::{Draft, Sent};
+use weir_sdk::types::{Channel, Conversation, Failure, InboundEvent};
+use weir_tiktok::TikTok;
+
+pub use {weir_echo, weir_sdk, weir_tiktok};
+
+/// What a later version of the TikTok connector changes.
+pub trait Next {
+    /// Its number.
+    const NUMBER: &'static str;
+
+    /// What it says of itself otherwise.
+    fn manifest(_manifest: &mut Manifest) {}
+
+    /// What it makes of a webhook otherwise.
+    fn received(_events: &mut Vec<InboundEvent>) {}
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// As the connector's.
+    fn send(channel: Channel, conversation: Conversation, draft: Draft) -> Result<Sent, Failure> {
+        <TikTok as weir_sdk::Connector>::send(channel, conversation, draft)
+    }
+}
+
+/// Makes a component of a [`Next`]: the TikTok connector in all that it does not change.
+#[macro_export]
+macro_rules! tiktok {
+    ($Next:ident) => {
+        const _: () = {
+            use $crate::Next;
+            use $crate::weir_sdk::Connector;
+            use $crate::weir_sdk::abilities::{Ads, Automations, History, MediaTransfer, Probing, Signals};
+            use $crate::weir_sdk::abilities::{automations, history, media_transfer, probing, signals};
+            use $crate::weir_sdk::descriptor::Manifest;
+            use $crate::weir_sdk::identity::{Finding as Check, Profile};
+            use $crate::weir_sdk::inbound::Webhook;
+            use $crate::weir_sdk::outbound::{Draft, Finding, Sent};
+            use $crate::weir_sdk::types::{Channel, Conversation, Failure, InboundEvent, Json, Media, Referral, Timestamp};
+            use $crate::weir_tiktok::TikTok;
+
+            impl Connector for $Next {
+                fn describe() -> Manifest {
+                    let mut manifest = TikTok::describe();
+                    manifest.version = <$Next as Next>::NUMBER.into();
+                    manifest.release += 1;
+                    <$Next as Next>::manifest(&mut manifest);
+                    manifest
+                }
+                fn receive(webhook: Webhook) -> Result<Vec<InboundEvent>, String> {
+                    let mut events = TikTok::receive(webhook)?;
+                    <$Next as Next>::received(&mut events);
+                    Ok(events)
+                }
+                fn prepare(draft: Draft) -> Vec<Finding> {
+                    <TikTok as Connector>::prepare(draft)
+                }
+                fn send(channel: Channel, conversation: Conversation, draft: Draft) -> Result<Sent, Failure> {
+                    <$Next as Next>::send(channel, conversation, draft)
+                }
+                fn who_am_i(channel: Channel) -> Result<Profile, Failure> {
+                    <TikTok as Connector>::who_am_i(channel)
+                }
+                fn connected(channel: Channel) -> Result<(), Failure> {
+                    <TikTok as Connector>::connected(channel)
+                }
+                fn check(channel: Channel) -> Result<Vec<Check>, Failure> {
+                    <TikTok as Connector>::check(channel)
+                }
+            }
+            impl Signals for $Next {
+                fn show(channel: Channel, conversation: Conversation, signal: signals::Signal) -> Result<(), Failure> {
+                    TikTok::show(channel, conversation, signal)
+                }
+            }
+            impl MediaTransfer for $Next {
+                fn locate(
+                    channel: Channel,
+                    conversation: Conversation,
+                    message_id: String,
+                    media: Media,
+                ) -> Result<media_transfer::Location, Failure> {
+                    TikTok::locate(channel, conversation, message_id, media)
+                }
+            }
+            impl Probing for $Next {
+                fn probe(channel: Channel, conversation: Conversation) -> Result<Vec<probing::Capability>, Failure> {
+                    TikTok::probe(channel, conversation)
+                }
+            }
+            impl History for $Next {
+                fn conversations(channel: Channel, cursor: Option<String>) -> Result<history::ConversationPage, Failure> {
+                    TikTok::conversations(channel, cursor)
+                }
+                fn messages(
+                    channel: Channel,
+                    conversation: Conversation,
+                    since: Timestamp,
+                ) -> Result<history::MessagePage, Failure> {
+                    TikTok::messages(channel, conversation, since)
+                }
+            }
+            impl Automations for $Next {
+                fn get(channel: Channel, kind: String) -> Result<Vec<automations::Automation>, Failure> {
+                    TikTok::get(channel, kind)
+                }
+                fn put(channel: Channel, automation: automations::Automation) -> Result<Option<String>, Failure> {
+                    TikTok::put(channel, automation)
+                }
+                fn remove(channel: Channel, kind: String, id: String) -> Result<(), Failure> {
+                    TikTok::remove(channel, kind, id)
+                }
+            }
+            impl Ads for $Next {
+                fn preview(channel: Channel, referral: Referral) -> Result<Option<Json>, Failure> {
+                    TikTok::preview(channel, referral)
+                }
+            }
+        };
+        $crate::weir_sdk::export!($Next: signals, media_transfer, probing, history, automations, ads);
+    };
+}
