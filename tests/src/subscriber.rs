@@ -152,7 +152,8 @@ async fn serve(
     let _ = stream.write_all(answer.as_bytes()).await;
 }
 
-async fn read(stream: &mut TcpStream) -> Option<Handed> {
+/// A whole request, or none if the caller hung up before its end.
+pub(crate) async fn read(stream: &mut TcpStream) -> Option<Handed> {
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
     loop {

@@ -5,47 +5,12 @@ mod support;
 use anyhow::{Context, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ed25519_compact::{KeyPair, Seed};
 use serde_json::{Value, json};
+use support::signed::{host, public, sign};
 use support::text_of;
-use weir_tests::{Options, Stack};
+use weir_tests::Stack;
 
 type Result<T = ()> = anyhow::Result<T>;
-
-const ID: [u8; 8] = [7; 8];
-
-fn keys() -> KeyPair {
-    KeyPair::from_seed(Seed::new([7; 32]))
-}
-
-/// The public key and a component's signature, as minisign writes them.
-fn public() -> String {
-    STANDARD.encode([b"Ed", ID.as_slice(), keys().pk.as_slice()].concat())
-}
-
-fn sign(component: &[u8]) -> String {
-    let comment = "weir-tests";
-    let signature = keys().sk.sign(component, None);
-    let whole = keys()
-        .sk
-        .sign([signature.as_slice(), comment.as_bytes()].concat(), None);
-    let line = STANDARD.encode([b"Ed", ID.as_slice(), signature.as_slice()].concat());
-    format!(
-        "untrusted comment: signature\n{line}\ntrusted comment: {comment}\n{}\n",
-        STANDARD.encode(whole.as_slice())
-    )
-}
-
-/// A host whose configuration is `toml`, on a folder of its own.
-async fn host(folder: &std::path::Path, toml: &str) -> Result<Stack> {
-    let data = folder.join("data");
-    std::fs::create_dir_all(&data)?;
-    let config = data.join("weir.toml");
-    std::fs::write(&config, toml)?;
-    let mut options = Options::new(&data);
-    options.config = Some(config);
-    Stack::start(options).await
-}
 
 async fn offer(stack: &Stack, component: Vec<u8>, signature: Option<&str>) -> Result<weir_tests::Answer> {
     let mut request = stack

@@ -39,6 +39,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     ])?;
     ensure_python()?;
     ensure_browser()?;
+    ensure_registry()?;
     fetch_axe()?;
     show::step("The demo, played to its end");
     demo::run(true, None)?;
@@ -65,6 +66,16 @@ fn ensure_browser() -> anyhow::Result<()> {
         "chromedriver",
         &["--version"],
         &["chromium-driver"],
+    )
+}
+
+/// Connectors are fetched from a real OCI registry.
+fn ensure_registry() -> anyhow::Result<()> {
+    ensure(
+        "an OCI registry",
+        "docker-registry",
+        &["--version"],
+        &["docker-registry"],
     )
 }
 

@@ -15,6 +15,16 @@ pub const API_BODY_BYTES: usize = 256 << 10;
 pub const UPLOAD_BYTES: usize = 20 << 20;
 /// Largest component: a Rust connector is 100–300 kB, a Python one about 15 MiB.
 pub const COMPONENT_BYTES: usize = 16 << 20;
+/// Time to fetch a component from where it is published: the largest at 30 kB a second.
+pub const COMPONENT_FETCH: Duration = Duration::from_secs(600);
+/// Steps from an address to the bytes behind it; release pages and registries take one or two.
+pub const REDIRECTS: usize = 5;
+/// Largest manifest, list or token that a registry is asked for: a connector's manifest has about a kilobyte.
+pub const REGISTRY_ANSWER_BYTES: u64 = 1 << 20;
+/// Tags of a repository that are read.
+pub const TAGS: usize = 1_000;
+/// Tags of a repository whose manifests are read: the newest, at one request each.
+pub const TAGS_SHOWN: usize = 20;
 /// How long a client may take to send its request head; hyper's own default needs a timer that axum does not set.
 pub const REQUEST_HEAD: Duration = Duration::from_secs(5);
 /// How long a client may take over the whole request body.

@@ -18,7 +18,7 @@ pub mod window;
 
 pub use egress::{
     Call, CallKind, CallRefusal, EgressPermit, OriginMap, Part, PartContent, Purpose, Reach, Request, RequestBody,
-    may_authorize, may_call, may_deliver, may_fetch, may_follow_clock,
+    may_authorize, may_call, may_deliver, may_fetch, may_follow_clock, may_obtain,
 };
 pub use refusal::{Finding, Refusal};
 pub use rules::{Probed, Rate, RuleBook, Rules};

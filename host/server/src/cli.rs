@@ -17,6 +17,7 @@ mod output;
 mod rollout;
 mod send;
 mod serve;
+mod source;
 mod sse;
 mod why;
 

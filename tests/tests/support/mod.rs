@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "each promise uses a part")]
 
 mod python;
+pub(crate) mod signed;
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};

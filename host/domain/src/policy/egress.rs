@@ -377,6 +377,29 @@ pub fn may_deliver(request: Request, reach: Reach) -> Result<EgressPermit, CallR
     })
 }
 
+/// The permit to fetch a component, or what leads to it, for the command line. `named` is what the operator wrote: its host may
+/// be anywhere, and is spoken to in the clear only if they wrote that. Whoever else an answer names (where to go on, who gives
+/// out tokens) is a stranger's word, and is public or nowhere.
+///
+/// # Errors
+/// The URL is not one that may leave.
+pub fn may_obtain(named: &Url, request: Request) -> Result<EgressPermit, CallRefusal> {
+    let url = &request.url;
+    let reach = if url.host() == named.host() && (url.scheme() == named.scheme() || url.scheme() == "https") {
+        rules::admit_operator_url(url)?;
+        Reach::OperatorSet
+    } else {
+        rules::admit_url(url)?;
+        Reach::Public
+    };
+    Ok(EgressPermit {
+        request,
+        purpose: Purpose::Operator,
+        secrets: Vec::new(),
+        reach,
+    })
+}
+
 /// The permit of the operator's own programs: the command line's calls of the API, and the sandbox's clock.
 pub fn may_follow_clock(request: Request) -> EgressPermit {
     EgressPermit {

@@ -1,9 +1,10 @@
-//! `weir connector`: components, from a file to one that serves.
+//! `weir connector`: components, from where they are published to one that serves.
 
-use std::path::{Path, PathBuf};
+mod available;
+
+use std::path::PathBuf;
 
 use base64::Engine;
-use bytes::Bytes;
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::output::{Output, clean, text};
 use super::rollout::Rollout;
+use super::source::{Access, Repository, Source};
 use super::{Common, Done, Exit, Failure};
 use crate::Config;
 use crate::registry::inspect;
@@ -18,36 +20,49 @@ use crate::registry::inspect;
 #[derive(Debug, Subcommand)]
 pub(super) enum Connector {
     /// Read a component without a host: what it says of itself, and what it asks for
-    Inspect {
-        /// The component
-        file: PathBuf,
-        /// Its signature, as minisign wrote it; FILE.minisig, if that is there, when left out
-        #[arg(long, value_name = "FILE")]
-        signature: Option<PathBuf>,
-    },
+    Inspect(Component),
     /// Install a component; nobody is served by it until it is promoted
     Install(Install),
-    /// List connectors
-    List,
+    /// List connectors, or what a registry has of one
+    List(List),
     /// Let a version serve
     Promote(Promote),
     #[command(flatten)]
     Rollout(Rollout),
 }
 
+/// A component, and where it comes from.
 #[derive(Debug, Args)]
-pub(super) struct Install {
-    /// The component
-    file: PathBuf,
-    /// Its signature, as minisign wrote it; FILE.minisig, if that is there, when left out
+pub(super) struct Component {
+    /// A file, https://…, or oci://HOST/REPOSITORY:TAG (or @sha256:… in place of the tag)
+    #[arg(value_name = "FILE|URL")]
+    source: Source,
+    /// Its signature, as minisign wrote it; the one that stands beside the component, if there is one, when left out
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Install {
+    #[command(flatten)]
+    component: Component,
     /// Take it although a newer release is or was here
     #[arg(long)]
     allow_downgrade: bool,
     /// Say yes to everything that it asks for, and let it serve
     #[arg(long)]
     promote: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// List what this repository has instead, and what of it is newer than what is installed
+    #[arg(long, value_name = "oci://HOST/REPOSITORY")]
+    available: Option<Repository>,
+    #[command(flatten)]
+    access: Access,
 }
 
 #[derive(Debug, Args)]
@@ -67,73 +82,66 @@ pub(super) struct Promote {
 impl Connector {
     pub(super) async fn run(self, common: &Common, output: &Output) -> Done {
         match self {
-            Self::Inspect { file, signature } => look(common, &file, signature.as_deref(), output).await,
+            Self::Inspect(component) => component.inspect(common, output).await,
             Self::Install(install) => install.run(&Client::new(common)?, output).await,
             Self::Promote(promote) => promote.run(&Client::new(common)?, output).await,
             Self::Rollout(rollout) => rollout.run(common, output).await,
-            Self::List => {
-                let client = Client::new(common)?;
-                let connectors = client.get(client.at(&["v1", "connectors"])).await?;
-                let columns = [
-                    ("NAME", "/name"),
-                    ("PLATFORM", "/platform"),
-                    ("SERVES", "/active_version"),
-                    ("NEWEST", "/versions/0/version"),
-                    ("NEWEST IS", "/versions/0/state"),
-                ];
-                output.list(
-                    &connectors,
-                    &columns,
-                    "no connector yet; `weir connector install FILE` installs one",
-                );
-                Ok(())
-            }
+            Self::List(list) => list.run(&Client::new(common)?, output).await,
         }
     }
 }
 
-pub(super) fn read(file: &Path) -> Result<Bytes, Failure> {
-    std::fs::read(file)
-        .map(Bytes::from)
-        .map_err(|error| Failure::failed(format!("{} cannot be read: {error}", file.display())))
-}
-
-/// The text of a component's signature, if there is one.
-fn signature(component: &Path, given: Option<&Path>) -> Result<Option<String>, Failure> {
-    let mut beside = component.as_os_str().to_owned();
-    beside.push(".minisig");
-    let path = given.unwrap_or(Path::new(&beside));
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if given.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Failure::failed(format!("{} cannot be read: {error}", path.display()))),
+impl List {
+    async fn run(self, client: &Client, output: &Output) -> Done {
+        if let Some(repository) = &self.available {
+            return available::list(repository, &self.access, client, output).await;
+        }
+        let connectors = client.get(client.at(&["v1", "connectors"])).await?;
+        let columns = [
+            ("NAME", "/name"),
+            ("PLATFORM", "/platform"),
+            ("SERVES", "/active_version"),
+            ("NEWEST", "/versions/0/version"),
+            ("NEWEST IS", "/versions/0/state"),
+        ];
+        output.list(
+            &connectors,
+            &columns,
+            "no connector yet; `weir connector install FILE` installs one",
+        );
+        Ok(())
     }
 }
 
-async fn look(common: &Common, file: &Path, given: Option<&Path>, output: &Output) -> Done {
-    let env = |name: &str| std::env::var(name).ok();
-    let config =
-        Config::load(common.config.as_deref(), env).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-    let signature = signature(file, given)?;
-    let inspection = inspect(read(file)?, signature.as_deref(), &config.trusted_keys)
-        .await
-        .map_err(|error| Failure::new(Exit::Refused, error.to_string()))?;
-    let document = serde_json::to_value(&inspection).map_err(|error| Failure::failed(error.to_string()))?;
-    output.show(&document, || {
-        output.facts(&[
-            ("connector", text(&document, "/manifest/name")),
-            ("version", text(&document, "/manifest/version")),
-            ("platform", text(&document, "/manifest/platform")),
-            ("about", text(&document, "/manifest/description")),
-            ("digest", text(&document, "/digest")),
-            ("size", text(&document, "/size")),
-            ("signature", text(&document, "/signature/status")),
-            ("signed by", text(&document, "/signature/key")),
-        ]);
-        output.line("");
-        wanted(output, document.get("wanted"));
-    });
-    Ok(())
+impl Component {
+    async fn inspect(self, common: &Common, output: &Output) -> Done {
+        let env = |name: &str| std::env::var(name).ok();
+        let config = Config::load(common.config.as_deref(), env)
+            .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+        let obtained = self
+            .source
+            .obtain(&self.access, self.signature.as_deref(), output)
+            .await?;
+        let inspection = inspect(obtained.bytes, obtained.signature.as_deref(), &config.trusted_keys)
+            .await
+            .map_err(|error| Failure::new(Exit::Refused, error.to_string()))?;
+        let document = serde_json::to_value(&inspection).map_err(|error| Failure::failed(error.to_string()))?;
+        output.show(&document, || {
+            output.facts(&[
+                ("connector", text(&document, "/manifest/name")),
+                ("version", text(&document, "/manifest/version")),
+                ("platform", text(&document, "/manifest/platform")),
+                ("about", text(&document, "/manifest/description")),
+                ("digest", text(&document, "/digest")),
+                ("size", text(&document, "/size")),
+                ("signature", text(&document, "/signature/status")),
+                ("signed by", text(&document, "/signature/key")),
+            ]);
+            output.line("");
+            wanted(output, document.get("wanted"));
+        });
+        Ok(())
+    }
 }
 
 /// What a component asks for, in words that a person can judge.
@@ -163,12 +171,16 @@ impl Install {
         if self.allow_downgrade {
             url.query_pairs_mut().append_pair("allow_downgrade", "true");
         }
-        let signature = signature(&self.file, self.signature.as_deref())?;
+        let Component {
+            source,
+            signature,
+            access,
+        } = &self.component;
+        let obtained = source.obtain(access, signature.as_deref(), output).await?;
+        let signature = obtained.signature.as_deref();
         let signature = signature.map(|text| base64::engine::general_purpose::STANDARD.encode(text));
         let headers = signature.as_deref().map(|text| ("component-signature", text));
-        let version = client
-            .upload(url, "application/wasm", headers, read(&self.file)?)
-            .await?;
+        let version = client.upload(url, "application/wasm", headers, obtained.bytes).await?;
         let (name, number) = (text(&version, "/name"), text(&version, "/version"));
         if self.promote {
             return Promote {

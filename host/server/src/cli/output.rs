@@ -119,6 +119,14 @@ impl Output {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
+    /// How far something is, on one line that the next one takes the place of; only where somebody looks.
+    pub(super) fn progress(&self, text: &str) {
+        let mut out = std::io::stderr();
+        if out.is_terminal() {
+            let _ = write!(out, "\r{text}\x1b[K").and_then(|()| out.flush());
+        }
+    }
+
     /// Why the command failed.
     pub(super) fn failure(&self, message: &str, problem: Option<&Value>) {
         if let (true, Some(problem)) = (self.json, problem) {

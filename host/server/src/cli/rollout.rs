@@ -10,8 +10,8 @@ use weir_domain::limits;
 use weir_runtime::{Report, Transcript};
 
 use super::client::Client;
-use super::connector::read;
 use super::output::{Output, clean, text};
+use super::source::read;
 use super::{Common, Done, Exit, Failure};
 use crate::registry::load_alone;
 

@@ -105,6 +105,30 @@ fn an_endpoint_may_be_inside_only_where_the_configuration_says_so() {
     assert!(deliver("http://u@10.0.0.1/weir", Reach::OperatorSet).is_err());
 }
 
+#[test]
+fn a_component_comes_from_where_the_operator_said_or_from_the_public_network() {
+    let obtain = |named: &str, url: &str| {
+        let named = named.parse().expect("a URL");
+        answer(may_obtain(&named, get(url)))
+    };
+    let registry = "https://registry.internal:5000/";
+    assert_eq!(obtain(registry, "https://registry.internal:5000/v2/"), "goes");
+    assert_eq!(obtain("http://10.0.0.7/", "http://10.0.0.7:8080/token"), "goes");
+    assert_eq!(obtain("http://10.0.0.7/", "https://10.0.0.7/token"), "goes");
+    assert_eq!(obtain(registry, "https://files.example/blob"), "goes");
+    // What a registry names is not what the operator named.
+    assert_eq!(obtain(registry, "https://inside.tiktokcdn.com/blob"), "address");
+    assert_eq!(obtain(registry, "https://169.254.169.254/latest/meta-data"), "address");
+    assert_eq!(obtain(registry, "https://localhost/"), "address");
+    assert_eq!(obtain(registry, "http://files.example/blob"), "its scheme is not https");
+    // Nor does it lead from https to plain http.
+    assert_eq!(
+        obtain(registry, "http://registry.internal:5000/v2/"),
+        "its scheme is not https"
+    );
+    assert_eq!(obtain(registry, "https://u@registry.internal/"), "it names a user");
+}
+
 fn origin(text: &str) -> Origin {
     text.parse().expect("an origin")
 }

@@ -1,0 +1,175 @@
+//! What a repository has, held against what is installed.
+
+use semver::Version;
+use serde_json::{Value, json};
+use weir_domain::limits;
+
+use crate::cli::client::Client;
+use crate::cli::output::{Output, text};
+use crate::cli::source::{Access, Registry, Repository};
+use crate::cli::{Done, Failure};
+
+/// A version that the host has.
+#[derive(Clone, Debug)]
+struct Installed {
+    connector: String,
+    version: Option<Version>,
+    digest: String,
+    state: String,
+}
+
+/// A tag, and the component that it stands for.
+struct Tag {
+    name: String,
+    /// Where the tag is one.
+    version: Option<Version>,
+    digest: Option<String>,
+}
+
+/// Lists the newest tags of a repository.
+pub(super) async fn list(repository: &Repository, access: &Access, client: &Client, output: &Output) -> Done {
+    let connectors = client.get(client.at(&["v1", "connectors"])).await?;
+    let installed = installed(&connectors);
+    let (tags, left_out) = tags(repository, access, output).await?;
+    let rows = rows(repository, &tags, &installed);
+    let columns = [("TAG", "/tag"), ("IS", "/is"), ("COMPONENT", "/digest")];
+    output.list(&json!({ "data": rows }), &columns, "it has no tags");
+    if left_out > 0 {
+        output.note(&format!(
+            "… and {left_out} tags more, which are older or are no versions"
+        ));
+    }
+    if let Some(newest) = rows.iter().find(|row| text(row, "/is") == "newer") {
+        output.note(&format!(
+            "`weir connector install {}` stages the newest.",
+            text(newest, "/source")
+        ));
+    }
+    Ok(())
+}
+
+/// The newest tags with their components, and how many more there are.
+async fn tags(repository: &Repository, access: &Access, output: &Output) -> Result<(Vec<Tag>, usize), Failure> {
+    let mut registry = Registry::new(repository, access, output)?;
+    let mut names = registry.tags().await?;
+    newest_first(&mut names);
+    let left_out = names.len().saturating_sub(limits::TAGS_SHOWN);
+    names.truncate(limits::TAGS_SHOWN);
+    let mut tags = Vec::with_capacity(names.len());
+    for name in names {
+        let manifest = registry.manifest(&repository.tagged(&name)).await?;
+        tags.push(Tag {
+            version: version_of(&name),
+            digest: manifest.ok().map(|manifest| manifest.component),
+            name,
+        });
+    }
+    Ok((tags, left_out))
+}
+
+/// Versions before names, the highest first.
+fn newest_first(names: &mut [String]) {
+    names.sort_by(|a, b| version_of(b).cmp(&version_of(a)).then_with(|| a.cmp(b)));
+}
+
+/// What a tag says of a version: `1.2.0`, or `v1.2.0`.
+fn version_of(tag: &str) -> Option<Version> {
+    Version::parse(tag.strip_prefix('v').unwrap_or(tag)).ok()
+}
+
+fn installed(connectors: &Value) -> Vec<Installed> {
+    let list = |document: &Value, member: &str| {
+        let list = document.get(member).and_then(Value::as_array);
+        list.cloned().unwrap_or_default()
+    };
+    let mut installed = Vec::new();
+    for connector in list(connectors, "data") {
+        installed.extend(list(&connector, "versions").iter().map(|version| Installed {
+            connector: text(&connector, "/name"),
+            version: Version::parse(&text(version, "/version")).ok(),
+            digest: text(version, "/digest"),
+            state: text(version, "/state"),
+        }));
+    }
+    installed
+}
+
+/// One document for each tag.
+fn rows(repository: &Repository, tags: &[Tag], installed: &[Installed]) -> Vec<Value> {
+    let same = |tag: &Tag| {
+        installed
+            .iter()
+            .find(|version| Some(&version.digest) == tag.digest.as_ref())
+    };
+    // Whose repository it is: what was installed from it says so, else its name.
+    let by_name = repository.name().rsplit('/').next().unwrap_or_default();
+    let connector = tags.iter().find_map(same).map_or(by_name, |version| &version.connector);
+    let newest = installed.iter().filter(|version| version.connector == connector);
+    let newest = newest.filter_map(|version| version.version.as_ref()).max();
+    let is = |tag: &Tag| match (same(tag), &tag.version, newest) {
+        (Some(version), ..) if version.state == "active" => "serves".to_owned(),
+        (Some(version), ..) => version.state.clone(),
+        (None, ..) if tag.digest.is_none() => "no component".to_owned(),
+        (None, Some(tag), Some(newest)) if tag > newest => "newer".to_owned(),
+        (None, Some(tag), Some(newest)) if tag < newest => "older".to_owned(),
+        // The same number with other bytes, or a name.
+        (None, _, Some(_)) => "another".to_owned(),
+        (None, ..) => "not installed".to_owned(),
+    };
+    let row = |tag: &Tag| {
+        json!({
+            "source": repository.tagged(&tag.name).to_string(), "tag": tag.name, "digest": tag.digest, "is": is(tag),
+        })
+    };
+    tags.iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_come_before_names_and_the_highest_first() {
+        let mut names = ["latest", "1.2.0", "v1.10.0", "1.10.0-rc.1", "edge"].map(str::to_owned);
+        newest_first(&mut names);
+        assert_eq!(names, ["v1.10.0", "1.10.0-rc.1", "1.2.0", "edge", "latest"]);
+    }
+
+    fn tag(name: &str, digest: Option<&str>) -> Tag {
+        Tag {
+            name: name.to_owned(),
+            version: version_of(name),
+            digest: digest.map(str::to_owned),
+        }
+    }
+
+    fn told(repository: &str, tags: &[Tag], connectors: &Value) -> Vec<String> {
+        let repository = repository.parse().expect("a repository");
+        let rows = rows(&repository, tags, &installed(connectors));
+        rows.iter().map(|row| text(row, "/is")).collect()
+    }
+
+    #[test]
+    fn a_tag_is_held_against_what_is_installed() {
+        let connectors = json!({ "data": [{ "name": "tiktok", "versions": [
+            { "version": "1.1.0", "digest": "b", "state": "staged" },
+            { "version": "1.0.0", "digest": "a", "state": "active" },
+        ] }] });
+        let tags = [
+            tag("1.2.0", Some("c")),
+            tag("1.1.0", Some("b")),
+            tag("1.0.1", Some("d")),
+            tag("1.0.0", Some("a")),
+            tag("edge", Some("e")),
+            tag("image", None),
+        ];
+        let expected = ["newer", "staged", "older", "serves", "another", "no component"];
+        // By what was installed from it, whatever it is called, and else by its name.
+        assert_eq!(told("ghcr.io/acme/connector", &tags, &connectors), expected);
+        assert_eq!(told("ghcr.io/acme/tiktok", &tags[..1], &connectors), ["newer"]);
+        assert_eq!(
+            told("ghcr.io/acme/connector", &tags[..1], &connectors),
+            ["not installed"]
+        );
+    }
+}

@@ -1,0 +1,567 @@
+//! Components in OCI registries, in the form that `wkg oci push` gives them.
+//!
+//! A component is a manifest with a configuration of type `application/vnd.wasm.config.v0+json` and one layer of type
+//! `application/wasm` (CNCF TAG Runtime, «Wasm OCI Artifact layout»). Its signature is the annotation [`SIGNATURE`] of the
+//! manifest: a second layer would make it something that other tools do not take for a component. How a registry is asked is
+//! the OCI distribution specification, and how it wants to be told who asks is the registry's token specification
+//! (<https://distribution.github.io/distribution/spec/auth/token/>).
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::HeaderValue;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use url::Url;
+use weir_domain::limits;
+
+use super::reference::{Reference, Repository, is_digest};
+use super::web::{Ask, Got, Web};
+use super::{Access, Login, Obtained, SIGNATURE_BYTES, origin, unexpected};
+use crate::cli::output::Output;
+use crate::cli::{Exit, Failure};
+
+/// The manifest's annotation that holds what minisign wrote.
+const SIGNATURE: &str = "weir.minisig";
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const CONFIG: &str = "application/vnd.wasm.config.v0+json";
+const LAYER: &str = "application/wasm";
+/// Indexes and Docker's own manifests are asked for too, to say what they are instead of “there is no such tag”.
+const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+    application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// A repository, and what it takes to read it.
+pub(in crate::cli) struct Registry<'a> {
+    web: Web<'a>,
+    at: Url,
+    repository: Repository,
+    login: Option<Login>,
+    /// What the registry took as proof of who asks.
+    authorization: Option<HeaderValue>,
+}
+
+/// A manifest that is a component's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cli) struct Manifest {
+    /// `sha256:…` of the component.
+    pub(in crate::cli) component: String,
+    size: u64,
+    signature: Option<String>,
+}
+
+/// Why a manifest is not a component's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(in crate::cli) enum NotAComponent {
+    #[error("its manifest cannot be read: {0}")]
+    Unreadable(String),
+    #[error("it is an index of several; name one of them by its digest")]
+    Index,
+    #[error("its configuration is of type {0:?}, and a component's is of type {CONFIG}; `wkg oci push` makes one")]
+    Config(String),
+    #[error("it has {0} layers, and a component has one")]
+    Layers(usize),
+    #[error("its layer is of type {0:?}, and a component's is of type {LAYER}")]
+    Layer(String),
+    #[error("its layer's digest {0:?} is no sha256")]
+    Digest(String),
+    #[error("it is {0} bytes, and a host takes {limit} at most", limit = limits::COMPONENT_BYTES)]
+    TooLarge(u64),
+    #[error("its annotation {SIGNATURE} is longer than a signature")]
+    Signature,
+}
+
+impl<'a> Registry<'a> {
+    /// The way to a repository; nothing is asked yet.
+    pub(in crate::cli) fn new(repository: &Repository, access: &Access, output: &'a Output) -> Result<Self, Failure> {
+        let at = access.registry(repository)?;
+        Ok(Self {
+            web: Web::new(&at, output)?,
+            login: access.login(&at)?,
+            at,
+            repository: repository.clone(),
+            authorization: None,
+        })
+    }
+
+    /// Fetches a component.
+    pub(super) async fn pull(&mut self, reference: &Reference) -> Result<Obtained, Failure> {
+        let manifest = self.manifest(reference).await?.map_err(|no| {
+            Failure::new(
+                Exit::Refused,
+                format!("{reference} is no component that can be installed: {no}"),
+            )
+        })?;
+        let url = self.url(&["blobs", &manifest.component]);
+        let got = self
+            .ask(&url, "application/wasm, */*", manifest.size, Some(manifest.size))
+            .await?;
+        let bytes = match got.status {
+            200 => got.body,
+            404 => {
+                return Err(Failure::failed(format!(
+                    "{} has the manifest of {reference} and not the component itself; push it again",
+                    origin(&self.at)
+                )));
+            }
+            status => return Err(self.refused(status)),
+        };
+        same(&manifest.component, &bytes).map_err(|digest| {
+            Failure::new(
+                Exit::Refused,
+                format!(
+                    "what {} sends is not {reference}: its digest is {digest}, and the manifest says {}",
+                    origin(&self.at),
+                    manifest.component
+                ),
+            )
+        })?;
+        Ok(Obtained {
+            bytes,
+            signature: manifest.signature,
+        })
+    }
+
+    /// What a reference stands for, if that is a component.
+    pub(in crate::cli) async fn manifest(
+        &mut self,
+        reference: &Reference,
+    ) -> Result<Result<Manifest, NotAComponent>, Failure> {
+        let url = self.url(&["manifests", reference.wanted()]);
+        let got = self.ask(&url, MANIFESTS, limits::REGISTRY_ANSWER_BYTES, None).await?;
+        match got.status {
+            200 => {}
+            404 => {
+                return Err(Failure::failed(format!(
+                    "{} has no {reference}; `weir connector list --available {}` shows what it has",
+                    origin(&self.at),
+                    self.repository
+                )));
+            }
+            status => return Err(self.refused(status)),
+        }
+        let told = got.headers("docker-content-digest").find(|digest| is_digest(digest));
+        if let Some(wanted) = reference.digest().or(told) {
+            same(wanted, &got.body).map_err(|digest| {
+                Failure::new(
+                    Exit::Refused,
+                    format!(
+                        "what {} sends is not the manifest of {reference}: its digest is {digest} instead of {wanted}",
+                        origin(&self.at)
+                    ),
+                )
+            })?;
+        }
+        Ok(Manifest::read(&got.body))
+    }
+
+    /// The tags of the repository, in the registry's order; the first [`limits::TAGS`] of them.
+    pub(in crate::cli) async fn tags(&mut self) -> Result<Vec<String>, Failure> {
+        #[derive(Deserialize)]
+        struct Tags {
+            tags: Option<Vec<String>>,
+        }
+        let mut tags = Vec::new();
+        let mut next = Some(self.url(&["tags", "list"]));
+        while let Some(url) = next.take().filter(|_| tags.len() < limits::TAGS) {
+            let got = self
+                .ask(&url, "application/json", limits::REGISTRY_ANSWER_BYTES, None)
+                .await?;
+            match got.status {
+                200 => {}
+                404 => {
+                    return Err(Failure::failed(format!(
+                        "{} has no {}; check the name",
+                        origin(&self.at),
+                        self.repository
+                    )));
+                }
+                status => return Err(self.refused(status)),
+            }
+            let page: Tags = self.document(&got)?;
+            let page = page.tags.unwrap_or_default();
+            // A page that goes on without saying anything would go on for ever.
+            if !page.is_empty() {
+                next = got.headers("link").find_map(|link| next_page(&url, link));
+            }
+            tags.extend(page);
+        }
+        tags.truncate(limits::TAGS);
+        Ok(tags)
+    }
+
+    fn url(&self, below: &[&str]) -> Url {
+        let mut url = self.at.clone();
+        // An http URL always has a path.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty()
+                .push("v2")
+                .extend(self.repository.name().split('/'))
+                .extend(below);
+        }
+        url
+    }
+
+    /// Asks, and asks again with the proof that the registry wants.
+    async fn ask(
+        &mut self,
+        url: &Url,
+        accept: &'static str,
+        max_bytes: u64,
+        size: Option<u64>,
+    ) -> Result<Got, Failure> {
+        let got = self.once(url, accept, max_bytes, size).await?;
+        if got.status != 401 {
+            return Ok(got);
+        }
+        match self.proof(&got).await? {
+            Some(proof) => {
+                self.authorization = Some(proof);
+                self.once(url, accept, max_bytes, size).await
+            }
+            None => Ok(got),
+        }
+    }
+
+    async fn once(&self, url: &Url, accept: &'static str, max_bytes: u64, size: Option<u64>) -> Result<Got, Failure> {
+        let ask = Ask {
+            url,
+            accept,
+            authorization: self.authorization.as_ref(),
+            max_bytes,
+            size,
+        };
+        self.web.get(ask).await
+    }
+
+    /// What a registry wants to see before it answers, if we have it.
+    async fn proof(&self, got: &Got) -> Result<Option<HeaderValue>, Failure> {
+        let wanted: Vec<Challenge> = got.headers("www-authenticate").flat_map(challenges).collect();
+        let of = |scheme: &str| wanted.iter().find(|challenge| challenge.scheme == scheme);
+        if let Some(bearer) = of("bearer") {
+            return self.token(bearer).await.map(Some);
+        }
+        let login = self.login.as_ref().filter(|_| of("basic").is_some());
+        Ok(login.map(Login::basic))
+    }
+
+    /// A token to read this repository, and for nothing more, whatever the registry would have us ask for.
+    async fn token(&self, challenge: &Challenge) -> Result<HeaderValue, Failure> {
+        #[derive(Deserialize)]
+        struct Token {
+            token: Option<String>,
+            access_token: Option<String>,
+        }
+        let realm = challenge
+            .parameters
+            .get("realm")
+            .map(String::as_str)
+            .unwrap_or_default();
+        let mut url = Url::parse(realm).map_err(|_| {
+            Failure::failed(format!(
+                "{} wants a token and does not say where from (realm {realm:?})",
+                origin(&self.at)
+            ))
+        })?;
+        {
+            let mut query = url.query_pairs_mut();
+            if let Some(service) = challenge.parameters.get("service") {
+                query.append_pair("service", service);
+            }
+            query.append_pair("scope", &format!("repository:{}:pull", self.repository.name()));
+        }
+        let basic = self.login.as_ref().map(Login::basic);
+        let got = self
+            .web
+            .get(Ask {
+                url: &url,
+                accept: "application/json",
+                authorization: basic.as_ref(),
+                max_bytes: limits::REGISTRY_ANSWER_BYTES,
+                size: None,
+            })
+            .await?;
+        match got.status {
+            200 => {}
+            401 | 403 => return Err(self.refused(got.status)),
+            status => return Err(unexpected(&url, status)),
+        }
+        let token: Token = self.document(&got)?;
+        let text = token.token.or(token.access_token).unwrap_or_default();
+        let mut value = HeaderValue::from_str(&format!("Bearer {text}"))
+            .ok()
+            .filter(|_| !text.is_empty())
+            .ok_or_else(|| Failure::failed(format!("{} gave no token that can be sent", origin(&url))))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    fn document<T: DeserializeOwned>(&self, got: &Got) -> Result<T, Failure> {
+        serde_json::from_slice(&got.body).map_err(|_| {
+            Failure::failed(format!(
+                "what answers at {} is no registry; check the host",
+                origin(&self.at)
+            ))
+        })
+    }
+
+    /// The registry's no, with what to do.
+    fn refused(&self, status: u16) -> Failure {
+        let who = origin(&self.at);
+        let repository = &self.repository;
+        match (status, &self.login) {
+            (401, None) => Failure::failed(format!(
+                "{who} wants to know who reads {repository}; give --registry-user (WEIR_REGISTRY_USER) and \
+                 WEIR_REGISTRY_PASSWORD, and check that it has that name"
+            )),
+            (401, Some(login)) => Failure::failed(format!(
+                "{who} does not take {:?} and its password for {repository}; check WEIR_REGISTRY_PASSWORD",
+                login.user
+            )),
+            (403, None) => Failure::failed(format!(
+                "{who} lets nobody read {repository} without a name; give --registry-user"
+            )),
+            (403, Some(login)) => Failure::failed(format!(
+                "{who} does not let {:?} read {repository}; ask its owner",
+                login.user
+            )),
+            (status, _) => unexpected(&self.at, status),
+        }
+    }
+}
+
+impl Login {
+    /// RFC 7617.
+    fn basic(&self) -> HeaderValue {
+        let pair = STANDARD.encode(format!("{}:{}", self.user, self.password.expose()));
+        let mut value = HeaderValue::from_str(&format!("Basic {pair}")).expect("base64 may stand in a header");
+        value.set_sensitive(true);
+        value
+    }
+}
+
+impl Manifest {
+    fn read(bytes: &[u8]) -> Result<Self, NotAComponent> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Descriptor {
+            media_type: String,
+            digest: String,
+            size: u64,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Document {
+            media_type: Option<String>,
+            /// Of an index.
+            manifests: Option<serde::de::IgnoredAny>,
+            config: Option<Descriptor>,
+            #[serde(default)]
+            layers: Vec<Descriptor>,
+            #[serde(default)]
+            annotations: BTreeMap<String, String>,
+        }
+        let document: Document =
+            serde_json::from_slice(bytes).map_err(|error| NotAComponent::Unreadable(error.to_string()))?;
+        let kind = document.media_type.as_deref().unwrap_or(MANIFEST);
+        if document.manifests.is_some() || kind == INDEX {
+            return Err(NotAComponent::Index);
+        }
+        let config = document.config.map(|config| config.media_type).unwrap_or_default();
+        if config != CONFIG {
+            return Err(NotAComponent::Config(config));
+        }
+        let [layer] =
+            <[Descriptor; 1]>::try_from(document.layers).map_err(|layers| NotAComponent::Layers(layers.len()))?;
+        if layer.media_type != LAYER {
+            return Err(NotAComponent::Layer(layer.media_type));
+        }
+        if !is_digest(&layer.digest) {
+            return Err(NotAComponent::Digest(layer.digest));
+        }
+        if layer.size > limits::COMPONENT_BYTES as u64 {
+            return Err(NotAComponent::TooLarge(layer.size));
+        }
+        let signature = document.annotations.get(SIGNATURE).cloned();
+        if signature.as_ref().is_some_and(|text| text.len() > SIGNATURE_BYTES) {
+            return Err(NotAComponent::Signature);
+        }
+        Ok(Self {
+            component: layer.digest,
+            size: layer.size,
+            signature,
+        })
+    }
+}
+
+/// Whether these bytes have this digest; if not, which they have.
+fn same(digest: &str, bytes: &Bytes) -> Result<(), String> {
+    let have = format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
+    if have == digest { Ok(()) } else { Err(have) }
+}
+
+/// The next page of a list, which lies where this one does (RFC 8288).
+fn next_page(from: &Url, link: &str) -> Option<Url> {
+    let (target, parameters) = link.trim_start().strip_prefix('<')?.split_once('>')?;
+    let is_next = parameters.replace(' ', "").contains("rel=\"next\"");
+    let next = from.join(target).ok().filter(|_| is_next)?;
+    (next.origin() == from.origin()).then_some(next)
+}
+
+/// A way in that a server names (RFC 9110, 11.6.1).
+#[derive(Debug, PartialEq, Eq)]
+struct Challenge {
+    /// In small letters.
+    scheme: String,
+    /// Names in small letters.
+    parameters: BTreeMap<String, String>,
+}
+
+/// The challenges of one `WWW-Authenticate` header. What is not written as it should be is passed over.
+fn challenges(header: &str) -> Vec<Challenge> {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let mut found: Vec<Challenge> = Vec::new();
+    let mut rest = header;
+    while let Some(first) = rest.chars().next() {
+        if !is_token(first) {
+            rest = &rest[first.len_utf8()..];
+            continue;
+        }
+        let (word, after) = rest.split_at(rest.find(|c| !is_token(c)).unwrap_or(rest.len()));
+        let word = word.to_ascii_lowercase();
+        let Some(value) = after.trim_start().strip_prefix('=').map(str::trim_start) else {
+            found.push(Challenge {
+                scheme: word,
+                parameters: BTreeMap::new(),
+            });
+            rest = after;
+            continue;
+        };
+        let (value, after) = match value.strip_prefix('"') {
+            Some(quoted) => unquoted(quoted),
+            None => {
+                let (value, after) = value.split_at(value.find(|c| !is_token(c)).unwrap_or(value.len()));
+                (value.to_owned(), after)
+            }
+        };
+        if let Some(challenge) = found.last_mut() {
+            challenge.parameters.insert(word, value);
+        }
+        rest = after;
+    }
+    found
+}
+
+/// A quoted string without its first quote, and what stands behind it (RFC 9110, 5.6.4).
+fn unquoted(text: &str) -> (String, &str) {
+    let mut value = String::new();
+    let mut characters = text.char_indices();
+    while let Some((at, c)) = characters.next() {
+        match c {
+            '"' => return (value, &text[at + 1..]),
+            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            c => value.push(c),
+        }
+    }
+    (value, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_challenge_is_read_however_it_is_written() {
+        let header = "Bearer realm=\"https://auth.example/token\",service=\"registry, \\\"eu\\\"\" , scope=pull";
+        let found = challenges(header);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].scheme, "bearer");
+        assert_eq!(found[0].parameters["realm"], "https://auth.example/token");
+        assert_eq!(found[0].parameters["service"], "registry, \"eu\"");
+        assert_eq!(found[0].parameters["scope"], "pull");
+        let found = challenges("Negotiate YWJj==, BASIC Realm = \"a\", Bearer realm=\"b");
+        let schemes: Vec<&str> = found.iter().map(|challenge| challenge.scheme.as_str()).collect();
+        assert_eq!(schemes, ["negotiate", "basic", "bearer"]);
+        assert_eq!(found[1].parameters["realm"], "a");
+        assert_eq!(found[2].parameters["realm"], "b");
+        assert_eq!(challenges("=,\"=\u{e4}"), []);
+    }
+
+    #[test]
+    fn the_next_page_is_of_the_same_registry() {
+        let from: Url = "https://ghcr.io/v2/a/tags/list".parse().expect("a URL");
+        let next = |link| next_page(&from, link).map(String::from);
+        assert_eq!(
+            next("</v2/a/tags/list?last=1&n=2>; rel=\"next\"").as_deref(),
+            Some("https://ghcr.io/v2/a/tags/list?last=1&n=2")
+        );
+        assert_eq!(next("<https://elsewhere.example/>; rel=\"next\""), None);
+        assert_eq!(next("</v2/a/tags/list>; rel=\"last\""), None);
+        assert_eq!(next("nothing"), None);
+    }
+
+    fn component() -> Value {
+        json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": { "mediaType": CONFIG, "digest": format!("sha256:{}", "1".repeat(64)), "size": 2 },
+            "layers": [{ "mediaType": LAYER, "digest": format!("sha256:{}", "2".repeat(64)), "size": 7 }],
+            "annotations": { SIGNATURE: "untrusted comment: …" },
+        })
+    }
+
+    fn read(document: &Value) -> Result<Manifest, NotAComponent> {
+        Manifest::read(document.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_components_manifest_is_read() {
+        let manifest = read(&component()).expect("a component");
+        assert_eq!(manifest.size, 7);
+        assert_eq!(manifest.signature.as_deref(), Some("untrusted comment: …"));
+        let mut old = component();
+        old.as_object_mut().expect("an object").remove("mediaType");
+        assert!(read(&old).is_ok(), "its type may stand in the header alone");
+    }
+
+    #[test]
+    fn what_is_no_component_is_told_by_what_it_is() {
+        let with = |pointer: &str, value: Value| {
+            let mut document = component();
+            *document.pointer_mut(pointer).expect("a member") = value;
+            read(&document).expect_err("no component")
+        };
+        let image = "application/vnd.oci.image.config.v1+json";
+        assert_eq!(
+            with("/config/mediaType", json!(image)),
+            NotAComponent::Config(image.into())
+        );
+        assert_eq!(with("/layers", json!([])), NotAComponent::Layers(0));
+        let layer = component()["layers"][0].clone();
+        assert_eq!(with("/layers", json!([layer, layer])), NotAComponent::Layers(2));
+        assert_eq!(
+            with("/layers/0/mediaType", json!("x")),
+            NotAComponent::Layer("x".into())
+        );
+        assert_eq!(
+            with("/layers/0/digest", json!("sha512:00")),
+            NotAComponent::Digest("sha512:00".into())
+        );
+        let limit = limits::COMPONENT_BYTES as u64;
+        assert_eq!(
+            with("/layers/0/size", json!(limit + 1)),
+            NotAComponent::TooLarge(limit + 1)
+        );
+        assert_eq!(
+            with("/annotations", json!({ SIGNATURE: "x".repeat(SIGNATURE_BYTES + 1) })),
+            NotAComponent::Signature
+        );
+        assert_eq!(read(&json!({ "manifests": [] })), Err(NotAComponent::Index));
+        assert!(matches!(read(&json!([])), Err(NotAComponent::Unreadable(_))));
+    }
+}
