@@ -14,6 +14,8 @@ pub struct Handed {
     pub head: String,
     /// The body.
     pub body: String,
+    /// The body's bytes, which need not be text.
+    pub bytes: Vec<u8>,
 }
 
 impl Handed {
@@ -159,19 +161,21 @@ pub(crate) async fn read(stream: &mut TcpStream) -> Option<Handed> {
     loop {
         let read = stream.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
         request.extend_from_slice(&buffer[..read]);
-        let text = String::from_utf8_lossy(&request);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        let Some(end) = request.windows(4).position(|window| window == b"\r\n\r\n") else {
             continue;
         };
+        let head = String::from_utf8_lossy(&request[..end]);
         let length = head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
             let is_length = name.eq_ignore_ascii_case("content-length");
             is_length.then(|| value.trim().parse::<usize>().ok()).flatten()
         });
+        let body = &request[end + 4..];
         if body.len() >= length.unwrap_or(0) {
             return Some(Handed {
-                head: head.to_owned(),
-                body: body.to_owned(),
+                head: head.into_owned(),
+                body: String::from_utf8_lossy(body).into_owned(),
+                bytes: body.to_vec(),
             });
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::ensure;
 use serde_json::{Value, json};
 use support::{Connected, text_of};
-use weir_tests::{HOUR_MS, Options, Stack};
+use weir_tests::{HOUR_MS, Options, Page, Site, Stack};
 
 type Result = anyhow::Result<()>;
 
@@ -52,6 +52,10 @@ async fn no_secret_of_any_kind_is_found_where_it_does_not_belong() -> Result {
     // As loud as it goes: what is never logged is not logged at any level.
     options.env.push(("WEIR_LOG".into(), "trace".into()));
     options.env.push(("WEIR_MASTER_KEY".into(), MASTER.into()));
+    let collector = Site::start(|_, _| Page::status(200)).await?;
+    options
+        .env
+        .push(("WEIR_OTLP".into(), format!("http://{}", collector.host())));
     let stack = Stack::start(options).await?;
     stack.install("tiktok").await?;
     stack.put_app().await?;
@@ -153,6 +157,9 @@ async fn no_secret_of_any_kind_is_found_where_it_does_not_belong() -> Result {
     for path in kept {
         answers.push((path.display().to_string(), std::fs::read(&path)?));
     }
+    for spans in collector.asked() {
+        answers.push(("a collector".to_owned(), spans.bytes));
+    }
     for (place, bytes) in &answers {
         for secret in &secrets {
             let held = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
@@ -172,6 +179,7 @@ async fn no_secret_of_any_kind_is_found_where_it_does_not_belong() -> Result {
         holds("weir.log", b"TRACE") || holds("weir.log", b"DEBUG"),
         "the log is not loud"
     );
+    ensure!(holds("a collector", b"webhook") && holds("a collector", b"settle"));
     ensure!(tokens_in(b"x act.0123456789012345678901234567890123456789012 y").len() == 1);
     Ok(())
 }

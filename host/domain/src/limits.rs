@@ -201,6 +201,8 @@ pub const REQUEST: Duration = Duration::from_secs(30);
 pub const ENDPOINT: Duration = Duration::from_secs(20);
 /// What is kept of an endpoint's answer, for the attempt log.
 pub const ENDPOINT_ANSWER_BYTES: usize = 2 << 10;
+/// Time to hand a batch of spans to a collector, and the last ones at the end of the process.
+pub const TRACE_EXPORT: Duration = Duration::from_secs(5);
 /// Longest wait for the platform's rate inside a call; past it the call gives way to others and is tried later.
 pub const RATE_WAIT: Duration = Duration::from_secs(20);
 

@@ -18,6 +18,7 @@ mod dial;
 mod error;
 mod place;
 mod scrub;
+mod span;
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 use weir_domain::credential::Secrets;
 use weir_domain::limits;
 use weir_domain::policy::{EgressPermit, Purpose, Reach};
@@ -192,6 +194,18 @@ impl Egress {
         secrets: &Secrets,
         bodies: &dyn Bodies,
     ) -> Result<Answer, EgressError> {
+        let span = span::of(&permit);
+        let answer = self.answer(permit, secrets, bodies).instrument(span.clone()).await;
+        span::ended(&span, answer.as_ref().map(|answer| answer.status));
+        answer
+    }
+
+    async fn answer(
+        &self,
+        permit: EgressPermit,
+        secrets: &Secrets,
+        bodies: &dyn Bodies,
+    ) -> Result<Answer, EgressError> {
         let started = Instant::now();
         let is_endpoint = *permit.purpose() == Purpose::Endpoint;
         let total = if is_endpoint {
@@ -225,6 +239,20 @@ impl Egress {
     /// As [`Egress::send`], and [`EgressError::Sink`] if `into` cannot be written. What was written before a failure is of no
     /// use.
     pub async fn fetch(
+        &self,
+        permit: EgressPermit,
+        secrets: &Secrets,
+        max_bytes: u64,
+        into: &mut (dyn AsyncWrite + Send + Unpin),
+    ) -> Result<Fetched, EgressError> {
+        let span = span::of(&permit);
+        let fetched = self.fetched(permit, secrets, max_bytes, into);
+        let fetched = fetched.instrument(span.clone()).await;
+        span::ended(&span, fetched.as_ref().map(|fetched| fetched.status));
+        fetched
+    }
+
+    async fn fetched(
         &self,
         permit: EgressPermit,
         secrets: &Secrets,

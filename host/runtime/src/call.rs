@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+use tracing::Instrument;
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{
     PoolConcurrencyLimitError, ResourceLimiter, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace,
@@ -329,6 +330,13 @@ impl Sandbox {
             }
         };
         let started = Instant::now();
+        let span = tracing::trace_span!(
+            "call",
+            connector = data.version.name,
+            version = data.version.number,
+            call = data.kind.as_str(),
+            outcome = tracing::field::Empty,
+        );
         let mut store = Store::new(self.pre.engine(), data);
         store.limiter(|data| &mut data.meter);
         store.set_hostcall_fuel(limits::HOSTCALL_FUEL);
@@ -339,7 +347,7 @@ impl Sandbox {
             let instance = self.pre.instantiate_async(&mut store).await?;
             inside(&mut store, instance).await
         };
-        let result = match tokio::time::timeout(budget.wall, work).await {
+        let result = match tokio::time::timeout(budget.wall, work.instrument(span.clone())).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(Stop::Call(error))) => Err(error),
             Ok(Err(Stop::Engine(error))) => Err(classify(&error, store.data(), budget)),
@@ -355,6 +363,7 @@ impl Sandbox {
             None => result,
         };
         let elapsed = started.elapsed();
+        span.record("outcome", outcome(&result));
         report(store.data(), &result, elapsed);
         Ended::of(result, store.into_data(), elapsed)
     }
@@ -381,12 +390,16 @@ impl Sandbox {
     }
 }
 
+fn outcome<T>(result: &Result<T, CallError>) -> &'static str {
+    result.as_ref().err().map_or("ok", CallError::name)
+}
+
 fn report<T>(data: &CallData, result: &Result<T, CallError>, elapsed: Duration) {
     data.host.witness.called(&CallEnd {
         connector: &data.version.name,
         version: &data.version.number,
         kind: data.kind,
-        outcome: result.as_ref().err().map_or("ok", CallError::name),
+        outcome: outcome(result),
         elapsed,
         ticks: data.ticks,
         peak_memory: data.meter.peak_memory,

@@ -34,6 +34,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// How long things are kept.
     pub retention: Retention,
+    /// A collector that spans are handed to; none are made if there is none.
+    pub otlp: Option<Url>,
     /// The first API key, if it is not made by the host.
     pub admin_key: Option<Secret>,
     /// Encrypts credentials at rest, if it is not made by the host.
@@ -198,6 +200,7 @@ struct File {
     clock: Option<String>,
     delivery: Delivery,
     retention: Retention,
+    otlp: Option<String>,
 }
 
 const LISTEN: &str = "127.0.0.1:8080";
@@ -237,6 +240,9 @@ impl Config {
             None => Value::ours("public_url", &format!("http://{listen}")).origin()?,
         };
         let clock = setting(&env, "WEIR_CLOCK", "clock", file.clock)
+            .map(|value| value.http_url())
+            .transpose()?;
+        let otlp = setting(&env, "WEIR_OTLP", "otlp", file.otlp)
             .map(|value| value.http_url())
             .transpose()?;
         let allow_unsigned = match setting(&env, "WEIR_ALLOW_UNSIGNED", "allow_unsigned", None) {
@@ -284,6 +290,7 @@ impl Config {
                 ..file.delivery
             },
             retention: file.retention.of(&env)?,
+            otlp,
             admin_key: env("WEIR_ADMIN_KEY").map(Secret::new),
             master_key: env("WEIR_MASTER_KEY").map(Secret::new),
             compiler: None,

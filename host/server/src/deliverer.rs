@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tracing::{Instrument, field, trace_span};
 use weir_domain::channel::ChannelStatus;
 use weir_domain::delivery::{Next, Outcome, Verdict, settle};
 use weir_domain::message::MessageError;
@@ -61,7 +62,8 @@ impl Work for Deliverer {
     async fn work(&self, lease: MessageLease) {
         let host = &self.0;
         let id = lease.message.id;
-        let tried = match self.deliver(&lease).await {
+        let span = trace_span!("send", message.id = %id, attempt = lease.attempt, outcome = field::Empty);
+        let tried = match self.deliver(&lease).instrument(span.clone()).await {
             Ok(tried) => tried,
             // The record failed before anything left.
             Err(error) => {
@@ -70,7 +72,9 @@ impl Work for Deliverer {
             }
         };
         let name = name_of(&tried.next);
-        let settled = self.write_down(&lease, tried).await;
+        span.record("outcome", name);
+        let settling = trace_span!(parent: &span, "settle");
+        let settled = self.write_down(&lease, tried).instrument(settling).await;
         match settled {
             Ok(true) => {
                 host.0.metrics.send(name);
@@ -106,14 +110,9 @@ impl Deliverer {
         loop {
             let now = host.now();
             // A permit cannot be stored: what comes out of the outbox is judged anew.
-            let judged = may_send(
-                &rules,
-                &lease.channel,
-                &lease.conversation,
-                lease.draft.clone(),
-                Stage::Dispatch,
-                now,
-            );
+            let draft = lease.draft.clone();
+            let judged = trace_span!("permit")
+                .in_scope(|| may_send(&rules, &lease.channel, &lease.conversation, draft, Stage::Dispatch, now));
             let permit = match judged {
                 Ok(permit) => permit,
                 Err(refusal) => {

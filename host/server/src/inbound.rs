@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use subtle::ConstantTimeEq;
+use tracing::{Instrument, field, trace_span};
 use weir_domain::credential::Secret;
 use weir_domain::id::DeadLetterId;
 use weir_domain::inbound::{Fact, InboundEvent};
@@ -78,8 +79,9 @@ impl Host {
     /// # Errors
     /// See [`HookError`]; on each the platform sends it again or is not the platform.
     pub async fn receive(&self, app: &str, raw: RawWebhook) -> Result<Hook, HookError> {
-        let taken = self.take(app, raw).await;
-        self.0.metrics.webhook(match &taken {
+        let span = trace_span!("webhook", app = field::Empty, outcome = field::Empty);
+        let taken = self.take(app, raw).instrument(span.clone()).await;
+        let outcome = match &taken {
             Ok(Hook::Accepted(_)) => "stored",
             Ok(Hook::DeadLettered(_)) => "dead_letter",
             Ok(Hook::Challenge(_)) => "challenge",
@@ -88,7 +90,13 @@ impl Host {
             Err(HookError::ChallengeFailed) => "challenge_failed",
             Err(HookError::Unavailable(_)) => "unavailable",
             Err(HookError::Busy(_)) => "busy",
-        });
+        };
+        // A name that nobody gave an app is a stranger's.
+        if !matches!(taken, Err(HookError::NoSuchApp)) {
+            span.record("app", app);
+        }
+        span.record("outcome", outcome);
+        self.0.metrics.webhook(outcome);
         taken
     }
 
@@ -106,7 +114,8 @@ impl Host {
         {
             return answer(challenge, &serving.app.app.secrets_at(self.now()), &raw.query);
         }
-        let webhook = verify(scheme, &serving.app.app.secrets_at(self.now()), raw, self.now())?;
+        let webhook = trace_span!("verify")
+            .in_scope(|| verify(scheme, &serving.app.app.secrets_at(self.now()), raw, self.now()))?;
         // A proof takes only the manifest; no code of a version that is set aside runs.
         if let Some(aside) = self.set_aside(&serving) {
             let id = self.keep_dead_letter(&serving, &webhook, aside.to_string()).await?;
@@ -166,6 +175,7 @@ impl Host {
             .0
             .store
             .record_inbound(app, events, source, &serving.book, self.now())
+            .instrument(trace_span!("commit"))
             .await?;
         for (what, count) in [
             ("stored", recorded.stored),

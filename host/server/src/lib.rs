@@ -48,6 +48,7 @@ pub mod serve;
 pub mod services;
 #[cfg(test)]
 mod testing;
+pub mod traces;
 pub mod transcripts;
 pub mod worker;
 

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderName, HeaderValue, Method};
 use sha2::Sha256;
+use tracing::{Instrument, field, trace_span};
 use weir_domain::credential::{Secret, Secrets};
 use weir_domain::delivery::redeliver_at;
 use weir_domain::policy::{Reach, Request, RequestBody, may_deliver};
@@ -44,18 +45,29 @@ impl Work for Publisher {
     }
 
     async fn work(&self, lease: DeliveryLease) {
-        let attempt = self.deliver(&lease).await;
+        let span = trace_span!(
+            "delivery",
+            delivery.id = %lease.delivery,
+            event.id = %lease.event.id,
+            endpoint.id = %lease.endpoint.id,
+            attempt = lease.attempt,
+            outcome = field::Empty,
+        );
+        let attempt = self.deliver(&lease).instrument(span.clone()).await;
         let now = self.0.now();
         let next = next(&lease, &attempt, self.0.jitter(), now);
-        self.0.metrics().delivery(match &next {
+        let outcome = match &next {
             DeliveryNext::Delivered => "delivered",
             DeliveryNext::RetryAt(_) => "retry",
             DeliveryNext::Failed => "failed",
             DeliveryNext::Disable { .. } => "disabled",
-        });
+        };
+        span.record("outcome", outcome);
+        self.0.metrics().delivery(outcome);
         // The record tells of an endpoint that fails, recovers or is switched off, where that is news.
         let may_be_news = next != DeliveryNext::Delivered || lease.endpoint.failing_since.is_some();
-        match self.0.store().settle_delivery(&lease, attempt.record, next, now).await {
+        let settled = self.0.store().settle_delivery(&lease, attempt.record, next, now);
+        match settled.instrument(trace_span!(parent: &span, "settle")).await {
             Ok(true) if may_be_news => self.0.told(),
             Ok(true) => {}
             // Somebody else holds the lease by now, and will say how it went.

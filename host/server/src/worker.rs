@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tracing::{Instrument, field, trace_span};
 use weir_domain::time::Timestamp;
 use weir_store::StoreError;
 
@@ -114,8 +115,11 @@ impl<W: Work> Worker<W> {
 
     async fn begin(&self, tasks: &mut JoinSet<()>, now: Timestamp) -> Result<usize, StoreError> {
         let room = self.bound.saturating_sub(tasks.len());
-        let items = self.work.lease(u32::try_from(room).unwrap_or(u32::MAX), now).await?;
+        let span = trace_span!("lease", worker = self.work.name(), items = field::Empty);
+        let leasing = self.work.lease(u32::try_from(room).unwrap_or(u32::MAX), now);
+        let items = leasing.instrument(span.clone()).await?;
         let begun = items.len();
+        span.record("items", begun);
         for item in items {
             let work = Arc::clone(&self.work);
             tasks.spawn(async move { work.work(item).await });

@@ -6,12 +6,15 @@ use std::path::PathBuf;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 use weir_domain::limits;
 
 use super::client::key_file;
 use super::output::{Output, text};
 use super::{Common, Done, Exit, Failure};
+use crate::traces::Traces;
 use crate::{Config, Host, http, serve};
 
 pub(super) async fn run(common: &Common, output: &Output) -> Done {
@@ -19,7 +22,9 @@ pub(super) async fn run(common: &Common, output: &Output) -> Done {
         .map_err(|error| Failure::usage(error.to_string()))?;
     // The file that runs, even after another was put in its place.
     config.compiler = Some(PathBuf::from("/proc/self/exe"));
-    log();
+    let traces = config.otlp.as_ref().map(Traces::start).transpose();
+    let traces = traces.map_err(|error| Failure::failed(format!("no spans can be handed over: {error:#}")))?;
+    log(traces.as_ref());
     // First the port: a second host on the same data folder ends here, before it touches anything.
     let listener = TcpListener::bind(config.listen)
         .await
@@ -68,6 +73,9 @@ pub(super) async fn run(common: &Common, output: &Output) -> Done {
         let _ = serving.await;
         loops.stop(limits::SHUTDOWN).await;
         host.store().close().await;
+        if let Some(traces) = traces {
+            traces.end().await;
+        }
     };
     tokio::select! {
         () = finish => Ok(()),
@@ -75,16 +83,19 @@ pub(super) async fn run(common: &Common, output: &Output) -> Done {
     }
 }
 
-/// Logs to standard error; `WEIR_LOG` says what, in the syntax of tracing's filters.
-fn log() {
+/// Logs to standard error; `WEIR_LOG` says what, in the syntax of tracing's filters. Spans go their own way.
+fn log(traces: Option<&Traces>) {
     let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    // A second subscriber, in a test, is no reason to fail.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         // A log that cannot be written, on a full disk, would be told of on standard error, where a failure is a panic.
         .log_internal_errors(false)
+        .with_filter(filter);
+    // A second subscriber, in a test, is no reason to fail.
+    let _ = tracing_subscriber::registry()
+        .with(lines)
+        .with(traces.map(Traces::layer))
         .try_init();
 }
 
