@@ -18,6 +18,7 @@ mod record;
 mod report;
 mod rig;
 mod start;
+mod swap;
 
 use std::process::ExitCode;
 
@@ -50,8 +51,8 @@ enum Part {
 }
 
 /// The rows, in the order in which they are measured.
-const ROWS: [&str; 8] = [
-    "boundary", "inbound", "outbound", "pacing", "latency", "memory", "start", "growth",
+const ROWS: [&str; 9] = [
+    "boundary", "inbound", "outbound", "pacing", "latency", "memory", "start", "swap", "growth",
 ];
 
 async fn measure(name: &str) -> anyhow::Result<Row> {
@@ -63,6 +64,7 @@ async fn measure(name: &str) -> anyhow::Result<Row> {
         "latency" => latency::measure().await,
         "memory" => memory::measure().await,
         "start" => start::measure().await,
+        "swap" => swap::measure().await,
         "growth" => growth::measure().await,
         _ => anyhow::bail!("there is no row {name:?}; there are {}", ROWS.join(", ")),
     }

@@ -54,12 +54,17 @@ impl Binaries {
         Command::new(self.path(name))
     }
 
+    /// Where a connector is.
+    pub fn connector_path(&self, name: &str) -> PathBuf {
+        self.connectors.join(format!("{name}.wasm"))
+    }
+
     /// The bytes of a connector.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn connector(&self, name: &str) -> anyhow::Result<Vec<u8>> {
-        let path = self.connectors.join(format!("{name}.wasm"));
+        let path = self.connector_path(name);
         std::fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))
     }
 }

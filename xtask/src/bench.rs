@@ -5,6 +5,7 @@ use crate::{build, show};
 /// Builds everything as it is released, and measures these rows.
 pub(crate) fn run(names: &[String]) -> anyhow::Result<()> {
     build::connectors()?;
+    build::for_tests()?;
     show::step("Building the optimised programs (the first time takes some minutes)");
     let packages = ["weir-server", "tiktok-sandbox", "weir-bench"];
     let mut arguments = vec!["build", "--locked", "--release"];

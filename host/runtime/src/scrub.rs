@@ -2,8 +2,9 @@
 //! that a connector that broke off over it breaks off again.
 
 use serde_json::Value;
+use weir_domain::policy::CallKind;
 
-use crate::transcript::Transcript;
+use crate::transcript::{End, Transcript};
 
 /// Members of the interface whose text is a person's: what they wrote, and what they are called.
 const PERSONAL: [&str; 6] = ["Text", "username", "display_name", "avatar_url", "caption", "filename"];
@@ -14,11 +15,23 @@ impl Transcript {
     /// The same call without what people wrote and are called, wherever that stands in it: in what the platform sent, in what
     /// the connector made of it, and in requests and answers. Ids stay, since a connector lives by them.
     ///
-    /// Gives nothing if the call cannot be written so.
-    pub fn scrubbed(&self) -> Option<Self> {
+    /// Which texts those are, the interface says: in what a connector is asked, and in what it says. A call that broke off over
+    /// a webhook said nothing; then `read` is what another version makes of it ([`Replayed::end`](crate::Replayed::end)).
+    ///
+    /// Gives nothing if nobody can say what in it is a person's.
+    pub fn scrubbed(&self, read: Option<&End>) -> Option<Self> {
+        let ends = [Some(&self.end), read];
+        let said = ends.iter().flatten().filter_map(|end| match end {
+            End::Said(said) => Some(said),
+            End::Broke { .. } => None,
+        });
+        if self.call == CallKind::Receive && said.clone().next().is_none() {
+            return None;
+        }
         let mut whole = serde_json::to_value(self).ok()?;
         let mut texts = Vec::new();
         collect(&whole, &mut texts);
+        said.for_each(|said| collect(said, &mut texts));
         // What a longer text holds is gone with it.
         texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
         texts.dedup();

@@ -15,7 +15,7 @@ use weir_domain::limits;
 use weir_domain::policy::CallKind;
 use weir_domain::time::Timestamp;
 use weir_runtime::context::{Wanted, Written};
-use weir_runtime::{Report, Transcript};
+use weir_runtime::{End, Report, Transcript};
 use weir_store::{StoreError, TranscriptFilter, TranscriptRecord};
 
 use crate::host::Host;
@@ -153,6 +153,16 @@ impl Host {
             report.add(&record.id.to_string(), &transcript, replayed);
         }
         Ok(report)
+    }
+
+    /// A transcript without what people wrote and are called. What a version broke off over is read by the active one, to know
+    /// what that is. None if nobody knows.
+    pub async fn scrub(&self, transcript: &Transcript) -> Option<Transcript> {
+        let read = match (&transcript.end, self.0.connectors.line(&transcript.connector)) {
+            (End::Broke { .. }, Some(line)) => Some(line.active.connector.replay(transcript).await.end),
+            _ => None,
+        };
+        transcript.scrubbed(read.as_ref())
     }
 
     /// Transcripts that are older than the operator wants them go.

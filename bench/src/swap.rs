@@ -1,0 +1,234 @@
+//! P8: a hundred changes of version under a steady load in and out, held against the same load in peace.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::load::{Connection, Customers, address, text};
+use crate::report::{Row, percentile, whole};
+use crate::rig::{self, Rig};
+
+/// Webhooks and sends in a second.
+const WEBHOOKS: usize = 200;
+const SENDS: usize = 50;
+/// How long each half lasts, and how often the version changes in the second.
+const SECONDS: usize = 25;
+const SWAPS: usize = 100;
+/// Connections that take turns.
+const CONNECTIONS: usize = 16;
+/// People who write to Weir, and people who are answered: the platform allows ten answers to each.
+const PEOPLE: usize = 200;
+const ANSWERED: usize = 2 * SENDS * SECONDS / 10;
+/// The versions that take turns: the second is the first with another number.
+const VERSIONS: [&str; 2] = ["0.2.0", "0.1.0"];
+
+/// What was seen of the answers to one half of the load.
+#[derive(Default)]
+struct Seen {
+    /// From a webhook's moment to its answer, in milliseconds.
+    waits: Vec<f64>,
+    /// Answers other than 200 to webhooks and other than 202 to sends.
+    otherwise: usize,
+    /// Those of them that are 500 or more.
+    failed: usize,
+}
+
+type Book = Arc<Mutex<Seen>>;
+
+pub(crate) async fn measure() -> anyhow::Result<Row> {
+    let rig = Rig::begin(true).await?;
+    stage(&rig).await?;
+    let conversations: Vec<String> = rig
+        .everybody_writes(ANSWERED)
+        .await?
+        .iter()
+        .map(|one| rig::text(one, "id"))
+        .collect::<anyhow::Result<_>>()?;
+    let first = rig.last_call().await?;
+    let customers = Customers {
+        path: "/hooks/tiktok",
+        business: rig.business()?,
+        people: PEOPLE,
+    };
+    crate::load::drive(rig.origin(), customers.write(0, PEOPLE), CONNECTIONS).await?;
+    let after = last_event(&rig).await?;
+    let (peace, swaps) = (Book::default(), Book::default());
+    load(&rig, &customers, &conversations, 0, &peace).await?;
+    let mut promotions = Vec::new();
+    let changing = async {
+        let mut ticks = tokio::time::interval(Duration::from_secs(SECONDS as u64) / u32::try_from(SWAPS)?);
+        for swap in 0..SWAPS {
+            ticks.tick().await;
+            let begun = Instant::now();
+            let path = format!("/v1/connectors/tiktok/versions/{}/promote", VERSIONS[swap % 2]);
+            rig.stack.api.post(&path, json!({})).await?.expect(200)?;
+            promotions.push(ms(begun.elapsed()));
+        }
+        anyhow::Ok(())
+    };
+    let (changed, loaded) = tokio::join!(changing, load(&rig, &customers, &conversations, 1, &swaps));
+    changed?;
+    loaded?;
+    let told = WEBHOOKS * SECONDS * 2;
+    let kept = kept(&rig, after, told).await?;
+    let sent = sent(&rig, first).await?;
+    let take = |book: Book| std::mem::take(&mut *book.lock().unwrap_or_else(PoisonError::into_inner));
+    let (peace, swaps) = (take(peace), take(swaps));
+    let doubled = kept.values().chain(sent.values()).filter(|times| **times > 1).count();
+    let lost = told.saturating_sub(kept.len()) + (SENDS * SECONDS * 2).saturating_sub(sent.len());
+    let (calm, changing) = (percentile(&peace.waits, 0.99), percentile(&swaps.waits, 0.99));
+    rig.stack.stop().await?;
+    Ok(Row::new("P8", "swap")
+        .saw(format!("{SWAPS} swaps at {WEBHOOKS} webhooks/s and {SENDS} sends/s"))
+        .saw(format!("a promotion {:.1} ms", percentile(&promotions, 0.5)))
+        .saw(format!("p99 {calm:.1} ms in peace, {changing:.1} ms with swaps"))
+        .saw(format!(
+            "{} answers other than 200 and 202",
+            whole((peace.otherwise + swaps.otherwise) as f64)
+        ))
+        .at_most("lost", lost as f64, 0.0)
+        .at_most("doubled", doubled as f64, 0.0)
+        .at_most("answers of 500 and more", (peace.failed + swaps.failed) as f64, 0.0)
+        .at_most("p99 with swaps to p99 in peace", changing / calm, 1.25))
+}
+
+/// Stages the other version; it asks for nothing that the first does not have.
+async fn stage(rig: &Rig) -> anyhow::Result<()> {
+    let api = &rig.stack.api;
+    let component = rig.stack.binaries().connector("next/tiktok-same")?;
+    let request = api.request(Method::POST, "/v1/connectors");
+    let request = request.header("content-type", "application/wasm").body(component);
+    let staged = api.send(request).await?.expect(201)?;
+    ensure!(
+        staged["version"] == VERSIONS[0],
+        "another version is staged: {}",
+        staged["version"]
+    );
+    Ok(())
+}
+
+/// One half of the load: webhooks and sends, each at its moment, whether or not those before it were answered.
+async fn load(
+    rig: &Rig,
+    customers: &Customers<'_>,
+    conversations: &[String],
+    half: usize,
+    book: &Book,
+) -> anyhow::Result<()> {
+    let (free, mut next) = mpsc::channel(CONNECTIONS);
+    for _ in 0..CONNECTIONS {
+        free.send(Connection::open(address(rig.origin())?).await?).await?;
+    }
+    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::try_from(WEBHOOKS)?);
+    let each = WEBHOOKS / SENDS;
+    for n in 0..WEBHOOKS * SECONDS {
+        let request = customers.writes(PEOPLE + half * WEBHOOKS * SECONDS + n);
+        ticks.tick().await;
+        let begun = Instant::now();
+        let mut connection = next.recv().await.context("no connection is left")?;
+        let (free, kept) = (free.clone(), Arc::clone(book));
+        tasks.spawn(async move {
+            let status = connection.ask(&request).await?;
+            note(&kept, status, 200, Some(begun.elapsed()));
+            // The half has ended if nobody takes it back.
+            drop(free.send(connection).await);
+            Ok(())
+        });
+        if n % each == 0 {
+            let send = half * SENDS * SECONDS + n / each;
+            let conversation = &conversations[send % conversations.len()];
+            let path = format!("/v1/conversations/{conversation}/messages");
+            let body = json!({ "content": { "type": "text", "text": answer(send) } });
+            let (api, kept) = (rig.stack.api.clone(), Arc::clone(book));
+            tasks.spawn(async move {
+                let answered = api.post(&path, body).await?;
+                note(&kept, answered.status, 202, None);
+                Ok(())
+            });
+        }
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+fn answer(n: usize) -> String {
+    format!("Answer {n}.")
+}
+
+fn note(book: &Book, status: u16, wanted: u16, took: Option<Duration>) {
+    let mut seen = book.lock().unwrap_or_else(PoisonError::into_inner);
+    seen.otherwise += usize::from(status != wanted);
+    seen.failed += usize::from(status >= 500);
+    seen.waits.extend(took.map(ms));
+}
+
+async fn last_event(rig: &Rig) -> anyhow::Result<u64> {
+    let mut last = 0;
+    loop {
+        let page = rig
+            .stack
+            .api
+            .get(&format!("/v1/events?limit=200&after={last}"))
+            .await?
+            .expect(200)?;
+        let events = page["data"].as_array().cloned().unwrap_or_default();
+        match events.last().and_then(|event| event["sequence"].as_u64()) {
+            Some(sequence) => last = sequence,
+            None => return Ok(last),
+        }
+    }
+}
+
+/// How often each of the webhooks' messages stands in the record.
+async fn kept(rig: &Rig, after: u64, count: usize) -> anyhow::Result<HashMap<String, usize>> {
+    let mut times: HashMap<String, usize> = (PEOPLE..PEOPLE + count).map(|n| (text(n), 0)).collect();
+    let mut last = after;
+    loop {
+        let path = format!("/v1/events?limit=200&types=message.received&after={last}");
+        let page = rig.stack.api.get(&path).await?.expect(200)?;
+        let events = page["data"].as_array().cloned().unwrap_or_default();
+        let Some(sequence) = events.last().and_then(|event| event["sequence"].as_u64()) else {
+            break;
+        };
+        last = sequence;
+        for event in &events {
+            let said = event["data"]["content"]["text"].as_str().unwrap_or_default();
+            if let Some(times) = times.get_mut(said) {
+                *times += 1;
+            }
+        }
+    }
+    times.retain(|_, times| *times > 0);
+    Ok(times)
+}
+
+/// How often each of our answers reached the platform.
+async fn sent(rig: &Rig, first: u64) -> anyhow::Result<HashMap<String, usize>> {
+    let all = SENDS * SECONDS * 2;
+    let sends = weir_tests::until("every answer at the platform", async || {
+        let sends = rig.sends_after(first).await?;
+        let taken: Vec<Value> = sends.into_iter().filter(|send| send["code"] == 0).collect();
+        Ok((taken.len() >= all).then_some(taken))
+    })
+    .await?;
+    let mut times = HashMap::new();
+    for send in sends {
+        *times
+            .entry(send["text"].as_str().unwrap_or_default().to_owned())
+            .or_insert(0) += 1;
+    }
+    Ok(times)
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}
