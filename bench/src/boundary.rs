@@ -190,8 +190,8 @@ mod bare {
 
     use wasmtime::component::{Component, HasSelf, Linker};
     use wasmtime::{
-        Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, StoreLimits, StoreLimitsBuilder,
-        UpdateDeadline,
+        Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, StoreLimits,
+        StoreLimitsBuilder, UpdateDeadline,
     };
 
     use super::{RawWebhook, black_box, limits};
@@ -257,7 +257,8 @@ mod bare {
                 .table_elements(limits::GUEST_TABLE_ELEMENTS)
                 .max_unused_warm_slots(limits::WARM_SLOTS)
                 .linear_memory_keep_resident(limits::WARM_MEMORY_BYTES)
-                .table_keep_resident(limits::WARM_TABLE_BYTES);
+                .table_keep_resident(limits::WARM_TABLE_BYTES)
+                .pagemap_scan(Enabled::Auto);
             let mut config = Config::new();
             config
                 .epoch_interruption(true)

@@ -6,7 +6,8 @@
 use std::thread;
 
 use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy, WasmBacktraceDetails, WasmFeatures,
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy, WasmBacktraceDetails,
+    WasmFeatures,
 };
 use weir_domain::limits;
 
@@ -87,6 +88,8 @@ fn pool() -> PoolingAllocationConfig {
         .max_memory_size(limits::GUEST_MEMORY_BYTES)
         .table_elements(limits::GUEST_TABLE_ELEMENTS)
         .max_unused_warm_slots(limits::WARM_SLOTS)
+        // Where the kernel tells which pages a call wrote to (Linux 6.7), only those are made clean again.
+        .pagemap_scan(Enabled::Auto)
         .linear_memory_keep_resident(limits::WARM_MEMORY_BYTES)
         .table_keep_resident(limits::WARM_TABLE_BYTES);
     pool
