@@ -355,6 +355,7 @@ CREATE INDEX deliveries_lanes ON deliveries (endpoint_id, lane, event) WHERE sta
 CREATE INDEX deliveries_leased ON deliveries (endpoint_id, due_at) WHERE owner IS NOT NULL;
 CREATE INDEX deliveries_waiting ON deliveries (n) WHERE status = 'pending';
 CREATE INDEX deliveries_of_endpoint ON deliveries (endpoint_id, n);
+CREATE INDEX deliveries_of_event ON deliveries (event);
 
 CREATE TABLE delivery_attempts (
     delivery_id BLOB NOT NULL,

@@ -410,7 +410,7 @@ pub trait Store: Send + Sync + 'static {
     /// When the next delivery is due; none if none waits.
     async fn next_delivery_due(&self) -> Result<Option<Timestamp>>;
     /// Deliveries, newest first.
-    async fn deliveries(&self, workspace: &str, endpoint: Option<EndpointId>, page: Page) -> Result<Listed<Delivery>>;
+    async fn deliveries(&self, workspace: &str, of: DeliveriesOf, page: Page) -> Result<Listed<Delivery>>;
     /// One delivery, with its tries.
     async fn delivery(&self, workspace: &str, id: DeliveryId) -> Result<Option<(Delivery, Vec<DeliveryAttempt>)>>;
 

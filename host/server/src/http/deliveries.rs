@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use weir_domain::event::EventType;
 use weir_domain::id::{DeliveryId, EndpointId, EventId};
 use weir_domain::time::Timestamp;
-use weir_store::{Delivery, DeliveryAttempt};
+use weir_store::{DeliveriesOf, Delivery, DeliveryAttempt};
 
 use super::audit::record;
 use super::body::{Named, Params};
@@ -18,12 +18,14 @@ use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
 use crate::Host;
 
-/// Of which endpoint.
+/// Which of them.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct OfEndpoint {
-    /// Of this endpoint only.
+pub(crate) struct Of {
+    /// To this endpoint only.
     endpoint_id: Option<EndpointId>,
+    /// Of this event only.
+    event_id: Option<EventId>,
 }
 
 /// The handing-over of one event to one endpoint.
@@ -97,16 +99,20 @@ impl From<DeliveryAttempt> for TryView {
 }
 
 /// List deliveries, newest first
-#[utoipa::path(get, path = "/v1/deliveries", tag = "endpoints", params(OfEndpoint, Paging), responses((status = 200, body = List<DeliveryView>)))]
+#[utoipa::path(get, path = "/v1/deliveries", tag = "endpoints", params(Of, Paging), responses((status = 200, body = List<DeliveryView>)))]
 pub(crate) async fn list(
     caller: May<Read>,
     State(host): State<Host>,
-    Params(of): Params<OfEndpoint>,
+    Params(of): Params<Of>,
     Params(paging): Params<Paging>,
 ) -> Answer<Answered<List<DeliveryView>>> {
+    let of = DeliveriesOf {
+        endpoint: of.endpoint_id,
+        event: of.event_id,
+    };
     let listed = host
         .store()
-        .deliveries(caller.workspace_id(), of.endpoint_id, paging.page()?)
+        .deliveries(caller.workspace_id(), of, paging.page()?)
         .await?;
     Ok(List::of(listed, |delivery| DeliveryView::of(delivery, None)))
 }

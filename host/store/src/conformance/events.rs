@@ -7,7 +7,7 @@ use weir_domain::limits;
 
 use super::world::*;
 use super::{Factory, run};
-use crate::{DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EndpointPatch, EventFilter};
+use crate::{DeliveriesOf, DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EndpointPatch, EventFilter};
 
 fn endpoint(id: EndpointId, types: &[&str]) -> Endpoint {
     Endpoint {
@@ -355,8 +355,21 @@ pub fn a_gone_endpoint_is_switched_off_and_told_of(factory: Factory) {
         assert_eq!(told[0].data["id"], gone.id.to_string());
         assert!(!told[0].data.to_string().contains("whsec_"));
         assert_eq!(world.told(EventType::EndpointRecovered).await.len(), 1);
-        let later = world.store.deliveries(DEFAULT, Some(watcher.id), page()).await.unwrap();
+        let of = |endpoint, event| DeliveriesOf { endpoint, event };
+        let to_watcher = of(Some(watcher.id), None);
+        let later = world.store.deliveries(DEFAULT, to_watcher, page()).await.unwrap();
         assert_eq!(later.rows.len(), 4);
+        // Those of one event, to everybody or to one.
+        let event = failing.event.id;
+        let ids = async |of| -> Vec<_> {
+            let listed = world.store.deliveries(DEFAULT, of, page()).await.unwrap();
+            listed.rows.iter().map(|one| (one.endpoint_id, one.event_id)).collect()
+        };
+        assert_eq!(ids(of(Some(gone.id), Some(event))).await, [(gone.id, event)]);
+        assert!(ids(of(None, Some(event))).await.iter().all(|(_, of)| *of == event));
+        assert!(ids(of(None, Some(event))).await.contains(&(gone.id, event)));
+        assert!(ids(of(None, None)).await.len() > ids(to_watcher).await.len());
+        assert_eq!(ids(of(None, Some(world.id()))).await, []);
         let on = EndpointPatch {
             enabled: Some(true),
             ..EndpointPatch::default()

@@ -124,6 +124,15 @@ pub struct DeliveryLease {
     pub attempt: u32,
 }
 
+/// Which deliveries are looked for; all of them if nothing is named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeliveriesOf {
+    /// To this endpoint only.
+    pub endpoint: Option<EndpointId>,
+    /// Of this event only.
+    pub event: Option<EventId>,
+}
+
 /// One try of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryAttempt {

@@ -15,7 +15,8 @@ use crate::sqlite::db::{
 };
 use crate::sqlite::{endpoints, events};
 use crate::{
-    Delivery, DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EventFilter, Listed, Page, Result, StoreError,
+    DeliveriesOf, Delivery, DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EventFilter, Listed, Page, Result,
+    StoreError,
 };
 
 /// The conversation whose order a delivery keeps, if it keeps any.
@@ -386,24 +387,22 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(Delivery, i64)> {
     Ok((delivery, row.get(8)?))
 }
 
-pub(super) fn all(db: &Db<'_>, workspace: &str, endpoint: Option<EndpointId>, page: &Page) -> Result<Listed<Delivery>> {
-    let rows = match endpoint {
-        Some(endpoint) => db.all(
-            &format!(
-                "SELECT {DELIVERY} WHERE d.workspace_id = ?1 AND d.endpoint_id = ?2 AND (?3 IS NULL OR d.n < ?3)
-                 ORDER BY d.n DESC LIMIT ?4"
-            ),
-            params![workspace, key_if(Some(endpoint)), cursor_number(page), fetch(page)],
-            read,
-        )?,
-        None => db.all(
-            &format!(
-                "SELECT {DELIVERY} WHERE d.workspace_id = ?1 AND (?2 IS NULL OR d.n < ?2) ORDER BY d.n DESC LIMIT ?3"
-            ),
-            params![workspace, cursor_number(page), fetch(page)],
-            read,
-        )?,
+pub(super) fn all(db: &Db<'_>, workspace: &str, wanted: DeliveriesOf, page: &Page) -> Result<Listed<Delivery>> {
+    // Each by the index that has it.
+    let of = match wanted {
+        DeliveriesOf { event: Some(_), .. } => {
+            "d.event = (SELECT sequence FROM events WHERE id = ?5) AND (?4 IS NULL OR d.endpoint_id = ?4)"
+        }
+        DeliveriesOf { endpoint: Some(_), .. } => "d.endpoint_id = ?4 AND ?5 IS NULL",
+        DeliveriesOf { .. } => "?4 IS NULL AND ?5 IS NULL",
     };
+    let rows = db.all(
+        &format!(
+            "SELECT {DELIVERY} WHERE {of} AND d.workspace_id = ?1 AND (?2 IS NULL OR d.n < ?2) ORDER BY d.n DESC LIMIT ?3"
+        ),
+        params![workspace, cursor_number(page), fetch(page), key_if(wanted.endpoint), key_if(wanted.event)],
+        read,
+    )?;
     let listed = crate::sqlite::db::listed(page, rows, |(_, n)| n.to_string());
     Ok(Listed {
         rows: listed.rows.into_iter().map(|(delivery, _)| delivery).collect(),

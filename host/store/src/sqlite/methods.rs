@@ -499,10 +499,9 @@ impl Store for SqliteStore {
     async fn next_delivery_due(&self) -> Result<Option<Timestamp>> {
         self.read(deliveries::next_due).await
     }
-    async fn deliveries(&self, workspace: &str, endpoint: Option<EndpointId>, page: Page) -> Result<Listed<Delivery>> {
+    async fn deliveries(&self, workspace: &str, of: DeliveriesOf, page: Page) -> Result<Listed<Delivery>> {
         let workspace = workspace.to_owned();
-        self.read(move |db| deliveries::all(db, &workspace, endpoint, &page))
-            .await
+        self.read(move |db| deliveries::all(db, &workspace, of, &page)).await
     }
     async fn delivery(&self, workspace: &str, id: DeliveryId) -> Result<Option<(Delivery, Vec<DeliveryAttempt>)>> {
         let workspace = workspace.to_owned();
