@@ -37,17 +37,20 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/console/connectors.js", SCRIPT, include_str!("console/connectors.js")),
     ("/console/events.js", SCRIPT, include_str!("console/events.js")),
     ("/console/overview.js", SCRIPT, include_str!("console/overview.js")),
+    ("/console/refusals.js", SCRIPT, include_str!("console/refusals.js")),
     ("/console/settings.js", SCRIPT, include_str!("console/settings.js")),
 ];
 
 /// The places of the console: all of them are the same page, which reads where it is.
-const PLACES: [&str; 11] = [
+const PLACES: [&str; 13] = [
     "/",
     "/inbox",
     "/inbox/{conversation}",
     "/channels",
     "/channels/{channel}",
     "/events",
+    "/refusals",
+    "/refusals/{refusal}",
     "/endpoints",
     "/endpoints/{endpoint}",
     "/connectors",
@@ -104,8 +107,8 @@ mod tests {
     #[test]
     fn the_first_page_is_small() {
         // The other places fetch their module when they are looked at.
-        let later =
-            ["channels", "connectors", "events", "overview", "settings"].map(|name| format!("/console/{name}.js"));
+        let later = ["channels", "connectors", "events", "overview", "refusals", "settings"]
+            .map(|name| format!("/console/{name}.js"));
         let first = FILES.iter().filter(|(path, ..)| !later.iter().any(|name| name == path));
         let size = first.map(|(.., text)| text.len()).sum::<usize>() + include_str!("console/index.html").len();
         assert!(size < 100_000, "{size} bytes");

@@ -3,7 +3,7 @@
 import { call, now, once } from "./api.js";
 import { button, h, icon, replace, toast } from "./dom.js";
 import { signal } from "./bubbles.js";
-import { bytes, duration, gist, plural, remedy } from "./words.js";
+import { bytes, duration, gist, plural, remedy, sentence } from "./words.js";
 
 const LINK = /\b(?:https?:\/\/|www\.)\S+/i;
 const TYPING_EVERY = 5000;
@@ -33,6 +33,8 @@ export function composer({ id, may, sent, stale }) {
   let quoted = null;
   let typedAt = 0;
   let busy = false;
+  // What was said no to, until somebody does something about it.
+  let complaint = null;
 
   const text = h("textarea", { rows: 1, dir: "auto", placeholder: "Write an answer", "aria-label": "Answer", "aria-describedby": "hints", autocomplete: "off" });
   const file = h("input", { type: "file", hidden: true, tabindex: "-1", "aria-label": "Picture" });
@@ -49,6 +51,8 @@ export function composer({ id, may, sent, stale }) {
     const it = rule("image");
     return it && it.outbound === "full" && it.allowed ? it : null;
   };
+
+  const complain = (...words) => h("p", { class: "bad", role: "alert" }, icon("alert", 15), h("span", null, words));
 
   /** Why a file cannot go, in words; null if it can. */
   function refusal(one) {
@@ -79,9 +83,11 @@ export function composer({ id, may, sent, stale }) {
   async function take(one) {
     const why = refusal(one);
     if (why) {
-      replace(hints, h("p", { class: "bad", role: "alert" }, icon("alert", 15), why));
+      complaint = complain(why);
+      update();
       return;
     }
+    complaint = null;
     picture = one;
     const drawn = await preview(one);
     replace(beside, h("div", { class: "attached" }, drawn, h("div", null, h("b", { dir: "auto" }, one.name), h("small", null, bytes(one.size))),
@@ -113,7 +119,7 @@ export function composer({ id, may, sent, stale }) {
     if (limit && length > limit * 0.8) notes.push(h("span", { class: over ? "bad" : "" }, `${length} of ${limit} characters`));
     if (rule("text")?.notes.includes("links_not_clickable") && LINK.test(text.value)) notes.push(h("span", null, "Links cannot be tapped there: the platform shows them as plain text."));
     if (picture && text.value.trim() && features) notes.push(h("span", null, "The picture goes first, then the text: two messages."));
-    replace(hints, notes.map((note) => h("p", null, note)));
+    replace(hints, complaint, notes.map((note) => h("p", null, note)));
     text.disabled = !open;
     attach.hidden = !open || !images();
     send.disabled = !open || busy || over || !(text.value.trim() || picture);
@@ -140,6 +146,7 @@ export function composer({ id, may, sent, stale }) {
   async function deliver() {
     if (send.disabled) return;
     busy = true;
+    complaint = null;
     update();
     try {
       if (picture) {
@@ -156,9 +163,9 @@ export function composer({ id, may, sent, stale }) {
         replace(beside);
       }
     } catch (failure) {
-      replace(hints, h("p", { class: "bad", role: "alert" }, icon("alert", 15), failure.message));
+      complaint = complain(failure.message, failure.refusal_id && [" ", h("a", { href: `/refusals/${failure.refusal_id}` }, "Why")]);
       busy = false;
-      send.disabled = false;
+      update();
       return;
     }
     busy = false;
@@ -178,6 +185,7 @@ export function composer({ id, may, sent, stale }) {
     }
   });
   text.addEventListener("input", () => {
+    complaint = null;
     update();
     if (features?.signals.includes("typing") && text.value && Date.now() - typedAt > TYPING_EVERY) {
       typedAt = Date.now();
@@ -240,5 +248,3 @@ export function composer({ id, may, sent, stale }) {
     leave: () => clearInterval(timer),
   };
 }
-
-const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1).replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (time) => new Date(time).toLocaleString())}.`;

@@ -1,5 +1,7 @@
 // Building the page. What people wrote goes in as text nodes and attributes of known names, never as markup.
 
+import { full, moment } from "./words.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /** Links may lead out only over the web: a `javascript:` URL in a message is shown and leads nowhere. */
@@ -44,6 +46,7 @@ const ICONS = {
   inbox: "M3 13l3-8h12l3 8v6H3zM3 13h5l1.5 3h5L16 13h5",
   channels: "M4 6h16v11h-9l-4 4v-4H4zM8 10h8M8 13h5",
   events: "M3 12h4l3-8 4 16 3-8h4",
+  refusals: "M12 3a9 9 0 1 1 0 18 9 9 0 0 1 0-18zM5.6 5.6l12.8 12.8",
   endpoints: "M4 12h12M12 6l6 6-6 6M20 4v16",
   connectors: "M9 3v5M15 3v5M6 8h12v4a6 6 0 0 1-12 0zM12 18v3",
   settings: "M4 7h10M18 7h2M4 17h2M10 17h10M14 4v6M6 14v6",
@@ -85,6 +88,14 @@ export const button = (words, onclick, props = {}) => h("button", { type: "butto
 
 export const field = (label, input, help) =>
   h("label", { class: "field" }, h("span", null, label), input, help && h("small", null, help));
+
+const TIME = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/;
+const fact = (value) => Array.isArray(value) ? (value.every((one) => typeof one !== "object") ? value.join(", ") : value.map((one) => h("div", null, fact(one))))
+  : value !== null && typeof value === "object" ? facts(value)
+  : TIME.test(value) ? h("time", { datetime: value, title: full(value) }, moment(value))
+  : { true: "yes", false: "no", null: "none" }[value] ?? String(value);
+/** What a program wrote down, for a person: each name, and its value under it. */
+export const facts = (value) => h("dl", null, Object.entries(value).map(([name, one]) => [h("dt", null, name.replaceAll("_", " ")), h("dd", { dir: "auto" }, fact(one))]));
 
 /** A place that fills itself, says so while it does, and shows a failure in words with a way to try again. */
 export function loading(load) {

@@ -36,8 +36,8 @@ function events(root, { session }) {
   function show(name) {
     tab = name;
     listener = () => {};
-    replace(tabs, [["live", "As they come"], ["refusals", "Refusals"], ["dead", "Dead letters"]].map(([key, words]) => button(words, () => show(key), { class: "small", role: "tab", "aria-selected": String(key === tab) })));
-    replace(body, { live, refusals, dead }[tab]?.() ?? live());
+    replace(tabs, [["live", "As they come"], ["dead", "Dead letters"]].map(([key, words]) => button(words, () => show(key), { class: "small", role: "tab", "aria-selected": String(key === tab) })));
+    replace(body, { live, dead }[tab]?.() ?? live());
   }
 
   function live() {
@@ -106,22 +106,9 @@ function events(root, { session }) {
   }
 
   async function deliveriesOf(event) {
-    const { data } = await get("/v1/deliveries?limit=200");
-    const mine = data.filter((one) => one.event_id === event.id);
-    if (!mine.length) return h("p", { class: "quiet" }, "No endpoint wanted it, or it was handed over a while ago.");
-    return mine.map((one) => delivery(one, may));
-  }
-
-  function refusals() {
-    return loading(async () => {
-      const { data } = await get("/v1/refusals?limit=100");
-      if (!data.length) return empty("Nothing was refused", "When a rule says no to a message, a request or a grant, it is kept here with both sides of it and what would allow it.");
-      return h("ul", { class: "tail" }, data.map((one) => h("li", null, h("details", null,
-        h("summary", null, h("time", { title: full(one.at) }, seconds(one.at)), h("span", null, h("span", { class: "pill warn" }, one.rule)), h("span", { dir: "auto" }, one.detail)),
-        h("div", { class: "in" }, h("p", { dir: "auto" }, one.detail), one.remedy && h("p", null, h("b", null, "What to do: "), one.remedy.replaceAll("`", "")),
-          h("div", { class: "row" }, one.conversation_id && h("a", { class: "button small", href: `/inbox/${one.conversation_id}` }, "The conversation"), one.channel_id && h("a", { class: "button small", href: `/channels/${one.channel_id}` }, "The channel"),
-            h("a", { class: "button small", href: `/docs/errors#${encodeURIComponent(one.rule)}`, target: "_blank" }, "The rule")), text(one.facts))))));
-    });
+    const { data } = await get(`/v1/deliveries${query({ event_id: event.id, limit: 200 })}`);
+    if (!data.length) return h("p", { class: "quiet" }, "No endpoint wanted it, or it is so long ago that it is forgotten.");
+    return data.map((one) => delivery(one, may));
   }
 
   function dead() {

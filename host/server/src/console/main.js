@@ -8,6 +8,7 @@ const PLACES = [
   ["inbox", "Inbox", "/inbox"],
   ["channels", "Channels", "/channels"],
   ["events", "Events", "/events"],
+  ["refusals", "Refusals", "/refusals"],
   ["endpoints", "Endpoints", "/endpoints"],
   ["connectors", "Connectors", "/connectors"],
   ["settings", "Settings", "/settings"],

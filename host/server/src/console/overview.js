@@ -56,12 +56,12 @@ const mean = () => looks.slice(1).map((here, at) => (here.calls > looks[at].call
 
 const figure = (title, value, values, words) => h("section", { class: "card figure" }, h("h2", { class: "quiet" }, title), h("b", null, value), spark(values.length ? values : [0], `${title}: ${words}`), h("small", null, words));
 
-function bars(title, table, none) {
+function bars(title, table, none, more) {
   const rows = [...table].sort((a, b) => b[1] - a[1]).slice(0, 8);
   const top = rows[0]?.[1] ?? 1;
   return h("section", { class: "card" }, h("h2", null, title), rows.length
     ? h("ul", { class: "bars" }, rows.map(([name, value, shown]) => h("li", null, h("span", null, name.replaceAll("_", " ")), h("span", { class: "num" }, shown ?? value), h("meter", { min: 0, max: top, value, "aria-label": name }))))
-    : h("p", { class: "quiet" }, none));
+    : h("p", { class: "quiet" }, none), rows.length > 0 && more);
 }
 
 /** The time under which so large a part of the calls stayed, from a histogram's buckets. */
@@ -121,7 +121,7 @@ export function mount(root) {
       figure("A connector's call", last.calls ? `${(last.seconds / last.calls * 1000).toFixed(1)} ms` : "–", mean(), "on average, the platform's answer with it"),
       figure("Refused", String(last.refused), perMinute("refused"), "messages that a rule stopped"),
       figure("Failed calls", String(last.failed), perMinute("failed"), "of connectors")),
-    h("div", { class: "cards" }, bars("Refusals by rule", refusals, "No rule said no."), bars("95 of 100 calls stay under", times.map(([call, ms]) => [call, ms, Number.isFinite(ms) ? `${ms} ms` : "longer"]), "No calls yet."),
+    h("div", { class: "cards" }, bars("Refusals by rule", refusals, "No rule said no.", h("a", { href: "/refusals" }, "All of them")), bars("95 of 100 calls stay under", times.map(([call, ms]) => [call, ms, Number.isFinite(ms) ? `${ms} ms` : "longer"]), "No calls yet."),
       bars("Queues", [...queues, ...ages].filter(([, value]) => value > 0), "All queues are empty.")));
   }
 

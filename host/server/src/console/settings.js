@@ -1,7 +1,7 @@
 // Settings: keys, who changed what, and the API in a form to read.
 
-import { del, get, post } from "./api.js";
-import { ask, button, empty, field, h, icon, loading, replace, shownOnce } from "./dom.js";
+import { del, get, post, query } from "./api.js";
+import { ask, button, empty, facts, field, h, icon, loading, replace, shownOnce, toast } from "./dom.js";
 import { full, moment } from "./words.js";
 
 const SCOPES = {
@@ -54,16 +54,33 @@ export function mount(root, { session }) {
   function audit() {
     if (!admin) return needsAdmin();
     return loading(async () => {
-      const { data } = await get("/v1/audit-log?limit=100");
-      if (!data.length) return empty("Nothing was changed yet", "Every change of settings, keys, channels and connectors is written down here.");
-      return h("ul", { class: "tail" }, data.map((one) => h("li", null, h("details", null, h("summary", null, h("time", { title: full(one.at) }, moment(one.at).split(", ").at(-1)), h("span", null, h("span", { class: "pill" }, one.action)), h("span", null, one.subject)),
-        h("div", { class: "in" }, h("p", { class: "quiet" }, `${full(one.at)}, by ${one.actor}`), h("pre", { tabindex: "0" }, JSON.stringify(one.detail, null, 2)))))));
+      const [first, keys] = await Promise.all([get("/v1/audit-log?limit=50"), get("/v1/keys")]);
+      if (!first.data.length) return empty("Nothing was changed yet", "Every change of settings, keys, channels and connectors is written down here.");
+      const names = new Map(keys.data.map((key) => [key.id, key.name]));
+      const list = h("ul", { class: "tail dated", "aria-label": "Changes" });
+      const row = (one) => h("li", null, h("details", null, h("summary", null, h("time", { datetime: one.at, title: full(one.at) }, moment(one.at)), h("span", null, h("span", { class: "pill" }, one.action)), h("span", { dir: "auto" }, one.subject)),
+        h("div", { class: "in" }, h("p", { class: "quiet", dir: "auto" }, `${full(one.at)}, by ${names.has(one.actor) ? `the key ${names.get(one.actor)} (${one.actor})` : one.actor}`), facts(one.detail ?? {}))));
+      let cursor = null;
+      const more = button("Show more", async () => {
+        try {
+          add(await get(`/v1/audit-log${query({ limit: 50, cursor })}`));
+        } catch (failure) {
+          toast(failure.message, "bad");
+        }
+      }, { class: "more" });
+      const add = (page) => {
+        list.append(...page.data.map(row));
+        cursor = page.next_cursor;
+        more.hidden = !page.has_more;
+      };
+      add(first);
+      return h("div", { class: "stack" }, list, more);
     });
   }
 
   function you() {
     return h("section", { class: "card" }, h("h2", null, "This browser"), h("dl", null, [["Workspace", session.workspace_id], ["Your key may", session.scopes.map((scope) => SCOPES[scope] ?? scope).join("; ")], ["Signed in until", moment(session.expires_at)]].map(([label, value]) => [h("dt", null, label), h("dd", null, value)])),
-      h("h2", null, "Keys of the keyboard"), h("dl", null, [["1 to 7", "go to a place"], ["j, k", "the next, the one before in the inbox"], ["/", "search"], ["r", "write an answer"], ["Esc", "close"]].map(([key, words]) => [h("dt", null, h("code", null, key)), h("dd", null, words)])));
+      h("h2", null, "Keys of the keyboard"), h("dl", null, [["1 to 8", "go to a place"], ["j, k", "the next, the one before in the inbox"], ["/", "search"], ["r", "write an answer"], ["Esc", "close"]].map(([key, words]) => [h("dt", null, h("code", null, key)), h("dd", null, words)])));
   }
 
   // ---- the API, from its own description -----------------------------------------------------------------------------
@@ -117,7 +134,8 @@ export function mount(root, { session }) {
     return schema.const ?? [schema.type].flat().filter((type) => type !== "null").join(" | ") + (schema.format ? ` (${schema.format})` : "");
   }
 
-  show(admin ? "keys" : "you");
+  const wanted = new URLSearchParams(location.search).get("show");
+  show(TABS.some(([key]) => key === wanted) ? wanted : admin ? "keys" : "you");
   return { visit: () => false };
 }
 

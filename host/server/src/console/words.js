@@ -26,6 +26,10 @@ export const moment = (time) => (time ? `${(sameYear(time) ? SHORT : YEAR).forma
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 export { plural };
 
+export const capital = (text) => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
+/** The host's words as a sentence, its times in the viewer's zone. */
+export const sentence = (text) => `${capital(text).replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (time) => new Date(time).toLocaleString())}.`;
+
 /** A length of time in at most two units. */
 export function duration(ms) {
   const total = Math.max(0, Math.floor(ms / 1000));

@@ -1,0 +1,156 @@
+//! From an empty host to a conversation that ends, as a person goes through it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde_json::json;
+use weir_tests::{Chromium, ENTER, HOUR_MS, Options, Stack, target, until};
+
+use crate::{Result, sign_in};
+
+/// A small picture that any platform takes, and a file that TikTok takes from nobody.
+fn files(folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let picture = folder.join("blue.png");
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 64, 64);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder
+        .write_header()?
+        .write_image_data(&[30, 90, 200].repeat(64 * 64))?;
+    std::fs::write(&picture, bytes)?;
+    let animation = folder.join("dance.gif");
+    std::fs::write(&animation, b"GIF89a\x01\x00\x01\x00\x00\x00\x00;")?;
+    Ok((picture, animation))
+}
+
+#[tokio::test]
+async fn a_person_installs_connects_and_holds_a_conversation_until_the_window_closes() -> Result {
+    let folder = tempfile::tempdir()?;
+    let stack = Stack::start(Options::new(&folder.path().join("data"))).await?;
+    let browser = Chromium::start(stack.client().clone()).await?;
+
+    // A wrong key is told in words, and the right one goes on.
+    browser.open(&format!("{}/connectors", stack.api.origin())).await?;
+    browser.write("input[name=key]", "weir_0000000000000000").await?;
+    browser.press("Sign in").await?;
+    browser.shows("missing or unknown").await?;
+    sign_in(&browser, &stack, "/connectors").await?;
+    let cookie = browser.script("return document.cookie", json!([])).await?;
+    assert_eq!(cookie, "", "no script can read the session");
+
+    // The component, what it asks for, the yes, and the promotion.
+    let component = target()?.join("connectors/tiktok.wasm");
+    let component = component.to_str().context("an odd path")?;
+    browser.write("input[type=file]", component).await?;
+    browser.shows("not decided").await?;
+    browser.shows("the connector never sees it").await?;
+    browser.press("Say yes to what is ticked").await?;
+    browser.shows("All decided").await?;
+    browser.press("Let it serve").await?;
+    browser.click("dialog button[value=yes]").await?;
+    browser.holds("document.querySelector('.timeline .active')").await?;
+    stack.put_app().await?;
+
+    // An account, through the platform's own pages in another tab.
+    let mut events = stack.api.listen().await?;
+    browser.click("a[href=\"/channels\"]").await?;
+    browser.press("Connect an account").await?;
+    browser.shows("Let everyone send direct messages").await?;
+    browser.click("dialog button[value=yes]").await?;
+    browser.click("#consent").await?;
+    browser.to_page(1).await?;
+    browser.press("Authorize").await?;
+    browser.shows("You can close this page").await?;
+    browser.to_page(0).await?;
+    browser.shows("Connected.").await?;
+    browser.click("dialog button[value=yes]").await?;
+    browser.holds("document.querySelector('a.card .pill.good')").await?;
+
+    // A customer writes; it appears by itself, and is unread until somebody says so.
+    browser.click("a[href=\"/inbox\"]").await?;
+    browser.shows("Nobody has written yet").await?;
+    stack.hears(&mut events, "Is the blue one in stock?").await?;
+    assert_eq!(browser.text(".badge").await?, "1");
+    browser.click(".row-link").await?;
+    browser.shows("of 10 messages left").await?;
+    assert!(browser.text(".count").await?.starts_with("47 h 59 min"));
+    browser.press("Mark as read").await?;
+    browser.holds("!document.querySelector('.badge')").await?;
+
+    // An answer, its way to the phone, and the read mark.
+    browser.click(".composer textarea").await?;
+    browser.keys("It is! See www.acme.example for sizes").await?;
+    browser.shows("Links cannot be tapped there").await?;
+    browser.keys(ENTER).await?;
+    until("the answer on the phone", async || {
+        let sent = stack.phone.from_business().await?;
+        Ok(sent
+            .iter()
+            .any(|it| it["text"] == "It is! See www.acme.example for sizes")
+            .then_some(()))
+    })
+    .await?;
+    browser.holds("document.querySelector('.own .standing.sent')").await?;
+    browser.shows("9 of 10 messages left").await?;
+    stack.phone.does("read", json!({})).await?;
+    browser.holds("document.querySelector('.own .standing.read')").await?;
+    let event = events.wait_for("message.read").await?;
+    assert_eq!(event["data"]["origin"], "console");
+
+    // A picture; and one that the platform would refuse, refused before it is uploaded.
+    let (picture, animation) = files(folder.path())?;
+    let input = ".composer input[type=file]";
+    browser.write(input, animation.to_str().context("an odd path")?).await?;
+    browser.shows("The platform does not take image/gif").await?;
+    browser.script(DROP, json!(["image/gif"])).await?;
+    browser.shows("The platform does not take image/gif").await?;
+    browser.write(input, picture.to_str().context("an odd path")?).await?;
+    browser.holds("document.querySelector('.attached canvas')").await?;
+    browser.click(".send").await?;
+    browser
+        .holds("[...document.querySelectorAll('.own .picture img')].some((it) => it.naturalWidth === 64)")
+        .await?;
+    let uploads = browser
+        .script(
+            "return performance.getEntriesByType('resource').filter((it) => it.name.endsWith('/v1/media')).length",
+            json!([]),
+        )
+        .await?;
+    assert_eq!(uploads, 1, "what is refused is never uploaded");
+
+    // The window counts down, and closes.
+    stack.time_passes(47 * HOUR_MS).await?;
+    browser
+        .holds("document.querySelector('.fact.warn .count')?.textContent.match(/^(59|58) min/)")
+        .await?;
+    stack.time_passes(HOUR_MS).await?;
+    browser
+        .holds("document.querySelector('.no [data-code=reply_window_closed]')")
+        .await?;
+    browser
+        .holds("document.querySelector('.composer textarea').disabled")
+        .await?;
+    browser.shows("The window is closed").await?;
+    stack.hears(&mut events, "Are you there?").await?;
+    browser
+        .holds("!document.querySelector('.composer textarea').disabled")
+        .await?;
+    browser.shows("10 of 10 messages left").await?;
+
+    // And out.
+    browser.press("Sign out").await?;
+    browser.holds("document.querySelector('.signin')").await?;
+    browser.open(&format!("{}/inbox", stack.api.origin())).await?;
+    browser.holds("document.querySelector('.signin')").await?;
+    assert_eq!(browser.sins().await?, Vec::<String>::new());
+    drop(events);
+    browser.close().await?;
+    stack.stop().await
+}
+
+/// Drops a file of a type on the open conversation.
+const DROP: &str = "
+    const carried = new DataTransfer();
+    carried.items.add(new File(['x'], 'x', { type: arguments[0] }));
+    for (const name of ['dragover', 'drop'])
+      document.querySelector('.pane').dispatchEvent(new DragEvent(name, { dataTransfer: carried, bubbles: true, cancelable: true }));";
