@@ -87,6 +87,16 @@ pub(crate) fn connectors() -> anyhow::Result<()> {
 /// later versions of the others.
 pub(crate) fn for_tests() -> anyhow::Result<()> {
     ensure_target()?;
+    let before = ["--package", "weir-echo", "--features", "v0_1"];
+    let mut arguments = vec!["build", "--locked", "--target", TARGET, "--profile", "connector"];
+    arguments.extend(before);
+    show::step("Building Echo for the version of the interface before the newest");
+    cargo(arguments)?;
+    let connectors = target()?.join("connectors");
+    std::fs::create_dir_all(connectors.join("next"))?;
+    let built = target()?.join(TARGET).join("connector").join("weir_echo.wasm");
+    std::fs::copy(&built, connectors.join("next").join("echo-v0.1.wasm"))
+        .with_context(|| format!("{} cannot be copied", built.display()))?;
     for (package, name) in [("weir-hostile", "hostile"), ("weir-next", "next")] {
         show::step(&format!("Building the connectors of plugins/{name}"));
         cargo([

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use serde::{Deserialize, Serialize};
 use wasmtime::Store;
 use wasmtime::component::{ComponentType, Instance, Lift, Lower};
-use weir_domain::inbound::InboundEvent;
+use weir_domain::inbound::{InboundEvent, Person};
 use weir_domain::policy::Finding;
 use weir_domain::time::Timestamp;
 
@@ -19,7 +19,7 @@ use crate::bindings::exports::weir::connector::{
     automations, descriptor, history, identity, media_transfer, outbound, polling, probing, signals, upgrade,
 };
 use crate::bindings::weir::connector::types::{
-    Channel, Conversation, Failure, Header, InboundEvent as SaidEvent, Media, Referral,
+    Channel, Contact, Conversation, Failure, Header, InboundEvent as SaidEvent, Media, Referral,
 };
 use crate::call::{CallData, Stop};
 use crate::context::State;
@@ -215,6 +215,10 @@ asks! {
     "history" "messages" Messages { channel: Channel, conversation: Conversation, since: u64 }
         -> Result<history::MessagePage, Failure>
         => MessagePage: |this, said| Ok(convert::message_page(said?, &this.channel.platform_id)?);
+
+    /// Say who a contact is. New in 0.2.
+    "contacts" "look-up" LookUp { channel: Channel, conversation: Conversation } -> Result<Option<Contact>, Failure>
+        => Option<Person>: |_, said| Ok(convert::some_person(said?)?);
 
     /// Read automatic messages.
     "automations" "get" Automations { channel: Channel, kind: String } -> Result<Vec<automations::Automation>, Failure>

@@ -1,24 +1,25 @@
-//! The host's side of `weir:connector@0.1.0`, generated from `wit/v0.1`. A later version gets a module of its own beside
-//! this one.
+//! The host's types of `weir:connector`, generated from the newest version of the interface, `wit/v0.2`. What an older version
+//! has, has the same shape; its names are looked for where a component is loaded.
 //!
 //! One world that holds every interface, so that all of them share their types; which optional ones a component has is found
 //! by looking for each, never by asking for the whole.
 #![allow(missing_docs, unreachable_pub, clippy::all)]
 
 wasmtime::component::bindgen!({
-    path: "../../wit/v0.1",
+    path: "../../wit/v0.2",
     inline: "
         package weir:host;
         world everything {
-            include weir:connector/connector@0.1.0;
-            include weir:connector/with-signals@0.1.0;
-            include weir:connector/with-media-transfer@0.1.0;
-            include weir:connector/with-probing@0.1.0;
-            include weir:connector/with-history@0.1.0;
-            include weir:connector/with-automations@0.1.0;
-            include weir:connector/with-ads@0.1.0;
-            include weir:connector/with-polling@0.1.0;
-            include weir:connector/with-upgrade@0.1.0;
+            include weir:connector/connector@0.2.0;
+            include weir:connector/with-signals@0.2.0;
+            include weir:connector/with-media-transfer@0.2.0;
+            include weir:connector/with-probing@0.2.0;
+            include weir:connector/with-history@0.2.0;
+            include weir:connector/with-contacts@0.2.0;
+            include weir:connector/with-automations@0.2.0;
+            include weir:connector/with-ads@0.2.0;
+            include weir:connector/with-polling@0.2.0;
+            include weir:connector/with-upgrade@0.2.0;
         }
     ",
     world: "weir:host/everything",

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_domain::delivery::{Outcome, Verdict};
-use weir_domain::inbound::{InboundEvent, RemoteMedia};
+use weir_domain::inbound::{InboundEvent, Person, RemoteMedia};
 use weir_domain::manifest::Manifest;
 use weir_domain::message::{ContentKind, Draft, MessageError, Referral};
 use weir_domain::policy::{Call, CallKind, EgressPermit, Finding, SendPermit};
@@ -283,6 +283,15 @@ impl Connector {
             channel,
             conversation: convert::conversation(conversation),
             since: u64::try_from(since.as_millis()).unwrap_or(0),
+        })
+        .await
+    }
+
+    /// Asks who the contact of a conversation is.
+    pub async fn look_up(&self, context: CallContext, conversation: &ConversationFacts) -> Called<Option<Person>> {
+        self.call(CallKind::History, context, |channel| asks::LookUp {
+            channel,
+            conversation: convert::conversation(conversation),
         })
         .await
     }

@@ -14,7 +14,7 @@ pub(crate) use manifest::manifest;
 pub(crate) use message::{channel, conversation, draft, events, media_out, referral_out, state};
 pub(crate) use reply::{
     automation_id, automation_out, automations, batch, capabilities, conversation_page, findings, message_page,
-    preview, profile, sent, setup_findings,
+    preview, profile, sent, setup_findings, some_person,
 };
 
 use crate::error::CallError;

@@ -45,20 +45,20 @@ pub enum LoadError {
     },
     /// It wants something that connectors do not get.
     #[error(
-        "the component asks for {import}; a connector gets http, state, log and clock of weir:connector@0.1.0 and nothing else"
+        "the component asks for {import}; a connector gets http, state, log and clock of weir:connector and nothing else"
     )]
     Import {
         /// The import's name.
         import: String,
     },
     /// It lacks something that every connector has.
-    #[error("the component does not export {export}; it must implement the world weir:connector/connector@0.1.0")]
+    #[error("the component does not export {export}; it must implement the world weir:connector/connector@0.2.0, or that of an older version")]
     NoExport {
         /// The export's name.
         export: String,
     },
     /// An import or export is there, in another shape.
-    #[error("the component's {interface} is not that of weir:connector@0.1.0: {detail}")]
+    #[error("the component's {interface} is not that of weir:connector: {detail}")]
     Interface {
         /// Which.
         interface: String,

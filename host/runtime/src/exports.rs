@@ -11,21 +11,27 @@ use crate::error::LoadError;
 
 /// The versions of the interface that this host speaks, newest first. What one version adds to the one before it is found by
 /// looking for it; what both have has one shape.
-pub(crate) const VERSIONS: [&str; 1] = ["0.1.0"];
+pub(crate) const VERSIONS: [&str; 2] = ["0.2.0", "0.1.0"];
 
 /// What every connector has.
 const REQUIRED: [&str; 4] = ["descriptor", "inbound", "outbound", "identity"];
 /// What it may have besides.
-const OPTIONAL: [&str; 8] = [
+const OPTIONAL: [&str; 9] = [
     "signals",
     "media-transfer",
     "probing",
     "history",
+    "contacts",
     "automations",
     "ads",
     "polling",
     "upgrade",
 ];
+
+/// Whether an optional interface belongs to a version.
+fn is_of(interface: &str, version: &str) -> bool {
+    !(version == "0.1.0" && interface == "contacts")
+}
 
 /// Where the functions are in a component.
 pub(crate) struct Exports {
@@ -46,13 +52,14 @@ impl Exports {
     pub(crate) fn find(pre: &InstancePre<CallData>) -> Result<Self, LoadError> {
         let component = pre.component();
         let interface = |name: &str, version| component.get_export_index(None, named(name, version));
-        // What it says of itself tells what it was built for; of a component without that, the oldest is missed.
+        // What it says of itself tells what it was built for; of a component without that, the newest is missed.
         let version = VERSIONS
             .into_iter()
             .find(|version| interface(REQUIRED[0], version).is_some())
-            .unwrap_or(VERSIONS[VERSIONS.len() - 1]);
+            .unwrap_or(VERSIONS[0]);
         let mut places = BTreeMap::new();
-        for name in REQUIRED.into_iter().chain(OPTIONAL) {
+        let optional = OPTIONAL.into_iter().filter(|name| is_of(name, version));
+        for name in REQUIRED.into_iter().chain(optional) {
             let Some(found) = interface(name, version) else {
                 if REQUIRED.contains(&name) {
                     return Err(LoadError::NoExport {

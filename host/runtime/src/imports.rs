@@ -1,33 +1,69 @@
 //! What a connector may ask of the host: one file for each interface. Whatever comes through here was written by a stranger.
 
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::StoreContextMut;
+use wasmtime::component::Linker;
 
 use crate::bindings::weir::connector;
 use crate::call::CallData;
+use crate::exports::VERSIONS;
 
 pub(crate) mod clock;
 pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod state;
 
-/// The interfaces that a component may import, and all there is. WASI is not among them: a connector has no files, sockets
-/// or environment, and what it needs of a clock is here.
-pub(crate) const ALLOWED: [&str; 5] = [
-    "weir:connector/types@0.1.0",
-    "weir:connector/http@0.1.0",
-    "weir:connector/state@0.1.0",
-    "weir:connector/log@0.1.0",
-    "weir:connector/clock@0.1.0",
-];
+/// What a component may import, in any version of the interface that this host speaks, and all there is. WASI is not among
+/// it: a connector has no files, sockets or environment, and what it needs of a clock is here.
+const INTERFACES: [&str; 5] = ["types", "http", "state", "log", "clock"];
 
-/// The linker with exactly the allowed interfaces. Built once.
+/// Whether a component may import what has this name.
+pub(crate) fn is_allowed(name: &str) -> bool {
+    let ours = |interface: &str, version: &str| name == format!("weir:connector/{interface}@{version}");
+    VERSIONS
+        .iter()
+        .any(|version| INTERFACES.iter().any(|interface| ours(interface, version)))
+}
+
+/// The linker with exactly the allowed interfaces, under the names of each version: one set of functions behind them, so that no
+/// version is a way around what another refuses. Built once.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<CallData>> {
     let mut linker = Linker::new(engine);
-    connector::types::add_to_linker::<_, HasSelf<CallData>>(&mut linker, |data| data)?;
-    connector::http::add_to_linker::<_, HasSelf<CallData>>(&mut linker, |data| data)?;
-    connector::state::add_to_linker::<_, HasSelf<CallData>>(&mut linker, |data| data)?;
-    connector::log::add_to_linker::<_, HasSelf<CallData>>(&mut linker, |data| data)?;
-    connector::clock::add_to_linker::<_, HasSelf<CallData>>(&mut linker, |data| data)?;
+    for version in VERSIONS {
+        let named = |interface: &str| format!("weir:connector/{interface}@{version}");
+        linker.instance(&named("types"))?;
+        let mut http = linker.instance(&named("http"))?;
+        http.func_wrap_async("fetch", |mut call: StoreContextMut<'_, CallData>, (request,): (http::wit::Request,)| {
+            Box::new(async move { Ok((http::wit::Host::fetch(call.data_mut(), request).await,)) })
+        })?;
+        let mut state = linker.instance(&named("state"))?;
+        state.func_wrap("get", |mut call: StoreContextMut<'_, CallData>, (key,): (String,)| {
+            Ok((connector::state::Host::get(call.data_mut(), key),))
+        })?;
+        state.func_wrap(
+            "set",
+            |mut call: StoreContextMut<'_, CallData>, (key, value): (String, Vec<u8>)| {
+                Ok((connector::state::Host::set(call.data_mut(), key, value),))
+            },
+        )?;
+        state.func_wrap("delete", |mut call: StoreContextMut<'_, CallData>, (key,): (String,)| {
+            Ok((connector::state::Host::delete(call.data_mut(), key),))
+        })?;
+        state.func_wrap("keys", |mut call: StoreContextMut<'_, CallData>, (prefix,): (String,)| {
+            Ok((connector::state::Host::keys(call.data_mut(), prefix),))
+        })?;
+        let mut log = linker.instance(&named("log"))?;
+        log.func_wrap(
+            "write",
+            |mut call: StoreContextMut<'_, CallData>, (level, message): (connector::log::Level, String)| {
+                connector::log::Host::write(call.data_mut(), level, message);
+                Ok(())
+            },
+        )?;
+        let mut clock = linker.instance(&named("clock"))?;
+        clock.func_wrap("now", |mut call: StoreContextMut<'_, CallData>, (): ()| {
+            Ok((connector::clock::Host::now(call.data_mut()),))
+        })?;
+    }
     Ok(linker)
 }
 

@@ -139,7 +139,7 @@ impl Runtime {
     fn link(&self, component: &Component) -> Result<Sandbox, LoadError> {
         let engine = &self.0.engine;
         for (name, _) in component.component_type().imports(engine) {
-            if !imports::ALLOWED.contains(&name) {
+            if !imports::is_allowed(name) {
                 return Err(LoadError::Import {
                     import: text::line(name, limits::NAME_BYTES),
                 });

@@ -34,6 +34,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/console/bubbles.js", SCRIPT, include_str!("console/bubbles.js")),
     ("/console/composer.js", SCRIPT, include_str!("console/composer.js")),
     ("/console/channels.js", SCRIPT, include_str!("console/channels.js")),
+    ("/console/versions.js", SCRIPT, include_str!("console/versions.js")),
     ("/console/connectors.js", SCRIPT, include_str!("console/connectors.js")),
     ("/console/events.js", SCRIPT, include_str!("console/events.js")),
     ("/console/overview.js", SCRIPT, include_str!("console/overview.js")),

@@ -16,6 +16,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connect;
+mod contacts;
 mod console;
 mod cookie;
 pub mod deliverer;

@@ -31,7 +31,7 @@ use weir_domain::id::{
     ChannelId, ConnectSessionId, ContactId, ConversationId, DeadLetterId, DeliveryId, EndpointId, EventId, KeyId,
     MediaId, MessageId, ReferralId, RefusalId, TranscriptId,
 };
-use weir_domain::inbound::InboundEvent;
+use weir_domain::inbound::{InboundEvent, Person};
 use weir_domain::message::{Message, Referral};
 use weir_domain::policy::{Refusal, RuleBook};
 use weir_domain::rollout::Canary;
@@ -258,6 +258,10 @@ pub trait Store: Send + Sync + 'static {
     async fn contact(&self, workspace: &str, id: ContactId) -> Result<Option<Contact>>;
     /// Contacts, newest first.
     async fn contacts(&self, workspace: &str, channel: Option<ChannelId>, page: Page) -> Result<Listed<Contact>>;
+    /// The conversation with a contact that something last happened in; none before the first.
+    async fn conversation_with(&self, workspace: &str, id: ContactId) -> Result<Option<Conversation>>;
+    /// Keeps what the platform says of a person that a channel talks to, with an event if that is news.
+    async fn hear_of_contact(&self, workspace: &str, channel: ChannelId, person: Person, now: Timestamp) -> Result<Contact>;
     /// Erases a contact with every conversation, message, event, delivery and refusal that is theirs, and tells only that it
     /// happened. Their next message makes a new contact. Gives the stored bytes that are to be removed; none if there is no
     /// such contact.

@@ -39,13 +39,13 @@ macro_rules! tiktok {
         const _: () = {
             use $crate::Next;
             use $crate::weir_sdk::Connector;
-            use $crate::weir_sdk::abilities::{Ads, Automations, History, MediaTransfer, Probing, Signals};
+            use $crate::weir_sdk::abilities::{Ads, Automations, Contacts, History, MediaTransfer, Probing, Signals};
             use $crate::weir_sdk::abilities::{automations, history, media_transfer, probing, signals};
             use $crate::weir_sdk::descriptor::Manifest;
             use $crate::weir_sdk::identity::{Finding as Check, Profile};
             use $crate::weir_sdk::inbound::Webhook;
             use $crate::weir_sdk::outbound::{Draft, Finding, Sent};
-            use $crate::weir_sdk::types::{Channel, Conversation, Failure, InboundEvent, Json, Media, Referral, Timestamp};
+            use $crate::weir_sdk::types::{Channel, Contact, Conversation, Failure, InboundEvent, Json, Media, Referral, Timestamp};
             use $crate::weir_tiktok::TikTok;
 
             impl Connector for $Next {
@@ -109,6 +109,11 @@ macro_rules! tiktok {
                     TikTok::messages(channel, conversation, since)
                 }
             }
+            impl Contacts for $Next {
+                fn look_up(channel: Channel, conversation: Conversation) -> Result<Option<Contact>, Failure> {
+                    TikTok::look_up(channel, conversation)
+                }
+            }
             impl Automations for $Next {
                 fn get(channel: Channel, kind: String) -> Result<Vec<automations::Automation>, Failure> {
                     TikTok::get(channel, kind)
@@ -126,6 +131,6 @@ macro_rules! tiktok {
                 }
             }
         };
-        $crate::weir_sdk::export!($Next: signals, media_transfer, probing, history, automations, ads);
+        $crate::weir_sdk::export!($Next: signals, media_transfer, probing, history, contacts, automations, ads);
     };
 }

@@ -7,7 +7,7 @@ use crate::inbound::Webhook;
 use crate::outbound::{self, Draft, Sent};
 use crate::types::{Channel, Conversation, Failure, InboundEvent};
 
-/// What every connector does, in the words of `wit/v0.1/connector.wit`, which says what the host has done before each call
+/// What every connector does, in the words of `wit/v0.2/connector.wit`, which says what the host has done before each call
 /// and what a call may not do.
 pub trait Connector {
     /// Says what this connector is. Pure, and the same every time.
@@ -90,10 +90,12 @@ impl<T: Connector> exports::identity::Guest for T {
 }
 
 /// The traits that a connector implements for each ability it names in [`export!`](crate::export!). Each is the interface
-/// of the same name in `wit/v0.1/optional.wit`; the modules hold their records.
+/// of the same name in `wit/v0.2/optional.wit`; the modules hold their records.
 pub mod abilities {
     pub use crate::bindings::ads::exports::weir::connector::ads::{self, Guest as Ads};
     pub use crate::bindings::automations::exports::weir::connector::automations::{self, Guest as Automations};
+    #[cfg(not(feature = "v0_1"))]
+    pub use crate::bindings::contacts::exports::weir::connector::contacts::{self, Guest as Contacts};
     pub use crate::bindings::history::exports::weir::connector::history::{self, Guest as History};
     pub use crate::bindings::media_transfer::exports::weir::connector::media_transfer::{self, Guest as MediaTransfer};
     pub use crate::bindings::polling::exports::weir::connector::polling::{self, Guest as Polling};

@@ -14,6 +14,8 @@
 // A failure is a record of the interface, and boxing it here would only unbox it at the boundary.
 #![allow(clippy::result_large_err)]
 
+#[cfg_attr(feature = "v0_1", path = "bindings/v0_1.rs")]
+#[cfg_attr(not(feature = "v0_1"), path = "bindings/v0_2.rs")]
 pub mod bindings;
 
 pub mod clock;

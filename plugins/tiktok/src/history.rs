@@ -83,6 +83,15 @@ impl History for TikTok {
     }
 }
 
+impl Contacts for TikTok {
+    /// The other side of the conversation, as TikTok's list of its messages names it (TikTok API reference, List messages in a
+    /// conversation).
+    fn look_up(channel: Channel, conversation: Conversation) -> Result<Option<Contact>, Failure> {
+        let page = <Self as History>::messages(channel, conversation, 0)?;
+        Ok(page.contact)
+    }
+}
+
 /// Where to go on in the two lists; none where a list has ended.
 struct Cursor {
     answered: Option<u64>,

@@ -78,4 +78,4 @@ impl Ads for TikTok {
 }
 
 #[cfg(feature = "component")]
-weir_sdk::export!(TikTok: signals, media_transfer, probing, history, automations, ads);
+weir_sdk::export!(TikTok: signals, media_transfer, probing, history, contacts, automations, ads);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use weir_domain::delivery::Verdict;
+use weir_domain::inbound::Person;
 use weir_domain::limits;
 use weir_domain::message::{ContentKind, MessageError, PlatformWords};
 use weir_domain::policy::Finding;
@@ -209,6 +210,11 @@ fn own_events(
             "is another channel than the one asked about",
         )),
     }
+}
+
+/// Who a contact is, if the platform tells.
+pub(crate) fn some_person(contact: Option<wit::Contact>) -> Taken<Option<Person>> {
+    contact.map(person).transpose()
 }
 
 /// Automatic messages.

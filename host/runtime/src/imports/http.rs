@@ -16,7 +16,8 @@ use weir_domain::policy::{
 };
 use weir_egress::EgressError;
 
-use crate::bindings::weir::connector::http::{self as wit, Host};
+pub(crate) use crate::bindings::weir::connector::http as wit;
+use crate::bindings::weir::connector::http::Host;
 use crate::bindings::weir::connector::types::Header;
 use crate::call::CallData;
 use crate::context::{Act, Fate, Pacer, Refused, RequestRecord, TooLong};

@@ -14,7 +14,7 @@ use weir_domain::delivery::Outcome;
 use weir_runtime::context::State;
 use weir_runtime::{Connector, LoadError, SendReport};
 
-use crate::support::{Notes, Platform, component, context_of, permit, runtime};
+use crate::support::{INTERFACE, Notes, Platform, component, context_of, permit, runtime};
 
 /// The hostile component of this name, loaded.
 async fn hostile(name: &str) -> (Connector, Arc<Notes>) {
@@ -42,7 +42,7 @@ async fn load_text(name: &str) -> LoadError {
             .map(|name| format!(r#"(export "{name}" (func $f))"#))
             .collect();
         format!(
-            r#"(instance ${interface} {exports}) (export "weir:connector/{interface}@0.1.0" (instance ${interface}))"#
+            r#"(instance ${interface} {exports}) (export "weir:connector/{interface}@{INTERFACE}" (instance ${interface}))"#
         )
     })
     .collect();

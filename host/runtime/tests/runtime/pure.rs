@@ -8,7 +8,7 @@ use weir_domain::limits;
 use weir_domain::message::{Content, Draft};
 use weir_runtime::CallError;
 
-use crate::support::{component, echo, raw_webhook, runtime, webhook};
+use crate::support::{built, component, echo, raw_webhook, runtime, webhook};
 
 #[tokio::test]
 async fn a_connector_says_what_it_is() {
@@ -203,4 +203,16 @@ async fn more_calls_than_slots_wait_their_turn() {
     for call in calls {
         assert_eq!(call.await.unwrap(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_connector_that_was_built_for_the_version_before_keeps_running() {
+    let (runtime, _) = runtime();
+    let older = runtime.load(built("next/echo-v0.1")).await.unwrap();
+    let newer = runtime.load(component("echo")).await.unwrap();
+    assert_eq!(
+        older.receive(&webhook("hi")).await.unwrap(),
+        newer.receive(&webhook("hi")).await.unwrap()
+    );
+    assert_eq!(older.manifest().routes, newer.manifest().routes);
 }

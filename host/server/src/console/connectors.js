@@ -1,11 +1,9 @@
 // Connectors: versions, what each asks for and what was granted, and the apps that they speak for.
 
-import { call, get, post, put } from "./api.js";
+import { call, get, put } from "./api.js";
 import { ask, button, copyable, empty, field, h, icon, loading, replace, toast } from "./dom.js";
-import { bytes, grant, moment } from "./words.js";
-
-const STATES = { staged: ["accent", "Installed, does not serve"], canary: ["warn", "Serves a share"], active: ["good", "Serves"], draining: ["warn", "Ends its work"], retired: ["", "Retired"], quarantined: ["bad", "Set aside"] };
-const pill = (state) => h("span", { class: `pill ${STATES[state]?.[0] ?? ""}` }, STATES[state]?.[1] ?? state);
+import { pill, timeline, transcripts, versions } from "./versions.js";
+import { grant } from "./words.js";
 
 export function mount(root, { id, session, go }) {
   const may = (scope) => session.scopes.includes(scope) || session.scopes.includes("admin");
@@ -79,25 +77,15 @@ export function mount(root, { id, session, go }) {
 
   async function one(name) {
     const it = await get(`/v1/connectors/${encodeURIComponent(name)}`);
-    const versions = await Promise.all(it.versions.slice(0, 10).map((line) => get(`/v1/connectors/${encodeURIComponent(name)}/versions/${encodeURIComponent(line.version)}`)));
-    const newest = versions[0];
+    const list = await Promise.all(it.versions.slice(0, 10).map((line) => get(`/v1/connectors/${encodeURIComponent(name)}/versions/${encodeURIComponent(line.version)}`)));
+    const [steps, calls] = await Promise.all([get(`/v1/connectors/${encodeURIComponent(name)}/timeline`), writes ? get(`/v1/connectors/${encodeURIComponent(name)}/transcripts?limit=20`) : { data: [] }]);
+    const newest = list[0];
     return h("div", { class: "page" },
       h("header", null, h("div", { class: "row" }, h("a", { class: "ghost", href: "/connectors", "aria-label": "All connectors" }, icon("back")), h("div", null, h("h1", null, it.name), h("p", null, it.description)))),
       h("div", { class: "split" },
-        h("div", { class: "stack" }, h("section", { class: "card", "aria-label": "Versions" }, h("h2", null, "Versions"), h("ol", { class: "timeline" }, versions.map((version) => line(it, version)))), about(newest)),
+        h("div", { class: "stack" }, h("section", { class: "card", "aria-label": "Versions" }, h("h2", null, "Versions"), versions(it, list, { writes, again: () => show(it.name) })), timeline(steps.data), about(newest), writes && transcripts(it.name, calls.data)),
         consent(it, newest)));
   }
-
-  const line = (it, version) => h("li", { class: version.state }, h("i"), h("div", null, h("b", null, version.version), " ", pill(version.state), h("p", { class: "quiet" }, `${bytes(version.size)}, ${version.signature.status}${version.signature.key ? ` by ${version.signature.key}` : ""}, installed ${moment(version.staged_at)}`), h("small", null, h("code", { title: version.digest }, `${version.digest.slice(0, 26)}…`)),
-    version.missing_grants.length > 0 && h("p", { class: "warn" }, `${version.missing_grants.length} of what it asks for is not decided.`)),
-  writes && version.state !== "active" ? button("Let it serve", async () => {
-    const sure = await ask(`Let ${version.version} serve?`, { nodes: [h("p", null, it.active_version ? `It takes the place of ${it.active_version} for all channels at once.` : "It begins to serve all channels of its apps."), version.missing_grants.length > 0 && h("p", { class: "warn" }, "Not everything that it asks for is decided: say yes first, or no.")],
-      value: () => post(`/v1/connectors/${encodeURIComponent(it.name)}/versions/${encodeURIComponent(version.version)}/promote`, {}) }, "Let it serve");
-    if (sure) {
-      toast(`${version.version} serves`);
-      show(it.name);
-    }
-  }, { class: "small" }) : h("span"));
 
   const about = ({ manifest }) => h("section", { class: "card", "aria-label": "What it says of itself" }, h("h2", null, "What it says of itself"), h("dl", null,
     [["Platform", manifest.platform], ["Release", manifest.release], ["Maturity", manifest.maturity], ["Accounts", manifest.account_kinds.join(", ")], ["Price at the platform", manifest.pricing], ["Carries out", manifest.contents.filter((one) => one.outbound === "full").map((one) => one.kind.replaceAll("_", " ")).join(", ")], ["Beyond messages", manifest.provides.join(", ") || "nothing"]]

@@ -49,6 +49,21 @@ pub(crate) async fn get(
     Ok(Answered(contact.ok_or_else(|| Problem::no_such("contact"))?))
 }
 
+/// Ask the platform who a contact is now
+///
+/// Keeps the name and picture that it tells. What it does not tell stays as it is.
+#[utoipa::path(post, path = "/v1/contacts/{id}/refresh", operation_id = "refresh_contact", tag = "contacts", params(("id" = ContactId, Path)),
+    responses((status = 200, body = Contact)))]
+pub(crate) async fn refresh(
+    caller: May<ChannelsWrite>,
+    State(host): State<Host>,
+    Named(id): Named<ContactId>,
+) -> Answer<Answered<Contact>> {
+    let contact = host.look_up(&caller, id).await?;
+    record(&host, &caller, "contact.refresh", &id.to_string(), serde_json::json!({})).await;
+    Ok(Answered(contact))
+}
+
 /// Erase a contact, with every conversation, message, file and event that is theirs
 #[utoipa::path(post, path = "/v1/contacts/{id}/erase", operation_id = "erase_contact", tag = "contacts", params(("id" = ContactId, Path)),
     responses((status = 204, description = "Nothing of the contact is left; its next message makes a new one")))]

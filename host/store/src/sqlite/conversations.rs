@@ -2,12 +2,14 @@
 
 use rusqlite::{Row, params};
 use weir_domain::conversation::{Contact, Conversation, ConversationStatus, OpenedBy};
+use weir_domain::event::EventType;
 use weir_domain::id::{ChannelId, ContactId, ConversationId};
 use weir_domain::inbound::Person;
 use weir_domain::message::Direction;
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_time, get_time_if, get_word, key, listed, ms, word};
+use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_time, get_time_if, get_word, key, listed, ms, value, word};
+use crate::sqlite::events::{self, About};
 use crate::{ConversationFilter, Listed, Page, Result};
 
 // ---- contacts --------------------------------------------------------------------------------------------------------
@@ -142,6 +144,28 @@ pub(super) fn hear_of(
     Ok((contact, heard))
 }
 
+/// The same outside of a webhook, with the event that tells of it.
+pub(super) fn hear_and_tell(
+    db: &Db<'_>,
+    workspace: &str,
+    channel: ChannelId,
+    person: &Person,
+    now: Timestamp,
+) -> Result<Contact> {
+    let (contact, heard) = hear_of(db, workspace, channel, person, now)?;
+    let kind = match heard {
+        Heard::New => EventType::ContactCreated,
+        Heard::Changed => EventType::ContactUpdated,
+        Heard::Known => return Ok(contact),
+    };
+    let about = About {
+        channel: Some(channel),
+        ..About::workspace(workspace)
+    };
+    events::append(db, about, kind, value(&contact)?, now)?;
+    Ok(contact)
+}
+
 /// A picture's link without its query: the query holds the signature that changes with each telling.
 fn picture(url: Option<&str>) -> Option<&str> {
     url.map(|url| url.split_once('?').map_or(url, |(plain, _)| plain))
@@ -239,6 +263,20 @@ pub(super) fn by_platform_id(db: &Db<'_>, channel: ChannelId, platform_id: &str)
         params![key(channel), platform_id],
         read_thread,
     )
+}
+
+/// The conversation with a contact that something last happened in.
+pub(super) fn with(db: &Db<'_>, workspace: &str, contact: ContactId) -> Result<Option<Conversation>> {
+    let newest: Option<ConversationId> = db.one(
+        "SELECT id FROM conversations WHERE channel_id = (SELECT channel_id FROM contacts WHERE id = ?1)
+         AND contact_id = ?1 ORDER BY last_message_at DESC LIMIT 1",
+        [key(contact)],
+        |row| get_id(row, 0),
+    )?;
+    match newest {
+        Some(id) => one(db, workspace, id),
+        None => Ok(None),
+    }
 }
 
 pub(super) fn one(db: &Db<'_>, workspace: &str, id: ConversationId) -> Result<Option<Conversation>> {

@@ -14,7 +14,7 @@ use weir_domain::id::{
     ChannelId, ConnectSessionId, ContactId, ConversationId, DeadLetterId, DeliveryId, EndpointId, EventId, KeyId,
     MediaId, MessageId, ReferralId, RefusalId, TranscriptId,
 };
-use weir_domain::inbound::InboundEvent;
+use weir_domain::inbound::{InboundEvent, Person};
 use weir_domain::message::{Message, Referral};
 use weir_domain::policy::RuleBook;
 use weir_domain::rollout::Canary;
@@ -278,6 +278,15 @@ impl Store for SqliteStore {
     async fn contacts(&self, workspace: &str, channel: Option<ChannelId>, page: Page) -> Result<Listed<Contact>> {
         let workspace = workspace.to_owned();
         self.read(move |db| conversations::contacts(db, &workspace, channel, &page))
+            .await
+    }
+    async fn conversation_with(&self, workspace: &str, id: ContactId) -> Result<Option<Conversation>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| conversations::with(db, &workspace, id)).await
+    }
+    async fn hear_of_contact(&self, workspace: &str, channel: ChannelId, person: Person, now: Timestamp) -> Result<Contact> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| conversations::hear_and_tell(db, &workspace, channel, &person, now))
             .await
     }
     async fn erase_contact(&self, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Vec<MediaId>>> {
