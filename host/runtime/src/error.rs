@@ -52,7 +52,9 @@ pub enum LoadError {
         import: String,
     },
     /// It lacks something that every connector has.
-    #[error("the component does not export {export}; it must implement the world weir:connector/connector@0.2.0, or that of an older version")]
+    #[error(
+        "the component does not export {export}; it must implement the world weir:connector/connector@0.2.0, or that of an older version"
+    )]
     NoExport {
         /// The export's name.
         export: String,

@@ -32,9 +32,12 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<CallD
         let named = |interface: &str| format!("weir:connector/{interface}@{version}");
         linker.instance(&named("types"))?;
         let mut http = linker.instance(&named("http"))?;
-        http.func_wrap_async("fetch", |mut call: StoreContextMut<'_, CallData>, (request,): (http::wit::Request,)| {
-            Box::new(async move { Ok((http::wit::Host::fetch(call.data_mut(), request).await,)) })
-        })?;
+        http.func_wrap_async(
+            "fetch",
+            |mut call: StoreContextMut<'_, CallData>, (request,): (http::wit::Request,)| {
+                Box::new(async move { Ok((http::wit::Host::fetch(call.data_mut(), request).await,)) })
+            },
+        )?;
         let mut state = linker.instance(&named("state"))?;
         state.func_wrap("get", |mut call: StoreContextMut<'_, CallData>, (key,): (String,)| {
             Ok((connector::state::Host::get(call.data_mut(), key),))
@@ -45,12 +48,18 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<CallD
                 Ok((connector::state::Host::set(call.data_mut(), key, value),))
             },
         )?;
-        state.func_wrap("delete", |mut call: StoreContextMut<'_, CallData>, (key,): (String,)| {
-            Ok((connector::state::Host::delete(call.data_mut(), key),))
-        })?;
-        state.func_wrap("keys", |mut call: StoreContextMut<'_, CallData>, (prefix,): (String,)| {
-            Ok((connector::state::Host::keys(call.data_mut(), prefix),))
-        })?;
+        state.func_wrap(
+            "delete",
+            |mut call: StoreContextMut<'_, CallData>, (key,): (String,)| {
+                Ok((connector::state::Host::delete(call.data_mut(), key),))
+            },
+        )?;
+        state.func_wrap(
+            "keys",
+            |mut call: StoreContextMut<'_, CallData>, (prefix,): (String,)| {
+                Ok((connector::state::Host::keys(call.data_mut(), prefix),))
+            },
+        )?;
         let mut log = linker.instance(&named("log"))?;
         log.func_wrap(
             "write",

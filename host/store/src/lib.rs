@@ -261,7 +261,13 @@ pub trait Store: Send + Sync + 'static {
     /// The conversation with a contact that something last happened in; none before the first.
     async fn conversation_with(&self, workspace: &str, id: ContactId) -> Result<Option<Conversation>>;
     /// Keeps what the platform says of a person that a channel talks to, with an event if that is news.
-    async fn hear_of_contact(&self, workspace: &str, channel: ChannelId, person: Person, now: Timestamp) -> Result<Contact>;
+    async fn hear_of_contact(
+        &self,
+        workspace: &str,
+        channel: ChannelId,
+        person: Person,
+        now: Timestamp,
+    ) -> Result<Contact>;
     /// Erases a contact with every conversation, message, event, delivery and refusal that is theirs, and tells only that it
     /// happened. Their next message makes a new contact. Gives the stored bytes that are to be removed; none if there is no
     /// such contact.

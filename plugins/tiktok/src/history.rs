@@ -1,7 +1,7 @@
 //! TikTok's own record (Get a list of conversations; Get a list of messages), for what is uncertain or was missed.
 
-use weir_sdk::abilities::History;
 use weir_sdk::abilities::history::{ConversationPage, ConversationSummary, MessagePage};
+use weir_sdk::abilities::{Contacts, History};
 use weir_sdk::json::Fields;
 use weir_sdk::types::{Channel, Contact, Conversation, Direction, Event, Failure, InboundEvent, Timestamp};
 

@@ -60,7 +60,14 @@ pub(crate) async fn refresh(
     Named(id): Named<ContactId>,
 ) -> Answer<Answered<Contact>> {
     let contact = host.look_up(&caller, id).await?;
-    record(&host, &caller, "contact.refresh", &id.to_string(), serde_json::json!({})).await;
+    record(
+        &host,
+        &caller,
+        "contact.refresh",
+        &id.to_string(),
+        serde_json::json!({}),
+    )
+    .await;
     Ok(Answered(contact))
 }
 

@@ -284,7 +284,13 @@ impl Store for SqliteStore {
         let workspace = workspace.to_owned();
         self.read(move |db| conversations::with(db, &workspace, id)).await
     }
-    async fn hear_of_contact(&self, workspace: &str, channel: ChannelId, person: Person, now: Timestamp) -> Result<Contact> {
+    async fn hear_of_contact(
+        &self,
+        workspace: &str,
+        channel: ChannelId,
+        person: Person,
+        now: Timestamp,
+    ) -> Result<Contact> {
         let workspace = workspace.to_owned();
         self.write(move |db| conversations::hear_and_tell(db, &workspace, channel, &person, now))
             .await
