@@ -88,6 +88,7 @@ async fn a_component_comes_from_a_registry_by_its_tag_or_its_digest() -> Result 
         "{staged:#}"
     );
     ensure!(staged["signature"]["status"] == "unsigned", "{staged:#}");
+    ensure!(staged["source"] == by_tag, "{staged:#}");
     // The same again, since a digest means one thing only.
     let by_digest = format!("oci://{}/acme/echo@{pushed}", registry.host());
     ensure!(install(&stack, &by_digest).await?["digest"] == digest(&component));
@@ -407,6 +408,14 @@ async fn what_a_repository_has_is_held_against_what_is_installed() -> Result {
     let component = stack.binaries().connector("echo")?;
     let repository = format!("oci://{}/acme/echo", registry.host());
     let available = ["connector", "list", "--available", repository.as_str(), "--json"];
+    let output = weir(&stack, &["connector", "list", "--available"]).await?;
+    refused(
+        &stack,
+        &output,
+        2,
+        &["nothing was installed from a registry", "oci://HOST"],
+    )
+    .await?;
     let output = weir(&stack, &available).await?;
     refused(&stack, &output, 1, &["has no oci://"]).await?;
     registry.push("acme/echo", "edge", &component, &json!({})).await?;

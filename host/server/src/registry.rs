@@ -395,6 +395,7 @@ impl Host {
         &self,
         bytes: Bytes,
         signature: Option<&str>,
+        source: Option<String>,
         allow_downgrade: bool,
     ) -> Result<Version, InstallError> {
         let digest = digest_of(&bytes);
@@ -418,6 +419,7 @@ impl Host {
             digest,
             size: bytes.len() as u64,
             signature,
+            source,
             allow_downgrade,
         };
         let version = match self.0.store.stage_version(new, self.now()).await {

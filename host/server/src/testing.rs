@@ -32,7 +32,7 @@ const SECRET: &str = "echo-webhook-secret";
 pub(crate) async fn with_echo(folder: &TempDir) -> Host {
     let echo = component("echo");
     let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
-    let version = host.install(echo, None, false).await.expect("a connector");
+    let version = host.install(echo, None, None, false).await.expect("a connector");
     let grants = Grants::wanted_by(&version.manifest);
     host.decide_grants("echo", None, grants).await.expect("its grants");
     host.promote("echo", &version.manifest.version)

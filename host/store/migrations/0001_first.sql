@@ -59,6 +59,7 @@ CREATE TABLE versions (
     digest     TEXT NOT NULL,
     size       INTEGER NOT NULL,
     signature  TEXT NOT NULL,
+    source     TEXT,                               -- where it is published; none for a file
     stage      TEXT NOT NULL,
     canary     TEXT,                               -- its trial, while it is on one
     staged_at  INTEGER NOT NULL,

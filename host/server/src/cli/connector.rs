@@ -58,9 +58,10 @@ pub(super) struct Install {
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// List what this repository has instead, and what of it is newer than what is installed
-    #[arg(long, value_name = "oci://HOST/REPOSITORY")]
-    available: Option<Repository>,
+    /// List what this repository has instead, and what of it is newer than what is installed; each that something was
+    /// installed from, if none is named
+    #[arg(long, value_name = "oci://HOST/REPOSITORY", num_args = 0..=1)]
+    available: Option<Option<Repository>>,
     #[command(flatten)]
     access: Access,
 }
@@ -94,7 +95,7 @@ impl Connector {
 impl List {
     async fn run(self, client: &Client, output: &Output) -> Done {
         if let Some(repository) = &self.available {
-            return available::list(repository, &self.access, client, output).await;
+            return available::list(repository.as_ref(), &self.access, client, output).await;
         }
         let connectors = client.get(client.at(&["v1", "connectors"])).await?;
         let columns = [
@@ -177,6 +178,9 @@ impl Install {
             access,
         } = &self.component;
         let obtained = source.obtain(access, signature.as_deref(), output).await?;
+        if let Some(source) = &obtained.source {
+            url.query_pairs_mut().append_pair("source", source);
+        }
         let signature = obtained.signature.as_deref();
         let signature = signature.map(|text| base64::engine::general_purpose::STANDARD.encode(text));
         let headers = signature.as_deref().map(|text| ("component-signature", text));

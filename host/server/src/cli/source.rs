@@ -51,6 +51,8 @@ pub(super) struct Obtained {
     pub(super) bytes: Bytes,
     /// What minisign wrote.
     pub(super) signature: Option<String>,
+    /// Where it is published, for the record; none for a file.
+    pub(super) source: Option<String>,
 }
 
 /// Who asks a registry.
@@ -149,6 +151,7 @@ impl Source {
                     Some(_) => None,
                     None => beside(path)?,
                 },
+                source: None,
             },
             Self::Web(url) => fetched(url, access, given.is_none(), output).await?,
             Self::Oci(reference) => {
@@ -245,7 +248,14 @@ async fn fetched(url: &Url, access: &Access, signed: bool, output: &Output) -> R
     } else {
         None
     };
-    Ok(Obtained { bytes, signature })
+    // A query may be a secret of whoever may read.
+    let mut published = url.clone();
+    published.set_query(None);
+    Ok(Obtained {
+        bytes,
+        signature,
+        source: Some(published.into()),
+    })
 }
 
 /// An answer that says nothing about what was asked for.

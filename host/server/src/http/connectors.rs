@@ -7,6 +7,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use base64::Engine;
 use serde::{Deserialize, Serialize};
+use url::Url;
 use utoipa::{IntoParams, ToSchema};
 use weir_domain::caller::Caller;
 use weir_domain::grant::{Asked, Grant, Grants};
@@ -32,6 +33,8 @@ pub(crate) struct Install {
     /// Take it although a newer release is or was here.
     #[serde(default)]
     allow_downgrade: bool,
+    /// Where it is published, for the record: `https://…` or `oci://…`, without user and query. Nothing is fetched from there.
+    source: Option<String>,
 }
 
 /// The operator's answer to what a version asks for.
@@ -73,6 +76,8 @@ pub(crate) struct VersionView {
     canary: Option<Canary>,
     /// Who signed it.
     signature: SignatureView,
+    /// Where it is published; none for a file.
+    source: Option<String>,
     /// Everything that it asks for.
     wanted_grants: Vec<Asked>,
     /// What of that nobody decided about yet; until somebody does, it cannot be promoted.
@@ -114,6 +119,8 @@ pub(crate) struct VersionLine {
     /// Where it stands.
     #[schema(value_type = String)]
     state: VersionStage,
+    /// Where it is published; none for a file.
+    source: Option<String>,
     /// When it was staged.
     staged_at: Timestamp,
 }
@@ -131,6 +138,7 @@ impl VersionView {
                 status: version.signature.status,
                 key: version.signature.key,
             },
+            source: version.source,
             wanted_grants: Asked::all(Grants::wanted_by(&version.manifest), grants),
             missing_grants: Asked::all(grants.missing_for(&version.manifest), grants),
             manifest: version.manifest,
@@ -160,6 +168,7 @@ impl ConnectorView {
                     version: version.manifest.version.clone(),
                     digest: version.digest.clone(),
                     state: version.stage,
+                    source: version.source.clone(),
                     staged_at: version.staged_at,
                 })
                 .collect(),
@@ -202,14 +211,16 @@ pub(crate) async fn install(
         return Err(Problem::of(&codes::UNSUPPORTED_MEDIA_TYPE)
             .detail("send the component with Content-Type: application/wasm"));
     }
+    let source = install.source.map(source).transpose()?;
     let bytes = body::read(request.into_body(), limits::COMPONENT_BYTES).await?;
-    let version = match host.install(bytes, signature.as_deref(), install.allow_downgrade).await {
+    let installed = host.install(bytes, signature.as_deref(), source, install.allow_downgrade);
+    let version = match installed.await {
         Ok(version) => version,
         Err(error) => return Err(refused_install(&host, &caller, error).await),
     };
     let changed = serde_json::json!({
         "version": version.manifest.version, "digest": version.digest, "signature": version.signature.status,
-        "key": version.signature.key, "allow_downgrade": install.allow_downgrade,
+        "key": version.signature.key, "source": version.source, "allow_downgrade": install.allow_downgrade,
     });
     record(&host, &caller, "connector.install", &version.manifest.name, changed).await;
     let grants = host.store().grants(&version.manifest.name).await?;
@@ -301,6 +312,24 @@ pub(crate) async fn promote(
     )
     .await;
     Ok(Answered(VersionView::of(promoted, &host.store().grants(&name).await?)))
+}
+
+/// Where a component is published. Users and queries are left out: they may be secrets, and this is shown.
+fn source(text: String) -> Answer<String> {
+    let is_place = Url::parse(&text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https" | "oci")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+    });
+    if !is_place || text.len() > limits::URL_BYTES {
+        return Err(Problem::parameter(
+            "source",
+            "write https://… or oci://…, without user and query",
+        ));
+    }
+    Ok(text)
 }
 
 /// The text of a component's signature file: several lines, so a header carries them in base64.

@@ -16,7 +16,7 @@ const FIRST: &str = "0.1.0";
 /// Echo serving, and its next version staged: one that translates state.
 async fn with_next(folder: &TempDir) -> Host {
     let host = with_echo(folder).await;
-    let staged = host.install(component("next/echo-upgrade"), None, false).await;
+    let staged = host.install(component("next/echo-upgrade"), None, None, false).await;
     assert_eq!(staged.expect("a connector").manifest.version, NEXT);
     host
 }

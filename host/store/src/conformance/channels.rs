@@ -137,6 +137,7 @@ pub(super) fn version(number: &str, release: u32, digest: &str) -> NewVersion {
             key: None,
             text: None,
         },
+        source: None,
         allow_downgrade: false,
     }
 }
@@ -168,7 +169,9 @@ pub fn a_version_number_stands_for_one_set_of_bytes(factory: Factory) {
                 ..
             })
         ));
+        let source = Some("oci://registry.example/acme/example:0.9.0".to_owned());
         let asked_for = NewVersion {
+            source: source.clone(),
             allow_downgrade: true,
             ..version("0.9.0", 1, "sha256:c")
         };
@@ -179,6 +182,7 @@ pub fn a_version_number_stands_for_one_set_of_bytes(factory: Factory) {
             .map(|version| version.manifest.version.as_str())
             .collect();
         assert_eq!(numbers, ["1.0.0", "0.9.0"]);
+        assert_eq!((&versions[0].source, &versions[1].source), (&None, &source));
     });
 }
 

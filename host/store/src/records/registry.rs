@@ -61,6 +61,8 @@ pub struct NewVersion {
     pub size: u64,
     /// Who signed it.
     pub signature: Signature,
+    /// Where it is published: an address, or a reference in an OCI registry; none for a file.
+    pub source: Option<String>,
     /// Whether the release counter may go back.
     pub allow_downgrade: bool,
 }
@@ -76,6 +78,8 @@ pub struct Version {
     pub size: u64,
     /// Who signed it.
     pub signature: Signature,
+    /// Where it is published: an address, or a reference in an OCI registry; none for a file.
+    pub source: Option<String>,
     /// Where it stands.
     pub stage: VersionStage,
     /// Its trial, while it is on one.

@@ -13,7 +13,7 @@ use crate::{NewVersion, Result, StageError, StoreError, Version, VersionChange, 
 /// Connectors belong to the host and not to a tenant; their events are told in the workspace that is always there.
 const WORKSPACE: &str = "default";
 
-const VERSION: &str = "manifest, digest, size, signature, stage, canary, staged_at, changed_at";
+const VERSION: &str = "manifest, digest, size, signature, source, stage, canary, staged_at, changed_at";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Version> {
     Ok(Version {
@@ -21,10 +21,11 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Version> {
         digest: row.get(1)?,
         size: row.get::<_, i64>(2)?.unsigned_abs(),
         signature: get_json(row, 3, "versions.signature")?,
-        stage: get_word(row, 4, "versions.stage")?,
-        canary: get_json_if(row, 5, "versions.canary")?,
-        staged_at: get_time(row, 6)?,
-        changed_at: get_time(row, 7)?,
+        source: row.get(4)?,
+        stage: get_word(row, 5, "versions.stage")?,
+        canary: get_json_if(row, 6, "versions.canary")?,
+        staged_at: get_time(row, 7)?,
+        changed_at: get_time(row, 8)?,
     })
 }
 
@@ -75,7 +76,7 @@ pub(super) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Vers
     db.run(
         &format!(
             "INSERT INTO versions (connector, version, release, {VERSION})
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL, ?9, ?9)"
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL, ?10, ?10)"
         ),
         params![
             connector,
@@ -85,6 +86,7 @@ pub(super) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Vers
             new.digest,
             i64::try_from(new.size).unwrap_or(i64::MAX),
             json(&new.signature)?,
+            new.source,
             word(VersionStage::Staged)?,
             now.as_millis(),
         ],
@@ -94,6 +96,7 @@ pub(super) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Vers
         digest: new.digest,
         size: new.size,
         signature: new.signature,
+        source: new.source,
         stage: VersionStage::Staged,
         canary: None,
         staged_at: now,

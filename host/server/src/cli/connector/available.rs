@@ -6,7 +6,7 @@ use weir_domain::limits;
 
 use crate::cli::client::Client;
 use crate::cli::output::{Output, text};
-use crate::cli::source::{Access, Registry, Repository};
+use crate::cli::source::{Access, Registry, Repository, Source};
 use crate::cli::{Done, Failure};
 
 /// A version that the host has.
@@ -16,6 +16,8 @@ struct Installed {
     version: Option<Version>,
     digest: String,
     state: String,
+    /// Where it came from, if that is a registry.
+    repository: Option<Repository>,
 }
 
 /// A tag, and the component that it stands for.
@@ -26,14 +28,34 @@ struct Tag {
     digest: Option<String>,
 }
 
-/// Lists the newest tags of a repository.
-pub(super) async fn list(repository: &Repository, access: &Access, client: &Client, output: &Output) -> Done {
+/// Lists the newest tags of a repository, or of each that something was installed from.
+pub(super) async fn list(repository: Option<&Repository>, access: &Access, client: &Client, output: &Output) -> Done {
     let connectors = client.get(client.at(&["v1", "connectors"])).await?;
     let installed = installed(&connectors);
-    let (tags, left_out) = tags(repository, access, output).await?;
-    let rows = rows(repository, &tags, &installed);
-    let columns = [("TAG", "/tag"), ("IS", "/is"), ("COMPONENT", "/digest")];
-    output.list(&json!({ "data": rows }), &columns, "it has no tags");
+    let repositories = match repository {
+        Some(repository) => vec![repository.clone()],
+        None => known(&installed),
+    };
+    if repositories.is_empty() {
+        return Err(Failure::usage(
+            "nothing was installed from a registry; name a repository: --available oci://HOST/REPOSITORY",
+        ));
+    }
+    let (mut rows, mut left_out) = (Vec::new(), 0);
+    for repository in &repositories {
+        let (tags, more) = tags(repository, access, output).await?;
+        rows.extend(self::rows(repository, &tags, &installed));
+        left_out += more;
+    }
+    let columns = [
+        ("REPOSITORY", "/repository"),
+        ("TAG", "/tag"),
+        ("IS", "/is"),
+        ("COMPONENT", "/digest"),
+    ];
+    // One that was named need not be told of again.
+    let columns = if repository.is_some() { &columns[1..] } else { &columns };
+    output.list(&json!({ "data": rows }), columns, "it has no tags");
     if left_out > 0 {
         output.note(&format!(
             "… and {left_out} tags more, which are older or are no versions"
@@ -46,6 +68,17 @@ pub(super) async fn list(repository: &Repository, access: &Access, client: &Clie
         ));
     }
     Ok(())
+}
+
+/// The repositories that something was installed from, each once.
+fn known(installed: &[Installed]) -> Vec<Repository> {
+    let mut known: Vec<Repository> = Vec::new();
+    for repository in installed.iter().filter_map(|version| version.repository.as_ref()) {
+        if !known.contains(repository) {
+            known.push(repository.clone());
+        }
+    }
+    known
 }
 
 /// The newest tags with their components, and how many more there are.
@@ -89,6 +122,10 @@ fn installed(connectors: &Value) -> Vec<Installed> {
             version: Version::parse(&text(version, "/version")).ok(),
             digest: text(version, "/digest"),
             state: text(version, "/state"),
+            repository: match text(version, "/source").parse() {
+                Ok(Source::Oci(reference)) => Some(reference.repository().clone()),
+                _ => None,
+            },
         }));
     }
     installed
@@ -102,8 +139,14 @@ fn rows(repository: &Repository, tags: &[Tag], installed: &[Installed]) -> Vec<V
             .find(|version| Some(&version.digest) == tag.digest.as_ref())
     };
     // Whose repository it is: what was installed from it says so, else its name.
+    let by_source = || {
+        installed
+            .iter()
+            .find(|version| version.repository.as_ref() == Some(repository))
+    };
     let by_name = repository.name().rsplit('/').next().unwrap_or_default();
-    let connector = tags.iter().find_map(same).map_or(by_name, |version| &version.connector);
+    let version = tags.iter().find_map(same).or_else(by_source);
+    let connector = version.map_or(by_name, |version| &version.connector);
     let newest = installed.iter().filter(|version| version.connector == connector);
     let newest = newest.filter_map(|version| version.version.as_ref()).max();
     let is = |tag: &Tag| match (same(tag), &tag.version, newest) {
@@ -118,7 +161,7 @@ fn rows(repository: &Repository, tags: &[Tag], installed: &[Installed]) -> Vec<V
     };
     let row = |tag: &Tag| {
         json!({
-            "source": repository.tagged(&tag.name).to_string(), "tag": tag.name, "digest": tag.digest, "is": is(tag),
+            "source": repository.tagged(&tag.name).to_string(), "repository": repository.to_string(), "tag": tag.name, "digest": tag.digest, "is": is(tag),
         })
     };
     tags.iter().map(row).collect()
@@ -152,7 +195,7 @@ mod tests {
     #[test]
     fn a_tag_is_held_against_what_is_installed() {
         let connectors = json!({ "data": [{ "name": "tiktok", "versions": [
-            { "version": "1.1.0", "digest": "b", "state": "staged" },
+            { "version": "1.1.0", "digest": "b", "state": "staged", "source": "oci://ghcr.io/acme/known:1.1.0" },
             { "version": "1.0.0", "digest": "a", "state": "active" },
         ] }] });
         let tags = [

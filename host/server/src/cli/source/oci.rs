@@ -123,6 +123,7 @@ impl<'a> Registry<'a> {
         Ok(Obtained {
             bytes,
             signature: manifest.signature,
+            source: Some(reference.to_string()),
         })
     }
 
