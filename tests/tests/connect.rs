@@ -182,6 +182,12 @@ async fn a_deleted_channel_keeps_its_history_and_gives_its_token_back() -> Resul
     let answer = weir.stack.api.delete(&path).await?;
     assert!(answer.status < 300, "{answer:?}");
     weir.events.wait_for("channel.deleted").await?;
+    let closed = weir.events.wait_for("conversation.closed").await?;
+    assert_eq!(
+        (closed["data"]["id"].as_str(), closed["data"]["reason"].as_str()),
+        (Some(thread.as_str()), Some("channel_deleted"))
+    );
+    assert_eq!(weir.stack.api.conversation(&thread).await?["status"], "closed");
     assert_eq!(weir.messages(&thread).await?.len(), 2);
     assert_eq!(
         weir.stack.api.say(&thread, "after").await?.problem(409)?,

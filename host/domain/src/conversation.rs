@@ -63,7 +63,7 @@ pub struct Conversation {
 pub enum ConversationStatus {
     /// It does.
     Open,
-    /// It does not, until the contact writes again.
+    /// Its channel was deleted: it does not, until somebody writes in it again.
     Closed,
 }
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use data::{
-    ChannelNotice, ChannelTold, ContactCreated, ConversationOpened, ErasedContact, Reaction, ReactionContact,
-    ReferralReceived,
+    ChannelNotice, ChannelTold, ClosedBy, ClosedConversation, ContactCreated, ConversationOpened, ErasedContact,
+    Reaction, ReactionContact, ReferralReceived,
 };
 
 use crate::id::{ChannelId, ConversationId, EventId};
@@ -74,13 +74,13 @@ event_types! {
     ContactErased = "contact.erased",
     /// A conversation began, or began again.
     ConversationOpened = "conversation.opened",
-    /// A conversation was closed.
+    /// Nothing can pass in a conversation any more: its channel was deleted, or its contact erased.
     ConversationClosed = "conversation.closed",
     /// The platform lets the business write.
     WindowOpened = "window.opened",
-    /// It will not for much longer.
+    /// The platform lets the business write for some hours more.
     WindowClosing = "window.closing",
-    /// It does not any more.
+    /// The platform does not let the business write any more, until the contact writes.
     WindowClosed = "window.closed",
     /// A contact came by an ad or a link.
     ReferralReceived = "referral.received",

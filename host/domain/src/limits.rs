@@ -231,6 +231,13 @@ pub const EVENTS_RECOVERED: usize = 10_000;
 pub const FETCHES_IN_FLIGHT: usize = 4;
 /// Tries to fetch one attachment.
 pub const FETCH_ATTEMPTS: u32 = 6;
+/// How long before its end a window is told of as closing: half a working day, so that whoever hears of it can still answer, and
+/// a window of 48 hours that opened in the morning is told of in the morning.
+pub const WINDOW_CLOSING: Duration = Duration::from_secs(4 * 3600);
+/// Conversations that time has news for, looked at in one write: some milliseconds of the record's writer.
+pub const CONVERSATIONS_SWEPT: u32 = 256;
+/// How long a conversation with news waits for a connector that does not serve, whose rules nobody knows.
+pub const NEWS_WAIT: Duration = Duration::from_secs(60);
 /// How long a connect session may take; TikTok's code lives as long (TikTok API reference, OAuth, Lifetimes).
 pub const CONNECT_SESSION: Duration = Duration::from_secs(600);
 /// A credential is renewed when less than this is left of its life, or this much has passed.

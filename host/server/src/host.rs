@@ -78,6 +78,7 @@ pub(crate) struct Wakes {
     pub(crate) credentials: Arc<Notify>,
     pub(crate) uncertain: Arc<Notify>,
     pub(crate) retention: Arc<Notify>,
+    pub(crate) sweep: Arc<Notify>,
 }
 
 impl Wakes {
@@ -90,6 +91,7 @@ impl Wakes {
             &self.credentials,
             &self.uncertain,
             &self.retention,
+            &self.sweep,
         ] {
             wake.notify_one();
         }

@@ -1,5 +1,6 @@
 //! The loops of a running host, and their end.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +20,8 @@ use crate::host::Host;
 use crate::publisher::Publisher;
 use crate::worker::{Work, Worker};
 
-/// How often leases that ran out are looked for. A crash is the only cause, so seconds do not matter.
+/// How often leases that ran out and windows that close are looked for: a crash and hours are their causes, so seconds do not
+/// matter.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often credentials that die soon are looked for; they are renewed hours ahead.
 const REFRESH_EVERY: Duration = Duration::from_secs(60);
@@ -71,8 +73,9 @@ impl Host {
         loops.worker(Publisher(self.clone()), bounds.deliveries_in_flight, &wakes.deliveries);
         loops.worker(Fetcher(self.clone()), bounds.fetches_in_flight, &wakes.media);
         let never = Arc::new(Notify::new());
-        loops.rounds("sweeper", SWEEP_EVERY, &never, |host, now| async move {
-            host.sweep_round(now).await
+        loops.rounds("sweeper", SWEEP_EVERY, &wakes.sweep, |host, now| async move {
+            host.sweep_round(now).await?;
+            host.news_round(now).await
         });
         loops.rounds("refresher", REFRESH_EVERY, &wakes.credentials, |host, now| async move {
             host.refresh_round(now).await?;
@@ -140,6 +143,29 @@ impl Host {
             self.0.wakes.uncertain.notify_one();
         }
         Ok(())
+    }
+
+    /// Tells which windows close and which conversations ended with their channel, all that is due.
+    async fn news_round(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut books = BTreeMap::new();
+        for app in self.store().apps().await? {
+            // The rules of a version that was set aside hold still.
+            if let Ok(serving) = self.installed(&app.name).await {
+                books.insert(app.name, serving.book);
+            }
+        }
+        loop {
+            let looked = self
+                .store()
+                .tell_news(books.clone(), limits::CONVERSATIONS_SWEPT, now)
+                .await?;
+            if looked > 0 {
+                self.told();
+            }
+            if looked < limits::CONVERSATIONS_SWEPT {
+                return Ok(());
+            }
+        }
     }
 }
 

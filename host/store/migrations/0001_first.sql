@@ -179,10 +179,12 @@ CREATE TABLE conversations (
     sequence         INTEGER NOT NULL DEFAULT 0,   -- of the last message
     unread           INTEGER NOT NULL DEFAULT 0,   -- messages of the contact since somebody here looked or answered
     last_message_at  INTEGER NOT NULL DEFAULT 0,   -- 0 while there is none, so that lists have an order
+    news_at          INTEGER,                      -- when time alone has news: the window closing, then closed
     created_at       INTEGER NOT NULL,
     UNIQUE (channel_id, platform_id)
 ) STRICT;
 CREATE INDEX conversations_of_channel ON conversations (channel_id, last_message_at, id);
+CREATE INDEX conversations_news ON conversations (news_at) WHERE news_at IS NOT NULL;
 CREATE INDEX conversations_of_workspace ON conversations (workspace_id, last_message_at, id);
 
 CREATE TABLE messages (

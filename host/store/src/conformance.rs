@@ -81,6 +81,11 @@ macro_rules! store_conformance {
             history_older_than_the_window_opens_none,
             what_a_contact_wrote_is_unread_until_somebody_looks_or_answers,
             a_conversation_is_found_by_its_contacts_name,
+            a_window_is_told_of_before_it_closes_and_when_it_does,
+            a_window_that_is_opened_anew_is_not_told_of_by_its_old_end,
+            a_window_moved_by_the_operator_is_told_of_where_it_is_now,
+            news_are_told_in_bounded_steps_and_wait_for_rules,
+            conversations_end_with_their_channel_and_begin_again_when_somebody_writes,
         );
         $crate::store_conformance!(@ $factory, echoes:
             an_echo_before_the_answer_is_the_message_and_the_answer_agrees,

@@ -198,7 +198,8 @@ pub trait Store: Send + Sync + 'static {
         reason: &str,
         now: Timestamp,
     ) -> Result<()>;
-    /// Deletes a channel: its credential is destroyed, queued messages fail, its history stays. With an event.
+    /// Deletes a channel: its credential is destroyed, queued messages fail, its conversations end with the next
+    /// [`Store::tell_news`], its history stays. With an event.
     async fn delete_channel(&self, id: ChannelId, now: Timestamp) -> Result<Option<Channel>>;
     /// The credential of a channel, decrypted.
     async fn credential(&self, id: ChannelId) -> Result<Option<Credential>>;
@@ -243,6 +244,11 @@ pub trait Store: Send + Sync + 'static {
         book: &RuleBook,
         now: Timestamp,
     ) -> Result<Recorded>;
+    /// Tells what time alone brought to up to `limit` conversations: the window closes in a while, or is closed, by the rules of
+    /// the app that `books` names; the conversations of a deleted channel end. Oldest news first. How many were looked at;
+    /// `limit` if there may be more. One whose app has no rules there is looked at again after
+    /// [`weir_domain::limits::NEWS_WAIT`]. Of a window that moved meanwhile only where it stands now is told.
+    async fn tell_news(&self, books: BTreeMap<String, RuleBook>, limit: u32, now: Timestamp) -> Result<u32>;
     /// Keeps a verified webhook that could not be translated. Past the bound the oldest gives way, counted.
     async fn keep_dead_letter(&self, letter: DeadLetter) -> Result<()>;
     /// Dead letters, newest first.

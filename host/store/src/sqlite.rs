@@ -20,6 +20,7 @@ mod ledger;
 mod media;
 mod messages;
 mod methods;
+mod news;
 mod outbound;
 mod outbox;
 mod readers;

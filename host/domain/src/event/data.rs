@@ -57,6 +57,29 @@ pub struct ErasedContact {
     pub channel_id: ChannelId,
 }
 
+/// A conversation in which nothing can pass any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClosedConversation {
+    /// Its id.
+    pub id: ConversationId,
+    /// The account it went through.
+    pub channel_id: ChannelId,
+    /// Who it was with.
+    pub contact_id: ContactId,
+    /// What closed it.
+    pub reason: ClosedBy,
+}
+
+/// What closed a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClosedBy {
+    /// Its channel was deleted. The history stays; connected again, the next message opens it.
+    ChannelDeleted,
+    /// Its contact was erased, and the conversation with them.
+    ContactErased,
+}
+
 /// A conversation, and what brought it about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ConversationOpened {

@@ -20,7 +20,7 @@ pub struct ConversationView {
     pub contact: ContactView,
     /// The platform's id of the thread.
     pub platform_id: String,
-    /// Open until somebody closes it.
+    /// Open, unless its channel was deleted.
     pub status: ConversationStatus,
     /// What brought it about.
     pub opened_by: OpenedBy,

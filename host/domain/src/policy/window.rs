@@ -1,5 +1,8 @@
 //! The messaging window: how long after the contact's last message the business may write.
 
+use std::time::Duration;
+
+use crate::limits;
 use crate::policy::{Refusal, Rules};
 use crate::time::Timestamp;
 
@@ -22,6 +25,42 @@ pub fn admit(rules: &Rules, contact_wrote_at: Option<Timestamp>, now: Timestamp)
         }),
         _ => Ok(()),
     }
+}
+
+/// Where a window stands at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Open; this is the moment from which on it is closing.
+    Open {
+        /// When that is news.
+        closing_at: Timestamp,
+    },
+    /// Open, and not for much longer.
+    Closing {
+        /// From this moment on it is closed.
+        closes_at: Timestamp,
+    },
+    /// Closed.
+    Closed,
+}
+
+/// Where the window stands that the contact's last message opened; none if the platform has none, or they never wrote.
+pub fn phase(rules: &Rules, contact_wrote_at: Option<Timestamp>, now: Timestamp) -> Option<Phase> {
+    let length = rules.window?;
+    let closes_at = contact_wrote_at?.after(length);
+    let closing_at = closes_at.before(ahead(length));
+    Some(if now < closing_at {
+        Phase::Open { closing_at }
+    } else if now < closes_at {
+        Phase::Closing { closes_at }
+    } else {
+        Phase::Closed
+    })
+}
+
+/// How long before its end a window is told of as closing: a short one, when half of it is over.
+fn ahead(length: Duration) -> Duration {
+    limits::WINDOW_CLOSING.min(length / 2)
 }
 
 /// When a window opens that a message of this time opens: the platform's time when it is earlier than ours, so that a

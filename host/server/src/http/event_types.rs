@@ -15,8 +15,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema, ToSchema};
 use weir_domain::event::{
-    ChannelNotice, ChannelTold, ContactCreated, ConversationOpened, ErasedContact, EventType, Reaction,
-    ReferralReceived,
+    ChannelNotice, ChannelTold, ClosedConversation, ContactCreated, ConversationOpened, ErasedContact, EventType,
+    Reaction, ReferralReceived,
 };
 
 use super::caller::{May, Read};
@@ -95,7 +95,8 @@ pub(super) fn carries(kind: EventType) -> &'static [&'static str] {
         T::ContactUpdated => &["Contact"],
         T::ContactErased => &["ErasedContact"],
         T::ConversationOpened => &["ConversationOpened"],
-        T::ConversationClosed | T::WindowOpened | T::WindowClosing | T::WindowClosed => &["ConversationView"],
+        T::ConversationClosed => &["ClosedConversation"],
+        T::WindowOpened | T::WindowClosing | T::WindowClosed => &["ConversationView"],
         T::ReferralReceived => &["ReferralReceived"],
         T::ChannelConnected
         | T::ChannelPaused
@@ -129,6 +130,7 @@ pub(super) fn schemas() -> Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::
         ErasedContact,
         ContactCreated,
         ConversationOpened,
+        ClosedConversation,
         ReferralReceived,
         ChannelTold,
         ChannelNotice,

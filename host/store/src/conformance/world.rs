@@ -377,6 +377,16 @@ impl World {
             .unwrap()
     }
 
+    /// The rules of this world's app.
+    pub(crate) fn books(&self) -> BTreeMap<String, RuleBook> {
+        [(self.app.name.clone(), self.book.clone())].into()
+    }
+
+    /// Tells what time brought until then; how many conversations were looked at.
+    pub(crate) async fn news(&self, seconds: i64) -> u32 {
+        self.store.tell_news(self.books(), 100, at(seconds)).await.unwrap()
+    }
+
     pub(crate) async fn events(&self) -> Vec<Event> {
         self.store
             .events(DEFAULT, 0, &EventFilter::default(), 10_000)

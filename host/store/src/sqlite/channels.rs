@@ -9,7 +9,7 @@ use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_json, json, key, listed, ms, value, word};
 use crate::sqlite::events::{self, About};
-use crate::sqlite::outbox;
+use crate::sqlite::{news, outbox};
 use crate::vault::Place;
 use crate::{ChannelPatch, Listed, NewChannel, Page, Result};
 
@@ -146,6 +146,7 @@ pub(super) fn update(db: &Db<'_>, id: ChannelId, patch: ChannelPatch, now: Times
     } else {
         EventType::ChannelUpdated
     };
+    let before = known.policy.clone();
     let channel = Channel {
         name: patch.name.unwrap_or(known.name),
         labels: patch.labels.unwrap_or(known.labels),
@@ -156,6 +157,9 @@ pub(super) fn update(db: &Db<'_>, id: ChannelId, patch: ChannelPatch, now: Times
         ..known
     };
     put(db, &channel)?;
+    if channel.policy.window_ms != before.window_ms {
+        news::look_again(db, &channel, now)?;
+    }
     events::append_channel(db, &channel, kind, now)?;
     Ok(Some(channel))
 }
@@ -212,6 +216,7 @@ pub(super) fn delete(db: &Db<'_>, id: ChannelId, now: Timestamp) -> Result<Optio
     put(db, &channel)?;
     db.run("DELETE FROM credentials WHERE channel_id = ?1", [key(id)])?;
     outbox::fail_queued(db, id, now)?;
+    news::look_again(db, &channel, now)?;
     events::append_channel(db, &channel, EventType::ChannelDeleted, now)?;
     Ok(Some(channel))
 }

@@ -184,6 +184,8 @@ pub(super) struct Thread {
     pub(super) read_up_to: Option<Timestamp>,
     /// Of the last message.
     pub(super) sequence: i64,
+    /// When time alone has news of it.
+    pub(super) news_at: Option<Timestamp>,
     /// Until when the platform's word on pictures holds.
     images_until: Option<Timestamp>,
 }
@@ -213,7 +215,7 @@ impl Thread {
 
 const THREAD: &str = "c.id, c.channel_id, c.platform_id, c.status, c.opened_by, c.answered, c.contact_wrote_at,
     c.budget_used, c.images_allowed, nullif(c.last_message_at, 0), c.created_at, c.workspace_id, c.we_wrote_at, c.read_up_to, c.sequence,
-    p.id, p.channel_id, p.platform_id, p.username, p.display_name, p.avatar_url, p.created_at, c.images_until, c.unread
+    p.id, p.channel_id, p.platform_id, p.username, p.display_name, p.avatar_url, p.created_at, c.images_until, c.unread, c.news_at
     FROM conversations c JOIN contacts p ON p.id = c.contact_id";
 
 fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {
@@ -237,6 +239,7 @@ fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {
         we_wrote_at: get_time_if(row, 12)?,
         read_up_to: get_time_if(row, 13)?,
         sequence: row.get(14)?,
+        news_at: get_time_if(row, 24)?,
         images_until: get_time_if(row, 22)?,
     })
 }
@@ -368,6 +371,7 @@ pub(super) fn begin(
         we_wrote_at: None,
         read_up_to: None,
         sequence: 0,
+        news_at: None,
         images_until: None,
     };
     let conversation = &thread.conversation;
@@ -394,7 +398,7 @@ pub(super) fn save(db: &Db<'_>, thread: &Thread) -> Result<()> {
     let conversation = &thread.conversation;
     db.run(
         "UPDATE conversations SET status = ?2, answered = ?3, contact_wrote_at = ?4, we_wrote_at = ?5, read_up_to = ?6,
-             budget_used = ?7, sequence = ?8, last_message_at = ?9, unread = ?10 WHERE id = ?1",
+             budget_used = ?7, sequence = ?8, last_message_at = ?9, unread = ?10, news_at = ?11 WHERE id = ?1",
         params![
             key(conversation.id),
             word(conversation.status)?,
@@ -406,6 +410,7 @@ pub(super) fn save(db: &Db<'_>, thread: &Thread) -> Result<()> {
             thread.sequence,
             ms(conversation.last_message_at).unwrap_or(0),
             conversation.unread,
+            ms(thread.news_at),
         ],
     )?;
     Ok(())

@@ -3,14 +3,14 @@
 //! Rare and thorough rather than fast: it reads tables that no index covers by contact.
 
 use rusqlite::params;
-use weir_domain::event::{ErasedContact, EventType};
+use weir_domain::event::{ClosedBy, ErasedContact, EventType};
 use weir_domain::id::{ContactId, ConversationId, MediaId};
 use weir_domain::time::Timestamp;
 
 use crate::Result;
 use crate::sqlite::db::{Db, get_id, key, value};
 use crate::sqlite::events::{self, About};
-use crate::sqlite::{conversations, outbox, transcripts};
+use crate::sqlite::{conversations, news, outbox, transcripts};
 
 /// Erases a contact. The bytes that the platform sent with their messages are the caller's to remove: gives their ids.
 pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Vec<MediaId>>> {
@@ -29,9 +29,11 @@ pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
     )?;
     theirs.push(contact.platform_id.clone());
     let mut media = Vec::new();
-    for thread in threads {
-        outbox::forget(db, contact.channel_id, thread)?;
-        media.extend(erase_thread(db, thread)?);
+    for id in threads {
+        let thread = conversations::needed(db, id)?;
+        outbox::forget(db, contact.channel_id, id)?;
+        media.extend(erase_thread(db, id)?);
+        news::tell_closed(db, &thread, ClosedBy::ContactErased, now)?;
     }
     db.run("DELETE FROM contacts WHERE id = ?1", [key(id)])?;
     transcripts::forget(db, &theirs)?;

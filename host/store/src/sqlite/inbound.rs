@@ -6,10 +6,8 @@ use std::collections::BTreeMap;
 use rusqlite::params;
 use serde_json::json;
 use weir_domain::channel::{Channel, ChannelStatus};
-use weir_domain::conversation::{Contact, ConversationStatus, OpenedBy};
-use weir_domain::event::{
-    ChannelNotice, ContactCreated, ConversationOpened, EventType, Reaction, ReactionContact, ReferralReceived,
-};
+use weir_domain::conversation::{Contact, OpenedBy};
+use weir_domain::event::{ChannelNotice, ContactCreated, EventType, Reaction, ReactionContact, ReferralReceived};
 use weir_domain::id::{ConversationId, MessageId};
 use weir_domain::inbound::{Fact, InboundEvent, InboundMessage, Person, ReceiptStatus, ReceiptTarget};
 use weir_domain::message::{Direction, Message, MessageError, Origin, Referral, Status};
@@ -21,7 +19,7 @@ use crate::sqlite::conversations::{self, Heard, Thread};
 use crate::sqlite::db::{Db, key, value};
 use crate::sqlite::events::{self, About};
 use crate::sqlite::messages::{self, Entry, Step};
-use crate::sqlite::{channels, echo, media, outbound, outbox, referrals};
+use crate::sqlite::{channels, echo, media, news, outbound, outbox, referrals};
 use crate::{App, Recorded, Result, Source};
 
 /// What a fact came to.
@@ -211,12 +209,13 @@ impl Ear<'_> {
         };
         // An echo may leave the person out: the conversation knows them, or stands for them.
         let anonymous = person.platform_id.is_empty();
-        if anonymous && let Some(thread) = conversations::by_platform_id(self.db, self.channel.id, platform_id)? {
+        if anonymous && let Some(mut thread) = conversations::by_platform_id(self.db, self.channel.id, platform_id)? {
+            let opened = news::reopen(self.db, self.rules, &mut thread, self.now)?;
             return Ok(Met {
                 contact: thread.conversation.contact.clone(),
                 heard: Heard::Known,
                 thread,
-                opened: false,
+                opened,
             });
         }
         let stand_in = anonymous.then(|| Person {
@@ -227,10 +226,16 @@ impl Ear<'_> {
         let workspace = &self.channel.workspace_id;
         let (contact, heard) = conversations::hear_of(self.db, workspace, self.channel.id, person, self.now)?;
         let known = conversations::by_platform_id(self.db, self.channel.id, platform_id)?;
-        let opened = known.is_none();
-        let thread = match known {
-            Some(thread) => thread,
-            None => conversations::begin(self.db, workspace, platform_id, contact.clone(), opened_by, self.now)?,
+        let (thread, opened) = match known {
+            Some(mut thread) => {
+                let reopened = news::reopen(self.db, self.rules, &mut thread, self.now)?;
+                (thread, reopened)
+            }
+            None => {
+                let begun =
+                    conversations::begin(self.db, workspace, platform_id, contact.clone(), opened_by, self.now)?;
+                (begun, true)
+            }
         };
         Ok(Met {
             contact,
@@ -255,11 +260,7 @@ impl Ear<'_> {
             Heard::Known => {}
         }
         if met.opened {
-            let opened = ConversationOpened {
-                conversation: self.view(&met.thread),
-                reason: met.thread.conversation.opened_by,
-            };
-            self.tell(EventType::ConversationOpened, Some(conversation), value(&opened)?)?;
+            news::tell_opened(self.db, &met.thread, self.channel, self.rules, self.now)?;
         }
         Ok(())
     }
@@ -291,10 +292,6 @@ impl Ear<'_> {
         let mut met = self.meet(&told.conversation, &told.contact, OpenedBy::Message)?;
         let could_write = self.writable(&met.thread);
         self.open_window(&mut met.thread, told.sent_at)?;
-        if met.thread.conversation.status == ConversationStatus::Closed {
-            met.thread.conversation.status = ConversationStatus::Open;
-            met.opened = true;
-        }
         let sequence = met.thread.next(told.sent_at, Direction::Inbound);
         conversations::save(self.db, &met.thread)?;
         self.tell_meeting(&met)?;
@@ -328,6 +325,7 @@ impl Ear<'_> {
             return Ok(());
         }
         conversation.contact_wrote_at = Some(opened_at);
+        thread.news_at = news::first(self.rules, thread, self.now);
         messages::count_budget(self.db, thread)?;
         if let Some(end) = outbound::expires_at(self.rules, thread) {
             outbox::extend(self.db, thread.conversation.id, end)?;

@@ -22,7 +22,7 @@ use weir_domain::time::Timestamp;
 
 use crate::sqlite::{
     SqliteStore, answers, channels, connect, connectors, conversations, deliveries, endpoints, erasure, events,
-    inbound, keys, ledger, media, messages, outbound, outbox, referrals, retention, state, transcripts,
+    inbound, keys, ledger, media, messages, news, outbound, outbox, referrals, retention, state, transcripts,
 };
 use crate::*;
 
@@ -255,6 +255,9 @@ impl Store for SqliteStore {
         let book = book.clone();
         self.write(move |db| inbound::record(db, &app, events, source, &book, now))
             .await
+    }
+    async fn tell_news(&self, books: BTreeMap<String, RuleBook>, limit: u32, now: Timestamp) -> Result<u32> {
+        self.write(move |db| news::sweep(db, &books, limit, now)).await
     }
     async fn keep_dead_letter(&self, letter: DeadLetter) -> Result<()> {
         self.write(move |db| ledger::keep_letter(db, letter)).await

@@ -11,7 +11,7 @@ use weir_domain::time::Timestamp;
 use crate::sqlite::conversations::{self, Thread};
 use crate::sqlite::db::{Db, get_id, get_time_if, json, key};
 use crate::sqlite::messages::{self, Entry, Step};
-use crate::sqlite::{answers, channels, echo, media, outbox};
+use crate::sqlite::{answers, channels, echo, media, news, outbox};
 use crate::{EnqueueError, Enqueued, KeptAnswer, NewMessage, Resolution, Result, StoreError, UncertainMessage};
 
 /// HTTP's `202 Accepted`, under which the first answer is kept.
@@ -33,6 +33,9 @@ pub(super) fn enqueue(db: &Db<'_>, new: NewMessage, book: &RuleBook, now: Timest
     let rules = book.rules(&channel);
     let reply_to = new.reply_to.map(|id| quoted(db, &thread, id)).transpose()?;
     let unspent = thread.conversation.budget_used;
+    if news::reopen(db, &rules, &mut thread, now)? {
+        news::tell_opened(db, &thread, &channel, &rules, now)?;
+    }
     let mut accepted = Vec::with_capacity(1 + new.then.len());
     for content in std::iter::once(new.content).chain(new.then) {
         let is_first = accepted.is_empty();
