@@ -79,7 +79,10 @@ async fn a_window_is_told_of_before_it_closes_and_when_it_does_unless_the_contac
     weir.stack.time_passes(44 * weir_tests::HOUR_MS).await?;
     let closing = weir.events.wait_for("window.closing").await?;
     assert_eq!(
-        (closing["conversation_id"].as_str(), closing["data"]["can_reply"].as_bool()),
+        (
+            closing["conversation_id"].as_str(),
+            closing["data"]["can_reply"].as_bool()
+        ),
         (Some(thread.as_str()), Some(true))
     );
     weir.stack.hears(&mut weir.events, "still here").await?;
@@ -88,7 +91,12 @@ async fn a_window_is_told_of_before_it_closes_and_when_it_does_unless_the_contac
     weir.stack.time_passes(24 * weir_tests::HOUR_MS).await?;
     let closed = weir.events.wait_for("window.closed").await?;
     assert_eq!(closed["data"]["refusal"]["code"], "reply_window_closed");
-    let told = weir.stack.api.get("/v1/events?types=window.closed").await?.expect(200)?;
+    let told = weir
+        .stack
+        .api
+        .get("/v1/events?types=window.closed")
+        .await?
+        .expect(200)?;
     assert_eq!(told["data"].as_array().map(Vec::len), Some(1));
     Ok(())
 }

@@ -54,6 +54,9 @@ pub const WRITE_QUEUE: usize = 4_096;
 pub const READERS: usize = 4;
 /// Verified webhooks that wait for a mended connector, for each app.
 pub const DEAD_LETTERS: u32 = 10_000;
+/// How long a fact is known by its key, at least; twice that at most. TikTok repeats a webhook for 72 hours (TikTok API reference,
+/// Webhooks), other platforms for up to seven days.
+pub const SEEN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Refusals that can explain themselves, at about half a kilobyte each; older ones give way, and stay counted.
 pub const REFUSALS: u32 = 100_000;
 /// Changes in the audit log; a busy operator makes some hundred a day.

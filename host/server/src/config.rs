@@ -105,6 +105,8 @@ pub struct Retention {
     pub messages_days: Option<u32>,
     /// Days for files; as long as messages where nothing is said.
     pub media_days: Option<u32>,
+    /// Days for dead letters; as long as messages where nothing is said.
+    pub dead_letters_days: Option<u32>,
     /// Days for refusals that can explain themselves.
     pub refusals_days: u32,
     /// Days for changes in the audit log.
@@ -122,6 +124,7 @@ impl Default for Retention {
         Self {
             messages_days: None,
             media_days: None,
+            dead_letters_days: None,
             refusals_days: 90,
             audit_days: 400,
             transcripts: limits::TRANSCRIPTS,
@@ -148,6 +151,11 @@ impl Retention {
                 self.messages_days,
             )?,
             media_days: days("WEIR_RETENTION_MEDIA_DAYS", "retention.media_days", self.media_days)?,
+            dead_letters_days: days(
+                "WEIR_RETENTION_DEAD_LETTERS_DAYS",
+                "retention.dead_letters_days",
+                self.dead_letters_days,
+            )?,
             ..self
         })
     }

@@ -157,9 +157,12 @@ impl Host {
     pub(crate) async fn record(
         &self,
         serving: &Serving,
-        events: Vec<InboundEvent>,
+        mut events: Vec<InboundEvent>,
         source: Source,
     ) -> Result<Recorded, StoreError> {
+        if source == Source::History {
+            self.leave_out_forgotten(&mut events, self.now());
+        }
         let touches_outbox = events.iter().any(|event| match &event.fact {
             Fact::Message(message) => message.direction == Direction::Outbound,
             Fact::Receipt { .. } | Fact::Notice { .. } => true,

@@ -4,7 +4,7 @@
 //! kept as dead letters; its messages wait in the outbox. It comes back, or another takes its place, when somebody promotes
 //! it; what was kept meanwhile is then translated, oldest first.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
@@ -148,17 +148,18 @@ impl Host {
     /// The record.
     pub(crate) async fn replay_kept(&self, connector: &str, since: Timestamp) -> Result<(), StoreError> {
         let apps = self.store().apps().await?;
-        let is_ours = |name: &str| apps.iter().any(|app| app.name == name && app.connector == connector);
+        let ours = apps.into_iter().filter(|app| app.connector == connector);
+        let ours: BTreeSet<String> = ours.map(|app| app.name).collect();
         let mut ids = Vec::new();
         let mut page = Page {
             limit: limits::PAGE,
             cursor: None,
         };
         loop {
-            let letters = self.store().dead_letters(page.clone()).await?;
+            let letters = self.store().dead_letters(ours.clone(), page.clone()).await?;
             let kept = letters.rows.iter();
             ids.extend(
-                kept.filter(|letter| letter.received_at >= since && is_ours(&letter.app))
+                kept.filter(|letter| letter.received_at >= since)
                     .map(|letter| letter.id),
             );
             match letters.next {
@@ -269,7 +270,12 @@ mod tests {
             limit: limits::PAGE,
             cursor: None,
         };
-        let left = host.store().dead_letters(page).await.expect("a record").rows;
+        let left = host
+            .store()
+            .dead_letters(["echo".to_owned()].into(), page)
+            .await
+            .expect("a record")
+            .rows;
         assert_eq!(left.len(), limits::BREAKS, "{left:?}");
         assert!(
             left.iter().all(|letter| letter.reason.contains("broke off: ")),

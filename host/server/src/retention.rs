@@ -1,10 +1,12 @@
-//! Deletes what is older than the operator keeps it: messages with their attempts and events, files, refusals, and changes in
-//! the audit log.
+//! Deletes what is older than the operator keeps it: messages with their attempts and events, files, dead letters, refusals, and
+//! changes in the audit log; and the keys of facts that no platform tells again.
 //!
 //! In small steps with pauses between them, so that what comes in and goes out never waits for more than one step.
 
 use std::time::Duration;
 
+use weir_domain::inbound::{Fact, InboundEvent};
+use weir_domain::limits;
 use weir_domain::time::Timestamp;
 use weir_store::{KeptSince, StoreError};
 
@@ -20,27 +22,29 @@ const PAUSE: Duration = Duration::from_millis(50);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 impl Host {
-    /// Deletes what is too old at `now`. How many messages, events and files.
+    /// Deletes what is too old at `now`. How many messages, events, dead letters and files.
     ///
     /// # Errors
     /// The record. A file that cannot be removed is logged by its id, for a person to remove.
     pub(crate) async fn retention_round(&self, now: Timestamp) -> Result<u64, StoreError> {
         let retention = self.config().retention;
-        let since = |days: Option<u32>| days.map(|days| now.before(DAY * days));
+        let since = |days: Option<u32>| days.or(retention.messages_days).map(|days| now.before(DAY * days));
         let since = KeptSince {
-            messages: since(retention.messages_days),
-            media: since(retention.media_days.or(retention.messages_days)),
+            messages: since(None),
+            media: since(retention.media_days),
+            dead_letters: since(retention.dead_letters_days),
+            seen: Some(now.before(limits::SEEN)),
         };
         self.forget_ledgers(now).await?;
         self.forget_transcripts(now.before(DAY * retention.transcripts_days))
             .await?;
         let mut deleted = 0;
-        if since == KeptSince::default() {
-            return Ok(deleted);
-        }
         for _ in 0..STEPS {
             let forgotten = self.store().forget(since, STEP).await?;
-            deleted += u64::from(forgotten.messages) + u64::from(forgotten.events) + forgotten.media.len() as u64;
+            deleted += u64::from(forgotten.messages)
+                + u64::from(forgotten.events)
+                + u64::from(forgotten.dead_letters)
+                + forgotten.media.len() as u64;
             media::remove(self.config(), &forgotten.media).await;
             if !forgotten.more {
                 break;
@@ -48,9 +52,19 @@ impl Host {
             tokio::time::sleep(PAUSE).await;
         }
         if deleted > 0 {
-            tracing::info!("{deleted} messages, events and files were deleted by their age");
+            tracing::info!("{deleted} messages, events, dead letters and files were deleted by their age");
         }
         Ok(deleted)
+    }
+
+    /// Leaves out of what the platform's history told the messages that are too old to be kept: that they were here once is
+    /// forgotten with them, and they would come back as new.
+    pub(crate) fn leave_out_forgotten(&self, events: &mut Vec<InboundEvent>, now: Timestamp) {
+        let Some(days) = self.config().retention.messages_days else {
+            return;
+        };
+        let since = now.before(DAY * days);
+        events.retain(|event| !matches!(&event.fact, Fact::Message(message) if message.sent_at < since));
     }
 
     /// Refusals and changes that are older than the operator wants them, or more than are kept, go.

@@ -214,10 +214,12 @@ CREATE UNIQUE INDEX messages_by_platform_id ON messages (channel_id, platform_id
 CREATE UNIQUE INDEX messages_by_client_ref ON messages (channel_id, client_ref) WHERE client_ref IS NOT NULL;
 CREATE INDEX messages_unread ON messages (conversation_id, sent_at) WHERE status IN ('sent', 'delivered');
 
+-- By spans of time, so that old keys lie together.
 CREATE TABLE seen (
+    span       INTEGER NOT NULL,
     channel_id BLOB NOT NULL,
     key        TEXT NOT NULL,
-    PRIMARY KEY (channel_id, key)
+    PRIMARY KEY (span, channel_id, key)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE referrals (

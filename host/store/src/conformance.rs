@@ -107,6 +107,8 @@ macro_rules! store_conformance {
         $crate::store_conformance!(@ $factory, retention:
             what_is_old_is_forgotten_in_steps_and_what_waits_stays,
             an_old_attachment_goes_and_its_message_says_so,
+            old_dead_letters_go_oldest_first_and_are_counted_no_more,
+            a_fact_is_known_for_a_week_at_least_and_its_key_goes_in_the_end,
         );
         $crate::store_conformance!(@ $factory, outbound:
             the_same_request_gets_the_first_answer_and_another_is_refused,
@@ -147,6 +149,7 @@ macro_rules! store_conformance {
         );
         $crate::store_conformance!(@ $factory, ledger:
             dead_letters_are_kept_whole_and_dropped_once,
+            a_page_of_dead_letters_is_full_of_those_that_were_asked_for,
             refusals_and_changes_can_be_looked_up,
             an_answer_is_kept_for_the_first_caller,
             the_record_says_how_deep_its_queues_are,

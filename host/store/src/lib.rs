@@ -17,7 +17,7 @@ pub use records::*;
 pub use sqlite::SqliteStore;
 pub use vault::MasterKey;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use weir_domain::caller::{Key, Session};
@@ -251,8 +251,8 @@ pub trait Store: Send + Sync + 'static {
     async fn tell_news(&self, books: BTreeMap<String, RuleBook>, limit: u32, now: Timestamp) -> Result<u32>;
     /// Keeps a verified webhook that could not be translated. Past the bound the oldest gives way, counted.
     async fn keep_dead_letter(&self, letter: DeadLetter) -> Result<()>;
-    /// Dead letters, newest first.
-    async fn dead_letters(&self, page: Page) -> Result<Listed<DeadLetter>>;
+    /// Dead letters of these apps without their bodies, newest first.
+    async fn dead_letters(&self, apps: BTreeSet<String>, page: Page) -> Result<Listed<DeadLetter>>;
     /// One, with its body.
     async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>>;
     /// Drops one; false if there is none.

@@ -27,6 +27,7 @@ mod readers;
 mod referrals;
 mod retention;
 mod state;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod transcripts;

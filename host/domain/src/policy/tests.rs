@@ -177,18 +177,37 @@ fn a_window_is_closing_for_its_last_hours_and_a_short_one_for_its_second_half() 
     let hours = |hours: u32| at(WROTE).after(HOUR * hours);
     let (closing_at, closes_at) = (hours(44), at(CLOSES));
     let just_before = |moment: Timestamp| moment.before(Duration::from_millis(1));
-    assert_eq!(phase(&rules(), wrote, just_before(closing_at)), Some(Phase::Open { closing_at }));
+    assert_eq!(
+        phase(&rules(), wrote, just_before(closing_at)),
+        Some(Phase::Open { closing_at })
+    );
     assert_eq!(phase(&rules(), wrote, closing_at), Some(Phase::Closing { closes_at }));
-    assert_eq!(phase(&rules(), wrote, just_before(closes_at)), Some(Phase::Closing { closes_at }));
+    assert_eq!(
+        phase(&rules(), wrote, just_before(closes_at)),
+        Some(Phase::Closing { closes_at })
+    );
     assert_eq!(phase(&rules(), wrote, closes_at), Some(Phase::Closed));
     let short = Rules {
         window: Some(2 * HOUR),
         ..rules()
     };
-    assert_eq!(phase(&short, wrote, just_before(hours(1))), Some(Phase::Open { closing_at: hours(1) }));
-    assert_eq!(phase(&short, wrote, hours(1)), Some(Phase::Closing { closes_at: hours(2) }));
-    assert_eq!(phase(&rules(), None, at(WROTE)), None, "a contact who never wrote opened none");
-    let without = Rules { window: None, ..rules() };
+    assert_eq!(
+        phase(&short, wrote, just_before(hours(1))),
+        Some(Phase::Open { closing_at: hours(1) })
+    );
+    assert_eq!(
+        phase(&short, wrote, hours(1)),
+        Some(Phase::Closing { closes_at: hours(2) })
+    );
+    assert_eq!(
+        phase(&rules(), None, at(WROTE)),
+        None,
+        "a contact who never wrote opened none"
+    );
+    let without = Rules {
+        window: None,
+        ..rules()
+    };
     assert_eq!(phase(&without, wrote, at(CLOSES)), None);
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use weir_domain::id::DeadLetterId;
 use weir_domain::time::Timestamp;
-use weir_store::{DeadLetter, Listed, Recorded};
+use weir_store::{DeadLetter, Recorded};
 
 use super::audit::record;
 use super::body::{Named, Params};
@@ -121,9 +121,8 @@ pub(crate) async fn list(
 ) -> Answer<Answered<List<DeadLetterView>>> {
     let page = paging.page()?;
     let apps = apps_of(&host, caller.workspace_id()).await?;
-    let Listed { mut rows, next } = host.store().dead_letters(page).await?;
-    rows.retain(|letter| apps.contains(&letter.app));
-    Ok(List::of(Listed { rows, next }, DeadLetterView::of))
+    let listed = host.store().dead_letters(apps, page).await?;
+    Ok(List::of(listed, DeadLetterView::of))
 }
 
 /// Get a dead letter with its body

@@ -604,10 +604,7 @@ pub fn conversations_end_with_their_channel_and_begin_again_when_somebody_writes
         assert_eq!(world.news(10).await, 1);
         let closed = &world.told(EventType::ConversationClosed).await[0];
         assert_eq!(closed.data["reason"], "channel_deleted");
-        assert_eq!(
-            world.conversation("thread").await.status,
-            ConversationStatus::Closed
-        );
+        assert_eq!(world.conversation("thread").await.status, ConversationStatus::Closed);
         assert_eq!(world.news(2 * WINDOW).await, 0, "no window is told of any more");
         let again = world.store.connect_channel(account(ACCOUNT), credential("new"), at(20));
         again.await.unwrap();
@@ -619,7 +616,9 @@ pub fn conversations_end_with_their_channel_and_begin_again_when_somebody_writes
         // Or when the contact does.
         world.store.delete_channel(world.channel.id, at(WINDOW)).await.unwrap();
         world.news(WINDOW).await;
-        let again = world.store.connect_channel(account(ACCOUNT), credential("new"), at(WINDOW));
+        let again = world
+            .store
+            .connect_channel(account(ACCOUNT), credential("new"), at(WINDOW));
         again.await.unwrap();
         world.hear(vec![says("m2", WINDOW)], WINDOW).await;
         assert_eq!(world.told(EventType::ConversationOpened).await.len(), 3);

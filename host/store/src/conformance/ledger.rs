@@ -1,34 +1,71 @@
 //! What is kept beside the traffic: dead letters, refusals, changes, answers, and the record as a whole.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use weir_domain::limits;
 use weir_domain::signature::RawWebhook;
+use weir_domain::time::Timestamp;
 
 use super::events::add;
 use super::world::*;
 use super::{Factory, run};
-use crate::{AuditEntry, DeadLetter, KeptAnswer, RefusalCount, RefusalRecord, RefusedWhat, StoreError};
+use crate::{AuditEntry, DeadLetter, KeptAnswer, Listed, Page, RefusalCount, RefusalRecord, RefusedWhat, StoreError};
+
+pub(super) fn letter(world: &World, app: &str, second: i64) -> DeadLetter {
+    DeadLetter {
+        id: world.id(),
+        app: app.into(),
+        version: "1.0.0".into(),
+        reason: "the connector trapped".into(),
+        received_at: at(second),
+        webhook: RawWebhook {
+            method: "POST".into(),
+            query: "a=b".into(),
+            headers: vec![("x-signature".into(), "abc".into())],
+            body: Bytes::from_static(b"{\"not\": \xff}"),
+        },
+    }
+}
+
+/// The apps of these names.
+pub(super) fn apps<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
+    names.map(str::to_owned).into()
+}
+
+pub fn a_page_of_dead_letters_is_full_of_those_that_were_asked_for(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        for second in 0..6 {
+            let app = if second % 2 == 0 { "example" } else { "another" };
+            let kept = world.store.keep_dead_letter(letter(&world, app, second));
+            kept.await.unwrap();
+        }
+        let mut page = Page { limit: 2, cursor: None };
+        let first = world.store.dead_letters(apps(["example"]), page.clone()).await.unwrap();
+        let times = |listed: &Listed<DeadLetter>| -> Vec<Timestamp> {
+            listed.rows.iter().map(|letter| letter.received_at).collect()
+        };
+        assert_eq!(times(&first), [at(4), at(2)]);
+        page.cursor = first.next;
+        let last = world.store.dead_letters(apps(["example"]), page.clone()).await.unwrap();
+        assert_eq!((times(&last), last.next), (vec![at(0)], None));
+        page.cursor = None;
+        page.limit = 100;
+        let both = world.store.dead_letters(apps(["another", "example"]), page.clone());
+        assert_eq!(both.await.unwrap().rows.len(), 6);
+        let none = world.store.dead_letters(apps([]), page).await.unwrap();
+        assert!(none.rows.is_empty());
+    });
+}
 
 pub fn dead_letters_are_kept_whole_and_dropped_once(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        let letter = |second: i64| DeadLetter {
-            id: world.id(),
-            app: "example".into(),
-            version: "1.0.0".into(),
-            reason: "the connector trapped".into(),
-            received_at: at(second),
-            webhook: RawWebhook {
-                method: "POST".into(),
-                query: "a=b".into(),
-                headers: vec![("x-signature".into(), "abc".into())],
-                body: Bytes::from_static(b"{\"not\": \xff}"),
-            },
-        };
-        let (first, second) = (letter(1), letter(2));
+        let (first, second) = (letter(&world, "example", 1), letter(&world, "example", 2));
         world.store.keep_dead_letter(first.clone()).await.unwrap();
         world.store.keep_dead_letter(second.clone()).await.unwrap();
-        let listed = world.store.dead_letters(page()).await.unwrap().rows;
+        let listed = world.store.dead_letters(apps(["example"]), page()).await.unwrap().rows;
         assert_eq!(
             listed.iter().map(|letter| letter.id).collect::<Vec<_>>(),
             [second.id, first.id]

@@ -1,16 +1,18 @@
 //! What is older than it is kept goes, in steps.
 
-use weir_domain::inbound::RemoteMedia;
+use weir_domain::inbound::{ReceiptStatus, RemoteMedia};
+use weir_domain::limits;
 use weir_domain::message::{Content, Direction, Origin};
 
-use crate::conformance::world::{DEFAULT, World, at, message, says, sent, told};
+use crate::conformance::ledger::{apps, letter};
+use crate::conformance::world::{DEFAULT, World, at, message, page, receipt, says, sent, told};
 use crate::conformance::{Factory, run};
 use crate::{Forgotten, KeptSince};
 
 fn messages_since(seconds: i64) -> KeptSince {
     KeptSince {
         messages: Some(at(seconds)),
-        media: None,
+        ..KeptSince::default()
     }
 }
 
@@ -65,8 +67,8 @@ pub fn an_old_attachment_goes_and_its_message_says_so(factory: Factory) {
         let fetch = world.store.lease_media(1, at(11)).await.unwrap().remove(0);
         world.store.media_stored(fetch.id, "image/png".into(), 7).await.unwrap();
         let since = KeptSince {
-            messages: None,
             media: Some(at(10)),
+            ..KeptSince::default()
         };
         assert_eq!(world.store.forget(since, 10).await.unwrap().media, []);
         let since = KeptSince {
@@ -80,5 +82,68 @@ pub fn an_old_attachment_goes_and_its_message_says_so(factory: Factory) {
             matches!(&left[0].content, Content::Fallback { reason, .. } if reason == "expired"),
             "{left:?}"
         );
+    });
+}
+
+pub fn old_dead_letters_go_oldest_first_and_are_counted_no_more(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        for second in 0..5 {
+            let kept = world.store.keep_dead_letter(letter(&world, "example", second));
+            kept.await.unwrap();
+        }
+        let since = KeptSince {
+            dead_letters: Some(at(3)),
+            ..KeptSince::default()
+        };
+        let first = world.store.forget(since, 2).await.unwrap();
+        assert_eq!((first.dead_letters, first.more), (2, true));
+        let second = world.store.forget(since, 2).await.unwrap();
+        assert_eq!((second.dead_letters, second.more), (1, false));
+        let left = world.store.dead_letters(apps(["example"]), page()).await.unwrap().rows;
+        let left: Vec<_> = left.iter().map(|letter| letter.received_at).collect();
+        assert_eq!(left, [at(4), at(3)]);
+        assert_eq!(world.store.depths().await.unwrap().dead_letters, 2);
+    });
+}
+
+pub fn a_fact_is_known_for_a_week_at_least_and_its_key_goes_in_the_end(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let kept = i64::try_from(limits::SEEN.as_secs()).unwrap();
+        let forget = async |seconds: i64| {
+            let since = KeptSince {
+                seen: Some(at(seconds).before(limits::SEEN)),
+                ..KeptSince::default()
+            };
+            let mut gone = 0;
+            loop {
+                let step = world.store.forget(since, 2).await.unwrap();
+                assert!(step.seen <= 2, "{step:?}");
+                gone += step.seen;
+                if !step.more {
+                    return gone;
+                }
+            }
+        };
+        // Receipts for nobody: known by their keys alone.
+        let tell =
+            async |second: i64, key: &str| world.hear(vec![receipt(key, "p", ReceiptStatus::Read)], second).await;
+        let days = [0, 1, 2, 3, 4, 5, 6].map(|day| day * 24 * 3600);
+        for day in days {
+            assert_eq!(tell(day, &format!("r{day}")).await.stored, 1);
+        }
+        let mut gone = 0;
+        // Told again a whole span later each is still known, whatever part of a span it was first told in.
+        for day in days {
+            let again = day + kept;
+            gone += forget(again).await;
+            assert_eq!(tell(again, &format!("r{day}")).await.duplicates, 1, "{day}");
+        }
+        // A clock that is set back knows what it heard before.
+        assert_eq!(tell(0, &format!("r{}", days[6])).await.duplicates, 1);
+        gone += forget(10 * kept).await;
+        assert_eq!(gone, 7);
+        assert_eq!(tell(10 * kept, "r0").await.stored, 1);
     });
 }

@@ -42,6 +42,11 @@ pub struct KeptSince {
     pub messages: Option<Timestamp>,
     /// Attachments and uploads.
     pub media: Option<Timestamp>,
+    /// Dead letters.
+    pub dead_letters: Option<Timestamp>,
+    /// Keys of facts, by which one that is told again is known. They go by spans of [`weir_domain::limits::SEEN`], once all of
+    /// a span is older.
+    pub seen: Option<Timestamp>,
 }
 
 /// What was deleted by its age in one step.
@@ -53,6 +58,10 @@ pub struct Forgotten {
     pub events: u32,
     /// Attachments, whose bytes are the caller's to remove.
     pub media: Vec<MediaId>,
+    /// Dead letters.
+    pub dead_letters: u32,
+    /// Keys of facts.
+    pub seen: u32,
     /// Whether the step ended at its bound: there may be more.
     pub more: bool,
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::params;
 use serde_json::json;
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::conversation::{Contact, OpenedBy};
@@ -16,10 +15,10 @@ use weir_domain::problem::Fault;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::conversations::{self, Heard, Thread};
-use crate::sqlite::db::{Db, key, value};
+use crate::sqlite::db::{Db, value};
 use crate::sqlite::events::{self, About};
 use crate::sqlite::messages::{self, Entry, Step};
-use crate::sqlite::{channels, echo, media, news, outbound, outbox, referrals};
+use crate::sqlite::{channels, echo, media, news, outbound, outbox, referrals, seen};
 use crate::{App, Recorded, Result, Source};
 
 /// What a fact came to.
@@ -67,11 +66,7 @@ pub(super) fn record(
             recorded.unknown_events += 1;
             continue;
         }
-        let first = db.run(
-            "INSERT OR IGNORE INTO seen (channel_id, key) VALUES (?1, ?2)",
-            params![key(channel.id), event.key],
-        )? == 1;
-        if !first {
+        if !seen::first(db, channel.id, &event.key, now)? {
             recorded.duplicates += 1;
             continue;
         }

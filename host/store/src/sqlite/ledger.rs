@@ -1,5 +1,7 @@
 //! What is kept so that somebody can look: dead letters, refusals, the audit log, the depths of the queues.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
@@ -83,10 +85,13 @@ pub(super) fn keep_letter(db: &Db<'_>, letter: DeadLetter) -> Result<()> {
 
 const LETTER: &str = "id, app, version, reason, received_at, head";
 
-pub(super) fn letters(db: &Db<'_>, page: &Page) -> Result<Listed<DeadLetter>> {
+pub(super) fn letters(db: &Db<'_>, apps: &BTreeSet<String>, page: &Page) -> Result<Listed<DeadLetter>> {
     let rows = db.all(
-        &format!("SELECT {LETTER}, n FROM dead_letters WHERE ?1 IS NULL OR n < ?1 ORDER BY n DESC LIMIT ?2"),
-        params![cursor_number(page), fetch(page)],
+        &format!(
+            "SELECT {LETTER}, n FROM dead_letters WHERE app IN (SELECT value FROM json_each(?1)) AND (?2 IS NULL OR n < ?2)
+             ORDER BY n DESC LIMIT ?3"
+        ),
+        params![json(apps)?, cursor_number(page), fetch(page)],
         |row| Ok((read_letter(row, Vec::new())?, row.get::<_, i64>(6)?)),
     )?;
     let listed = listed(page, rows, |(_, n)| n.to_string());
@@ -110,6 +115,20 @@ pub(super) fn drop_letter(db: &Db<'_>, id: DeadLetterId) -> Result<bool> {
         [key(id)],
     )?;
     Ok(db.run("DELETE FROM dead_letters WHERE id = ?1", [key(id)])? > 0)
+}
+
+/// Removes up to `limit` of those that came before then, the oldest first; how many.
+pub(super) fn forget_letters(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<u32> {
+    let oldest: Vec<(DeadLetterId, Timestamp)> = db.all(
+        "SELECT id, received_at FROM dead_letters ORDER BY n LIMIT ?1",
+        params![limit],
+        |row| Ok((get_id(row, 0)?, get_time(row, 1)?)),
+    )?;
+    let mut gone = 0;
+    for (id, _) in oldest.into_iter().take_while(|(_, received_at)| *received_at < before) {
+        gone += u32::from(drop_letter(db, id)?);
+    }
+    Ok(gone)
 }
 
 // ---- refusals --------------------------------------------------------------------------------------------------------

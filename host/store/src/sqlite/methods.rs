@@ -1,6 +1,6 @@
 //! Every method of [`Store`], handed to the file that knows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use weir_domain::caller::{Key, Session};
@@ -262,8 +262,8 @@ impl Store for SqliteStore {
     async fn keep_dead_letter(&self, letter: DeadLetter) -> Result<()> {
         self.write(move |db| ledger::keep_letter(db, letter)).await
     }
-    async fn dead_letters(&self, page: Page) -> Result<Listed<DeadLetter>> {
-        self.read(move |db| ledger::letters(db, &page)).await
+    async fn dead_letters(&self, apps: BTreeSet<String>, page: Page) -> Result<Listed<DeadLetter>> {
+        self.read(move |db| ledger::letters(db, &apps, &page)).await
     }
     async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>> {
         self.read(move |db| ledger::letter(db, id)).await

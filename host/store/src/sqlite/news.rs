@@ -16,10 +16,10 @@ use weir_domain::policy::{ConversationView, RuleBook, Rules};
 use weir_domain::time::Timestamp;
 
 use crate::Result;
+use crate::sqlite::channels;
 use crate::sqlite::conversations::{self, Thread};
 use crate::sqlite::db::{Db, get_id, key, ms, value, word};
 use crate::sqlite::events::{self, About};
-use crate::sqlite::channels;
 
 /// When the window of a conversation that just moved has its first news: one that is closed already has none.
 pub(super) fn first(rules: &Rules, thread: &Thread, now: Timestamp) -> Option<Timestamp> {

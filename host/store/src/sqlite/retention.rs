@@ -7,7 +7,7 @@ use weir_domain::id::{MediaId, MessageId};
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, get_id, get_time, key};
-use crate::sqlite::media;
+use crate::sqlite::{ledger, media, seen};
 use crate::{Forgotten, KeptSince, Result};
 
 pub(super) fn forget(db: &Db<'_>, since: &KeptSince, limit: u32) -> Result<Forgotten> {
@@ -18,6 +18,14 @@ pub(super) fn forget(db: &Db<'_>, since: &KeptSince, limit: u32) -> Result<Forgo
     }
     if let Some(before) = since.media {
         attachments(db, before, limit, &mut forgotten)?;
+    }
+    if let Some(before) = since.dead_letters {
+        forgotten.dead_letters = ledger::forget_letters(db, before, limit)?;
+        forgotten.more |= forgotten.dead_letters >= limit;
+    }
+    if let Some(before) = since.seen {
+        forgotten.seen = seen::forget(db, before, limit)?;
+        forgotten.more |= forgotten.seen >= limit;
     }
     Ok(forgotten)
 }
