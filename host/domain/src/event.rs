@@ -110,7 +110,7 @@ event_types! {
     ConnectorRolledBack = "connector.rolled_back",
     /// A version was set aside for its failures.
     ConnectorQuarantined = "connector.quarantined",
-    /// An endpoint does not take its events.
+    /// An endpoint has taken none of its events for a while.
     EndpointFailing = "endpoint.failing",
     /// An endpoint gets no more events until somebody says so.
     EndpointDisabled = "endpoint.disabled",

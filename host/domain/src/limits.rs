@@ -230,6 +230,8 @@ pub const DELIVERIES_PER_SECOND: u32 = 1_000;
 /// Events that one recovery of an endpoint brings back beside those that failed: the writer has others to serve. Asked again,
 /// the next ones come.
 pub const EVENTS_RECOVERED: usize = 10_000;
+/// How long nothing went through to an endpoint until that is told: a program that is started anew is back by then.
+pub const ENDPOINT_FAILING: Duration = Duration::from_secs(60);
 /// Attachments fetched at once.
 pub const FETCHES_IN_FLIGHT: usize = 4;
 /// Tries to fetch one attachment.

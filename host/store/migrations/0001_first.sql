@@ -331,6 +331,7 @@ CREATE TABLE endpoints (
     secrets          BLOB NOT NULL,                    -- sealed
     old_secret_until INTEGER,
     failing_since    INTEGER,
+    failing_told     INTEGER NOT NULL DEFAULT 0,
     max_in_flight    INTEGER NOT NULL,
     max_per_second   INTEGER,
     paced_until      INTEGER NOT NULL DEFAULT 0,       -- what its rate has given out already

@@ -143,6 +143,7 @@ macro_rules! store_conformance {
             a_slow_endpoint_holds_its_bound_and_no_more,
             an_endpoint_gets_no_more_at_once_or_in_a_second_than_its_operator_says,
             what_was_told_while_an_endpoint_was_off_comes_with_its_recovery_and_first,
+            an_endpoint_is_told_of_when_nothing_went_through_for_a_while_and_once_when_something_does,
             a_gone_endpoint_is_switched_off_and_told_of,
             a_recovered_endpoint_gets_what_it_missed,
             an_event_can_be_sent_again_by_hand,

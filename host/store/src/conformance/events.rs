@@ -327,6 +327,49 @@ pub fn what_was_told_while_an_endpoint_was_off_comes_with_its_recovery_and_first
     });
 }
 
+pub fn an_endpoint_is_told_of_when_nothing_went_through_for_a_while_and_once_when_something_does(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let known = add(&world, &["message.received"]).await;
+        let tell = async |second: i64, next: DeliveryNext| {
+            world.hear(vec![says(&format!("m{second}"), second)], second).await;
+            let leased = lease(&world, 1, second).await.remove(0);
+            assert!(settle(&world, &leased, next, second).await);
+        };
+        let counts = async || {
+            (
+                world.told(EventType::EndpointFailing).await.len(),
+                world.told(EventType::EndpointRecovered).await.len(),
+            )
+        };
+        // Some seconds are no news, neither their beginning nor their end.
+        for second in [10, 20, 69] {
+            tell(second, DeliveryNext::Failed).await;
+        }
+        tell(70, DeliveryNext::Delivered).await;
+        assert_eq!(counts().await, (0, 0));
+        for second in [100, 159] {
+            tell(second, DeliveryNext::Failed).await;
+        }
+        assert_eq!(counts().await, (0, 0));
+        for second in [160, 161, 300] {
+            tell(second, DeliveryNext::Failed).await;
+        }
+        assert_eq!(counts().await, (1, 0));
+        let failing = world.told(EventType::EndpointFailing).await.remove(0);
+        assert_eq!(failing.data["failing_since"], serde_json::json!(at(100)));
+        for second in [301, 302] {
+            tell(second, DeliveryNext::Delivered).await;
+        }
+        assert_eq!(counts().await, (1, 1));
+        let shown = world.store.endpoint(DEFAULT, known.id).await.unwrap().unwrap();
+        assert_eq!(shown.failing_since, None);
+        tell(400, DeliveryNext::Failed).await;
+        tell(460, DeliveryNext::Failed).await;
+        assert_eq!(counts().await, (2, 1));
+    });
+}
+
 pub fn a_gone_endpoint_is_switched_off_and_told_of(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
@@ -339,13 +382,16 @@ pub fn a_gone_endpoint_is_switched_off_and_told_of(factory: Factory) {
         assert_eq!(known.failing_since, Some(at(11)));
         let back = lease(&world, 10, 20).await;
         let back = back.iter().find(|lease| lease.delivery == failing.delivery).unwrap();
-        assert!(settle(&world, back, DeliveryNext::Delivered, 21).await);
-        let next = lease(&world, 10, 22).await;
+        assert!(settle(&world, back, DeliveryNext::RetryAt(at(80)), 75).await);
+        let back = lease(&world, 10, 80).await;
+        let back = back.iter().find(|lease| lease.delivery == failing.delivery).unwrap();
+        assert!(settle(&world, back, DeliveryNext::Delivered, 81).await);
+        let next = lease(&world, 10, 120).await;
         let next = next.iter().find(|lease| lease.endpoint.id == gone.id).unwrap();
         let disable = DeliveryNext::Disable {
             reason: "it answered 410".into(),
         };
-        assert!(settle(&world, next, disable, 23).await);
+        assert!(settle(&world, next, disable, 121).await);
         let known = world.store.endpoint(DEFAULT, gone.id).await.unwrap().unwrap();
         assert_eq!(
             (known.enabled, known.disabled_reason.as_deref()),
@@ -358,7 +404,7 @@ pub fn a_gone_endpoint_is_switched_off_and_told_of(factory: Factory) {
         let of = |endpoint, event| DeliveriesOf { endpoint, event };
         let to_watcher = of(Some(watcher.id), None);
         let later = world.store.deliveries(DEFAULT, to_watcher, page()).await.unwrap();
-        assert_eq!(later.rows.len(), 4);
+        assert_eq!(later.rows.len(), 3);
         // Those of one event, to everybody or to one.
         let event = failing.event.id;
         let ids = async |of| -> Vec<_> {
@@ -376,7 +422,7 @@ pub fn a_gone_endpoint_is_switched_off_and_told_of(factory: Factory) {
         };
         let on = world
             .store
-            .update_endpoint(DEFAULT, gone.id, on, at(24))
+            .update_endpoint(DEFAULT, gone.id, on, at(122))
             .await
             .unwrap()
             .unwrap();

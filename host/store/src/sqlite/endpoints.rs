@@ -3,6 +3,7 @@
 use rusqlite::{Row, params};
 use weir_domain::event::EventType;
 use weir_domain::id::EndpointId;
+use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_json, get_time, get_time_if, json, key, listed, ms};
@@ -55,7 +56,7 @@ pub(super) fn put(db: &Db<'_>, endpoint: &Endpoint) -> Result<()> {
             "INSERT INTO endpoints ({ENDPOINT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
              ON CONFLICT (id) DO UPDATE SET url = ?3, description = ?4, filter = ?5, ordered = ?6, enabled = ?7,
                  disabled_reason = ?8, secrets = ?9, old_secret_until = ?10, failing_since = ?11, updated_at = ?13,
-                 max_in_flight = ?14, max_per_second = ?15"
+                 max_in_flight = ?14, max_per_second = ?15, failing_told = failing_told AND ?11 IS NOT NULL"
         ),
         params![
             key(endpoint.id),
@@ -158,22 +159,35 @@ pub(super) fn tell(db: &Db<'_>, endpoint: &Endpoint, kind: EventType, now: Times
     Ok(())
 }
 
-/// Notes whether a try went through, with an event when that is news.
+/// Notes whether a try went through. That nothing does is news after a while, and that something does again, after that.
 pub(super) fn note(db: &Db<'_>, id: EndpointId, went_through: bool, now: Timestamp) -> Result<()> {
-    let since: Option<Option<i64>> = db.one("SELECT failing_since FROM endpoints WHERE id = ?1", [key(id)], |row| {
-        row.get(0)
-    })?;
-    let kind = match (since, went_through) {
-        (Some(Some(_)), true) => EventType::EndpointRecovered,
-        (Some(None), false) => EventType::EndpointFailing,
-        _ => return Ok(()),
-    };
-    let Some(mut endpoint) = by_id(db, id)? else {
+    let known = db.one(
+        "SELECT failing_since, failing_told FROM endpoints WHERE id = ?1",
+        [key(id)],
+        |row| Ok((get_time_if(row, 0)?, row.get::<_, bool>(1)?)),
+    )?;
+    let Some((failing_since, told)) = known else {
         return Ok(());
     };
-    endpoint.failing_since = (!went_through).then_some(now);
-    put(db, &endpoint)?;
-    tell(db, &endpoint, kind, now)
+    let (since, news) = match (failing_since, went_through) {
+        (None, true) => return Ok(()),
+        (None, false) => (Some(now), None),
+        (Some(_), true) => (None, told.then_some(EventType::EndpointRecovered)),
+        (Some(since), false) => {
+            let is_news = !told && now.since(since) >= limits::ENDPOINT_FAILING;
+            (Some(since), is_news.then_some(EventType::EndpointFailing))
+        }
+    };
+    db.run(
+        "UPDATE endpoints SET failing_since = ?2, failing_told = ?2 IS NOT NULL AND (failing_told OR ?3) WHERE id = ?1",
+        params![key(id), ms(since), news.is_some()],
+    )?;
+    if let Some(kind) = news
+        && let Some(endpoint) = by_id(db, id)?
+    {
+        tell(db, &endpoint, kind, now)?;
+    }
+    Ok(())
 }
 
 /// Switches an endpoint off for its failures.
