@@ -1,26 +1,54 @@
 //! The host's clock: the system's, or a sandbox's that it follows.
 //!
-//! A followed clock is read a few times a second, and runs on at the system's pace in between unless it stands still. When it
-//! jumps, who sleeps until a moment must look again; [`HostClock::set`] says so.
+//! A followed clock is read a few times a second, and runs on at the system's pace in between unless it stands still. Either may
+//! step: the system's is set by a person or a time server. Who sleeps until a moment must then look again, and what waits for a
+//! moment that was noted before a step back must not wait longer by it, nor what is in hand be taken for lost after a step on;
+//! [`Host::look_at_clock`] sees to that.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::Method;
 use serde::Deserialize;
+use tokio::sync::MutexGuard;
 use url::Url;
 use weir_domain::credential::Secrets;
 use weir_domain::policy::{Request, RequestBody, may_follow_clock};
 use weir_domain::time::Timestamp;
 use weir_egress::{Egress, NoBodies};
-use weir_store::Store;
+use weir_store::{Store, StoreError};
+
+use crate::host::Host;
 
 /// How often a followed clock is read.
 pub(crate) const FOLLOW_EVERY: Duration = Duration::from_millis(100);
 /// How long the followed clock may take to answer at the start.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
-/// What the way of an answer can take; more is a jump.
-const JUMP: Duration = Duration::from_secs(1);
+/// How often the system's clock is held against one that only goes forward.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What the way of an answer can take, and more than a time server slews between two looks; more is a step.
+const STEP: Duration = Duration::from_secs(1);
+
+/// A clock shows something else than it would have by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It is on by so much.
+    Forward(Duration),
+    /// It was set back by so much.
+    Back(Duration),
+}
+
+/// What it is that a clock shows `read` where it would show `expected`.
+fn step(expected: Timestamp, read: Timestamp, tolerance: Duration) -> Option<Step> {
+    let (back, forward) = (expected.since(read), read.since(expected));
+    if back > tolerance {
+        Some(Step::Back(back))
+    } else if forward > tolerance {
+        Some(Step::Forward(forward))
+    } else {
+        None
+    }
+}
 
 /// What time it is.
 #[derive(Debug)]
@@ -28,45 +56,80 @@ pub struct HostClock(Mutex<Source>);
 
 #[derive(Clone, Copy, Debug)]
 enum Source {
-    System,
-    Followed { read: Timestamp, at: Instant },
+    /// What it showed when it was last looked at.
+    System {
+        seen: Timestamp,
+        at: Instant,
+    },
+    Followed {
+        read: Timestamp,
+        at: Instant,
+    },
     Stopped(Timestamp),
 }
 
 impl HostClock {
     /// The system's.
     pub fn system() -> Self {
-        Self(Mutex::new(Source::System))
+        Self(Mutex::new(Source::System {
+            seen: system_now(),
+            at: Instant::now(),
+        }))
     }
 
     /// Now.
     pub fn now(&self) -> Timestamp {
         // A poisoned lock holds a value as good as any other.
         match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Source::System => system_now(),
+            Source::System { .. } => system_now(),
             Source::Followed { read, at } => read.after(at.elapsed()),
             Source::Stopped(read) => read,
         }
     }
 
-    /// Goes on from what the followed clock said. Whether that is a jump, or any move of one that stands still.
-    pub fn set(&self, reading: Reading) -> bool {
-        let read = Timestamp::from_millis(reading.now_ms);
-        let before = self.now();
-        let (source, jump) = if reading.runs {
-            (
-                Source::Followed {
-                    read,
-                    at: Instant::now(),
-                },
-                JUMP,
-            )
-        } else {
-            (Source::Stopped(read), Duration::ZERO)
+    /// What the clock shows when it is looked at: of a followed one `reading`, of the system's none.
+    pub fn look(&self, reading: Option<Reading>) -> Look {
+        let at = Instant::now();
+        let source = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let expected = match source {
+            Source::System { seen, at: then } | Source::Followed { read: seen, at: then } => {
+                seen.after(at.saturating_duration_since(then))
+            }
+            Source::Stopped(read) => read,
         };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = source;
-        read.since(before) > jump || before.since(read) > jump
+        let (source, tolerance) = match reading {
+            None => (Source::System { seen: system_now(), at }, STEP),
+            Some(Reading { now_ms, runs: true }) => {
+                let read = Timestamp::from_millis(now_ms);
+                (Source::Followed { read, at }, STEP)
+            }
+            Some(Reading { now_ms, runs: false }) => {
+                // Of one that stands still any move is a step.
+                (Source::Stopped(Timestamp::from_millis(now_ms)), Duration::ZERO)
+            }
+        };
+        let (Source::System { seen: shown, .. } | Source::Followed { read: shown, .. } | Source::Stopped(shown)) =
+            source;
+        Look {
+            source,
+            shown,
+            step: step(expected, shown, tolerance),
+        }
     }
+
+    /// Goes on from a look.
+    pub fn accept(&self, look: Look) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = look.source;
+    }
+}
+
+/// What a clock showed when it was looked at, and whether that is a step of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    source: Source,
+    shown: Timestamp,
+    /// The step, if it is one.
+    pub step: Option<Step>,
 }
 
 impl weir_runtime::context::Clock for HostClock {
@@ -111,6 +174,50 @@ pub(crate) async fn read(egress: &Egress, url: &Url) -> Result<Reading, String> 
     serde_json::from_slice(&answer.body).map_err(|_| format!("it answers {} and no {{\"now_ms\": …}}", answer.status))
 }
 
+impl Host {
+    /// Looks at the clock, at a followed one if this is what it said, and goes on from there. If it was set, what waits and what
+    /// is in hand is set right, and who sleeps looks again. Nobody else looks while the answer is held: what must not take a
+    /// step of the clock for the end of a lease holds it.
+    ///
+    /// # Errors
+    /// The record; the next look finds the same step.
+    pub(crate) async fn look_at_clock(&self, said: Option<Reading>) -> Result<MutexGuard<'_, ()>, StoreError> {
+        let turn = self.0.clock_turn.lock().await;
+        if said.is_none() && self.config().clock.is_some() {
+            return Ok(turn);
+        }
+        let look = self.0.clock.look(said);
+        if let Some(step) = look.step {
+            self.set_right(step, look.shown).await?;
+        }
+        self.0.clock.accept(look);
+        if look.step.is_some() {
+            self.0.wakes.all();
+        }
+        Ok(turn)
+    }
+
+    /// The clock was set and shows `now`: sets right what waits and what is in hand.
+    ///
+    /// # Errors
+    /// The record.
+    pub(crate) async fn set_right(&self, step: Step, now: Timestamp) -> Result<(), StoreError> {
+        match step {
+            Step::Back(by) => {
+                let rows = self.store().clock_set_back(by, now).await?;
+                tracing::warn!(
+                    "The clock was set back by {} s; {rows} waits were set right",
+                    by.as_secs()
+                );
+            }
+            Step::Forward(by) => {
+                self.store().clock_set_forward(&self.0.owner, by).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// While a virtual clock is followed, windows and signatures are judged by it: no app may then talk to a real platform.
 ///
 /// # Errors
@@ -145,27 +252,53 @@ pub(crate) async fn first_reading(egress: &Egress, url: &Url) -> Result<Reading,
 mod tests {
     use super::*;
 
+    const HOUR: Duration = Duration::from_secs(3600);
+
     #[test]
-    fn a_followed_clock_goes_on_from_what_was_read_and_tells_a_jump() {
+    fn a_followed_clock_goes_on_from_what_was_read_and_tells_a_step() {
         let clock = HostClock::system();
-        let shows = |now: Timestamp, runs| Reading {
-            now_ms: now.as_millis(),
-            runs,
+        let see = |now: Timestamp, runs| {
+            let look = clock.look(Some(Reading {
+                now_ms: now.as_millis(),
+                runs,
+            }));
+            clock.accept(look);
+            look.step
         };
-        let there = Timestamp::from_millis(1_000_000);
+        let there = Timestamp::from_millis(1_000_000_000);
         assert!(
-            clock.set(shows(there, true)),
-            "from the system's time to another is a jump"
+            matches!(see(there, true), Some(Step::Back(_))),
+            "from the system's time to an earlier one"
         );
         assert!(clock.now() >= there);
-        assert!(!clock.set(shows(clock.now(), true)), "its own time is none");
-        let later = there.after(Duration::from_secs(48 * 3600));
-        assert!(clock.set(shows(later, false)));
+        assert_eq!(see(clock.now(), true), None, "its own time is none");
+        let later = there.after(48 * HOUR);
+        assert!(matches!(see(later, false), Some(Step::Forward(by)) if by <= 48 * HOUR));
         assert_eq!(clock.now(), later);
-        assert!(!clock.set(shows(later, false)), "it stands still");
-        assert!(
-            clock.set(shows(later.after(Duration::from_millis(1)), false)),
-            "any move of it counts"
-        );
+        assert_eq!(see(later, false), None, "it stands still");
+        let moment = Duration::from_millis(1);
+        let any = "any move of it counts";
+        assert_eq!(see(later.after(moment), false), Some(Step::Forward(moment)), "{any}");
+        assert_eq!(see(later, false), Some(Step::Back(moment)), "{any}");
+        assert_eq!(see(later.before(HOUR), false), Some(Step::Back(HOUR)));
+    }
+
+    #[test]
+    fn a_step_is_more_than_a_time_server_slews_and_told_until_it_is_accepted() {
+        let here = Timestamp::from_millis(1_000_000_000);
+        for (read, told) in [
+            (here, None),
+            (here.before(STEP), None),
+            (here.after(STEP), None),
+            (here.after(HOUR), Some(Step::Forward(HOUR))),
+            (here.before(HOUR), Some(Step::Back(HOUR))),
+        ] {
+            assert_eq!(step(here, read, STEP), told, "{read}");
+        }
+        let clock = HostClock::system();
+        assert_eq!(clock.look(None).step, None);
+        let elsewhere = Reading { now_ms: 0, runs: true };
+        assert!(clock.look(Some(elsewhere)).step.is_some());
+        assert!(clock.look(Some(elsewhere)).step.is_some(), "nobody accepted the first");
     }
 }

@@ -19,6 +19,7 @@ use weir_store::{Page, Recorded, Source, StoreError};
 
 use crate::calls::ActError;
 use crate::calls::CallFailure;
+use crate::clock::Step;
 use crate::host::Host;
 
 /// How often the host notes that it is there.
@@ -97,7 +98,7 @@ impl Host {
         }
     }
 
-    /// Looks whether the host was down, and asks for what came meanwhile. To be called once, before the first
+    /// Looks whether the host was down, and asks for what came meanwhile; and whether the clock was set back while it was. To be called once, before the first
     /// [`Host::note_presence`].
     ///
     /// # Errors
@@ -108,6 +109,9 @@ impl Host {
             return Ok(());
         };
         self.looked(last);
+        if last > now {
+            self.set_right(Step::Back(last.since(now)), now).await?;
+        }
         let away = now.since(last);
         if away < OUTAGE {
             return Ok(());

@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) mint: Arc<Mint>,
     pub(crate) clock: Arc<HostClock>,
+    /// Held while a step of the clock is set right.
+    pub(crate) clock_turn: tokio::sync::Mutex<()>,
     pub(crate) egress: Egress,
     pub(crate) runtime: Runtime,
     pub(crate) connectors: Connectors,
@@ -149,7 +151,8 @@ impl Host {
         if let Some(url) = &config.clock {
             clock::check(&*store, url.as_str()).await?;
             let read = clock::first_reading(&egress, url).await;
-            clock.set(read.map_err(|error| anyhow::anyhow!("the clock at {url} cannot be followed: {error}"))?);
+            let read = read.map_err(|error| anyhow::anyhow!("the clock at {url} cannot be followed: {error}"))?;
+            clock.accept(clock.look(Some(read)));
         }
         let metrics = Arc::new(Metrics::default());
         let (refusals, kept) = mpsc::channel(REFUSALS_WAITING);
@@ -191,6 +194,7 @@ impl Host {
         let host = Self(Arc::new(Shared {
             store,
             clock,
+            clock_turn: tokio::sync::Mutex::default(),
             egress,
             runtime,
             connectors,

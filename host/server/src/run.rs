@@ -74,7 +74,7 @@ impl Host {
         loops.worker(Fetcher(self.clone()), bounds.fetches_in_flight, &wakes.media);
         let never = Arc::new(Notify::new());
         loops.rounds("sweeper", SWEEP_EVERY, &wakes.sweep, |host, now| async move {
-            host.sweep_round(now).await?;
+            host.sweep_round().await?;
             host.news_round(now).await
         });
         loops.rounds("refresher", REFRESH_EVERY, &wakes.credentials, |host, now| async move {
@@ -136,8 +136,12 @@ impl Host {
     }
 
     /// Messages whose lease ran out become uncertain, and queued ones past their end fail.
-    async fn sweep_round(&self, now: Timestamp) -> Result<(), StoreError> {
-        if self.store().sweep_messages(now).await? > 0 {
+    async fn sweep_round(&self) -> Result<(), StoreError> {
+        // A lease is not over because the clock was set.
+        let turn = self.look_at_clock(None).await?;
+        let swept = self.store().sweep_messages(self.now()).await?;
+        drop(turn);
+        if swept > 0 {
             self.told();
             self.wake_senders();
             self.0.wakes.uncertain.notify_one();
@@ -240,21 +244,27 @@ impl Starting<'_> {
         });
     }
 
+    /// Looks at the clock, the system's or the followed one.
     fn clock(&mut self) {
-        let Some(url) = self.host.config().clock.clone() else {
-            return;
-        };
+        let url = self.host.config().clock.clone();
         let (host, mut stopped) = (self.host.clone(), self.stopped.clone());
         self.tasks.spawn(async move {
             while !*stopped.borrow() {
-                match clock::read(host.egress(), &url).await {
-                    Ok(read) if host.0.clock.set(read) => host.0.wakes.all(),
-                    Ok(_) => {}
+                let (said, again) = match &url {
+                    None => (Ok(None), clock::LOOK_EVERY),
+                    Some(url) => (clock::read(host.egress(), url).await.map(Some), clock::FOLLOW_EVERY),
+                };
+                match said {
+                    Ok(said) => {
+                        if let Err(error) = host.look_at_clock(said).await {
+                            tracing::error!("The clock was set, and what waits cannot be set right yet: {error}");
+                        }
+                    }
                     Err(error) => tracing::debug!("The followed clock is not read: {error}"),
                 }
                 tokio::select! {
                     _ = stopped.changed() => {}
-                    () = tokio::time::sleep(clock::FOLLOW_EVERY) => {}
+                    () = tokio::time::sleep(again) => {}
                 }
             }
         });

@@ -133,6 +133,8 @@ macro_rules! store_conformance {
             a_deleted_channel_fails_what_waits,
             an_uncertain_message_is_settled_by_what_was_found,
             each_try_is_in_the_ledger,
+            what_waits_does_not_wait_longer_when_the_clock_is_set_back,
+            what_is_in_hand_is_not_taken_for_lost_when_the_clock_is_set_forward,
         );
         $crate::store_conformance!(@ $factory, events:
             the_log_is_read_in_order_and_by_wish,
@@ -147,6 +149,7 @@ macro_rules! store_conformance {
             a_gone_endpoint_is_switched_off_and_told_of,
             a_recovered_endpoint_gets_what_it_missed,
             an_event_can_be_sent_again_by_hand,
+            deliveries_do_not_wait_longer_when_the_clock_is_set_back,
         );
         $crate::store_conformance!(@ $factory, ledger:
             dead_letters_are_kept_whole_and_dropped_once,

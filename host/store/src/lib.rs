@@ -18,6 +18,7 @@ pub use sqlite::SqliteStore;
 pub use vault::MasterKey;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use weir_domain::caller::{Key, Session};
@@ -451,6 +452,12 @@ pub trait Store: Send + Sync + 'static {
     async fn kept_answer(&self, workspace: &str, key: &str, now: Timestamp) -> Result<Option<KeptAnswer>>;
     /// Keeps an answer; of two callers the first one's stays.
     async fn keep_answer(&self, workspace: &str, key: &str, answer: KeptAnswer, now: Timestamp) -> Result<()>;
+    /// The clock was set back by so much and shows `now`: messages, deliveries and attachments wait for their next try, and leases
+    /// for their end, only as long as they had still to wait. How many rows were touched.
+    async fn clock_set_back(&self, by: Duration, now: Timestamp) -> Result<u32>;
+    /// The clock was set forward by so much: the leases of this owner last as long as they had still to last, so that what is in
+    /// its hands is not taken for lost. Others' run out. How many rows were touched.
+    async fn clock_set_forward(&self, owner: &str, by: Duration) -> Result<u32>;
     /// Depths and ages of all queues, for metrics.
     async fn depths(&self) -> Result<Depths>;
     /// Reads one row: is the record there?

@@ -5,6 +5,7 @@
 
 mod answers;
 mod channels;
+mod clock;
 mod connect;
 mod connectors;
 mod conversations;

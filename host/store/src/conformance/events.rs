@@ -1,5 +1,7 @@
 //! The log is told to whom it concerns, at least once, in order within a conversation.
 
+use std::time::Duration;
+
 use weir_domain::credential::Secret;
 use weir_domain::event::EventType;
 use weir_domain::id::{EndpointId, EventId};
@@ -479,5 +481,38 @@ pub fn an_event_can_be_sent_again_by_hand(factory: Factory) {
         assert_eq!((leased[0].delivery, leased[0].event.id), (id, event.id));
         let nothing: EventId = world.id();
         assert!(world.store.insert_delivery(quiet.id, nothing, at(12)).await.is_err());
+    });
+}
+
+pub fn deliveries_do_not_wait_longer_when_the_clock_is_set_back(factory: Factory) {
+    run(async {
+        const BACK: i64 = 3_600;
+        let world = World::begin(factory).await;
+        let known = add(&world, &["message.received"]).await;
+        world
+            .hear(vec![says("m1", 9_000), says_in("other", "m2", 9_000)], 10_000)
+            .await;
+        let leased = lease(&world, 1, 10_000).await.remove(0);
+        assert!(settle(&world, &leased, DeliveryNext::RetryAt(at(10_300)), 10_000).await);
+        let now = 10_100 - BACK;
+        let back = Duration::from_secs(BACK.unsigned_abs());
+        assert_eq!(world.store.clock_set_back(back, at(now)).await.unwrap(), 3);
+        let due = lease(&world, 10, now).await;
+        assert_eq!(due.len(), 1, "what was due is due");
+        assert_ne!(due[0].delivery, leased.delivery);
+        assert!(
+            lease(&world, 10, now + 199)
+                .await
+                .iter()
+                .all(|lease| lease.delivery != leased.delivery)
+        );
+        assert!(
+            lease(&world, 10, now + 200)
+                .await
+                .iter()
+                .any(|lease| lease.delivery == leased.delivery)
+        );
+        let shown = world.store.endpoint(DEFAULT, known.id).await.unwrap().unwrap();
+        assert_eq!(shown.failing_since, Some(at(now)), "no moment of ours is yet to come");
     });
 }

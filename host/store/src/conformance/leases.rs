@@ -1,15 +1,17 @@
 //! What waits leaves in order, belongs to one worker at a time, and ends in one way.
 
+use std::time::Duration;
+
 use weir_domain::channel::ChannelStatus;
 use weir_domain::delivery::Next;
 use weir_domain::event::EventType;
 use weir_domain::limits;
-use weir_domain::message::Status;
+use weir_domain::message::{Content, Status};
 use weir_domain::policy::Refusal;
 
 use super::world::*;
 use super::{Factory, run};
-use crate::{ChannelPatch, EnqueueError, LeaseToken, RequestRecord, Resolution, StateWrite};
+use crate::{ChannelPatch, EnqueueError, LeaseToken, MessageLease, RequestRecord, Resolution, StateWrite};
 
 /// How long a lease holds, in seconds.
 fn lease_span() -> i64 {
@@ -365,5 +367,87 @@ pub fn each_try_is_in_the_ledger(factory: Factory) {
         assert_eq!(attempts[0].requests, [request]);
         assert_eq!(attempts[0].error.as_ref().unwrap().code, "rate_limited");
         assert_eq!(attempts[1].number, 2);
+    });
+}
+
+pub fn what_waits_does_not_wait_longer_when_the_clock_is_set_back(factory: Factory) {
+    run(async {
+        const BACK: i64 = 3_600;
+        let world = World::begin(factory).await;
+        for (thread, name) in [("a", "m1"), ("b", "m2"), ("c", "m3")] {
+            world.hear(vec![says_in(thread, name, 0)], 0).await;
+            world.send_in(thread, thread, 10_000).await.unwrap();
+        }
+        world.send_in("a", "behind", 10_000).await.unwrap();
+        let by_thread = |leases: &[MessageLease], thread: &str| {
+            let found = leases.iter().find(|lease| lease.conversation.platform_id == thread);
+            found.unwrap().clone()
+        };
+        let leases = world.lease(2, 10_000).await;
+        let (again, doubtful) = (by_thread(&leases, "a"), by_thread(&leases, "b"));
+        let retry = Next::RetryAt {
+            at: at(10_100),
+            counts: true,
+            error: error("platform_unavailable"),
+        };
+        assert!(world.settle(&again, retry, 10_000).await);
+        // Ten seconds after that, the clock is set back by an hour: the waits have lasted ten seconds.
+        let (then, now) = (10_010, 10_010 - BACK);
+        let back = Duration::from_secs(BACK.unsigned_abs());
+        assert!(world.store.clock_set_back(back, at(now)).await.unwrap() > 0);
+        let texts = |leases: Vec<MessageLease>| -> Vec<String> {
+            leases
+                .into_iter()
+                .map(|lease| match lease.message.content {
+                    Content::Text { text } => text,
+                    other => panic!("{other:?}"),
+                })
+                .collect()
+        };
+        // What was due is due; what waits for its next try waits the ninety seconds that were left.
+        assert_eq!(texts(world.lease(10, now).await), ["c"]);
+        assert!(world.lease(10, now + 89).await.is_empty());
+        let first = world.lease(10, now + 90).await;
+        assert!(world.settle(&first[0], sent("p1", now + 90), now + 90).await);
+        assert_eq!(texts(first), ["a"]);
+        assert_eq!(
+            texts(world.lease(10, now + 90).await),
+            ["behind"],
+            "it does not wait for the old clock either"
+        );
+        // The lease of the one in hand ends when it would have.
+        let end = lease_span() - (then - 10_000);
+        assert_eq!(world.message(&doubtful.message).await.status, Status::Sending);
+        world.store.sweep_messages(at(now + end)).await.unwrap();
+        assert_eq!(world.message(&doubtful.message).await.status, Status::Uncertain);
+    });
+}
+
+pub fn what_is_in_hand_is_not_taken_for_lost_when_the_clock_is_set_forward(factory: Factory) {
+    run(async {
+        const ON: i64 = 3_600;
+        let world = World::begin(factory).await;
+        for thread in ["a", "b"] {
+            world.hear(vec![says_in(thread, thread, 0)], 0).await;
+            world.send_in(thread, "hello", 10).await.unwrap();
+        }
+        let ours = world.lease(1, 10).await.remove(0);
+        let theirs = world
+            .store
+            .lease_messages("another", 1, at(10))
+            .await
+            .unwrap()
+            .remove(0);
+        let on = Duration::from_secs(ON.unsigned_abs());
+        assert_eq!(world.store.clock_set_forward("worker", on).await.unwrap(), 1);
+        let status = async |lease: &MessageLease| world.message(&lease.message).await.status;
+        world.store.sweep_messages(at(10 + ON)).await.unwrap();
+        assert_eq!(
+            (status(&ours).await, status(&theirs).await),
+            (Status::Sending, Status::Uncertain),
+            "nobody knows of another worker whether it lives"
+        );
+        world.store.sweep_messages(at(10 + ON + lease_span())).await.unwrap();
+        assert_eq!(status(&ours).await, Status::Uncertain);
     });
 }

@@ -1,6 +1,7 @@
 //! Every method of [`Store`], handed to the file that knows it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use weir_domain::caller::{Key, Session};
@@ -21,8 +22,7 @@ use weir_domain::rollout::Canary;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::{
-    SqliteStore, answers, channels, connect, connectors, conversations, deliveries, endpoints, erasure, events,
-    inbound, keys, ledger, media, messages, news, outbound, outbox, referrals, retention, state, transcripts,
+    SqliteStore, answers, channels, clock, connect, connectors, conversations, deliveries, endpoints, erasure, events, inbound, keys, ledger, media, messages, news, outbound, outbox, referrals, retention, state, transcripts,
 };
 use crate::*;
 
@@ -563,6 +563,13 @@ impl Store for SqliteStore {
         let key = key.to_owned();
         self.write(move |db| answers::keep(db, &workspace, &key, &answer, now))
             .await
+    }
+    async fn clock_set_back(&self, by: Duration, now: Timestamp) -> Result<u32> {
+        self.write(move |db| clock::set_back(db, by, now)).await
+    }
+    async fn clock_set_forward(&self, owner: &str, by: Duration) -> Result<u32> {
+        let owner = owner.to_owned();
+        self.write(move |db| clock::set_forward(db, &owner, by)).await
     }
     async fn depths(&self) -> Result<Depths> {
         let depths = self.read(ledger::depths).await?;
