@@ -58,6 +58,22 @@ async fn a_running_host_is_asked_in_words_or_in_json() -> Result {
 }
 
 #[tokio::test]
+async fn where_an_account_is_registered_can_be_said_before_anybody_logs_in() -> Result {
+    let connected = Connected::begin().await?;
+    let connect = async |country: &str| {
+        let arguments = ["channel", "connect", "tiktok", "--country", country, "--no-wait"];
+        weir(&connected, &arguments).await
+    };
+    let refused = connect("US").await?;
+    assert!(!refused.status.success());
+    assert!(complained(&refused).contains("US"), "{}", complained(&refused));
+    let link = connect("ID").await?;
+    assert!(link.status.success(), "{}", complained(&link));
+    assert!(said(&link).starts_with("http"), "{}", said(&link));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_component_is_inspected_without_a_host() -> Result {
     let binaries = Binaries::find()?;
     let folder = tempfile::tempdir()?;

@@ -45,6 +45,9 @@ pub(super) struct Connect {
     /// Your own words, for sorting
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
     labels: Vec<(String, String)>,
+    /// Where the account is registered, as two letters, where its platform does not tell
+    #[arg(long, value_name = "XX")]
+    country: Option<String>,
     /// Where the browser goes in the end
     #[arg(long, value_name = "URL")]
     redirect_url: Option<String>,
@@ -160,7 +163,9 @@ async fn diagnose(client: &Client, output: &Output, id: &str) -> Done {
 impl Connect {
     async fn run(self, client: &Client, output: &Output) -> Done {
         let labels: BTreeMap<_, _> = self.labels.into_iter().collect();
-        let body = json!({ "app": self.app, "name": self.name, "labels": labels, "redirect_url": self.redirect_url });
+        let body = json!({
+            "app": self.app, "name": self.name, "labels": labels, "country": self.country, "redirect_url": self.redirect_url,
+        });
         let mut session = client
             .send(Method::POST, client.at(&["v1", "connect-sessions"]), body)
             .await?;
