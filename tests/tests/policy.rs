@@ -485,6 +485,23 @@ async fn the_number_of_messages_and_the_size_of_a_picture_are_data() -> Result {
 }
 
 #[tokio::test]
+async fn after_the_first_answer_any_number_goes_where_the_operator_reads_the_rule_so() -> Result {
+    let mut weir = Connected::with_settings(json!({"budget_until_reply": true, "budget_limit": 2})).await?;
+    let thread = weir.conversation().await?;
+    weir.say(&thread, "one").await?;
+    weir.say(&thread, "two").await?;
+    let refused = weir.stack.api.say(&thread, "three").await?;
+    assert_eq!(refused.problem(409)?, "message_budget_exhausted");
+    weir.stack.hears(&mut weir.events, "an answer").await?;
+    for text in ["three", "four", "five"] {
+        weir.say(&thread, text).await?;
+    }
+    let conversation = weir.stack.api.conversation(&thread).await?;
+    assert_eq!(conversation["budget"], json!(null), "{conversation:#}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_post_of_the_accounts_own_goes_when_it_is_switched_on() -> Result {
     let mut weir = Connected::with_settings(json!({"allow": ["shared_post"]})).await?;
     let thread = weir.conversation().await?;

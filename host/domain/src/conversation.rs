@@ -43,6 +43,8 @@ pub struct Conversation {
     pub opened_by: OpenedBy,
     /// Whether the business has written in it.
     pub answered: bool,
+    /// Whether the contact has written after that.
+    pub replied: bool,
     /// When the contact last wrote, by the platform's clock; none if they never did.
     pub contact_wrote_at: Option<Timestamp>,
     /// Messages counted against the budget since then, those in the outbox among them.

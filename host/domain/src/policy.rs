@@ -102,7 +102,7 @@ pub fn may_use(rules: &Rules, channel: &Channel) -> Result<(), Refusal> {
 /// The contact never wrote, the window is closed, or the budget is used up.
 pub fn may_write(rules: &Rules, conversation: &Conversation, stage: Stage, now: Timestamp) -> Result<(), Refusal> {
     window::admit(rules, conversation.contact_wrote_at, now)?;
-    budget::admit(rules, conversation.budget_used, stage)
+    budget::admit(rules, conversation, stage)
 }
 
 #[cfg(test)]

@@ -170,6 +170,7 @@ CREATE TABLE conversations (
     status           TEXT NOT NULL,
     opened_by        TEXT NOT NULL,
     answered         INTEGER NOT NULL DEFAULT 0,
+    replied          INTEGER NOT NULL DEFAULT 0,   -- whether the contact wrote after that
     contact_wrote_at INTEGER,
     we_wrote_at      INTEGER,                      -- the newest message of ours that the platform has
     read_up_to       INTEGER,                      -- what the contact has read, for messages whose answer is still to come

@@ -40,6 +40,8 @@ pub struct Rules {
     pub window: Option<Duration>,
     /// The message budget; none if the platform has none.
     pub budget: Option<u32>,
+    /// Whether the budget holds only until the contact first answers the business.
+    pub budget_until_reply: bool,
     /// Origins counted against the budget besides our own.
     pub counts: Vec<Origin>,
     /// Whether a business may write first.
@@ -80,6 +82,7 @@ impl Rules {
         let mut rules = Self {
             window: None,
             budget: None,
+            budget_until_reply: settings.budget_until_reply,
             counts: Vec::new(),
             initiation: true,
             broadcast: true,

@@ -23,6 +23,9 @@ pub struct AppSettings {
     pub budget_counts: Option<Vec<Origin>>,
     /// Another message budget than the published one.
     pub budget_limit: Option<u32>,
+    /// Whether the budget holds only until the contact first answers the business; then the window alone holds. TikTok's own pages
+    /// can be read either way.
+    pub budget_until_reply: bool,
     /// The rate that the platform grants this app, where that is not the manifest's: by tier or by contract, so only the
     /// operator knows.
     pub queries_per_second: Option<NonZeroU32>,

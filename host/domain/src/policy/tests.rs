@@ -36,6 +36,7 @@ fn rules() -> Rules {
     Rules {
         window: Some(48 * HOUR),
         budget: Some(10),
+        budget_until_reply: false,
         counts: Vec::new(),
         initiation: false,
         broadcast: false,
@@ -115,6 +116,7 @@ fn conversation(wrote_at: Option<&str>, budget_used: u32) -> Conversation {
         status: ConversationStatus::Open,
         opened_by: OpenedBy::Message,
         answered: false,
+        replied: false,
         contact_wrote_at: wrote_at.map(at),
         budget_used,
         images_allowed: None,
@@ -461,6 +463,30 @@ fn a_picture_and_its_words_become_two_messages_where_they_cannot_be_one() {
         rule.notes.clear();
     }
     assert_eq!(content::split(&together, picture.clone()), [picture]);
+}
+
+#[test]
+fn an_operator_may_read_the_budget_as_one_until_the_first_answer() {
+    let other = Rules {
+        budget_until_reply: true,
+        ..rules()
+    };
+    let asked = conversation(Some(WROTE), 10);
+    let talked = Conversation {
+        replied: true,
+        ..asked.clone()
+    };
+    let may = |rules: &Rules, to: &Conversation, now: &str| may_write(rules, to, Stage::Accept, at(now));
+    let full = Err(Refusal::MessageBudgetExhausted { limit: 10, used: 10 });
+    assert_eq!(may(&other, &asked, WROTE), full, "nobody answered yet");
+    assert_eq!(may(&other, &talked, WROTE), Ok(()));
+    assert_eq!(may(&rules(), &talked, WROTE), full, "as published");
+    assert!(
+        may(&other, &talked, CLOSES).is_err(),
+        "the window holds in either reading"
+    );
+    let view = ConversationView::of(&talked, &channel(), &other, at(WROTE));
+    assert_eq!((view.can_reply, view.budget), (true, None));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::channel::Channel;
 use crate::conversation::{Contact, Conversation, ConversationStatus, OpenedBy};
 use crate::id::{ChannelId, ContactId, ConversationId};
-use crate::policy::{Refusal, Rules, Stage, may_use, may_write};
+use crate::policy::{Refusal, Rules, Stage, budget, may_use, may_write};
 use crate::time::Timestamp;
 
 /// A conversation, and whether it can be written in now.
@@ -30,7 +30,7 @@ pub struct ConversationView {
     pub refusal: Option<RefusalView>,
     /// The messaging window; null until the contact writes, or if the platform has none.
     pub window: Option<WindowView>,
-    /// The message budget; null if the platform has none.
+    /// The message budget; null if the platform has none, or none after the contact's first answer.
     pub budget: Option<BudgetView>,
     /// The newest message's time.
     pub last_message_at: Option<Timestamp>,
@@ -103,7 +103,7 @@ impl ConversationView {
             can_reply: refusal.is_none(),
             refusal: refusal.as_ref().map(RefusalView::of),
             window: window(rules, conversation),
-            budget: rules.budget.map(|limit| BudgetView {
+            budget: budget::limit(rules, conversation).map(|limit| BudgetView {
                 limit,
                 used: conversation.budget_used,
                 left: limit.saturating_sub(conversation.budget_used),

@@ -240,6 +240,7 @@ pub(crate) fn permit(manifest: &Manifest, text: &str) -> SendPermit {
         status: ConversationStatus::Open,
         opened_by: OpenedBy::Message,
         answered: false,
+        replied: false,
         contact_wrote_at: Some(now()),
         budget_used: 0,
         images_allowed: None,

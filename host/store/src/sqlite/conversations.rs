@@ -215,7 +215,7 @@ impl Thread {
 
 const THREAD: &str = "c.id, c.channel_id, c.platform_id, c.status, c.opened_by, c.answered, c.contact_wrote_at,
     c.budget_used, c.images_allowed, nullif(c.last_message_at, 0), c.created_at, c.workspace_id, c.we_wrote_at, c.read_up_to, c.sequence,
-    p.id, p.channel_id, p.platform_id, p.username, p.display_name, p.avatar_url, p.created_at, c.images_until, c.unread, c.news_at
+    p.id, p.channel_id, p.platform_id, p.username, p.display_name, p.avatar_url, p.created_at, c.images_until, c.unread, c.news_at, c.replied
     FROM conversations c JOIN contacts p ON p.id = c.contact_id";
 
 fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {
@@ -228,6 +228,7 @@ fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {
             status: get_word(row, 3, "conversations.status")?,
             opened_by: get_word(row, 4, "conversations.opened_by")?,
             answered: row.get(5)?,
+            replied: row.get(25)?,
             contact_wrote_at: get_time_if(row, 6)?,
             budget_used: row.get(7)?,
             images_allowed: row.get(8)?,
@@ -360,6 +361,7 @@ pub(super) fn begin(
             status: ConversationStatus::Open,
             opened_by,
             answered: false,
+            replied: false,
             contact_wrote_at: None,
             budget_used: 0,
             images_allowed: None,
@@ -398,7 +400,8 @@ pub(super) fn save(db: &Db<'_>, thread: &Thread) -> Result<()> {
     let conversation = &thread.conversation;
     db.run(
         "UPDATE conversations SET status = ?2, answered = ?3, contact_wrote_at = ?4, we_wrote_at = ?5, read_up_to = ?6,
-             budget_used = ?7, sequence = ?8, last_message_at = ?9, unread = ?10, news_at = ?11 WHERE id = ?1",
+             budget_used = ?7, sequence = ?8, last_message_at = ?9, unread = ?10, news_at = ?11,
+             replied = ?12 WHERE id = ?1",
         params![
             key(conversation.id),
             word(conversation.status)?,
@@ -411,6 +414,7 @@ pub(super) fn save(db: &Db<'_>, thread: &Thread) -> Result<()> {
             ms(conversation.last_message_at).unwrap_or(0),
             conversation.unread,
             ms(thread.news_at),
+            conversation.replied,
         ],
     )?;
     Ok(())

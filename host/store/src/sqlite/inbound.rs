@@ -320,6 +320,7 @@ impl Ear<'_> {
             return Ok(());
         }
         conversation.contact_wrote_at = Some(opened_at);
+        conversation.replied |= conversation.answered;
         thread.news_at = news::first(self.rules, thread, self.now);
         messages::count_budget(self.db, thread)?;
         if let Some(end) = outbound::expires_at(self.rules, thread) {
