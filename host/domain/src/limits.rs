@@ -234,6 +234,11 @@ pub const EVENTS_RECOVERED: usize = 10_000;
 pub const ENDPOINT_FAILING: Duration = Duration::from_secs(60);
 /// Attachments fetched at once.
 pub const FETCHES_IN_FLIGHT: usize = 4;
+/// Channels asked for news at once, of platforms that send no webhooks.
+pub const POLLS_IN_FLIGHT: usize = 16;
+/// How long a channel waits between two askings, at least and at most: a second is no wait for who writes, and after some minutes
+/// nobody expects an answer any more. The longest is also the last wait after failures.
+pub const POLL_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 /// Tries to fetch one attachment.
 pub const FETCH_ATTEMPTS: u32 = 6;
 /// How long before its end a window is told of as closing: half a working day, so that whoever hears of it can still answer, and

@@ -81,6 +81,7 @@ pub(crate) struct Wakes {
     pub(crate) uncertain: Arc<Notify>,
     pub(crate) retention: Arc<Notify>,
     pub(crate) sweep: Arc<Notify>,
+    pub(crate) polls: Arc<Notify>,
 }
 
 impl Wakes {
@@ -94,6 +95,7 @@ impl Wakes {
             &self.uncertain,
             &self.retention,
             &self.sweep,
+            &self.polls,
         ] {
             wake.notify_one();
         }

@@ -34,6 +34,7 @@ pub mod media;
 pub mod metrics;
 mod oauth;
 pub mod outbound;
+mod poller;
 pub mod provenance;
 pub mod publisher;
 mod pulse;

@@ -17,6 +17,7 @@ use crate::deliverer::Deliverer;
 use crate::fetcher::Fetcher;
 use crate::history::NOTE_EVERY;
 use crate::host::Host;
+use crate::poller::Poller;
 use crate::publisher::Publisher;
 use crate::worker::{Work, Worker};
 
@@ -58,8 +59,8 @@ impl Loops {
 }
 
 impl Host {
-    /// Starts everything that goes on by itself: deliverer, publisher, fetcher, refresher, reconciler, sweeper, and the
-    /// followed clock.
+    /// Starts everything that goes on by itself: deliverer, publisher, fetcher, poller, refresher, reconciler, sweeper, and the
+    /// look at the clock.
     pub fn start(&self) -> Loops {
         let (stop, stopped) = watch::channel(false);
         let mut loops = Starting {
@@ -72,6 +73,7 @@ impl Host {
         loops.worker(Deliverer(self.clone()), bounds.sends_in_flight, &wakes.messages);
         loops.worker(Publisher(self.clone()), bounds.deliveries_in_flight, &wakes.deliveries);
         loops.worker(Fetcher(self.clone()), bounds.fetches_in_flight, &wakes.media);
+        loops.worker(Poller::new(self.clone()), limits::POLLS_IN_FLIGHT, &wakes.polls);
         let never = Arc::new(Notify::new());
         loops.rounds("sweeper", SWEEP_EVERY, &wakes.sweep, |host, now| async move {
             host.sweep_round().await?;

@@ -116,6 +116,7 @@ CREATE TABLE channels (
     platform_id  TEXT NOT NULL,
     status       TEXT NOT NULL,
     channel      TEXT NOT NULL,
+    poll_cursor  TEXT,                                 -- where asking goes on, of a platform without webhooks
     UNIQUE (app, platform_id)
 ) STRICT;
 CREATE INDEX channels_of_workspace ON channels (workspace_id, id);

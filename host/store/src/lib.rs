@@ -209,6 +209,11 @@ pub trait Store: Send + Sync + 'static {
     /// Channels whose access token dies before `before`, soonest first.
     async fn credentials_due(&self, before: Timestamp, limit: u32) -> Result<Vec<ChannelId>>;
 
+    /// Where asking a platform without webhooks goes on; none at the beginning.
+    async fn poll_cursor(&self, id: ChannelId) -> Result<Option<String>>;
+    /// Keeps where it goes on. To be called once what came before it is recorded.
+    async fn keep_poll_cursor(&self, id: ChannelId, cursor: Option<String>) -> Result<()>;
+
     /// A channel's state.
     async fn state(&self, id: ChannelId) -> Result<BTreeMap<String, Vec<u8>>>;
     /// Writes of one call, all or none.

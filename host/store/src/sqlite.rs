@@ -27,8 +27,8 @@ mod outbox;
 mod readers;
 mod referrals;
 mod retention;
-mod state;
 mod seen;
+mod state;
 #[cfg(test)]
 mod tests;
 mod transcripts;

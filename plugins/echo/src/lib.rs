@@ -1,8 +1,8 @@
 //! The smallest connector: what an author copies, and the double that the host's tests talk to.
 //!
 //! Its platform, Echo, is made up: an account has one token, webhooks are signed, and one URL takes messages. Read
-//! [`manifest`](mod@manifest), then [`receive`](mod@receive), then `send` below; that is a whole connector. The module
-//! [`mischief`] is not part of the example.
+//! [`manifest`](mod@manifest), then [`receive`](mod@receive), then `send` below; that is a whole connector. [`poll`](mod@poll) is
+//! an ability that a connector may have besides. The module [`mischief`] is not part of the example.
 
 // As a component, the generated exports are the one exception.
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
@@ -11,6 +11,7 @@
 
 pub mod manifest;
 pub mod mischief;
+pub mod poll;
 pub mod receive;
 
 use serde_json::json;
@@ -94,7 +95,7 @@ impl Connector for Echo {
 
 // A connector of one's own exports itself; this one lets the tests misbehave through it.
 #[cfg(feature = "component")]
-weir_sdk::export!(Mischief);
+weir_sdk::export!(Mischief: polling);
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,8 @@ use weir_sdk::types::ContentKind;
 pub const MESSAGES_URL: &str = "https://echo.example/messages";
 /// Where an account reads its own profile.
 pub const ME_URL: &str = "https://echo.example/me";
+/// Where an account asks for what happened, for operators whom Echo cannot call.
+pub const NEWS_URL: &str = "https://echo.example/news";
 /// Echo lets a business write for a day after the contact's last message.
 const WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -57,6 +59,13 @@ pub fn manifest() -> Manifest {
                 "/me",
                 RouteClass::Read,
                 "Reads the name of the account being connected.",
+            ),
+            route(
+                "news",
+                "GET",
+                "/news",
+                RouteClass::Read,
+                "Asks for what happened, where Echo cannot call the operator.",
             ),
         ],
         policies: vec![

@@ -6,6 +6,8 @@
 //! said is logged), `elsewhere` (a URL that no route covers), `state` (sends the count of such sends), `hoard` (more state than
 //! there is room for).
 
+use weir_sdk::abilities::Polling;
+use weir_sdk::abilities::polling::Batch;
 use weir_sdk::descriptor::Manifest;
 use weir_sdk::identity::{self, Profile};
 use weir_sdk::inbound::Webhook;
@@ -13,7 +15,7 @@ use weir_sdk::outbound::{Draft, Finding, Sent};
 use weir_sdk::types::{Channel, Content, Conversation, Failure, InboundEvent};
 use weir_sdk::{Connector, Repeat, http, state};
 
-use crate::{Echo, receive};
+use crate::{Echo, poll, receive};
 
 /// Echo with its magic words.
 pub struct Mischief;
@@ -77,6 +79,12 @@ impl Connector for Mischief {
 
     fn check(channel: Channel) -> Result<Vec<identity::Finding>, Failure> {
         Echo::check(channel)
+    }
+}
+
+impl Polling for Mischief {
+    fn poll(channel: Channel, cursor: Option<String>) -> Result<Batch, Failure> {
+        poll::poll(&channel, cursor)
     }
 }
 

@@ -22,11 +22,16 @@ use weir_sdk::types::{
 pub fn receive(body: &[u8]) -> Result<Vec<InboundEvent>, String> {
     let mut envelope = Fields::parse(body)?;
     let account = envelope.id("account").ok_or("no account is named")?;
-    envelope
-        .objects("events")
-        .into_iter()
-        .map(|event| translate(&account, event))
-        .collect()
+    events(&account, &mut envelope)
+}
+
+/// The events of an account, wherever they stand.
+///
+/// # Errors
+/// One of them is not of Echo's form.
+pub fn events(account: &str, envelope: &mut Fields) -> Result<Vec<InboundEvent>, String> {
+    let events = envelope.objects("events").into_iter();
+    events.map(|event| translate(account, event)).collect()
 }
 
 /// The texts of the messages in a webhook; what a test looks at for magic words.

@@ -266,3 +266,20 @@ pub(super) fn credentials_due(db: &Db<'_>, before: Timestamp, limit: u32) -> Res
         |row| get_id(row, 0),
     )
 }
+
+// ---- polling ---------------------------------------------------------------------------------------------------------
+
+pub(super) fn poll_cursor(db: &Db<'_>, id: ChannelId) -> Result<Option<String>> {
+    let cursor = db.one("SELECT poll_cursor FROM channels WHERE id = ?1", [key(id)], |row| {
+        row.get::<_, Option<String>>(0)
+    })?;
+    Ok(cursor.flatten())
+}
+
+pub(super) fn keep_poll_cursor(db: &Db<'_>, id: ChannelId, cursor: Option<&str>) -> Result<()> {
+    db.run(
+        "UPDATE channels SET poll_cursor = ?2 WHERE id = ?1",
+        params![key(id), cursor],
+    )?;
+    Ok(())
+}

@@ -22,7 +22,8 @@ use weir_domain::rollout::Canary;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::{
-    SqliteStore, answers, channels, clock, connect, connectors, conversations, deliveries, endpoints, erasure, events, inbound, keys, ledger, media, messages, news, outbound, outbox, referrals, retention, state, transcripts,
+    SqliteStore, answers, channels, clock, connect, connectors, conversations, deliveries, endpoints, erasure, events,
+    inbound, keys, ledger, media, messages, news, outbound, outbox, referrals, retention, state, transcripts,
 };
 use crate::*;
 
@@ -209,6 +210,13 @@ impl Store for SqliteStore {
     }
     async fn credentials_due(&self, before: Timestamp, limit: u32) -> Result<Vec<ChannelId>> {
         self.read(move |db| channels::credentials_due(db, before, limit)).await
+    }
+    async fn poll_cursor(&self, id: ChannelId) -> Result<Option<String>> {
+        self.read(move |db| channels::poll_cursor(db, id)).await
+    }
+    async fn keep_poll_cursor(&self, id: ChannelId, cursor: Option<String>) -> Result<()> {
+        self.write(move |db| channels::keep_poll_cursor(db, id, cursor.as_deref()))
+            .await
     }
     async fn state(&self, id: ChannelId) -> Result<BTreeMap<String, Vec<u8>>> {
         self.read(move |db| state::state(db, id)).await

@@ -1,0 +1,90 @@
+//! Asking Echo for what happened, where it cannot call the operator.
+//!
+//! ```json
+//! {"events":[{"type":"message","id":"m1",…}],"next":"17","wait_ms":2000}
+//! ```
+//! The events are those of a webhook. `next` is what to ask after the next time.
+
+use weir_sdk::abilities::polling::Batch;
+use weir_sdk::types::{Channel, Failure};
+use weir_sdk::{Repeat, http};
+
+use crate::{manifest, receive};
+
+/// How long to wait when Echo does not say.
+const WAIT_MS: u64 = 5_000;
+
+/// What happened since `cursor`.
+///
+/// # Errors
+/// What Echo's answer means for the next asking.
+pub fn poll(channel: &Channel, cursor: Option<String>) -> Result<Batch, Failure> {
+    let asked = http::get(manifest::NEWS_URL);
+    let asked = match &cursor {
+        Some(cursor) => asked.query("after", cursor),
+        None => asked,
+    };
+    let answer = asked
+        .fetch()
+        .map_err(|error| Failure::without_answer(&error, Repeat::Safe))?;
+    let mut news = match (answer.status, answer.json()) {
+        (200, Some(news)) => news,
+        (401, _) => return Err(Failure::reauthorize("Echo refused the token")),
+        (status, _) => {
+            let said = format!("Echo answered {status}");
+            return Err(Failure::retry("platform_unavailable", said, None));
+        }
+    };
+    let events = receive::events(&channel.platform_id, &mut news)
+        .map_err(|reason| Failure::permanent("connector_failed", reason))?;
+    Ok(Batch {
+        events,
+        cursor: news.filled_text("next").or(cursor),
+        wait_ms: news.number("wait_ms").unwrap_or(WAIT_MS),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use weir_sdk::testkit::Host;
+    use weir_sdk::types::Verdict;
+
+    use super::*;
+
+    fn channel() -> Channel {
+        Channel {
+            platform_id: "acme".into(),
+            username: None,
+            country: None,
+            settings: "{}".into(),
+            callback_url: String::new(),
+        }
+    }
+
+    #[test]
+    fn what_happened_is_told_with_where_to_go_on() {
+        let host = Host::at(0);
+        let told = r#"{"events":[{"type":"arrival","id":"1","conversation":"c","contact":{"id":"u"}}],
+                       "next":"17","wait_ms":2000}"#;
+        host.answer("GET", manifest::NEWS_URL, 200, told);
+        let batch = poll(&channel(), None).unwrap();
+        assert_eq!((batch.cursor.as_deref(), batch.wait_ms), (Some("17"), 2_000));
+        assert_eq!(batch.events[0].channel_platform_id, "acme");
+        // An answer without a place to go on leaves it where it was.
+        host.answer("GET", manifest::NEWS_URL, 200, "{}");
+        let batch = poll(&channel(), batch.cursor).unwrap();
+        assert_eq!((batch.cursor.as_deref(), batch.wait_ms), (Some("17"), WAIT_MS));
+        assert!(batch.events.is_empty());
+        assert_eq!(host.requests()[1].url, format!("{}?after=17", manifest::NEWS_URL));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_asked_for_again() {
+        let host = Host::at(0);
+        host.answer("GET", manifest::NEWS_URL, 502, "<html>");
+        assert_eq!(poll(&channel(), None).unwrap_err().verdict, Verdict::Retry(None));
+        host.answer("GET", manifest::NEWS_URL, 401, "");
+        assert_eq!(poll(&channel(), None).unwrap_err().verdict, Verdict::Reauthorize);
+    }
+}
