@@ -33,6 +33,9 @@ pub const REQUEST_BODY: Duration = Duration::from_secs(30);
 pub const REQUEST_HEAD_BYTES: usize = 16 << 10;
 /// Connections served at once; one more waits in the kernel's queue.
 pub const CONNECTIONS: usize = 4_096;
+/// Connections of one address, or of one IPv6 network of 64 bits: a quarter of all, so that one flood leaves room for others, and
+/// a reverse proxy, through which everybody comes, has more than it opens.
+pub const CONNECTIONS_PER_ADDRESS: usize = 1_024;
 /// Answers of a list call at most, and by default.
 pub const PAGE: u32 = 200;
 /// Answers of a list call that names no limit.

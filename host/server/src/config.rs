@@ -59,6 +59,8 @@ pub enum StoreConfig {
 pub struct Limits {
     /// Connections served at once.
     pub connections: usize,
+    /// Connections of one address; a reverse proxy has one.
+    pub connections_per_address: usize,
     /// Sends in flight at once.
     pub sends_in_flight: usize,
     /// Events handed over at once.
@@ -71,6 +73,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: limits::CONNECTIONS,
+            connections_per_address: limits::CONNECTIONS_PER_ADDRESS,
             sends_in_flight: limits::SENDS_IN_FLIGHT,
             deliveries_in_flight: limits::DELIVERIES_IN_FLIGHT,
             fetches_in_flight: limits::FETCHES_IN_FLIGHT,
@@ -320,6 +323,7 @@ impl Limits {
     fn check(self) -> Result<Self, ConfigError> {
         for (key, value) in [
             ("limits.connections", self.connections),
+            ("limits.connections_per_address", self.connections_per_address),
             ("limits.sends_in_flight", self.sends_in_flight),
             ("limits.deliveries_in_flight", self.deliveries_in_flight),
             ("limits.fetches_in_flight", self.fetches_in_flight),

@@ -63,6 +63,7 @@ use utoipa_axum::routes;
 use weir_domain::limits;
 
 pub use caller::ClientAddress;
+pub(crate) use failures::network;
 
 use crate::{Host, console};
 

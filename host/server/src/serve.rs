@@ -1,12 +1,15 @@
 //! The accept loop. Ours, since `axum::serve` sets no time for a request's head and no bound on connections.
 //!
-//! It promises that a slow or silent client costs one bounded slot for a bounded time, and that at the end requests in hand
-//! are finished, up to a deadline.
+//! It promises that a slow or silent client costs one bounded slot for a bounded time, that no address takes the slots of others,
+//! and that at the end requests in hand are finished, up to a deadline.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -21,21 +24,23 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use weir_domain::limits;
 
-use crate::http::ClientAddress;
+use crate::config::Limits;
+use crate::http::{ClientAddress, network};
 
 /// Wait after a failed `accept`: the usual cause, no file descriptor left, does not end at once.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Serves until `closing` becomes true, then finishes what is in hand for at most `deadline`. At most `connections` at once;
-/// one more waits in the kernel's queue.
+/// Serves until `closing` becomes true, then finishes what is in hand for at most `deadline`. At most `bounds.connections` at
+/// once; one more waits in the kernel's queue. One more of an address than it may have is closed unread.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    connections: usize,
+    bounds: Limits,
     mut closing: watch::Receiver<bool>,
     deadline: Duration,
 ) {
-    let slots = Arc::new(Semaphore::new(connections));
+    let slots = Arc::new(Semaphore::new(bounds.connections));
+    let crowd = Crowd::default();
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -51,6 +56,10 @@ pub async fn serve(
             }
         };
         let Ok(peer) = stream.peer_addr() else { continue };
+        let Some(place) = crowd.enter(peer.ip(), bounds.connections_per_address) else {
+            tracing::debug!(address = %peer.ip(), "A connection was closed: its address has as many as it may");
+            continue;
+        };
         let service = TowerToHyperService::new(Addressed {
             router: router.clone(),
             address: ClientAddress(peer.ip()),
@@ -67,7 +76,7 @@ pub async fn serve(
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "A connection ended early");
             }
-            drop(slot);
+            drop((slot, place));
         });
     }
     drop(listener);
@@ -81,6 +90,46 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(T
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
     Ok((stream, slot))
+}
+
+/// Who is connected, and how often.
+#[derive(Clone, Default)]
+struct Crowd(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One connection of an address, until it is dropped.
+struct Place {
+    crowd: Crowd,
+    network: IpAddr,
+}
+
+impl Crowd {
+    /// Lets an address in, unless it has as many connections as it may.
+    fn enter(&self, address: IpAddr, most: usize) -> Option<Place> {
+        let network = network(address);
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(network).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Place {
+            crowd: self.clone(),
+            network,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.crowd.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = counts.entry(self.network) {
+            *count.get_mut() -= 1;
+            // Addresses that are gone are not remembered.
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
 }
 
 /// The router, with the client's address beside each request.
@@ -103,5 +152,76 @@ impl tower_service::Service<Request<Incoming>> for Addressed {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.address);
         tower_service::Service::call(&mut self.router, request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpSocket;
+
+    use super::*;
+
+    /// A connection from this address of the machine.
+    async fn dial(from: &str, to: std::net::SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket
+            .bind(format!("{from}:0").parse().expect("an address"))
+            .expect("a local address");
+        socket.connect(to).await.expect("it listens")
+    }
+
+    /// What comes back of a request; nothing if the connection was closed unread.
+    async fn ask(stream: &mut TcpStream) -> String {
+        let request = b"GET / HTTP/1.1\r\nhost: weir\r\nconnection: close\r\n\r\n";
+        let mut said = String::new();
+        // Closed before or while it is written to: either way nothing comes back.
+        if stream.write_all(request).await.is_ok() {
+            let _ = stream.read_to_string(&mut said).await;
+        }
+        said
+    }
+
+    #[tokio::test]
+    async fn an_address_has_so_many_connections_and_others_are_served_meanwhile() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (close, closing) = watch::channel(false);
+        let bounds = Limits {
+            connections: 8,
+            connections_per_address: 2,
+            ..Limits::default()
+        };
+        let router = Router::new().route("/", get(|| async { "served" }));
+        let serving = tokio::spawn(serve(listener, router, bounds, closing, Duration::from_secs(5)));
+        let (mut first, mut second) = (dial("127.0.0.1", address).await, dial("127.0.0.1", address).await);
+        for _ in 0..20 {
+            assert_eq!(ask(&mut dial("127.0.0.1", address).await).await, "");
+        }
+        assert!(ask(&mut dial("127.0.0.2", address).await).await.ends_with("served"));
+        // They were there first, and give their places back.
+        for held in [&mut first, &mut second] {
+            assert!(ask(held).await.ends_with("served"));
+        }
+        let again = async { while !ask(&mut dial("127.0.0.1", address).await).await.ends_with("served") {} };
+        let patience = Duration::from_secs(30);
+        tokio::time::timeout(patience, again)
+            .await
+            .expect("a place that was given back");
+        close.send_replace(true);
+        serving.await.expect("it ends");
+    }
+
+    #[test]
+    fn a_network_counts_as_one_and_who_left_is_forgotten() {
+        let crowd = Crowd::default();
+        let enter = |address: &str| crowd.enter(address.parse().expect("an address"), 1);
+        let one = enter("2001:db8::1");
+        assert!(one.is_some());
+        assert!(enter("2001:db8::ffff:2").is_none(), "the same network");
+        assert!(enter("2001:db8:0:1::1").is_some());
+        drop(one);
+        assert!(crowd.0.lock().expect("nobody panics").is_empty());
     }
 }

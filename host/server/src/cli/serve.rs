@@ -58,13 +58,7 @@ pub(super) async fn run(common: &Common, output: &Output) -> Done {
     });
     let (close, closing) = watch::channel(false);
     let router = http::router(host.clone(), closing.clone());
-    let serving = tokio::spawn(serve::serve(
-        listener,
-        router,
-        config.limits.connections,
-        closing,
-        limits::SHUTDOWN,
-    ));
+    let serving = tokio::spawn(serve::serve(listener, router, config.limits, closing, limits::SHUTDOWN));
     end().await;
     output.note("Finishing what is in hand; once more to end now.");
     close.send_replace(true);

@@ -68,7 +68,7 @@ impl Bucket {
 }
 
 /// One subscriber holds a whole /64 of IPv6 (RFC 4291, 2.5.4), so its addresses count as one.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
