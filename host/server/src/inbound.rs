@@ -330,3 +330,6 @@ fn words_for_unknown<'a>(events: impl Iterator<Item = &'a InboundEvent>) -> Stri
         .collect();
     words.join(", ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,14 +70,14 @@ pub(crate) fn webhook(host: &Host, text: &str) -> RawWebhook {
     }
 }
 
-/// An account of the app `echo`, connected without asking anybody, with this state.
-pub(crate) async fn with_account(host: &Host, account: &str, state: &[(&str, &str)]) -> Channel {
-    let new = NewChannel {
+/// An account to be connected through the app `echo`.
+pub(crate) fn account(platform_id: &str) -> NewChannel {
+    NewChannel {
         workspace_id: "default".to_owned(),
         app: "echo".to_owned(),
         connector: "echo".to_owned(),
         platform: "echo".to_owned(),
-        platform_id: account.to_owned(),
+        platform_id: platform_id.to_owned(),
         name: None,
         labels: BTreeMap::new(),
         username: None,
@@ -86,15 +86,26 @@ pub(crate) async fn with_account(host: &Host, account: &str, state: &[(&str, &st
         country: None,
         scopes: Vec::new(),
         reauthorize_by: None,
-    };
-    let credential = Credential {
+    }
+}
+
+/// A credential that nothing renews.
+pub(crate) fn token(host: &Host) -> Credential {
+    Credential {
         access_token: Secret::new("token"),
         refresh_token: None,
         expires_at: None,
         refresh_expires_at: None,
         renewed_at: host.now(),
-    };
-    let connected = host.store().connect_channel(new, credential, host.now()).await;
+    }
+}
+
+/// An account of the app `echo`, connected without asking anybody, with this state.
+pub(crate) async fn with_account(host: &Host, platform_id: &str, state: &[(&str, &str)]) -> Channel {
+    let connected = host
+        .store()
+        .connect_channel(account(platform_id), token(host), host.now())
+        .await;
     let (channel, _) = connected.expect("a record");
     let writes = state.iter().map(|(key, value)| StateWrite {
         by: "0.1.0".to_owned(),

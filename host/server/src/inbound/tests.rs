@@ -1,0 +1,126 @@
+//! What a connector invents reaches nobody but the accounts of its own apps.
+
+use weir_domain::channel::{Channel, ChannelStatus};
+use weir_domain::conversation::Conversation;
+use weir_domain::event::Event;
+use weir_domain::grant::Grants;
+use weir_domain::id::MessageId;
+use weir_domain::message::{Content, Origin, Status};
+use weir_store::{App, ConversationFilter, Enqueued, EventFilter, NewChannel, NewMessage, Page};
+
+use super::*;
+use crate::testing::{account, component, token, webhook, with_account, with_echo};
+
+const SECRET: &str = "the forger's own secret";
+
+async fn told(host: &Host) -> Vec<Event> {
+    let events = host.store().events("default", 0, &EventFilter::default(), 1_000).await;
+    events.expect("a record")
+}
+
+async fn conversation(host: &Host) -> Conversation {
+    let page = Page { limit: 1, cursor: None };
+    let all = host
+        .store()
+        .conversations("default", ConversationFilter::default(), page);
+    all.await.expect("a record").rows.remove(0)
+}
+
+/// A message of ours in the victim's conversation that left and has no answer yet: what an invented echo would settle.
+async fn in_hand(host: &Host) -> MessageId {
+    let new = NewMessage {
+        workspace_id: "default".to_owned(),
+        conversation_id: conversation(host).await.id,
+        content: Content::Text {
+            text: "invented echo".to_owned(),
+        },
+        then: Vec::new(),
+        reply_to: None,
+        client_ref: None,
+        origin: Origin::Api,
+        idempotency: None,
+    };
+    // The platform's rules are beside the point: the contact's word is of 1970.
+    let mut book = host.serving("echo").await.expect("Echo serves").book;
+    Arc::make_mut(&mut book.manifest).policies.clear();
+    let accepted = host.store().enqueue(new, &book, host.now()).await.expect("it may go");
+    let Enqueued::New(messages) = accepted else {
+        panic!("{accepted:?}")
+    };
+    let leased = host.store().lease_messages("worker", 1, host.now()).await;
+    assert_eq!(leased.expect("a record").len(), 1);
+    messages[0].id
+}
+
+/// The forger serves an app of its own, whose webhooks prove what they must.
+async fn with_forger(host: &Host) {
+    let forge = host.install(component("hostile/forge"), None, false).await;
+    let forge = forge.expect("a connector").manifest;
+    let grants = Grants::wanted_by(&forge);
+    host.decide_grants(&forge.name, None, grants).await.expect("its grants");
+    host.promote(&forge.name, &forge.version).await.expect("it serves");
+    let echo = host.store().app("echo").await.expect("a record").expect("an app");
+    let app = App {
+        name: "forge".to_owned(),
+        connector: forge.name,
+        secrets: [("webhook_secret".to_owned(), vec![Secret::new(SECRET)])].into(),
+        ..echo
+    };
+    host.put_app(app).await.expect("an app");
+}
+
+async fn invents(host: &Host) -> Recorded {
+    let webhook = RawWebhook {
+        method: "POST".to_owned(),
+        query: String::new(),
+        headers: vec![("x-secret".to_owned(), SECRET.to_owned())],
+        body: "acme".into(),
+    };
+    match host.receive("forge", webhook).await.expect("it proves what it must") {
+        Hook::Accepted(recorded) => recorded,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn c16_what_a_connector_invents_reaches_no_account_of_another_app() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let host = with_echo(&folder).await;
+    let victim = with_account(&host, "acme", &[]).await;
+    host.receive("echo", webhook(&host, "hi")).await.expect("it is taken");
+    let ours = in_hand(&host).await;
+    with_forger(&host).await;
+    let unharmed = async |victim: &Channel| {
+        let message = host.store().message("default", ours).await.expect("a record");
+        assert_eq!(message.expect("it is there").status, Status::Sending);
+        let channel = host
+            .store()
+            .channel(victim.id)
+            .await
+            .expect("a record")
+            .expect("a channel");
+        assert_eq!(channel.status, ChannelStatus::Connected);
+        let thread = conversation(&host).await;
+        assert_eq!((thread.unread, thread.contact.platform_id.as_str()), (0, "u1"));
+    };
+    // The victim's account by its name, from an app that has no such account.
+    let before = told(&host).await;
+    let recorded = invents(&host).await;
+    assert_eq!((recorded.stored, recorded.unknown_channel), (0, 4));
+    assert_eq!(told(&host).await, before);
+    unharmed(&victim).await;
+
+    // And from one that has an account, conversation, contact and messages of the very same names.
+    let own = NewChannel {
+        app: "forge".to_owned(),
+        connector: "hostile-forge".to_owned(),
+        ..account("acme")
+    };
+    let own = host.store().connect_channel(own, token(&host), host.now()).await;
+    let (own, _) = own.expect("a channel");
+    let before = told(&host).await.len();
+    assert!(invents(&host).await.stored > 0);
+    let after = told(&host).await.split_off(before);
+    assert!(after.iter().all(|event| event.channel_id == Some(own.id)), "{after:#?}");
+    unharmed(&victim).await;
+}
