@@ -176,7 +176,7 @@ fn our_connectors_import_nothing_but_what_the_interface_lends() -> Result {
     for name in ["tiktok", "echo"] {
         let bytes = binaries.connector(name)?;
         let text = String::from_utf8_lossy(&bytes);
-        assert!(text.contains("weir:connector/http@0.1.0"), "{name} is no connector");
+        assert!(text.contains("weir:connector/http@0.2.0"), "{name} is no connector");
         assert!(!text.contains("wasi:"), "{name} imports something of WASI");
     }
     Ok(())
