@@ -54,7 +54,7 @@ async fn in_hand(host: &Host) -> MessageId {
 
 /// The forger serves an app of its own, whose webhooks prove what they must.
 async fn with_forger(host: &Host) {
-    let forge = host.install(component("hostile/forge"), None, false).await;
+    let forge = host.install(component("hostile/forge"), None, None, false).await;
     let forge = forge.expect("a connector").manifest;
     let grants = Grants::wanted_by(&forge);
     host.decide_grants(&forge.name, None, grants).await.expect("its grants");
