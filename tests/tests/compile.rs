@@ -63,6 +63,7 @@ fn bomb() -> Vec<u8> {
 }
 
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "the figure is for whoever runs this")]
 async fn c18_a_component_that_is_a_bomb_to_compile_is_ended_in_time_while_webhooks_are_answered() -> Result {
     let weir = Connected::begin().await?;
     let mut compiler = weir.stack.binaries().command("weir");

@@ -42,6 +42,7 @@ async fn c1_a_loop_is_stopped_by_its_budget() {
 /// One instruction that fills all of a memory cannot be interrupted: how long the thread is gone is what a neighbour waits. The
 /// figure is the machine's, so it is shown; what must hold on any is that others run in between.
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "the figure is for whoever runs this")]
 async fn c2_filling_memory_is_stopped_like_any_loop_and_others_run_between_two_fills() {
     let (bulk, notes) = hostile("bulk").await;
     let gaps = Arc::new(Mutex::new(Vec::new()));
