@@ -66,6 +66,10 @@ pub const REFUSALS: u32 = 100_000;
 pub const AUDIT_ENTRIES: u32 = 1_000_000;
 /// Rows forgotten in one write, so that others wait for some milliseconds at most.
 pub const FORGET_AT_ONCE: u32 = 1_000;
+/// Messages that one search looks through, the newest first: some tens of milliseconds of one reader.
+pub const MESSAGES_SEARCHED: u32 = 10_000;
+/// Longest text that messages are searched for.
+pub const SEARCH_CHARS: usize = 200;
 /// Answers of a table of counts: its head, which is what is looked for.
 pub const COUNTS: u32 = 1_000;
 

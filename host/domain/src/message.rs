@@ -207,6 +207,21 @@ impl fmt::Display for ContentKind {
 }
 
 impl<A> Content<A> {
+    /// What a person reads of it.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        let (first, second) = match self {
+            Self::Text { text } | Self::Fallback { text, .. } => (Some(text), None),
+            Self::Image { caption, .. } | Self::Video { caption, .. } | Self::File { caption, .. } => {
+                (caption.as_ref(), None)
+            }
+            Self::Card { title, body, .. } => (Some(title), body.as_ref()),
+            Self::Location { name, address, .. } => (name.as_ref(), address.as_ref()),
+            Self::Template { name, .. } => (Some(name), None),
+            Self::Audio { .. } | Self::Sticker { .. } | Self::SharedPost { .. } | Self::Custom { .. } => (None, None),
+        };
+        first.into_iter().chain(second).map(String::as_str)
+    }
+
     /// Its kind; none for what can only arrive (fallback, custom).
     pub fn kind(&self) -> Option<ContentKind> {
         Some(match self {

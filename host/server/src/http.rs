@@ -121,6 +121,7 @@ fn v1() -> OpenApiRouter<Api> {
         .routes(routes!(conversations::activity))
         .routes(routes!(conversations::features))
         .routes(routes!(broadcasts::create))
+        .routes(routes!(messages::search))
         .routes(routes!(messages::get, messages::cancel))
         .routes(routes!(messages::retry))
         .routes(routes!(messages::attempts))

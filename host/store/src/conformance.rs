@@ -63,6 +63,7 @@ macro_rules! store_conformance {
         $crate::store_conformance!(@ $factory, inbound:
             the_first_word_opens_the_conversation_and_the_window,
             a_webhook_told_twice_is_kept_once,
+            what_was_written_is_found_in_whatever_case_and_page_by_page,
             an_older_word_does_not_move_the_window,
             a_platform_clock_ahead_of_ours_does_not_lengthen_the_window,
             an_older_word_found_later_leaves_counted_what_we_sent_since,

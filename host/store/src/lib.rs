@@ -301,6 +301,9 @@ pub trait Store: Send + Sync + 'static {
     async fn set_images_allowed(&self, id: ConversationId, allowed: bool, until: Timestamp) -> Result<()>;
     /// One message.
     async fn message(&self, workspace: &str, id: MessageId) -> Result<Option<Message>>;
+    /// Messages that hold these words, in whatever case, newest first. One page looks through the next
+    /// [`limits::MESSAGES_SEARCHED`](weir_domain::limits::MESSAGES_SEARCHED) at most, so it may hold none, and another follow.
+    async fn search_messages(&self, workspace: &str, words: &str, page: Page) -> Result<Listed<Message>>;
     /// Messages of a conversation, newest first.
     async fn messages(&self, workspace: &str, conversation: ConversationId, page: Page) -> Result<Listed<Message>>;
     /// How a contact came.

@@ -23,10 +23,11 @@ export function mount(root, { id, session, go }) {
   const list = h("ul", { class: "rows", "aria-label": "Conversations" });
   const more = button("Show more", () => fetchPage(true), { class: "more", hidden: true });
   const status = h("div");
-  const search = h("input", { type: "search", placeholder: "Search names", "aria-label": "Search names", spellcheck: "false" });
+  const search = h("input", { type: "search", placeholder: "Search names and texts", "aria-label": "Search names and texts", spellcheck: "false" });
   const which = h("select", { "aria-label": "Channel" }, h("option", { value: "" }, "All channels"));
+  const texts = h("div", { class: "texts" });
   const side = h("section", { class: "side", "aria-label": "Conversations" },
-    h("header", null, h("h1", null, "Inbox"), which, h("div", { class: "search" }, icon("search", 16), search)), h("div", { class: "scroll" }, list, status, more));
+    h("header", null, h("h1", null, "Inbox"), which, h("div", { class: "search" }, icon("search", 16), search)), h("div", { class: "scroll" }, list, status, more, texts));
   const pane = h("section", { class: "pane", "aria-label": "Conversation" });
   root.append(side, pane);
 
@@ -72,6 +73,24 @@ export function mount(root, { id, session, go }) {
     }
   }
 
+  /** What was written, beside the names. */
+  async function fetchTexts(words, cursor = null) {
+    const mine = wanted;
+    if (!cursor) replace(texts);
+    if (words.length < 2) return;
+    try {
+      const page = await get(`/v1/messages${query({ search: words, limit: PAGE, cursor })}`);
+      if (mine !== wanted) return;
+      const hits = page.data.map((message) => h("li", null, h("a", { href: `/inbox/${message.conversation_id}`, class: "row-link" }, h("span", { class: "what" }, h("span", { class: "gist", dir: "auto" }, `${message.direction === "outbound" ? "You: " : ""}${gist(message.content)}`)), h("span", { class: "side-facts" }, h("time", { datetime: message.sent_at }, brief(message.sent_at))))));
+      texts.querySelector(".more")?.remove();
+      if (!texts.firstChild) replace(texts, h("h2", null, "In what was written"), h("ul", { class: "rows", "aria-label": "In what was written" }), !hits.length && !page.has_more && h("p", { class: "quiet" }, "Nothing holds these words."));
+      texts.querySelector("ul").append(...hits);
+      if (page.has_more) texts.append(button("Look further back", () => fetchTexts(words, page.next_cursor), { class: "more" }));
+    } catch (failure) {
+      if (mine === wanted) replace(texts, problem(failure, () => fetchTexts(words)));
+    }
+  }
+
   /** One row anew, after something happened in it. */
   async function refresh(conversation) {
     try {
@@ -92,6 +111,7 @@ export function mount(root, { id, session, go }) {
     typing = setTimeout(() => {
       name = search.value.trim();
       fetchPage(false);
+      fetchTexts(name);
     }, 200);
   });
   which.addEventListener("change", () => {

@@ -3,18 +3,19 @@
 use axum::Json as Answered;
 use axum::extract::State;
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use weir_domain::id::MessageId;
+use weir_domain::limits;
 use weir_domain::message::{Message, MessageError, Status};
 use weir_domain::time::Timestamp;
 use weir_store::{Attempt, RequestRecord};
 
 use super::audit::record;
-use super::body::Named;
+use super::body::{Named, Params};
 use super::caller::{May, MessagesWrite, Read};
 use super::codes;
 use super::conversations::shown;
-use super::list::List;
+use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
 use crate::Host;
 
@@ -86,6 +87,36 @@ async fn find(host: &Host, workspace: &str, id: MessageId) -> Answer<Message> {
         .message(workspace, id)
         .await?
         .ok_or_else(|| Problem::no_such("message"))
+}
+
+/// What is searched for.
+#[derive(Debug, serde::Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Search {
+    /// Words as they stand in the text, in whatever case; 2 to 200 characters.
+    #[param(min_length = 2, max_length = 200)]
+    search: String,
+}
+
+/// Search what was written, newest first
+///
+/// One answer looks through ten thousand messages at most: it may be empty, and `has_more` say that older ones were not
+/// looked at yet.
+#[utoipa::path(get, path = "/v1/messages", operation_id = "search_messages", tag = "messages", params(Search, Paging), responses((status = 200, body = List<Message>)))]
+pub(crate) async fn search(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Params(wanted): Params<Search>,
+    Params(paging): Params<Paging>,
+) -> Answer<Answered<List<Value>>> {
+    let words = wanted.search.trim();
+    if !(2..=limits::SEARCH_CHARS).contains(&words.chars().count()) {
+        let right = format_args!("write 2 to {} characters", limits::SEARCH_CHARS);
+        return Err(Problem::parameter("search", right));
+    }
+    let page = paging.page()?;
+    let found = host.store().search_messages(caller.workspace_id(), words, page).await?;
+    Ok(List::of(found, |message| shown(&host, &message)))
 }
 
 /// Get a message

@@ -11,7 +11,7 @@ use weir_domain::message::{Content, Direction, MediaStatus, Origin, Referral, St
 
 use super::world::*;
 use super::{Factory, run};
-use crate::{AdAnswer, ChannelPatch, ConversationFilter, Recorded, Source};
+use crate::{AdAnswer, ChannelPatch, ConversationFilter, Page, Recorded, Source};
 
 pub fn the_first_word_opens_the_conversation_and_the_window(factory: Factory) {
     run(async {
@@ -44,6 +44,36 @@ pub fn the_first_word_opens_the_conversation_and_the_window(factory: Factory) {
         assert_eq!(world.told(EventType::WindowOpened).await.len(), 1);
         world.hear(vec![says("m3", 20 + WINDOW)], 20 + WINDOW).await;
         assert_eq!(world.told(EventType::WindowOpened).await.len(), 2);
+    });
+}
+
+pub fn what_was_written_is_found_in_whatever_case_and_page_by_page(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        for (id, text, seconds) in [
+            ("m2", "Привет, blue", 20),
+            ("m3", "red", 30),
+            ("m4", "BLUE \"type\"", 40),
+        ] {
+            world.hear(vec![echo(id, Origin::App, text, seconds)], seconds).await;
+        }
+        let found = async |workspace, words: &str, page| {
+            let listed = world.store.search_messages(workspace, words, page).await.unwrap();
+            let ids = listed.rows.into_iter().filter_map(|message| message.platform_id);
+            (ids.collect::<Vec<_>>(), listed.next)
+        };
+        assert_eq!(found(DEFAULT, "Blue", page()).await.0, ["m4", "m2"]);
+        assert_eq!(found(DEFAULT, "ПРИВЕТ", page()).await.0, ["m2"]);
+        assert_eq!(found(DEFAULT, "HI", page()).await, (vec!["m1".to_owned()], None));
+        // The words of the text, and not those of its form.
+        assert_eq!(found(DEFAULT, "type", page()).await.0, ["m4"]);
+        assert!(found(DEFAULT, "%", page()).await.0.is_empty());
+        assert!(found("another", "blue", page()).await.0.is_empty());
+        let one = |cursor| Page { limit: 1, cursor };
+        let (first, next) = found(DEFAULT, "blue", one(None)).await;
+        assert_eq!(first, ["m4"]);
+        assert_eq!(found(DEFAULT, "blue", one(next)).await, (vec!["m2".to_owned()], None));
     });
 }
 

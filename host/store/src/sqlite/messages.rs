@@ -6,13 +6,14 @@ use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
 use weir_domain::event::EventType;
 use weir_domain::id::{ChannelId, ConversationId, MessageId};
+use weir_domain::limits;
 use weir_domain::message::{Content, Message, MessageError, Referral, Status};
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::conversations::Thread;
 use crate::sqlite::db::{
     Db, cursor_number, fetch, get_id, get_id_if, get_json, get_json_if, get_time, get_word, json, json_if, key, key_if,
-    listed, value, word,
+    limit, listed, value, word,
 };
 use crate::sqlite::events::{self, About};
 use crate::sqlite::outbox;
@@ -139,6 +140,43 @@ pub(super) fn one(db: &Db<'_>, workspace: &str, id: MessageId) -> Result<Option<
         params![workspace, key(id)],
         read,
     )
+}
+
+/// Messages that hold `words`, which are in small letters.
+pub(super) fn search(db: &Db<'_>, workspace: &str, words: &str, page: &Page) -> Result<Listed<Message>> {
+    // The bound is on what is looked at, whosever it is. What does not fit is not kept.
+    let looked = db.all(
+        "SELECT n, workspace_id, content, id FROM messages WHERE (?1 IS NULL OR n < ?1) ORDER BY n DESC LIMIT ?2",
+        params![cursor_number(page), limits::MESSAGES_SEARCHED],
+        |row| {
+            let theirs = row.get_ref(1)?.as_str()? == workspace;
+            let content: Option<Content> = if theirs {
+                Some(get_json(row, 2, "messages.content")?)
+            } else {
+                None
+            };
+            let fits = content.is_some_and(|content| content.words().any(|text| text.to_lowercase().contains(words)));
+            let id: Option<MessageId> = if fits { Some(get_id(row, 3)?) } else { None };
+            Ok((row.get::<_, i64>(0)?, id))
+        },
+    )?;
+    let last = looked.last().map(|(n, _)| *n);
+    let is_end = looked.len() < limits::MESSAGES_SEARCHED as usize;
+    let mut found = looked.into_iter().filter_map(|(n, id)| Some((n, id?)));
+    let hits: Vec<(i64, MessageId)> = found.by_ref().take(limit(page)).collect();
+    // After the last one shown, if there are more of what was looked at; else after all that was.
+    let next = match (found.next(), hits.last()) {
+        (Some(_), Some((n, _))) => Some(*n),
+        _ => last.filter(|_| !is_end),
+    };
+    let mut rows = Vec::with_capacity(hits.len());
+    for (_, id) in hits {
+        rows.extend(one(db, workspace, id)?);
+    }
+    Ok(Listed {
+        rows,
+        next: next.map(|n| n.to_string()),
+    })
 }
 
 pub(super) fn of_conversation(

@@ -339,6 +339,11 @@ impl Store for SqliteStore {
         let workspace = workspace.to_owned();
         self.read(move |db| messages::one(db, &workspace, id)).await
     }
+    async fn search_messages(&self, workspace: &str, words: &str, page: Page) -> Result<Listed<Message>> {
+        let (workspace, words) = (workspace.to_owned(), words.to_lowercase());
+        self.read(move |db| messages::search(db, &workspace, &words, &page))
+            .await
+    }
     async fn messages(&self, workspace: &str, conversation: ConversationId, page: Page) -> Result<Listed<Message>> {
         let workspace = workspace.to_owned();
         self.read(move |db| messages::of_conversation(db, &workspace, conversation, &page))
