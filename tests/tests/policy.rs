@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::json;
-use support::{Connected, text_of};
+use support::{Connected, kind_of, text_of};
 
 type Result = anyhow::Result<()>;
 
@@ -232,21 +232,9 @@ async fn pictures_do_not_go_where_the_platform_says_they_cannot() -> Result {
     weir.stack.phone.of("kenji").writes("konnichiwa").await?;
     let heard = weir.events.wait_for("message.received").await?;
     let thread = text_of(&heard["data"]["conversation_id"])?;
-    let features = weir
-        .stack
-        .api
-        .get(&format!("/v1/conversations/{thread}/features"))
-        .await?
-        .expect(200)?;
-    let image = features["contents"]
-        .as_array()
-        .and_then(|all| all.iter().find(|content| content["kind"] == "image"))
-        .cloned();
-    assert_eq!(
-        image.map(|image| image["allowed"].clone()),
-        Some(json!(false)),
-        "{features:#}"
-    );
+    let features = weir.features(&thread).await?;
+    let image = kind_of(&features, "image")?;
+    assert_eq!(image["allowed"], false, "{features:#}");
     Ok(())
 }
 
@@ -299,19 +287,10 @@ async fn an_account_in_a_country_without_pictures_sends_none() -> Result {
         .expect(200)?;
     let refused = weir.send(&thread, picture.clone()).await?;
     assert_eq!(refused.problem(409)?, "media_not_allowed_in_region");
-    let features = weir
-        .stack
-        .api
-        .get(&format!("/v1/conversations/{thread}/features"))
-        .await?
-        .expect(200)?;
-    let image = features["contents"]
-        .as_array()
-        .and_then(|all| all.iter().find(|content| content["kind"] == "image").cloned());
-    assert_eq!(
-        image.map(|image| (image["allowed"].clone(), image["reason"].clone())),
-        Some((json!(false), json!("media_not_allowed_in_region")))
-    );
+    let features = weir.features(&thread).await?;
+    let image = kind_of(&features, "image")?;
+    assert_eq!(image["allowed"], false);
+    assert_eq!(image["reason"], "media_not_allowed_in_region");
     assert!(weir.stack.phone.calls("upload").await?.is_empty());
     // Text goes, and so do pictures from a country off the list.
     weir.say(&thread, "text goes").await?;
@@ -464,17 +443,10 @@ async fn what_counts_into_the_budget_is_the_operators_choice() -> Result {
 async fn the_number_of_messages_and_the_size_of_a_picture_are_data() -> Result {
     let mut weir = Connected::with_settings(json!({"budget_limit": 2, "image_max_bytes": 3_145_728})).await?;
     let thread = weir.conversation().await?;
-    let features = weir
-        .stack
-        .api
-        .get(&format!("/v1/conversations/{thread}/features"))
-        .await?
-        .expect(200)?;
+    let features = weir.features(&thread).await?;
     assert_eq!(features["budget"]["limit"], 2);
-    let image = features["contents"]
-        .as_array()
-        .and_then(|all| all.iter().find(|content| content["kind"] == "image").cloned());
-    assert_eq!(image.map(|image| image["max_bytes"].clone()), Some(json!(3_145_728)));
+    let image = kind_of(&features, "image")?;
+    assert_eq!(image["max_bytes"], 3_145_728);
     weir.say(&thread, "one").await?;
     weir.say(&thread, "two").await?;
     assert_eq!(

@@ -60,6 +60,12 @@ impl Connected {
         self.stack.api.post(&path, body).await
     }
 
+    /// What a conversation can carry now.
+    pub(crate) async fn features(&self, conversation: &str) -> anyhow::Result<Value> {
+        let path = format!("/v1/conversations/{conversation}/features");
+        self.stack.api.get(&path).await?.expect(200)
+    }
+
     /// Uploads a picture; gives its id.
     pub(crate) async fn picture(&self) -> anyhow::Result<Value> {
         // What is looked at are the first bytes.
@@ -156,6 +162,14 @@ impl Connected {
         });
         Ok(envelope(&business, "im_receive_msg", now / 1000, &content))
     }
+}
+
+/// What features say of one kind of content.
+pub(crate) fn kind_of(features: &Value, kind: &str) -> anyhow::Result<Value> {
+    let mut all = features["contents"].as_array().into_iter().flatten();
+    all.find(|content| content["kind"] == kind)
+        .cloned()
+        .ok_or_else(|| anyhow::anyhow!("{kind} is not among {features:#}"))
 }
 
 /// A webhook's body around its content.
