@@ -384,16 +384,9 @@ async fn a_clock_that_steps_back_and_forth_loses_nothing_and_doubles_nothing() -
 async fn the_ledger_shows_each_request_that_left_and_its_answer_and_no_secret() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
-    let fault = json!({"code": 40100, "message": "App reaches the QPS limit."});
-    weir.stack
-        .phone
-        .order_fault(json!({"on": "send", "fault": fault}))
-        .await?;
-    let sent = weir.say(&thread, "second try").await?;
-    let path = format!("/v1/messages/{}/attempts", text_of(&sent["id"])?);
-    let ledger = weir.stack.api.get(&path).await?.expect(200)?;
-    let tries = ledger["data"].as_array().context("no tries")?;
-    assert_eq!(tries.len(), 2, "{ledger:#}");
+    let sent = weir.say_throttled(&thread, "second try").await?;
+    let tries = weir.tries(&sent).await?;
+    assert_eq!(tries.len(), 2, "{tries:#?}");
     let outcomes: Vec<&Value> = tries.iter().map(|tried| &tried["outcome"]).collect();
     assert_eq!(outcomes, ["retry", "sent"]);
     assert_eq!(tries[0]["error"]["platform"]["code"], "40100");

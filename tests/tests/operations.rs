@@ -55,14 +55,7 @@ async fn each_loop_says_that_it_lives_and_each_queue_how_deep_and_how_old_it_is(
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     // One message in doubt: its fate is not told, and the echo never comes.
-    let echo = json!({"on": "webhook", "event": "im_send_msg", "fault": {"drop": true}});
-    weir.stack.phone.order_fault(echo).await?;
-    weir.stack
-        .phone
-        .order_fault(json!({"on": "send", "fault": {"lost": true}}))
-        .await?;
-    let queued = weir.stack.api.say(&thread, "in doubt").await?.expect(202)?;
-    weir.event_of("message.uncertain", &queued["id"]).await?;
+    weir.say_into_doubt(&thread, "in doubt").await?;
     let text = until("the depths to be counted", async || {
         let metrics = weir.stack.api.get("/metrics").await?.expect(200)?;
         let text = text_of(&metrics)?;

@@ -159,20 +159,10 @@ async fn the_platforms_refusal_is_told_in_its_own_words_and_given_back() -> Resu
 async fn a_throttled_send_is_tried_again_and_arrives_once() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
-    let fault = json!({"code": 40100, "message": "App reaches the QPS limit."});
-    weir.stack
-        .phone
-        .order_fault(json!({"on": "send", "fault": fault}))
-        .await?;
-    let sent = weir.say(&thread, "patience").await?;
+    let sent = weir.say_throttled(&thread, "patience").await?;
     assert_eq!(weir.on_phone().await?, ["patience"]);
-    let attempts = weir
-        .stack
-        .api
-        .get(&format!("/v1/messages/{}/attempts", text_of(&sent["id"])?))
-        .await?
-        .expect(200)?;
-    assert_eq!(attempts["data"].as_array().map(Vec::len), Some(2), "{attempts:#}");
+    let tries = weir.tries(&sent).await?;
+    assert_eq!(tries.len(), 2, "{tries:#?}");
     Ok(())
 }
 
@@ -180,20 +170,12 @@ async fn a_throttled_send_is_tried_again_and_arrives_once() -> Result {
 async fn a_send_whose_answer_is_lost_is_uncertain_and_never_sent_twice() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
-    // The echo would settle it at once; without it the message stays in doubt.
-    let echo = json!({"on": "webhook", "event": "im_send_msg", "fault": {"drop": true}});
-    weir.stack.phone.order_fault(echo).await?;
-    weir.stack
-        .phone
-        .order_fault(json!({"on": "send", "fault": {"lost": true}}))
-        .await?;
-    let queued = weir.stack.api.say(&thread, "in doubt").await?.expect(202)?;
-    let uncertain = weir.event_of("message.uncertain", &queued["id"]).await?;
+    let uncertain = weir.say_into_doubt(&thread, "in doubt").await?;
     assert_eq!(uncertain["data"]["error"]["code"], "outcome_unknown");
     assert_eq!(weir.on_phone().await?, ["in doubt"]);
     // After the grace time the platform's own history settles it: it is there, so it was sent.
     weir.stack.time_passes(200_000).await?;
-    weir.event_of("message.sent", &queued["id"]).await?;
+    weir.event_of("message.sent", &uncertain["data"]["id"]).await?;
     assert_eq!(weir.on_phone().await?, ["in doubt"]);
     Ok(())
 }

@@ -94,6 +94,34 @@ impl Connected {
         Ok(sent["data"].clone())
     }
 
+    /// Sends a text that the platform puts off once, since it comes too fast; gives the message.
+    pub(crate) async fn say_throttled(&mut self, conversation: &str, text: &str) -> anyhow::Result<Value> {
+        let fault = json!({"code": 40100, "message": "App reaches the QPS limit."});
+        let fault = json!({"on": "send", "fault": fault});
+        self.stack.phone.order_fault(fault).await?;
+        self.say(conversation, text).await
+    }
+
+    /// Sends a text whose answer is lost and whose echo, which would settle it at once, never comes; gives the event that tells of
+    /// the doubt.
+    pub(crate) async fn say_into_doubt(&mut self, conversation: &str, text: &str) -> anyhow::Result<Value> {
+        for fault in [
+            json!({"on": "webhook", "event": "im_send_msg", "fault": {"drop": true}}),
+            json!({"on": "send", "fault": {"lost": true}}),
+        ] {
+            self.stack.phone.order_fault(fault).await?;
+        }
+        let queued = self.stack.api.say(conversation, text).await?.expect(202)?;
+        self.event_of("message.uncertain", &queued["id"]).await
+    }
+
+    /// The tries of a message, with the requests that left.
+    pub(crate) async fn tries(&self, message: &Value) -> anyhow::Result<Vec<Value>> {
+        let path = format!("/v1/messages/{}/attempts", text_of(&message["id"])?);
+        let ledger = self.stack.api.get(&path).await?.expect(200)?;
+        Ok(ledger["data"].as_array().cloned().unwrap_or_default())
+    }
+
     /// Waits for an event about one message.
     pub(crate) async fn event_of(&mut self, kind: &str, message: &Value) -> anyhow::Result<Value> {
         self.events
