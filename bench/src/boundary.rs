@@ -197,8 +197,8 @@ mod bare {
     use super::{RawWebhook, black_box, limits};
 
     wasmtime::component::bindgen!({
-        path: "../wit/v0.1",
-        world: "weir:connector/connector@0.1.0",
+        path: "../wit/v0.2",
+        world: "weir:connector/connector@0.2.0",
         exports: { default: async },
     });
 
