@@ -6,6 +6,7 @@ mod hostile;
 mod journey;
 mod keyboard;
 mod looks;
+mod rollout;
 #[path = "../support/mod.rs"]
 mod support;
 mod why;

@@ -1,6 +1,9 @@
 //! The runtime, with the built Echo connector, with components that should not be taken, and with hostile ones.
 #![allow(clippy::unwrap_used)]
-#![allow(clippy::print_stdout, reason = "a gap that was measured is told, and judged by no machine")]
+#![allow(
+    clippy::print_stdout,
+    reason = "a gap that was measured is told, and judged by no machine"
+)]
 
 mod bad;
 mod cached;

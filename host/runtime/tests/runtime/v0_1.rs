@@ -1,6 +1,9 @@
 //! The same, through the version of the interface before the newest.
 #![allow(clippy::unwrap_used)]
-#![allow(clippy::print_stdout, reason = "a gap that was measured is told, and judged by no machine")]
+#![allow(
+    clippy::print_stdout,
+    reason = "a gap that was measured is told, and judged by no machine"
+)]
 
 mod bad;
 mod cached;

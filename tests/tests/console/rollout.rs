@@ -1,0 +1,49 @@
+//! A version is looked at, tried and taken back by a person.
+
+use reqwest::Method;
+use serde_json::json;
+use weir_tests::target;
+
+use crate::{Console, Result};
+
+#[tokio::test]
+async fn a_person_sees_what_a_version_would_change_tries_it_and_takes_it_back() -> Result {
+    let mut console = Console::signed_in().await?;
+    let thread = console.weir.conversation().await?;
+    console.weir.say(&thread, "an answer").await?;
+    let api = console.weir.stack.api.clone();
+    let component = console.weir.stack.binaries().connector("next/tiktok-mapped")?;
+    let request = api.request(Method::POST, "/v1/connectors");
+    let request = request.header("content-type", "application/wasm").body(component);
+    api.send(request).await?.expect(201)?;
+    let browser = &console.browser;
+    browser.open(&console.url("/connectors/tiktok")).await?;
+    browser.press("What would change").await?;
+    browser.shows("release").await?;
+    browser.click("dialog button[value=yes]").await?;
+    // Proof before the swap: real calls, and the member that would be another.
+    browser.press("Ask real calls again").await?;
+    browser.shows("calls would end otherwise").await?;
+    browser.shows("[*].event.Message.contact.display_name").await?;
+    browser.screenshot(&target()?.join("screenshots/replay.png")).await?;
+    browser.click("dialog button[value=yes]").await?;
+    // A share of the accounts, its figures beside those of what serves, and the way back.
+    browser.press("Try it").await?;
+    browser.click("dialog button[value=yes]").await?;
+    browser
+        .holds("document.querySelector('.timeline .canary .figures')")
+        .await?;
+    browser.screenshot(&target()?.join("screenshots/trial.png")).await?;
+    browser.press("Take it back").await?;
+    browser.write("dialog input", "the names are wrong").await?;
+    browser.click("dialog button[value=yes]").await?;
+    browser.shows("the names are wrong").await?;
+    browser.holds("!document.querySelector('.timeline .canary')").await?;
+    // One call, as a sequence that can be read.
+    browser.click(".steps button").await?;
+    browser.holds("document.querySelector('dialog .sequence')").await?;
+    browser.click("dialog button[value=yes]").await?;
+    let versions = api.get("/v1/connectors/tiktok").await?.expect(200)?;
+    assert_eq!(versions["active_version"], json!("0.1.0"));
+    console.is_innocent().await
+}
