@@ -1,0 +1,69 @@
+//! Who is let in, and how many.
+
+use axum::routing::get;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+
+use super::*;
+
+/// A connection from this address of the machine.
+async fn dial(from: &str, to: std::net::SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind(format!("{from}:0").parse().expect("an address"))
+        .expect("a local address");
+    socket.connect(to).await.expect("it listens")
+}
+
+/// What comes back of a request; nothing if the connection was closed unread.
+async fn ask(stream: &mut TcpStream) -> String {
+    let request = b"GET / HTTP/1.1\r\nhost: weir\r\nconnection: close\r\n\r\n";
+    let mut said = String::new();
+    // Closed before or while it is written to: either way nothing comes back.
+    if stream.write_all(request).await.is_ok() {
+        let _ = stream.read_to_string(&mut said).await;
+    }
+    said
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_others_are_served_meanwhile() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (close, closing) = watch::channel(false);
+    let bounds = Limits {
+        connections: 8,
+        connections_per_address: 2,
+        ..Limits::default()
+    };
+    let router = Router::new().route("/", get(|| async { "served" }));
+    let serving = tokio::spawn(serve(listener, router, bounds, closing, Duration::from_secs(5)));
+    let (mut first, mut second) = (dial("127.0.0.1", address).await, dial("127.0.0.1", address).await);
+    for _ in 0..20 {
+        assert_eq!(ask(&mut dial("127.0.0.1", address).await).await, "");
+    }
+    assert!(ask(&mut dial("127.0.0.2", address).await).await.ends_with("served"));
+    // They were there first, and give their places back.
+    for held in [&mut first, &mut second] {
+        assert!(ask(held).await.ends_with("served"));
+    }
+    let again = async { while !ask(&mut dial("127.0.0.1", address).await).await.ends_with("served") {} };
+    let patience = Duration::from_secs(30);
+    tokio::time::timeout(patience, again)
+        .await
+        .expect("a place that was given back");
+    close.send_replace(true);
+    serving.await.expect("it ends");
+}
+
+#[test]
+fn a_network_counts_as_one_and_who_left_is_forgotten() {
+    let crowd = Crowd::default();
+    let enter = |address: &str| crowd.enter(address.parse().expect("an address"), 1);
+    let one = enter("2001:db8::1");
+    assert!(one.is_some());
+    assert!(enter("2001:db8::ffff:2").is_none(), "the same network");
+    assert!(enter("2001:db8:0:1::1").is_some());
+    drop(one);
+    assert!(crowd.0.lock().expect("nobody panics").is_empty());
+}
