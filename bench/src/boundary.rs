@@ -184,7 +184,8 @@ where
     Ok(count as f64 / begun.elapsed().as_secs_f64())
 }
 
-/// Wasmtime as its guide shows it, with the same bounds on time, memory and copies.
+/// Wasmtime as its guide shows it, with the same bounds on time, memory and copies. It shares nothing with the runtime that is
+/// held against it: what both had in common would not be measured.
 mod bare {
     use std::time::Instant;
 

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::host::Host;
 use crate::provenance::{self, NotTrusted, TrustedKeys};
 use crate::quarantine::Quarantine;
-use crate::rollout::{self, Line, Trial, Trials};
+use crate::rollout::{Line, Owners, Trial, Trials};
 
 /// Why a component was not installed.
 #[derive(Debug, thiserror::Error)]
@@ -207,7 +207,7 @@ impl Connectors {
             }
             if let Some(loaded) = connectors.loaded(store, runtime, version).await? {
                 connectors.put(name, &loaded);
-                let owners = rollout::owners(store, name).await?;
+                let owners = Owners::read(store, name).await?;
                 connectors.change(name, |line| line.owners = owners);
             }
         }

@@ -36,8 +36,11 @@ impl Host {
             seen: Some(now.before(limits::SEEN)),
         };
         self.forget_ledgers(now).await?;
-        self.forget_transcripts(now.before(DAY * retention.transcripts_days))
-            .await?;
+        // What a message says stands in the transcript of its call too.
+        let days = retention
+            .transcripts_days
+            .min(retention.messages_days.unwrap_or(u32::MAX));
+        self.forget_transcripts(now.before(DAY * days)).await?;
         let mut deleted = 0;
         for _ in 0..STEPS {
             let forgotten = self.store().forget(since, STEP).await?;

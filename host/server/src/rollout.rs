@@ -5,283 +5,24 @@
 //! so that a conversation meets one; a webhook is never refused for a change of versions; whatever a version on trial does,
 //! the active one stands behind it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+mod line;
+#[cfg(test)]
+mod tests;
+mod trial;
 
-use serde::Serialize;
-use tokio::sync::mpsc;
-use weir_domain::rollout::{Canary, CanaryVerdict, Figures, VersionStage, judge};
+use std::sync::Arc;
+
+use weir_domain::rollout::{Canary, CanaryVerdict, VersionStage};
 use weir_domain::time::Timestamp;
-use weir_runtime::context::CallEnd;
-use weir_runtime::{Connector, Replayed, Report, Transcript};
+use weir_runtime::Connector;
 use weir_store::{StateMove, StateOwner, StoreError, Version};
 
 use crate::host::Host;
 use crate::registry::{Loaded, PromoteError};
 
-/// An account: the app, and the platform's id.
-type Account = (String, String);
-
-/// The versions of one connector that serve.
-#[derive(Clone, Debug)]
-pub(crate) struct Line {
-    pub(crate) active: Arc<Loaded>,
-    pub(crate) trial: Option<Arc<Trial>>,
-    /// Others that serve the accounts whose state is theirs: those that served before and finish what they began, and one that
-    /// is about to serve and takes account after account over.
-    pub(crate) beside: BTreeMap<String, Arc<Loaded>>,
-    /// Whose the state of an account is, where that was ever handed over.
-    pub(crate) owners: Owners,
-}
-
-/// The version whose the state of an account is.
-type Owners = Arc<RwLock<HashMap<Account, String>>>;
-
-impl Line {
-    pub(crate) fn of_one(active: Arc<Loaded>) -> Self {
-        Self {
-            active,
-            trial: None,
-            beside: BTreeMap::new(),
-            owners: Arc::default(),
-        }
-    }
-
-    /// The version that serves an account: the one whose state it holds; else the one on trial, for its share; else the active
-    /// one.
-    pub(crate) fn of(&self, app: &str, account: &str) -> &Arc<Loaded> {
-        let trial = self.trial.as_ref().filter(|trial| trial.serves_somebody());
-        if let Some(owner) = self.owner(app, account) {
-            if owner == self.active.number() {
-                return &self.active;
-            }
-            if let Some(trial) = trial.filter(|trial| trial.loaded.number() == owner) {
-                return &trial.loaded;
-            }
-            if let Some(beside) = self.beside.get(&owner) {
-                return beside;
-            }
-        }
-        match trial {
-            Some(trial) if trial.canary.serves(app, account) => &trial.loaded,
-            _ => &self.active,
-        }
-    }
-
-    /// The versions besides the active one that serve somebody.
-    pub(crate) fn others(&self) -> Vec<Arc<Loaded>> {
-        let trial = self.trial.iter().filter(|trial| trial.serves_somebody());
-        let owning = self.beside.values().filter(|beside| self.owns(beside.number()));
-        trial.map(|trial| &trial.loaded).chain(owning).cloned().collect()
-    }
-
-    fn owner(&self, app: &str, account: &str) -> Option<String> {
-        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
-        if owners.is_empty() {
-            return None;
-        }
-        owners.get(&(app.to_owned(), account.to_owned())).cloned()
-    }
-
-    fn owns(&self, version: &str) -> bool {
-        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
-        owners.values().any(|owner| owner == version)
-    }
-
-    fn hand(&self, owner: &StateOwner, to: &str) {
-        let account = (owner.app.clone(), owner.platform_id.clone());
-        let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
-        owners.insert(account, to.to_owned());
-    }
-
-    /// The one on trial, if it is this version.
-    pub(crate) fn trial_of(&self, version: &str) -> Option<&Arc<Trial>> {
-        self.trial.as_ref().filter(|trial| trial.loaded.number() == version)
-    }
-}
-
-// ---- a version on trial -------------------------------------------------------------------------------------------------
-
-/// A version on trial, and what is known of it.
-#[derive(Debug)]
-pub(crate) struct Trial {
-    pub(crate) loaded: Arc<Loaded>,
-    pub(crate) canary: Canary,
-    tally: Mutex<Tally>,
-    /// It goes back; what is in hand ends, and nothing new begins.
-    over: AtomicBool,
-}
-
-/// What was counted since the trial began.
-#[derive(Clone, Debug, Default)]
-struct Tally {
-    on_trial: Figures,
-    active: Figures,
-    shadow: Report,
-}
-
-/// A trial as it is shown.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct TrialView {
-    /// Its share and its rule.
-    #[schema(value_type = Object)]
-    pub canary: Canary,
-    /// What its own calls came to.
-    pub on_trial: FiguresView,
-    /// What the calls of the active version came to in the same time.
-    pub active: FiguresView,
-    /// Calls of the active version that were asked of this one again, and how it differs.
-    #[schema(value_type = Object)]
-    pub shadow: Report,
-}
-
-/// Figures as they are shown.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct FiguresView {
-    /// Calls that ended.
-    pub calls: u64,
-    /// Those that gave nothing.
-    pub failed: u64,
-    /// Those in which the connector broke off.
-    pub broke_off: u64,
-    /// Half of them took at most so many milliseconds.
-    pub p50_ms: Option<f64>,
-    /// All but one of a hundred took at most so many.
-    pub p99_ms: Option<f64>,
-}
-
-impl From<&Figures> for FiguresView {
-    fn from(figures: &Figures) -> Self {
-        let ms = |share| figures.within(share).map(|took: Duration| took.as_secs_f64() * 1e3);
-        Self {
-            calls: figures.calls,
-            failed: figures.failed,
-            broke_off: figures.broke_off,
-            p50_ms: ms(0.5),
-            p99_ms: ms(0.99),
-        }
-    }
-}
-
-impl Trial {
-    pub(crate) fn new(loaded: Arc<Loaded>, canary: Canary) -> Self {
-        Self {
-            loaded,
-            canary,
-            tally: Mutex::default(),
-            over: AtomicBool::new(false),
-        }
-    }
-
-    /// The same trial, with what the operator granted by now.
-    pub(crate) fn with(&self, loaded: Arc<Loaded>) -> Self {
-        Self {
-            loaded,
-            canary: self.canary.clone(),
-            tally: Mutex::new(self.tally(|tally| tally.clone())),
-            over: AtomicBool::new(self.over.load(Ordering::Relaxed)),
-        }
-    }
-
-    fn serves_somebody(&self) -> bool {
-        self.canary.percent > 0 && !self.over.load(Ordering::Relaxed)
-    }
-
-    fn tally<T>(&self, change: impl FnOnce(&mut Tally) -> T) -> T {
-        change(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn judge(&self, now: Timestamp) -> CanaryVerdict {
-        self.tally(|tally| judge(&self.canary, &tally.on_trial, &tally.active, now))
-    }
-
-    /// A call of the active version was asked of this one again.
-    pub(crate) fn shadowed(&self, name: &str, transcript: &Transcript, replayed: Replayed) {
-        self.tally(|tally| tally.shadow.add(name, transcript, replayed));
-    }
-
-    pub(crate) fn view(&self) -> TrialView {
-        self.tally(|tally| TrialView {
-            canary: self.canary.clone(),
-            on_trial: (&tally.on_trial).into(),
-            active: (&tally.active).into(),
-            shadow: tally.shadow.clone(),
-        })
-    }
-}
-
-/// A version that goes back by itself, on its way into the record.
-#[derive(Debug)]
-pub(crate) struct GoesBack {
-    pub(crate) connector: String,
-    pub(crate) version: String,
-    pub(crate) reason: String,
-}
-
-/// The trials that are on, as calls count for them.
-#[derive(Debug)]
-pub(crate) struct Trials {
-    by_connector: Mutex<HashMap<String, Arc<Trial>>>,
-    told: mpsc::Sender<GoesBack>,
-}
-
-impl Trials {
-    pub(crate) fn new(told: mpsc::Sender<GoesBack>) -> Self {
-        Self {
-            by_connector: Mutex::default(),
-            told,
-        }
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut HashMap<String, Arc<Trial>>) -> T) -> T {
-        act(&mut self.by_connector.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(crate) fn put(&self, connector: &str, trial: Option<Arc<Trial>>) {
-        self.with(|trials| match trial {
-            Some(trial) => trials.insert(connector.to_owned(), trial),
-            None => trials.remove(connector),
-        });
-    }
-
-    /// A call ended: a version on trial may go back by it, at once.
-    pub(crate) fn note(&self, end: &CallEnd<'_>, now: Timestamp) {
-        let Some(trial) = self.with(|trials| trials.get(end.connector).cloned()) else {
-            return;
-        };
-        // A call that never began says nothing of a version.
-        if matches!(end.outcome, "busy" | "no_turn") {
-            return;
-        }
-        let is_on_trial = trial.loaded.number() == end.version;
-        trial.tally(|tally| {
-            let figures = if is_on_trial {
-                &mut tally.on_trial
-            } else {
-                &mut tally.active
-            };
-            figures.note(end.outcome != "ok", end.broke_off, end.elapsed);
-        });
-        if !is_on_trial || trial.canary.percent == 0 {
-            return;
-        }
-        if let CanaryVerdict::RollBack(reason) = trial.judge(now)
-            && !trial.over.swap(true, Ordering::Relaxed)
-        {
-            tracing::error!("{} {} goes back: {reason}", end.connector, end.version);
-            // The room is for one of each connector, and there is no second before the first is seen to.
-            let _ = self.told.try_send(GoesBack {
-                connector: end.connector.to_owned(),
-                version: end.version.to_owned(),
-                reason,
-            });
-        }
-    }
-}
-
-// ---- the steps ----------------------------------------------------------------------------------------------------------
+pub(crate) use line::{Line, Owners};
+pub use trial::{FiguresView, TrialView};
+pub(crate) use trial::{GoesBack, Trial, Trials};
 
 impl Host {
     /// Puts a version on trial beside the active one, or changes its share or rule.
@@ -317,7 +58,7 @@ impl Host {
             .await?;
         let on_trial = on_trial.ok_or_else(|| not_found(connector, version))?;
         self.0.quarantine.release(connector, version);
-        let owners = self.owners(connector).await?;
+        let owners = Owners::read(self.store(), connector).await?;
         connectors.change(connector, |line| {
             line.trial = Some(Arc::new(Trial::new(loaded, canary)));
             line.owners = owners;
@@ -350,7 +91,7 @@ impl Host {
         if line.trial_of(version).is_some() {
             self.store().give_state_back(connector, version).await?;
             let back = self.store().end_canary(connector, version, reason, self.now()).await?;
-            let owners = self.owners(connector).await?;
+            let owners = Owners::read(self.store(), connector).await?;
             connectors.change(connector, |line| {
                 if let Some(trial) = line.trial.take() {
                     // What it has in hand it finishes.
@@ -450,7 +191,7 @@ impl Host {
             .await?;
         let active = active.ok_or_else(|| not_found(connector, version))?;
         self.0.quarantine.release(connector, version);
-        let owners = self.owners(connector).await?;
+        let owners = Owners::read(self.store(), connector).await?;
         connectors.put(connector, &loaded);
         connectors.change(connector, |line| {
             let over = line.trial.take().map(|trial| Arc::clone(&trial.loaded));
@@ -502,7 +243,7 @@ impl Host {
                 continue;
             }
             let Some(reason) = self.hand_over(connector, &loaded.connector, &owner, &from).await? else {
-                line.hand(&owner, number);
+                line.owners.hand(&owner, number);
                 continue;
             };
             tracing::warn!("{connector} {number} leaves {} to {from}: {reason}", owner.channel_id);
@@ -513,7 +254,7 @@ impl Host {
                 .await?;
             if let Some(aside) = self.0.quarantine.reason(connector, number) {
                 self.store().give_state_back(connector, number).await?;
-                let owners = self.owners(connector).await?;
+                let owners = Owners::read(self.store(), connector).await?;
                 self.0.connectors.change(connector, |line| line.owners = owners);
                 return Err(PromoteError::SetAside {
                     connector: connector.to_owned(),
@@ -553,10 +294,6 @@ impl Host {
         Ok(Some("its state is written to all the time".to_owned()))
     }
 
-    async fn owners(&self, connector: &str) -> Result<Owners, StoreError> {
-        owners(self.store(), connector).await
-    }
-
     /// A version's trial; none if it is on none.
     pub fn trial(&self, connector: &str, version: &str) -> Option<TrialView> {
         Some(self.0.connectors.line(connector)?.trial_of(version)?.view())
@@ -578,7 +315,7 @@ impl Host {
     pub(crate) async fn rollout_round(&self, now: Timestamp) -> Result<(), StoreError> {
         for (connector, line) in self.0.connectors.lines() {
             for (version, beside) in &line.beside {
-                if line.owns(version) || !beside.is_idle() {
+                if line.owners.owns(version) || !beside.is_idle() {
                     continue;
                 }
                 let _turn = self.0.connectors.changing.lock().await;
@@ -605,13 +342,6 @@ impl Host {
     }
 }
 
-/// Whose the states of a connector's accounts are.
-pub(crate) async fn owners(store: &dyn weir_store::Store, connector: &str) -> Result<Owners, StoreError> {
-    let owners = store.state_owners(connector).await?.into_iter();
-    let owners = owners.filter_map(|owner| Some(((owner.app, owner.platform_id), owner.version?)));
-    Ok(Arc::new(RwLock::new(owners.collect())))
-}
-
 /// Steps of a connector's versions that are looked through and shown.
 pub(crate) const TIMELINE: u32 = 200;
 /// How often a state that is written to meanwhile is translated anew.
@@ -623,6 +353,3 @@ fn not_found(connector: &str, version: &str) -> PromoteError {
         version: version.to_owned(),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,192 @@
+//! A version on trial: what its calls come to beside those of the active one, and when it goes back by itself.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+use weir_domain::rollout::{Canary, CanaryVerdict, Figures, judge};
+use weir_domain::time::Timestamp;
+use weir_runtime::context::CallEnd;
+use weir_runtime::{Replayed, Report, Transcript};
+
+use crate::registry::Loaded;
+
+/// A version on trial, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    pub(crate) loaded: Arc<Loaded>,
+    pub(crate) canary: Canary,
+    tally: Mutex<Tally>,
+    /// It goes back; what is in hand ends, and nothing new begins.
+    over: AtomicBool,
+}
+
+/// What was counted since the trial began.
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    on_trial: Figures,
+    active: Figures,
+    shadow: Report,
+}
+
+/// A trial as it is shown.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct TrialView {
+    /// Its share and its rule.
+    #[schema(value_type = Object)]
+    pub canary: Canary,
+    /// What its own calls came to.
+    pub on_trial: FiguresView,
+    /// What the calls of the active version came to in the same time.
+    pub active: FiguresView,
+    /// Calls of the active version that were asked of this one again, and how it differs.
+    #[schema(value_type = Object)]
+    pub shadow: Report,
+}
+
+/// Figures as they are shown.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct FiguresView {
+    /// Calls that ended.
+    pub calls: u64,
+    /// Those that gave nothing.
+    pub failed: u64,
+    /// Those in which the connector broke off.
+    pub broke_off: u64,
+    /// Half of them took at most so many milliseconds.
+    pub p50_ms: Option<f64>,
+    /// All but one of a hundred took at most so many.
+    pub p99_ms: Option<f64>,
+}
+
+impl From<&Figures> for FiguresView {
+    fn from(figures: &Figures) -> Self {
+        let ms = |share| figures.within(share).map(|took: Duration| took.as_secs_f64() * 1e3);
+        Self {
+            calls: figures.calls,
+            failed: figures.failed,
+            broke_off: figures.broke_off,
+            p50_ms: ms(0.5),
+            p99_ms: ms(0.99),
+        }
+    }
+}
+
+impl Trial {
+    pub(crate) fn new(loaded: Arc<Loaded>, canary: Canary) -> Self {
+        Self {
+            loaded,
+            canary,
+            tally: Mutex::default(),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    /// The same trial, with what the operator granted by now.
+    pub(crate) fn with(&self, loaded: Arc<Loaded>) -> Self {
+        Self {
+            loaded,
+            canary: self.canary.clone(),
+            tally: Mutex::new(self.tally(|tally| tally.clone())),
+            over: AtomicBool::new(self.over.load(Ordering::Relaxed)),
+        }
+    }
+
+    pub(super) fn serves_somebody(&self) -> bool {
+        self.canary.percent > 0 && !self.over.load(Ordering::Relaxed)
+    }
+
+    fn tally<T>(&self, change: impl FnOnce(&mut Tally) -> T) -> T {
+        change(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn judge(&self, now: Timestamp) -> CanaryVerdict {
+        self.tally(|tally| judge(&self.canary, &tally.on_trial, &tally.active, now))
+    }
+
+    /// A call of the active version was asked of this one again.
+    pub(crate) fn shadowed(&self, name: &str, transcript: &Transcript, replayed: Replayed) {
+        self.tally(|tally| tally.shadow.add(name, transcript, replayed));
+    }
+
+    pub(crate) fn view(&self) -> TrialView {
+        self.tally(|tally| TrialView {
+            canary: self.canary.clone(),
+            on_trial: (&tally.on_trial).into(),
+            active: (&tally.active).into(),
+            shadow: tally.shadow.clone(),
+        })
+    }
+}
+
+/// A version that goes back by itself, on its way into the record.
+#[derive(Debug)]
+pub(crate) struct GoesBack {
+    pub(crate) connector: String,
+    pub(crate) version: String,
+    pub(crate) reason: String,
+}
+
+/// The trials that are on, as calls count for them.
+#[derive(Debug)]
+pub(crate) struct Trials {
+    by_connector: Mutex<HashMap<String, Arc<Trial>>>,
+    told: mpsc::Sender<GoesBack>,
+}
+
+impl Trials {
+    pub(crate) fn new(told: mpsc::Sender<GoesBack>) -> Self {
+        Self {
+            by_connector: Mutex::default(),
+            told,
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut HashMap<String, Arc<Trial>>) -> T) -> T {
+        act(&mut self.by_connector.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn put(&self, connector: &str, trial: Option<Arc<Trial>>) {
+        self.with(|trials| match trial {
+            Some(trial) => trials.insert(connector.to_owned(), trial),
+            None => trials.remove(connector),
+        });
+    }
+
+    /// A call ended: a version on trial may go back by it, at once.
+    pub(crate) fn note(&self, end: &CallEnd<'_>, now: Timestamp) {
+        let Some(trial) = self.with(|trials| trials.get(end.connector).cloned()) else {
+            return;
+        };
+        // A call that never began says nothing of a version.
+        if matches!(end.outcome, "busy" | "no_turn") {
+            return;
+        }
+        let is_on_trial = trial.loaded.number() == end.version;
+        trial.tally(|tally| {
+            let figures = if is_on_trial {
+                &mut tally.on_trial
+            } else {
+                &mut tally.active
+            };
+            figures.note(end.outcome != "ok", end.broke_off, end.elapsed);
+        });
+        if !is_on_trial || trial.canary.percent == 0 {
+            return;
+        }
+        if let CanaryVerdict::RollBack(reason) = trial.judge(now)
+            && !trial.over.swap(true, Ordering::Relaxed)
+        {
+            tracing::error!("{} {} goes back: {reason}", end.connector, end.version);
+            // The room is for one of each connector, and there is no second before the first is seen to.
+            let _ = self.told.try_send(GoesBack {
+                connector: end.connector.to_owned(),
+                version: end.version.to_owned(),
+                reason,
+            });
+        }
+    }
+}
