@@ -205,6 +205,11 @@ impl Stack {
         &self.binaries
     }
 
+    /// Whether the sandbox's clock stands still but for what it is moved on by.
+    pub fn is_stopped(&self) -> bool {
+        self.options.stopped
+    }
+
     /// Where Weir keeps its record.
     pub fn data(&self) -> &Path {
         &self.options.data

@@ -6,21 +6,9 @@ mod support;
 use anyhow::ensure;
 use serde_json::{Value, json};
 use support::{Connected, python, text_of};
-use weir_tests::{Options, Stack, Subscriber, until};
+use weir_tests::{Subscriber, until};
 
 type Result = anyhow::Result<()>;
-
-async fn connected() -> anyhow::Result<Connected> {
-    let folder = tempfile::tempdir()?;
-    let mut options = Options::new(&folder.path().join("data"));
-    // The operator's endpoint is on this machine.
-    options.env.push(("WEIR_DELIVERY_ALLOW_PRIVATE".into(), "true".into()));
-    let stack = Stack::start(options).await?;
-    stack.install("tiktok").await?;
-    stack.put_app().await?;
-    let channel = stack.connect("acme_store").await?;
-    Connected::of(stack, channel, folder).await
-}
 
 async fn subscribe(weir: &Connected, url: &str, types: Value) -> anyhow::Result<Value> {
     weir.stack
@@ -32,7 +20,7 @@ async fn subscribe(weir: &Connected, url: &str, types: Value) -> anyhow::Result<
 
 #[tokio::test]
 async fn the_public_library_verifies_what_we_sign() -> Result {
-    let mut weir = connected().await?;
+    let mut weir = Connected::with_endpoints().await?;
     let subscriber = Subscriber::answering(vec![200]).await?;
     let made = subscribe(&weir, subscriber.url(), json!(["message.received"])).await?;
     let secret = text_of(&made["secret"])?;
@@ -77,7 +65,7 @@ with mock.patch.object(library, 'datetime', Then):
 
 #[tokio::test]
 async fn an_endpoint_that_fails_gets_the_same_event_again_with_the_same_id() -> Result {
-    let mut weir = connected().await?;
+    let mut weir = Connected::with_endpoints().await?;
     let subscriber = Subscriber::answering(vec![500, 200]).await?;
     subscribe(&weir, subscriber.url(), json!(["message.received"])).await?;
     weir.conversation().await?;
@@ -98,7 +86,7 @@ async fn an_endpoint_that_fails_gets_the_same_event_again_with_the_same_id() -> 
 
 #[tokio::test]
 async fn an_endpoint_that_says_gone_is_switched_off_and_the_operator_hears_of_it() -> Result {
-    let mut weir = connected().await?;
+    let mut weir = Connected::with_endpoints().await?;
     let subscriber = Subscriber::answering(vec![410]).await?;
     let made = subscribe(&weir, subscriber.url(), json!(["message.received"])).await?;
     weir.conversation().await?;

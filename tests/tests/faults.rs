@@ -13,20 +13,9 @@ use serde_json::{Value, json};
 use support::{Connected, text_of};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
-use weir_tests::{Answer, HOUR_MS, Options, Reply, Stack, Subscriber, until};
+use weir_tests::{Answer, HOUR_MS, Reply, Subscriber, until};
 
 type Result = anyhow::Result<()>;
-
-async fn connected(change: impl FnOnce(&mut Options)) -> anyhow::Result<Connected> {
-    let folder = tempfile::tempdir()?;
-    let mut options = Options::new(&folder.path().join("data"));
-    change(&mut options);
-    let stack = Stack::start(options).await?;
-    stack.install("tiktok").await?;
-    stack.put_app().await?;
-    let channel = stack.connect("acme_store").await?;
-    Connected::of(stack, channel, folder).await
-}
 
 /// Posts a text under a key, as a caller that may have to come back would.
 async fn post(weir: &Connected, thread: &str, text: &str) -> anyhow::Result<Answer> {
@@ -149,7 +138,7 @@ async fn allow_file_bytes(process: u32, bytes: Option<u64>) -> anyhow::Result<()
 async fn while_the_disk_is_full_everything_is_asked_to_come_back_and_it_heals_by_itself() -> Result {
     // A write beyond the limit is then refused, as on a full disk, and does not end the process.
     let through = ["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""];
-    let mut weir = connected(|options| options.weir_through = through.map(str::to_owned).to_vec()).await?;
+    let mut weir = Connected::with(|options| options.weir_through = through.map(str::to_owned).to_vec()).await?;
     let thread = weir.conversation().await?;
     weir.say(&thread, "before").await?;
     let process = weir
@@ -200,10 +189,7 @@ fn texts(subscriber: &Subscriber) -> anyhow::Result<Vec<String>> {
 
 #[tokio::test]
 async fn silent_and_dead_endpoints_delay_nobody_and_the_dead_one_is_switched_off_and_recovers() -> Result {
-    let mut weir = connected(|options| {
-        options.env.push(("WEIR_DELIVERY_ALLOW_PRIVATE".into(), "true".into()));
-    })
-    .await?;
+    let mut weir = Connected::with_endpoints().await?;
     let silent = Subscriber::start(|_, _| Reply::Silence).await?;
     let mended = Arc::new(AtomicBool::new(false));
     let is_mended = Arc::clone(&mended);
@@ -331,7 +317,7 @@ async fn stepping() -> anyhow::Result<(String, Arc<AtomicI64>)> {
 #[tokio::test]
 async fn a_clock_that_steps_back_and_forth_loses_nothing_and_doubles_nothing() -> Result {
     let (url, ahead) = stepping().await?;
-    let mut weir = connected(|options| options.env.push(("WEIR_CLOCK".into(), url))).await?;
+    let mut weir = Connected::with(|options| options.env.push(("WEIR_CLOCK".into(), url))).await?;
     let thread = weir.conversation().await?;
     let weirs_time = async |weir: &Connected| -> anyhow::Result<i64> {
         let health = weir.stack.api.get("/healthz").await?.expect(200)?;

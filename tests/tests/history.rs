@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::{Connected, text_of};
-use weir_tests::{HOUR_MS, Options, Stack, until};
+use weir_tests::{HOUR_MS, until};
 
 type Result = anyhow::Result<()>;
 
@@ -127,17 +127,9 @@ async fn a_picture_that_the_platform_holds_back_leaves_words_and_a_reason() -> R
 
 #[tokio::test]
 async fn what_is_too_old_is_deleted_and_the_conversation_goes_on() -> Result {
-    let folder = tempfile::tempdir()?;
-    let data = folder.path().join("data");
-    let options = Options {
-        env: vec![("WEIR_RETENTION_MESSAGES_DAYS".into(), "30".into())],
-        ..Options::new(&data)
-    };
-    let stack = Stack::start(options).await?;
-    stack.install("tiktok").await?;
-    stack.put_app().await?;
-    let channel = stack.connect("acme_store").await?;
-    let mut weir = Connected::of(stack, channel, folder).await?;
+    let days = ("WEIR_RETENTION_MESSAGES_DAYS".into(), "30".into());
+    let mut weir = Connected::with(|options| options.env.push(days)).await?;
+    let data = weir.stack.data().to_owned();
     let thread = weir.conversation().await?;
     weir.say(&thread, "a secret of theirs").await?;
     weir.stack.phone.does("write", json!({"type": "image"})).await?;

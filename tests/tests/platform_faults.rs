@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use support::Connected;
-use weir_tests::{HOUR_MS, Options, PATIENCE, Stack};
+use weir_tests::{HOUR_MS, PATIENCE};
 
 /// A Monday morning.
 const START_MS: i64 = 1_772_445_600_000;
@@ -69,19 +69,11 @@ fn webhook_faults() -> Vec<Value> {
 }
 
 async fn begin() -> anyhow::Result<Connected> {
-    let folder = tempfile::tempdir()?;
-    let options = Options {
-        start_ms: Some(START_MS),
-        stopped: true,
-        ..Options::new(&folder.path().join("data"))
-    };
-    let stack = Stack::start(options).await?;
-    // The bucket of queries fills by the virtual clock, which stands still.
-    stack.phone.set(json!({"qps": null})).await?;
-    stack.install("tiktok").await?;
-    stack.put_app().await?;
-    let channel = stack.connect("acme_store").await?;
-    Connected::of(stack, channel, folder).await
+    Connected::with(|options| {
+        options.start_ms = Some(START_MS);
+        options.stopped = true;
+    })
+    .await
 }
 
 /// One conversation of its own under one fault.

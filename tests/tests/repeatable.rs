@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use support::Connected;
-use weir_tests::{HOUR_MS, Options, Stack};
+use weir_tests::HOUR_MS;
 
 /// A Monday morning, for every run.
 const START_MS: i64 = 1_772_445_600_000;
@@ -15,20 +15,12 @@ const START_MS: i64 = 1_772_445_600_000;
 /// One run: what was told, with its moments to the millisecond. Ids are replaced by the order in which they appear: they
 /// begin with a moment, and end in randomness that nobody should be able to foresee.
 async fn run() -> anyhow::Result<Vec<Value>> {
-    let folder = tempfile::tempdir()?;
-    let options = Options {
-        seed: 42,
-        start_ms: Some(START_MS),
-        stopped: true,
-        ..Options::new(&folder.path().join("data"))
-    };
-    let stack = Stack::start(options).await?;
-    // The bucket of queries fills by the virtual clock, which stands still.
-    stack.phone.set(json!({"qps": null})).await?;
-    stack.install("tiktok").await?;
-    stack.put_app().await?;
-    let channel = stack.connect("acme_store").await?;
-    let mut weir = Connected::of(stack, channel, folder).await?;
+    let mut weir = Connected::with(|options| {
+        options.seed = 42;
+        options.start_ms = Some(START_MS);
+        options.stopped = true;
+    })
+    .await?;
     let thread = weir.conversation().await?;
     weir.stack.time_passes(1_000).await?;
     weir.say(&thread, "first").await?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::ensure;
 use serde_json::{Value, json};
 use support::{Connected, text_of};
-use weir_tests::{HOUR_MS, Options, Page, Site, Stack};
+use weir_tests::{HOUR_MS, Page, Site};
 
 type Result = anyhow::Result<()>;
 
@@ -47,20 +47,16 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) -> Result {
 async fn no_secret_of_any_kind_is_found_where_it_does_not_belong() -> Result {
     const MASTER: &str = "5ec2e7c0ffee5ec2e7c0ffee5ec2e7c0ffee5ec2e7c0ffee5ec2e7c0ffee5ec2";
     const WRONG_KEY: &str = "weir_canarycanarycanarycanarycanarycanarycanary";
-    let folder = tempfile::tempdir()?;
-    let mut options = Options::new(&folder.path().join("data"));
-    // As loud as it goes: what is never logged is not logged at any level.
-    options.env.push(("WEIR_LOG".into(), "trace".into()));
-    options.env.push(("WEIR_MASTER_KEY".into(), MASTER.into()));
     let collector = Site::start(|_, _| Page::status(200)).await?;
-    options
-        .env
-        .push(("WEIR_OTLP".into(), format!("http://{}", collector.host())));
-    let stack = Stack::start(options).await?;
-    stack.install("tiktok").await?;
-    stack.put_app().await?;
-    let channel = stack.connect("acme_store").await?;
-    let mut weir = Connected::of(stack, channel, folder).await?;
+    let mut weir = Connected::with(|options| {
+        options.env.extend([
+            // As loud as it goes: what is never logged is not logged at any level.
+            ("WEIR_LOG".into(), "trace".into()),
+            ("WEIR_MASTER_KEY".into(), MASTER.into()),
+            ("WEIR_OTLP".into(), format!("http://{}", collector.host())),
+        ]);
+    })
+    .await?;
     // Messages both ways, a dead token that is renewed, a no of the platform, a no of a rule.
     let thread = weir.conversation().await?;
     weir.say(&thread, "an answer").await?;

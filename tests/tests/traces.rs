@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use serde_json::json;
 use support::{Connected, text_of};
-use weir_tests::{Options, Page, Site, Stack, Subscriber, until};
+use weir_tests::{Page, Site, Subscriber, until};
 
 type Result<T = ()> = anyhow::Result<T>;
 
@@ -84,17 +84,13 @@ async fn a_webhook_a_send_and_a_delivery_are_followed_through_the_house() -> Res
     const SAID: &str = "between the two of us";
     let collector = Site::start(|_, _| Page::status(200)).await?;
     let subscriber = Subscriber::answering(vec![200]).await?;
-    let folder = tempfile::tempdir()?;
-    let mut options = Options::new(&folder.path().join("data"));
-    options
-        .env
-        .push(("WEIR_OTLP".into(), format!("http://{}", collector.host())));
-    options.env.push(("WEIR_DELIVERY_ALLOW_PRIVATE".into(), "true".into()));
-    let stack = Stack::start(options).await?;
-    stack.install("tiktok").await?;
-    stack.put_app().await?;
-    let channel = stack.connect("acme_store").await?;
-    let mut weir = Connected::of(stack, channel, folder).await?;
+    let mut weir = Connected::with(|options| {
+        options.env.extend([
+            ("WEIR_OTLP".into(), format!("http://{}", collector.host())),
+            ("WEIR_DELIVERY_ALLOW_PRIVATE".into(), "true".into()),
+        ]);
+    })
+    .await?;
     let endpoint = json!({ "url": subscriber.url(), "types": ["message.received"] });
     weir.stack.api.post("/v1/endpoints", endpoint).await?.expect(201)?;
     let heard = weir.stack.hears(&mut weir.events, SAID).await?;
@@ -146,15 +142,13 @@ async fn a_webhook_a_send_and_a_delivery_are_followed_through_the_house() -> Res
 #[tokio::test]
 async fn a_collector_that_is_away_stops_nothing() -> Result {
     let away = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let folder = tempfile::tempdir()?;
-    let mut options = Options::new(&folder.path().join("data"));
-    options.env.push(("WEIR_OTLP".into(), format!("http://{away}")));
-    options.env.push(("OTEL_BSP_SCHEDULE_DELAY".into(), "50".into()));
-    let stack = Stack::start(options).await?;
-    stack.install("tiktok").await?;
-    stack.put_app().await?;
-    let channel = stack.connect("acme_store").await?;
-    let mut weir = Connected::of(stack, channel, folder).await?;
+    let mut weir = Connected::with(|options| {
+        options.env.extend([
+            ("WEIR_OTLP".into(), format!("http://{away}")),
+            ("OTEL_BSP_SCHEDULE_DELAY".into(), "50".into()),
+        ]);
+    })
+    .await?;
     let log = weir.stack.data().join("weir.log");
     let thread = weir.conversation().await?;
     weir.say(&thread, "an answer").await?;

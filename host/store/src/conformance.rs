@@ -6,12 +6,14 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 pub mod channels;
+pub mod contacts;
 pub mod echoes;
 pub mod events;
 pub mod inbound;
 pub mod laws;
 pub mod leases;
 pub mod ledger;
+pub mod news;
 pub mod outbound;
 pub mod retention;
 pub mod rollout;
@@ -75,13 +77,17 @@ macro_rules! store_conformance {
             a_quote_of_an_unknown_message_keeps_the_platforms_id,
             a_reaction_names_our_message,
             a_revoked_authorisation_holds_the_channel,
-            a_new_name_is_told_and_a_newly_signed_picture_is_not,
-            an_erased_contact_leaves_nothing_and_begins_anew,
             attachments_are_fetched_and_described,
             an_attachment_that_cannot_be_had_leaves_words_in_its_place,
             history_older_than_the_window_opens_none,
+        );
+        $crate::store_conformance!(@ $factory, contacts:
+            an_erased_contact_leaves_nothing_and_begins_anew,
+            a_new_name_is_told_and_a_newly_signed_picture_is_not,
             what_a_contact_wrote_is_unread_until_somebody_looks_or_answers,
             a_conversation_is_found_by_its_contacts_name,
+        );
+        $crate::store_conformance!(@ $factory, news:
             a_window_is_told_of_before_it_closes_and_when_it_does,
             a_window_that_is_opened_anew_is_not_told_of_by_its_old_end,
             a_window_moved_by_the_operator_is_told_of_where_it_is_now,

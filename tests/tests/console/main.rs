@@ -12,7 +12,7 @@ mod support;
 mod why;
 
 use support::Connected;
-use weir_tests::{Chromium, Options, Stack};
+use weir_tests::{Chromium, Stack};
 
 type Result = anyhow::Result<()>;
 
@@ -24,15 +24,7 @@ struct Console {
 
 impl Console {
     async fn signed_in() -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let mut options = Options::new(&folder.path().join("data"));
-        // The operator's endpoint is on this machine.
-        options.env.push(("WEIR_DELIVERY_ALLOW_PRIVATE".into(), "true".into()));
-        let stack = Stack::start(options).await?;
-        stack.install("tiktok").await?;
-        stack.put_app().await?;
-        let channel = stack.connect("acme_store").await?;
-        let weir = Connected::of(stack, channel, folder).await?;
+        let weir = Connected::with_endpoints().await?;
         let browser = Chromium::start(weir.stack.client().clone()).await?;
         sign_in(&browser, &weir.stack, "/inbox").await?;
         Ok(Self { weir, browser })

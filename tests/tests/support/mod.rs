@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tempfile::TempDir;
-use weir_tests::{Events, Stack};
+use weir_tests::{Events, Options, Stack};
 
 pub(crate) use python::{libraries, python};
 
@@ -29,6 +29,27 @@ impl Connected {
         let folder = tempfile::tempdir()?;
         let (stack, channel) = Stack::connected(&folder.path().join("data")).await?;
         Self::of(stack, channel, folder).await
+    }
+
+    /// Connected, the programs being started otherwise in what `change` says.
+    pub(crate) async fn with(change: impl FnOnce(&mut Options)) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut options = Options::new(&folder.path().join("data"));
+        change(&mut options);
+        let stack = Stack::start(options).await?;
+        if stack.is_stopped() {
+            // The bucket of queries fills by the virtual clock, which stands still.
+            stack.phone.set(json!({"qps": null})).await?;
+        }
+        stack.install("tiktok").await?;
+        stack.put_app().await?;
+        let channel = stack.connect("acme_store").await?;
+        Self::of(stack, channel, folder).await
+    }
+
+    /// Connected, and allowed to hand events to an endpoint on this machine.
+    pub(crate) async fn with_endpoints() -> anyhow::Result<Self> {
+        Self::with(|options| options.env.push(("WEIR_DELIVERY_ALLOW_PRIVATE".into(), "true".into()))).await
     }
 
     /// Listens to a stack that was started otherwise.

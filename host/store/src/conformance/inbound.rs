@@ -1,17 +1,16 @@
 //! What comes in is kept once, whatever the order, and moves what it must.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use weir_domain::channel::{ChannelStatus, PolicyOverride};
-use weir_domain::conversation::{ConversationStatus, OpenedBy};
+use weir_domain::channel::ChannelStatus;
+use weir_domain::conversation::OpenedBy;
 use weir_domain::event::EventType;
-use weir_domain::inbound::{Fact, InboundEvent, Person, RemoteMedia};
+use weir_domain::inbound::{Fact, InboundEvent, RemoteMedia};
 use weir_domain::message::{Content, Direction, MediaStatus, Origin, Referral, Status};
 
 use super::world::*;
 use super::{Factory, run};
-use crate::{AdAnswer, ChannelPatch, ConversationFilter, Page, Recorded, Source};
+use crate::{AdAnswer, Page, Recorded, Source};
 
 pub fn the_first_word_opens_the_conversation_and_the_window(factory: Factory) {
     run(async {
@@ -154,40 +153,6 @@ pub fn an_unknown_event_can_be_heard_again_later(factory: Factory) {
         let unknown = event(&key, Fact::Unknown { what: "sticker".into() });
         assert_eq!(world.hear(vec![unknown], 10).await.unknown_events, 1);
         assert_eq!(world.hear(vec![says("m1", 10)], 20).await.stored, 1);
-    });
-}
-
-pub fn an_erased_contact_leaves_nothing_and_begins_anew(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
-        let ours = world.send("hello", 20).await.unwrap();
-        let waiting = world.lease(1, 20).await.remove(0);
-        let contact = world.messages("thread").await[0].contact_id;
-        assert_eq!(
-            world.store.erase_contact("another", contact, at(30)).await.unwrap(),
-            None
-        );
-        assert_eq!(
-            world.store.erase_contact(DEFAULT, contact, at(30)).await.unwrap(),
-            Some(Vec::new())
-        );
-        assert_eq!(world.store.erase_contact(DEFAULT, contact, at(31)).await.unwrap(), None);
-        assert!(world.store.contact(DEFAULT, contact).await.unwrap().is_none());
-        assert!(world.store.message(DEFAULT, ours.id).await.unwrap().is_none());
-        assert!(world.store.attempts(ours.id).await.unwrap().is_empty());
-        // The worker that still holds the message finds nothing to settle.
-        assert!(!world.settle(&waiting, sent("p1", 32), 32).await);
-        assert_eq!(world.store.next_message_due().await.unwrap(), None);
-        let left = world.events().await;
-        assert!(left.iter().all(|event| event.conversation_id.is_none()));
-        let kinds: Vec<EventType> = left.iter().map(|event| event.kind).collect();
-        assert_eq!(
-            kinds[kinds.len() - 2..],
-            [EventType::ConversationClosed, EventType::ContactErased]
-        );
-        world.hear(vec![says("m2", 40)], 40).await;
-        assert_ne!(world.messages("thread").await[0].contact_id, contact);
     });
 }
 
@@ -375,61 +340,6 @@ pub fn a_revoked_authorisation_holds_the_channel(factory: Factory) {
     });
 }
 
-pub fn a_new_name_is_told_and_a_newly_signed_picture_is_not(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        let as_person = |id: &str, second, person: Person| {
-            let mut told = told("thread", id, Direction::Inbound, Origin::Contact, "hi", second);
-            told.contact = person;
-            message(told)
-        };
-        let resigned = Person {
-            avatar_url: Some("https://example.com/jane.png?signature=2".into()),
-            ..jane()
-        };
-        let unnamed = Person {
-            platform_id: "jane".into(),
-            ..Person::default()
-        };
-        let renamed = Person {
-            display_name: Some("Jane D.".into()),
-            ..jane()
-        };
-        world
-            .hear(
-                vec![
-                    says("m1", 10),
-                    as_person("m2", 11, resigned),
-                    as_person("m3", 12, unnamed),
-                ],
-                12,
-            )
-            .await;
-        assert!(world.told(EventType::ContactUpdated).await.is_empty());
-        let contact = world.conversation("thread").await.contact;
-        assert_eq!(contact.display_name.as_deref(), Some("Jane"));
-        assert_eq!(
-            contact.avatar_url.as_deref(),
-            Some("https://example.com/jane.png?signature=2")
-        );
-        world.hear(vec![as_person("m4", 13, renamed)], 13).await;
-        assert_eq!(
-            world.told(EventType::ContactUpdated).await[0].data["display_name"],
-            "Jane D."
-        );
-        assert_eq!(
-            world
-                .store
-                .contacts(DEFAULT, Some(world.channel.id), page())
-                .await
-                .unwrap()
-                .rows
-                .len(),
-            1
-        );
-    });
-}
-
 fn picture(id: &str, second: i64) -> InboundEvent {
     let mut told = told("thread", id, Direction::Inbound, Origin::Contact, "", second);
     told.content = Content::Image {
@@ -520,165 +430,5 @@ pub fn history_older_than_the_window_opens_none(factory: Factory) {
                 .after(Duration::from_secs(WINDOW.unsigned_abs())),
             at(10 + WINDOW)
         );
-    });
-}
-
-pub fn what_a_contact_wrote_is_unread_until_somebody_looks_or_answers(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 1), says("m2", 2)], 2).await;
-        let thread = world.conversation("thread").await;
-        assert_eq!(thread.unread, 2);
-        world.store.looked_at("another", thread.id).await.unwrap();
-        assert_eq!(world.conversation("thread").await.unread, 2);
-        world.store.looked_at(DEFAULT, thread.id).await.unwrap();
-        assert_eq!(world.conversation("thread").await.unread, 0);
-        world.hear(vec![says("m3", 3)], 3).await;
-        assert_eq!(world.conversation("thread").await.unread, 1);
-        // Who answers has read, from here or from the platform's app.
-        world.hear(vec![echo("m4", Origin::App, "ours", 4)], 4).await;
-        assert_eq!(world.conversation("thread").await.unread, 0);
-        world.hear(vec![says("m5", 5)], 5).await;
-        let draft = world.draft(thread.id, "answer");
-        world.store.enqueue(draft, &world.book, at(6)).await.unwrap();
-        assert_eq!(world.conversation("thread").await.unread, 0);
-        let newest = world.store.last_messages(vec![thread.id, world.id()]).await.unwrap();
-        assert_eq!(newest.len(), 1);
-        assert_eq!(newest[&thread.id].sequence, 6);
-    });
-}
-
-pub fn a_window_is_told_of_before_it_closes_and_when_it_does(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        let closing = WINDOW - 4 * 3600;
-        world.hear(vec![says("m1", 0)], 0).await;
-        assert_eq!(world.news(closing - 1).await, 0, "one second before its moment");
-        assert_eq!(world.news(closing).await, 1);
-        let told = &world.told(EventType::WindowClosing).await[0];
-        assert_eq!(told.conversation_id, Some(world.conversation("thread").await.id));
-        assert_eq!(
-            (&told.data["can_reply"], &told.data["window"]["closes_at"]),
-            (&true.into(), &serde_json::json!(at(WINDOW)))
-        );
-        assert_eq!(world.news(WINDOW - 1).await, 0);
-        assert_eq!(world.news(WINDOW).await, 1);
-        assert_eq!(world.told(EventType::WindowClosed).await[0].data["can_reply"], false);
-        assert_eq!(world.news(10 * WINDOW).await, 0, "it is told once");
-        assert_eq!(world.told(EventType::WindowClosing).await.len(), 1);
-    });
-}
-
-pub fn a_window_that_is_opened_anew_is_not_told_of_by_its_old_end(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 0)], 0).await;
-        world.hear(vec![says("m2", WINDOW - 1)], WINDOW - 1).await;
-        assert_eq!(world.news(WINDOW + 3600).await, 0);
-        // Nobody was there when it was closing: only where it stands is told.
-        assert_eq!(world.news(3 * WINDOW).await, 1);
-        assert!(world.told(EventType::WindowClosing).await.is_empty());
-        assert_eq!(world.told(EventType::WindowClosed).await.len(), 1);
-    });
-}
-
-pub fn a_window_moved_by_the_operator_is_told_of_where_it_is_now(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 0)], 0).await;
-        let tightened = ChannelPatch {
-            policy: Some(PolicyOverride {
-                window_ms: Some(2 * 3_600_000),
-                ..PolicyOverride::default()
-            }),
-            ..ChannelPatch::default()
-        };
-        world
-            .store
-            .update_channel(world.channel.id, tightened, at(60))
-            .await
-            .unwrap();
-        // Looked at, and not told of: half of two hours is not over.
-        assert_eq!(world.news(61).await, 1);
-        assert!(world.told(EventType::WindowClosing).await.is_empty());
-        world.news(3600).await;
-        assert_eq!(world.told(EventType::WindowClosing).await.len(), 1);
-        world.news(2 * 3600).await;
-        assert_eq!(world.told(EventType::WindowClosed).await.len(), 1);
-    });
-}
-
-pub fn news_are_told_in_bounded_steps_and_wait_for_rules(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        let threads = ["a", "b", "c"];
-        for (second, thread) in (0..).zip(threads) {
-            world.hear(vec![says_in(thread, thread, second)], second).await;
-        }
-        let tell = async |books, limit, seconds| world.store.tell_news(books, limit, at(seconds)).await.unwrap();
-        // No rules of this app are known: nothing is told, and nothing is lost.
-        assert_eq!(tell(BTreeMap::new(), 100, WINDOW + 10).await, 3);
-        assert!(world.told(EventType::WindowClosed).await.is_empty());
-        assert_eq!(tell(world.books(), 2, WINDOW + 69).await, 0);
-        assert_eq!(tell(world.books(), 2, WINDOW + 70).await, 2);
-        assert_eq!(tell(world.books(), 2, WINDOW + 70).await, 1);
-        assert_eq!(world.told(EventType::WindowClosed).await.len(), 3);
-    });
-}
-
-pub fn conversations_end_with_their_channel_and_begin_again_when_somebody_writes(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 0)], 0).await;
-        world.store.delete_channel(world.channel.id, at(10)).await.unwrap();
-        assert_eq!(world.news(10).await, 1);
-        let closed = &world.told(EventType::ConversationClosed).await[0];
-        assert_eq!(closed.data["reason"], "channel_deleted");
-        assert_eq!(world.conversation("thread").await.status, ConversationStatus::Closed);
-        assert_eq!(world.news(2 * WINDOW).await, 0, "no window is told of any more");
-        let again = world.store.connect_channel(account(ACCOUNT), credential("new"), at(20));
-        again.await.unwrap();
-        world.send("we are back", 30).await.unwrap();
-        assert_eq!(world.conversation("thread").await.status, ConversationStatus::Open);
-        assert_eq!(world.told(EventType::ConversationOpened).await.len(), 2);
-        assert_eq!(world.news(WINDOW).await, 1);
-        assert_eq!(world.told(EventType::WindowClosed).await.len(), 1);
-        // Or when the contact does.
-        world.store.delete_channel(world.channel.id, at(WINDOW)).await.unwrap();
-        world.news(WINDOW).await;
-        let again = world
-            .store
-            .connect_channel(account(ACCOUNT), credential("new"), at(WINDOW));
-        again.await.unwrap();
-        world.hear(vec![says("m2", WINDOW)], WINDOW).await;
-        assert_eq!(world.told(EventType::ConversationOpened).await.len(), 3);
-    });
-}
-
-pub fn a_conversation_is_found_by_its_contacts_name(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 1)], 1).await;
-        let found = async |name: &str| {
-            let filter = ConversationFilter {
-                channel: None,
-                name: Some(name.to_owned()),
-            };
-            world
-                .store
-                .conversations(DEFAULT, filter, page())
-                .await
-                .unwrap()
-                .rows
-                .len()
-        };
-        let username = jane().username.unwrap();
-        assert_eq!(found(&username).await, 1);
-        assert_eq!(found(&username[1..3].to_uppercase()).await, 1);
-        assert_eq!(found("nobody").await, 0);
-        // What a pattern would mean by these is not meant.
-        assert_eq!(found("%").await, 0);
-        assert_eq!(found("j%").await, 0);
-        assert_eq!(found("!").await, 0);
     });
 }
