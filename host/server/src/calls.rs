@@ -168,16 +168,23 @@ impl Host {
         Ok(Serving::of(app, line))
     }
 
-    /// What a call for a channel runs with. None if it has no credential.
+    /// What a call for a channel runs with. None if it has no credential. If the channel's state was handed to another version
+    /// since `serving` was taken, that one is taken in its place: nobody else understands the state.
     pub(crate) async fn context(
         &self,
-        serving: &Serving,
+        serving: &mut Serving,
         channel: &Channel,
     ) -> Result<Option<(CallContext, Arc<ChannelPacer>, Secret)>, StoreError> {
         let Some(credential) = self.0.store.credential(channel.id).await? else {
             return Ok(None);
         };
         let state = self.0.store.state(channel.id).await?;
+        if let Some(owner) = state.owner.filter(|owner| owner != serving.version()) {
+            let line = self.0.connectors.line(&serving.app.app.connector);
+            if let Some(loaded) = line.as_ref().and_then(|line| line.numbered(&owner)) {
+                *serving = serving.by(loaded);
+            }
+        }
         let pacer = Arc::new(
             self.0
                 .pacers
@@ -195,7 +202,7 @@ impl Host {
             secrets: serving.secrets().with_access_token(credential.access_token.clone()),
             grants: Arc::clone(&serving.grants),
             origins: Arc::clone(&serving.app.origins),
-            state,
+            state: state.entries,
             pacer: Arc::clone(&pacer) as Arc<dyn weir_runtime::context::Pacer>,
         };
         Ok(Some((context, pacer, credential.access_token)))
@@ -213,10 +220,10 @@ impl Host {
         channel: &Channel,
         call: impl for<'a> Fn(&'a Connector, CallContext) -> BoxFuture<'a, Called<T>> + Send + Sync,
     ) -> Result<T, CallFailure> {
-        let serving = self.serving_of(channel).await?;
+        let mut serving = self.serving_of(channel).await?;
         let mut is_second = false;
         loop {
-            let Some((context, pacer, token)) = self.context(&serving, channel).await? else {
+            let Some((context, pacer, token)) = self.context(&mut serving, channel).await? else {
                 return Err(CallFailure::Unauthorized);
             };
             let called = call(&serving.connector, context).await;

@@ -99,7 +99,7 @@ impl Work for Deliverer {
 impl Deliverer {
     async fn deliver(&self, lease: &MessageLease) -> Result<Tried, StoreError> {
         let host = &self.0;
-        let serving = match host.serving_of(&lease.channel).await {
+        let mut serving = match host.serving_of(&lease.channel).await {
             Ok(serving) => serving,
             Err(NotServed::Store(error)) => return Err(error),
             Err(error) => return Ok(Tried::without_requests(again(lease, host, &error.to_string()))),
@@ -132,7 +132,7 @@ impl Deliverer {
                     });
                 }
             };
-            let Some((context, pacer, token)) = host.context(&serving, &lease.channel).await? else {
+            let Some((context, pacer, token)) = host.context(&mut serving, &lease.channel).await? else {
                 return Ok(Tried::without_requests(Next::Held {
                     error: reauthorization_required("the channel has no credential"),
                 }));

@@ -219,8 +219,8 @@ impl Host {
         Ok(active)
     }
 
-    /// Hands the states of the accounts that `is_meant` to a version that knows how to translate them. An account whose state
-    /// it cannot take stays with the version whose it is.
+    /// Hands the states of the accounts that `is_meant` to a version. One that knows how to translate them does; to another they
+    /// go as they are. An account whose state it cannot take stays with the version whose it is.
     async fn take_state_over(
         &self,
         connector: &str,
@@ -230,14 +230,16 @@ impl Host {
     ) -> Result<(), PromoteError> {
         let number = loaded.number();
         let manifest = loaded.connector.manifest();
-        if !manifest.provides.iter().any(|interface| interface == "upgrade") {
-            return Ok(());
-        }
+        let translates = manifest.provides.iter().any(|interface| interface == "upgrade");
         let taker = Arc::clone(loaded);
         self.0.connectors.change(connector, |line| {
             line.beside.insert(taker.number().to_owned(), taker);
         });
         for owner in self.store().state_owners(connector).await? {
+            // What was never handed over needs no owner where nobody translates it.
+            if owner.version.is_none() && !translates {
+                continue;
+            }
             let from = owner.version.clone().unwrap_or_else(|| line.active.number().to_owned());
             if from == number || !is_meant(&owner) {
                 continue;
@@ -275,7 +277,7 @@ impl Host {
         from: &str,
     ) -> Result<Option<String>, StoreError> {
         for _ in 0..HAND_OVERS {
-            let before = self.store().state(owner.channel_id).await?;
+            let before = self.store().state(owner.channel_id).await?.entries;
             let after = match taker.migrate(from, before.clone()).await {
                 Ok(after) => after,
                 Err(error) => return Ok(Some(error.to_string())),
@@ -311,21 +313,32 @@ impl Host {
         }
     }
 
+    /// Retires the versions that finished what they began and own no account. Looked at within the turn: a version that is
+    /// found idle gets no account meanwhile.
+    async fn retire_idle(&self, connector: &str, now: Timestamp) -> Result<(), StoreError> {
+        let connectors = &self.0.connectors;
+        let _turn = connectors.changing.lock().await;
+        let Some(line) = connectors.line(connector) else {
+            return Ok(());
+        };
+        for (version, beside) in &line.beside {
+            if line.owners.owns(version) || !beside.is_idle() {
+                continue;
+            }
+            let known = self.store().version(connector, version).await?;
+            if known.is_some_and(|known| known.stage == VersionStage::Draining) {
+                self.store().retire_version(connector, version, now).await?;
+            }
+            connectors.change(connector, |line| drop(line.beside.remove(version)));
+        }
+        Ok(())
+    }
+
     /// Versions that have nothing left to do are retired, and those that held for their time go ahead if that was asked for.
     pub(crate) async fn rollout_round(&self, now: Timestamp) -> Result<(), StoreError> {
         for (connector, line) in self.0.connectors.lines() {
-            for (version, beside) in &line.beside {
-                if line.owners.owns(version) || !beside.is_idle() {
-                    continue;
-                }
-                let _turn = self.0.connectors.changing.lock().await;
-                let known = self.store().version(&connector, version).await?;
-                if known.is_some_and(|known| known.stage == VersionStage::Draining) {
-                    self.store().retire_version(&connector, version, now).await?;
-                }
-                self.0.connectors.change(&connector, |line| {
-                    line.beside.remove(version);
-                });
+            if !line.beside.is_empty() {
+                self.retire_idle(&connector, now).await?;
             }
             if let Some(trial) = &line.trial
                 && trial.canary.rule.promote

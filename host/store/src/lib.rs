@@ -215,7 +215,7 @@ pub trait Store: Send + Sync + 'static {
     async fn keep_poll_cursor(&self, id: ChannelId, cursor: Option<String>) -> Result<()>;
 
     /// A channel's state.
-    async fn state(&self, id: ChannelId) -> Result<BTreeMap<String, Vec<u8>>>;
+    async fn state(&self, id: ChannelId) -> Result<ChannelState>;
     /// Writes of one call, all or none.
     async fn commit_state(&self, id: ChannelId, writes: Vec<StateWrite>) -> Result<()>;
     /// The channels of a connector that have a state, and whose it is.

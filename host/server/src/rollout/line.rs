@@ -33,22 +33,23 @@ impl Line {
     /// The version that serves an account: the one whose state it holds; else the one on trial, for its share; else the active
     /// one.
     pub(crate) fn of(&self, app: &str, account: &str) -> &Arc<Loaded> {
-        let trial = self.trial.as_ref().filter(|trial| trial.serves_somebody());
-        if let Some(owner) = self.owners.of(app, account) {
-            if owner == self.active.number() {
-                return &self.active;
-            }
-            if let Some(trial) = trial.filter(|trial| trial.loaded.number() == owner) {
-                return &trial.loaded;
-            }
-            if let Some(beside) = self.beside.get(&owner) {
-                return beside;
-            }
+        let owner = self.owners.of(app, account);
+        if let Some(owner) = owner.and_then(|owner| self.numbered(&owner)) {
+            return owner;
         }
-        match trial {
+        match self.trial.as_ref().filter(|trial| trial.serves_somebody()) {
             Some(trial) if trial.canary.serves(app, account) => &trial.loaded,
             _ => &self.active,
         }
+    }
+
+    /// The version of this number, if it serves anybody.
+    pub(crate) fn numbered(&self, number: &str) -> Option<&Arc<Loaded>> {
+        if number == self.active.number() {
+            return Some(&self.active);
+        }
+        let trial = self.trial_of(number).map(|trial| &trial.loaded);
+        trial.or_else(|| self.beside.get(number))
     }
 
     /// The versions besides the active one that serve somebody.

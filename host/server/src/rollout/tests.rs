@@ -4,7 +4,7 @@ use tempfile::TempDir;
 use weir_domain::channel::Channel;
 use weir_domain::event::EventType;
 use weir_domain::rollout::{Canary, CanaryRule, VersionStage};
-use weir_store::EventFilter;
+use weir_store::{EventFilter, StateWrite};
 
 use crate::Host;
 use crate::registry::PromoteError;
@@ -22,7 +22,13 @@ async fn with_next(folder: &TempDir) -> Host {
 }
 
 async fn state(host: &Host, channel: &Channel) -> Vec<(String, String)> {
-    let state = host.store().state(channel.id).await.expect("a record").into_iter();
+    let state = host
+        .store()
+        .state(channel.id)
+        .await
+        .expect("a record")
+        .entries
+        .into_iter();
     let text = |value: Vec<u8>| String::from_utf8(value).expect("a text");
     state.map(|(key, value)| (key, text(value))).collect()
 }
@@ -97,6 +103,47 @@ async fn a_state_goes_with_its_account_and_what_cannot_be_taken_over_stays_where
     assert_eq!(state(&host, &easy).await, owned(&[("cursor", "7")]));
     host.rollout_round(host.now()).await.expect("a record");
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Retired);
+}
+
+#[tokio::test]
+async fn a_version_that_translates_nothing_takes_states_as_they_are_and_serves_all() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
+    let hard = with_account(&host, "hard", &[("refuse", "1")]).await;
+    host.promote("echo", NEXT).await.expect("it serves");
+    assert_eq!(serves(&host, &hard).await, FIRST);
+    // A step ahead, and not back: the first version knows nothing of translating.
+    host.promote("echo", FIRST).await.expect("it serves");
+    for channel in [&easy, &hard] {
+        assert_eq!(serves(&host, channel).await, FIRST);
+    }
+    assert_eq!(state(&host, &easy).await, owned(&[("cursor", "2:7")]));
+    // What it writes is kept: the state is its own now.
+    let write = StateWrite {
+        by: FIRST.to_owned(),
+        key: "cursor".to_owned(),
+        value: Some(b"8".to_vec()),
+    };
+    host.store().commit_state(easy.id, vec![write]).await.expect("a record");
+    assert_eq!(state(&host, &easy).await, owned(&[("cursor", "8")]));
+    host.rollout_round(host.now()).await.expect("a record");
+    assert_eq!(stage_of(&host, NEXT).await, VersionStage::Retired);
+}
+
+#[tokio::test]
+async fn a_call_that_meets_a_state_of_another_version_runs_in_that_version() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    let channel = with_account(&host, "easy", &[("cursor", "7")]).await;
+    // A call chose its version before the state was handed over, and reads the state after.
+    let mut serving = host.serving_of(&channel).await.expect("a version");
+    host.promote("echo", NEXT).await.expect("it serves");
+    assert_eq!(serving.version(), FIRST);
+    let context = host.context(&mut serving, &channel).await.expect("a record");
+    let (context, ..) = context.expect("a credential");
+    assert_eq!(context.state["cursor"], b"2:7");
+    assert_eq!(serving.version(), NEXT);
 }
 
 #[tokio::test]

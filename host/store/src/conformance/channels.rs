@@ -477,7 +477,7 @@ pub fn state_is_written_all_at_once(factory: Factory) {
         let writes = vec![write("a", None), write("b", Some(b"2")), write("c", Some(b""))];
         world.store.commit_state(id, writes).await.unwrap();
         let expected: BTreeMap<String, Vec<u8>> = [("b".into(), b"2".to_vec()), ("c".into(), Vec::new())].into();
-        assert_eq!(world.store.state(id).await.unwrap(), expected);
+        assert_eq!(world.store.state(id).await.unwrap().entries, expected);
     });
 }
 

@@ -211,14 +211,17 @@ pub fn a_lost_lease_writes_nothing(factory: Factory) {
                 .unwrap()
         );
         assert_eq!(world.kinds().await.len(), before);
-        assert!(world.store.state(world.channel.id).await.unwrap().is_empty());
+        assert!(world.store.state(world.channel.id).await.unwrap().entries.is_empty());
         let written = world
             .store
             .settle_message(&fresh.token, sent("p1", 202), Vec::new(), vec![write], at(203))
             .await
             .unwrap();
         assert!(written);
-        assert_eq!(world.store.state(world.channel.id).await.unwrap()["cursor"], b"1");
+        assert_eq!(
+            world.store.state(world.channel.id).await.unwrap().entries["cursor"],
+            b"1"
+        );
         // Once settled, it is settled.
         assert!(!world.settle(&fresh, failed(), 204).await);
     });

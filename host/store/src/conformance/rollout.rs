@@ -130,7 +130,7 @@ pub fn a_state_is_handed_over_whole_and_given_back_as_it_was(factory: Factory) {
         assert!(!store.hand_state_over(NAME, handed("0")).await.unwrap());
         assert_eq!(store.state_owners(NAME).await.unwrap()[0].version, None);
         assert!(store.hand_state_over(NAME, handed("1")).await.unwrap());
-        assert_eq!(store.state(id).await.unwrap(), state("one"));
+        assert_eq!(store.state(id).await.unwrap().entries, state("one"));
         let owners = store.state_owners(NAME).await.unwrap();
         assert_eq!(
             (owners[0].version.as_deref(), &owners[0].platform_id[..]),
@@ -138,11 +138,11 @@ pub fn a_state_is_handed_over_whole_and_given_back_as_it_was(factory: Factory) {
         );
         // A call of the old version that ends late writes nothing; one of the new does.
         store.commit_state(id, write("1.0.0", "2")).await.unwrap();
-        assert_eq!(store.state(id).await.unwrap(), state("one"));
+        assert_eq!(store.state(id).await.unwrap().entries, state("one"));
         store.commit_state(id, write("1.1.0", "two")).await.unwrap();
-        assert_eq!(store.state(id).await.unwrap(), state("two"));
+        assert_eq!(store.state(id).await.unwrap().entries, state("two"));
         assert_eq!(store.give_state_back(NAME, "1.1.0").await.unwrap(), 1);
-        assert_eq!(store.state(id).await.unwrap(), state("1"));
+        assert_eq!(store.state(id).await.unwrap().entries, state("1"));
         assert_eq!(
             store.state_owners(NAME).await.unwrap()[0].version.as_deref(),
             Some("1.0.0")

@@ -103,6 +103,15 @@ pub struct VersionChange {
     pub at: Timestamp,
 }
 
+/// A channel's small memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChannelState {
+    /// Key to value.
+    pub entries: BTreeMap<String, Vec<u8>>,
+    /// The version that it belongs to, if it was ever handed from one to another; only that version understands it.
+    pub owner: Option<String>,
+}
+
 /// A channel with a state, and the version that it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateOwner {

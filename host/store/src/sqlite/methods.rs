@@ -218,7 +218,7 @@ impl Store for SqliteStore {
         self.write(move |db| channels::keep_poll_cursor(db, id, cursor.as_deref()))
             .await
     }
-    async fn state(&self, id: ChannelId) -> Result<BTreeMap<String, Vec<u8>>> {
+    async fn state(&self, id: ChannelId) -> Result<ChannelState> {
         self.read(move |db| state::state(db, id)).await
     }
     async fn commit_state(&self, id: ChannelId, writes: Vec<StateWrite>) -> Result<()> {

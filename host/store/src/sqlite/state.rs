@@ -10,15 +10,24 @@ use weir_domain::time::Timestamp;
 use crate::sqlite::channels;
 use crate::sqlite::db::{Db, get_id, get_json, json, key, value};
 use crate::sqlite::events::{self, About};
-use crate::{Result, StateMove, StateOwner, StateWrite};
+use crate::{ChannelState, Result, StateMove, StateOwner, StateWrite};
 
 type State = BTreeMap<String, Vec<u8>>;
 
-pub(super) fn state(db: &Db<'_>, id: ChannelId) -> Result<State> {
-    let rows = db.all("SELECT key, value FROM state WHERE channel_id = ?1", [key(id)], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })?;
-    Ok(rows.into_iter().collect())
+/// In one statement, so that state and owner are of one moment.
+pub(super) fn state(db: &Db<'_>, id: ChannelId) -> Result<ChannelState> {
+    let mut state = ChannelState::default();
+    let rows: Vec<(String, Vec<u8>, Option<String>)> = db.all(
+        "SELECT s.key, s.value, o.version FROM state s LEFT JOIN state_owners o ON o.channel_id = s.channel_id
+         WHERE s.channel_id = ?1",
+        [key(id)],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    for (name, value, owner) in rows {
+        state.entries.insert(name, value);
+        state.owner = owner;
+    }
+    Ok(state)
 }
 
 pub(super) fn commit(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]) -> Result<()> {
@@ -81,7 +90,7 @@ pub(super) fn owners(db: &Db<'_>, connector: &str) -> Result<Vec<StateOwner>> {
 
 /// False if the state is another by now.
 pub(super) fn hand_over(db: &Db<'_>, connector: &str, handed: &StateMove) -> Result<bool> {
-    if state(db, handed.channel_id)? != handed.before {
+    if state(db, handed.channel_id)?.entries != handed.before {
         return Ok(false);
     }
     replace(db, handed.channel_id, &handed.after)?;

@@ -214,7 +214,7 @@ mod file {
             let full = store.commit_state(channel.id, vec![write.clone()]).await;
             assert!(matches!(full, Err(StoreError::Unavailable { .. })), "{full:?}");
             // What is there can be read meanwhile.
-            assert!(store.state(channel.id).await.unwrap().is_empty());
+            assert!(store.state(channel.id).await.unwrap().entries.is_empty());
             limit(1 << 30).await.unwrap();
             store.commit_state(channel.id, vec![write]).await.unwrap();
         });
