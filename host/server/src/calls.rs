@@ -174,7 +174,8 @@ impl Host {
         &self,
         serving: &mut Serving,
         channel: &Channel,
-    ) -> Result<Option<(CallContext, Arc<ChannelPacer>, Secret)>, StoreError> {
+        pacer: &Arc<ChannelPacer>,
+    ) -> Result<Option<(CallContext, Secret)>, StoreError> {
         let Some(credential) = self.0.store.credential(channel.id).await? else {
             return Ok(None);
         };
@@ -185,11 +186,6 @@ impl Host {
                 *serving = serving.by(loaded);
             }
         }
-        let pacer = Arc::new(
-            self.0
-                .pacers
-                .of(&channel.app, &serving.book, Some((channel.id, &channel.policy))),
-        );
         let context = CallContext {
             channel_id: Some(channel.id),
             channel: ChannelFacts {
@@ -203,9 +199,15 @@ impl Host {
             grants: Arc::clone(&serving.grants),
             origins: Arc::clone(&serving.app.origins),
             state: state.entries,
-            pacer: Arc::clone(&pacer) as Arc<dyn weir_runtime::context::Pacer>,
+            pacer: Arc::clone(pacer) as Arc<dyn weir_runtime::context::Pacer>,
         };
-        Ok(Some((context, pacer, credential.access_token)))
+        Ok(Some((context, credential.access_token)))
+    }
+
+    /// The platform's rates for a channel.
+    pub(crate) fn pacer(&self, serving: &Serving, channel: &Channel) -> Arc<ChannelPacer> {
+        let whose = Some((channel.id, &channel.policy));
+        Arc::new(self.0.pacers.of(&channel.app, &serving.book, whose))
     }
 
     /// Where the platform sends the webhooks of an app.
@@ -221,9 +223,10 @@ impl Host {
         call: impl for<'a> Fn(&'a Connector, CallContext) -> BoxFuture<'a, Called<T>> + Send + Sync,
     ) -> Result<T, CallFailure> {
         let mut serving = self.serving_of(channel).await?;
+        let pacer = self.pacer(&serving, channel);
         let mut is_second = false;
         loop {
-            let Some((context, pacer, token)) = self.context(&mut serving, channel).await? else {
+            let Some((context, token)) = self.context(&mut serving, channel, &pacer).await? else {
                 return Err(CallFailure::Unauthorized);
             };
             let called = call(&serving.connector, context).await;

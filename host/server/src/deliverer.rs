@@ -4,6 +4,7 @@
 //! and a send whose answer never came is never blindly repeated. Who is next, and that an attempt is written down before
 //! anything leaves, is the record's promise.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,13 +19,21 @@ use weir_runtime::SendReport;
 use weir_runtime::context::{Fate, RequestRecord as Made};
 use weir_store::{MessageLease, RequestRecord, StateWrite, StoreError};
 
-use crate::calls::{NotServed, hold_if_throttled, reauthorization_required, state_writes};
+use crate::calls::{NotServed, Serving, hold_if_throttled, reauthorization_required, state_writes};
 use crate::host::Host;
 use crate::refresher::Renewal;
+use crate::services::ChannelPacer;
 use crate::worker::Work;
 
 /// Hands messages to their connectors.
-pub struct Deliverer(pub(crate) Host);
+pub(crate) struct Deliverer(pub(crate) Host);
+
+/// A message that may leave.
+pub(crate) struct Leased {
+    lease: MessageLease,
+    /// What serves its channel, and its turn at the platform.
+    served: Result<(Serving, Arc<ChannelPacer>), NotServed>,
+}
 
 /// What one try came to.
 struct Tried {
@@ -45,25 +54,37 @@ impl Tried {
 
 #[async_trait]
 impl Work for Deliverer {
-    type Item = MessageLease;
+    type Item = Leased;
 
     fn name(&self) -> &'static str {
         "deliverer"
     }
 
-    async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<MessageLease>, StoreError> {
-        self.0.0.store.lease_messages(&self.0.0.owner, limit, now).await
+    async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<Leased>, StoreError> {
+        let host = &self.0;
+        let leases = host.0.store.lease_messages(&host.0.owner, limit, now).await?;
+        let mut leased = Vec::with_capacity(leases.len());
+        for lease in leases {
+            let served = host.serving_of(&lease.channel).await.map(|serving| {
+                let pacer = host.pacer(&serving, &lease.channel);
+                // The record gives leases in the channels' turns; those made ready side by side would lose that order.
+                pacer.keep_turn();
+                (serving, pacer)
+            });
+            leased.push(Leased { lease, served });
+        }
+        Ok(leased)
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
         self.0.0.store.next_message_due().await
     }
 
-    async fn work(&self, lease: MessageLease) {
+    async fn work(&self, Leased { lease, served }: Leased) {
         let host = &self.0;
         let id = lease.message.id;
         let span = trace_span!("send", message.id = %id, attempt = lease.attempt, outcome = field::Empty);
-        let tried = match self.deliver(&lease).instrument(span.clone()).await {
+        let tried = match self.deliver(&lease, served).instrument(span.clone()).await {
             Ok(tried) => tried,
             // The record failed before anything left.
             Err(error) => {
@@ -97,10 +118,14 @@ impl Work for Deliverer {
 }
 
 impl Deliverer {
-    async fn deliver(&self, lease: &MessageLease) -> Result<Tried, StoreError> {
+    async fn deliver(
+        &self,
+        lease: &MessageLease,
+        served: Result<(Serving, Arc<ChannelPacer>), NotServed>,
+    ) -> Result<Tried, StoreError> {
         let host = &self.0;
-        let mut serving = match host.serving_of(&lease.channel).await {
-            Ok(serving) => serving,
+        let (mut serving, pacer) = match served {
+            Ok(served) => served,
             Err(NotServed::Store(error)) => return Err(error),
             Err(error) => return Ok(Tried::without_requests(again(lease, host, &error.to_string()))),
         };
@@ -132,7 +157,7 @@ impl Deliverer {
                     });
                 }
             };
-            let Some((context, pacer, token)) = host.context(&mut serving, &lease.channel).await? else {
+            let Some((context, token)) = host.context(&mut serving, &lease.channel, &pacer).await? else {
                 return Ok(Tried::without_requests(Next::Held {
                     error: reauthorization_required("the channel has no credential"),
                 }));

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -51,6 +51,8 @@ struct Bucket {
 pub(crate) struct ChannelPacer {
     pacers: Arc<Pacers>,
     rates: Vec<(Bucket, Rate)>,
+    /// A turn taken beforehand, for the first request that sends.
+    kept: Mutex<Option<Duration>>,
 }
 
 impl Pacers {
@@ -96,6 +98,7 @@ impl Pacers {
         ChannelPacer {
             pacers: Arc::clone(self),
             rates,
+            kept: Mutex::default(),
         }
     }
 
@@ -105,10 +108,17 @@ impl Pacers {
 }
 
 impl ChannelPacer {
+    /// Takes the turn of a message now, so that messages leave in the order in which this is called, however long each takes
+    /// to be made ready. One that does not leave after all wastes its turn.
+    pub(crate) fn keep_turn(&self) {
+        // Too far away is said when the message comes to leave.
+        *lock(&self.kept) = self.take(RouteClass::MessageSend).ok();
+    }
+
     /// The platform asked for a pause.
     pub(crate) fn hold(&self, pause: Duration) {
         let until = self.pacers.now() + pause;
-        let mut paces = self.pacers.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paces = lock(&self.pacers.paces);
         for (bucket, _) in &self.rates {
             paces.entry(bucket.clone()).or_default().hold(until);
         }
@@ -116,8 +126,8 @@ impl ChannelPacer {
 
     fn take(&self, class: RouteClass) -> Result<Duration, TooLong> {
         let now = self.pacers.now();
-        let mut paces = self.pacers.paces.lock().unwrap_or_else(PoisonError::into_inner);
-        let counted = || self.rates.iter().filter(|(_, rate)| rate.classes.contains(&class));
+        let mut paces = lock(&self.pacers.paces);
+        let counted = || self.counted(class);
         // First looked at, then taken: a turn of one rule must not be lost to another rule's no.
         let mut turn = now;
         for (bucket, rate) in counted() {
@@ -138,15 +148,38 @@ impl ChannelPacer {
         }
         Ok(turn)
     }
+
+    fn counted(&self, class: RouteClass) -> impl Iterator<Item = &(Bucket, Rate)> {
+        self.rates.iter().filter(move |(_, rate)| rate.classes.contains(&class))
+    }
+
+    fn is_void(&self, turn: Duration, class: RouteClass) -> bool {
+        let paces = lock(&self.pacers.paces);
+        self.counted(class)
+            .any(|(bucket, _)| paces.get(bucket).is_some_and(|pace| pace.is_void(turn)))
+    }
 }
 
 #[async_trait]
 impl Pacer for ChannelPacer {
     async fn turn(&self, class: RouteClass) -> Result<(), TooLong> {
-        let turn = self.take(class)?;
-        tokio::time::sleep_until(self.pacers.origin + turn).await;
-        Ok(())
+        let kept = match class {
+            RouteClass::MessageSend => lock(&self.kept).take(),
+            _ => None,
+        };
+        let mut turn = kept.map_or_else(|| self.take(class), Ok)?;
+        loop {
+            tokio::time::sleep_until(self.pacers.origin + turn).await;
+            if !self.is_void(turn, class) {
+                return Ok(());
+            }
+            turn = self.take(class)?;
+        }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 // ---- stored bytes ----------------------------------------------------------------------------------------------------
@@ -234,6 +267,7 @@ mod tests {
         ChannelPacer {
             pacers: Arc::clone(pacers),
             rates: vec![(bucket, rate)],
+            kept: Mutex::default(),
         }
     }
 
@@ -270,5 +304,43 @@ mod tests {
         pacer.hold(Duration::from_secs(60));
         let too_long = pacer.turn(RouteClass::MessageSend).await.expect_err("too far away");
         assert!(too_long.wait > limits::RATE_WAIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_leave_in_the_order_in_which_their_turns_were_kept() {
+        let pacers = Pacers::new();
+        let one = pacer(&pacers, None, 10, RateScope::App);
+        let other = pacer(&pacers, None, 10, RateScope::App);
+        one.keep_turn();
+        other.keep_turn();
+        let began = Instant::now();
+        // The second is ready first, and leaves in its own turn all the same.
+        other.turn(RouteClass::MessageSend).await.expect("within reach");
+        assert!(began.elapsed() >= Duration::from_millis(100), "{:?}", began.elapsed());
+        one.turn(RouteClass::MessageSend).await.expect("its turn has come");
+        assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_holds_those_who_wait_already_and_spaces_them_anew() {
+        let pacers = Pacers::new();
+        let began = Instant::now();
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..3 {
+            let pacer = pacer(&pacers, None, 10, RateScope::App);
+            pacer.keep_turn();
+            waiting.spawn(async move {
+                pacer.turn(RouteClass::MessageSend).await.expect("within reach");
+                began.elapsed()
+            });
+        }
+        pacer(&pacers, None, 10, RateScope::App).hold(Duration::from_secs(5));
+        let mut left = waiting.join_all().await;
+        left.sort_unstable();
+        assert!(left[0] >= Duration::from_secs(5), "{left:?}");
+        assert!(
+            left.windows(2).all(|two| two[1] - two[0] >= Duration::from_millis(100)),
+            "{left:?}"
+        );
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
     next: Duration,
+    held: Duration,
 }
 
 impl Pace {
@@ -26,6 +27,12 @@ impl Pace {
     /// Nothing leaves before `until`: the platform asked for a pause.
     pub fn hold(&mut self, until: Duration) {
         self.next = self.next.max(until);
+        self.held = self.held.max(until);
+    }
+
+    /// Whether `turn`, which was taken before, fell into a pause that the platform asked for since: it must be taken anew.
+    pub fn is_void(&self, turn: Duration) -> bool {
+        turn < self.held
     }
 }
 
@@ -52,6 +59,17 @@ mod tests {
             pace.take(1, SECOND, SECOND, 2 * SECOND),
             Some(SECOND + Duration::from_millis(1_010))
         );
+    }
+
+    #[test]
+    fn a_turn_within_a_pause_is_void_and_one_at_its_end_is_not() {
+        let mut pace = Pace::default();
+        let turn = pace.take(10, SECOND, SECOND, SECOND).expect("it is free");
+        assert!(!pace.is_void(turn));
+        pace.hold(2 * SECOND);
+        assert!(pace.is_void(turn));
+        let anew = pace.take(10, SECOND, SECOND, SECOND).expect("it is near");
+        assert!(anew == 2 * SECOND && !pace.is_void(anew));
     }
 
     proptest! {

@@ -140,7 +140,8 @@ async fn a_call_that_meets_a_state_of_another_version_runs_in_that_version() {
     let mut serving = host.serving_of(&channel).await.expect("a version");
     host.promote("echo", NEXT).await.expect("it serves");
     assert_eq!(serving.version(), FIRST);
-    let context = host.context(&mut serving, &channel).await.expect("a record");
+    let pacer = host.pacer(&serving, &channel);
+    let context = host.context(&mut serving, &channel, &pacer).await.expect("a record");
     let (context, ..) = context.expect("a credential");
     assert_eq!(context.state["cursor"], b"2:7");
     assert_eq!(serving.version(), NEXT);
