@@ -11,7 +11,7 @@ use weir_domain::conversation::Conversation;
 use weir_domain::delivery::Next;
 use weir_domain::manifest::Manifest;
 use weir_domain::message::{Content, Origin};
-use weir_store::{NewMessage, Store};
+use weir_store::{NewMessage, Room, Store};
 
 use crate::record::{self, Record, now};
 use crate::report::{Row, median, whole};
@@ -151,8 +151,8 @@ async fn send_all(record: &Arc<Record>, count: usize) -> anyhow::Result<()> {
             begun.elapsed() < Duration::from_secs(120),
             "{sent} of {count} were leased"
         );
-        let limit = u32::try_from(AT_ONCE)?;
-        let leases = record.store.lease_messages("bench", limit, now()).await?;
+        let room = Room::of_all(u32::try_from(AT_ONCE)?);
+        let leases = record.store.lease_messages("bench", room, now()).await?;
         let mut tasks = JoinSet::new();
         for lease in leases {
             let record = Arc::clone(record);

@@ -12,6 +12,7 @@ use weir_domain::channel::Channel;
 use weir_domain::credential::{Credential, Secret};
 use weir_domain::id::Mint;
 use weir_domain::inbound::{Fact, InboundEvent, InboundMessage, Person};
+use weir_domain::limits;
 use weir_domain::manifest::Manifest;
 use weir_domain::message::{Content, Direction, Origin};
 use weir_domain::policy::{OriginMap, RuleBook};
@@ -200,6 +201,7 @@ pub(crate) fn multiply(path: &Path, copies: u32) -> anyhow::Result<()> {
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "cache_size", -(1 << 20))?;
     let begun = connection.query_row("SELECT max(n) FROM messages", [], |row| row.get::<_, i64>(0))?;
+    let span = i64::try_from(limits::SEEN.as_millis())?;
     connection.execute_batch("BEGIN")?;
     for copy in 1..=copies {
         // Sixteen bytes each: six of time, so that they lie as ids lie that were made in turn; then a number of their own.
@@ -215,10 +217,10 @@ pub(crate) fn multiply(path: &Path, copies: u32) -> anyhow::Result<()> {
             .execute(params![copy, begun])?;
         connection
             .prepare_cached(
-                "INSERT INTO seen (channel_id, key)
-                 SELECT channel_id, printf('im_receive_msg:B%d.%d', n, ?1) FROM messages WHERE n <= ?2",
+                "INSERT INTO seen (span, channel_id, key)
+                 SELECT (created_at - ?1) / ?3, channel_id, printf('im_receive_msg:B%d.%d', n, ?1) FROM messages WHERE n <= ?2",
             )?
-            .execute(params![copy, begun])?;
+            .execute(params![copy, begun, span])?;
         connection
             .prepare_cached(
                 "INSERT INTO events (id, workspace_id, channel_id, conversation_id, type, at, data)

@@ -213,6 +213,10 @@ pub const ENDPOINT: Duration = Duration::from_secs(20);
 pub const ENDPOINT_ANSWER_BYTES: usize = 2 << 10;
 /// Time to hand a batch of spans to a collector, and the last ones at the end of the process.
 pub const TRACE_EXPORT: Duration = Duration::from_secs(5);
+/// How far ahead of their turns at the platform an app's messages are made ready. More than a worker's shortest sleep, so that
+/// no turn goes by unused; and little, so that an app whose rate is used up holds few of [`SENDS_IN_FLIGHT`], and a channel
+/// that has something to send comes to its turn soon.
+pub const RATE_AHEAD: Duration = Duration::from_millis(500);
 /// Longest wait for the platform's rate inside a call; past it the call gives way to others and is tried later.
 pub const RATE_WAIT: Duration = Duration::from_secs(20);
 

@@ -4,6 +4,7 @@
 //! and a send whose answer never came is never blindly repeated. Who is next, and that an attempt is written down before
 //! anything leaves, is the record's promise.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +13,14 @@ use tracing::{Instrument, field, trace_span};
 use weir_domain::channel::ChannelStatus;
 use weir_domain::delivery::{Next, Outcome, Verdict, settle};
 use weir_domain::message::MessageError;
-use weir_domain::policy::{Refusal, Stage, may_send};
+use weir_domain::policy::{Refusal, RuleBook, Stage, may_send};
 use weir_domain::problem::Fault;
 use weir_domain::time::Timestamp;
 use weir_runtime::SendReport;
 use weir_runtime::context::{Fate, RequestRecord as Made};
-use weir_store::{MessageLease, RequestRecord, StateWrite, StoreError};
+use weir_store::{MessageLease, RequestRecord, Room, StateWrite, StoreError};
 
+use crate::apps::Registered;
 use crate::calls::{NotServed, Serving, hold_if_throttled, reauthorization_required, state_writes};
 use crate::host::Host;
 use crate::refresher::Renewal;
@@ -62,7 +64,11 @@ impl Work for Deliverer {
 
     async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<Leased>, StoreError> {
         let host = &self.0;
-        let leases = host.0.store.lease_messages(&host.0.owner, limit, now).await?;
+        let room = Room {
+            all: limit,
+            of: host.room(),
+        };
+        let leases = host.0.store.lease_messages(&host.0.owner, room, now).await?;
         let mut leased = Vec::with_capacity(leases.len());
         for lease in leases {
             let served = host.serving_of(&lease.channel).await.map(|serving| {
@@ -311,6 +317,19 @@ fn record(made: Made, at: Timestamp) -> RequestRecord {
 }
 
 impl Host {
+    /// How many messages of each app may be made ready. An app that nothing was asked of since the start is not among them.
+    fn room(&self) -> BTreeMap<String, u32> {
+        let room = |app: &Registered| {
+            let line = self.0.connectors.line(&app.app.connector)?;
+            let book = RuleBook {
+                manifest: Arc::clone(line.active.connector.manifest()),
+                settings: app.app.settings.clone(),
+            };
+            Some((app.app.name.clone(), self.0.pacers.room(&app.app.name, &book)))
+        };
+        self.known_apps().iter().filter_map(|app| room(app)).collect()
+    }
+
     /// A number in 0..1 that spreads retries.
     pub(crate) fn jitter(&self) -> f64 {
         let mut bytes = [0; 4];

@@ -102,6 +102,21 @@ impl Pacers {
         }
     }
 
+    /// How many messages of an app may be made ready: those whose turns come within [`limits::RATE_AHEAD`].
+    pub(crate) fn room(self: &Arc<Self>, app: &str, book: &RuleBook) -> u32 {
+        let now = self.now();
+        let all = self.of(app, book, None);
+        let paces = lock(&self.paces);
+        let of_app = all
+            .counted(RouteClass::MessageSend)
+            .filter(|(_, rate)| rate.scope == RateScope::App);
+        let rooms = of_app.map(|(bucket, rate)| {
+            let pace = paces.get(bucket).copied().unwrap_or_default();
+            pace.room(rate.permits, rate.per, now, now + limits::RATE_AHEAD)
+        });
+        rooms.min().unwrap_or(u32::MAX)
+    }
+
     fn now(&self) -> Duration {
         self.origin.elapsed()
     }
@@ -153,10 +168,20 @@ impl ChannelPacer {
         self.rates.iter().filter(move |(_, rate)| rate.classes.contains(&class))
     }
 
-    fn is_void(&self, turn: Duration, class: RouteClass) -> bool {
-        let paces = lock(&self.pacers.paces);
-        self.counted(class)
-            .any(|(bucket, _)| paces.get(bucket).is_some_and(|pace| pace.is_void(turn)))
+    /// Leaves in this turn; false if a pause came over it.
+    fn leave(&self, turn: Duration, class: RouteClass) -> bool {
+        let now = self.pacers.now();
+        let mut paces = lock(&self.pacers.paces);
+        let is_void = |(bucket, _): &(Bucket, Rate)| paces.get(bucket).is_some_and(|pace| pace.is_void(turn));
+        if self.counted(class).any(is_void) {
+            return false;
+        }
+        for (bucket, _) in self.counted(class) {
+            if let Some(pace) = paces.get_mut(bucket) {
+                pace.left(turn, now);
+            }
+        }
+        true
     }
 }
 
@@ -170,7 +195,7 @@ impl Pacer for ChannelPacer {
         let mut turn = kept.map_or_else(|| self.take(class), Ok)?;
         loop {
             tokio::time::sleep_until(self.pacers.origin + turn).await;
-            if !self.is_void(turn, class) {
+            if self.leave(turn, class) {
                 return Ok(());
             }
             turn = self.take(class)?;

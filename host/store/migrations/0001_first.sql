@@ -268,11 +268,12 @@ CREATE INDEX outbox_expiring ON outbox (expires_at) WHERE state = 'queued' AND e
 -- The channels' turns. due_at is none while nothing of the channel may leave.
 CREATE TABLE turns (
     channel_id BLOB PRIMARY KEY REFERENCES channels (id),
+    app        TEXT NOT NULL,
     turn       INTEGER NOT NULL DEFAULT 0,
     held       INTEGER NOT NULL DEFAULT 0,
     due_at     INTEGER
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX turns_order ON turns (turn, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX turns_order ON turns (turn, due_at, app) WHERE due_at IS NOT NULL;
 CREATE INDEX turns_due ON turns (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX turns_last ON turns (turn);
 

@@ -132,6 +132,7 @@ macro_rules! store_conformance {
             a_conversation_has_one_message_in_flight_in_order,
             a_retry_keeps_those_behind_it_waiting,
             channels_take_turns,
+            an_app_without_room_holds_up_no_other,
             a_held_channel_keeps_its_messages,
             what_waits_for_authorisation_is_due_when_it_recovers,
             a_lost_lease_writes_nothing,

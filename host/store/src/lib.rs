@@ -323,10 +323,10 @@ pub trait Store: Send + Sync + 'static {
     /// Judges a draft and puts it into the outbox, with an event and the caller's idempotency key, in one transaction: two
     /// callers cannot both spend the last message of a window. The same key with the same request gives the first answer.
     async fn enqueue(&self, new: NewMessage, book: &RuleBook, now: Timestamp) -> Result<Enqueued, EnqueueError>;
-    /// Leases up to `limit` messages that are due: at most one of a conversation, the oldest; channels in turn; none of a
-    /// channel that is held or waits for authorisation. The attempt is written open now, before anything leaves. A
+    /// Leases messages that are due, as many as there is room for: at most one of a conversation, the oldest; channels in
+    /// turn; none of a channel that is held or waits for authorisation. The attempt is written open now, before anything leaves. A
     /// conversation with an uncertain message waits for it up to [`weir_domain::limits::UNCERTAIN_WAIT`].
-    async fn lease_messages(&self, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<MessageLease>>;
+    async fn lease_messages(&self, owner: &str, room: Room, now: Timestamp) -> Result<Vec<MessageLease>>;
     /// Closes the attempt and moves the message on, with an event and the state that the call wrote. False, and nothing
     /// written, if the lease was lost meanwhile.
     async fn settle_message(

@@ -24,6 +24,26 @@ impl Pace {
         Some(turn)
     }
 
+    /// How many turns are left up to `until`.
+    pub fn room(&self, permits: u32, per: Duration, now: Duration, until: Duration) -> u32 {
+        let spacing = spacing(permits, per).as_nanos().max(1);
+        let Some(left) = until.checked_sub(self.next.max(now)) else {
+            return 0;
+        };
+        u32::try_from(left.as_nanos() / spacing)
+            .unwrap_or(u32::MAX)
+            .saturating_add(1)
+    }
+
+    /// A request left at `at` whose turn was at `turn`. One that left late makes those after it late: else the span that
+    /// begins with it would hold one too many.
+    pub fn left(&mut self, turn: Duration, at: Duration) {
+        let late = at.saturating_sub(turn);
+        if late > PUNCTUAL {
+            self.next += late;
+        }
+    }
+
     /// Nothing leaves before `until`: the platform asked for a pause.
     pub fn hold(&mut self, until: Duration) {
         self.next = self.next.max(until);
@@ -35,6 +55,9 @@ impl Pace {
         turn < self.held
     }
 }
+
+/// Later than this is late; less is within the spare part of the spacing, and a timer's own grain.
+const PUNCTUAL: Duration = Duration::from_millis(3);
 
 /// The span between two requests. One percent wider than the rule's, since the platform counts arrivals, and the way there
 /// is not always equally long.
@@ -59,6 +82,31 @@ mod tests {
             pace.take(1, SECOND, SECOND, 2 * SECOND),
             Some(SECOND + Duration::from_millis(1_010))
         );
+    }
+
+    #[test]
+    fn there_is_room_for_the_turns_up_to_a_moment() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.room(10, SECOND, SECOND, SECOND), 1, "now is a turn");
+        assert_eq!(pace.room(10, SECOND, SECOND, 2 * SECOND), 10);
+        for _ in 0..10 {
+            pace.take(10, SECOND, SECOND, SECOND);
+        }
+        assert_eq!(pace.room(10, SECOND, SECOND, 2 * SECOND), 0, "all are taken");
+        assert_eq!(pace.room(u32::MAX, SECOND, SECOND, 2 * SECOND), 0);
+        assert_eq!(Pace::default().room(u32::MAX, SECOND, SECOND, 100 * SECOND), u32::MAX);
+    }
+
+    #[test]
+    fn who_leaves_late_makes_those_after_it_late() {
+        let mut pace = Pace::default();
+        let turn = pace.take(10, SECOND, SECOND, SECOND).expect("it is free");
+        let on_time = pace;
+        pace.left(turn, turn + Duration::from_millis(2));
+        assert_eq!(pace, on_time);
+        pace.left(turn, turn + Duration::from_millis(40));
+        let next = pace.take(10, SECOND, turn, SECOND);
+        assert_eq!(next, Some(turn + Duration::from_millis(141)));
     }
 
     #[test]

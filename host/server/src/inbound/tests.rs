@@ -47,7 +47,10 @@ async fn in_hand(host: &Host) -> MessageId {
     let Enqueued::New(messages) = accepted else {
         panic!("{accepted:?}")
     };
-    let leased = host.store().lease_messages("worker", 1, host.now()).await;
+    let leased = host
+        .store()
+        .lease_messages("worker", weir_store::Room::of_all(1), host.now())
+        .await;
     assert_eq!(leased.expect("a record").len(), 1);
     messages[0].id
 }

@@ -11,7 +11,7 @@ use weir_domain::policy::Refusal;
 
 use super::world::*;
 use super::{Factory, run};
-use crate::{ChannelPatch, EnqueueError, LeaseToken, MessageLease, RequestRecord, Resolution, StateWrite};
+use crate::{ChannelPatch, EnqueueError, LeaseToken, MessageLease, RequestRecord, Resolution, Room, StateWrite};
 
 /// How long a lease holds, in seconds.
 fn lease_span() -> i64 {
@@ -113,6 +113,46 @@ pub fn channels_take_turns(factory: Factory) {
         assert_eq!(leased.iter().filter(|id| **id == second.id).count(), 1);
         // Whoever had the last turn is behind whoever waits.
         assert_eq!(world.lease(10, 30).await.len(), 4);
+    });
+}
+
+pub fn an_app_without_room_holds_up_no_other(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let mut elsewhere = account("second");
+        elsewhere.app = "another".into();
+        let (second, _) = world
+            .store
+            .connect_channel(elsewhere, credential("t"), at(1))
+            .await
+            .unwrap();
+        let many = (0..6)
+            .map(|n| says_in(&format!("t{n}"), &format!("m{n}"), 10))
+            .collect();
+        world.hear(many, 10).await;
+        for n in 0..6 {
+            world.send_in(&format!("t{n}"), "hello", 20).await.unwrap();
+        }
+        let first = world.channel.app.clone();
+        let leased = async |of: u32| {
+            let of = [(first.clone(), of)].into();
+            let leases = world
+                .store
+                .lease_messages("worker", Room { all: 10, of }, at(30))
+                .await
+                .unwrap();
+            leases.iter().map(|lease| lease.channel.id).collect::<Vec<_>>()
+        };
+        assert_eq!(leased(0).await, []);
+        assert_eq!(leased(2).await, [world.channel.id; 2]);
+        // What waits longest is of an app that must wait; what came last is not.
+        let mut far = says_in("far", "m-far", 10);
+        far.channel_platform_id = "second".into();
+        world.hear_as("another", vec![far], 10).await;
+        world.send_in("far", "hello", 21).await.unwrap();
+        assert_eq!(leased(1).await, [second.id, world.channel.id]);
+        assert_eq!(leased(0).await, []);
+        assert_eq!(world.lease(10, 30).await.len(), 3);
     });
 }
 
@@ -437,7 +477,7 @@ pub fn what_is_in_hand_is_not_taken_for_lost_when_the_clock_is_set_forward(facto
         let ours = world.lease(1, 10).await.remove(0);
         let theirs = world
             .store
-            .lease_messages("another", 1, at(10))
+            .lease_messages("another", Room::of_all(1), at(10))
             .await
             .unwrap()
             .remove(0);

@@ -20,7 +20,7 @@ use weir_domain::time::Timestamp;
 use super::{Factory, Made};
 use crate::{
     App, ConversationFilter, EnqueueError, Enqueued, EventFilter, MessageLease, NewChannel, NewMessage, Page, Recorded,
-    Source, Store,
+    Room, Source, Store,
 };
 
 /// Messages until the contact writes again, in this world.
@@ -310,6 +310,18 @@ impl World {
         self.hear_from(events, Source::Webhook, seconds).await
     }
 
+    /// What another app of the same connector hears.
+    pub(crate) async fn hear_as(&self, app: &str, events: Vec<InboundEvent>, seconds: i64) -> Recorded {
+        let app = App {
+            name: app.to_owned(),
+            ..self.app.clone()
+        };
+        self.store
+            .record_inbound(&app, events, Source::Webhook, &self.book, at(seconds))
+            .await
+            .unwrap()
+    }
+
     pub(crate) async fn hear_from(&self, events: Vec<InboundEvent>, source: Source, seconds: i64) -> Recorded {
         self.store
             .record_inbound(&self.app, events, source, &self.book, at(seconds))
@@ -367,7 +379,8 @@ impl World {
     }
 
     pub(crate) async fn lease(&self, limit: u32, seconds: i64) -> Vec<MessageLease> {
-        self.store.lease_messages("worker", limit, at(seconds)).await.unwrap()
+        let room = Room::of_all(limit);
+        self.store.lease_messages("worker", room, at(seconds)).await.unwrap()
     }
 
     pub(crate) async fn settle(&self, lease: &MessageLease, next: Next, seconds: i64) -> bool {

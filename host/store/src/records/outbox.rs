@@ -1,5 +1,7 @@
 //! What goes out: accepted, leased, tried, settled.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use weir_domain::channel::Channel;
 use weir_domain::conversation::Conversation;
@@ -46,6 +48,25 @@ pub struct LeaseToken {
     pub owner: String,
     /// Rises with each lease: a late writer is known by it.
     pub epoch: i64,
+}
+
+/// How many messages may be leased: an app whose rate is used up shall not fill the hands of all.
+#[derive(Clone, Debug)]
+pub struct Room {
+    /// All together.
+    pub all: u32,
+    /// Of each app; one that is not here has no bound of its own.
+    pub of: BTreeMap<String, u32>,
+}
+
+impl Room {
+    /// Room for so many, of whichever app.
+    pub fn of_all(all: u32) -> Self {
+        Self {
+            all,
+            of: BTreeMap::new(),
+        }
+    }
 }
 
 /// A message to be sent now.

@@ -63,7 +63,7 @@ fn put(db: &Db<'_>, channel: &Channel) -> Result<()> {
         ],
     )?;
     let works = matches!(channel.status, ChannelStatus::Connected | ChannelStatus::Degraded);
-    outbox::hold_channel(db, channel.id, channel.paused || !works)
+    outbox::hold_channel(db, channel, channel.paused || !works)
 }
 
 pub(super) fn connect(

@@ -373,9 +373,9 @@ impl Store for SqliteStore {
         let book = book.clone();
         self.write(move |db| outbound::enqueue(db, new, &book, now)).await
     }
-    async fn lease_messages(&self, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<MessageLease>> {
+    async fn lease_messages(&self, owner: &str, room: Room, now: Timestamp) -> Result<Vec<MessageLease>> {
         let owner = owner.to_owned();
-        self.write(move |db| outbox::lease(db, &owner, limit, now)).await
+        self.write(move |db| outbox::lease(db, &owner, room, now)).await
     }
     async fn settle_message(
         &self,

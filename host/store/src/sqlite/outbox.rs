@@ -4,6 +4,7 @@
 //! hold the database to both. Channels take turns: each lease gives the channel the last place in the row.
 
 use rusqlite::params;
+use weir_domain::channel::Channel;
 use weir_domain::delivery::Next;
 use weir_domain::event::EventType;
 use weir_domain::id::{ChannelId, ConversationId, MessageId};
@@ -15,7 +16,7 @@ use weir_domain::time::Timestamp;
 use crate::sqlite::db::{Db, get_id, get_json, get_json_if, get_time, get_time_if, json, json_if, key, ms};
 use crate::sqlite::messages::Step;
 use crate::sqlite::{channels, conversations, echo, media, messages, state};
-use crate::{Attempt, LeaseToken, MessageLease, QueueDepth, RequestRecord, Result, StateWrite};
+use crate::{Attempt, LeaseToken, MessageLease, QueueDepth, RequestRecord, Result, Room, StateWrite};
 
 /// Rows that one sweep settles: the writer has others to serve.
 const SWEEP: u32 = 256;
@@ -103,12 +104,12 @@ fn refresh_turn(db: &Db<'_>, channel: ChannelId) -> Result<()> {
 }
 
 /// Whether nothing of a channel may leave now. Gives a new channel its place in the row.
-pub(super) fn hold_channel(db: &Db<'_>, channel: ChannelId, held: bool) -> Result<()> {
+pub(super) fn hold_channel(db: &Db<'_>, channel: &Channel, held: bool) -> Result<()> {
     db.run(
-        "INSERT INTO turns (channel_id, held) VALUES (?1, ?2) ON CONFLICT (channel_id) DO UPDATE SET held = ?2",
-        params![key(channel), held],
+        "INSERT INTO turns (channel_id, app, held) VALUES (?1, ?2, ?3) ON CONFLICT (channel_id) DO UPDATE SET held = ?3",
+        params![key(channel.id), channel.app, held],
     )?;
-    refresh_turn(db, channel)
+    refresh_turn(db, channel.id)
 }
 
 /// Messages that waited for the authorisation wait no more.
@@ -199,21 +200,37 @@ pub(super) fn queue(db: &Db<'_>, channel: ChannelId) -> Result<QueueDepth> {
 
 // ---- leases ----------------------------------------------------------------------------------------------------------
 
-pub(super) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<MessageLease>> {
+pub(super) fn lease(db: &Db<'_>, owner: &str, mut room: Room, now: Timestamp) -> Result<Vec<MessageLease>> {
     let mut leases = Vec::new();
     // The cheap question first: most rounds find nothing.
-    while leases.len() < limit as usize
-        && db.exists("SELECT 1 FROM turns WHERE due_at <= ?1 LIMIT 1", [now.as_millis()])?
-    {
-        let left = limit as usize - leases.len();
-        let in_turn: Vec<ChannelId> = db.all(
-            "SELECT channel_id FROM turns INDEXED BY turns_order WHERE due_at <= ?1 AND due_at IS NOT NULL
-             ORDER BY turn LIMIT ?2",
-            params![now.as_millis(), i64::try_from(left).unwrap_or(i64::MAX)],
-            |row| get_id(row, 0),
+    while room.all > 0 && db.exists("SELECT 1 FROM turns WHERE due_at <= ?1 LIMIT 1", [now.as_millis()])? {
+        let full: Vec<&str> = room
+            .of
+            .iter()
+            .filter(|(_, left)| **left == 0)
+            .map(|(app, _)| app.as_str())
+            .collect();
+        let in_turn: Vec<(ChannelId, String)> = db.all(
+            "SELECT channel_id, app FROM turns INDEXED BY turns_order WHERE due_at <= ?1 AND due_at IS NOT NULL
+             AND app NOT IN (SELECT value FROM json_each(?3)) ORDER BY turn LIMIT ?2",
+            params![now.as_millis(), room.all, json(&full)?],
+            |row| Ok((get_id(row, 0)?, row.get(1)?)),
         )?;
-        for channel in in_turn {
-            leases.extend(lease_head(db, channel, owner, now)?);
+        if in_turn.is_empty() {
+            break;
+        }
+        for (channel, app) in in_turn {
+            let mut of_app = room.of.get_mut(&app);
+            if of_app.as_ref().is_some_and(|left| **left == 0) {
+                continue;
+            }
+            if let Some(lease) = lease_head(db, channel, owner, now)? {
+                leases.push(lease);
+                room.all -= 1;
+                if let Some(left) = &mut of_app {
+                    **left -= 1;
+                }
+            }
         }
     }
     Ok(leases)
