@@ -173,7 +173,9 @@ async fn what_was_written_is_found_and_opened() -> Result {
     browser.shows("Nobody of that name").await?;
     browser.holds("document.querySelector('.texts .row-link')").await?;
     browser.click(".texts .row-link").await?;
-    browser.holds("document.querySelector('.message')").await?;
+    // Where it stands, and not only in which conversation.
+    let found = "document.querySelector('.message.found .bubble')?.textContent.includes('Łódź')";
+    browser.holds(found).await?;
     browser.write("input[type=search]", " nowhere").await?;
     browser.shows("Nothing holds these words").await?;
     console.is_innocent().await

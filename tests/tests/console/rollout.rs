@@ -31,7 +31,7 @@ async fn a_person_sees_what_a_version_would_change_tries_it_and_takes_it_back() 
     browser.press("Try it").await?;
     browser.click("dialog button[value=yes]").await?;
     browser
-        .holds("document.querySelector('.timeline .canary .figures')")
+        .holds("document.querySelectorAll('.timeline .canary .figures .chart').length === 5")
         .await?;
     browser.screenshot(&target()?.join("screenshots/trial.png")).await?;
     browser.press("Take it back").await?;

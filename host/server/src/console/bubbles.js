@@ -116,16 +116,13 @@ const WARNINGS = { links_not_clickable: "The platform shows links as plain text.
 export function thread({ reply, who }) {
   const messages = new Map();
   const reactions = new Map();
+  let found = null;
   const list = h("ol", { class: "thread", "aria-label": "Messages" });
   const ordered = () => [...messages.values()].sort((a, b) => a.sequence - b.sequence);
 
   function quote(id) {
     const quoted = messages.get(id);
-    return h("button", { type: "button", class: "quoted", dir: "auto", onclick: () => {
-      const there = list.querySelector(`[data-id="${id}"]`);
-      there?.scrollIntoView({ block: "center", behavior: "smooth" });
-      there?.focus();
-    } }, quoted ? gist(quoted.content) : "An earlier message");
+    return h("button", { type: "button", class: "quoted", dir: "auto", onclick: () => it.show(id) }, quoted ? gist(quoted.content) : "An earlier message");
   }
 
   function row(message, before) {
@@ -135,7 +132,7 @@ export function thread({ reply, who }) {
     const full = ["image", "shared_post"].includes(message.content.type);
     const given = [...(reactions.get(message.id)?.values() ?? [])];
     const warned = (message.warnings ?? []).map((code) => h("small", { class: "why" }, WARNINGS[code] ?? code.replaceAll("_", " ")));
-    return h("li", { class: `message ${own ? "own" : ""} ${close ? "close" : ""}`, "data-id": message.id, tabindex: "-1" },
+    return h("li", { class: `message ${own ? "own" : ""} ${close ? "close" : ""} ${message.id === found ? "found" : ""}`, "data-id": message.id, tabindex: "-1" },
       message.referral && referral(message.referral),
       message.reply_to && quote(message.reply_to),
       h("div", { class: "line" },
@@ -175,6 +172,16 @@ export function thread({ reply, who }) {
     add(...more) {
       for (const message of more) if (!messages.has(message.id)) messages.set(message.id, message);
       draw();
+    },
+    /** Brings a message into view and marks it; whether it is here. */
+    show(id) {
+      if (!messages.has(id)) return false;
+      found = id;
+      draw();
+      const there = list.querySelector(".found");
+      there.scrollIntoView({ block: "center" });
+      there.focus({ preventScroll: true });
+      return true;
     },
     react({ type, data }) {
       if (!data.message_id) return;

@@ -70,6 +70,15 @@ const ICONS = {
 export const icon = (name, size = 18) =>
   s("svg", { viewBox: "0 0 24 24", width: size, height: size, class: "icon", "aria-hidden": "true" }, s("path", { d: ICONS[name] }));
 
+/** Lines through values that were seen one after another, all to one scale; the first is the one that is looked at. */
+export function chart(series, label) {
+  const top = Math.max(...series.flat(), 1e-9);
+  const line = (values) => (values.length === 1 ? [values[0], values[0]] : values).map((value, at, all) => `${(at * 200 / (all.length - 1)).toFixed(1)},${(41 - (value / top) * 38).toFixed(1)}`).join(" ");
+  const [first, ...others] = series.map(line);
+  return s("svg", { class: "chart", viewBox: "0 0 200 44", preserveAspectRatio: "none", role: "img", "aria-label": label },
+    s("polygon", { class: "area", points: `0,44 ${first} 200,44` }), others.map((points) => s("polyline", { class: "spark other", points })), s("polyline", { class: "spark", points: first }));
+}
+
 /** A round sign of a person or an account: initials on a tone that stays theirs. Pictures of the platform live on its hosts,
  * and nothing here comes from another host. */
 export function avatar(id, name, size = "") {

@@ -8,6 +8,8 @@ import { brief, channelName, gist, nameOf } from "./words.js";
 
 const may = (session, scope) => session.scopes.includes(scope) || session.scopes.includes("admin");
 const PAGE = 50;
+/** Pages of a thread that are fetched for a message that was looked for. */
+const LOOK_BACK = 20;
 
 export function mount(root, { id, session, go }) {
   let channel = "";
@@ -81,7 +83,7 @@ export function mount(root, { id, session, go }) {
     try {
       const page = await get(`/v1/messages${query({ search: words, limit: PAGE, cursor })}`);
       if (mine !== wanted) return;
-      const hits = page.data.map((message) => h("li", null, h("a", { href: `/inbox/${message.conversation_id}`, class: "row-link" }, h("span", { class: "what" }, h("span", { class: "gist", dir: "auto" }, `${message.direction === "outbound" ? "You: " : ""}${gist(message.content)}`)), h("span", { class: "side-facts" }, h("time", { datetime: message.sent_at }, brief(message.sent_at))))));
+      const hits = page.data.map((message) => h("li", null, h("a", { href: `/inbox/${message.conversation_id}?message=${message.id}`, class: "row-link" }, h("span", { class: "what" }, h("span", { class: "gist", dir: "auto" }, `${message.direction === "outbound" ? "You: " : ""}${gist(message.content)}`)), h("span", { class: "side-facts" }, h("time", { datetime: message.sent_at }, brief(message.sent_at))))));
       texts.querySelector(".more")?.remove();
       if (!texts.firstChild) replace(texts, h("h2", null, "In what was written"), h("ul", { class: "rows", "aria-label": "In what was written" }), !hits.length && !page.has_more && h("p", { class: "quiet" }, "Nothing holds these words."));
       texts.querySelector("ul").append(...hits);
@@ -137,6 +139,8 @@ export function mount(root, { id, session, go }) {
       const it = rows.get(conversation) ?? (await get(`/v1/conversations/${conversation}`));
       open = conversationPane(it);
       await open.ready;
+      const message = new URLSearchParams(location.search).get("message");
+      if (message) await open.lookUp(message);
     } catch (failure) {
       replace(pane, problem(failure, () => show(conversation)));
     }
@@ -214,6 +218,16 @@ export function mount(root, { id, session, go }) {
       if (!gone) for (const event of page.data) bubbles.react(event);
     }
 
+    /** Shows a message that was looked for; older ones are fetched until it is there. */
+    async function lookUp(message) {
+      for (let page = 0; page < LOOK_BACK && !gone; page += 1) {
+        if (bubbles.show(message)) return;
+        if (earlier.hidden) break;
+        await fetchMessages(true);
+      }
+      if (!gone) toast("That message lies further back; show earlier ones");
+    }
+
     drawHead();
     let soon;
     return {
@@ -231,6 +245,7 @@ export function mount(root, { id, session, go }) {
         clearTimeout(soon);
         soon = setTimeout(fetchFeatures, 60);
       },
+      lookUp,
       focus: () => writes.focus(),
       leave() {
         gone = true;

@@ -1,7 +1,7 @@
 // The overview: what needs a person first, then how it runs.
 
 import { get } from "./api.js";
-import { h, icon, loading, problem, replace, s } from "./dom.js";
+import { chart, h, icon, loading, problem, replace } from "./dom.js";
 import { CHANNEL_STATUS, channelName, duration, moment, plural } from "./words.js";
 
 const EVERY = 5000;
@@ -40,21 +40,11 @@ async function look() {
   if (looks.length > LOOKS) looks.shift();
 }
 
-/** A line through values, from the first look to the last. */
-function spark(values, label) {
-  const top = Math.max(...values, 1e-9);
-  const step = values.length > 1 ? 200 / (values.length - 1) : 0;
-  const points = values.map((value, at) => `${(at * step).toFixed(1)},${(41 - (value / top) * 38).toFixed(1)}`);
-  if (values.length === 1) points.push(`200,${points[0].split(",")[1]}`);
-  return s("svg", { viewBox: "0 0 200 44", preserveAspectRatio: "none", role: "img", "aria-label": label },
-    s("polygon", { class: "area", points: `0,44 ${points.join(" ")} 200,44` }), s("polyline", { class: "spark", points: points.join(" ") }));
-}
-
 /** How a counter grew between looks, for each minute. */
 const perMinute = (key) => looks.slice(1).map((here, at) => Math.max(0, here[key] - looks[at][key]) * 60_000 / Math.max(1, here.at - looks[at].at));
 const mean = () => looks.slice(1).map((here, at) => (here.calls > looks[at].calls ? (here.seconds - looks[at].seconds) / (here.calls - looks[at].calls) * 1000 : 0));
 
-const figure = (title, value, values, words) => h("section", { class: "card figure" }, h("h2", { class: "quiet" }, title), h("b", null, value), spark(values.length ? values : [0], `${title}: ${words}`), h("small", null, words));
+const figure = (title, value, values, words) => h("section", { class: "card figure" }, h("h2", { class: "quiet" }, title), h("b", null, value), chart([values.length ? values : [0]], `${title}: ${words}`), h("small", null, words));
 
 function bars(title, table, none, more) {
   const rows = [...table].sort((a, b) => b[1] - a[1]).slice(0, 8);

@@ -1,7 +1,7 @@
 // A connector's versions: proof before a swap, the swap, and the way back.
 
 import { get, post } from "./api.js";
-import { ask, button, copyable, empty, field, h, problem, replace, toast } from "./dom.js";
+import { ask, button, chart, copyable, empty, field, h, problem, replace, toast } from "./dom.js";
 import { bytes, moment } from "./words.js";
 
 const STATES = { staged: ["accent", "Installed, does not serve"], canary: ["warn", "On trial"], active: ["good", "Serves"], draining: ["warn", "Ends its work"], retired: ["", "Retired"], quarantined: ["bad", "Set aside"] };
@@ -21,14 +21,20 @@ export const report = (it) => (it.calls === 0 ? h("p", { class: "quiet" }, "No c
     h("small", { class: "quiet" }, `${(it.before.elapsed_us / it.calls / 1000).toFixed(1)} ms a call before, ${(it.after.elapsed_us / it.calls / 1000).toFixed(1)} ms now`),
     h("ul", { class: "differences" }, it.groups.map((one) => difference(one, h("small", null, ` ${one.count} × in ${one.call}: ${KINDS[one.kind] ?? one.kind}`))))));
 
-/** Two versions side by side, each figure as a bar to the larger of the two. */
-function figures(trial) {
+const EVERY = 5000;
+/** An hour of looks at each trial, kept while the console is open. */
+const LOOKS = 720;
+const looks = new Map();
+
+/** Two versions side by side: each figure as it stands, and how it came there while somebody looked. */
+function figures(seen) {
   const rows = [["Calls", "calls"], ["Failed", "failed"], ["Broke off", "broke_off"], ["Half within, ms", "p50_ms"], ["99 of 100 within, ms", "p99_ms"]];
-  const bar = (label, value, most) => h("li", null, h("span", null, label), h("span", null, value ?? "–"), h("meter", { min: 0, max: most || 1, value: value ?? 0, "aria-label": label }));
+  const last = seen.at(-1);
   return h("div", { class: "figures" }, rows.map(([label, key]) => {
-    const [mine, theirs] = [trial.on_trial[key], trial.active[key]];
-    const most = Math.max(mine ?? 0, theirs ?? 0);
-    return h("section", { "aria-label": label }, h("h4", null, label), h("ul", { class: "bars" }, bar("on trial", mine, most), bar("serving", theirs, most)));
+    const of = (side) => seen.map((one) => one[side][key] ?? 0);
+    const [mine, theirs] = [last.on_trial[key] ?? "–", last.active[key] ?? "–"];
+    return h("section", { "aria-label": label }, h("h4", null, label), chart([of("on_trial"), of("active")], `${label}: ${mine} on trial, ${theirs} serving`),
+      h("p", { class: "legend" }, h("span", { class: "mine" }, `${mine} on trial`), h("span", { class: "theirs" }, `${theirs} serving`)));
   }));
 }
 
@@ -79,7 +85,14 @@ export function versions(it, list, { writes, again }) {
   const others = (one) => [it.active_version && changes(one), prove(one), it.active_version && share(one), serve(one), ["staged", "quarantined"].includes(one.state) && retire(one)];
   const trial = (version) => {
     const place = h("div", { class: "trial" });
-    get(at(version, "trial")).then((found) => replace(place, h("p", null, found.canary.percent ? `Serves ${found.canary.percent} of 100 accounts since ${moment(found.canary.since)}.` : `Follows along since ${moment(found.canary.since)}.`), figures(found), h("h4", null, "Asked again what the serving version did"), report(found.shadow)), (failure) => replace(place, problem(failure)));
+    const draw = (found) => {
+      const key = `${it.name}/${version.version}/${found.canary.since}`;
+      const seen = [...looks.get(key) ?? [], found].slice(-LOOKS);
+      looks.set(key, seen);
+      replace(place, h("p", null, found.canary.percent ? `Serves ${found.canary.percent} of 100 accounts since ${moment(found.canary.since)}.` : `Follows along since ${moment(found.canary.since)}.`), figures(seen), h("h4", null, "Asked again what the serving version did"), report(found.shadow));
+    };
+    const step = () => get(at(version, "trial")).then(draw, (failure) => replace(place, problem(failure))).then(() => setTimeout(() => place.isConnected && step(), EVERY));
+    step();
     return place;
   };
   return h("ol", { class: "timeline" }, list.map((one) => h("li", { class: one.state }, h("i"), h("div", null, h("b", null, one.version), " ", pill(one.state),
