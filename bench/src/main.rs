@@ -12,6 +12,7 @@ mod inbound;
 mod latency;
 mod load;
 mod memory;
+mod neighbours;
 mod outbound;
 mod pacing;
 mod record;
@@ -51,8 +52,17 @@ enum Part {
 }
 
 /// The rows, in the order in which they are measured.
-const ROWS: [&str; 9] = [
-    "boundary", "inbound", "outbound", "pacing", "latency", "memory", "start", "swap", "growth",
+const ROWS: [&str; 10] = [
+    "boundary",
+    "inbound",
+    "outbound",
+    "pacing",
+    "latency",
+    "memory",
+    "start",
+    "swap",
+    "neighbours",
+    "growth",
 ];
 
 async fn measure(name: &str) -> anyhow::Result<Row> {
@@ -65,6 +75,7 @@ async fn measure(name: &str) -> anyhow::Result<Row> {
         "memory" => memory::measure().await,
         "start" => start::measure().await,
         "swap" => swap::measure().await,
+        "neighbours" => neighbours::measure().await,
         "growth" => growth::measure().await,
         _ => anyhow::bail!("there is no row {name:?}; there are {}", ROWS.join(", ")),
     }

@@ -61,6 +61,12 @@ enum Chore {
         /// Webhooks in a second.
         #[arg(long, default_value_t = 200)]
         per_second: u32,
+        /// Messages sent in a second; above 10 the platform's rate is lifted on both sides.
+        #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        sends: u32,
+        /// Hand the events over to no endpoint: the benchmarks of webhooks and sends have none.
+        #[arg(long)]
+        no_endpoint: bool,
         /// Take the programs that are built already, beside this one.
         #[arg(long)]
         built: bool,
@@ -89,9 +95,19 @@ fn main() -> ExitCode {
         Chore::Soak {
             minutes,
             per_second,
+            sends,
+            no_endpoint,
             built,
             json,
-        } => build::unless(built).and_then(|()| soak::run(minutes, per_second, json)),
+        } => {
+            let plan = weir_tests::SoakPlan {
+                minutes,
+                per_second,
+                sends,
+                endpoint: !no_endpoint,
+            };
+            build::unless(built).and_then(|()| soak::run(plan, json))
+        }
         Chore::Test => test::run(),
         Chore::Build => build::everything(),
         Chore::BuildConnectors => build::connectors().and_then(|()| build::for_tests()),

@@ -6,10 +6,9 @@ use weir_tests::SoakPlan;
 use crate::{build, show};
 
 /// Plays it and shows each look; as JSON, the samples are the only thing on the output.
-pub(crate) fn run(minutes: u64, per_second: u32, json: bool) -> anyhow::Result<()> {
+pub(crate) fn run(plan: SoakPlan, json: bool) -> anyhow::Result<()> {
     let data = build::empty_folder("soak")?;
     let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
-    let plan = SoakPlan { minutes, per_second };
     let soaked = runtime.block_on(weir_tests::soak(plan, &data, |sample| {
         show::note(&format!(
             "{:>5} s: {} KiB resident, {} files, {} webhooks taken of {} written, {} answers accepted",
@@ -22,8 +21,13 @@ pub(crate) fn run(minutes: u64, per_second: u32, json: bool) -> anyhow::Result<(
     }
     let (first, last) = soaked.files;
     anstream::println!(
-        "R6 soak: {minutes} minutes at {per_second}/s, resident memory {:+.1} % after warm-up (target within 5 %), open files {first} then \
-         {last}",
+        "R6 soak: {} minutes, {:.0} webhooks/s and {:.0} sends/s kept up of {} and {}, resident memory {:+.1} % after warm-up \
+         (target within 5 %), open files {first} then {last}",
+        plan.minutes,
+        soaked.in_a_second(|look| look.delivered),
+        soaked.in_a_second(|look| look.accepted),
+        plan.per_second,
+        plan.sends,
         soaked.drift_percent
     );
     Ok(())

@@ -12,8 +12,10 @@ mod connector;
 mod dead_letter;
 mod doctor;
 mod events;
+mod folder;
 mod key;
 mod output;
+mod reseal;
 mod rollout;
 mod send;
 mod serve;
@@ -99,6 +101,12 @@ enum Command {
     Backup {
         /// A folder that is not there yet; a host can be started on it
         to: PathBuf,
+    },
+    /// Seal the secrets in the record with another master key; the host must be stopped
+    Reseal {
+        /// The new key, 32 bytes in hex or base64; made, and kept in the data folder, if left out
+        #[arg(long, env = "WEIR_NEW_MASTER_KEY", hide_env_values = true, value_name = "KEY")]
+        new: Option<String>,
     },
     /// Show who changed what
     Audit(audit::Audit),
@@ -224,6 +232,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Done {
         Command::Key(verb) => verb.run(&client()?, output).await,
         Command::DeadLetter(verb) => verb.run(&client()?, output).await,
         Command::Backup { to } => backup::run(common, output, &to),
+        Command::Reseal { new } => reseal::run(common, output, new),
         Command::Audit(audit) => audit.run(&client()?, output).await,
         Command::Doctor => doctor::run(common, output).await,
         Command::Why { id } => why::run(&client()?, output, &id).await,

@@ -286,7 +286,7 @@ impl Host {
     }
 }
 
-fn seed() -> anyhow::Result<[u8; 32]> {
+pub(crate) fn seed() -> anyhow::Result<[u8; 32]> {
     let mut seed = [0; 32];
     rand::rngs::OsRng
         .try_fill_bytes(&mut seed)

@@ -10,6 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use weir_domain::caller::{self, Key, Scope};
+use weir_domain::credential::Secret;
 use weir_domain::id::Mint;
 use weir_domain::time::Timestamp;
 use weir_store::Store;
@@ -24,9 +25,8 @@ const ADMIN_KEY_CHARS: usize = 32;
 
 /// The key that everything at rest is sealed by: the operator's, or one made once and kept in the data directory.
 pub(crate) fn master_key(config: &Config, mint: &Mint) -> anyhow::Result<[u8; 32]> {
-    if let Some(given) = &config.master_key {
-        return parse_master_key(given.expose())
-            .context("WEIR_MASTER_KEY cannot be used: write 32 random bytes in hex or base64");
+    if let Some(key) = &config.master_key {
+        return given(key, "WEIR_MASTER_KEY");
     }
     let path = config.data.join("master.key");
     if let Some(text) = read(&path)? {
@@ -40,6 +40,30 @@ pub(crate) fn master_key(config: &Config, mint: &Mint) -> anyhow::Result<[u8; 32
          set WEIR_MASTER_KEY",
         path.display()
     );
+    Ok(key)
+}
+
+/// A master key that the operator chose.
+pub(crate) fn given(key: &Secret, name: &str) -> anyhow::Result<[u8; 32]> {
+    parse_master_key(key.expose())
+        .with_context(|| format!("{name} cannot be used: write 32 random bytes in hex or base64"))
+}
+
+/// The key that takes the place of the one in the data folder: what an earlier run wrote to `path`, or else the operator's,
+/// or one that is made; it is at `path` then.
+pub(crate) fn next_master_key(path: &Path, chosen: Option<&Secret>, mint: &Mint) -> anyhow::Result<[u8; 32]> {
+    if let Some(text) = read(path)? {
+        return parse_master_key(&text).with_context(|| format!("{} holds no key", path.display()));
+    }
+    let key = match chosen {
+        Some(key) => given(key, "WEIR_NEW_MASTER_KEY")?,
+        None => {
+            let mut key = [0; 32];
+            mint.fill(&mut key);
+            key
+        }
+    };
+    write(path, &hex::encode(key))?;
     Ok(key)
 }
 

@@ -43,6 +43,7 @@ pub mod reconciler;
 pub mod refresher;
 mod refusals;
 pub mod registry;
+pub mod reseal;
 mod retention;
 pub mod rollout;
 pub mod run;

@@ -26,6 +26,7 @@ mod outbound;
 mod outbox;
 mod readers;
 mod referrals;
+mod reseal;
 mod retention;
 mod seen;
 mod state;
@@ -157,6 +158,34 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// Opens everything sealed in the record at `path` with `from` and seals it with `to`, all of it or nothing; how many
+    /// values, none if that was done already. No host may be at work on it. Nothing sealed with `from` is left in the file.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when the record opens with neither key, [`StoreError::Unavailable`] when it cannot be written.
+    pub fn reseal(path: &Path, from: &MasterKey, to: &MasterKey, mint: &Mint) -> Result<u64> {
+        let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        prepare(&connection, WRITER_CACHE_KIB)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        // What is written over is overwritten (sqlite.org/pragma.html, secure_delete), and the log is emptied below.
+        connection.pragma_update_and_check(None, "secure_delete", true, |row| row.get::<_, i64>(0))?;
+        let (from, to) = (Vault::new(from), Vault::new(to));
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let with = |vault| Db {
+            connection: &transaction,
+            vault,
+            mint,
+        };
+        if check_key(&with(&to)).is_ok() {
+            return Ok(0);
+        }
+        check_key(&with(&from))?;
+        let count = reseal::all(&with(&from), &to)?;
+        transaction.commit()?;
+        connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))?;
+        Ok(count)
+    }
+
     async fn copy(&self, to: &Path) -> Result<()> {
         let (path, to) = (self.path.clone(), to.to_owned());
         tokio::task::spawn_blocking(move || Self::copy_of(&path, &to))
@@ -220,6 +249,8 @@ const KEY_CHECK: Place<'static> = Place {
     column: "value",
     row: "key_check",
 };
+/// What is sealed there.
+const KEY_CHECKED: &[u8] = b"weir";
 
 /// A record that was begun under another master key is noticed now, and not at the first send.
 fn check_key(db: &Db<'_>) -> Result<()> {
@@ -227,7 +258,7 @@ fn check_key(db: &Db<'_>) -> Result<()> {
     match sealed {
         Some(sealed) => db.vault.open(&sealed, KEY_CHECK).map(drop),
         None => {
-            let sealed = db.vault.seal(b"weir", KEY_CHECK, db.mint)?;
+            let sealed = db.vault.seal(KEY_CHECKED, KEY_CHECK, db.mint)?;
             db.run("INSERT INTO meta (name, value) VALUES ('key_check', ?1)", [sealed])?;
             Ok(())
         }

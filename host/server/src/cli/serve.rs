@@ -13,7 +13,7 @@ use weir_domain::limits;
 
 use super::client::key_file;
 use super::output::{Output, text};
-use super::{Common, Done, Exit, Failure};
+use super::{Common, Done, Exit, Failure, folder};
 use crate::traces::Traces;
 use crate::{Config, Host, http, serve};
 
@@ -25,12 +25,12 @@ pub(super) async fn run(common: &Common, output: &Output) -> Done {
     let traces = config.otlp.as_ref().map(Traces::start).transpose();
     let traces = traces.map_err(|error| Failure::failed(format!("no spans can be handed over: {error:#}")))?;
     log(traces.as_ref());
-    // First the port: a second host on the same data folder ends here, before it touches anything.
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| cannot_listen(&config, &error))?;
     let address = listener.local_addr().map_err(|error| cannot_listen(&config, &error))?;
-    folder(&config)?;
+    // Given back when the process ends, however it ends.
+    let _ours = folder::take(&config)?;
     let host = Host::open(config)
         .await
         .map_err(|error| Failure::failed(format!("{error:#}")))?;
@@ -100,21 +100,6 @@ fn cannot_listen(config: &Config, error: &io::Error) -> Failure {
         _ => format!("{error}; set WEIR_LISTEN"),
     };
     Failure::new(Exit::Unreachable, format!("cannot listen at {}: {what}", config.listen))
-}
-
-/// Makes the data folder, so that one that cannot be written is said in one line.
-fn folder(config: &Config) -> Done {
-    let cannot = |error: io::Error| {
-        Failure::failed(format!(
-            "the data folder {} cannot be written ({error}); set WEIR_DATA or give it to this user",
-            config.data.display()
-        ))
-    };
-    std::fs::create_dir_all(&config.data).map_err(cannot)?;
-    let probe = config.data.join(".probe");
-    std::fs::write(&probe, b"")
-        .and_then(|()| std::fs::remove_file(&probe))
-        .map_err(cannot)
 }
 
 /// Ctrl-C, or what a service manager sends.

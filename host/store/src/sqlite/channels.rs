@@ -223,7 +223,7 @@ pub(super) fn delete(db: &Db<'_>, id: ChannelId, now: Timestamp) -> Result<Optio
 
 // ---- credentials -----------------------------------------------------------------------------------------------------
 
-fn place(channel: &str) -> Place<'_> {
+pub(super) fn place(channel: &str) -> Place<'_> {
     Place {
         table: "credentials",
         column: "sealed",

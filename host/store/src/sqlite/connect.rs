@@ -34,7 +34,7 @@ struct Sealed {
     expires_at: Timestamp,
 }
 
-fn place(row: &str) -> Place<'_> {
+pub(super) fn place(row: &str) -> Place<'_> {
     Place {
         table: "connect_sessions",
         column: "session",

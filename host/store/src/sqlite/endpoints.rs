@@ -14,7 +14,7 @@ use crate::{Endpoint, EndpointPatch, Listed, Page, Result};
 const ENDPOINT: &str = "id, workspace_id, url, description, filter, ordered, enabled, disabled_reason, secrets,
     old_secret_until, failing_since, created_at, updated_at, max_in_flight, max_per_second";
 
-fn place(row: &str) -> Place<'_> {
+pub(super) fn place(row: &str) -> Place<'_> {
     Place {
         table: "endpoints",
         column: "secrets",

@@ -109,7 +109,7 @@ pub(super) fn end_session(db: &Db<'_>, digest: [u8; 32]) -> Result<()> {
 const APP: &str =
     "name, workspace_id, connector, settings, secrets, origins, created_at, updated_at, old_secrets_until";
 
-fn secrets_of(app: &str) -> Place<'_> {
+pub(super) fn secrets_of(app: &str) -> Place<'_> {
     Place {
         table: "apps",
         column: "secrets",

@@ -103,6 +103,47 @@ mod file {
     }
 
     #[test]
+    fn another_master_key_opens_everything_and_the_old_one_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weir.db");
+        let store = open(&folder);
+        let channel = block_on(async {
+            let channel = fill(&store).await;
+            store.close().await;
+            channel
+        });
+        drop(store);
+        let sealed = || std::fs::read(&path).unwrap();
+        let stood = {
+            let file = Connection::open(&path).unwrap();
+            file.query_row("SELECT sealed FROM credentials", [], |row| row.get::<_, Vec<u8>>(0))
+                .unwrap()
+        };
+        let (old, new) = (MasterKey::new([2; 32]), MasterKey::new([4; 32]));
+        let mint = Mint::from_seed([9; 32]);
+        let stranger = SqliteStore::reseal(&path, &MasterKey::new([3; 32]), &new, &mint);
+        assert!(matches!(stranger, Err(StoreError::Damaged { .. })), "{stranger:?}");
+        // The app's secrets and the account's credential.
+        assert_eq!(SqliteStore::reseal(&path, &old, &new, &mint).unwrap(), 2);
+        assert_eq!(
+            SqliteStore::reseal(&path, &old, &new, &mint).unwrap(),
+            0,
+            "once is enough"
+        );
+        assert!(
+            !sealed().windows(stood.len()).any(|bytes| bytes == stood),
+            "nothing of the old key is left"
+        );
+        assert!(matches!(open_with_key(&folder, 2), Err(StoreError::Damaged { .. })));
+        let again = open_with_key(&folder, 4).unwrap();
+        block_on(async {
+            assert_eq!(again.credential(channel.id).await.unwrap(), Some(credential(CANARY)));
+            let app = again.app("example").await.unwrap().unwrap();
+            assert!(app.secrets["client_secret"][0].expose().starts_with(CANARY));
+        });
+    }
+
+    #[test]
     fn a_sealed_value_in_another_row_is_damage_and_takes_nothing_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder);

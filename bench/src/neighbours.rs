@@ -1,0 +1,138 @@
+//! R2: what the customers of one connector notice while another does its worst on the same host.
+//!
+//! Each hostile connector serves an app of its own, whose webhooks are called as fast as they are answered. One that is set
+//! aside is promoted again at once, so that it is the sandbox that is measured and not its being set aside.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use weir_domain::limits;
+use weir_tests::Api;
+
+use crate::load::{Connection, Customers, address};
+use crate::report::{Row, percentile};
+use crate::rig::Rig;
+
+/// What they do when they are called: run without end, fill memory in one instruction, take all of it, overflow the stack,
+/// trap, flood the log, hand over too much, nest without end.
+const HOSTILE: [&str; 8] = ["spin", "bulk", "grow", "recurse", "trap", "flood", "giant", "deep"];
+/// The neighbour's webhooks in a second.
+const RATE: usize = 200;
+/// How long the neighbour is watched beside each of them, and as long in peace before it.
+const SECONDS: usize = 5;
+/// Connections that take turns.
+const CONNECTIONS: usize = 16;
+/// People who write.
+const PEOPLE: usize = 200;
+/// What the hostile connectors' webhooks prove themselves by.
+const SECRET: &str = "attack";
+
+pub(crate) async fn measure() -> anyhow::Result<Row> {
+    let rig = Rig::begin(false).await?;
+    for name in HOSTILE {
+        invite(&rig, name).await?;
+    }
+    let customers = Customers {
+        path: "/hooks/tiktok",
+        business: rig.business()?,
+        people: PEOPLE,
+    };
+    crate::load::drive(rig.origin(), customers.write(0, PEOPLE), CONNECTIONS).await?;
+    let (mut peace, mut worst) = (Vec::new(), (0.0, ""));
+    let mut all = Vec::new();
+    let mut from = PEOPLE;
+    for name in HOSTILE {
+        peace.extend(waits(&rig, &customers, from).await?);
+        let attack = tokio::spawn(attack(rig.origin().to_owned(), rig.stack.api.clone(), name));
+        let beside = waits(&rig, &customers, from + RATE * SECONDS).await?;
+        attack.abort();
+        let p99 = percentile(&beside, 0.99);
+        if p99 > worst.0 {
+            worst = (p99, name);
+        }
+        all.extend(beside);
+        from += 2 * RATE * SECONDS;
+    }
+    let calm = percentile(&peace, 0.99);
+    rig.stack.stop().await?;
+    Ok(Row::new("R2", "neighbours")
+        .saw(format!(
+            "{RATE} webhooks/s beside {} hostile connectors in turn",
+            HOSTILE.len()
+        ))
+        .saw(format!(
+            "p99 {calm:.1} ms in peace, {:.1} ms beside them",
+            percentile(&all, 0.99)
+        ))
+        .saw(format!("the worst is {}: {:.1} ms", worst.1, worst.0))
+        .at_most("p99 beside the worst to p99 in peace", worst.0 / calm, 2.0))
+}
+
+/// Installs a hostile connector with all that it asks for, and an app for it.
+async fn invite(rig: &Rig, name: &str) -> anyhow::Result<()> {
+    let api = &rig.stack.api;
+    let component = rig.stack.binaries().connector(&format!("hostile/{name}"))?;
+    let request = api.request(reqwest::Method::POST, "/v1/connectors");
+    let request = request.header("content-type", "application/wasm").body(component);
+    let staged = api.send(request).await?.expect(201)?;
+    let grants = json!({"grants": staged["wanted_grants"]});
+    api.put(&format!("/v1/connectors/{name}/grants"), grants)
+        .await?
+        .expect(200)?;
+    api.post(&promotion(name), json!({})).await?.expect(200)?;
+    let app = json!({"connector": name, "secrets": {"webhook_secret": SECRET}});
+    api.put(&format!("/v1/apps/{name}"), app).await?.expect(200)?;
+    Ok(())
+}
+
+fn promotion(name: &str) -> String {
+    format!("/v1/connectors/{name}/versions/0.1.0/promote")
+}
+
+/// Calls a hostile connector without a pause, and lets it serve again whenever it was set aside.
+async fn attack(origin: String, api: Api, name: &'static str) -> anyhow::Result<()> {
+    let request =
+        format!("POST /hooks/{name} HTTP/1.1\r\nhost: weir\r\nx-secret: {SECRET}\r\ncontent-length: 4\r\n\r\ntext");
+    let mut connection = Connection::open(address(&origin)?).await?;
+    loop {
+        for _ in 0..limits::BREAKS {
+            connection.ask(request.as_bytes()).await?;
+        }
+        // One that does not break off serves still, and the API says so.
+        api.post(&promotion(name), json!({})).await?;
+    }
+}
+
+/// How long each of the neighbour's webhooks waited for its answer, in milliseconds, each sent at its moment whether or not
+/// those before it were answered.
+async fn waits(rig: &Rig, customers: &Customers<'_>, from: usize) -> anyhow::Result<Vec<f64>> {
+    let (free, mut next) = mpsc::channel(CONNECTIONS);
+    for _ in 0..CONNECTIONS {
+        free.send(Connection::open(address(rig.origin())?).await?).await?;
+    }
+    let mut tasks = JoinSet::new();
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::try_from(RATE)?);
+    for n in from..from + RATE * SECONDS {
+        let request = customers.writes(n);
+        ticks.tick().await;
+        let begun = Instant::now();
+        let mut connection = next.recv().await.context("no connection is left")?;
+        let free = free.clone();
+        tasks.spawn(async move {
+            let status = connection.ask(&request).await?;
+            let waited = begun.elapsed().as_secs_f64() * 1_000.0;
+            anyhow::ensure!(status == 200, "a neighbour's webhook was answered {status}");
+            // The watch has ended if nobody takes it back.
+            drop(free.send(connection).await);
+            Ok(waited)
+        });
+    }
+    let mut waits = Vec::with_capacity(RATE * SECONDS);
+    while let Some(done) = tasks.join_next().await {
+        waits.push(done??);
+    }
+    Ok(waits)
+}

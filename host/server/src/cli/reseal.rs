@@ -1,0 +1,27 @@
+//! `weir reseal`: another master key.
+
+use weir_domain::credential::Secret;
+
+use super::output::Output;
+use super::{Common, Done, Failure, folder};
+use crate::{Config, reseal};
+
+pub(super) fn run(common: &Common, output: &Output, new: Option<String>) -> Done {
+    let config = Config::load(common.config.as_deref(), |name| std::env::var(name).ok())
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let _ours = folder::take(&config)?;
+    let new = new.map(Secret::new);
+    let resealed = reseal::reseal(&config, new.as_ref()).map_err(|error| Failure::failed(format!("{error:#}")))?;
+    let shown = serde_json::to_value(&resealed).unwrap_or_default();
+    output.show(&shown, || {
+        output.line(&format!("{} secrets are sealed with the new key", resealed.values));
+    });
+    match &resealed.kept_at {
+        Some(path) => output.note(&format!(
+            "It is at {}; back it up apart from the record. Copies made before want the old key.",
+            path.display()
+        )),
+        None => output.note("Set WEIR_MASTER_KEY to it before the next start. Copies made before want the old key."),
+    }
+    Ok(())
+}
