@@ -26,7 +26,7 @@ const LARGE: (usize, u32) = (100_000, 100);
 const CHANNELS: usize = 100_000;
 /// Messages of one round, over so many conversations, so many at once.
 const MESSAGES: usize = 3_000;
-const SPREAD: u32 = 500;
+const SPREAD: usize = 500;
 const AT_ONCE: usize = 64;
 /// Rounds of each record, in turn; the middle one counts.
 const ROUNDS: usize = 7;

@@ -128,17 +128,30 @@ impl Record {
         Ok(())
     }
 
-    /// Ids of conversations, of all channels, at most `limit`.
+    /// So many conversations, of all channels.
     pub(crate) async fn conversations(
         &self,
-        limit: u32,
+        count: usize,
     ) -> anyhow::Result<Vec<weir_domain::conversation::Conversation>> {
-        let page = Page { limit, cursor: None };
-        Ok(self
-            .store
-            .conversations("default", ConversationFilter::default(), page)
-            .await?
-            .rows)
+        let mut found = Vec::with_capacity(count);
+        let mut cursor = None;
+        while found.len() < count {
+            let page = Page {
+                limit: limits::PAGE,
+                cursor,
+            };
+            let filter = ConversationFilter::default();
+            let listed = self.store.conversations("default", filter, page).await?;
+            found.extend(listed.rows);
+            cursor = listed.next;
+            anyhow::ensure!(
+                cursor.is_some() || found.len() >= count,
+                "{} of {count} conversations",
+                found.len()
+            );
+        }
+        found.truncate(count);
+        Ok(found)
     }
 }
 
