@@ -168,20 +168,11 @@ impl ChannelPacer {
         self.rates.iter().filter(move |(_, rate)| rate.classes.contains(&class))
     }
 
-    /// Leaves in this turn; false if a pause came over it.
-    fn leave(&self, turn: Duration, class: RouteClass) -> bool {
-        let now = self.pacers.now();
-        let mut paces = lock(&self.pacers.paces);
-        let is_void = |(bucket, _): &(Bucket, Rate)| paces.get(bucket).is_some_and(|pace| pace.is_void(turn));
-        if self.counted(class).any(is_void) {
-            return false;
-        }
-        for (bucket, _) in self.counted(class) {
-            if let Some(pace) = paces.get_mut(bucket) {
-                pace.left(turn, now);
-            }
-        }
-        true
+    /// Whether a pause came over a turn that was taken before.
+    fn is_void(&self, turn: Duration, class: RouteClass) -> bool {
+        let paces = lock(&self.pacers.paces);
+        self.counted(class)
+            .any(|(bucket, _)| paces.get(bucket).is_some_and(|pace| pace.is_void(turn)))
     }
 }
 
@@ -195,7 +186,7 @@ impl Pacer for ChannelPacer {
         let mut turn = kept.map_or_else(|| self.take(class), Ok)?;
         loop {
             tokio::time::sleep_until(self.pacers.origin + turn).await;
-            if self.leave(turn, class) {
+            if !self.is_void(turn, class) {
                 return Ok(());
             }
             turn = self.take(class)?;

@@ -35,15 +35,6 @@ impl Pace {
             .saturating_add(1)
     }
 
-    /// A request left at `at` whose turn was at `turn`. One that left late makes those after it late: else the span that
-    /// begins with it would hold one too many.
-    pub fn left(&mut self, turn: Duration, at: Duration) {
-        let late = at.saturating_sub(turn);
-        if late > PUNCTUAL {
-            self.next += late;
-        }
-    }
-
     /// Nothing leaves before `until`: the platform asked for a pause.
     pub fn hold(&mut self, until: Duration) {
         self.next = self.next.max(until);
@@ -55,9 +46,6 @@ impl Pace {
         turn < self.held
     }
 }
-
-/// Later than this is late; less is within the spare part of the spacing, and a timer's own grain.
-const PUNCTUAL: Duration = Duration::from_millis(3);
 
 /// The span between two requests. One and a half percent wider than the rule's, since the platform counts arrivals, and the
 /// way there is not always equally long.
@@ -95,18 +83,6 @@ mod tests {
         assert_eq!(pace.room(10, SECOND, SECOND, 2 * SECOND), 0, "all are taken");
         assert_eq!(pace.room(u32::MAX, SECOND, SECOND, 2 * SECOND), 0);
         assert_eq!(Pace::default().room(u32::MAX, SECOND, SECOND, 100 * SECOND), u32::MAX);
-    }
-
-    #[test]
-    fn who_leaves_late_makes_those_after_it_late() {
-        let mut pace = Pace::default();
-        let turn = pace.take(10, SECOND, SECOND, SECOND).expect("it is free");
-        let on_time = pace;
-        pace.left(turn, turn + Duration::from_millis(2));
-        assert_eq!(pace, on_time);
-        pace.left(turn, turn + Duration::from_millis(40));
-        let next = pace.take(10, SECOND, turn, SECOND);
-        assert_eq!(next, Some(turn + Duration::from_micros(141_500)));
     }
 
     #[test]
