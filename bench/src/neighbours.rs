@@ -78,18 +78,24 @@ async fn invite(rig: &Rig, name: &str) -> anyhow::Result<()> {
     let request = api.request(reqwest::Method::POST, "/v1/connectors");
     let request = request.header("content-type", "application/wasm").body(component);
     let staged = api.send(request).await?.expect(201)?;
+    let connector = connector(name);
     let grants = json!({"grants": staged["wanted_grants"]});
-    api.put(&format!("/v1/connectors/{name}/grants"), grants)
+    api.put(&format!("/v1/connectors/{connector}/grants"), grants)
         .await?
         .expect(200)?;
     api.post(&promotion(name), json!({})).await?.expect(200)?;
-    let app = json!({"connector": name, "secrets": {"webhook_secret": SECRET}});
+    let app = json!({"connector": connector, "secrets": {"webhook_secret": SECRET}});
     api.put(&format!("/v1/apps/{name}"), app).await?.expect(200)?;
     Ok(())
 }
 
+/// What it calls itself.
+fn connector(name: &str) -> String {
+    format!("hostile-{name}")
+}
+
 fn promotion(name: &str) -> String {
-    format!("/v1/connectors/{name}/versions/0.1.0/promote")
+    format!("/v1/connectors/{}/versions/0.1.0/promote", connector(name))
 }
 
 /// Calls a hostile connector without a pause, and lets it serve again whenever it was set aside.

@@ -93,6 +93,6 @@ pub const LOAD_PEOPLE: usize = 5_000;
 /// Messages per second of one load.
 pub const LOAD_PER_SECOND: u32 = 10_000;
 /// Messages of one load.
-pub const LOAD_COUNT: u64 = 1_000_000;
+pub const LOAD_COUNT: u64 = 10_000_000;
 /// A load pauses while this many webhooks wait, so a slow receiver slows it instead of filling memory.
 pub const LOAD_BACKLOG: usize = 50_000;
