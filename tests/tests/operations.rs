@@ -2,11 +2,14 @@
 
 mod support;
 
+use std::path::Path;
+use std::process::Output;
+
 use serde_json::{Value, json};
 use support::{Connected, text_of};
 use weir_tests::until;
 
-type Result = anyhow::Result<()>;
+type Result<T = ()> = anyhow::Result<T>;
 
 #[tokio::test]
 async fn a_copy_made_under_load_is_a_host_that_goes_on() -> Result {
@@ -47,6 +50,38 @@ async fn a_copy_made_under_load_is_a_host_that_goes_on() -> Result {
     weir.stack.hears(&mut weir.events, "Still there?").await?;
     weir.say(&thread, "Yes").await?;
     assert_eq!(weir.on_phone().await?, ["before the copy", "Yes"]);
+    Ok(())
+}
+
+async fn reseal(weir: &Connected, data: &Path) -> Result<Output> {
+    let mut command = weir.stack.binaries().command("weir");
+    let command = command.args(["--json", "reseal"]).env("WEIR_DATA", data);
+    Ok(command.output().await?)
+}
+
+#[tokio::test]
+async fn another_master_key_takes_the_place_of_the_old_one_while_the_host_is_down() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    let data = weir.stack.data().to_owned();
+    let key = || std::fs::read_to_string(data.join("master.key"));
+    let old = key()?;
+    let refused = reseal(&weir, &data).await?;
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "a host is at work on the folder");
+    assert!(words.contains("another Weir works on the data folder"), "{words}");
+    assert_eq!(key()?, old);
+    weir.stack.stop_weir().await?;
+    let done = reseal(&weir, &data).await?;
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let done: Value = serde_json::from_slice(&done.stdout)?;
+    // The app's secrets and the account's credential at least.
+    assert!(done["values"].as_u64() >= Some(2), "{done}");
+    assert_ne!(key()?, old);
+    weir.stack.start_weir().await?;
+    weir.events = weir.stack.api.listen().await?;
+    weir.say(&thread, "sealed anew").await?;
+    assert_eq!(weir.on_phone().await?, ["sealed anew"]);
     Ok(())
 }
 
