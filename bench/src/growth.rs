@@ -1,5 +1,5 @@
-//! P9: what one message costs the record, as it grows from a thousand messages to ten million, and from one channel to a hundred
-//! thousand. A message here is one that comes in, and an answer that is accepted, leased and settled.
+//! P9: what one message costs the record, as it grows from a thousand messages to ten million, from one channel to a hundred
+//! thousand, and in conversations of two messages and of two thousand. A message here is one that comes in, and an answer that is accepted, leased and settled.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ use crate::start::Loader;
 const SMALL: (usize, u32) = (500, 2);
 /// The large one: ten million.
 const LARGE: (usize, u32) = (100_000, 100);
+/// The one whose conversations are long.
+const LONG: (usize, u32) = (500, 2_000);
 /// The one with many channels; as many messages as the small one has for each conversation.
 const CHANNELS: usize = 100_000;
 /// Messages of one round, over so many conversations, so many at once.
@@ -40,14 +42,16 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
     };
     let mut small = make("small", 1, SMALL).await?;
     let mut many = make("many-channels", CHANNELS, (CHANNELS, SMALL.1)).await?;
+    let mut long = make("long", 1, LONG).await?;
     let mut large = make("large", 1, LARGE).await?;
-    let mut took = [Vec::new(), Vec::new(), Vec::new()];
+    let mut took = [const { Vec::new() }; 4];
     for _ in 0..ROUNDS {
-        for (record, took) in [&mut small, &mut many, &mut large].into_iter().zip(&mut took) {
+        let records = [&mut small, &mut many, &mut long, &mut large];
+        for (record, took) in records.into_iter().zip(&mut took) {
             took.push(record.round().await?);
         }
     }
-    let [in_small, in_many, in_large] = took.map(|took| median(&took));
+    let [in_small, in_many, in_long, in_large] = took.map(|took| median(&took));
     Ok(Row::new("P9", "growth")
         .saw(format!(
             "{in_small:.0} µs a message with {} messages",
@@ -55,7 +59,12 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
         ))
         .saw(format!("{in_large:.0} µs with {}", whole(large.messages as f64)))
         .saw(format!("{in_many:.0} µs with {} channels", whole(CHANNELS as f64)))
+        .saw(format!(
+            "{in_long:.0} µs in conversations of {}",
+            whole(f64::from(LONG.1))
+        ))
         .at_most("ratio for messages", in_large / in_small, 1.15)
+        .at_most("ratio for long conversations", in_long / in_small, 1.15)
         .at_most("ratio for channels", in_many / in_small, 1.15))
 }
 

@@ -50,7 +50,7 @@ enum Chore {
     },
     /// Measure what Weir costs, beside the barest program that does the same; see bench/README.md.
     Bench {
-        /// The rows, all if none is named: boundary, inbound, outbound, pacing, latency, memory, start, growth.
+        /// The rows, all if none is named: boundary, inbound, outbound, pacing, latency, memory, start, swap, neighbours, growth.
         names: Vec<String>,
     },
     /// Load Weir for a while, and say whether its memory and open files grow.

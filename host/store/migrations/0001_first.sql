@@ -214,6 +214,7 @@ CREATE TABLE messages (
 ) STRICT;
 CREATE UNIQUE INDEX messages_by_platform_id ON messages (channel_id, platform_id, part) WHERE platform_id IS NOT NULL;
 CREATE UNIQUE INDEX messages_by_client_ref ON messages (channel_id, client_ref) WHERE client_ref IS NOT NULL;
+CREATE INDEX messages_counted ON messages (conversation_id, sent_at) WHERE counted = 1; -- the budget, however long the talk was
 CREATE INDEX messages_unread ON messages (conversation_id, sent_at) WHERE status IN ('sent', 'delivered');
 
 -- By spans of time, so that old keys lie together.

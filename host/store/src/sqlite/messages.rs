@@ -260,7 +260,8 @@ pub(super) fn count_budget(db: &Db<'_>, thread: &mut Thread) -> Result<()> {
         conversation.budget_used += db
             .one(
                 "SELECT count(*) FROM (
-                     SELECT 1 FROM messages WHERE conversation_id = ?1 AND counted = 1 AND sent_at > ?2
+                     SELECT 1 FROM messages INDEXED BY messages_counted
+                     WHERE conversation_id = ?1 AND counted = 1 AND sent_at > ?2
                        AND status IN ('sent', 'delivered', 'read', 'failed') LIMIT ?3)",
                 params![key(conversation.id), since, COUNTED],
                 |row| row.get::<_, u32>(0),
