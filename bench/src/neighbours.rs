@@ -84,7 +84,11 @@ async fn invite(rig: &Rig, name: &str) -> anyhow::Result<()> {
         .await?
         .expect(200)?;
     api.post(&promotion(name), json!({})).await?.expect(200)?;
-    let app = json!({"connector": connector, "secrets": {"webhook_secret": SECRET}});
+    let app = json!({
+        "connector": connector, "secrets": {"webhook_secret": SECRET},
+        // None of them gets that far; while the sandbox's clock is followed nothing may leave this machine.
+        "origins": {"https://platform.example": rig.stack.sandbox.origin()},
+    });
     api.put(&format!("/v1/apps/{name}"), app).await?.expect(200)?;
     Ok(())
 }
