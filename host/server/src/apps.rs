@@ -74,12 +74,6 @@ impl Host {
         change(&mut self.0.apps.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The apps that were read.
-    pub(crate) fn known_apps(&self) -> Vec<Arc<Registered>> {
-        let apps = self.0.apps.read().unwrap_or_else(PoisonError::into_inner);
-        apps.values().cloned().collect()
-    }
-
     /// The app of this name; from memory after the first time. Names that do not exist are not remembered.
     pub(crate) async fn app(&self, name: &str) -> Result<Option<Arc<Registered>>, StoreError> {
         let known = self

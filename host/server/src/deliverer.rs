@@ -4,7 +4,6 @@
 //! and a send whose answer never came is never blindly repeated. Who is next, and that an attempt is written down before
 //! anything leaves, is the record's promise.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +12,13 @@ use tracing::{Instrument, field, trace_span};
 use weir_domain::channel::ChannelStatus;
 use weir_domain::delivery::{Next, Outcome, Verdict, settle};
 use weir_domain::message::MessageError;
-use weir_domain::policy::{Refusal, RuleBook, Stage, may_send};
+use weir_domain::policy::{Refusal, Stage, may_send};
 use weir_domain::problem::Fault;
 use weir_domain::time::Timestamp;
 use weir_runtime::SendReport;
 use weir_runtime::context::{Fate, RequestRecord as Made};
 use weir_store::{MessageLease, RequestRecord, Room, StateWrite, StoreError};
 
-use crate::apps::Registered;
 use crate::calls::{NotServed, Serving, hold_if_throttled, reauthorization_required, state_writes};
 use crate::host::Host;
 use crate::refresher::Renewal;
@@ -66,7 +64,7 @@ impl Work for Deliverer {
         let host = &self.0;
         let room = Room {
             all: limit,
-            of: host.room(),
+            of: host.0.pacers.room(),
         };
         let leases = host.0.store.lease_messages(&host.0.owner, room, now).await?;
         let mut leased = Vec::with_capacity(leases.len());
@@ -317,19 +315,6 @@ fn record(made: Made, at: Timestamp) -> RequestRecord {
 }
 
 impl Host {
-    /// How many messages of each app may be made ready. An app that nothing was asked of since the start is not among them.
-    fn room(&self) -> BTreeMap<String, u32> {
-        let room = |app: &Registered| {
-            let line = self.0.connectors.line(&app.app.connector)?;
-            let book = RuleBook {
-                manifest: Arc::clone(line.active.connector.manifest()),
-                settings: app.app.settings.clone(),
-            };
-            Some((app.app.name.clone(), self.0.pacers.room(&app.app.name, &book)))
-        };
-        self.known_apps().iter().filter_map(|app| room(app)).collect()
-    }
-
     /// A number in 0..1 that spreads retries.
     pub(crate) fn jitter(&self) -> f64 {
         let mut bytes = [0; 4];

@@ -1,6 +1,6 @@
 //! What the runtime and the way out need of the host, over the record: rates, stored bytes, and who is told what happens.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub(crate) struct Pacers {
     origin: Instant,
     /// One for each rule and app, or each rule and channel.
     paces: Mutex<HashMap<Bucket, Pace>>,
+    /// What all channels of an app share, of each app that something was asked of.
+    shared: Mutex<HashMap<String, Vec<(Bucket, Rate)>>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +53,7 @@ struct Bucket {
 pub(crate) struct ChannelPacer {
     pacers: Arc<Pacers>,
     rates: Vec<(Bucket, Rate)>,
-    /// A turn taken beforehand, for the first request that sends.
+    /// A turn taken beforehand, for the first request.
     kept: Mutex<Option<Duration>>,
 }
 
@@ -60,6 +62,7 @@ impl Pacers {
         Arc::new(Self {
             origin: Instant::now(),
             paces: Mutex::default(),
+            shared: Mutex::default(),
         })
     }
 
@@ -83,6 +86,7 @@ impl Pacers {
                 (Bucket { app, channel, rule }, rate.clone())
             })
             .collect();
+        self.remember(app, &rates);
         // What the operator tightened for one channel is counted for that channel: it must not slow down the others.
         if let Some((id, policy)) = channel.filter(|(_, policy)| policy.rate_permits.is_some()) {
             let tightened = Rules::of(&book.manifest, &book.settings, policy).rates;
@@ -102,19 +106,26 @@ impl Pacers {
         }
     }
 
-    /// How many messages of an app may be made ready: those whose turns come within [`limits::RATE_AHEAD`].
-    pub(crate) fn room(self: &Arc<Self>, app: &str, book: &RuleBook) -> u32 {
+    fn remember(&self, app: &str, rates: &[(Bucket, Rate)]) {
+        let of_app = || rates.iter().filter(|(_, rate)| rate.scope == RateScope::App);
+        let mut shared = lock(&self.shared);
+        if !shared.get(app).is_some_and(|known| known.iter().eq(of_app())) {
+            shared.insert(app.to_owned(), of_app().cloned().collect());
+        }
+    }
+
+    /// How many messages of each app may be made ready: those whose turns come within [`limits::RATE_AHEAD`]. An app that
+    /// nothing was asked of since the start is not among them.
+    pub(crate) fn room(&self) -> BTreeMap<String, u32> {
         let now = self.now();
-        let all = self.of(app, book, None);
-        let paces = lock(&self.paces);
-        let of_app = all
-            .counted(RouteClass::MessageSend)
-            .filter(|(_, rate)| rate.scope == RateScope::App);
-        let rooms = of_app.map(|(bucket, rate)| {
+        let (shared, paces) = (lock(&self.shared), lock(&self.paces));
+        let room = |(bucket, rate): &(Bucket, Rate)| {
             let pace = paces.get(bucket).copied().unwrap_or_default();
             pace.room(rate.permits, rate.per, now, now + limits::RATE_AHEAD)
-        });
-        rooms.min().unwrap_or(u32::MAX)
+        };
+        let of = |rates: &[(Bucket, Rate)]| counted(rates, RouteClass::MessageSend).map(room).min();
+        let rooms = shared.iter().filter_map(|(app, rates)| Some((app.clone(), of(rates)?)));
+        rooms.collect()
     }
 
     fn now(&self) -> Duration {
@@ -124,7 +135,7 @@ impl Pacers {
 
 impl ChannelPacer {
     /// Takes the turn of a message now, so that messages leave in the order in which this is called, however long each takes
-    /// to be made ready. One that does not leave after all wastes its turn.
+    /// to be made ready. One that does not leave in its time wastes its turn.
     pub(crate) fn keep_turn(&self) {
         // Too far away is said when the message comes to leave.
         *lock(&self.kept) = self.take(RouteClass::MessageSend).ok();
@@ -165,7 +176,27 @@ impl ChannelPacer {
     }
 
     fn counted(&self, class: RouteClass) -> impl Iterator<Item = &(Bucket, Rate)> {
-        self.rates.iter().filter(move |(_, rate)| rate.classes.contains(&class))
+        counted(&self.rates, class)
+    }
+
+    /// The turn that was kept, if it is one of this class and has not gone by.
+    fn kept(&self, class: RouteClass) -> Option<Duration> {
+        if !self.counted(class).eq(self.counted(RouteClass::MessageSend)) {
+            return None;
+        }
+        let turn = lock(&self.kept).take()?;
+        let now = self.pacers.now();
+        let is_missed = |(_, rate): &(Bucket, Rate)| Pace::is_missed(turn, rate.permits, rate.per, now);
+        if !self.counted(class).any(is_missed) {
+            return Some(turn);
+        }
+        let mut paces = lock(&self.pacers.paces);
+        for (bucket, rate) in self.counted(class) {
+            if let Some(pace) = paces.get_mut(bucket) {
+                pace.give_back(turn, rate.permits, rate.per);
+            }
+        }
+        None
     }
 
     /// Whether a pause came over a turn that was taken before.
@@ -179,11 +210,7 @@ impl ChannelPacer {
 #[async_trait]
 impl Pacer for ChannelPacer {
     async fn turn(&self, class: RouteClass) -> Result<(), TooLong> {
-        let kept = match class {
-            RouteClass::MessageSend => lock(&self.kept).take(),
-            _ => None,
-        };
-        let mut turn = kept.map_or_else(|| self.take(class), Ok)?;
+        let mut turn = self.kept(class).map_or_else(|| self.take(class), Ok)?;
         loop {
             tokio::time::sleep_until(self.pacers.origin + turn).await;
             if !self.is_void(turn, class) {
@@ -192,6 +219,11 @@ impl Pacer for ChannelPacer {
             turn = self.take(class)?;
         }
     }
+}
+
+/// The rates that count requests of a class.
+fn counted(rates: &[(Bucket, Rate)], class: RouteClass) -> impl Iterator<Item = &(Bucket, Rate)> {
+    rates.iter().filter(move |(_, rate)| rate.classes.contains(&class))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -330,11 +362,47 @@ mod tests {
         one.keep_turn();
         other.keep_turn();
         let began = Instant::now();
+        let left = async |pacer: ChannelPacer| {
+            pacer.turn(RouteClass::MessageSend).await.expect("within reach");
+            began.elapsed()
+        };
         // The second is ready first, and leaves in its own turn all the same.
-        other.turn(RouteClass::MessageSend).await.expect("within reach");
-        assert!(began.elapsed() >= Duration::from_millis(100), "{:?}", began.elapsed());
-        one.turn(RouteClass::MessageSend).await.expect("its turn has come");
-        assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+        let (second, first) = tokio::join!(left(other), left(one));
+        assert!(first < Duration::from_millis(2), "{first:?}");
+        assert!(second >= Duration::from_millis(100), "{second:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_went_by_is_not_used_beside_those_whose_time_it_is() {
+        let pacers = Pacers::new();
+        let began = Instant::now();
+        let mut leaving = tokio::task::JoinSet::new();
+        for n in 0..40 {
+            let pacer = pacer(&pacers, None, 10, RateScope::App);
+            pacer.keep_turn();
+            leaving.spawn(async move {
+                // A picture takes its time to be uploaded, a text does not.
+                tokio::time::sleep(Duration::from_millis(n * 1_700 % 4_000)).await;
+                pacer.turn(RouteClass::MessageSend).await.expect("within reach");
+                began.elapsed()
+            });
+        }
+        let mut left = leaving.join_all().await;
+        left.sort_unstable();
+        let crowded = left
+            .windows(11)
+            .find(|eleven| eleven[10] - eleven[0] < Duration::from_secs(1));
+        assert_eq!(crowded, None, "{left:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_waits_for_nobody_leaves_at_once_however_late_it_is() {
+        let pacer = pacer(&Pacers::new(), None, 10, RateScope::App);
+        pacer.keep_turn();
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        let ready = Instant::now();
+        pacer.turn(RouteClass::MessageSend).await.expect("it is free");
+        assert!(ready.elapsed() < Duration::from_millis(2), "{:?}", ready.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -41,6 +41,20 @@ impl Pace {
         self.held = self.held.max(until);
     }
 
+    /// Whether `turn`, which was taken before, went by so long ago that a request which left in it now would be one too many
+    /// beside those whose turn it is: by more than the turns of a span are further apart than the rule asks for.
+    pub fn is_missed(turn: Duration, permits: u32, per: Duration, now: Duration) -> bool {
+        let spare = (spacing(permits, per) * permits.max(1)).saturating_sub(per);
+        now > turn + spare
+    }
+
+    /// Gives a turn back that was not used, if none was taken after it.
+    pub fn give_back(&mut self, turn: Duration, permits: u32, per: Duration) {
+        if self.next == turn + spacing(permits, per) {
+            self.next = turn;
+        }
+    }
+
     /// Whether `turn`, which was taken before, fell into a pause that the platform asked for since: it must be taken anew.
     pub fn is_void(&self, turn: Duration) -> bool {
         turn < self.held
@@ -83,6 +97,26 @@ mod tests {
         assert_eq!(pace.room(10, SECOND, SECOND, 2 * SECOND), 0, "all are taken");
         assert_eq!(pace.room(u32::MAX, SECOND, SECOND, 2 * SECOND), 0);
         assert_eq!(Pace::default().room(u32::MAX, SECOND, SECOND, 100 * SECOND), u32::MAX);
+    }
+
+    #[test]
+    fn a_turn_is_missed_when_the_spare_time_of_its_span_is_over() {
+        let is_missed = |late| Pace::is_missed(SECOND, 10, SECOND, SECOND + Duration::from_millis(late));
+        assert!(!is_missed(0) && !is_missed(15));
+        assert!(is_missed(16));
+    }
+
+    #[test]
+    fn a_turn_is_given_back_as_long_as_it_is_the_last() {
+        let mut pace = Pace::default();
+        let one = pace.take(10, SECOND, SECOND, SECOND).expect("it is free");
+        let before = pace;
+        let other = pace.take(10, SECOND, SECOND, SECOND).expect("it is near");
+        let both = pace;
+        pace.give_back(one, 10, SECOND);
+        assert_eq!(pace, both, "another was taken after it");
+        pace.give_back(other, 10, SECOND);
+        assert_eq!(pace, before);
     }
 
     #[test]
