@@ -12,9 +12,8 @@ use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
-use crate::load::{Connection, Customers, address, text};
+use crate::load::{Asked, Customers, steadily, text};
 use crate::report::{Row, percentile};
 use crate::rig::Rig;
 
@@ -43,12 +42,19 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
     // Conversations begin, connections open.
     crate::load::drive(rig.origin(), customers.write(0, PEOPLE), CONNECTIONS).await?;
     arrived(&told, PEOPLE).await?;
-    let begun = steadily(&rig, &customers).await?;
+    let numbers = PEOPLE..PEOPLE + RATE * SECONDS;
+    let asked = steadily(rig.origin(), RATE, numbers, |n| customers.writes(n)).await?;
+    let refused = asked.iter().find(|asked| asked.status != 200);
+    ensure!(
+        refused.is_none(),
+        "a webhook was answered {:?}",
+        refused.map(|asked| asked.status)
+    );
     arrived(&told, PEOPLE + RATE * SECONDS).await?;
     let waits: Vec<f64> = {
         let told = told.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = |(text, begun): &(String, Instant)| Some(ms(told.get(text)?.duration_since(*begun)));
-        begun.iter().filter_map(wait).collect()
+        let wait = |asked: &Asked| Some(ms(told.get(&text(asked.n))?.duration_since(asked.begun)));
+        asked.iter().filter_map(wait).collect()
     };
     ensure!(
         waits.len() == RATE * SECONDS,
@@ -88,36 +94,6 @@ async fn arrived(told: &Told, count: usize) -> anyhow::Result<()> {
         Ok((told >= count).then_some(()))
     })
     .await
-}
-
-/// Sends a webhook whenever its moment has come, whether or not those before it were answered; when each one began.
-async fn steadily(rig: &Rig, customers: &Customers<'_>) -> anyhow::Result<Vec<(String, Instant)>> {
-    let (free, mut next) = mpsc::channel(CONNECTIONS);
-    for _ in 0..CONNECTIONS {
-        free.send(Connection::open(address(rig.origin())?).await?).await?;
-    }
-    let failed = Arc::new(AsyncMutex::new(None));
-    let mut begun = Vec::new();
-    let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::try_from(RATE)?);
-    for n in PEOPLE..PEOPLE + RATE * SECONDS {
-        let request = customers.writes(n);
-        ticks.tick().await;
-        // The wait for a connection counts: a customer would wait too.
-        begun.push((text(n), Instant::now()));
-        let Some(mut connection) = next.recv().await else { break };
-        let (free, failed) = (free.clone(), Arc::clone(&failed));
-        tokio::spawn(async move {
-            match connection.ask(&request).await {
-                // The bench has ended if nobody takes it back.
-                Ok(200) => drop(free.send(connection).await),
-                answer => *failed.lock().await = Some(format!("a webhook was answered {answer:?}")),
-            }
-        });
-    }
-    match failed.lock().await.take() {
-        Some(failed) => Err(anyhow::anyhow!(failed)),
-        None => Ok(begun),
-    }
 }
 
 /// What the disk takes to keep one page, in milliseconds: the middle of a hundred.

@@ -3,6 +3,7 @@
 //! The client is as small as can be, so that on two cores the figure is the server's and not its own.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use serde_json::json;
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// The default app's secret in the sandbox.
@@ -163,6 +165,54 @@ pub(crate) async fn drive(origin: &str, requests: Vec<Vec<u8>>, connections: usi
         done??;
     }
     Ok(begun.elapsed())
+}
+
+/// A request that was sent at its moment.
+pub(crate) struct Asked {
+    pub(crate) n: usize,
+    /// Its moment. The wait for a connection comes after it: a customer would wait too.
+    pub(crate) begun: Instant,
+    /// From its moment to the whole answer.
+    pub(crate) waited: Duration,
+    pub(crate) status: u16,
+}
+
+/// Connections of a steady load, which take turns.
+const STEADY_CONNECTIONS: usize = 16;
+
+/// Sends the requests of these numbers, so many in a second, each at its moment whether or not those before it were answered.
+pub(crate) async fn steadily(
+    origin: &str,
+    per_second: usize,
+    numbers: Range<usize>,
+    request: impl Fn(usize) -> Vec<u8>,
+) -> anyhow::Result<Vec<Asked>> {
+    let (free, mut next) = mpsc::channel(STEADY_CONNECTIONS);
+    for _ in 0..STEADY_CONNECTIONS {
+        free.send(Connection::open(address(origin)?).await?).await?;
+    }
+    let mut tasks: JoinSet<anyhow::Result<Asked>> = JoinSet::new();
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::try_from(per_second)?);
+    for n in numbers {
+        let request = request(n);
+        ticks.tick().await;
+        let begun = Instant::now();
+        let mut connection = next.recv().await.context("no connection is left")?;
+        let free = free.clone();
+        tasks.spawn(async move {
+            let status = connection.ask(&request).await?;
+            let waited = begun.elapsed();
+            // The load has ended if nobody takes it back.
+            drop(free.send(connection).await);
+            Ok(Asked {
+                n,
+                begun,
+                waited,
+                status,
+            })
+        });
+    }
+    tasks.join_all().await.into_iter().collect()
 }
 
 /// The address of an `http://` origin.

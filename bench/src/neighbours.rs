@@ -3,16 +3,12 @@
 //! Each hostile connector serves an app of its own, whose webhooks are called as fast as they are answered. One that is set
 //! aside is promoted again at once, so that it is the sandbox that is measured and not its being set aside.
 
-use std::time::{Duration, Instant};
-
-use anyhow::Context;
+use anyhow::ensure;
 use serde_json::json;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use weir_domain::limits;
 use weir_tests::Api;
 
-use crate::load::{Connection, Customers, address};
+use crate::load::{Connection, Customers, address, steadily};
 use crate::report::{Row, percentile};
 use crate::rig::Rig;
 
@@ -23,7 +19,7 @@ const HOSTILE: [&str; 8] = ["spin", "bulk", "grow", "recurse", "trap", "flood", 
 const RATE: usize = 200;
 /// How long the neighbour is watched beside each of them, and as long in peace before it.
 const SECONDS: usize = 5;
-/// Connections that take turns.
+/// Connections over which the conversations begin.
 const CONNECTIONS: usize = 16;
 /// People who write.
 const PEOPLE: usize = 200;
@@ -116,33 +112,14 @@ async fn attack(origin: String, api: Api, name: &'static str) -> anyhow::Result<
     }
 }
 
-/// How long each of the neighbour's webhooks waited for its answer, in milliseconds, each sent at its moment whether or not
-/// those before it were answered.
+/// How long each of the neighbour's webhooks waited for its answer, in milliseconds.
 async fn waits(rig: &Rig, customers: &Customers<'_>, from: usize) -> anyhow::Result<Vec<f64>> {
-    let (free, mut next) = mpsc::channel(CONNECTIONS);
-    for _ in 0..CONNECTIONS {
-        free.send(Connection::open(address(rig.origin())?).await?).await?;
-    }
-    let mut tasks = JoinSet::new();
-    let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::try_from(RATE)?);
-    for n in from..from + RATE * SECONDS {
-        let request = customers.writes(n);
-        ticks.tick().await;
-        let begun = Instant::now();
-        let mut connection = next.recv().await.context("no connection is left")?;
-        let free = free.clone();
-        tasks.spawn(async move {
-            let status = connection.ask(&request).await?;
-            let waited = begun.elapsed().as_secs_f64() * 1_000.0;
-            anyhow::ensure!(status == 200, "a neighbour's webhook was answered {status}");
-            // The watch has ended if nobody takes it back.
-            drop(free.send(connection).await);
-            Ok(waited)
-        });
-    }
-    let mut waits = Vec::with_capacity(RATE * SECONDS);
-    while let Some(done) = tasks.join_next().await {
-        waits.push(done??);
-    }
-    Ok(waits)
+    let asked = steadily(rig.origin(), RATE, from..from + RATE * SECONDS, |n| customers.writes(n)).await?;
+    let refused = asked.iter().find(|asked| asked.status != 200);
+    ensure!(
+        refused.is_none(),
+        "a neighbour's webhook was answered {:?}",
+        refused.map(|asked| asked.status)
+    );
+    Ok(asked.iter().map(|asked| asked.waited.as_secs_f64() * 1_000.0).collect())
 }

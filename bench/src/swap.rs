@@ -1,16 +1,14 @@
 //! P8: a hundred changes of version under a steady load in and out, held against the same load in peace.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use reqwest::Method;
 use serde_json::json;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::load::{Connection, Customers, address, text};
+use crate::load::{Customers, steadily, text};
 use crate::report::{Row, percentile, whole};
 use crate::rig::{self, Rig};
 
@@ -20,7 +18,7 @@ const SENDS: usize = 50;
 /// How long each half lasts, and how often the version changes in the second.
 const SECONDS: usize = 25;
 const SWAPS: usize = 100;
-/// Connections that take turns.
+/// Connections over which the conversations begin.
 const CONNECTIONS: usize = 16;
 /// People who write to Weir, and people who are answered: the platform allows ten answers to each.
 const PEOPLE: usize = 200;
@@ -29,7 +27,6 @@ const ANSWERED: usize = 2 * SENDS * SECONDS / 10;
 const VERSIONS: [&str; 2] = ["0.2.0", "0.1.0"];
 
 /// What was seen of the answers to one half of the load.
-#[derive(Default)]
 struct Seen {
     /// From a webhook's moment to its answer, in milliseconds.
     waits: Vec<f64>,
@@ -38,8 +35,6 @@ struct Seen {
     /// Those of them that are 500 or more.
     failed: usize,
 }
-
-type Book = Arc<Mutex<Seen>>;
 
 pub(crate) async fn measure() -> anyhow::Result<Row> {
     let rig = Rig::begin(true).await?;
@@ -58,8 +53,7 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
     };
     crate::load::drive(rig.origin(), customers.write(0, PEOPLE), CONNECTIONS).await?;
     let after = last_event(&rig).await?;
-    let (peace, swaps) = (Book::default(), Book::default());
-    load(&rig, &customers, &conversations, 0, &peace).await?;
+    let peace = load(&rig, &customers, &conversations, 0).await?;
     let mut promotions = Vec::new();
     let changing = async {
         let mut ticks = tokio::time::interval(Duration::from_secs(SECONDS as u64) / u32::try_from(SWAPS)?);
@@ -72,14 +66,12 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
         }
         anyhow::Ok(())
     };
-    let (changed, loaded) = tokio::join!(changing, load(&rig, &customers, &conversations, 1, &swaps));
+    let (changed, loaded) = tokio::join!(changing, load(&rig, &customers, &conversations, 1));
     changed?;
-    loaded?;
+    let swaps = loaded?;
     let told = WEBHOOKS * SECONDS * 2;
     let kept = kept(&rig, after, told).await?;
     let sent = taken(&rig, first).await?;
-    let take = |book: Book| std::mem::take(&mut *book.lock().unwrap_or_else(PoisonError::into_inner));
-    let (peace, swaps) = (take(peace), take(swaps));
     let answers = SENDS * SECONDS * 2;
     let doubled = kept.values().filter(|times| **times > 1).count() + sent.saturating_sub(answers);
     let lost = told.saturating_sub(kept.len()) + answers.saturating_sub(sent);
@@ -115,61 +107,40 @@ async fn stage(rig: &Rig) -> anyhow::Result<()> {
 }
 
 /// One half of the load: webhooks and sends, each at its moment, whether or not those before it were answered.
-async fn load(
-    rig: &Rig,
-    customers: &Customers<'_>,
-    conversations: &[String],
-    half: usize,
-    book: &Book,
-) -> anyhow::Result<()> {
-    let (free, mut next) = mpsc::channel(CONNECTIONS);
-    for _ in 0..CONNECTIONS {
-        free.send(Connection::open(address(rig.origin())?).await?).await?;
-    }
-    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
-    let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::try_from(WEBHOOKS)?);
-    let each = WEBHOOKS / SENDS;
-    for n in 0..WEBHOOKS * SECONDS {
-        let request = customers.writes(PEOPLE + half * WEBHOOKS * SECONDS + n);
+async fn load(rig: &Rig, customers: &Customers<'_>, conversations: &[String], half: usize) -> anyhow::Result<Seen> {
+    let from = PEOPLE + half * WEBHOOKS * SECONDS;
+    let webhooks = steadily(rig.origin(), WEBHOOKS, from..from + WEBHOOKS * SECONDS, |n| {
+        customers.writes(n)
+    });
+    let (webhooks, sends) = tokio::join!(webhooks, send(rig, conversations, half));
+    let (webhooks, sends) = (webhooks?, sends?);
+    let statuses = || {
+        let sends = sends.iter().map(|status| (*status, 202));
+        sends.chain(webhooks.iter().map(|asked| (asked.status, 200)))
+    };
+    Ok(Seen {
+        waits: webhooks.iter().map(|asked| ms(asked.waited)).collect(),
+        otherwise: statuses().filter(|(status, wanted)| status != wanted).count(),
+        failed: statuses().filter(|(status, _)| *status >= 500).count(),
+    })
+}
+
+/// The sends of a half; what each was answered.
+async fn send(rig: &Rig, conversations: &[String], half: usize) -> anyhow::Result<Vec<u16>> {
+    let mut tasks: JoinSet<anyhow::Result<u16>> = JoinSet::new();
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::try_from(SENDS)?);
+    for n in half * SENDS * SECONDS..(half + 1) * SENDS * SECONDS {
         ticks.tick().await;
-        let begun = Instant::now();
-        let mut connection = next.recv().await.context("no connection is left")?;
-        let (free, kept) = (free.clone(), Arc::clone(book));
-        tasks.spawn(async move {
-            let status = connection.ask(&request).await?;
-            note(&kept, status, 200, Some(begun.elapsed()));
-            // The half has ended if nobody takes it back.
-            drop(free.send(connection).await);
-            Ok(())
-        });
-        if n % each == 0 {
-            let send = half * SENDS * SECONDS + n / each;
-            let conversation = &conversations[send % conversations.len()];
-            let path = format!("/v1/conversations/{conversation}/messages");
-            let body = json!({ "content": { "type": "text", "text": answer(send) } });
-            let (api, kept) = (rig.stack.api.clone(), Arc::clone(book));
-            tasks.spawn(async move {
-                let answered = api.post(&path, body).await?;
-                note(&kept, answered.status, 202, None);
-                Ok(())
-            });
-        }
+        let path = format!("/v1/conversations/{}/messages", conversations[n % conversations.len()]);
+        let body = json!({ "content": { "type": "text", "text": answer(n) } });
+        let api = rig.stack.api.clone();
+        tasks.spawn(async move { Ok(api.post(&path, body).await?.status) });
     }
-    while let Some(done) = tasks.join_next().await {
-        done??;
-    }
-    Ok(())
+    tasks.join_all().await.into_iter().collect()
 }
 
 fn answer(n: usize) -> String {
     format!("Answer {n}.")
-}
-
-fn note(book: &Book, status: u16, wanted: u16, took: Option<Duration>) {
-    let mut seen = book.lock().unwrap_or_else(PoisonError::into_inner);
-    seen.otherwise += usize::from(status != wanted);
-    seen.failed += usize::from(status >= 500);
-    seen.waits.extend(took.map(ms));
 }
 
 async fn last_event(rig: &Rig) -> anyhow::Result<u64> {

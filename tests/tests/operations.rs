@@ -64,6 +64,10 @@ async fn another_master_key_takes_the_place_of_the_old_one_while_the_host_is_dow
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     let data = weir.stack.data().to_owned();
+    let nowhere = data.with_file_name("mistyped");
+    let refused = reseal(&weir, &nowhere).await?;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(!nowhere.exists(), "nothing is made where there was nothing");
     let key = || std::fs::read_to_string(data.join("master.key"));
     let old = key()?;
     let refused = reseal(&weir, &data).await?;

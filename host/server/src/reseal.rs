@@ -24,12 +24,25 @@ pub struct Resealed {
     pub kept_at: Option<PathBuf>,
 }
 
+/// The record of `config`, which must be there: a key that is made for a folder that was mistyped helps nobody.
+///
+/// # Errors
+/// There is none.
+pub fn record(config: &Config) -> anyhow::Result<PathBuf> {
+    let record = config.data.join("weir.db");
+    if !record.is_file() {
+        bail!("{} holds no record; is it the data folder?", config.data.display());
+    }
+    Ok(record)
+}
+
 /// Seals everything in the record of `config` with another key: the operator's `new`, or one that is made and kept in the
 /// data folder as the old one was.
 ///
 /// # Errors
 /// One line that says what is in the way; the record is as it was.
 pub fn reseal(config: &Config, new: Option<&Secret>) -> anyhow::Result<Resealed> {
+    let record = record(config)?;
     let mint = Mint::from_seed(seed()?);
     let old = keyring::master_key(config, &mint)?;
     let kept_at = match (&config.master_key, new) {
@@ -44,7 +57,6 @@ pub fn reseal(config: &Config, new: Option<&Secret>) -> anyhow::Result<Resealed>
         Some(path) => keyring::next_master_key(path, new, &mint)?,
         None => keyring::given(new.context("no key")?, "WEIR_NEW_MASTER_KEY")?,
     };
-    let record = config.data.join("weir.db");
     let values = SqliteStore::reseal(&record, &MasterKey::new(old), &MasterKey::new(key), &mint)
         .with_context(|| format!("the record at {} cannot be sealed anew", record.display()))?;
     if let (Some(from), Some(to)) = (&next, &kept_at) {

@@ -9,9 +9,12 @@ use crate::{Config, reseal};
 pub(super) fn run(common: &Common, output: &Output, new: Option<String>) -> Done {
     let config = Config::load(common.config.as_deref(), |name| std::env::var(name).ok())
         .map_err(|error| Failure::usage(error.to_string()))?;
+    let failed = |error: anyhow::Error| Failure::failed(format!("{error:#}"));
+    // Before the folder is taken, which would make it.
+    reseal::record(&config).map_err(failed)?;
     let _ours = folder::take(&config)?;
     let new = new.map(Secret::new);
-    let resealed = reseal::reseal(&config, new.as_ref()).map_err(|error| Failure::failed(format!("{error:#}")))?;
+    let resealed = reseal::reseal(&config, new.as_ref()).map_err(failed)?;
     let shown = serde_json::to_value(&resealed).unwrap_or_default();
     output.show(&shown, || {
         output.line(&format!("{} secrets are sealed with the new key", resealed.values));

@@ -220,12 +220,10 @@ export function mount(root, { id, session, go }) {
 
     /** Shows a message that was looked for; older ones are fetched until it is there. */
     async function lookUp(message) {
-      for (let page = 0; page < LOOK_BACK && !gone; page += 1) {
-        if (bubbles.show(message)) return;
-        if (earlier.hidden) break;
+      for (let page = 0; !gone && !bubbles.show(message); page += 1) {
+        if (earlier.hidden || page === LOOK_BACK) return toast("That message lies further back; show earlier ones");
         await fetchMessages(true);
       }
-      if (!gone) toast("That message lies further back; show earlier ones");
     }
 
     drawHead();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_domain::channel::ChannelStatus;
+use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::delivery::Next;
 use weir_domain::event::EventType;
 use weir_domain::limits;
@@ -84,26 +84,28 @@ pub fn a_retry_keeps_those_behind_it_waiting(factory: Factory) {
     });
 }
 
+/// A message waits in each of six conversations of the first channel. Then the account "second" of `app` is connected, where
+/// one waits too; gives its channel.
+async fn one_waits_behind_many(world: &World, app: &str) -> Channel {
+    let many = (0..6).map(|n| says_in(&format!("t{n}"), &format!("m{n}"), 10));
+    world.hear(many.collect(), 10).await;
+    for n in 0..6 {
+        world.send_in(&format!("t{n}"), "hello", 20).await.unwrap();
+    }
+    let mut second = account("second");
+    second.app = app.to_owned();
+    let connected = world.store.connect_channel(second, credential("t"), at(1)).await;
+    let mut far = says_in("far", "m-far", 10);
+    far.channel_platform_id = "second".into();
+    world.hear_as(app, vec![far], 10).await;
+    world.send_in("far", "hello", 21).await.unwrap();
+    connected.unwrap().0
+}
+
 pub fn channels_take_turns(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        let (second, _) = world
-            .store
-            .connect_channel(account("second"), credential("t"), at(1))
-            .await
-            .unwrap();
-        // Many conversations of the first channel, then one of the second.
-        let many = (0..6)
-            .map(|n| says_in(&format!("t{n}"), &format!("m{n}"), 10))
-            .collect();
-        world.hear(many, 10).await;
-        let mut late = says_in("far", "m-far", 10);
-        late.channel_platform_id = "second".into();
-        world.hear(vec![late], 10).await;
-        for n in 0..6 {
-            world.send_in(&format!("t{n}"), "hello", 20).await.unwrap();
-        }
-        world.send_in("far", "hello", 21).await.unwrap();
+        let second = one_waits_behind_many(&world, &world.app.name).await;
         let leased: Vec<_> = world
             .lease(3, 30)
             .await
@@ -119,20 +121,7 @@ pub fn channels_take_turns(factory: Factory) {
 pub fn an_app_without_room_holds_up_no_other(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        let mut elsewhere = account("second");
-        elsewhere.app = "another".into();
-        let (second, _) = world
-            .store
-            .connect_channel(elsewhere, credential("t"), at(1))
-            .await
-            .unwrap();
-        let many = (0..6)
-            .map(|n| says_in(&format!("t{n}"), &format!("m{n}"), 10))
-            .collect();
-        world.hear(many, 10).await;
-        for n in 0..6 {
-            world.send_in(&format!("t{n}"), "hello", 20).await.unwrap();
-        }
+        let second = one_waits_behind_many(&world, "another").await;
         let first = world.channel.app.clone();
         let leased = async |of: u32| {
             let of = [(first.clone(), of)].into();
@@ -143,16 +132,11 @@ pub fn an_app_without_room_holds_up_no_other(factory: Factory) {
                 .unwrap();
             leases.iter().map(|lease| lease.channel.id).collect::<Vec<_>>()
         };
-        assert_eq!(leased(0).await, []);
-        assert_eq!(leased(2).await, [world.channel.id; 2]);
         // What waits longest is of an app that must wait; what came last is not.
-        let mut far = says_in("far", "m-far", 10);
-        far.channel_platform_id = "second".into();
-        world.hear_as("another", vec![far], 10).await;
-        world.send_in("far", "hello", 21).await.unwrap();
-        assert_eq!(leased(1).await, [second.id, world.channel.id]);
+        assert_eq!(leased(0).await, [second.id]);
+        assert_eq!(leased(2).await, [world.channel.id; 2]);
         assert_eq!(leased(0).await, []);
-        assert_eq!(world.lease(10, 30).await.len(), 3);
+        assert_eq!(world.lease(10, 30).await.len(), 4);
     });
 }
 
