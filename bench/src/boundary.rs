@@ -143,7 +143,7 @@ async fn whole_path(connector: &Arc<Connector>) -> anyhow::Result<(f64, f64)> {
 
 fn proven(record: &Record, raw: RawWebhook) -> anyhow::Result<weir_domain::signature::VerifiedWebhook> {
     Ok(verify(
-        record.book.manifest.webhook.as_ref(),
+        record.book.manifest().webhook.as_ref(),
         &record.app.secrets,
         raw,
         now(),
@@ -258,6 +258,7 @@ mod bare {
                 .table_elements(limits::GUEST_TABLE_ELEMENTS)
                 .max_unused_warm_slots(limits::WARM_SLOTS)
                 .linear_memory_keep_resident(limits::WARM_MEMORY_BYTES)
+                .async_stack_keep_resident(limits::WARM_STACK_BYTES)
                 .table_keep_resident(limits::WARM_TABLE_BYTES)
                 .pagemap_scan(Enabled::Auto);
             let mut config = Config::new();
@@ -266,7 +267,7 @@ mod bare {
                 .concurrency_support(false)
                 .max_wasm_stack(limits::GUEST_STACK_BYTES)
                 .async_stack_size(limits::CALL_STACK_BYTES)
-                .memory_reservation(limits::GUEST_MEMORY_BYTES as u64)
+                .memory_reservation(limits::GUEST_RESERVED_BYTES)
                 .memory_guard_size(limits::GUEST_GUARD_BYTES)
                 .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
             let engine = Engine::new(&config)?;

@@ -55,10 +55,7 @@ impl Record {
                 app
             }
         };
-        let book = RuleBook {
-            manifest,
-            settings: app.settings.clone(),
-        };
+        let book = RuleBook::new(manifest, app.settings.clone());
         Ok(Self { store, app, book })
     }
 

@@ -93,7 +93,10 @@ pub const GUEST_TABLE_ELEMENTS: usize = 20_000;
 pub const GUEST_STACK_BYTES: usize = 512 << 10;
 /// Stack of a call: the difference is what host functions may use.
 pub const CALL_STACK_BYTES: usize = 2 << 20;
-/// Unmapped bytes around each memory, so that most accesses need no check of their own.
+/// Addresses set aside for each memory: all that a guest's 32 bits can name, so that the hardware checks its accesses. It is
+/// address space, not memory: the pool's 256 slots take one terabyte of the 128 that a process has.
+pub const GUEST_RESERVED_BYTES: u64 = 4 << 30;
+/// Unmapped bytes around each memory, for accesses that add a fixed offset to an address.
 pub const GUEST_GUARD_BYTES: u64 = 2 << 20;
 /// Tables of one instance: toolchains make one or two for each core module.
 pub const GUEST_TABLES: u32 = 8;
@@ -105,6 +108,9 @@ pub const GUEST_HANDLES: usize = 1_000;
 pub const WARM_SLOTS: u32 = 32;
 /// Memory of a warm slot that is cleared by writing instead of by unmapping: what an ordinary call touches.
 pub const WARM_MEMORY_BYTES: usize = 1 << 20;
+/// The upper end of a call's stack, cleared by writing instead of by unmapping: an ordinary call goes no deeper, and unmapping
+/// makes each processor that runs the program forget its addresses.
+pub const WARM_STACK_BYTES: usize = 64 << 10;
 /// Table bytes of a warm slot that are cleared by writing.
 pub const WARM_TABLE_BYTES: usize = 64 << 10;
 /// Functions of a component; a Rust connector has about a thousand.

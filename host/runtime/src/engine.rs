@@ -48,7 +48,7 @@ fn config(pooled: bool) -> Config {
         .max_wasm_stack(limits::GUEST_STACK_BYTES)
         .async_stack_size(limits::CALL_STACK_BYTES)
         .async_stack_zeroing(true)
-        .memory_reservation(limits::GUEST_MEMORY_BYTES as u64)
+        .memory_reservation(limits::GUEST_RESERVED_BYTES)
         .memory_guard_size(limits::GUEST_GUARD_BYTES)
         .memory_may_move(false)
         .guard_before_linear_memory(true)
@@ -91,6 +91,7 @@ fn pool() -> PoolingAllocationConfig {
         // Where the kernel tells which pages a call wrote to (Linux 6.7), only those are made clean again.
         .pagemap_scan(Enabled::Auto)
         .linear_memory_keep_resident(limits::WARM_MEMORY_BYTES)
+        .async_stack_keep_resident(limits::WARM_STACK_BYTES)
         .table_keep_resident(limits::WARM_TABLE_BYTES);
     pool
 }

@@ -1,9 +1,10 @@
 //! Apps: our registrations with platforms, put by an operator and read at every webhook and call, so kept in memory.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use weir_domain::policy::{AppSettings, OriginMap};
+use weir_domain::manifest::Manifest;
+use weir_domain::policy::{AppSettings, OriginMap, RuleBook};
 use weir_store::{App, StoreError};
 
 use crate::host::Host;
@@ -13,6 +14,21 @@ use crate::host::Host;
 pub(crate) struct Registered {
     pub(crate) app: App,
     pub(crate) origins: Arc<OriginMap>,
+    /// The rules by the version that was asked for last: reading them out of a manifest is a good part of a webhook's work.
+    book: Mutex<Option<RuleBook>>,
+}
+
+impl Registered {
+    /// The rules that a version of the connector declares, under this app's settings.
+    pub(crate) fn book(&self, manifest: &Arc<Manifest>) -> RuleBook {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*book {
+            Some(book) if Arc::ptr_eq(book.manifest(), manifest) => book.clone(),
+            _ => book
+                .insert(RuleBook::new(Arc::clone(manifest), self.app.settings.clone()))
+                .clone(),
+        }
+    }
 }
 
 /// The apps that were read, by name.
@@ -91,6 +107,7 @@ impl Host {
         };
         let app = Arc::new(Registered {
             origins: Arc::new(app.origins.clone()),
+            book: Mutex::default(),
             app,
         });
         // Read before a put and kept after it, an old app would stay: the one that is newer by the record's word wins.

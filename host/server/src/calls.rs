@@ -146,7 +146,7 @@ impl Host {
 
     /// Why the version that [`Host::installed`] gave may not run; none if it may.
     pub(crate) fn set_aside(&self, serving: &Serving) -> Option<NotServed> {
-        let manifest = &serving.book.manifest;
+        let manifest = serving.book.manifest();
         let reason = self.0.quarantine.reason(&manifest.name, &manifest.version)?;
         Some(NotServed::SetAside {
             connector: manifest.name.clone(),
@@ -269,10 +269,7 @@ impl Serving {
     fn of(app: Arc<Registered>, line: Arc<Line>) -> Self {
         let loaded = &line.active;
         Self {
-            book: RuleBook {
-                manifest: Arc::clone(loaded.connector.manifest()),
-                settings: app.app.settings.clone(),
-            },
+            book: app.book(loaded.connector.manifest()),
             connector: loaded.connector.clone(),
             grants: Arc::clone(&loaded.grants),
             line,
@@ -283,10 +280,7 @@ impl Serving {
     /// Another version of the same.
     pub(crate) fn by(&self, loaded: &Loaded) -> Self {
         Self {
-            book: RuleBook {
-                manifest: Arc::clone(loaded.connector.manifest()),
-                settings: self.book.settings.clone(),
-            },
+            book: self.app.book(loaded.connector.manifest()),
             connector: loaded.connector.clone(),
             grants: Arc::clone(&loaded.grants),
             line: Arc::clone(&self.line),
@@ -308,7 +302,7 @@ impl Serving {
 
     /// The version's number.
     pub(crate) fn version(&self) -> &str {
-        &self.book.manifest.version
+        &self.book.manifest().version
     }
 }
 

@@ -6,12 +6,12 @@ use base64::Engine;
 use subtle::ConstantTimeEq;
 use url::Url;
 use weir_domain::caller::Caller;
-use weir_domain::channel::{Channel, ChannelStatus, PolicyOverride};
+use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::credential::Secret;
 use weir_domain::id::{ChannelId, ConnectSessionId};
 use weir_domain::limits;
 use weir_domain::manifest::{Authorization, Oauth};
-use weir_domain::policy::{Rules, region};
+use weir_domain::policy::region;
 use weir_runtime::Profile;
 use weir_runtime::context::{CallContext, Called, ChannelFacts, State};
 use weir_store::{ConnectEnd, ConnectSession, NewChannel, StoreError};
@@ -89,13 +89,13 @@ impl Host {
         let serving = self.served(caller, &new.app).await?;
         check_redirect(new.redirect_url.as_ref())?;
         // What the operator knows is judged before anybody is sent to the platform.
-        region::admit(&rules(&serving), new.country.as_deref())
+        region::admit(serving.book.untightened(), new.country.as_deref())
             .map_err(|refusal| ConnectFailure::refused(&refusal).into_error())?;
         let mut session = self.new_session(caller.workspace_id(), &new.app, new.redirect_url.as_ref());
         session.name = new.name;
         session.labels = new.labels;
         session.country = new.country;
-        match &serving.book.manifest.authorization {
+        match &serving.book.manifest().authorization {
             Authorization::Oauth(_) => {
                 if !new.fields.is_empty() {
                     let words = "this connector authorises by OAuth: leave out fields, and open the link";
@@ -137,7 +137,7 @@ impl Host {
             .filter(|channel| channel.status != ChannelStatus::Deleted)
             .ok_or(ConnectError::NoSuchChannel)?;
         let serving = self.served(caller, &channel.app).await?;
-        if !matches!(serving.book.manifest.authorization, Authorization::Oauth(_)) {
+        if !matches!(serving.book.manifest().authorization, Authorization::Oauth(_)) {
             let words = "this connector has no OAuth: connect the account again with new fields";
             return Err(ConnectError::Invalid(words.to_owned()));
         }
@@ -159,7 +159,7 @@ impl Host {
             .filter(|session| session.end == ConnectEnd::Pending)
             .ok_or(ConnectError::NoSuchSession)?;
         let serving = self.serving(&session.app).await.map_err(unserved)?;
-        let Authorization::Oauth(oauth) = &serving.book.manifest.authorization else {
+        let Authorization::Oauth(oauth) = &serving.book.manifest().authorization else {
             return Err(ConnectError::NoSuchSession);
         };
         let redirect_uri = self.redirect_uri();
@@ -244,7 +244,7 @@ impl Host {
             .filter(|code| !code.is_empty())
             .ok_or_else(|| ConnectFailure::new("no_code", "The platform sent no code. Begin connecting again."))?;
         let serving = self.serving(&session.app).await?;
-        let Authorization::Oauth(oauth) = &serving.book.manifest.authorization else {
+        let Authorization::Oauth(oauth) = &serving.book.manifest().authorization else {
             return Err(ConnectFailure::new(
                 "no_oauth",
                 "The connector that serves now has no OAuth.",
@@ -298,7 +298,7 @@ impl Host {
                 return Err(ConnectFailure::new("other_account", &words));
             }
         }
-        let manifest = &serving.book.manifest;
+        let manifest = serving.book.manifest();
         let new = NewChannel {
             workspace_id: whose.workspace_id.to_owned(),
             app: serving.app.app.name.clone(),
@@ -368,7 +368,7 @@ impl Host {
         let deleted = self.0.store.delete_channel(found.id, self.now()).await?;
         self.told();
         if let (Some(credential), Ok(serving)) = (credential, self.serving(&found.app).await)
-            && let Authorization::Oauth(oauth) = &serving.book.manifest.authorization
+            && let Authorization::Oauth(oauth) = &serving.book.manifest().authorization
         {
             self.revoke(&serving, oauth, &credential.access_token).await;
         }
@@ -435,7 +435,7 @@ impl<'a> For<'a> {
 
 /// Whether this account may be connected.
 fn admit(serving: &Serving, kind: &str, country: Option<&str>) -> Result<(), ConnectFailure> {
-    let manifest = &serving.book.manifest;
+    let manifest = serving.book.manifest();
     let kinds = &manifest.account_kinds;
     // Unknown means that the platform did not say: then its own answers decide.
     if kind != "unknown" && !kinds.is_empty() && !kinds.iter().any(|admitted| admitted == kind) {
@@ -448,16 +448,7 @@ fn admit(serving: &Serving, kind: &str, country: Option<&str>) -> Result<(), Con
             ),
         ));
     }
-    region::admit(&rules(serving), country).map_err(|refusal| ConnectFailure::refused(&refusal))
-}
-
-/// The rules for an account that is no channel yet.
-fn rules(serving: &Serving) -> Rules {
-    Rules::of(
-        &serving.book.manifest,
-        &serving.book.settings,
-        &PolicyOverride::default(),
-    )
+    region::admit(serving.book.untightened(), country).map_err(|refusal| ConnectFailure::refused(&refusal))
 }
 
 fn check_redirect(url: Option<&Url>) -> Result<(), ConnectError> {

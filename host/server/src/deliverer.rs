@@ -175,7 +175,7 @@ impl Deliverer {
             if let Some(error) = error {
                 tracing::warn!(
                     message.id = %lease.message.id,
-                    connector = serving.book.manifest.name,
+                    connector = serving.book.manifest().name,
                     version = serving.version(),
                     "The connector did not return from a send: {error}"
                 );

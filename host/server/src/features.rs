@@ -90,7 +90,7 @@ impl Host {
         let conversation = self.probed(&serving, &channel, conversation, kind).await;
         let now = self.now();
         let view = ConversationView::of(&conversation, &channel, &rules, now);
-        let manifest = &serving.book.manifest;
+        let manifest = serving.book.manifest();
         let contents = rules
             .contents
             .iter()
@@ -115,7 +115,7 @@ impl Host {
     pub async fn channel_features(&self, channel: &Channel) -> Result<ChannelFeatures, ActError> {
         let serving = self.serving_of(channel).await?;
         let rules = serving.book.rules(channel);
-        let manifest = &serving.book.manifest;
+        let manifest = serving.book.manifest();
         Ok(ChannelFeatures {
             statuses: manifest.statuses,
             signals: signals(manifest),
@@ -125,7 +125,7 @@ impl Host {
             budget_limit: rules.budget,
             may_write_first: rules.initiation,
             broadcast: rules.broadcast,
-            contents: rules.contents,
+            contents: rules.contents.clone(),
         })
     }
 
@@ -161,9 +161,9 @@ impl Host {
         mut conversation: Conversation,
         kind: Option<ContentKind>,
     ) -> Conversation {
-        let rule = kind.and_then(|kind| serving.book.manifest.content_rule(kind));
+        let rule = kind.and_then(|kind| serving.book.manifest().content_rule(kind));
         let is_asked = rule.is_some_and(|rule| rule.probed && rule.kind == ContentKind::Image)
-            && serving.book.manifest.provides("probing")
+            && serving.book.manifest().provides("probing")
             && conversation.images_allowed.is_none();
         if !is_asked {
             return conversation;

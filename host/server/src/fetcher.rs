@@ -99,7 +99,7 @@ impl Fetcher {
     async fn fetch(&self, fetch: &MediaFetch) -> Result<(String, u64), Missing> {
         let host = &self.0;
         let serving = host.serving_of(&fetch.channel).await.map_err(Missing::for_now)?;
-        if !serving.book.manifest.provides("media-transfer") {
+        if !serving.book.manifest().provides("media-transfer") {
             return Err(Missing::for_good(
                 "type_unsupported",
                 "the connector cannot fetch attachments",

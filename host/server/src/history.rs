@@ -167,7 +167,7 @@ impl Host {
     async fn read_history(&self, channel: &Channel, since: Timestamp) -> Result<Recorded, CallFailure> {
         let serving = self.serving_of(channel).await?;
         let mut sum = Recorded::default();
-        if !serving.book.manifest.provides("history") {
+        if !serving.book.manifest().provides("history") {
             return Ok(sum);
         }
         let mut cursor = None;

@@ -108,7 +108,7 @@ impl Host {
             // Without a manifest nobody can say whether it is genuine; the platform keeps it and comes back.
             Err(error) => return Err(HookError::Busy(error.to_string())),
         };
-        let scheme = serving.book.manifest.webhook.as_ref();
+        let scheme = serving.book.manifest().webhook.as_ref();
         if raw.method == "GET"
             && let Some(challenge) = scheme.and_then(|scheme| scheme.challenge.as_ref())
         {
@@ -217,7 +217,7 @@ impl Host {
         tracing::warn!(
             app,
             dead_letter.id = %id,
-            connector = serving.book.manifest.name,
+            connector = serving.book.manifest().name,
             version = serving.version(),
             "A webhook waits for a mended connector as {id}: {reason}"
         );

@@ -45,7 +45,7 @@ impl Poller {
         let mut polled = BTreeSet::new();
         for app in self.host.store().apps().await? {
             let serving = self.host.serving(&app.name).await;
-            if !serving.is_ok_and(|serving| serving.book.manifest.provides("polling")) {
+            if !serving.is_ok_and(|serving| serving.book.manifest().provides("polling")) {
                 continue;
             }
             let channels = self.host.channels_of(&app.workspace_id).await?.into_iter();

@@ -85,7 +85,7 @@ impl Host {
 
     async fn settle_by_history(&self, doubt: &UncertainMessage, now: Timestamp) -> Result<bool, CallFailure> {
         let serving = self.serving_of(&doubt.channel).await?;
-        if !serving.book.manifest.provides("history") {
+        if !serving.book.manifest().provides("history") {
             return Ok(false);
         }
         let since = doubt.dispatched_at.before(SKEW);

@@ -230,7 +230,7 @@ impl Host {
     /// Renews under the channel's turn.
     async fn renew(&self, channel: &Channel, credential: &Credential) -> Result<(), RenewError> {
         let serving = self.serving_of(channel).await?;
-        let Authorization::Oauth(oauth) = &serving.book.manifest.authorization else {
+        let Authorization::Oauth(oauth) = &serving.book.manifest().authorization else {
             return Err(RenewError::NotRenewable);
         };
         let (Some(call), Some(refresh_token)) = (&oauth.refresh, &credential.refresh_token) else {

@@ -14,7 +14,7 @@ use weir_domain::limits;
 use weir_domain::manifest::{RateScope, RouteClass};
 use weir_domain::message::MediaStatus;
 use weir_domain::policy::rate::Pace;
-use weir_domain::policy::{CallKind, Rate, RuleBook, Rules};
+use weir_domain::policy::{CallKind, Rate, RuleBook};
 use weir_egress::{Bodies, BodyError, StoredBody};
 use weir_runtime::context::{CallEnd, Pacer, Refused, TooLong, Wanted, Witness, Written};
 use weir_store::Store;
@@ -73,7 +73,7 @@ impl Pacers {
         book: &RuleBook,
         channel: Option<(ChannelId, &PolicyOverride)>,
     ) -> ChannelPacer {
-        let declared = Rules::of(&book.manifest, &book.settings, &PolicyOverride::default()).rates;
+        let declared = &book.untightened().rates;
         let mut rates: Vec<_> = declared
             .iter()
             .enumerate()
@@ -89,14 +89,14 @@ impl Pacers {
         self.remember(app, &rates);
         // What the operator tightened for one channel is counted for that channel: it must not slow down the others.
         if let Some((id, policy)) = channel.filter(|(_, policy)| policy.rate_permits.is_some()) {
-            let tightened = Rules::of(&book.manifest, &book.settings, policy).rates;
-            rates.extend(tightened.into_iter().enumerate().map(|(rule, rate)| {
+            let tightened = book.tightened(policy);
+            rates.extend(tightened.rates.iter().enumerate().map(|(rule, rate)| {
                 let bucket = Bucket {
                     app: app.to_owned(),
                     channel: Some(id),
                     rule: declared.len() + rule,
                 };
-                (bucket, rate)
+                (bucket, rate.clone())
             }));
         }
         ChannelPacer {

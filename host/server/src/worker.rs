@@ -22,7 +22,7 @@ pub trait Work: Send + Sync + 'static {
     /// Its name in logs.
     fn name(&self) -> &'static str;
 
-    /// Leases up to `limit` items that are due at `now`.
+    /// Leases up to `limit` items that are due at `now`; fewer only if no more may be leased.
     async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<Self::Item>, StoreError>;
 
     /// When the next item is due.
@@ -98,14 +98,13 @@ impl<W: Work> Worker<W> {
     /// Begins what is due, and says how long there is nothing more to do.
     async fn look(&self, tasks: &mut JoinSet<()>, now: Timestamp) -> Duration {
         let looked = async {
-            while tasks.len() < self.bound {
-                if self.begin(tasks, now).await? == 0 {
-                    let due = self.work.next_due().await?;
-                    return Ok(due.map_or(IDLE, |due| due.since(now).clamp(BLOCKED, IDLE)));
-                }
+            let room = self.bound.saturating_sub(tasks.len());
+            if room == 0 || self.begin(tasks, now).await? == room {
+                // Full: the end of an item is the next thing that happens.
+                return Ok(IDLE);
             }
-            // Full: the end of an item is the next thing that happens.
-            Ok::<_, StoreError>(IDLE)
+            let due = self.work.next_due().await?;
+            Ok::<_, StoreError>(due.map_or(IDLE, |due| due.since(now).clamp(BLOCKED, IDLE)))
         };
         looked.await.unwrap_or_else(|error| {
             tracing::error!("The {} cannot look for work: {error}", self.work.name());

@@ -144,6 +144,10 @@ impl SqliteStore {
         self.readers.read(work).await
     }
 
+    async fn look<T>(&self, work: impl FnOnce(&Db<'_>) -> Result<T> + Send) -> Result<T> {
+        self.readers.look(work).await
+    }
+
     /// Writes a copy of one moment of the record at `path` to `to`, which must not be there yet. A host may be at work on it:
     /// it goes on reading and writing meanwhile. Secrets stay sealed in the copy. Blocks until it is on the disk.
     ///

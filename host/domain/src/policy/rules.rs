@@ -1,5 +1,6 @@
 //! The rules that hold for one channel: what the connector declares, tightened by the operator.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,19 +11,45 @@ use crate::manifest::{ContentRule, Manifest, Policy, RateScope, RegionSubject, R
 use crate::message::{ContentKind, Origin};
 use crate::policy::AppSettings;
 
-/// A connector's rules and its app's settings, from which each channel's [`Rules`] follow.
+/// A connector's rules and its app's settings, from which each channel's [`Rules`] follow. Copies of it share what it holds.
 #[derive(Clone, Debug)]
 pub struct RuleBook {
-    /// What the serving version declares.
-    pub manifest: std::sync::Arc<Manifest>,
-    /// What the operator set for the app.
-    pub settings: serde_json::Value,
+    manifest: Arc<Manifest>,
+    settings: Arc<serde_json::Value>,
+    untightened: Arc<Rules>,
 }
 
 impl RuleBook {
+    /// The rules that `manifest` declares under the operator's `settings` for the app.
+    pub fn new(manifest: Arc<Manifest>, settings: serde_json::Value) -> Self {
+        Self {
+            untightened: Arc::new(Rules::of(&manifest, &settings, &PolicyOverride::default())),
+            manifest,
+            settings: Arc::new(settings),
+        }
+    }
+
+    /// What the serving version declares.
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    /// The rules of an account that nothing was tightened for, or that is no channel yet.
+    pub fn untightened(&self) -> &Arc<Rules> {
+        &self.untightened
+    }
+
+    /// The rules under an operator's hand.
+    pub fn tightened(&self, policy: &PolicyOverride) -> Arc<Rules> {
+        if *policy == PolicyOverride::default() {
+            return Arc::clone(&self.untightened);
+        }
+        Arc::new(Rules::of(&self.manifest, &self.settings, policy))
+    }
+
     /// The rules for one channel.
-    pub fn rules(&self, channel: &Channel) -> Rules {
-        Rules::of(&self.manifest, &self.settings, &channel.policy)
+    pub fn rules(&self, channel: &Channel) -> Arc<Rules> {
+        self.tightened(&channel.policy)
     }
 }
 

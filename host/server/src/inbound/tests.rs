@@ -5,7 +5,9 @@ use weir_domain::conversation::Conversation;
 use weir_domain::event::Event;
 use weir_domain::grant::Grants;
 use weir_domain::id::MessageId;
+use weir_domain::manifest::Manifest;
 use weir_domain::message::{Content, Origin, Status};
+use weir_domain::policy::RuleBook;
 use weir_store::{App, ConversationFilter, Enqueued, EventFilter, NewChannel, NewMessage, Page};
 
 use super::*;
@@ -41,8 +43,10 @@ async fn in_hand(host: &Host) -> MessageId {
         idempotency: None,
     };
     // The platform's rules are beside the point: the contact's word is of 1970.
-    let mut book = host.serving("echo").await.expect("Echo serves").book;
-    Arc::make_mut(&mut book.manifest).policies.clear();
+    let serving = host.serving("echo").await.expect("Echo serves");
+    let mut manifest = Manifest::clone(serving.book.manifest());
+    manifest.policies.clear();
+    let book = RuleBook::new(Arc::new(manifest), serde_json::json!({}));
     let accepted = host.store().enqueue(new, &book, host.now()).await.expect("it may go");
     let Enqueued::New(messages) = accepted else {
         panic!("{accepted:?}")

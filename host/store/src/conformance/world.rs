@@ -292,10 +292,7 @@ impl World {
         Self {
             store,
             app,
-            book: RuleBook {
-                manifest: Arc::new(manifest("1.0.0", 1)),
-                settings: serde_json::json!({}),
-            },
+            book: RuleBook::new(Arc::new(manifest("1.0.0", 1)), serde_json::json!({})),
             channel,
             mint: Mint::from_seed([9; 32]),
             _keep: keep,

@@ -186,6 +186,8 @@ pub(super) struct Thread {
     pub(super) sequence: i64,
     /// When time alone has news of it.
     pub(super) news_at: Option<Timestamp>,
+    /// The same as the row has it.
+    news_kept: Option<Timestamp>,
     /// Until when the platform's word on pictures holds.
     images_until: Option<Timestamp>,
 }
@@ -241,6 +243,7 @@ fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {
         read_up_to: get_time_if(row, 13)?,
         sequence: row.get(14)?,
         news_at: get_time_if(row, 24)?,
+        news_kept: get_time_if(row, 24)?,
         images_until: get_time_if(row, 22)?,
     })
 }
@@ -374,6 +377,7 @@ pub(super) fn begin(
         read_up_to: None,
         sequence: 0,
         news_at: None,
+        news_kept: None,
         images_until: None,
     };
     let conversation = &thread.conversation;
@@ -396,12 +400,11 @@ pub(super) fn begin(
 }
 
 /// Writes what changes of a conversation while it goes on.
-pub(super) fn save(db: &Db<'_>, thread: &Thread) -> Result<()> {
+pub(super) fn save(db: &Db<'_>, thread: &mut Thread) -> Result<()> {
     let conversation = &thread.conversation;
     db.run(
         "UPDATE conversations SET status = ?2, answered = ?3, contact_wrote_at = ?4, we_wrote_at = ?5, read_up_to = ?6,
-             budget_used = ?7, sequence = ?8, last_message_at = ?9, unread = ?10, news_at = ?11,
-             replied = ?12 WHERE id = ?1",
+             budget_used = ?7, sequence = ?8, last_message_at = ?9, unread = ?10, replied = ?11 WHERE id = ?1",
         params![
             key(conversation.id),
             word(conversation.status)?,
@@ -413,10 +416,17 @@ pub(super) fn save(db: &Db<'_>, thread: &Thread) -> Result<()> {
             thread.sequence,
             ms(conversation.last_message_at).unwrap_or(0),
             conversation.unread,
-            ms(thread.news_at),
             conversation.replied,
         ],
     )?;
+    // By itself, since it seldom changes: an index is written anew for each column that an update names, changed or not.
+    if thread.news_at != thread.news_kept {
+        db.run(
+            "UPDATE conversations SET news_at = ?2 WHERE id = ?1",
+            params![key(conversation.id), ms(thread.news_at)],
+        )?;
+        thread.news_kept = thread.news_at;
+    }
     Ok(())
 }
 

@@ -39,7 +39,7 @@ pub(super) fn arrived(
         error: None,
     };
     move_on(db, &mut thread, message, step, folded, now)?;
-    conversations::save(db, &thread)?;
+    conversations::save(db, &mut thread)?;
     outbox::remove(db, message)
 }
 

@@ -2,6 +2,7 @@
 //! once in a channel; what arrives late, doubled or in another order leads to the same messages.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::json;
 use weir_domain::channel::{Channel, ChannelStatus};
@@ -19,7 +20,7 @@ use crate::sqlite::db::{Db, value};
 use crate::sqlite::events::{self, About};
 use crate::sqlite::messages::{self, Entry, Step};
 use crate::sqlite::{channels, echo, media, news, outbound, outbox, referrals, seen};
-use crate::{App, Recorded, Result, Source};
+use crate::{Recorded, Result, Source};
 
 /// What a fact came to.
 enum Kept {
@@ -33,17 +34,17 @@ enum Kept {
 
 pub(super) fn record(
     db: &Db<'_>,
-    app: &App,
+    app: &str,
     events: Vec<InboundEvent>,
     source: Source,
     book: &RuleBook,
     now: Timestamp,
 ) -> Result<Recorded> {
     let mut recorded = Recorded::default();
-    let mut known: BTreeMap<String, (Channel, Rules)> = BTreeMap::new();
+    let mut known: BTreeMap<String, (Channel, Arc<Rules>)> = BTreeMap::new();
     for event in events {
         if !known.contains_key(&event.channel_platform_id) {
-            match channels::by_platform_id(db, &app.name, &event.channel_platform_id)? {
+            match channels::by_platform_id(db, app, &event.channel_platform_id)? {
                 None => {
                     recorded.unknown_channel += 1;
                     continue;
@@ -288,7 +289,7 @@ impl Ear<'_> {
         let could_write = self.writable(&met.thread);
         self.open_window(&mut met.thread, told.sent_at)?;
         let sequence = met.thread.next(told.sent_at, Direction::Inbound);
-        conversations::save(self.db, &met.thread)?;
+        conversations::save(self.db, &mut met.thread)?;
         self.tell_meeting(&met)?;
         let referral = match told.referral.clone() {
             Some(referral) => Some(self.keep_referral(&met.thread, referral)?),
@@ -321,7 +322,7 @@ impl Ear<'_> {
         }
         conversation.contact_wrote_at = Some(opened_at);
         conversation.replied |= conversation.answered;
-        thread.news_at = news::first(self.rules, thread, self.now);
+        news::look_in_time(self.rules, thread, self.now);
         messages::count_budget(self.db, thread)?;
         if let Some(end) = outbound::expires_at(self.rules, thread) {
             outbox::extend(self.db, thread.conversation.id, end)?;
@@ -334,12 +335,12 @@ impl Ear<'_> {
         if let Some(mut message) = known {
             let mut thread = conversations::needed(self.db, message.conversation_id)?;
             let news = echo::known(self.db, &mut thread, &mut message, &told, self.now)?;
-            conversations::save(self.db, &thread)?;
+            conversations::save(self.db, &mut thread)?;
             return Ok(if news { Kept::New } else { Kept::Known });
         }
         let mut met = self.meet(&told.conversation, &told.contact, OpenedBy::Echo)?;
         if echo::matched(self.db, &mut met.thread, &told, self.now)?.is_some() {
-            conversations::save(self.db, &met.thread)?;
+            conversations::save(self.db, &mut met.thread)?;
             self.tell_meeting(&met)?;
             return Ok(Kept::New);
         }
@@ -349,7 +350,7 @@ impl Ear<'_> {
         if self.counts(told.origin) && conversation.contact_wrote_at.is_none_or(|wrote| told.sent_at > wrote) {
             conversation.budget_used += 1;
         }
-        conversations::save(self.db, &met.thread)?;
+        conversations::save(self.db, &mut met.thread)?;
         self.tell_meeting(&met)?;
         let has_media = told.content.media().is_some();
         let referral = told.referral.clone();
@@ -455,7 +456,7 @@ impl Ear<'_> {
                 if status == ReceiptStatus::Read && thread.read_up_to < Some(at) {
                     // For a message whose answer comes after its being read.
                     thread.read_up_to = Some(at);
-                    conversations::save(self.db, &thread)?;
+                    conversations::save(self.db, &mut thread)?;
                 }
                 messages::unread_up_to(self.db, thread.conversation.id, at)?
             }

@@ -293,6 +293,15 @@ pub(super) fn advance(db: &Db<'_>, message: &mut Message, status: Status, step: 
 pub(super) fn restart(db: &Db<'_>, message: &mut Message, status: Status, step: Step) -> Result<()> {
     message.status = status;
     message.error = step.error;
+    let error = json_if(message.error.as_ref())?;
+    if step.platform_id.is_none() && step.sent_at.is_none() {
+        // Two indexes less than below.
+        db.run(
+            "UPDATE messages SET status = ?2, error = ?3 WHERE id = ?1",
+            params![key(message.id), status.as_str(), error],
+        )?;
+        return Ok(());
+    }
     message.platform_id = step.platform_id.or(message.platform_id.take());
     message.sent_at = step.sent_at.unwrap_or(message.sent_at);
     db.run(
@@ -300,7 +309,7 @@ pub(super) fn restart(db: &Db<'_>, message: &mut Message, status: Status, step: 
         params![
             key(message.id),
             status.as_str(),
-            json_if(message.error.as_ref())?,
+            error,
             message.platform_id,
             message.sent_at.as_millis(),
         ],

@@ -35,8 +35,7 @@ impl Store for SqliteStore {
         self.write(move |db| keys::insert(db, &key)).await
     }
     async fn key_by_prefix(&self, prefix: &str) -> Result<Option<Key>> {
-        let prefix = prefix.to_owned();
-        self.read(move |db| keys::by_prefix(db, &prefix)).await
+        self.look(|db| keys::by_prefix(db, prefix)).await
     }
     async fn keys(&self, workspace: &str) -> Result<Vec<Key>> {
         let workspace = workspace.to_owned();
@@ -51,7 +50,7 @@ impl Store for SqliteStore {
             .await
     }
     async fn session(&self, digest: [u8; 32]) -> Result<Option<Session>> {
-        self.read(move |db| keys::session(db, digest)).await
+        self.look(|db| keys::session(db, digest)).await
     }
     async fn end_session(&self, digest: [u8; 32]) -> Result<()> {
         self.write(move |db| keys::end_session(db, digest)).await
@@ -60,8 +59,7 @@ impl Store for SqliteStore {
         self.write(move |db| keys::put_app(db, &app)).await
     }
     async fn app(&self, name: &str) -> Result<Option<App>> {
-        let name = name.to_owned();
-        self.read(move |db| keys::app(db, &name)).await
+        self.look(|db| keys::app(db, name)).await
     }
     async fn apps(&self) -> Result<Vec<App>> {
         self.read(keys::apps).await
@@ -178,7 +176,7 @@ impl Store for SqliteStore {
         self.write(move |db| channels::connect(db, new, &credential, now)).await
     }
     async fn channel(&self, id: ChannelId) -> Result<Option<Channel>> {
-        self.read(move |db| channels::one(db, id)).await
+        self.look(|db| channels::one(db, id)).await
     }
     async fn channels(&self, workspace: &str, deleted: bool, page: Page) -> Result<Listed<Channel>> {
         let workspace = workspace.to_owned();
@@ -202,7 +200,7 @@ impl Store for SqliteStore {
         self.write(move |db| channels::delete(db, id, now)).await
     }
     async fn credential(&self, id: ChannelId) -> Result<Option<Credential>> {
-        self.read(move |db| channels::credential(db, id)).await
+        self.look(|db| channels::credential(db, id)).await
     }
     async fn put_credential(&self, id: ChannelId, credential: Credential) -> Result<()> {
         self.write(move |db| channels::put_credential(db, id, &credential))
@@ -219,7 +217,7 @@ impl Store for SqliteStore {
             .await
     }
     async fn state(&self, id: ChannelId) -> Result<ChannelState> {
-        self.read(move |db| state::state(db, id)).await
+        self.look(|db| state::state(db, id)).await
     }
     async fn commit_state(&self, id: ChannelId, writes: Vec<StateWrite>) -> Result<()> {
         self.write(move |db| state::commit(db, id, &writes)).await
@@ -259,7 +257,7 @@ impl Store for SqliteStore {
         book: &RuleBook,
         now: Timestamp,
     ) -> Result<Recorded> {
-        let app = app.clone();
+        let app = app.name.clone();
         let book = book.clone();
         self.write(move |db| inbound::record(db, &app, events, source, &book, now))
             .await
@@ -283,8 +281,7 @@ impl Store for SqliteStore {
     // ---- reading ---------------------------------------------------------------------------------------------------
 
     async fn contact(&self, workspace: &str, id: ContactId) -> Result<Option<Contact>> {
-        let workspace = workspace.to_owned();
-        self.read(move |db| conversations::contact(db, &workspace, id)).await
+        self.look(|db| conversations::contact(db, workspace, id)).await
     }
     async fn contacts(&self, workspace: &str, channel: Option<ChannelId>, page: Page) -> Result<Listed<Contact>> {
         let workspace = workspace.to_owned();
@@ -311,8 +308,7 @@ impl Store for SqliteStore {
         self.write(move |db| erasure::erase(db, &workspace, id, now)).await
     }
     async fn conversation(&self, workspace: &str, id: ConversationId) -> Result<Option<Conversation>> {
-        let workspace = workspace.to_owned();
-        self.read(move |db| conversations::one(db, &workspace, id)).await
+        self.look(|db| conversations::one(db, workspace, id)).await
     }
     async fn conversations(
         &self,
@@ -336,8 +332,7 @@ impl Store for SqliteStore {
             .await
     }
     async fn message(&self, workspace: &str, id: MessageId) -> Result<Option<Message>> {
-        let workspace = workspace.to_owned();
-        self.read(move |db| messages::one(db, &workspace, id)).await
+        self.look(|db| messages::one(db, workspace, id)).await
     }
     async fn search_messages(&self, workspace: &str, words: &str, page: Page) -> Result<Listed<Message>> {
         let (workspace, words) = (workspace.to_owned(), words.to_lowercase());
@@ -420,7 +415,7 @@ impl Store for SqliteStore {
             .await
     }
     async fn next_message_due(&self) -> Result<Option<Timestamp>> {
-        self.read(outbox::next_due).await
+        self.look(outbox::next_due).await
     }
     async fn queue(&self, channel: ChannelId) -> Result<QueueDepth> {
         self.read(move |db| outbox::queue(db, channel)).await
@@ -432,7 +427,7 @@ impl Store for SqliteStore {
         self.write(move |db| media::insert(db, &media)).await
     }
     async fn media(&self, id: MediaId) -> Result<Option<Media>> {
-        self.read(move |db| media::one(db, id)).await
+        self.look(|db| media::one(db, id)).await
     }
     async fn lease_media(&self, limit: u32, now: Timestamp) -> Result<Vec<MediaFetch>> {
         self.write(move |db| media::lease(db, limit, now)).await
@@ -470,7 +465,7 @@ impl Store for SqliteStore {
         self.read(move |db| events::one(db, &workspace, id)).await
     }
     async fn last_sequence(&self) -> Result<i64> {
-        self.read(events::last).await
+        self.look(events::last).await
     }
     async fn insert_endpoint(&self, endpoint: Endpoint) -> Result<()> {
         self.write(move |db| endpoints::put(db, &endpoint)).await
@@ -528,7 +523,7 @@ impl Store for SqliteStore {
             .await
     }
     async fn next_delivery_due(&self) -> Result<Option<Timestamp>> {
-        self.read(deliveries::next_due).await
+        self.look(deliveries::next_due).await
     }
     async fn deliveries(&self, workspace: &str, of: DeliveriesOf, page: Page) -> Result<Listed<Delivery>> {
         let workspace = workspace.to_owned();
@@ -567,9 +562,7 @@ impl Store for SqliteStore {
         self.read(move |db| ledger::audit_log(db, &workspace, &page)).await
     }
     async fn kept_answer(&self, workspace: &str, key: &str, now: Timestamp) -> Result<Option<KeptAnswer>> {
-        let workspace = workspace.to_owned();
-        let key = key.to_owned();
-        self.read(move |db| answers::kept(db, &workspace, &key, now)).await
+        self.look(|db| answers::kept(db, workspace, key, now)).await
     }
     async fn keep_answer(&self, workspace: &str, key: &str, answer: KeptAnswer, now: Timestamp) -> Result<()> {
         let workspace = workspace.to_owned();

@@ -21,13 +21,16 @@ use crate::sqlite::conversations::{self, Thread};
 use crate::sqlite::db::{Db, get_id, key, ms, value, word};
 use crate::sqlite::events::{self, About};
 
-/// When the window of a conversation that just moved has its first news: one that is closed already has none.
-pub(super) fn first(rules: &Rules, thread: &Thread, now: Timestamp) -> Option<Timestamp> {
-    match phase(rules, thread.conversation.contact_wrote_at, now)? {
-        Phase::Open { closing_at } => Some(closing_at),
-        Phase::Closing { .. } => Some(now),
-        Phase::Closed => None,
-    }
+/// The window of a conversation moved: sees to it that its first news is not missed. One that is closed already has none. A
+/// moment that was set and comes before stays: then there is nothing to tell, and the next moment is found. So a conversation
+/// in which much is said moves it once in a window and not with each message.
+pub(super) fn look_in_time(rules: &Rules, thread: &mut Thread, now: Timestamp) {
+    let first = match phase(rules, thread.conversation.contact_wrote_at, now) {
+        Some(Phase::Open { closing_at }) => closing_at,
+        Some(Phase::Closing { .. }) => now,
+        Some(Phase::Closed) | None => return,
+    };
+    thread.news_at = Some(thread.news_at.map_or(first, |set| set.min(first)));
 }
 
 /// Tells what is due, up to `limit` conversations. How many were looked at.
@@ -131,7 +134,7 @@ pub(super) fn reopen(db: &Db<'_>, rules: &Rules, thread: &mut Thread, now: Times
         return Ok(false);
     }
     thread.conversation.status = ConversationStatus::Open;
-    thread.news_at = first(rules, thread, now);
+    look_in_time(rules, thread, now);
     conversations::save(db, thread)?;
     Ok(true)
 }

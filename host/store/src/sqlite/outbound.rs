@@ -74,7 +74,7 @@ pub(super) fn enqueue(db: &Db<'_>, new: NewMessage, book: &RuleBook, now: Timest
             counted: true,
         };
         messages::insert(db, &message, entry)?;
-        conversations::save(db, &thread)?;
+        conversations::save(db, &mut thread)?;
         outbox::push(db, &message, expires_at(&rules, &thread), now)?;
         messages::tell(db, &new.workspace_id, &message, EventType::MessageQueued, now)?;
         accepted.push(message);
@@ -172,7 +172,7 @@ pub(super) fn retry(
     let draft = outbox::draft(db, workspace, &message)?;
     policy::may_send(&rules, &channel, &as_if, draft, Stage::Accept, now)?;
     thread.conversation.budget_used = as_if.budget_used + 1;
-    conversations::save(db, &thread)?;
+    conversations::save(db, &mut thread)?;
     db.run(
         "UPDATE messages SET counted = 1, platform_id = NULL WHERE id = ?1",
         [key(id)],

@@ -38,6 +38,14 @@ pub(super) fn push(db: &Db<'_>, message: &Message, expires_at: Option<Timestamp>
             ms(expires_at),
         ],
     )?;
+    // Behind one that is to leave or is leaving it has no turn of its own.
+    let waits = db.exists(
+        "SELECT 1 FROM outbox WHERE conversation_id = ?1 AND state IN ('queued', 'sending') AND message_id <> ?2 LIMIT 1",
+        params![key(message.conversation_id), key(message.id)],
+    )?;
+    if waits {
+        return Ok(());
+    }
     schedule(db, message.channel_id, message.conversation_id)
 }
 
@@ -94,12 +102,23 @@ fn schedule(db: &Db<'_>, channel: ChannelId, conversation: ConversationId) -> Re
 }
 
 fn refresh_turn(db: &Db<'_>, channel: ChannelId) -> Result<()> {
-    db.run(
-        "UPDATE turns SET due_at = CASE WHEN held = 1 THEN NULL ELSE
+    let changed = db.one(
+        "SELECT due_at, CASE WHEN held = 1 THEN NULL ELSE
              (SELECT min(due_at) FROM outbox WHERE channel_id = ?1 AND due_at IS NOT NULL) END
-         WHERE channel_id = ?1",
+         FROM turns WHERE channel_id = ?1",
         [key(channel)],
+        |row| {
+            let (known, due_at): (Option<i64>, Option<i64>) = (row.get(0)?, row.get(1)?);
+            Ok((known != due_at).then_some(due_at))
+        },
     )?;
+    // Two indexes are written anew for each update, changed or not.
+    if let Some(due_at) = changed.flatten() {
+        db.run(
+            "UPDATE turns SET due_at = ?2 WHERE channel_id = ?1",
+            params![key(channel), due_at],
+        )?;
+    }
     Ok(())
 }
 
@@ -283,7 +302,8 @@ fn lease_head(db: &Db<'_>, channel: ChannelId, owner: &str, now: Timestamp) -> R
         "INSERT INTO attempts (message_id, number, started_at, outcome, requests) VALUES (?1, ?2, ?3, 'open', '[]')",
         params![key(id), epoch, now.as_millis()],
     )?;
-    schedule(db, channel, message.conversation_id)?;
+    // The next of its conversation waits for it; other conversations of the channel may be next.
+    refresh_turn(db, channel)?;
     let thread = conversations::needed(db, message.conversation_id)?;
     Ok(Some(MessageLease {
         token: LeaseToken {
