@@ -67,8 +67,7 @@ impl Work for Fetcher {
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        // Retries are minutes apart; the worker's own idle look finds them.
-        Ok(None)
+        self.0.store().next_media_due().await
     }
 
     async fn work(&self, fetch: MediaFetch) {

@@ -106,7 +106,7 @@ impl Work for Poller {
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.rota().next_due())
+        Ok(self.rota().next_due(self.host.now()))
     }
 
     async fn work(&self, id: ChannelId) {
@@ -134,6 +134,14 @@ struct Turn {
     failures: u32,
 }
 
+impl Turn {
+    fn is_due(&self, now: Timestamp) -> bool {
+        // Nobody waits longer than that, unless the clock was set back.
+        let furthest = now.after(limits::POLL_WAIT.1.max(limits::LEASE));
+        self.due_at <= now || self.due_at > furthest
+    }
+}
+
 impl Rota {
     /// Whether it should be looked which channels there are.
     fn is_old(&self, now: Timestamp) -> bool {
@@ -155,10 +163,7 @@ impl Rota {
 
     /// Up to `limit` channels that are due, the longest due first.
     fn take(&mut self, limit: usize, now: Timestamp) -> Vec<ChannelId> {
-        // Nobody waits longer than that, unless the clock was set back.
-        let furthest = now.after(limits::POLL_WAIT.1.max(limits::LEASE));
-        let is_due = |turn: &Turn| turn.due_at <= now || turn.due_at > furthest;
-        let mut due: Vec<_> = self.turns.iter().filter(|(_, turn)| is_due(turn)).collect();
+        let mut due: Vec<_> = self.turns.iter().filter(|(_, turn)| turn.is_due(now)).collect();
         due.sort_by_key(|(_, turn)| turn.due_at);
         let due: Vec<ChannelId> = due.into_iter().take(limit).map(|(id, _)| *id).collect();
         for id in &due {
@@ -183,7 +188,10 @@ impl Rota {
         turn.due_at = now.after(wait.clamp(shortest, longest));
     }
 
-    fn next_due(&self) -> Option<Timestamp> {
+    fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.is_old(now) || self.turns.values().any(|turn| turn.is_due(now)) {
+            return Some(now);
+        }
         let listing = self.listed_at.map(|listed| listed.after(LIST_EVERY));
         self.turns.values().map(|turn| turn.due_at).chain(listing).min()
     }

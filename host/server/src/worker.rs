@@ -22,10 +22,10 @@ pub trait Work: Send + Sync + 'static {
     /// Its name in logs.
     fn name(&self) -> &'static str;
 
-    /// Leases up to `limit` items that are due at `now`; fewer only if no more may be leased.
+    /// Leases up to `limit` items that are due at `now`.
     async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<Self::Item>, StoreError>;
 
-    /// When the next item is due.
+    /// When the next item is due; none if none waits. It is leased only if it is said here.
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Does one item and settles it. What goes wrong is handled inside.
@@ -98,13 +98,18 @@ impl<W: Work> Worker<W> {
     /// Begins what is due, and says how long there is nothing more to do.
     async fn look(&self, tasks: &mut JoinSet<()>, now: Timestamp) -> Duration {
         let looked = async {
-            let room = self.bound.saturating_sub(tasks.len());
-            if room == 0 || self.begin(tasks, now).await? == room {
-                // Full: the end of an item is the next thing that happens.
-                return Ok(IDLE);
+            while tasks.len() < self.bound {
+                // A look costs a small part of a lease, and mostly there is nothing.
+                match self.work.next_due().await? {
+                    Some(due) if due <= now => {}
+                    due => return Ok(due.map_or(IDLE, |due| due.since(now).min(IDLE))),
+                }
+                if self.begin(tasks, now).await? == 0 {
+                    return Ok(BLOCKED);
+                }
             }
-            let due = self.work.next_due().await?;
-            Ok::<_, StoreError>(due.map_or(IDLE, |due| due.since(now).clamp(BLOCKED, IDLE)))
+            // Full: the end of an item is the next thing that happens.
+            Ok::<_, StoreError>(IDLE)
         };
         looked.await.unwrap_or_else(|error| {
             tracing::error!("The {} cannot look for work: {error}", self.work.name());
@@ -164,7 +169,8 @@ mod tests {
         }
 
         async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-            Ok(None)
+            let waiting = self.waiting.lock().expect("nobody panics");
+            Ok((!waiting.is_empty()).then_some(Timestamp::default()))
         }
 
         async fn work(&self, item: u32) {

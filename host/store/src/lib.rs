@@ -371,6 +371,8 @@ pub trait Store: Send + Sync + 'static {
     async fn media(&self, id: MediaId) -> Result<Option<Media>>;
     /// Attachments to be fetched at `now`, oldest first, each leased until the fetch must be over.
     async fn lease_media(&self, limit: u32, now: Timestamp) -> Result<Vec<MediaFetch>>;
+    /// When the next attachment is due; none if none waits.
+    async fn next_media_due(&self) -> Result<Option<Timestamp>>;
     /// The bytes are here.
     async fn media_stored(&self, id: MediaId, mime_type: String, size: u64) -> Result<()>;
     /// The fetch failed: again at `retry_at`, or never; then the message's content becomes fallback content with `reason`.

@@ -366,6 +366,7 @@ pub fn attachments_are_fetched_and_described(factory: Factory) {
         assert_eq!(fetch.message_platform_id, "m1");
         assert!(world.store.lease_media(10, at(11)).await.unwrap().is_empty());
         world.store.media_failed(fetch.id, "slow", Some(at(30))).await.unwrap();
+        assert_eq!(world.store.next_media_due().await.unwrap(), Some(at(30)));
         assert!(world.store.lease_media(10, at(29)).await.unwrap().is_empty());
         assert_eq!(world.store.lease_media(10, at(30)).await.unwrap()[0].attempt, 2);
         world

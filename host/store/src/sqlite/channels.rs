@@ -7,7 +7,7 @@ use weir_domain::event::{ChannelTold, EventType};
 use weir_domain::id::ChannelId;
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_json, json, key, listed, ms, value, word};
+use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_json, json, key, listed, ms, word};
 use crate::sqlite::events::{self, About};
 use crate::sqlite::{news, outbox};
 use crate::vault::Place;
@@ -198,7 +198,7 @@ pub(super) fn set_status(
         reason: Some(reason.to_owned()),
         days_left: None,
     };
-    events::append(db, About::channel(&told.channel), kind, value(&told)?, now)?;
+    events::append(db, About::channel(&told.channel), kind, &told, now)?;
     Ok(())
 }
 

@@ -286,7 +286,7 @@ fn tell(db: &Db<'_>, version: &Version, kind: EventType, reason: &str, now: Time
     if let Some(canary) = &version.canary {
         data["percent"] = canary.percent.into();
     }
-    events::append(db, About::workspace(WORKSPACE), kind, data, now)?;
+    events::append(db, About::workspace(WORKSPACE), kind, &data, now)?;
     Ok(())
 }
 

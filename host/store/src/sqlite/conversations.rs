@@ -8,7 +8,7 @@ use weir_domain::inbound::Person;
 use weir_domain::message::Direction;
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_time, get_time_if, get_word, key, listed, ms, value, word};
+use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_time, get_time_if, get_word, key, listed, ms, word};
 use crate::sqlite::events::{self, About};
 use crate::{ConversationFilter, Listed, Page, Result};
 
@@ -162,7 +162,7 @@ pub(super) fn hear_and_tell(
         channel: Some(channel),
         ..About::workspace(workspace)
     };
-    events::append(db, about, kind, value(&contact)?, now)?;
+    events::append(db, about, kind, &contact, now)?;
     Ok(contact)
 }
 

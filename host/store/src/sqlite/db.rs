@@ -138,11 +138,6 @@ pub(super) fn json_if<T: Serialize>(value: Option<&T>) -> Result<Option<String>>
     value.map(json).transpose()
 }
 
-/// A value as a JSON document, for an event.
-pub(super) fn value<T: Serialize + ?Sized>(value: &T) -> Result<serde_json::Value> {
-    serde_json::to_value(value).map_err(|error| StoreError::Database(format!("cannot write a document: {error}")))
-}
-
 /// A word of a closed list, as serde spells it.
 pub(super) fn word<T: Serialize>(value: T) -> Result<String> {
     match serde_json::to_value(value) {

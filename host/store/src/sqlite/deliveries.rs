@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use rusqlite::{Row, params};
-use weir_domain::event::{Event, EventType};
+use weir_domain::event::EventType;
 use weir_domain::id::{ConversationId, DeliveryId, EndpointId, EventId};
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
@@ -13,6 +13,7 @@ use weir_domain::time::Timestamp;
 use crate::sqlite::db::{
     Db, cursor_number, fetch, get_id, get_id_if, get_json, get_time, get_time_if, get_word, json, key, key_if,
 };
+use crate::sqlite::events::About;
 use crate::sqlite::{endpoints, events};
 use crate::{
     DeliveriesOf, Delivery, DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EventFilter, Listed, Page, Result,
@@ -22,17 +23,17 @@ use crate::{
 /// The conversation whose order a delivery keeps, if it keeps any.
 type Lane = Option<[u8; 16]>;
 
-/// Owes an event to each endpoint that wants it.
-pub(super) fn fan_out(db: &Db<'_>, event: &Event, except: Option<EndpointId>) -> Result<()> {
+/// Owes the event at this place of the log to each endpoint that wants it, but for the one that it is about.
+pub(super) fn fan_out(db: &Db<'_>, about: &About<'_>, kind: EventType, sequence: i64, now: Timestamp) -> Result<()> {
     let endpoints: Vec<(EndpointId, EventFilter, bool)> = db.all(
         "SELECT id, filter, ordered FROM endpoints WHERE workspace_id = ?1 AND enabled = 1",
-        [&event.workspace_id],
+        [about.workspace],
         |row| Ok((get_id(row, 0)?, get_json(row, 1, "endpoints.filter")?, row.get(2)?)),
     )?;
     for (endpoint, filter, ordered) in endpoints {
-        if Some(endpoint) != except && filter.wants(event.kind, event.channel_id) {
-            let lane = event.conversation_id.filter(|_| ordered).map(key);
-            insert(db, &event.workspace_id, endpoint, event.sequence, lane, event.timestamp)?;
+        if Some(endpoint) != about.endpoint && filter.wants(kind, about.channel) {
+            let lane = about.conversation.filter(|_| ordered).map(key);
+            insert(db, about.workspace, endpoint, sequence, lane, now)?;
         }
     }
     Ok(())

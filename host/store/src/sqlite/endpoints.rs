@@ -155,7 +155,7 @@ pub(super) fn tell(db: &Db<'_>, endpoint: &Endpoint, kind: EventType, now: Times
         "disabled_reason": endpoint.disabled_reason,
         "failing_since": endpoint.failing_since,
     });
-    events::append(db, about, kind, data, now)?;
+    events::append(db, about, kind, &data, now)?;
     Ok(())
 }
 

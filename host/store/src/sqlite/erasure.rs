@@ -8,7 +8,7 @@ use weir_domain::id::{ContactId, ConversationId, MediaId};
 use weir_domain::time::Timestamp;
 
 use crate::Result;
-use crate::sqlite::db::{Db, get_id, key, value};
+use crate::sqlite::db::{Db, get_id, key};
 use crate::sqlite::events::{self, About};
 use crate::sqlite::{conversations, news, outbox, transcripts};
 
@@ -45,7 +45,7 @@ pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
         id,
         channel_id: contact.channel_id,
     };
-    events::append(db, about, EventType::ContactErased, value(&erased)?, now)?;
+    events::append(db, about, EventType::ContactErased, &erased, now)?;
     Ok(Some(media))
 }
 

@@ -1,12 +1,13 @@
 //! The log, and its fan-out to endpoints: an event and what is owed because of it are written together.
 
 use rusqlite::{Row, params};
+use serde::Serialize;
 use weir_domain::channel::Channel;
 use weir_domain::event::{Event, EventType};
 use weir_domain::id::{ChannelId, ConversationId, EndpointId, EventId};
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{Db, get_id, get_id_if, get_json, get_time, get_word, json, key, key_if, value};
+use crate::sqlite::db::{Db, get_id, get_id_if, get_json, get_time, get_word, json, key, key_if};
 use crate::sqlite::deliveries;
 use crate::{EventFilter, Result};
 
@@ -37,40 +38,31 @@ impl<'a> About<'a> {
     }
 }
 
-/// Appends an event and owes it to each endpoint that wants it.
+/// Appends an event and owes it to each endpoint that wants it. Gives its id and its place in the log.
 pub(super) fn append(
     db: &Db<'_>,
     about: About<'_>,
     kind: EventType,
-    data: serde_json::Value,
+    data: &(impl Serialize + ?Sized),
     now: Timestamp,
-) -> Result<Event> {
-    let mut event = Event {
-        id: db.mint(now),
-        kind,
-        timestamp: now,
-        workspace_id: about.workspace.to_owned(),
-        channel_id: about.channel,
-        conversation_id: about.conversation,
-        sequence: 0,
-        data,
-    };
+) -> Result<(EventId, i64)> {
+    let id: EventId = db.mint(now);
     db.run(
         "INSERT INTO events (id, workspace_id, channel_id, conversation_id, type, at, data)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
-            key(event.id),
-            event.workspace_id,
-            key_if(event.channel_id),
-            key_if(event.conversation_id),
+            key(id),
+            about.workspace,
+            key_if(about.channel),
+            key_if(about.conversation),
             kind.as_str(),
             now.as_millis(),
-            json(&event.data)?,
+            json(data)?,
         ],
     )?;
-    event.sequence = db.connection.last_insert_rowid();
-    deliveries::fan_out(db, &event, about.endpoint)?;
-    Ok(event)
+    let sequence = db.connection.last_insert_rowid();
+    deliveries::fan_out(db, &about, kind, sequence, now)?;
+    Ok((id, sequence))
 }
 
 /// Appends an event that nothing else goes with.
@@ -92,12 +84,22 @@ pub(super) fn append_plain(
         conversation,
         ..About::workspace(workspace)
     };
-    append(db, about, kind, data, now)
+    let (id, sequence) = append(db, about, kind, &data, now)?;
+    Ok(Event {
+        id,
+        kind,
+        timestamp: now,
+        workspace_id: workspace.to_owned(),
+        channel_id: channel,
+        conversation_id: conversation,
+        sequence,
+        data,
+    })
 }
 
 /// Appends an event that shows a channel.
 pub(super) fn append_channel(db: &Db<'_>, channel: &Channel, kind: EventType, now: Timestamp) -> Result<()> {
-    append(db, About::channel(channel), kind, value(channel)?, now)?;
+    append(db, About::channel(channel), kind, channel, now)?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::json;
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::conversation::{Contact, OpenedBy};
@@ -16,7 +17,7 @@ use weir_domain::problem::Fault;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::conversations::{self, Heard, Thread};
-use crate::sqlite::db::{Db, value};
+use crate::sqlite::db::Db;
 use crate::sqlite::events::{self, About};
 use crate::sqlite::messages::{self, Entry, Step};
 use crate::sqlite::{channels, echo, media, news, outbound, outbox, referrals, seen};
@@ -152,7 +153,7 @@ impl Ear<'_> {
                 } else {
                     EventType::ReactionRemoved
                 };
-                self.tell(kind, conversation_id, value(&reaction)?)?;
+                self.tell(kind, conversation_id, &reaction)?;
                 Ok(Kept::New)
             }
             Fact::Arrival {
@@ -177,7 +178,7 @@ impl Ear<'_> {
         }
     }
 
-    fn tell(&self, kind: EventType, conversation: Option<ConversationId>, data: serde_json::Value) -> Result<()> {
+    fn tell(&self, kind: EventType, conversation: Option<ConversationId>, data: &impl Serialize) -> Result<()> {
         let about = About {
             conversation,
             ..About::channel(self.channel)
@@ -250,9 +251,9 @@ impl Ear<'_> {
                     contact: met.contact.clone(),
                     reason: met.thread.conversation.opened_by,
                 };
-                self.tell(EventType::ContactCreated, Some(conversation), value(&created)?)?;
+                self.tell(EventType::ContactCreated, Some(conversation), &created)?;
             }
-            Heard::Changed => self.tell(EventType::ContactUpdated, Some(conversation), value(&met.contact)?)?,
+            Heard::Changed => self.tell(EventType::ContactUpdated, Some(conversation), &met.contact)?,
             Heard::Known => {}
         }
         if met.opened {
@@ -275,7 +276,7 @@ impl Ear<'_> {
             conversation_id: conversation.id,
             contact: conversation.contact.clone(),
         };
-        self.tell(EventType::ReferralReceived, Some(conversation.id), value(&received)?)?;
+        self.tell(EventType::ReferralReceived, Some(conversation.id), &received)?;
         Ok(referral)
     }
 
@@ -306,8 +307,8 @@ impl Ear<'_> {
         )?;
         // A window is news when the business could not write before and now can.
         if self.rules.window.is_some() && !could_write && self.writable(&met.thread) {
-            let data = value(&self.view(&met.thread))?;
-            self.tell(EventType::WindowOpened, Some(met.thread.conversation.id), data)?;
+            let view = self.view(&met.thread);
+            self.tell(EventType::WindowOpened, Some(met.thread.conversation.id), &view)?;
         }
         Ok(if has_media { Kept::WithMedia } else { Kept::New })
     }
@@ -488,11 +489,11 @@ impl Ear<'_> {
     // ---- the channel itself ------------------------------------------------------------------------------------------
 
     fn notice(&self, notice: &str, at: Timestamp, detail: serde_json::Value) -> Result<Kept> {
-        let data = value(&ChannelNotice {
+        let told = ChannelNotice {
             notice: notice.to_owned(),
             detail,
             at,
-        })?;
+        };
         match notice {
             "authorization_revoked" => channels::set_status(
                 self.db,
@@ -501,8 +502,8 @@ impl Ear<'_> {
                 notice,
                 self.now,
             )?,
-            "inbound_withheld" => self.tell(EventType::ChannelInboundWithheld, None, data)?,
-            _ => self.tell(EventType::ChannelUpdated, None, data)?,
+            "inbound_withheld" => self.tell(EventType::ChannelInboundWithheld, None, &told)?,
+            _ => self.tell(EventType::ChannelUpdated, None, &told)?,
         }
         Ok(Kept::New)
     }

@@ -13,7 +13,7 @@ use weir_domain::time::Timestamp;
 use crate::sqlite::conversations::Thread;
 use crate::sqlite::db::{
     Db, cursor_number, fetch, get_id, get_id_if, get_json, get_json_if, get_time, get_word, json, json_if, key, key_if,
-    limit, listed, value, word,
+    limit, listed, word,
 };
 use crate::sqlite::events::{self, About};
 use crate::sqlite::outbox;
@@ -333,7 +333,7 @@ pub(super) fn tell(db: &Db<'_>, workspace: &str, message: &Message, kind: EventT
         conversation: Some(message.conversation_id),
         ..About::workspace(workspace)
     };
-    events::append(db, about, kind, value(message)?, now)?;
+    events::append(db, about, kind, message, now)?;
     Ok(())
 }
 

@@ -432,6 +432,9 @@ impl Store for SqliteStore {
     async fn lease_media(&self, limit: u32, now: Timestamp) -> Result<Vec<MediaFetch>> {
         self.write(move |db| media::lease(db, limit, now)).await
     }
+    async fn next_media_due(&self) -> Result<Option<Timestamp>> {
+        self.look(media::next_due).await
+    }
     async fn media_stored(&self, id: MediaId, mime_type: String, size: u64) -> Result<()> {
         self.write(move |db| media::stored(db, id, &mime_type, size)).await
     }

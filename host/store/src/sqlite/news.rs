@@ -18,7 +18,7 @@ use weir_domain::time::Timestamp;
 use crate::Result;
 use crate::sqlite::channels;
 use crate::sqlite::conversations::{self, Thread};
-use crate::sqlite::db::{Db, get_id, key, ms, value, word};
+use crate::sqlite::db::{Db, get_id, key, ms, word};
 use crate::sqlite::events::{self, About};
 
 /// The window of a conversation moved: sees to it that its first news is not missed. One that is closed already has none. A
@@ -73,7 +73,7 @@ fn tell(db: &Db<'_>, thread: &Thread, channel: &Channel, rules: &Rules, now: Tim
         conversation: Some(thread.conversation.id),
         ..About::channel(channel)
     };
-    events::append(db, about, kind, value(&view)?, now)?;
+    events::append(db, about, kind, &view, now)?;
     Ok(next)
 }
 
@@ -104,7 +104,7 @@ pub(super) fn tell_closed(db: &Db<'_>, thread: &Thread, reason: ClosedBy, now: T
         conversation: (reason != ClosedBy::ContactErased).then_some(conversation.id),
         ..About::workspace(&thread.workspace)
     };
-    events::append(db, about, EventType::ConversationClosed, value(&closed)?, now)?;
+    events::append(db, about, EventType::ConversationClosed, &closed, now)?;
     Ok(())
 }
 
@@ -124,7 +124,7 @@ pub(super) fn tell_opened(
         conversation: Some(thread.conversation.id),
         ..About::channel(channel)
     };
-    events::append(db, about, EventType::ConversationOpened, value(&opened)?, now)?;
+    events::append(db, about, EventType::ConversationOpened, &opened, now)?;
     Ok(())
 }
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use rusqlite::params;
-use weir_domain::event::EventType;
+use weir_domain::event::{ChannelTold, EventType};
 use weir_domain::id::ChannelId;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::channels;
-use crate::sqlite::db::{Db, get_id, get_json, json, key, value};
+use crate::sqlite::db::{Db, get_id, get_json, json, key};
 use crate::sqlite::events::{self, About};
 use crate::{ChannelState, Result, StateMove, StateOwner, StateWrite};
 
@@ -125,13 +125,16 @@ pub(super) fn hold(
         params![key(id), connector, version, reason],
     )?;
     let channel = channels::needed(db, id)?;
+    let told = ChannelTold {
+        channel,
+        reason: Some(reason.to_owned()),
+        days_left: None,
+    };
     let about = About {
         channel: Some(id),
-        ..About::workspace(&channel.workspace_id)
+        ..About::workspace(&told.channel.workspace_id)
     };
-    let mut told = value(&channel)?;
-    told["reason"] = reason.into();
-    events::append(db, about, EventType::ChannelDegraded, told, now)?;
+    events::append(db, about, EventType::ChannelDegraded, &told, now)?;
     Ok(())
 }
 
