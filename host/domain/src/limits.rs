@@ -75,12 +75,12 @@ pub const COUNTS: u32 = 1_000;
 
 // ---- one call of a connector ----------------------------------------------------------------------------------------
 
-/// How often the epoch rises: the grain of every time budget below.
-pub const EPOCH_TICK: Duration = Duration::from_millis(10);
+/// How often the epoch rises: the grain of every time budget below, and how long a guest keeps a worker from others at most.
+pub const EPOCH_TICK: Duration = Duration::from_millis(2);
 /// Ticks of running for a pure call (200 ms): translating a webhook takes well under one.
-pub const PURE_TICKS: u32 = 20;
+pub const PURE_TICKS: u32 = 100;
 /// Ticks of running for a call with network (1 s); waiting for the network costs none.
-pub const CALL_TICKS: u32 = 100;
+pub const CALL_TICKS: u32 = 500;
 /// Wall clock of a pure call: its ticks, and as much again for a busy machine.
 pub const PURE_WALL: Duration = Duration::from_millis(500);
 /// Wall clock of a call with network: three slow requests.

@@ -21,6 +21,7 @@ mod engine;
 mod error;
 mod exports;
 mod imports;
+mod lane;
 mod load;
 mod replay;
 mod scrub;
