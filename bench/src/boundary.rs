@@ -267,7 +267,7 @@ mod bare {
                 .concurrency_support(false)
                 .max_wasm_stack(limits::GUEST_STACK_BYTES)
                 .async_stack_size(limits::CALL_STACK_BYTES)
-                .memory_reservation(limits::GUEST_RESERVED_BYTES)
+                .memory_reservation(limits::GUEST_MEMORY_BYTES as u64)
                 .memory_guard_size(limits::GUEST_GUARD_BYTES)
                 .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
             let engine = Engine::new(&config)?;

@@ -93,10 +93,7 @@ pub const GUEST_TABLE_ELEMENTS: usize = 20_000;
 pub const GUEST_STACK_BYTES: usize = 512 << 10;
 /// Stack of a call: the difference is what host functions may use.
 pub const CALL_STACK_BYTES: usize = 2 << 20;
-/// Addresses set aside for each memory: all that a guest's 32 bits can name, so that the hardware checks its accesses. It is
-/// address space, not memory: the pool's 256 slots take one terabyte of the 128 that a process has.
-pub const GUEST_RESERVED_BYTES: u64 = 4 << 30;
-/// Unmapped bytes around each memory, for accesses that add a fixed offset to an address.
+/// Unmapped bytes around each memory, so that most accesses need no check of their own.
 pub const GUEST_GUARD_BYTES: u64 = 2 << 20;
 /// Tables of one instance: toolchains make one or two for each core module.
 pub const GUEST_TABLES: u32 = 8;

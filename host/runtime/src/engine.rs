@@ -48,7 +48,7 @@ fn config(pooled: bool) -> Config {
         .max_wasm_stack(limits::GUEST_STACK_BYTES)
         .async_stack_size(limits::CALL_STACK_BYTES)
         .async_stack_zeroing(true)
-        .memory_reservation(limits::GUEST_RESERVED_BYTES)
+        .memory_reservation(limits::GUEST_MEMORY_BYTES as u64)
         .memory_guard_size(limits::GUEST_GUARD_BYTES)
         .memory_may_move(false)
         .guard_before_linear_memory(true)
