@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tempfile::TempDir;
-use weir_tests::{Events, Options, Stack};
+use weir_tests::{Events, Options, Stack, until};
 
 pub(crate) use python::{libraries, python};
 
@@ -136,11 +136,16 @@ impl Connected {
         self.event_of("message.uncertain", &queued["id"]).await
     }
 
-    /// The tries of a message, with the requests that left.
+    /// The tries of a message, with the requests that left, when all of them are over: an echo may show a message sent while the
+    /// answer of its send is still on its way.
     pub(crate) async fn tries(&self, message: &Value) -> anyhow::Result<Vec<Value>> {
         let path = format!("/v1/messages/{}/attempts", text_of(&message["id"])?);
-        let ledger = self.stack.api.get(&path).await?.expect(200)?;
-        Ok(ledger["data"].as_array().cloned().unwrap_or_default())
+        until("the end of the last try", async || {
+            let ledger = self.stack.api.get(&path).await?.expect(200)?;
+            let tries = ledger["data"].as_array().cloned().unwrap_or_default();
+            Ok(tries.iter().all(|tried| tried["outcome"] != "open").then_some(tries))
+        })
+        .await
     }
 
     /// Waits for an event about one message.
