@@ -75,11 +75,11 @@ pub const COUNTS: u32 = 1_000;
 
 // ---- one call of a connector ----------------------------------------------------------------------------------------
 
-/// How often the epoch rises: the grain of every time budget below, and how long a guest keeps a worker from others at most.
+/// How often the epoch rises: the grain of every time budget below, and how long a guest keeps a worker from others at a time.
 pub const EPOCH_TICK: Duration = Duration::from_millis(2);
 /// Ticks of running for a pure call (200 ms): translating a webhook takes well under one.
 pub const PURE_TICKS: u32 = 100;
-/// Ticks of running for a call with network (1 s); waiting for the network costs none.
+/// Ticks of running for a call with network (1 s); a wait for the network costs one at most.
 pub const CALL_TICKS: u32 = 500;
 /// Wall clock of a pure call: its ticks, and as much again for a busy machine.
 pub const PURE_WALL: Duration = Duration::from_millis(500);

@@ -2,13 +2,12 @@
 //!
 //! Time is bounded twice. The engine's epoch yields to other tasks at each tick and interrupts a guest that ran through its
 //! ticks; a timer outside ends a call that waits too long. Neither does the other's work: a spinning guest never comes back
-//! to the timer, and a waiting one meets no epoch. A call that runs through a whole tick goes on in the [`Lane`] for such.
+//! to the timer, and a waiting one meets no epoch.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -30,7 +29,6 @@ use crate::convert::Bad;
 use crate::error::CallError;
 use crate::imports::http::Network;
 use crate::imports::state::StateView;
-use crate::lane::Lane;
 use crate::text;
 use crate::transcript::{Cost, Tape};
 
@@ -62,8 +60,6 @@ pub(crate) struct CallData {
     pub(crate) tape: Tape,
     meter: Meter,
     ticks: u32,
-    /// Whether it ran through a tick, for those who see the call from outside.
-    is_long: Arc<AtomicBool>,
 }
 
 impl CallData {
@@ -82,7 +78,6 @@ impl CallData {
             tape: Tape::Blank,
             meter: Meter::default(),
             ticks: 0,
-            is_long: Arc::default(),
         }
     }
 
@@ -209,7 +204,6 @@ impl Budget {
     fn tick(self, mut store: StoreContextMut<'_, CallData>) -> UpdateDeadline {
         let data = store.data_mut();
         data.ticks += 1;
-        data.is_long.store(true, Ordering::Relaxed);
         if data.ticks >= self.ticks {
             UpdateDeadline::Interrupt
         } else {
@@ -299,16 +293,14 @@ pub(crate) struct Sandbox {
     own: Semaphore,
     /// Slots of the process.
     all: Arc<Semaphore>,
-    lane: Lane,
 }
 
 impl Sandbox {
-    pub(crate) fn new(pre: InstancePre<CallData>, all: Arc<Semaphore>, lane: Lane) -> Self {
+    pub(crate) fn new(pre: InstancePre<CallData>, all: Arc<Semaphore>) -> Self {
         Self {
             pre,
             own: Semaphore::new(limits::CALLS_PER_CONNECTOR),
             all,
-            lane,
         }
     }
 
@@ -319,8 +311,8 @@ impl Sandbox {
     /// Runs one call in an instance of its own.
     pub(crate) async fn run<T, F>(&self, data: CallData, inside: F) -> Ended<T>
     where
-        F: for<'a> FnOnce(&'a mut Store<CallData>, Instance) -> Inside<'a, T> + Send + 'static,
-        T: fmt::Debug + Send + 'static,
+        F: for<'a> FnOnce(&'a mut Store<CallData>, Instance) -> Inside<'a, T> + Send,
+        T: fmt::Debug + Send,
     {
         let budget = Budget::of(data.kind);
         let _slots = match self.slots().await {
@@ -345,28 +337,22 @@ impl Sandbox {
             call = data.kind.as_str(),
             outcome = tracing::field::Empty,
         );
-        let is_long = Arc::clone(&data.is_long);
         let mut store = Store::new(self.pre.engine(), data);
         store.limiter(|data| &mut data.meter);
         store.set_hostcall_fuel(limits::HOSTCALL_FUEL);
         store.set_max_component_handles(limits::GUEST_HANDLES);
-        store.set_epoch_deadline(1);
+        // The tick under way may be over at once, and does not count.
+        store.set_epoch_deadline(2);
         store.epoch_deadline_callback(move |store| Ok(budget.tick(store)));
-        let pre = self.pre.clone();
-        let call = async move {
-            let work = async {
-                let instance = pre.instantiate_async(&mut store).await?;
-                inside(&mut store, instance).await
-            };
-            // Out of time its future is dropped: nothing of the guest runs any more.
-            let ended = tokio::time::timeout(budget.wall, work).await;
-            (ended, store)
+        let work = async {
+            let instance = self.pre.instantiate_async(&mut store).await?;
+            inside(&mut store, instance).await
         };
-        let (ended, mut store) = self.lane.run(call.instrument(span.clone()), &is_long).await;
-        let result = match ended {
+        let result = match tokio::time::timeout(budget.wall, work.instrument(span.clone())).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(Stop::Call(error))) => Err(error),
             Ok(Err(Stop::Engine(error))) => Err(classify(&error, store.data(), budget)),
+            // The future is dropped and its store with it: nothing of the guest runs any more.
             Err(_) => Err(CallError::TimedOut { took: budget.wall }),
         };
         if store.data().canary.is_planted() {

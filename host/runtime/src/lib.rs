@@ -21,7 +21,6 @@ mod engine;
 mod error;
 mod exports;
 mod imports;
-mod lane;
 mod load;
 mod replay;
 mod scrub;

@@ -22,7 +22,6 @@ use crate::connector::Connector;
 use crate::context::{Host, Readied};
 use crate::error::LoadError;
 use crate::exports::Exports;
-use crate::lane::Lane;
 use crate::{engine, imports, text};
 
 /// How the runtime is set up.
@@ -77,7 +76,6 @@ struct Inner {
     host: Host,
     /// Instances alive at once.
     slots: Arc<Semaphore>,
-    lane: Lane,
     /// One compilation at a time: each uses every core by itself.
     compiling: Semaphore,
 }
@@ -105,7 +103,6 @@ impl Runtime {
             canary_key: settings.canary_key,
             host,
             slots: Arc::new(Semaphore::new(limits::INSTANCES as usize)),
-            lane: Lane::new(),
             compiling: Semaphore::new(1),
         })))
     }
@@ -157,7 +154,7 @@ impl Runtime {
                 interface: "import".to_owned(),
                 detail: words(&error),
             })?;
-        Ok(Sandbox::new(pre, self.0.slots.clone(), self.0.lane.clone()))
+        Ok(Sandbox::new(pre, self.0.slots.clone()))
     }
 }
 

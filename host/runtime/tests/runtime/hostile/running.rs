@@ -66,11 +66,8 @@ async fn c2_filling_memory_is_stopped_like_any_loop_and_others_run_between_two_f
         "c2: over {ticks} ticks of filling 60 MiB again and again, a neighbour was kept waiting for {:?} at most",
         gaps.last().unwrap()
     );
-    assert!(
-        gaps.len() >= ticks as usize / 4,
-        "{} turns in {ticks} ticks",
-        gaps.len()
-    );
+    let waits = gaps.iter().filter(|gap| **gap >= limits::EPOCH_TICK / 2).count();
+    assert!(waits >= ticks as usize / 4, "{waits} turns in {ticks} ticks");
 }
 
 #[tokio::test]
