@@ -186,16 +186,19 @@ CREATE TABLE conversations (
     UNIQUE (channel_id, platform_id)
 ) STRICT;
 CREATE INDEX conversations_of_channel ON conversations (channel_id, last_message_at, id);
+CREATE INDEX conversations_of_contact ON conversations (contact_id);
 CREATE INDEX conversations_news ON conversations (news_at) WHERE news_at IS NOT NULL;
 CREATE INDEX conversations_of_workspace ON conversations (workspace_id, last_message_at, id);
 
+-- Workspace, channel and contact are the conversation's: keys of their own would be looked up for each message, and have all
+-- messages read for each contact that is erased.
 CREATE TABLE messages (
     n               INTEGER PRIMARY KEY,
     id              BLOB NOT NULL UNIQUE,
     workspace_id    TEXT NOT NULL,
-    channel_id      BLOB NOT NULL REFERENCES channels (id),
+    channel_id      BLOB NOT NULL,
     conversation_id BLOB NOT NULL REFERENCES conversations (id),
-    contact_id      BLOB NOT NULL REFERENCES contacts (id),
+    contact_id      BLOB NOT NULL,
     sequence        INTEGER NOT NULL,
     direction       TEXT NOT NULL,
     origin          TEXT NOT NULL,
@@ -228,13 +231,14 @@ CREATE TABLE seen (
 CREATE TABLE referrals (
     id              BLOB PRIMARY KEY,
     workspace_id    TEXT NOT NULL,
-    channel_id      BLOB NOT NULL REFERENCES channels (id),
+    channel_id      BLOB NOT NULL,
     conversation_id BLOB NOT NULL REFERENCES conversations (id),
-    contact_id      BLOB NOT NULL REFERENCES contacts (id),
+    contact_id      BLOB NOT NULL,
     referral        TEXT NOT NULL,
     prefilled_text  TEXT,                          -- by which a link's state is found
     ad              TEXT                           -- what was found out of the ad, kept for a while
 ) STRICT;
+CREATE INDEX referrals_of_conversation ON referrals (conversation_id);
 CREATE INDEX referrals_by_prefill ON referrals (channel_id, prefilled_text, id) WHERE prefilled_text IS NOT NULL;
 
 -- ---- outbox -----------------------------------------------------------------------------------------------------------

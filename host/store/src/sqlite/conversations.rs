@@ -275,8 +275,7 @@ pub(super) fn by_platform_id(db: &Db<'_>, channel: ChannelId, platform_id: &str)
 /// The conversation with a contact that something last happened in.
 pub(super) fn with(db: &Db<'_>, workspace: &str, contact: ContactId) -> Result<Option<Conversation>> {
     let newest: Option<ConversationId> = db.one(
-        "SELECT id FROM conversations WHERE channel_id = (SELECT channel_id FROM contacts WHERE id = ?1)
-         AND contact_id = ?1 ORDER BY last_message_at DESC LIMIT 1",
+        "SELECT id FROM conversations WHERE contact_id = ?1 ORDER BY last_message_at DESC LIMIT 1",
         [key(contact)],
         |row| get_id(row, 0),
     )?;

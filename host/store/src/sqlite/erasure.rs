@@ -1,8 +1,8 @@
 //! Forgetting a person: every row that is theirs, in one transaction.
 //!
-//! Rare and thorough rather than fast: it reads tables that no index covers by contact.
+//! Thorough rather than fast where documents may name a person: refusals, transcripts and kept answers are read whole. What is
+//! without end, messages and events, is found by indexes.
 
-use rusqlite::params;
 use weir_domain::event::{ClosedBy, ErasedContact, EventType};
 use weir_domain::id::{ContactId, ConversationId, MediaId};
 use weir_domain::time::Timestamp;
@@ -17,14 +17,13 @@ pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
     let Some(contact) = conversations::contact(db, workspace, id)? else {
         return Ok(None);
     };
-    let threads: Vec<ConversationId> = db.all(
-        "SELECT id FROM conversations WHERE channel_id = ?1 AND contact_id = ?2",
-        params![key(contact.channel_id), key(id)],
-        |row| get_id(row, 0),
-    )?;
+    let threads: Vec<ConversationId> =
+        db.all("SELECT id FROM conversations WHERE contact_id = ?1", [key(id)], |row| {
+            get_id(row, 0)
+        })?;
     let mut theirs: Vec<String> = db.all(
-        "SELECT platform_id FROM conversations WHERE channel_id = ?1 AND contact_id = ?2",
-        params![key(contact.channel_id), key(id)],
+        "SELECT platform_id FROM conversations WHERE contact_id = ?1",
+        [key(id)],
         |row| row.get(0),
     )?;
     theirs.push(contact.platform_id.clone());

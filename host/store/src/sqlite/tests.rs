@@ -57,6 +57,35 @@ mod file {
             .0
     }
 
+    /// Without one, each row that is deleted in the other table has all of this one read, on the writer's thread.
+    #[test]
+    fn each_key_into_another_table_has_an_index_to_find_who_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(open(&folder));
+        let file = Connection::open(folder.path().join("weir.db")).unwrap();
+        let mut keys = file
+            .prepare(
+                "SELECT t.name, k.\"from\", EXISTS (
+                     SELECT 1 FROM pragma_index_list(t.name) i, pragma_index_info(i.name) c
+                     WHERE i.partial = 0 AND c.seqno = 0 AND c.name = k.\"from\")
+                 FROM pragma_table_list t, pragma_foreign_key_list(t.name) k",
+            )
+            .unwrap();
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok((
+                format!("{}.{}", row.get::<_, String>(0)?, row.get::<_, String>(1)?),
+                row.get(2)?,
+            ))
+        };
+        let keys: Vec<(String, bool)> = keys.query_map([], read).unwrap().collect::<Result<_, _>>().unwrap();
+        assert!(
+            keys.iter().any(|(key, _)| key == "messages.conversation_id"),
+            "{keys:?}"
+        );
+        let without: Vec<_> = keys.iter().filter(|(_, indexed)| !indexed).collect();
+        assert!(without.is_empty(), "{without:?}");
+    }
+
     #[test]
     fn what_was_answered_is_there_after_the_file_is_opened_again() {
         let folder = tempfile::tempdir().unwrap();
