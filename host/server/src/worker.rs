@@ -25,7 +25,7 @@ pub trait Work: Send + Sync + 'static {
     /// Leases up to `limit` items that are due at `now`.
     async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<Self::Item>, StoreError>;
 
-    /// When the next item is due; none if none waits. It is leased only if it is said here.
+    /// When the next item is due; none if none waits. What is not said to be due is not leased.
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Does one item and settles it. What goes wrong is handled inside.

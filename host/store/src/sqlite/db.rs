@@ -54,6 +54,11 @@ impl Db<'_> {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// The moment that a statement without parameters finds, if there is one.
+    pub(super) fn moment(&self, sql: &str) -> Result<Option<Timestamp>> {
+        Ok(self.one(sql, [], |row| get_time_if(row, 0))?.flatten())
+    }
+
     /// Whether there is such a row.
     pub(super) fn exists(&self, sql: &str, params: impl Params) -> Result<bool> {
         Ok(self.one(sql, params, |_| Ok(()))?.is_some())

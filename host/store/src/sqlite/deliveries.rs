@@ -359,16 +359,12 @@ fn owe_missed(
 }
 
 pub(super) fn next_due(db: &Db<'_>) -> Result<Option<Timestamp>> {
-    Ok(db
-        .one(
-            "SELECT min(max(
-                 (SELECT min(due_at) FROM deliveries d WHERE d.endpoint_id = e.id AND d.due_at IS NOT NULL),
-                 CASE WHEN max_per_second IS NULL THEN 0 ELSE paced_until + 1000 / max_per_second - 1000 END))
-             FROM endpoints e WHERE e.enabled = 1",
-            [],
-            |row| get_time_if(row, 0),
-        )?
-        .flatten())
+    db.moment(
+        "SELECT min(max(
+             (SELECT min(due_at) FROM deliveries d WHERE d.endpoint_id = e.id AND d.due_at IS NOT NULL),
+             CASE WHEN max_per_second IS NULL THEN 0 ELSE paced_until + 1000 / max_per_second - 1000 END))
+         FROM endpoints e WHERE e.enabled = 1",
+    )
 }
 
 const DELIVERY: &str = "d.id, d.endpoint_id, e.id, e.type, d.status, d.attempts, d.due_at, d.created_at, d.n

@@ -7,7 +7,7 @@ use weir_domain::limits;
 use weir_domain::message::{Attachment, Content, MediaStatus, Message};
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{Db, get_id, get_json, get_time, get_time_if, get_word, json, key, word};
+use crate::sqlite::db::{Db, get_id, get_json, get_time, get_word, json, key, word};
 use crate::sqlite::{channels, conversations, messages};
 use crate::{Media, MediaFetch, Result};
 
@@ -107,11 +107,7 @@ fn attachment(id: MediaId, mime_type: Option<String>, size: Option<u64>) -> Atta
 }
 
 pub(super) fn next_due(db: &Db<'_>) -> Result<Option<Timestamp>> {
-    Ok(db
-        .one("SELECT min(due_at) FROM media WHERE due_at IS NOT NULL", [], |row| {
-            get_time_if(row, 0)
-        })?
-        .flatten())
+    db.moment("SELECT min(due_at) FROM media WHERE due_at IS NOT NULL")
 }
 
 pub(super) fn lease(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<MediaFetch>> {

@@ -196,11 +196,7 @@ pub(super) fn left(db: &Db<'_>, conversation: ConversationId) -> Result<Vec<Left
 }
 
 pub(super) fn next_due(db: &Db<'_>) -> Result<Option<Timestamp>> {
-    Ok(db
-        .one("SELECT min(due_at) FROM turns WHERE due_at IS NOT NULL", [], |row| {
-            get_time_if(row, 0)
-        })?
-        .flatten())
+    db.moment("SELECT min(due_at) FROM turns WHERE due_at IS NOT NULL")
 }
 
 pub(super) fn queue(db: &Db<'_>, channel: ChannelId) -> Result<QueueDepth> {
