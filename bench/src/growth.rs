@@ -1,5 +1,6 @@
 //! P9: what one message costs the record, as it grows from a thousand messages to ten million, from one channel to a hundred
-//! thousand, and in conversations of two messages and of two thousand. A message here is one that comes in, and an answer that is accepted, leased and settled.
+//! thousand, and in conversations of two messages and of two thousand. A message here is one that comes in, and an answer that
+//! is accepted, leased and settled.
 
 use std::path::Path;
 use std::sync::Arc;
