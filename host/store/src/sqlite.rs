@@ -63,7 +63,10 @@ const READER_CACHE_KIB: i64 = 4 << 10;
 const STATEMENTS: usize = 512;
 
 /// Each step of the schema, in order; the database's `user_version` says how many were made. A released one never changes.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_first.sql"),
+    include_str!("../migrations/0002_second.sql"),
+];
 
 /// The record in a SQLite file.
 pub struct SqliteStore {
