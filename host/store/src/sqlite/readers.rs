@@ -16,7 +16,7 @@ pub(super) struct Readers(Arc<Pool>);
 
 struct Pool {
     idle: Mutex<Vec<Connection>>,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     vault: Arc<Vault>,
     mint: Arc<Mint>,
 }
@@ -24,7 +24,7 @@ struct Pool {
 impl Readers {
     pub(super) fn new(connections: Vec<Connection>, vault: Arc<Vault>, mint: Arc<Mint>) -> Self {
         Self(Arc::new(Pool {
-            turns: Semaphore::new(connections.len()),
+            turns: Arc::new(Semaphore::new(connections.len())),
             idle: Mutex::new(connections),
             vault,
             mint,
@@ -38,10 +38,16 @@ impl Readers {
         T: Send + 'static,
     {
         let pool = Arc::clone(&self.0);
-        let turn = self.0.turns.acquire().await.map_err(|_| writer::closed())?;
-        let done = tokio::task::spawn_blocking(move || pool.run(work)).await;
-        drop(turn);
-        done.map_err(|_| StoreError::Database("a reading was interrupted".to_owned()))?
+        let turn = Arc::clone(&self.0.turns).acquire_owned().await;
+        let turn = turn.map_err(|_| writer::closed())?;
+        // The turn goes with the connection: a caller that waits no longer gives neither back before the reading ends.
+        let done = tokio::task::spawn_blocking(move || {
+            let result = pool.run(work);
+            drop(turn);
+            result
+        });
+        done.await
+            .map_err(|_| StoreError::Database("a reading was interrupted".to_owned()))?
     }
 
     /// The same on the caller's own thread, for a look at a few rows by their keys: that takes some ten microseconds, which is

@@ -57,6 +57,33 @@ mod file {
             .0
     }
 
+    #[test]
+    fn readers_that_hang_up_stop_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        block_on(async {
+            let mut gates = Vec::new();
+            for _ in 0..limits::READERS + 2 {
+                let (open, gate) = mpsc::channel::<()>();
+                gates.push(open);
+                let mut reading = std::pin::pin!(store.read(move |_| Ok(gate.recv().is_ok())));
+                assert!(is_pending(reading.as_mut()).await);
+            }
+            let mut looking = std::pin::pin!(store.app("example"));
+            let mut listing = std::pin::pin!(store.apps());
+            assert!(is_pending(looking.as_mut()).await, "it waits for a reader");
+            assert!(is_pending(listing.as_mut()).await, "it waits for a reader");
+            drop(gates);
+            assert_eq!(looking.await.unwrap(), None);
+            assert_eq!(listing.await.unwrap(), []);
+        });
+    }
+
+    /// Polls once.
+    async fn is_pending<T>(mut promise: std::pin::Pin<&mut impl Future<Output = T>>) -> bool {
+        std::future::poll_fn(|context| std::task::Poll::Ready(promise.as_mut().poll(context).is_pending())).await
+    }
+
     /// Without one, each row that is deleted in the other table has all of this one read, on the writer's thread.
     #[test]
     fn each_key_into_another_table_has_an_index_to_find_who_holds_it() {
