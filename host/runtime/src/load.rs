@@ -77,7 +77,7 @@ struct Inner {
     /// Instances alive at once.
     slots: Arc<Semaphore>,
     /// One compilation at a time: each uses every core by itself.
-    compiling: Semaphore,
+    compiling: Arc<Semaphore>,
 }
 
 impl Runtime {
@@ -103,7 +103,7 @@ impl Runtime {
             canary_key: settings.canary_key,
             host,
             slots: Arc::new(Semaphore::new(limits::INSTANCES as usize)),
-            compiling: Semaphore::new(1),
+            compiling: Arc::new(Semaphore::new(1)),
         })))
     }
 
@@ -123,15 +123,19 @@ impl Runtime {
     /// The component, from the cache or compiled.
     async fn ready(&self, bytes: Bytes, digest: String) -> Result<Component, LoadError> {
         // Never closed; and were it, compiling two at once would do no harm.
-        let _turn = self.0.compiling.acquire().await;
+        let turn = Arc::clone(&self.0.compiling).acquire_owned().await;
         let started = Instant::now();
         let inner = self.0.clone();
         let name = digest.clone();
-        let (component, how) = tokio::task::spawn_blocking(move || inner.ready(&bytes, &name))
-            .await
-            .map_err(|_| LoadError::Compiler {
-                detail: "the compiler broke off".to_owned(),
-            })??;
+        // The turn ends with the compiler, and not with a caller that waits no longer.
+        let compiled = tokio::task::spawn_blocking(move || {
+            let readied = inner.ready(&bytes, &name);
+            drop(turn);
+            readied
+        });
+        let (component, how) = compiled.await.map_err(|_| LoadError::Compiler {
+            detail: "the compiler broke off".to_owned(),
+        })??;
         self.0.host.witness.compiled(&digest, how, started.elapsed());
         Ok(component)
     }
@@ -293,3 +297,67 @@ fn check_resources(component: &Component) -> Result<(), LoadError> {
 
 /// A page of WebAssembly's memory.
 const PAGE: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::os::unix::fs::PermissionsExt;
+    use std::pin::pin;
+    use std::process::Command;
+    use std::task::Poll;
+
+    use weir_domain::time::Timestamp;
+    use weir_egress::{Egress, NoBodies};
+
+    use super::*;
+    use crate::context::{Clock, Silent};
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Timestamp {
+            Timestamp::default()
+        }
+    }
+
+    /// A runtime whose compiler waits until somebody writes into the pipe, and then fails.
+    fn waiting(folder: &std::path::Path) -> Runtime {
+        let made = Command::new("mkfifo").arg(folder.join("gate")).status();
+        assert!(made.expect("mkfifo is there").success());
+        let compiler = folder.join("compiler");
+        let script = format!("#!/bin/sh\nread line < {}\nexit 1\n", folder.join("gate").display());
+        std::fs::write(&compiler, script).expect("a file");
+        std::fs::set_permissions(&compiler, PermissionsExt::from_mode(0o700)).expect("a program");
+        let host = Host {
+            egress: Egress::new(weir_egress::Config::default()).expect("a way out"),
+            bodies: Arc::new(NoBodies),
+            clock: Arc::new(Still),
+            witness: Arc::new(Silent),
+        };
+        let settings = Settings {
+            compiler: Some(compiler),
+            ..Settings::default()
+        };
+        Runtime::start(settings, host).expect("a runtime")
+    }
+
+    #[tokio::test]
+    async fn one_compiler_runs_though_callers_leave() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let runtime = waiting(folder.path());
+        let component = Bytes::from([MAGIC, COMPONENT].concat());
+        for _ in 0..8 {
+            let mut loading = pin!(runtime.load(component.clone()));
+            let polled = std::future::poll_fn(|context| Poll::Ready(loading.as_mut().poll(context).is_pending()));
+            assert!(polled.await);
+        }
+        assert_eq!(
+            runtime.0.compiling.available_permits(),
+            0,
+            "the compiler of the first still runs"
+        );
+        let turn = Arc::clone(&runtime.0.compiling).acquire_owned();
+        std::fs::write(folder.path().join("gate"), "go on\n").expect("the compiler reads it");
+        turn.await.expect("its turn ends with it");
+    }
+}
