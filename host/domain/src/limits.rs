@@ -44,6 +44,11 @@ pub const PAGE_DEFAULT: u32 = 50;
 pub const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
 /// Longest `Idempotency-Key`: a UUID with room for a prefix.
 pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
+/// Requests that change something at work at once, whether or not their callers still wait: a quarter of all connections, each
+/// with a body of [`API_BODY_BYTES`] at most. One more is asked to come back.
+pub const ACTS: usize = 1_024;
+/// Browsers that come back from a platform's consent page at once: people, one by one, each with a few requests to the platform.
+pub const CALLBACKS: usize = 64;
 /// Event streams open at once: each holds a connection and a reader.
 pub const STREAMS: usize = 256;
 

@@ -358,6 +358,6 @@ mod tests {
         );
         let turn = Arc::clone(&runtime.0.compiling).acquire_owned();
         std::fs::write(folder.path().join("gate"), "go on\n").expect("the compiler reads it");
-        turn.await.expect("its turn ends with it");
+        drop(turn.await.expect("its turn ends with it"));
     }
 }

@@ -8,6 +8,7 @@ use anyhow::Context;
 use rand::TryRngCore;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 use weir_domain::id::Mint;
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
@@ -51,7 +52,9 @@ pub(crate) struct Shared {
     pub(crate) events: watch::Sender<u64>,
     pub(crate) wakes: Wakes,
     /// Webhooks in hand.
-    pub(crate) webhooks: Semaphore,
+    pub(crate) webhooks: Arc<Semaphore>,
+    /// Work that ends though nobody waits for it.
+    pub(crate) detached: TaskTracker,
     pub(crate) turns: Turns,
     /// Histories to be read.
     pub(crate) asked: Asked,
@@ -205,7 +208,8 @@ impl Host {
             metrics,
             events: watch::Sender::new(0),
             wakes: Wakes::default(),
-            webhooks: Semaphore::new(WEBHOOKS_IN_HAND),
+            webhooks: Arc::new(Semaphore::new(WEBHOOKS_IN_HAND)),
+            detached: TaskTracker::new(),
             turns: Turns::default(),
             asked: Asked::default(),
             doubts: Doubts::default(),

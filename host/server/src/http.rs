@@ -1,9 +1,10 @@
 //! The HTTP API: every route on this page, one file per noun behind it.
 //!
 //! It promises that whatever comes in, what goes out is an answer of its kind or a problem document with a documented code
-//! ([`codes`]); that nothing below `/v1` but its description is reached without a key; and that a request with an
+//! ([`codes`]); that what was begun ends, whether or not its caller waits; that nothing below `/v1` but its description is reached without a key; and that a request with an
 //! `Idempotency-Key` acts once. What is allowed is judged in the domain, what happens is done by the host's rooms.
 
+mod acts;
 mod apps;
 mod audit;
 mod automations;
@@ -67,8 +68,8 @@ pub(crate) use failures::network;
 
 use crate::{Host, console};
 
-/// Longest work behind one request: a connector's call, and as much again for what stands around it. A stream's head is out
-/// long before.
+/// How long a caller is kept waiting for the work behind its request: a connector's call, and as much again for what stands
+/// around it. A stream's head is out long before. What changes something goes on after that.
 const WORK: Duration = Duration::from_secs(120);
 
 /// What the handlers share beside the host.
@@ -79,7 +80,24 @@ pub(crate) struct Api {
     hooks: Arc<hooks::Gate>,
     running: idempotency::Running,
     streams: Arc<Semaphore>,
+    acts: Arc<Semaphore>,
+    callbacks: Arc<Semaphore>,
     closing: watch::Receiver<bool>,
+}
+
+impl Api {
+    fn new(host: Host, closing: watch::Receiver<bool>) -> Self {
+        Self {
+            host,
+            failures: Arc::default(),
+            hooks: Arc::default(),
+            running: idempotency::Running::default(),
+            streams: Arc::new(Semaphore::new(limits::STREAMS)),
+            acts: Arc::new(Semaphore::new(limits::ACTS)),
+            callbacks: Arc::new(Semaphore::new(limits::CALLBACKS)),
+            closing,
+        }
+    }
 }
 
 impl FromRef<Api> for Host {
@@ -183,14 +201,7 @@ fn open() -> OpenApiRouter<Api> {
 
 /// The whole API. `closing` becomes true when the host is about to end, so that streams do not hold it up.
 pub fn router(host: Host, closing: watch::Receiver<bool>) -> Router {
-    let api = Api {
-        host,
-        failures: Arc::default(),
-        hooks: Arc::default(),
-        running: idempotency::Running::default(),
-        streams: Arc::new(Semaphore::new(limits::STREAMS)),
-        closing,
-    };
+    let api = Api::new(host, closing);
     let (v1, _) = v1().split_for_parts();
     let (open, _) = open().split_for_parts();
     let open = open.merge(console::router());
@@ -199,6 +210,7 @@ pub fn router(host: Host, closing: watch::Receiver<bool>) -> Router {
     let description = Bytes::from(description.to_string());
     let guarded = v1
         .route_layer(from_fn_with_state(api.clone(), idempotency::once))
+        .route_layer(from_fn_with_state(api.clone(), acts::detach))
         .route_layer(from_fn_with_state(api.clone(), caller::authenticate));
     Router::new()
         .merge(guarded)

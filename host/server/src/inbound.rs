@@ -121,10 +121,17 @@ impl Host {
             let id = self.keep_dead_letter(&serving, &webhook, aside.to_string()).await?;
             return Ok(Hook::DeadLettered(id));
         }
-        let waited = tokio::time::timeout(TURN, self.0.webhooks.acquire()).await;
-        let Ok(Ok(_turn)) = waited else {
+        let waited = tokio::time::timeout(TURN, Arc::clone(&self.0.webhooks).acquire_owned()).await;
+        let Ok(Ok(turn)) = waited else {
             return Err(HookError::Busy("too many webhooks are in hand".to_owned()));
         };
+        let host = self.clone();
+        self.detached(turn, async move { host.take_verified(serving, webhook).await })
+            .await
+    }
+
+    /// Translates and records a webhook whose proof holds.
+    async fn take_verified(&self, serving: Serving, webhook: VerifiedWebhook) -> Result<Hook, HookError> {
         let parts = match serving.translate(&webhook).await {
             Ok(parts) => parts,
             // Not the connector's fault, and nothing is lost if the platform comes back.

@@ -20,6 +20,7 @@ mod console;
 mod contacts;
 mod cookie;
 pub mod deliverer;
+mod detached;
 pub mod diagnosis;
 pub mod entry_points;
 mod expiry;

@@ -87,6 +87,13 @@ pub(crate) fn path(folder: &Path, id: MediaId) -> PathBuf {
     folder.join(id.to_string())
 }
 
+/// Bytes that are here whole, and that nobody can name yet; thrown away unless they are kept.
+pub(crate) struct Upload {
+    id: MediaId,
+    incoming: Incoming,
+    size: u64,
+}
+
 /// A file on its way into the media store; thrown away unless it is kept.
 pub(crate) struct Incoming {
     file: tokio::fs::File,
@@ -170,6 +177,18 @@ impl Host {
         filename: Option<String>,
         stream: impl Stream<Item = io::Result<Bytes>> + Send,
     ) -> Result<Media, UploadError> {
+        let upload = self.receive_upload(stream).await?;
+        self.keep_upload(caller, upload, filename).await
+    }
+
+    /// Reads the bytes of an upload.
+    ///
+    /// # Errors
+    /// See [`UploadError`]; nothing is kept.
+    pub(crate) async fn receive_upload(
+        &self,
+        stream: impl Stream<Item = io::Result<Bytes>> + Send,
+    ) -> Result<Upload, UploadError> {
         let id = self.0.mint.id(self.now());
         let mut incoming = Incoming::create(&folder(&self.0.config), id)
             .await
@@ -186,7 +205,7 @@ impl Host {
             }
             incoming.file().write_all(&chunk).await.map_err(UploadError::Disk)?;
         }
-        self.keep_upload(caller, id, incoming, size, filename).await
+        Ok(Upload { id, incoming, size })
     }
 
     /// Stores the bytes that a public URL has.
@@ -218,15 +237,18 @@ impl Host {
         if !(200..300).contains(&fetched.status) {
             return Err(UploadError::Fetch(format!("it answers {}", fetched.status)));
         }
-        self.keep_upload(caller, id, incoming, fetched.bytes, filename).await
+        let size = fetched.bytes;
+        self.keep_upload(caller, Upload { id, incoming, size }, filename).await
     }
 
-    async fn keep_upload(
+    /// Gives an upload its name in the record.
+    ///
+    /// # Errors
+    /// See [`UploadError`]; nothing is kept.
+    pub(crate) async fn keep_upload(
         &self,
         caller: &Caller,
-        id: MediaId,
-        incoming: Incoming,
-        size: u64,
+        Upload { id, incoming, size }: Upload,
         filename: Option<String>,
     ) -> Result<Media, UploadError> {
         if size == 0 {

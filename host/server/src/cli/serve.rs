@@ -65,7 +65,7 @@ pub(super) async fn run(common: &Common, output: &Output) -> Done {
     let finish = async {
         // The accept loop ends by itself; if it panicked there is nothing left to wait for.
         let _ = serving.await;
-        loops.stop(limits::SHUTDOWN).await;
+        tokio::join!(host.finish_detached(limits::SHUTDOWN), loops.stop(limits::SHUTDOWN));
         host.store().close().await;
         if let Some(traces) = traces {
             traces.end().await;

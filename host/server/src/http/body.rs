@@ -1,6 +1,7 @@
 //! Bodies and parameters at the edge: what comes in becomes a type, or a problem that points at what is wrong.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::header::CONTENT_TYPE;
@@ -10,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::timeout::TimeoutError;
 use weir_domain::limits;
 
@@ -87,15 +88,24 @@ fn broke_off(error: &(dyn std::error::Error + 'static)) -> Problem {
     Problem::of(&codes::INVALID_JSON).detail("the body broke off")
 }
 
-/// Reads a body of at most `limit` bytes, each of which is taken from `budget` as it comes; given back with what is returned
-/// beside it. Without room the caller is asked to come back.
-pub(crate) async fn read_within(
-    mut body: axum::body::Body,
-    limit: usize,
-    budget: &Semaphore,
-) -> Answer<(Bytes, SemaphorePermit<'_>)> {
+/// Bytes, and what was taken from a budget for them.
+struct Held(
+    BytesMut,
+    #[allow(dead_code, reason = "given back when the bytes are dropped")] OwnedSemaphorePermit,
+);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Reads a body of at most `limit` bytes, each of which is taken from `budget` as it comes, and given back when the last copy
+/// of the returned bytes is dropped, whoever has it then. Without room the caller is asked to come back.
+pub(crate) async fn read_within(mut body: axum::body::Body, limit: usize, budget: &Arc<Semaphore>) -> Answer<Bytes> {
     let busy = || Problem::of(&codes::HOST_BUSY).retry_after(COME_BACK);
-    let mut held = budget.try_acquire_many(0).map_err(|_| busy())?;
+    let take = |size| Arc::clone(budget).try_acquire_many_owned(size).map_err(|_| busy());
+    let mut held = take(0)?;
     let mut whole = BytesMut::new();
     let reading = async {
         while let Some(frame) = body.frame().await {
@@ -107,7 +117,7 @@ pub(crate) async fn read_within(
                 );
             }
             let size = u32::try_from(data.len()).map_err(|_| busy())?;
-            held.merge(budget.try_acquire_many(size).map_err(|_| busy())?);
+            held.merge(take(size)?);
             whole.extend_from_slice(&data);
         }
         Ok(())
@@ -115,7 +125,7 @@ pub(crate) async fn read_within(
     match tokio::time::timeout(limits::REQUEST_BODY, reading).await {
         Err(_) => Err(Problem::of(&codes::REQUEST_TIMEOUT)),
         Ok(Err(problem)) => Err(problem),
-        Ok(Ok(())) => Ok((whole.freeze(), held)),
+        Ok(Ok(())) => Ok(Bytes::from_owner(Held(whole, held))),
     }
 }
 

@@ -46,8 +46,11 @@ METHOD_NOT_ALLOWED = "method_not_allowed" 405 Caller false, "The path does not t
     "The path exists, and answers other methods: the `Allow` header names them.",
     "Use one of them.";
 REQUEST_TIMEOUT = "request_timeout" 408 Caller true, "The request did not arrive in time",
-    "The body took longer than the host waits for one, or the work behind it did.",
-    "Send it again, with the same `Idempotency-Key` if it creates something.";
+    "The body took longer than the host waits for one. Nothing was begun.",
+    "Send it again.";
+STILL_AT_WORK = "still_at_work" 504 Host true, "The work takes longer than a caller is kept waiting",
+    "What was asked for goes on; only its answer is not waited for.",
+    "Ask again after a while: with the same `Idempotency-Key` the answer is the one that this request would have had.";
 BODY_TOO_LARGE = "body_too_large" 413 Caller false, "The body is too large",
     "JSON bodies have at most 256 KiB, webhooks 1 MiB, components 16 MiB, uploads 20 MiB.",
     "Send less; pictures and files go through `POST /v1/media`.";

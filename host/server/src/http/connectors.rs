@@ -20,9 +20,9 @@ use weir_store::{StageError, Version, VersionStage};
 use super::audit::record;
 use super::body::{self, Json, Params};
 use super::caller::{ConnectorsWrite, May, Read};
-use super::codes;
 use super::list::List;
 use super::problem::{Answer, Problem};
+use super::{Api, codes};
 use crate::Host;
 use crate::registry::{GrantError, InstallError, PromoteError};
 
@@ -201,7 +201,7 @@ pub(crate) async fn list(_: May<Read>, State(host): State<Host>) -> Answer<Answe
     request_body(content_type = "application/wasm", content = Vec<u8>), responses((status = 201, body = VersionView)))]
 pub(crate) async fn install(
     caller: May<ConnectorsWrite>,
-    State(host): State<Host>,
+    State(api): State<Api>,
     Params(install): Params<Install>,
     request: Request,
 ) -> Answer<(StatusCode, Answered<VersionView>)> {
@@ -213,18 +213,23 @@ pub(crate) async fn install(
     }
     let source = install.source.map(source).transpose()?;
     let bytes = body::read(request.into_body(), limits::COMPONENT_BYTES).await?;
-    let installed = host.install(bytes, signature.as_deref(), source, install.allow_downgrade);
-    let version = match installed.await {
-        Ok(version) => version,
-        Err(error) => return Err(refused_install(&host, &caller, error).await),
-    };
-    let changed = serde_json::json!({
-        "version": version.manifest.version, "digest": version.digest, "signature": version.signature.status,
-        "key": version.signature.key, "source": version.source, "allow_downgrade": install.allow_downgrade,
+    let host = api.host.clone();
+    let installed = api.act(async move {
+        let allow_downgrade = install.allow_downgrade;
+        let installed = host.install(bytes, signature.as_deref(), source, allow_downgrade);
+        let version = match installed.await {
+            Ok(version) => version,
+            Err(error) => return Err(refused_install(&host, &caller, error).await),
+        };
+        let changed = serde_json::json!({
+            "version": version.manifest.version, "digest": version.digest, "signature": version.signature.status,
+            "key": version.signature.key, "source": version.source, "allow_downgrade": allow_downgrade,
+        });
+        record(&host, &caller, "connector.install", &version.manifest.name, changed).await;
+        let grants = host.store().grants(&version.manifest.name).await?;
+        Ok((StatusCode::CREATED, Answered(VersionView::of(version, &grants))))
     });
-    record(&host, &caller, "connector.install", &version.manifest.name, changed).await;
-    let grants = host.store().grants(&version.manifest.name).await?;
-    Ok((StatusCode::CREATED, Answered(VersionView::of(version, &grants))))
+    installed.await?
 }
 
 /// Get a connector

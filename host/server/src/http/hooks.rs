@@ -5,6 +5,7 @@
 //! alike, so there none is turned away for another's faults; bounding each is then the proxy's.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
 use axum::http::header::CONTENT_TYPE;
@@ -38,14 +39,14 @@ pub(crate) async fn get(state: State<Api>, app: Path<String>, request: Request) 
 #[derive(Debug)]
 pub(crate) struct Gate {
     forged: Failures,
-    bytes: Semaphore,
+    bytes: Arc<Semaphore>,
 }
 
 impl Default for Gate {
     fn default() -> Self {
         Self {
             forged: Failures::default(),
-            bytes: Semaphore::new(limits::WEBHOOK_BYTES_IN_HAND),
+            bytes: Arc::new(Semaphore::new(limits::WEBHOOK_BYTES_IN_HAND)),
         }
     }
 }
@@ -79,7 +80,7 @@ async fn receive(State(api): State<Api>, Path(app): Path<String>, request: Reque
         headers,
         body: Bytes::new(),
     };
-    let (body, _held) = body::read_within(stream, limits::WEBHOOK_BODY_BYTES, &api.hooks.bytes).await?;
+    let body = body::read_within(stream, limits::WEBHOOK_BODY_BYTES, &api.hooks.bytes).await?;
     let received = host.receive(&app, RawWebhook { body, ..raw }).await;
     let proved_nothing = matches!(
         received,
@@ -117,14 +118,14 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_in_hand_are_bounded_in_bytes() {
-        let bytes = Semaphore::new(10);
+        let bytes = Arc::new(Semaphore::new(10));
         let read = |size: usize| body::read_within(axum::body::Body::from(vec![0; size]), 100, &bytes);
-        let (first, held) = read(8).await.expect("there is room");
+        let first = read(8).await.expect("there is room");
         assert_eq!(first.len(), 8);
         let no = read(3).await.expect_err("eight and three are more than ten");
         assert_eq!(no.code(), &codes::HOST_BUSY);
         assert_eq!(bytes.available_permits(), 2, "what was refused is given back");
-        drop(held);
+        drop(first);
         assert!(read(10).await.is_ok());
     }
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use url::Url;
 use utoipa::{IntoParams, ToSchema};
+use weir_domain::caller::Caller;
 use weir_domain::id::MediaId;
 use weir_domain::limits;
 use weir_domain::message::MediaStatus;
@@ -24,8 +25,8 @@ use weir_store::Media;
 
 use super::body::{self, Named, Params};
 use super::caller::{May, MessagesWrite, Read};
-use super::codes;
 use super::problem::{Answer, COME_BACK, Problem};
+use super::{Api, codes};
 use crate::Host;
 use crate::media::{LinkError, UploadError};
 
@@ -87,9 +88,10 @@ impl MediaView {
     request_body(content((Upload = "multipart/form-data"), (FromUrl = "application/json"))), responses((status = 201, body = MediaView)))]
 pub(crate) async fn upload(
     caller: May<MessagesWrite>,
-    State(host): State<Host>,
+    State(api): State<Api>,
     request: Request,
 ) -> Answer<(StatusCode, Answered<MediaView>)> {
+    let host = &api.host;
     let media = match body::content_type(request.headers()).as_deref() {
         Some("application/json") => {
             let bytes = body::read(request.into_body(), limits::API_BODY_BYTES).await?;
@@ -100,7 +102,7 @@ pub(crate) async fn upload(
         Some("multipart/form-data") => {
             let form = Multipart::from_request(request, &()).await;
             from_form(
-                &host,
+                &api,
                 &caller,
                 form.map_err(|error| Problem::member("", error.body_text()))?,
             )
@@ -111,16 +113,19 @@ pub(crate) async fn upload(
                 .detail("send multipart/form-data with the field `file`, or application/json with `source_url`"));
         }
     };
-    Ok((StatusCode::CREATED, Answered(MediaView::of(media, &host))))
+    Ok((StatusCode::CREATED, Answered(MediaView::of(media, host))))
 }
 
-async fn from_form(host: &Host, caller: &weir_domain::caller::Caller, mut form: Multipart) -> Answer<Media> {
+async fn from_form(api: &Api, caller: &Caller, mut form: Multipart) -> Answer<Media> {
     let broken = |error: axum::extract::multipart::MultipartError| Problem::member("", error.body_text());
     while let Some(field) = form.next_field().await.map_err(broken)? {
         if field.name() == Some("file") {
             let filename = field.file_name().map(ToOwned::to_owned);
             let bytes = field.map(|chunk| chunk.map_err(io::Error::other));
-            return Ok(host.upload(caller, filename, bytes).await?);
+            let upload = api.host.receive_upload(bytes).await?;
+            let (host, caller) = (api.host.clone(), caller.clone());
+            let kept = api.act(async move { host.keep_upload(&caller, upload, filename).await });
+            return Ok(kept.await??);
         }
     }
     Err(Problem::member("/file", "the form has no field `file`"))

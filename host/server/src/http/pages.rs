@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use weir_domain::id::ConnectSessionId;
 
 use super::body::{Named, Params};
-use super::codes;
 use super::problem::Problem;
+use super::{Api, codes};
 use crate::Host;
 use crate::connect::ConnectEndPage;
 
@@ -81,8 +81,10 @@ pub(crate) async fn open_connect(State(host): State<Host>, id: Result<Named<Conn
 }
 
 /// Come back from the platform's consent page
+///
+/// The code works once, so what it begins ends even when the browser is closed.
 pub(crate) async fn callback(
-    State(host): State<Host>,
+    State(api): State<Api>,
     headers: HeaderMap,
     query: Result<Params<Vec<(String, String)>>, Problem>,
 ) -> Response {
@@ -98,8 +100,22 @@ pub(crate) async fn callback(
     for (name, value) in pairs {
         query.entry(name).or_insert(value);
     }
-    let cookie = headers.get(COOKIE).and_then(|cookie| cookie.to_str().ok());
-    let end = host.finish_connect(query, cookie).await;
+    let cookie = headers
+        .get(COOKIE)
+        .and_then(|cookie| cookie.to_str().ok())
+        .map(str::to_owned);
+    let host = api.host.clone();
+    let finished = api.call_back(async move { host.finish_connect(query, cookie.as_deref()).await });
+    let end = match finished.await {
+        Ok(end) => end,
+        Err(busy) => {
+            return failure(
+                busy.status(),
+                busy.code().name,
+                "Too many accounts are being connected now.",
+            );
+        }
+    };
     let cookie = end.cookie.clone();
     let mut response = ended(end);
     if !cookie.is_empty() {

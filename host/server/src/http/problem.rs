@@ -238,7 +238,8 @@ impl Problem {
         Self::of(match status {
             StatusCode::NOT_FOUND => &codes::NOT_FOUND,
             StatusCode::METHOD_NOT_ALLOWED => &codes::METHOD_NOT_ALLOWED,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => &codes::REQUEST_TIMEOUT,
+            StatusCode::REQUEST_TIMEOUT => &codes::REQUEST_TIMEOUT,
+            StatusCode::GATEWAY_TIMEOUT => &codes::STILL_AT_WORK,
             StatusCode::PAYLOAD_TOO_LARGE => &codes::BODY_TOO_LARGE,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => &codes::UNSUPPORTED_MEDIA_TYPE,
             status if status.is_client_error() => &codes::INVALID_PARAMETER,

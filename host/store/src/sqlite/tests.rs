@@ -74,8 +74,8 @@ mod file {
             assert!(is_pending(looking.as_mut()).await, "it waits for a reader");
             assert!(is_pending(listing.as_mut()).await, "it waits for a reader");
             drop(gates);
-            assert_eq!(looking.await.unwrap(), None);
-            assert_eq!(listing.await.unwrap(), []);
+            assert!(looking.await.unwrap().is_none());
+            assert!(listing.await.unwrap().is_empty());
         });
     }
 

@@ -1,0 +1,92 @@
+//! Requests that change something: they end even when their callers hang up.
+//!
+//! The body is read first, and a caller that breaks off in the middle of it has asked for nothing. From there on the request runs
+//! in a task of its own: neither a closed connection nor the time that a caller is kept waiting ends it.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use tokio::sync::Semaphore;
+use weir_domain::limits;
+
+use super::problem::{Answer, COME_BACK, Problem};
+use super::{Api, body, codes};
+
+/// Routes whose files are larger than what may be held of each request; they read them by themselves and then call [`Api::act`].
+const STREAMED: [&str; 2] = ["/v1/media", "/v1/connectors"];
+
+/// The layer around every route that is called with a key.
+pub(crate) async fn detach(State(api): State<Api>, request: Request, next: Next) -> Answer<Response> {
+    if request.method().is_safe() || is_streamed(&request) {
+        return Ok(next.run(request).await);
+    }
+    let (parts, stream) = request.into_parts();
+    let bytes = body::read(stream, limits::API_BODY_BYTES).await?;
+    let request = Request::from_parts(parts, Body::from(bytes));
+    api.act(async move { next.run(request).await }).await
+}
+
+fn is_streamed(request: &Request) -> bool {
+    let path = request.extensions().get::<MatchedPath>();
+    path.is_some_and(|path| STREAMED.contains(&path.as_str())) && !body::is_json(request.headers())
+}
+
+impl Api {
+    /// Does what a request asks for, to its end.
+    pub(crate) async fn act<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Answer<T> {
+        self.detached(&self.acts, work).await
+    }
+
+    /// The same for whoever comes back from a platform's consent page.
+    pub(crate) async fn call_back<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Answer<T> {
+        self.detached(&self.callbacks, work).await
+    }
+
+    async fn detached<T: Send + 'static>(
+        &self,
+        slots: &Arc<Semaphore>,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Answer<T> {
+        let slot = Arc::clone(slots).try_acquire_owned();
+        let slot = slot.map_err(|_| {
+            Problem::of(&codes::HOST_BUSY)
+                .detail("as many requests are at work as the host takes at once")
+                .retry_after(COME_BACK)
+        })?;
+        Ok(self.host.detached(slot, work).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::{Config, Host};
+
+    #[tokio::test]
+    async fn one_more_than_the_bound_is_refused() {
+        let folder = TempDir::new().expect("a folder");
+        let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
+        let api = Api::new(host, watch::channel(false).1);
+        let all = u32::try_from(limits::ACTS).expect("a small number");
+        let held = Arc::clone(&api.acts).try_acquire_many_owned(all).expect("all of them");
+        let busy = api.act(async {}).await.expect_err("no slot is left");
+        assert_eq!((busy.code(), busy.wait()), (&codes::HOST_BUSY, Some(COME_BACK)));
+        drop(held);
+        api.act(async {}).await.expect("there is room");
+        assert_eq!(
+            api.acts.available_permits(),
+            limits::ACTS,
+            "each ended work gives its slot back"
+        );
+    }
+}
