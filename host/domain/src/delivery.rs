@@ -204,12 +204,13 @@ pub const ENDPOINT_SCHEDULE: &[Duration] = &[
     Duration::from_secs(24 * 3600),
 ];
 
-/// When an event is handed over again after try `attempt` (from 1) failed; none when it is given up. An endpoint's own
-/// `Retry-After` is honoured between the schedule's wait and twice that. Jitter only adds.
+/// When an event is handed over again after try `attempt` (from 1) failed; none when it is given up. Never before the schedule
+/// says, since each try counts, and not before the endpoint's own `Retry-After`, up to [`limits::ENDPOINT_RETRY_AFTER`]. Jitter
+/// only adds.
 pub fn redeliver_at(attempt: u32, retry_after: Option<Duration>, jitter: f64, now: Timestamp) -> Option<Timestamp> {
     let base = *ENDPOINT_SCHEDULE.get(usize::try_from(attempt.saturating_sub(1)).ok()?)?;
-    let asked = retry_after.map_or(base, |wait| wait.clamp(base, base * 2));
-    Some(now.after(asked + base.mul_f64(jitter.clamp(0.0, 1.0) / 10.0)))
+    let asked = retry_after.unwrap_or_default().min(limits::ENDPOINT_RETRY_AFTER);
+    Some(now.after(base.max(asked) + base.mul_f64(jitter.clamp(0.0, 1.0) / 10.0)))
 }
 
 #[cfg(test)]
@@ -355,10 +356,22 @@ mod tests {
     fn an_endpoint_is_given_up_after_the_schedule() {
         let now = Timestamp::from_millis(0);
         assert_eq!(redeliver_at(1, None, 0.0, now), Some(Timestamp::from_millis(5_000)));
-        assert_eq!(
-            redeliver_at(1, Some(Duration::from_secs(3600)), 0.0, now),
-            Some(Timestamp::from_millis(10_000))
-        );
         assert_eq!(redeliver_at(10, None, 0.0, now), None);
+    }
+
+    #[test]
+    fn an_endpoints_retry_after_is_heeded_within_its_bound() {
+        let now = Timestamp::from_millis(0);
+        let at = |attempt, asked| {
+            let at = redeliver_at(attempt, Some(Duration::from_secs(asked)), 0.0, now);
+            at.expect("it is tried again").as_secs()
+        };
+        assert_eq!(at(1, 6), 6);
+        assert_eq!(at(1, 3_600), 3_600);
+        assert_eq!(at(1, 24 * 3_600), 24 * 3_600);
+        assert_eq!(at(1, u64::MAX), 24 * 3_600);
+        // Each try counts, so that asking for quick ones must not use them up.
+        assert_eq!((at(1, 0), at(2, 1)), (5, 300));
+        assert_eq!(redeliver_at(10, Some(Duration::from_secs(1)), 0.0, now), None);
     }
 }

@@ -3,7 +3,7 @@
 //! At least once, with an id that never changes; in order within a conversation where the endpoint wants it; a slow or dead
 //! endpoint delays nobody else. Signed as Standard Webhooks 1.0.0 says, so that its public libraries verify what comes.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use base64::Engine;
@@ -144,8 +144,7 @@ fn answered(number: u32, at: Timestamp, answer: &Answer) -> Tried {
         .headers
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))
-        .and_then(|(_, value)| value.trim().parse().ok())
-        .map(Duration::from_secs);
+        .and_then(|(_, value)| retry_after(value.trim(), at));
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     let record = DeliveryAttempt {
         number,
@@ -156,6 +155,17 @@ fn answered(number: u32, at: Timestamp, answer: &Answer) -> Tried {
         error: None,
     };
     Tried { record, retry_after }
+}
+
+/// What a `Retry-After` asks for: seconds, or a date (RFC 9110, 10.2.3).
+fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    let since_epoch = date.duration_since(UNIX_EPOCH).ok()?;
+    let at = Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).ok()?);
+    Some(at.since(now))
 }
 
 fn next(lease: &DeliveryLease, tried: &Tried, jitter: f64, now: Timestamp) -> DeliveryNext {
@@ -231,6 +241,18 @@ mod tests {
             r#"{"test": 2432232314}"#,
         );
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_retry_after_is_seconds_or_a_date() {
+        let now = Timestamp::from_millis(1_735_689_600_000);
+        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
+        let date = "Wed, 01 Jan 2025 00:02:00 GMT";
+        assert_eq!(retry_after(date, now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("Tue, 31 Dec 2024 00:00:00 GMT", now), Some(Duration::ZERO));
+        for nothing in ["", "soon", "-1", "1.5"] {
+            assert_eq!(retry_after(nothing, now), None, "{nothing:?}");
+        }
     }
 
     #[test]
