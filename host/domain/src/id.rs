@@ -29,6 +29,10 @@ pub trait Id: Sized {
     fn from_uuid(uuid: Uuid) -> Self;
     /// The bare UUID, for a record that keeps ids as sixteen bytes.
     fn uuid(&self) -> Uuid;
+    /// The moment it was minted at, by the clock of then (RFC 9562, 5.7).
+    fn minted_at(&self) -> Timestamp {
+        Timestamp::from_millis((self.uuid().as_u128() >> 80) as i64)
+    }
 }
 
 macro_rules! id {

@@ -73,6 +73,9 @@ pub const AUDIT_ENTRIES: u32 = 1_000_000;
 pub const FORGET_AT_ONCE: u32 = 1_000;
 /// Messages that one search looks through, the newest first: some tens of milliseconds of one reader.
 pub const MESSAGES_SEARCHED: u32 = 10_000;
+/// Rows of a list that one page with a filter looks at, so that a filter which nothing fits keeps a reader from others for some
+/// tens of milliseconds; the page then says where to go on.
+pub const ROWS_SCANNED: usize = 10_000;
 /// Longest text that messages are searched for.
 pub const SEARCH_CHARS: usize = 200;
 /// Answers of a table of counts: its head, which is what is looked for.
@@ -246,11 +249,14 @@ pub const DELIVERIES_IN_FLIGHT: usize = 64;
 pub const DELIVERIES_PER_ENDPOINT: u32 = 8;
 /// Events handed over to one endpoint in a second, at most: what an operator may ask for.
 pub const DELIVERIES_PER_SECOND: u32 = 1_000;
-/// Events that one recovery of an endpoint brings back beside those that failed: the writer has others to serve. Asked again,
-/// the next ones come.
-pub const EVENTS_RECOVERED: usize = 10_000;
+/// Events of the log that one step of a recovery looks at: some milliseconds of the record's writer, which has others to serve.
+pub const EVENTS_RECOVERED: u32 = 500;
+/// A recovery whose last step is older than this has lost its caller, and goes on by itself: a step takes milliseconds.
+pub const RECOVERY_STEP: Duration = Duration::from_secs(10);
 /// How long nothing went through to an endpoint until that is told: a program that is started anew is back by then.
 pub const ENDPOINT_FAILING: Duration = Duration::from_secs(60);
+/// Longest wait that an endpoint's `Retry-After` is heeded for: the longest wait of the schedule itself.
+pub const ENDPOINT_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Attachments fetched at once.
 pub const FETCHES_IN_FLIGHT: usize = 4;
 /// Channels asked for news at once, of platforms that send no webhooks.

@@ -95,7 +95,8 @@ impl Host {
         let events = self
             .store()
             .events(&channel.workspace_id, since, &filter, EVENTS)
-            .await?;
+            .await?
+            .rows;
         let opened = events.iter().find(|event| opens(event, reference));
         let written = opened.and_then(|opened| {
             events.iter().find(|event| {

@@ -335,7 +335,11 @@ mod tests {
             ..EventFilter::default()
         };
         let heard = host.store().events("default", 0, &filter, 10).await.expect("a record");
-        let heard: Vec<_> = heard.iter().map(|event| event.data["platform_id"].clone()).collect();
+        let heard: Vec<_> = heard
+            .rows
+            .iter()
+            .map(|event| event.data["platform_id"].clone())
+            .collect();
         assert_eq!(heard, ["m1", "m2", "m3"], "in order, and the one told twice once");
         let asked = asked.lock().expect("nobody panics").clone();
         assert_eq!(

@@ -3,12 +3,14 @@
 //!
 //! In small steps with pauses between them, so that what comes in and goes out never waits for more than one step.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use weir_domain::id::EndpointId;
 use weir_domain::inbound::{Fact, InboundEvent};
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
-use weir_store::{KeptSince, StoreError};
+use weir_store::{ForgetPlace, KeptSince, StoreError};
 
 use crate::host::Host;
 use crate::media;
@@ -29,11 +31,12 @@ impl Host {
     pub(crate) async fn retention_round(&self, now: Timestamp) -> Result<u64, StoreError> {
         let retention = self.config().retention;
         let since = |days: Option<u32>| days.or(retention.messages_days).map(|days| now.before(DAY * days));
-        let since = KeptSince {
+        let mut since = KeptSince {
             messages: since(None),
             media: since(retention.media_days),
             dead_letters: since(retention.dead_letters_days),
             seen: Some(now.before(limits::SEEN)),
+            place: ForgetPlace::default(),
         };
         self.forget_ledgers(now).await?;
         // What a message says stands in the transcript of its call too.
@@ -42,8 +45,13 @@ impl Host {
             .min(retention.messages_days.unwrap_or(u32::MAX));
         self.forget_transcripts(now.before(DAY * days)).await?;
         let mut deleted = 0;
+        let mut missed: BTreeMap<EndpointId, u64> = BTreeMap::new();
         for _ in 0..STEPS {
             let forgotten = self.store().forget(since, STEP).await?;
+            since.place = forgotten.place;
+            for (endpoint, count) in &forgotten.missed {
+                *missed.entry(*endpoint).or_default() += u64::from(*count);
+            }
             deleted += u64::from(forgotten.messages)
                 + u64::from(forgotten.events)
                 + u64::from(forgotten.dead_letters)
@@ -53,6 +61,12 @@ impl Host {
                 break;
             }
             tokio::time::sleep(PAUSE).await;
+        }
+        for (endpoint, count) in missed {
+            tracing::warn!(
+                endpoint.id = %endpoint,
+                "{count} events became too old to be kept before the disabled endpoint {endpoint} took them"
+            );
         }
         if deleted > 0 {
             tracing::info!("{deleted} messages, events, dead letters and files were deleted by their age");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use weir_domain::id::EndpointId;
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
 use weir_store::StoreError;
@@ -77,6 +78,7 @@ impl Host {
         let never = Arc::new(Notify::new());
         loops.rounds("sweeper", SWEEP_EVERY, &wakes.sweep, |host, now| async move {
             host.sweep_round().await?;
+            host.endpoints_round(now).await?;
             host.news_round(now).await
         });
         loops.rounds("refresher", REFRESH_EVERY, &wakes.credentials, |host, now| async move {
@@ -149,6 +151,31 @@ impl Host {
             self.0.wakes.uncertain.notify_one();
         }
         Ok(())
+    }
+
+    /// Tells of endpoints that fail, and goes on with recoveries whose caller was lost.
+    pub(crate) async fn endpoints_round(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut is_news = self.store().tell_failing(now).await? > 0;
+        for endpoint in self.store().recoveries(now.before(limits::RECOVERY_STEP)).await? {
+            self.recover_to_the_end(endpoint).await?;
+            is_news = true;
+        }
+        if is_news {
+            self.told();
+        }
+        Ok(())
+    }
+
+    /// Takes the steps of an endpoint's recovery; how many deliveries came of them. Ends when it does: the intent says where it is.
+    pub(crate) async fn recover_to_the_end(&self, endpoint: EndpointId) -> Result<u32, StoreError> {
+        let mut recovered = 0_u32;
+        loop {
+            let step = self.store().recover_step(endpoint, self.now()).await?;
+            recovered = recovered.saturating_add(step.recovered);
+            if step.done {
+                return Ok(recovered);
+            }
+        }
     }
 
     /// Tells which windows close and which conversations ended with their channel, all that is due.

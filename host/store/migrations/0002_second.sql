@@ -10,6 +10,30 @@
 
 -- ---- E: endpoints, deliveries, the event log ----------------------------------------------------------------------------
 
+-- Events that an endpoint was owed and that became too old to be kept before it took them.
+ALTER TABLE endpoints ADD COLUMN missed INTEGER NOT NULL DEFAULT 0;
+
+-- Recoveries under way. An endpoint gets nothing until its recovery is over, so that the oldest event goes first.
+CREATE TABLE endpoint_recoveries (
+    endpoint_id BLOB PRIMARY KEY,
+    place       INTEGER NOT NULL,                      -- up to here the log was looked at
+    until       INTEGER NOT NULL,                      -- the end of the log when it was asked for
+    stepped_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Places of events that were removed from between others that are kept, so that a reader who saw one last goes on from there.
+CREATE TABLE removed_events (
+    sequence     INTEGER PRIMARY KEY,
+    id           BLOB NOT NULL UNIQUE,
+    workspace_id TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER events_removed AFTER DELETE ON events BEGIN
+    INSERT OR REPLACE INTO removed_events (sequence, id, workspace_id) VALUES (old.sequence, old.id, old.workspace_id);
+END;
+
+CREATE INDEX deliveries_of_workspace ON deliveries (workspace_id, n);
+CREATE INDEX endpoints_failing ON endpoints (failing_since) WHERE failing_since IS NOT NULL AND failing_told = 0 AND enabled = 1;
+
 -- ---- F: messages, conversations, referrals ------------------------------------------------------------------------------
 
 -- ---- G: erasing, retention ----------------------------------------------------------------------------------------------

@@ -113,6 +113,7 @@ macro_rules! store_conformance {
         );
         $crate::store_conformance!(@ $factory, retention:
             what_is_old_is_forgotten_in_steps_and_what_waits_stays,
+            events_go_beside_a_disabled_endpoint_and_it_knows_what_it_missed,
             an_old_attachment_goes_and_its_message_says_so,
             old_dead_letters_go_oldest_first_and_are_counted_no_more,
             a_fact_is_known_for_a_week_at_least_and_its_key_goes_in_the_end,
@@ -157,6 +158,12 @@ macro_rules! store_conformance {
             a_gone_endpoint_is_switched_off_and_told_of,
             a_recovered_endpoint_gets_what_it_missed,
             an_event_can_be_sent_again_by_hand,
+            a_filter_without_a_match_reads_a_bounded_page,
+            an_erased_events_place_is_known,
+            a_recovery_takes_bounded_steps_and_nothing_overtakes_it,
+            what_is_recovered_waits_for_what_is_in_hand_and_goes_before_its_repeat,
+            an_endpoint_switched_off_for_its_answer_begins_again_where_it_was,
+            a_failing_endpoint_is_told_of_without_waiting_for_its_next_try,
             deliveries_do_not_wait_longer_when_the_clock_is_set_back,
         );
         $crate::store_conformance!(@ $factory, ledger:

@@ -286,7 +286,8 @@ pub trait Store: Send + Sync + 'static {
     async fn erase_contact(&self, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Vec<MediaId>>>;
     /// One conversation.
     async fn conversation(&self, workspace: &str, id: ConversationId) -> Result<Option<Conversation>>;
-    /// Conversations, the one with the newest message first.
+    /// Conversations, the one with the newest message first. One page looks at [`weir_domain::limits::ROWS_SCANNED`] at most, so
+    /// that with a name it may hold none, and more follow.
     async fn conversations(
         &self,
         workspace: &str,
@@ -313,7 +314,8 @@ pub trait Store: Send + Sync + 'static {
     /// The newest referral of a channel by a link that put this text into the composer.
     async fn referral_with_prefill(&self, channel: ChannelId, text: &str) -> Result<Option<Referral>>;
     /// Deletes what is older than it is kept, oldest first and at most `limit` rows of a kind, so that nobody waits long for
-    /// it. What is not settled stays: messages in the outbox, events that an endpoint waits for.
+    /// it. What is not settled stays: messages in the outbox, events that an enabled endpoint waits for. What a disabled one
+    /// waits for goes, and is counted as missed.
     async fn forget(&self, since: KeptSince, limit: u32) -> Result<Forgotten>;
     /// Each try of a message, oldest first, with the requests that left.
     async fn attempts(&self, id: MessageId) -> Result<Vec<Attempt>>;
@@ -389,10 +391,14 @@ pub trait Store: Send + Sync + 'static {
         data: serde_json::Value,
         now: Timestamp,
     ) -> Result<Event>;
-    /// Events after a place in the log, in order.
-    async fn events(&self, workspace: &str, after: i64, filter: &EventFilter, limit: u32) -> Result<Vec<Event>>;
+    /// Events after a place in the log, in order. One page looks at [`weir_domain::limits::ROWS_SCANNED`] events at most, so it
+    /// may hold fewer than there is room for, or none, and more follow: `next` is the place to go on from.
+    async fn events(&self, workspace: &str, after: i64, filter: &EventFilter, limit: u32) -> Result<Listed<Event>>;
     /// One event.
     async fn event(&self, workspace: &str, id: EventId) -> Result<Option<Event>>;
+    /// The place in the log of an event, of one that was erased too; 0 for one from before the oldest event that is kept. None
+    /// if there never was such an event.
+    async fn event_place(&self, workspace: &str, id: EventId) -> Result<Option<i64>>;
     /// The end of the log.
     async fn last_sequence(&self) -> Result<i64>;
 
@@ -412,15 +418,18 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Option<Endpoint>>;
     /// Removes an endpoint and what waits for it; false if there is none.
     async fn delete_endpoint(&self, workspace: &str, id: EndpointId) -> Result<bool>;
-    /// Makes the deliveries of this endpoint since then due again, and owes it what was told while it was switched off, up to
-    /// [`weir_domain::limits::EVENTS_RECOVERED`]. How many.
-    async fn recover_endpoint(
-        &self,
-        workspace: &str,
-        id: EndpointId,
-        since: Timestamp,
-        now: Timestamp,
-    ) -> Result<Option<u32>>;
+    /// Writes down that this endpoint is to be given what it did not take of the events since then: deliveries that failed or
+    /// wait for another try, and what was told while it was switched off. Asked for twice, it is one recovery from the earlier
+    /// moment on. False if there is no such endpoint.
+    async fn begin_recovery(&self, workspace: &str, id: EndpointId, since: Timestamp, now: Timestamp) -> Result<bool>;
+    /// Takes the next step of a recovery: looks at [`weir_domain::limits::EVENTS_RECOVERED`] events, the oldest first. Until the
+    /// last step nothing of the endpoint is leased.
+    async fn recover_step(&self, id: EndpointId, now: Timestamp) -> Result<RecoveryStep>;
+    /// Endpoints whose recovery took its last step before then.
+    async fn recoveries(&self, before: Timestamp) -> Result<Vec<EndpointId>>;
+    /// Tells of the enabled endpoints to which nothing has gone through for [`weir_domain::limits::ENDPOINT_FAILING`], once
+    /// each. How many.
+    async fn tell_failing(&self, now: Timestamp) -> Result<u32>;
     /// Queues one event for one endpoint, whatever its filter: an example, or a resend.
     async fn insert_delivery(&self, endpoint: EndpointId, event: EventId, now: Timestamp) -> Result<DeliveryId>;
     /// Leases up to `limit` deliveries that are due; for an endpoint that keeps order, at most one of a conversation, the

@@ -16,6 +16,7 @@ pub use media::*;
 pub use outbox::*;
 pub use registry::*;
 
+use weir_domain::conversation::Conversation;
 use weir_domain::id::ChannelId;
 
 /// One page of a list.
@@ -34,6 +35,19 @@ pub struct ConversationFilter {
     pub channel: Option<ChannelId>,
     /// Whose contact's name or handle contains this, in ASCII whatever its case.
     pub name: Option<String>,
+}
+
+impl ConversationFilter {
+    /// Whether a conversation has the name that is looked for.
+    pub fn wants(&self, conversation: &Conversation) -> bool {
+        let Some(words) = &self.name else { return true };
+        let words = words.to_ascii_lowercase();
+        let contact = &conversation.contact;
+        [&contact.display_name, &contact.username]
+            .into_iter()
+            .flatten()
+            .any(|name| name.to_ascii_lowercase().contains(&words))
+    }
 }
 
 /// What a list gives.

@@ -25,6 +25,7 @@ mod news;
 mod outbound;
 mod outbox;
 mod readers;
+mod recovery;
 mod referrals;
 mod reseal;
 mod retention;

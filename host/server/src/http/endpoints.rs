@@ -19,7 +19,7 @@ use weir_domain::id::{ChannelId, DeliveryId, EndpointId};
 use weir_domain::limits;
 use weir_domain::policy::{Reach, Request, RequestBody, address, may_deliver};
 use weir_domain::time::Timestamp;
-use weir_store::{Endpoint, EndpointPatch, EventFilter};
+use weir_store::{Endpoint, EndpointPatch, EventFilter, Listed};
 
 use super::audit::record;
 use super::body::{Json, MaybeJson, Named, Params};
@@ -158,6 +158,8 @@ pub(crate) struct EndpointView {
     disabled_reason: Option<String>,
     /// Since when nothing went through.
     failing_since: Option<Timestamp>,
+    /// How many events it was owed that became too old to be kept before it took them.
+    missed: u64,
     /// `whsec_…`, for any Standard Webhooks library. Shown once: when it is made.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
@@ -183,6 +185,7 @@ impl EndpointView {
             enabled: endpoint.enabled,
             disabled_reason: endpoint.disabled_reason,
             failing_since: endpoint.failing_since,
+            missed: endpoint.missed,
             secret: None,
             old_secret_until: endpoint.old_secret_until,
             created_at: endpoint.created_at,
@@ -238,6 +241,7 @@ pub(crate) async fn create(
         secrets: vec![secret.clone()],
         old_secret_until: None,
         failing_since: None,
+        missed: 0,
         created_at: now,
         updated_at: now,
     };
@@ -365,8 +369,8 @@ pub(crate) async fn rotate(
 
 /// Bring back what an endpoint missed
 ///
-/// Failed deliveries are due again, and events that were told while it was switched off are handed over, the oldest first; up to
-/// 10,000 of those at a time, so ask again until it says 0.
+/// Failed deliveries are due again, and events that were told while it was switched off are handed over; those of a conversation
+/// oldest first. Nothing is handed over until all of it is in order. It goes on when the caller hangs up, and after a restart.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/recover", tag = "endpoints", params(("id" = EndpointId, Path)), request_body = Recover,
     responses((status = 202, body = Recovered)))]
 pub(crate) async fn recover(
@@ -375,11 +379,14 @@ pub(crate) async fn recover(
     Named(id): Named<EndpointId>,
     Json(body): Json<Recover>,
 ) -> Answer<(StatusCode, Answered<Recovered>)> {
-    let recovered = host
+    let begun = host
         .store()
-        .recover_endpoint(caller.workspace_id(), id, body.since, host.now())
+        .begin_recovery(caller.workspace_id(), id, body.since, host.now())
         .await?;
-    let recovered = recovered.ok_or_else(|| Problem::no_such("endpoint"))?;
+    if !begun {
+        return Err(Problem::no_such("endpoint"));
+    }
+    let recovered = host.recover_to_the_end(id).await?;
     host.told();
     record(
         &host,
@@ -436,12 +443,12 @@ async fn newest(host: &Host, workspace: &str, kind: Option<EventType>) -> Answer
     let mut after = (host.store().last_sequence().await? - EXAMPLE_BACK).max(0);
     let mut newest = None;
     loop {
-        let events = host.store().events(workspace, after, &filter, 1_000).await?;
-        let Some(last) = events.into_iter().next_back() else {
-            return Ok(newest);
-        };
-        after = last.sequence;
-        newest = Some(last);
+        let Listed { rows, next } = host.store().events(workspace, after, &filter, 1_000).await?;
+        newest = rows.into_iter().next_back().or(newest);
+        match next.and_then(|place| place.parse().ok()) {
+            Some(place) => after = place,
+            None => return Ok(newest),
+        }
     }
 }
 

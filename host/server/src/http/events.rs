@@ -104,7 +104,7 @@ async fn place(host: &Host, workspace: &str, parameter: &str, text: &str) -> Ans
         )
     };
     let id: EventId = text.parse().map_err(|_| unknown())?;
-    Ok(host.store().event(workspace, id).await?.ok_or_else(unknown)?.sequence)
+    host.store().event_place(workspace, id).await?.ok_or_else(unknown)
 }
 
 /// An event as it is shown: with links to the bytes that it names.
@@ -115,6 +115,9 @@ pub(crate) fn shown(host: &Host, mut event: Event) -> Value {
 }
 
 /// List events, oldest first
+///
+/// With a filter, one page looks at 10,000 events at most: it may be short or empty and `has_more` all the same; go on from its
+/// `next_cursor`. `after` goes on working when the event that it names is gone.
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(After, Which, Paging), responses((status = 200, body = List<Event>)))]
 pub(crate) async fn list(
     caller: May<Read>,
@@ -130,14 +133,11 @@ pub(crate) async fn list(
         (None, Some(after)) => place(&host, caller.workspace_id(), "after", after).await?,
         (None, None) => 0,
     };
-    let mut rows = host
+    let listed = host
         .store()
-        .events(caller.workspace_id(), after, &filter, limit + 1)
+        .events(caller.workspace_id(), after, &filter, limit)
         .await?;
-    let has_more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next = rows.last().filter(|_| has_more).map(|event| event.sequence.to_string());
-    Ok(List::of(Listed { rows, next }, |event| shown(&host, event)))
+    Ok(List::of(listed, |event| shown(&host, event)))
 }
 
 /// Follow events as they come
@@ -198,7 +198,7 @@ struct Reader {
     host: Host,
     workspace: String,
     filter: EventFilter,
-    /// The place up to which everything was given, or did not fit the filter.
+    /// The place up to which the log was read.
     after: i64,
     read: std::vec::IntoIter<Event>,
     changed: watch::Receiver<u64>,
@@ -217,7 +217,6 @@ impl Reader {
         }
         loop {
             if let Some(event) = self.read.next() {
-                self.after = event.sequence;
                 let id = event.id.to_string();
                 return Some(
                     axum::response::sse::Event::default()
@@ -229,12 +228,12 @@ impl Reader {
                 return None;
             }
             match self.batch().await {
-                Ok(events) if events.is_empty() => tokio::select! {
+                Ok(true) => {}
+                Ok(false) => tokio::select! {
                     changed = self.changed.changed() => changed.ok()?,
                     _ = self.closing.wait_for(|closing| *closing) => return None,
                     () = tokio::time::sleep_until(self.ends) => return None,
                 },
-                Ok(events) => self.read = events.into_iter(),
                 Err(error) => {
                     // The client comes back after `retry` and goes on where it was.
                     tracing::warn!(%error, "An event stream ends early");
@@ -244,17 +243,20 @@ impl Reader {
         }
     }
 
-    async fn batch(&mut self) -> weir_store::Result<Vec<Event>> {
+    /// Reads on; whether there may be more to give or to read at once.
+    async fn batch(&mut self) -> weir_store::Result<bool> {
         let end = self.host.store().last_sequence().await?;
-        let events = self
+        let Listed { rows, next } = self
             .host
             .store()
             .events(&self.workspace, self.after, &self.filter, BATCH)
             .await?;
-        if events.is_empty() {
-            // All up to the end, as it was before the reading, was looked at and does not fit the filter.
-            self.after = self.after.max(end);
-        }
-        Ok(events)
+        let next = next.and_then(|place| place.parse().ok());
+        let last = rows.last().map(|event| event.sequence);
+        // Without a place to go on from, all up to the end as it was before the reading was looked at.
+        self.after = next.unwrap_or_else(|| self.after.max(end).max(last.unwrap_or(0)));
+        let more = next.is_some() || !rows.is_empty();
+        self.read = rows.into_iter();
+        Ok(more)
     }
 }

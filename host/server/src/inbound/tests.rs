@@ -17,7 +17,7 @@ const SECRET: &str = "the forger's own secret";
 
 async fn told(host: &Host) -> Vec<Event> {
     let events = host.store().events("default", 0, &EventFilter::default(), 1_000).await;
-    events.expect("a record")
+    events.expect("a record").rows
 }
 
 async fn conversation(host: &Host) -> Conversation {

@@ -74,6 +74,7 @@ async fn a_state_goes_with_its_account_and_what_cannot_be_taken_over_stays_where
     };
     let told = host.store().events("default", 0, &filter, 10).await.expect("a record");
     let reasons: Vec<_> = told
+        .rows
         .iter()
         .map(|event| event.data["reason"].as_str().unwrap_or(""))
         .collect();

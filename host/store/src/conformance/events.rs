@@ -1,5 +1,6 @@
 //! The log is told to whom it concerns, at least once, in order within a conversation.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use weir_domain::credential::Secret;
@@ -9,7 +10,9 @@ use weir_domain::limits;
 
 use super::world::*;
 use super::{Factory, run};
-use crate::{DeliveriesOf, DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EndpointPatch, EventFilter};
+use crate::{
+    DeliveriesOf, DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EndpointPatch, EventFilter, KeptSince,
+};
 
 fn endpoint(id: EndpointId, types: &[&str]) -> Endpoint {
     Endpoint {
@@ -29,6 +32,7 @@ fn endpoint(id: EndpointId, types: &[&str]) -> Endpoint {
         secrets: vec![Secret::new("whsec_abc")],
         old_secret_until: None,
         failing_since: None,
+        missed: 0,
         created_at: at(0),
         updated_at: at(0),
     }
@@ -64,6 +68,37 @@ async fn settle(world: &World, lease: &DeliveryLease, next: DeliveryNext, second
         .unwrap()
 }
 
+/// Recovers an endpoint to the end; how many deliveries came of it.
+async fn recover(world: &World, endpoint: &Endpoint, since: i64, now: i64) -> u32 {
+    let begun = world.store.begin_recovery(DEFAULT, endpoint.id, at(since), at(now));
+    assert!(begun.await.unwrap());
+    let mut recovered = 0;
+    loop {
+        let step = world.store.recover_step(endpoint.id, at(now)).await.unwrap();
+        recovered += step.recovered;
+        if step.done {
+            return recovered;
+        }
+    }
+}
+
+/// The platform's id of the message that a delivery is about.
+fn about(lease: &DeliveryLease) -> String {
+    lease.event.data["platform_id"].as_str().unwrap().to_owned()
+}
+
+async fn switch(world: &World, endpoint: &Endpoint, on: bool, seconds: i64) {
+    let patch = EndpointPatch {
+        enabled: Some(on),
+        ..EndpointPatch::default()
+    };
+    let changed = world
+        .store
+        .update_endpoint(DEFAULT, endpoint.id, patch, at(seconds))
+        .await;
+    assert_eq!(changed.unwrap().unwrap().enabled, on);
+}
+
 pub fn the_log_is_read_in_order_and_by_wish(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
@@ -81,32 +116,24 @@ pub fn the_log_is_read_in_order_and_by_wish(factory: Factory) {
             channels: [world.channel.id].into(),
             conversation: None,
         };
-        let found = world.store.events(DEFAULT, 0, &wish, 1).await.unwrap();
+        let first = world.store.events(DEFAULT, 0, &wish, 1).await.unwrap();
+        let found = first.rows;
         assert_eq!((found.len(), found[0].kind), (1, EventType::MessageReceived));
-        let rest = world.store.events(DEFAULT, found[0].sequence, &wish, 10).await.unwrap();
-        assert_eq!(rest.len(), 1);
+        let place = first.next.unwrap().parse().unwrap();
+        let rest = world.store.events(DEFAULT, place, &wish, 10).await.unwrap();
+        assert_eq!((rest.rows.len(), rest.next), (1, None));
         let thread = world.conversation("thread").await.id;
         let of_thread = EventFilter {
             conversation: Some(thread),
             ..wish.clone()
         };
-        assert_eq!(world.store.events(DEFAULT, 0, &of_thread, 10).await.unwrap().len(), 2);
-        assert!(
-            world
-                .store
-                .events("another", 0, &of_thread, 10)
-                .await
-                .unwrap()
-                .is_empty()
-        );
-        assert!(
-            world
-                .store
-                .events("another", 0, &EventFilter::default(), 10)
-                .await
-                .unwrap()
-                .is_empty()
-        );
+        let count = async |workspace: &str, filter: &EventFilter| {
+            let listed = world.store.events(workspace, 0, filter, 10).await;
+            listed.unwrap().rows.len()
+        };
+        assert_eq!(count(DEFAULT, &of_thread).await, 2);
+        assert_eq!(count("another", &of_thread).await, 0);
+        assert_eq!(count("another", &EventFilter::default()).await, 0);
         let data = serde_json::json!({"why": "a test"});
         let written = world
             .store
@@ -173,21 +200,23 @@ pub fn a_failing_event_blocks_only_its_conversation(factory: Factory) {
             says_in("other", "m4", 13),
         ];
         world.hear(events, 13).await;
-        let of = |lease: &DeliveryLease| lease.event.data["platform_id"].as_str().unwrap().to_owned();
         let first = lease(&world, 10, 20).await;
-        assert_eq!(first.iter().map(of).collect::<Vec<_>>(), ["m1", "m3"]);
+        assert_eq!(first.iter().map(about).collect::<Vec<_>>(), ["m1", "m3"]);
         assert!(settle(&world, &first[0], DeliveryNext::RetryAt(at(60)), 21).await);
         assert!(settle(&world, &first[1], DeliveryNext::Delivered, 21).await);
         let second = lease(&world, 10, 22).await;
-        assert_eq!(second.iter().map(of).collect::<Vec<_>>(), ["m4"]);
+        assert_eq!(second.iter().map(about).collect::<Vec<_>>(), ["m4"]);
         assert!(settle(&world, &second[0], DeliveryNext::Delivered, 23).await);
         assert!(lease(&world, 10, 59).await.is_empty());
         assert_eq!(world.store.next_delivery_due().await.unwrap(), Some(at(60)));
         let retried = lease(&world, 10, 60).await;
-        assert_eq!((of(&retried[0]).as_str(), retried[0].attempt), ("m1", 2));
+        assert_eq!((about(&retried[0]).as_str(), retried[0].attempt), ("m1", 2));
         // Given up, it blocks no more.
         assert!(settle(&world, &retried[0], DeliveryNext::Failed, 61).await);
-        assert_eq!(lease(&world, 10, 62).await.iter().map(of).collect::<Vec<_>>(), ["m2"]);
+        assert_eq!(
+            lease(&world, 10, 62).await.iter().map(about).collect::<Vec<_>>(),
+            ["m2"]
+        );
     });
 }
 
@@ -294,25 +323,13 @@ pub fn what_was_told_while_an_endpoint_was_off_comes_with_its_recovery_and_first
     run(async {
         let world = World::begin(factory).await;
         let known = add(&world, &["message.received"]).await;
-        let switch = async |on: bool, seconds: i64| {
-            let patch = EndpointPatch {
-                enabled: Some(on),
-                ..EndpointPatch::default()
-            };
-            let changed = world.store.update_endpoint(DEFAULT, known.id, patch, at(seconds)).await;
-            assert_eq!(changed.unwrap().unwrap().enabled, on);
-        };
-        switch(false, 5).await;
+        switch(&world, &known, false, 5).await;
         world.hear(vec![says("m1", 10)], 10).await;
         world.hear(vec![says("m2", 20), says_in("other", "m3", 21)], 21).await;
-        switch(true, 30).await;
+        switch(&world, &known, true, 30).await;
         world.hear(vec![says("m4", 31)], 31).await;
-        let recover = async |since: i64| {
-            let recovered = world.store.recover_endpoint(DEFAULT, known.id, at(since), at(40)).await;
-            recovered.unwrap().unwrap()
-        };
-        assert_eq!(recover(15).await, 2);
-        assert_eq!(recover(15).await, 0);
+        assert_eq!(recover(&world, &known, 15, 40).await, 2);
+        assert_eq!(recover(&world, &known, 15, 40).await, 0);
         let mut came = Vec::new();
         loop {
             let leases = lease(&world, 10, 41).await;
@@ -442,22 +459,14 @@ pub fn a_recovered_endpoint_gets_what_it_missed(factory: Factory) {
         world.hear(vec![says("m2", 20)], 20).await;
         let missed = lease(&world, 1, 20).await.remove(0);
         assert!(settle(&world, &missed, DeliveryNext::Failed, 21).await);
-        assert_eq!(
-            world
+        assert!(
+            !world
                 .store
-                .recover_endpoint("another", known.id, at(15), at(30))
+                .begin_recovery("another", known.id, at(15), at(30))
                 .await
-                .unwrap(),
-            None
+                .unwrap()
         );
-        assert_eq!(
-            world
-                .store
-                .recover_endpoint(DEFAULT, known.id, at(15), at(30))
-                .await
-                .unwrap(),
-            Some(1)
-        );
+        assert_eq!(recover(&world, &known, 15, 30).await, 1);
         let again = lease(&world, 10, 30).await;
         assert_eq!(again.len(), 1);
         assert_eq!((again[0].delivery, again[0].attempt), (missed.delivery, 1));
@@ -514,5 +523,167 @@ pub fn deliveries_do_not_wait_longer_when_the_clock_is_set_back(factory: Factory
         );
         let shown = world.store.endpoint(DEFAULT, known.id).await.unwrap().unwrap();
         assert_eq!(shown.failing_since, Some(at(now)), "no moment of ours is yet to come");
+    });
+}
+
+pub fn a_filter_without_a_match_reads_a_bounded_page(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let many = limits::ROWS_SCANNED + 50;
+        let quiet = serde_json::json!({});
+        // At once, so that they share their commits.
+        let mut writing = tokio::task::JoinSet::new();
+        for n in 0..many {
+            if n % limits::GROUP_COMMIT == 0 {
+                while writing.join_next().await.is_some() {}
+            }
+            let (store, data) = (Arc::clone(&world.store), quiet.clone());
+            writing.spawn(async move {
+                let kind = EventType::WindowClosing;
+                store.append_event(DEFAULT, None, kind, data, at(1)).await.unwrap()
+            });
+        }
+        writing.join_all().await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let wish = EventFilter {
+            types: ["message.received".to_owned()].into(),
+            ..EventFilter::default()
+        };
+        let first = world.store.events(DEFAULT, 0, &wish, 10).await.unwrap();
+        assert!(first.rows.is_empty(), "{first:?}");
+        let place = first.next.unwrap().parse().unwrap();
+        let second = world.store.events(DEFAULT, place, &wish, 10).await.unwrap();
+        assert_eq!((second.rows.len(), second.next), (1, None));
+    });
+}
+
+pub fn an_erased_events_place_is_known(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says_in("other", "m1", 10)], 10).await;
+        world.hear(vec![says("m2", 20)], 20).await;
+        world.hear(vec![says_in("other", "m3", 30)], 30).await;
+        let before = world.events().await;
+        let erased = before.iter().find(|event| event.timestamp == at(20)).unwrap().clone();
+        let contact = world.conversation("thread").await.contact.id;
+        world
+            .store
+            .erase_contact(DEFAULT, contact, at(40))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(world.store.event(DEFAULT, erased.id).await.unwrap(), None);
+        let place = async |workspace: &str, id| world.store.event_place(workspace, id).await.unwrap();
+        assert_eq!(place(DEFAULT, erased.id).await, Some(erased.sequence));
+        assert_eq!(place("another", erased.id).await, None);
+        let kept = before.iter().find(|event| event.timestamp == at(30)).unwrap();
+        assert_eq!(place(DEFAULT, kept.id).await, Some(kept.sequence));
+        // One that went by its age is before all that is kept.
+        let since = KeptSince {
+            messages: Some(at(30)),
+            ..KeptSince::default()
+        };
+        while world.store.forget(since, 100).await.unwrap().more {}
+        assert_eq!(place(DEFAULT, before[0].id).await, Some(0));
+        assert_eq!(place(DEFAULT, erased.id).await, Some(0));
+        let never: EventId = world.mint.id(at(1_000));
+        assert_eq!(place(DEFAULT, never).await, None);
+    });
+}
+
+pub fn a_recovery_takes_bounded_steps_and_nothing_overtakes_it(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let known = add(&world, &["message.received"]).await;
+        switch(&world, &known, false, 5).await;
+        let step = limits::EVENTS_RECOVERED as usize;
+        let words = (0..step + 10).map(|n| says(&format!("m{n:04}"), 10));
+        world.hear(words.collect(), 10).await;
+        switch(&world, &known, true, 20).await;
+        world.hear(vec![says("newest", 21)], 21).await;
+        let begun = world.store.begin_recovery(DEFAULT, known.id, at(0), at(30));
+        assert!(begun.await.unwrap());
+        let first = world.store.recover_step(known.id, at(30)).await.unwrap();
+        assert!(!first.done && first.recovered as usize <= step, "{first:?}");
+        // What is in the middle of it waits; whoever died in it is found.
+        assert!(lease(&world, 10, 31).await.is_empty());
+        assert_eq!(world.store.next_delivery_due().await.unwrap(), None);
+        assert_eq!(world.store.recoveries(at(30)).await.unwrap(), []);
+        assert_eq!(world.store.recoveries(at(31)).await.unwrap(), [known.id]);
+        let mut recovered = first.recovered;
+        while !world.store.recoveries(at(31)).await.unwrap().is_empty() {
+            recovered += world.store.recover_step(known.id, at(30)).await.unwrap().recovered;
+        }
+        assert_eq!(recovered as usize, step + 10);
+        let mut came = Vec::new();
+        while let Some(next) = lease(&world, 10, 40).await.pop() {
+            came.push(about(&next));
+            assert!(settle(&world, &next, DeliveryNext::Delivered, 40).await);
+        }
+        let mut expected: Vec<String> = (0..step + 10).map(|n| format!("m{n:04}")).collect();
+        expected.push("newest".to_owned());
+        assert_eq!(came, expected);
+    });
+}
+
+pub fn what_is_recovered_waits_for_what_is_in_hand_and_goes_before_its_repeat(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let known = add(&world, &["message.received"]).await;
+        world
+            .hear(vec![says("m1", 10), says("m2", 10), says("m3", 10)], 10)
+            .await;
+        let first = lease(&world, 10, 10).await.remove(0);
+        assert!(settle(&world, &first, DeliveryNext::Failed, 11).await);
+        let in_hand = lease(&world, 10, 12).await.remove(0);
+        assert_eq!(about(&in_hand), "m2");
+        assert_eq!(recover(&world, &known, 0, 13).await, 1);
+        assert!(
+            lease(&world, 10, 14).await.is_empty(),
+            "one of a conversation at a time"
+        );
+        assert!(settle(&world, &in_hand, DeliveryNext::RetryAt(at(20)), 15).await);
+        let mut came = Vec::new();
+        while let Some(next) = lease(&world, 10, 30).await.pop() {
+            came.push(about(&next));
+            assert!(settle(&world, &next, DeliveryNext::Delivered, 30).await);
+        }
+        assert_eq!(came, ["m1", "m2", "m3"]);
+    });
+}
+
+pub fn an_endpoint_switched_off_for_its_answer_begins_again_where_it_was(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let known = add(&world, &["message.received"]).await;
+        world.hear(vec![says("m1", 10), says("m2", 11)], 11).await;
+        let first = lease(&world, 10, 12).await.remove(0);
+        let disable = DeliveryNext::Disable {
+            reason: "it answered 410".into(),
+        };
+        assert!(settle(&world, &first, disable, 13).await);
+        assert!(lease(&world, 10, 14).await.is_empty());
+        switch(&world, &known, true, 20).await;
+        let again = lease(&world, 10, 21).await;
+        assert_eq!(again.iter().map(about).collect::<Vec<_>>(), ["m1"]);
+    });
+}
+
+pub fn a_failing_endpoint_is_told_of_without_waiting_for_its_next_try(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        add(&world, &["message.received"]).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let leased = lease(&world, 1, 10).await.remove(0);
+        assert!(settle(&world, &leased, DeliveryNext::RetryAt(at(9_000)), 10).await);
+        let failing = 10 + limits::ENDPOINT_FAILING.as_secs().cast_signed();
+        assert_eq!(world.store.tell_failing(at(failing - 1)).await.unwrap(), 0);
+        assert_eq!(world.store.tell_failing(at(failing)).await.unwrap(), 1);
+        assert_eq!(world.store.tell_failing(at(failing + 1)).await.unwrap(), 0);
+        let told = world.told(EventType::EndpointFailing).await;
+        assert_eq!((told.len(), told[0].timestamp), (1, at(failing)));
+        let leased = lease(&world, 1, 9_000).await.remove(0);
+        assert!(settle(&world, &leased, DeliveryNext::Delivered, 9_000).await);
+        assert_eq!(world.told(EventType::EndpointRecovered).await.len(), 1);
     });
 }

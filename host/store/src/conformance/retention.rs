@@ -1,13 +1,15 @@
 //! What is older than it is kept goes, in steps.
 
+use weir_domain::event::EventType;
 use weir_domain::inbound::{ReceiptStatus, RemoteMedia};
 use weir_domain::limits;
 use weir_domain::message::{Content, Direction, Origin};
 
+use crate::conformance::events;
 use crate::conformance::ledger::{apps, letter};
 use crate::conformance::world::{DEFAULT, World, at, message, page, receipt, says, sent, told};
 use crate::conformance::{Factory, run};
-use crate::{Forgotten, KeptSince};
+use crate::{EndpointPatch, Forgotten, KeptSince};
 
 fn messages_since(seconds: i64) -> KeptSince {
     KeptSince {
@@ -47,6 +49,49 @@ pub fn what_is_old_is_forgotten_in_steps_and_what_waits_stays(factory: Factory) 
         assert_eq!(lease.message.id, waiting.id);
         assert!(world.settle(&lease, sent("p2", 101), 101).await);
         assert_eq!(world.hear(vec![says("m1", 10)], 102).await.duplicates, 1);
+    });
+}
+
+pub fn events_go_beside_a_disabled_endpoint_and_it_knows_what_it_missed(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let off = events::add(&world, &["message.received"]).await;
+        for second in 10..20 {
+            world.hear(vec![says(&format!("m{second}"), second)], second).await;
+        }
+        let patch = EndpointPatch {
+            enabled: Some(false),
+            ..EndpointPatch::default()
+        };
+        world
+            .store
+            .update_endpoint(DEFAULT, off.id, patch, at(20))
+            .await
+            .unwrap();
+        // An enabled one waits for the newest of the old ones, which stays for it, and the rest go.
+        let on = events::add(&world, &["message.received"]).await;
+        world.hear(vec![says("m20", 20)], 20).await;
+        world.hear(vec![says("m21", 90)], 90).await;
+        world.hear(vec![says("m100", 100)], 100).await;
+        let mut since = messages_since(100);
+        let mut missed = 0;
+        loop {
+            let step = world.store.forget(since, 3).await.unwrap();
+            missed += step.missed.get(&off.id).copied().unwrap_or_default();
+            since.place = step.place;
+            if !step.more {
+                break;
+            }
+        }
+        let left = world.events().await;
+        let awaited = |second| {
+            left.iter()
+                .any(|event| event.timestamp == at(second) && event.kind == EventType::MessageReceived)
+        };
+        assert!(left.iter().all(|event| event.timestamp >= at(20)), "{left:?}");
+        assert!(awaited(20) && awaited(90) && awaited(100));
+        let shown = async |id| world.store.endpoint(DEFAULT, id).await.unwrap().unwrap().missed;
+        assert_eq!((missed, shown(off.id).await, shown(on.id).await), (10, 10, 0));
     });
 }
 

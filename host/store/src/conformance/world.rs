@@ -48,7 +48,7 @@ pub(crate) struct World {
     pub(crate) app: App,
     pub(crate) book: RuleBook,
     pub(crate) channel: Channel,
-    mint: Mint,
+    pub(crate) mint: Mint,
     _keep: Box<dyn Any + Send>,
 }
 
@@ -398,10 +398,8 @@ impl World {
     }
 
     pub(crate) async fn events(&self) -> Vec<Event> {
-        self.store
-            .events(DEFAULT, 0, &EventFilter::default(), 10_000)
-            .await
-            .unwrap()
+        let all = self.store.events(DEFAULT, 0, &EventFilter::default(), 10_000).await;
+        all.unwrap().rows
     }
 
     pub(crate) async fn kinds(&self) -> Vec<EventType> {

@@ -57,6 +57,8 @@ pub struct Endpoint {
     pub old_secret_until: Option<Timestamp>,
     /// Since when nothing went through.
     pub failing_since: Option<Timestamp>,
+    /// Events that it was owed and that became too old to be kept before it took them.
+    pub missed: u64,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -84,6 +86,15 @@ pub struct EndpointPatch {
     pub disabled_reason: Option<String>,
     /// New secrets, and until when the second works.
     pub secrets: Option<(Vec<Secret>, Option<Timestamp>)>,
+}
+
+/// One step of an endpoint's recovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveryStep {
+    /// Deliveries that are due again by it, or for the first time.
+    pub recovered: u32,
+    /// Whether it was the last one.
+    pub done: bool,
 }
 
 /// The handing-over of one event to one endpoint.
@@ -159,7 +170,7 @@ pub enum DeliveryNext {
     RetryAt(Timestamp),
     /// Given up.
     Failed,
-    /// Given up, and the endpoint is switched off: it said 410, or failed for days.
+    /// The endpoint is switched off: it said 410, or failed for days. The delivery waits until it is enabled again.
     Disable {
         /// Why.
         reason: String,

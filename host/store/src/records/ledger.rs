@@ -1,7 +1,9 @@
 //! Who came how, what was refused, who changed what, and how deep the queues are.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
-use weir_domain::id::{ChannelId, ContactId, ConversationId, MediaId, MessageId, RefusalId};
+use weir_domain::id::{ChannelId, ContactId, ConversationId, EndpointId, MediaId, MessageId, RefusalId};
 use weir_domain::message::Referral;
 use weir_domain::time::Timestamp;
 
@@ -47,6 +49,17 @@ pub struct KeptSince {
     /// Keys of facts, by which one that is told again is known. They go by spans of [`weir_domain::limits::SEEN`], once all of
     /// a span is older.
     pub seen: Option<Timestamp>,
+    /// Where the step before this one ended.
+    pub place: ForgetPlace,
+}
+
+/// How far a walk over what is old has come, so that what must stay is passed over once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ForgetPlace {
+    /// The last delivery looked at.
+    pub delivery: i64,
+    /// The last event looked at.
+    pub event: i64,
 }
 
 /// What was deleted by its age in one step.
@@ -62,8 +75,12 @@ pub struct Forgotten {
     pub dead_letters: u32,
     /// Keys of facts.
     pub seen: u32,
-    /// Whether the step ended at its bound: there may be more.
+    /// Deliveries that a disabled endpoint never took, by endpoint.
+    pub missed: BTreeMap<EndpointId, u32>,
+    /// Whether the step ended at its bound: there may be more, from `place` on.
     pub more: bool,
+    /// Where this step ended.
+    pub place: ForgetPlace,
 }
 
 /// A no that was said.

@@ -40,7 +40,7 @@ pub(super) fn by_platform_id(db: &Db<'_>, app: &str, platform_id: &str) -> Resul
 pub(super) fn all(db: &Db<'_>, workspace: &str, deleted: bool, page: &Page) -> Result<Listed<Channel>> {
     let rows = db.all(
         "SELECT channel FROM channels
-         WHERE workspace_id = ?1 AND (?2 OR status <> 'deleted') AND (?3 IS NULL OR id < ?3)
+         WHERE workspace_id = ?1 AND (?2 OR status <> 'deleted') AND id < ?3
          ORDER BY id DESC LIMIT ?4",
         params![workspace, deleted, cursor_id::<ChannelId>(page), fetch(page)],
         read,

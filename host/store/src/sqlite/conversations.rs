@@ -5,10 +5,13 @@ use weir_domain::conversation::{Contact, Conversation, ConversationStatus, Opene
 use weir_domain::event::EventType;
 use weir_domain::id::{ChannelId, ContactId, ConversationId};
 use weir_domain::inbound::Person;
+use weir_domain::limits;
 use weir_domain::message::Direction;
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_time, get_time_if, get_word, key, listed, ms, word};
+use crate::sqlite::db::{
+    Db, cursor_id, fetch, get_id, get_time, get_time_if, get_word, key, key_if, limit, listed, ms, word,
+};
 use crate::sqlite::events::{self, About};
 use crate::{ConversationFilter, Listed, Page, Result};
 
@@ -54,7 +57,7 @@ pub(super) fn contacts(
     let rows = match channel {
         Some(channel) => db.all(
             &format!(
-                "SELECT {CONTACT} FROM contacts WHERE channel_id = ?2 AND workspace_id = ?1 AND (?3 IS NULL OR id < ?3)
+                "SELECT {CONTACT} FROM contacts WHERE channel_id = ?2 AND workspace_id = ?1 AND id < ?3
                  ORDER BY id DESC LIMIT ?4"
             ),
             params![workspace, key(channel), cursor, fetch(page)],
@@ -62,7 +65,7 @@ pub(super) fn contacts(
         )?,
         None => db.all(
             &format!(
-                "SELECT {CONTACT} FROM contacts WHERE workspace_id = ?1 AND (?2 IS NULL OR id < ?2)
+                "SELECT {CONTACT} FROM contacts WHERE workspace_id = ?1 AND id < ?2
                  ORDER BY id DESC LIMIT ?3"
             ),
             params![workspace, cursor, fetch(page)],
@@ -298,38 +301,38 @@ pub(super) fn all(
     page: &Page,
 ) -> Result<Listed<Conversation>> {
     // A conversation without a message comes last, as if its last message were at the beginning of time.
-    let (at, id) = cursor(page).unzip();
-    let name = filter.name.as_deref().map(containing);
-    let named = "(?4 IS NULL OR p.display_name LIKE ?4 ESCAPE '!' OR p.username LIKE ?4 ESCAPE '!')";
-    let rows = match filter.channel {
-        Some(channel) => db.all(
-            &format!(
-                "SELECT {THREAD} WHERE c.channel_id = ?6 AND c.workspace_id = ?1
-                   AND (?2 IS NULL OR (c.last_message_at, c.id) < (?2, ?3)) AND {named}
-                 ORDER BY c.last_message_at DESC, c.id DESC LIMIT ?5"
-            ),
-            params![workspace, at, id, name, fetch(page), key(channel)],
-            read_conversation,
-        )?,
-        None => db.all(
-            &format!(
-                "SELECT {THREAD} WHERE c.workspace_id = ?1 AND (?2 IS NULL OR (c.last_message_at, c.id) < (?2, ?3)) AND {named}
-                 ORDER BY c.last_message_at DESC, c.id DESC LIMIT ?5"
-            ),
-            params![workspace, at, id, name, fetch(page)],
-            read_conversation,
-        )?,
+    let (at, id) = cursor(page).unwrap_or((i64::MAX, [u8::MAX; 16]));
+    // Two statements, so that each keeps to its index.
+    let of = match filter.channel {
+        Some(_) => "+c.workspace_id = ?1 AND c.channel_id = ?4",
+        None => "c.workspace_id = ?1 AND ?4 IS NULL",
     };
-    Ok(listed(page, rows, |last| {
-        let at = last.last_message_at.unwrap_or_default();
-        format!("{}.{}", at.as_millis(), last.id)
-    }))
-}
-
-/// A pattern for what contains these words; `!` keeps a typed `%` a percent sign.
-fn containing(words: &str) -> String {
-    let words = words.replace('!', "!!").replace('%', "!%").replace('_', "!_");
-    format!("%{words}%")
+    let mut statement = db.connection.prepare_cached(&format!(
+        "SELECT {THREAD} WHERE {of} AND (c.last_message_at, c.id) < (?2, ?3)
+         ORDER BY c.last_message_at DESC, c.id DESC"
+    ))?;
+    let mut rows = statement.query(params![workspace, at, id, key_if(filter.channel)])?;
+    let (mut found, mut looked, mut last) = (Vec::new(), 0, None);
+    let next = loop {
+        let Some(row) = rows.next()? else { break None };
+        if looked == limits::ROWS_SCANNED {
+            break last;
+        }
+        looked += 1;
+        let conversation = read_conversation(row)?;
+        let cursor = (conversation.last_message_at.unwrap_or_default(), conversation.id);
+        if filter.wants(&conversation) {
+            if found.len() == limit(page) {
+                break last;
+            }
+            found.push(conversation);
+        }
+        last = Some(cursor);
+    };
+    Ok(Listed {
+        rows: found,
+        next: next.map(|(at, id)| format!("{}.{id}", at.as_millis())),
+    })
 }
 
 fn cursor(page: &Page) -> Option<(i64, [u8; 16])> {

@@ -238,12 +238,14 @@ pub(super) fn fetch(page: &Page) -> i64 {
     i64::from(page.limit.clamp(1, weir_domain::limits::PAGE)) + 1
 }
 
-/// A cursor that is an id.
-pub(super) fn cursor_id<I: Id + std::str::FromStr>(page: &Page) -> Option<[u8; 16]> {
-    page.cursor.as_deref()?.parse::<I>().ok().map(key)
+/// A cursor that is an id; without one the greatest, so that the index is entered where the page begins.
+pub(super) fn cursor_id<I: Id + std::str::FromStr>(page: &Page) -> [u8; 16] {
+    let id = page.cursor.as_deref().and_then(|text| text.parse::<I>().ok());
+    id.map_or([u8::MAX; 16], key)
 }
 
-/// A cursor that is a number.
-pub(super) fn cursor_number(page: &Page) -> Option<i64> {
-    page.cursor.as_deref()?.parse().ok()
+/// A cursor that is a number; without one the greatest.
+pub(super) fn cursor_number(page: &Page) -> i64 {
+    let number = page.cursor.as_deref().and_then(|text| text.parse().ok());
+    number.unwrap_or(i64::MAX)
 }

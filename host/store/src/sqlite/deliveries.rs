@@ -2,16 +2,14 @@
 //! has a due time: a failing event blocks its conversation and nothing else. Endpoints take turns, and none has more than its
 //! bound in flight, nor more in a second than its operator allows: a slow one delays nobody else.
 
-use std::collections::HashSet;
-
 use rusqlite::{Row, params};
 use weir_domain::event::EventType;
-use weir_domain::id::{ConversationId, DeliveryId, EndpointId, EventId};
+use weir_domain::id::{DeliveryId, EndpointId, EventId};
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{
-    Db, cursor_number, fetch, get_id, get_id_if, get_json, get_time, get_time_if, get_word, json, key, key_if,
+    Db, cursor_number, fetch, get_id, get_json, get_time, get_time_if, get_word, json, key, key_if,
 };
 use crate::sqlite::events::About;
 use crate::sqlite::{endpoints, events};
@@ -19,9 +17,6 @@ use crate::{
     DeliveriesOf, Delivery, DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EventFilter, Listed, Page, Result,
     StoreError,
 };
-
-/// The conversation whose order a delivery keeps, if it keeps any.
-type Lane = Option<[u8; 16]>;
 
 /// Owes the event at this place of the log to each endpoint that wants it, but for the one that it is about.
 pub(super) fn fan_out(db: &Db<'_>, about: &About<'_>, kind: EventType, sequence: i64, now: Timestamp) -> Result<()> {
@@ -39,7 +34,7 @@ pub(super) fn fan_out(db: &Db<'_>, about: &About<'_>, kind: EventType, sequence:
     Ok(())
 }
 
-fn insert(
+pub(super) fn insert(
     db: &Db<'_>,
     workspace: &str,
     endpoint: EndpointId,
@@ -87,6 +82,7 @@ pub(super) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Res
     let limit = limit as usize;
     let in_turn: Vec<EndpointId> = db.all(
         "SELECT id FROM endpoints e WHERE enabled = 1
+           AND NOT EXISTS (SELECT 1 FROM endpoint_recoveries r WHERE r.endpoint_id = e.id)
            AND EXISTS (SELECT 1 FROM deliveries d WHERE d.endpoint_id = e.id AND d.due_at <= ?1)
          ORDER BY turn, id",
         [now.as_millis()],
@@ -196,7 +192,9 @@ pub(super) fn settle(
     let (status, due_at) = match next {
         DeliveryNext::Delivered => ("delivered", None),
         DeliveryNext::RetryAt(at) => ("pending", Some(at.as_millis())),
-        DeliveryNext::Failed | DeliveryNext::Disable { .. } => ("failed", None),
+        // It waits for whoever enables the endpoint again, and goes first then.
+        DeliveryNext::Disable { .. } => ("pending", Some(now.as_millis())),
+        DeliveryNext::Failed => ("failed", None),
     };
     let ours = db.run(
         "UPDATE deliveries SET status = ?4, due_at = ?5, attempts = attempts + 1, owner = NULL
@@ -208,15 +206,19 @@ pub(super) fn settle(
     }
     keep_attempt(db, lease.delivery, attempt)?;
     let endpoint = lease.endpoint.id;
-    if status != "pending" {
-        let lane = db.one(
-            "SELECT lane FROM deliveries WHERE id = ?1",
+    let (n, lane) = db
+        .one(
+            "SELECT n, lane FROM deliveries WHERE id = ?1",
             [key(lease.delivery)],
-            |row| row.get::<_, Option<[u8; 16]>>(0),
-        )?;
-        if let Some(lane) = lane.flatten() {
-            release(db, endpoint, lane, now)?;
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<[u8; 16]>>(1)?)),
+        )?
+        .unwrap_or_default();
+    if let Some(lane) = lane {
+        // An older one that was recovered while this one was in hand goes first.
+        if status == "pending" && head(db, endpoint, lane)? != Some(n) {
+            db.run("UPDATE deliveries SET due_at = NULL WHERE n = ?1", [n])?;
         }
+        release(db, endpoint, lane, now)?;
     }
     endpoints::note(db, endpoint, *next == DeliveryNext::Delivered, now)?;
     if let DeliveryNext::Disable { reason } = next {
@@ -241,121 +243,44 @@ fn keep_attempt(db: &Db<'_>, delivery: DeliveryId, mut attempt: DeliveryAttempt)
     Ok(())
 }
 
-/// Makes the oldest unsettled event of a conversation due, and the others wait for it.
+/// Makes the oldest unsettled event of a conversation due, and the others wait for it; unless one of them is in hand, whose end
+/// then does it.
 fn release(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], now: Timestamp) -> Result<()> {
-    let head: Option<i64> = db.one(
-        "SELECT n FROM deliveries WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' AND lane IS NOT NULL
-             ORDER BY event, n LIMIT 1",
-        params![key(endpoint), lane],
-        |row| row.get(0),
+    // By the index of what is leased, which holds a few: a conversation may have thousands waiting.
+    let in_hand = db.exists(
+        "SELECT 1 FROM deliveries INDEXED BY deliveries_leased
+         WHERE endpoint_id = ?1 AND owner IS NOT NULL AND due_at > ?3 AND lane = ?2 LIMIT 1",
+        params![key(endpoint), lane, now.as_millis()],
     )?;
-    let Some(head) = head else { return Ok(()) };
-    db.run(
-        "UPDATE deliveries SET due_at = coalesce(due_at, ?2) WHERE n = ?1",
-        params![head, now.as_millis()],
-    )?;
+    let head = if in_hand { None } else { head(db, endpoint, lane)? };
+    if let Some(head) = head {
+        db.run(
+            "UPDATE deliveries SET due_at = coalesce(due_at, ?2) WHERE n = ?1",
+            params![head, now.as_millis()],
+        )?;
+    }
     Ok(())
 }
 
-pub(super) fn recover(
-    db: &Db<'_>,
-    workspace: &str,
-    endpoint: EndpointId,
-    since: Timestamp,
-    now: Timestamp,
-) -> Result<Option<u32>> {
-    let Some(known) = endpoints::one(db, workspace, endpoint)? else {
-        return Ok(None);
-    };
-    let Past { owed, failed } = since_then(db, endpoint, since, now)?;
-    let mut lanes = HashSet::new();
-    for (n, lane) in &failed {
-        let due_at = lane.is_none().then_some(now.as_millis());
-        db.run(
-            "UPDATE deliveries SET status = 'pending', attempts = 0, due_at = ?2 WHERE n = ?1",
-            params![n, due_at],
-        )?;
-        lanes.extend(*lane);
-    }
-    let missed = owe_missed(db, &known, &owed, since, now)?;
-    lanes.extend(missed.iter().flatten());
-    for lane in lanes {
-        // What is older goes first again; what had gone on without it waits.
-        db.run(
-            "UPDATE deliveries SET due_at = NULL
-             WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' AND owner IS NULL",
-            params![key(endpoint), lane],
-        )?;
-        release(db, endpoint, lane, now)?;
-    }
-    Ok(Some(u32::try_from(failed.len() + missed.len()).unwrap_or(u32::MAX)))
+/// The oldest unsettled event of a conversation.
+fn head(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16]) -> Result<Option<i64>> {
+    db.one(
+        "SELECT n FROM deliveries WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' AND lane IS NOT NULL
+         ORDER BY event, n LIMIT 1",
+        params![key(endpoint), lane],
+        |row| row.get(0),
+    )
 }
 
-/// What an endpoint got since a moment, and what of it did not go through.
-struct Past {
-    /// The events that it was owed.
-    owed: HashSet<i64>,
-    /// Deliveries that failed or wait for another try, the oldest first.
-    failed: Vec<(i64, Lane)>,
-}
-
-/// Deliveries of an endpoint made since then. Read from the newest back, so that what is older costs nothing.
-fn since_then(db: &Db<'_>, endpoint: EndpointId, since: Timestamp, now: Timestamp) -> Result<Past> {
-    let mut statement = db.connection.prepare_cached(
-        "SELECT n, lane, event, created_at, status = 'failed' OR (status = 'pending' AND owner IS NULL AND due_at > ?2)
-         FROM deliveries WHERE endpoint_id = ?1 ORDER BY n DESC",
+/// Puts a conversation in order that older events were added to: what is older goes first, and what had gone on without it waits.
+pub(super) fn put_in_order(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], now: Timestamp) -> Result<()> {
+    db.run(
+        "UPDATE deliveries SET due_at = NULL
+         WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' AND lane IS NOT NULL AND due_at IS NOT NULL
+           AND (owner IS NULL OR due_at <= ?3)",
+        params![key(endpoint), lane, now.as_millis()],
     )?;
-    let mut rows = statement.query(params![key(endpoint), now.as_millis()])?;
-    let (mut owed, mut failed) = (HashSet::new(), Vec::new());
-    while let Some(row) = rows.next()?
-        && row.get::<_, i64>(3)? >= since.as_millis()
-    {
-        owed.insert(row.get(2)?);
-        // Unknown is no: what has no due time waits behind another of its lane.
-        if row.get::<_, Option<bool>>(4)?.unwrap_or(false) {
-            failed.push((row.get(0)?, row.get(1)?));
-        }
-    }
-    failed.reverse();
-    Ok(Past { owed, failed })
-}
-
-/// Owes an endpoint the events since then that were told while it was switched off, the oldest first. Gives their lanes.
-fn owe_missed(
-    db: &Db<'_>,
-    endpoint: &Endpoint,
-    owed: &HashSet<i64>,
-    since: Timestamp,
-    now: Timestamp,
-) -> Result<Vec<Lane>> {
-    // Ids begin with their moment, so that those from a moment on are one range.
-    let from = (u128::from(since.as_millis().unsigned_abs()) << 80).to_be_bytes();
-    let mut statement = db.connection.prepare_cached(
-        "SELECT sequence, type, channel_id, conversation_id FROM events
-         WHERE id >= ?1 AND at >= ?2 AND workspace_id = ?3 ORDER BY id",
-    )?;
-    let first = since.max(endpoint.created_at);
-    let mut rows = statement.query(params![from, first.as_millis(), endpoint.workspace_id])?;
-    let mut missed = Vec::new();
-    while missed.len() < limits::EVENTS_RECOVERED
-        && let Some(row) = rows.next()?
-    {
-        let sequence = row.get(0)?;
-        let kind: EventType = get_word(row, 1, "events.type")?;
-        // Endpoints are not told of themselves; of the others it hears anew soon enough.
-        let is_about_one = matches!(
-            kind,
-            EventType::EndpointFailing | EventType::EndpointDisabled | EventType::EndpointRecovered
-        );
-        if is_about_one || owed.contains(&sequence) || !endpoint.filter.wants(kind, get_id_if(row, 2)?) {
-            continue;
-        }
-        let conversation: Option<ConversationId> = get_id_if(row, 3)?;
-        let lane = conversation.filter(|_| endpoint.ordered).map(key);
-        insert(db, &endpoint.workspace_id, endpoint.id, sequence, lane, now)?;
-        missed.push(lane);
-    }
-    Ok(missed)
+    release(db, endpoint, lane, now)
 }
 
 pub(super) fn next_due(db: &Db<'_>) -> Result<Option<Timestamp>> {
@@ -363,7 +288,8 @@ pub(super) fn next_due(db: &Db<'_>) -> Result<Option<Timestamp>> {
         "SELECT min(max(
              (SELECT min(due_at) FROM deliveries d WHERE d.endpoint_id = e.id AND d.due_at IS NOT NULL),
              CASE WHEN max_per_second IS NULL THEN 0 ELSE paced_until + 1000 / max_per_second - 1000 END))
-         FROM endpoints e WHERE e.enabled = 1",
+         FROM endpoints e WHERE e.enabled = 1
+           AND NOT EXISTS (SELECT 1 FROM endpoint_recoveries r WHERE r.endpoint_id = e.id)",
     )
 }
 
@@ -394,10 +320,14 @@ pub(super) fn all(db: &Db<'_>, workspace: &str, wanted: DeliveriesOf, page: &Pag
         DeliveriesOf { .. } => "?4 IS NULL AND ?5 IS NULL",
     };
     let rows = db.all(
-        &format!(
-            "SELECT {DELIVERY} WHERE {of} AND d.workspace_id = ?1 AND (?2 IS NULL OR d.n < ?2) ORDER BY d.n DESC LIMIT ?3"
-        ),
-        params![workspace, cursor_number(page), fetch(page), key_if(wanted.endpoint), key_if(wanted.event)],
+        &format!("SELECT {DELIVERY} WHERE {of} AND d.workspace_id = ?1 AND d.n < ?2 ORDER BY d.n DESC LIMIT ?3"),
+        params![
+            workspace,
+            cursor_number(page),
+            fetch(page),
+            key_if(wanted.endpoint),
+            key_if(wanted.event)
+        ],
         read,
     )?;
     let listed = crate::sqlite::db::listed(page, rows, |(_, n)| n.to_string());

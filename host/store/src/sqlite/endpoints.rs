@@ -12,7 +12,7 @@ use crate::vault::Place;
 use crate::{Endpoint, EndpointPatch, Listed, Page, Result};
 
 const ENDPOINT: &str = "id, workspace_id, url, description, filter, ordered, enabled, disabled_reason, secrets,
-    old_secret_until, failing_since, created_at, updated_at, max_in_flight, max_per_second";
+    old_secret_until, failing_since, created_at, updated_at, max_in_flight, max_per_second, missed";
 
 pub(super) fn place(row: &str) -> Place<'_> {
     Place {
@@ -40,6 +40,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(Endpoint, Vec<u8>)> {
         updated_at: get_time(row, 12)?,
         max_in_flight: row.get(13)?,
         max_per_second: row.get(14)?,
+        missed: row.get::<_, i64>(15)?.unsigned_abs(),
     };
     Ok((endpoint, row.get(8)?))
 }
@@ -53,7 +54,7 @@ fn opened(db: &Db<'_>, (mut endpoint, sealed): (Endpoint, Vec<u8>)) -> Result<En
 pub(super) fn put(db: &Db<'_>, endpoint: &Endpoint) -> Result<()> {
     db.run(
         &format!(
-            "INSERT INTO endpoints ({ENDPOINT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+            "INSERT INTO endpoints ({ENDPOINT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
              ON CONFLICT (id) DO UPDATE SET url = ?3, description = ?4, filter = ?5, ordered = ?6, enabled = ?7,
                  disabled_reason = ?8, secrets = ?9, old_secret_until = ?10, failing_since = ?11, updated_at = ?13,
                  max_in_flight = ?14, max_per_second = ?15, failing_told = failing_told AND ?11 IS NOT NULL"
@@ -74,6 +75,7 @@ pub(super) fn put(db: &Db<'_>, endpoint: &Endpoint) -> Result<()> {
             endpoint.updated_at.as_millis(),
             endpoint.max_in_flight,
             endpoint.max_per_second,
+            endpoint.missed.cast_signed(),
         ],
     )?;
     Ok(())
@@ -95,9 +97,7 @@ pub(super) fn one(db: &Db<'_>, workspace: &str, id: EndpointId) -> Result<Option
 
 pub(super) fn all(db: &Db<'_>, workspace: &str, page: &Page) -> Result<Listed<Endpoint>> {
     let rows = db.all(
-        &format!(
-            "SELECT {ENDPOINT} FROM endpoints WHERE workspace_id = ?1 AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3"
-        ),
+        &format!("SELECT {ENDPOINT} FROM endpoints WHERE workspace_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"),
         params![workspace, cursor_id::<EndpointId>(page), fetch(page)],
         read,
     )?;
@@ -190,6 +190,37 @@ pub(super) fn note(db: &Db<'_>, id: EndpointId, went_through: bool, now: Timesta
     Ok(())
 }
 
+/// Enabled endpoints to which nothing has gone through for so long that it is news, and nobody was told yet.
+const FAILING: &str = "FROM endpoints INDEXED BY endpoints_failing
+    WHERE failing_since IS NOT NULL AND failing_told = 0 AND enabled = 1 AND failing_since <= ?1";
+
+pub(super) fn any_failing(db: &Db<'_>, now: Timestamp) -> Result<bool> {
+    let since = now.before(limits::ENDPOINT_FAILING).as_millis();
+    db.exists(&format!("SELECT 1 {FAILING} LIMIT 1"), [since])
+}
+
+/// Tells of those; how many. Without waiting for their next try, which may be hours away.
+pub(super) fn tell_failing(db: &Db<'_>, now: Timestamp) -> Result<u32> {
+    let since = now.before(limits::ENDPOINT_FAILING).as_millis();
+    let failing: Vec<EndpointId> = db.all(&format!("SELECT id {FAILING}"), [since], |row| get_id(row, 0))?;
+    for id in &failing {
+        db.run("UPDATE endpoints SET failing_told = 1 WHERE id = ?1", [key(*id)])?;
+        if let Some(endpoint) = by_id(db, *id)? {
+            tell(db, &endpoint, EventType::EndpointFailing, now)?;
+        }
+    }
+    Ok(u32::try_from(failing.len()).unwrap_or(u32::MAX))
+}
+
+/// Counts deliveries that a disabled endpoint never took, and that are kept no longer.
+pub(super) fn missed(db: &Db<'_>, id: EndpointId, count: u32) -> Result<()> {
+    db.run(
+        "UPDATE endpoints SET missed = missed + ?2 WHERE id = ?1",
+        params![key(id), count],
+    )?;
+    Ok(())
+}
+
 /// Switches an endpoint off for its failures.
 pub(super) fn disable(db: &Db<'_>, id: EndpointId, reason: &str, now: Timestamp) -> Result<()> {
     let Some(mut endpoint) = by_id(db, id)?.filter(|endpoint| endpoint.enabled) else {
@@ -212,6 +243,7 @@ pub(super) fn delete(db: &Db<'_>, workspace: &str, id: EndpointId) -> Result<boo
             "DELETE FROM deliveries WHERE endpoint_id = ?1 AND status = 'pending'",
             [key(id)],
         )?;
+        db.run("DELETE FROM endpoint_recoveries WHERE endpoint_id = ?1", [key(id)])?;
     }
     Ok(gone)
 }

@@ -4,12 +4,13 @@ use rusqlite::{Row, params};
 use serde::Serialize;
 use weir_domain::channel::Channel;
 use weir_domain::event::{Event, EventType};
-use weir_domain::id::{ChannelId, ConversationId, EndpointId, EventId};
+use weir_domain::id::{ChannelId, ConversationId, EndpointId, EventId, Id};
+use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, get_id, get_id_if, get_json, get_time, get_word, json, key, key_if};
 use crate::sqlite::deliveries;
-use crate::{EventFilter, Result};
+use crate::{EventFilter, Listed, Result};
 
 /// What an event is about.
 pub(super) struct About<'a> {
@@ -125,7 +126,7 @@ pub(super) fn after(
     sequence: i64,
     filter: &EventFilter,
     limit: u32,
-) -> Result<Vec<Event>> {
+) -> Result<Listed<Event>> {
     // Two statements, so that each keeps to its index.
     let of = match filter.conversation {
         Some(_) => "+e.workspace_id = ?1 AND e.conversation_id = ?3",
@@ -135,16 +136,43 @@ pub(super) fn after(
         "SELECT {EVENT} FROM events e WHERE {of} AND e.sequence > ?2 ORDER BY e.sequence"
     ))?;
     let mut rows = statement.query(params![workspace, sequence, key_if(filter.conversation)])?;
-    let mut found = Vec::new();
-    while found.len() < limit as usize
-        && let Some(row) = rows.next()?
-    {
+    let (mut found, mut looked, mut last) = (Vec::new(), 0, sequence);
+    let next = loop {
+        let Some(row) = rows.next()? else { break None };
+        if looked == limits::ROWS_SCANNED {
+            break Some(last);
+        }
+        looked += 1;
         // The document is read only of those that are wanted.
         if filter.wants(get_word(row, 1, "events.type")?, get_id_if(row, 4)?) {
+            if found.len() == limit as usize {
+                break Some(last);
+            }
             found.push(read(row)?);
         }
+        last = row.get(6)?;
+    };
+    Ok(Listed {
+        rows: found,
+        next: next.map(|place| place.to_string()),
+    })
+}
+
+pub(super) fn place(db: &Db<'_>, workspace: &str, id: EventId) -> Result<Option<i64>> {
+    for table in ["events", "removed_events"] {
+        let known = db.one(
+            &format!("SELECT sequence FROM {table} WHERE id = ?2 AND workspace_id = ?1"),
+            params![workspace, key(id)],
+            |row| row.get(0),
+        )?;
+        if known.is_some() {
+            return Ok(known);
+        }
     }
-    Ok(found)
+    let oldest = db.one("SELECT at FROM events ORDER BY sequence LIMIT 1", [], |row| {
+        get_time(row, 0)
+    })?;
+    Ok(oldest.is_none_or(|oldest| id.minted_at() <= oldest).then_some(0))
 }
 
 pub(super) fn one(db: &Db<'_>, workspace: &str, id: EventId) -> Result<Option<Event>> {

@@ -88,7 +88,7 @@ const LETTER: &str = "id, app, version, reason, received_at, head";
 pub(super) fn letters(db: &Db<'_>, apps: &BTreeSet<String>, page: &Page) -> Result<Listed<DeadLetter>> {
     let rows = db.all(
         &format!(
-            "SELECT {LETTER}, n FROM dead_letters WHERE app IN (SELECT value FROM json_each(?1)) AND (?2 IS NULL OR n < ?2)
+            "SELECT {LETTER}, n FROM dead_letters WHERE app IN (SELECT value FROM json_each(?1)) AND n < ?2
              ORDER BY n DESC LIMIT ?3"
         ),
         params![json(apps)?, cursor_number(page), fetch(page)],
@@ -204,7 +204,7 @@ pub(super) fn refusal(db: &Db<'_>, workspace: &str, id: RefusalId) -> Result<Opt
 
 pub(super) fn refusals(db: &Db<'_>, workspace: &str, page: &Page) -> Result<Listed<RefusalRecord>> {
     let rows = db.all(
-        "SELECT refusal FROM refusals WHERE workspace_id = ?1 AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3",
+        "SELECT refusal FROM refusals WHERE workspace_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
         params![workspace, cursor_id::<RefusalId>(page), fetch(page)],
         |row| get_json(row, 0, "refusals.refusal"),
     )?;
@@ -223,7 +223,7 @@ pub(super) fn audit(db: &Db<'_>, entry: &AuditEntry) -> Result<()> {
 
 pub(super) fn audit_log(db: &Db<'_>, workspace: &str, page: &Page) -> Result<Listed<AuditEntry>> {
     let rows: Vec<(AuditEntry, i64)> = db.all(
-        "SELECT entry, n FROM audit WHERE workspace_id = ?1 AND (?2 IS NULL OR n < ?2) ORDER BY n DESC LIMIT ?3",
+        "SELECT entry, n FROM audit WHERE workspace_id = ?1 AND n < ?2 ORDER BY n DESC LIMIT ?3",
         params![workspace, cursor_number(page), fetch(page)],
         |row| Ok((get_json(row, 0, "audit.entry")?, row.get(1)?)),
     )?;

@@ -146,7 +146,7 @@ pub(super) fn one(db: &Db<'_>, workspace: &str, id: MessageId) -> Result<Option<
 pub(super) fn search(db: &Db<'_>, workspace: &str, words: &str, page: &Page) -> Result<Listed<Message>> {
     // The bound is on what is looked at, whosever it is. What does not fit is not kept.
     let looked = db.all(
-        "SELECT n, workspace_id, content, id FROM messages WHERE (?1 IS NULL OR n < ?1) ORDER BY n DESC LIMIT ?2",
+        "SELECT n, workspace_id, content, id FROM messages WHERE n < ?1 ORDER BY n DESC LIMIT ?2",
         params![cursor_number(page), limits::MESSAGES_SEARCHED],
         |row| {
             let theirs = row.get_ref(1)?.as_str()? == workspace;
@@ -188,7 +188,7 @@ pub(super) fn of_conversation(
     let rows = db.all(
         &format!(
             "SELECT {MESSAGE} FROM messages
-             WHERE conversation_id = ?2 AND workspace_id = ?1 AND (?3 IS NULL OR sequence < ?3)
+             WHERE conversation_id = ?2 AND workspace_id = ?1 AND sequence < ?3
              ORDER BY sequence DESC LIMIT ?4"
         ),
         params![workspace, key(conversation), cursor_number(page), fetch(page)],

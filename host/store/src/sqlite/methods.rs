@@ -23,7 +23,7 @@ use weir_domain::time::Timestamp;
 
 use crate::sqlite::{
     SqliteStore, answers, channels, clock, connect, connectors, conversations, deliveries, endpoints, erasure, events,
-    inbound, keys, ledger, media, messages, news, outbound, outbox, referrals, retention, state, transcripts,
+    inbound, keys, ledger, media, messages, news, outbound, outbox, recovery, referrals, retention, state, transcripts,
 };
 use crate::*;
 
@@ -457,7 +457,7 @@ impl Store for SqliteStore {
         self.write(move |db| events::append_plain(db, &workspace, channel, kind, data, now))
             .await
     }
-    async fn events(&self, workspace: &str, after: i64, filter: &EventFilter, limit: u32) -> Result<Vec<Event>> {
+    async fn events(&self, workspace: &str, after: i64, filter: &EventFilter, limit: u32) -> Result<Listed<Event>> {
         let workspace = workspace.to_owned();
         let filter = filter.clone();
         self.read(move |db| events::after(db, &workspace, after, &filter, limit))
@@ -466,6 +466,9 @@ impl Store for SqliteStore {
     async fn event(&self, workspace: &str, id: EventId) -> Result<Option<Event>> {
         let workspace = workspace.to_owned();
         self.read(move |db| events::one(db, &workspace, id)).await
+    }
+    async fn event_place(&self, workspace: &str, id: EventId) -> Result<Option<i64>> {
+        self.look(|db| events::place(db, workspace, id)).await
     }
     async fn last_sequence(&self) -> Result<i64> {
         self.look(events::last).await
@@ -496,16 +499,22 @@ impl Store for SqliteStore {
         let workspace = workspace.to_owned();
         self.write(move |db| endpoints::delete(db, &workspace, id)).await
     }
-    async fn recover_endpoint(
-        &self,
-        workspace: &str,
-        id: EndpointId,
-        since: Timestamp,
-        now: Timestamp,
-    ) -> Result<Option<u32>> {
+    async fn begin_recovery(&self, workspace: &str, id: EndpointId, since: Timestamp, now: Timestamp) -> Result<bool> {
         let workspace = workspace.to_owned();
-        self.write(move |db| deliveries::recover(db, &workspace, id, since, now))
+        self.write(move |db| recovery::begin(db, &workspace, id, since, now))
             .await
+    }
+    async fn recover_step(&self, id: EndpointId, now: Timestamp) -> Result<RecoveryStep> {
+        self.write(move |db| recovery::step(db, id, now)).await
+    }
+    async fn recoveries(&self, before: Timestamp) -> Result<Vec<EndpointId>> {
+        self.look(|db| recovery::before(db, before)).await
+    }
+    async fn tell_failing(&self, now: Timestamp) -> Result<u32> {
+        if !self.look(|db| endpoints::any_failing(db, now)).await? {
+            return Ok(0);
+        }
+        self.write(move |db| endpoints::tell_failing(db, now)).await
     }
     async fn insert_delivery(&self, endpoint: EndpointId, event: EventId, now: Timestamp) -> Result<DeliveryId> {
         self.write(move |db| deliveries::add(db, endpoint, event, now)).await

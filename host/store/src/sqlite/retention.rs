@@ -3,18 +3,21 @@
 //! Every table here grows in the order of time, so that a step reads what it deletes and one row more.
 
 use rusqlite::params;
-use weir_domain::id::{MediaId, MessageId};
+use weir_domain::id::{EndpointId, MediaId, MessageId};
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{Db, get_id, get_time, key};
-use crate::sqlite::{ledger, media, seen};
+use crate::sqlite::db::{Db, get_id, get_id_if, get_time, key};
+use crate::sqlite::{endpoints, ledger, media, seen};
 use crate::{Forgotten, KeptSince, Result};
 
 pub(super) fn forget(db: &Db<'_>, since: &KeptSince, limit: u32) -> Result<Forgotten> {
-    let mut forgotten = Forgotten::default();
+    let mut forgotten = Forgotten {
+        place: since.place,
+        ..Forgotten::default()
+    };
     if let Some(before) = since.messages {
         messages(db, before, limit, &mut forgotten)?;
-        events(db, before, limit, &mut forgotten)?;
+        events(db, since, before, limit, &mut forgotten)?;
     }
     if let Some(before) = since.media {
         attachments(db, before, limit, &mut forgotten)?;
@@ -66,54 +69,68 @@ fn messages(db: &Db<'_>, before: Timestamp, limit: u32, forgotten: &mut Forgotte
     Ok(())
 }
 
-/// An event that an endpoint still waits for stays, with all after it.
-fn events(db: &Db<'_>, before: Timestamp, limit: u32, forgotten: &mut Forgotten) -> Result<()> {
-    let settled: Vec<(Vec<u8>, Timestamp)> = db.all(
-        "SELECT id, created_at FROM deliveries WHERE status <> 'pending' ORDER BY n LIMIT ?1",
-        params![limit],
-        |row| Ok((row.get(0)?, get_time(row, 1)?)),
+/// Deliveries first, then the events that nobody waits for any more. What an enabled endpoint waits for stays and is passed over;
+/// what a disabled one waits for is missed.
+fn events(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgotten: &mut Forgotten) -> Result<()> {
+    let oldest: Vec<OldDelivery> = db.all(
+        "SELECT d.n, d.id, d.created_at, d.status = 'pending', e.id, coalesce(e.enabled, 0)
+         FROM deliveries d LEFT JOIN endpoints e ON e.id = d.endpoint_id WHERE d.n > ?1 ORDER BY d.n LIMIT ?2",
+        params![since.place.delivery, limit],
+        |row| {
+            Ok(OldDelivery {
+                n: row.get(0)?,
+                id: row.get(1)?,
+                created_at: get_time(row, 2)?,
+                is_pending: row.get(3)?,
+                endpoint: get_id_if(row, 4)?,
+                is_enabled: row.get(5)?,
+            })
+        },
     )?;
-    let settled: Vec<Vec<u8>> = settled
-        .into_iter()
-        .take_while(|(_, created_at)| *created_at < before)
-        .map(|(id, _)| id)
-        .collect();
-    for id in &settled {
-        db.run("DELETE FROM delivery_attempts WHERE delivery_id = ?1", [id])?;
-        db.run("DELETE FROM deliveries WHERE id = ?1", [id])?;
+    let old: Vec<&OldDelivery> = oldest.iter().take_while(|one| one.created_at < before).collect();
+    forgotten.more |= is_full(old.len(), limit);
+    forgotten.place.delivery = old.last().map_or(since.place.delivery, |last| last.n);
+    for delivery in old.iter().filter(|one| !(one.is_pending && one.is_enabled)) {
+        db.run("DELETE FROM delivery_attempts WHERE delivery_id = ?1", [&delivery.id])?;
+        db.run("DELETE FROM deliveries WHERE n = ?1", [delivery.n])?;
+        if let Some(endpoint) = delivery.endpoint.filter(|_| delivery.is_pending) {
+            *forgotten.missed.entry(endpoint).or_default() += 1;
+        }
     }
-    let oldest: Vec<(i64, Timestamp)> = db.all(
-        "SELECT sequence, at FROM events ORDER BY sequence LIMIT ?1",
-        params![limit],
-        |row| Ok((row.get(0)?, get_time(row, 1)?)),
+    for (endpoint, count) in &forgotten.missed {
+        endpoints::missed(db, *endpoint, *count)?;
+    }
+    let oldest: Vec<(i64, Timestamp, bool)> = db.all(
+        "SELECT sequence, at, EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.sequence AND d.status = 'pending')
+         FROM events e WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
+        params![since.place.event, limit],
+        |row| Ok((row.get(0)?, get_time(row, 1)?, row.get(2)?)),
     )?;
-    let old: Vec<i64> = oldest
-        .into_iter()
-        .take_while(|(_, at)| *at < before)
-        .map(|(sequence, _)| sequence)
-        .collect();
-    if old.is_empty() {
-        forgotten.more |= is_full(settled.len(), limit);
-        return Ok(());
-    }
-    let waited_for: Option<i64> = db
-        .one(
-            "SELECT min(event) FROM deliveries WHERE status = 'pending'",
-            [],
-            |row| row.get::<_, Option<i64>>(0),
-        )?
-        .flatten();
-    let free = old
-        .iter()
-        .take_while(|sequence| waited_for.is_none_or(|first| **sequence < first));
-    let mut deleted = 0;
-    for sequence in free {
+    let old: Vec<&(i64, Timestamp, bool)> = oldest.iter().take_while(|(_, at, _)| *at < before).collect();
+    forgotten.more |= is_full(old.len(), limit);
+    forgotten.place.event = old.last().map_or(since.place.event, |(sequence, _, _)| *sequence);
+    for (sequence, _, _) in old.iter().filter(|(_, _, is_awaited)| !is_awaited) {
         db.run("DELETE FROM events WHERE sequence = ?1", [sequence])?;
-        deleted += 1;
+        forgotten.events += 1;
     }
-    forgotten.events += u32::try_from(deleted).unwrap_or(u32::MAX);
-    forgotten.more |= is_full(deleted, limit) || is_full(settled.len(), limit);
+    // Who saw one last that is older than all that is kept begins with the oldest: its place need not be known.
+    db.run(
+        "DELETE FROM removed_events WHERE sequence IN (SELECT sequence FROM removed_events
+         WHERE sequence < coalesce((SELECT min(sequence) FROM events), ?1) ORDER BY sequence LIMIT ?2)",
+        params![i64::MAX, 2 * limit],
+    )?;
     Ok(())
+}
+
+/// A delivery as a step of the walk sees it.
+struct OldDelivery {
+    n: i64,
+    id: Vec<u8>,
+    created_at: Timestamp,
+    is_pending: bool,
+    /// None if it is gone.
+    endpoint: Option<EndpointId>,
+    is_enabled: bool,
 }
 
 /// The message stays, and says that its attachment was here.
