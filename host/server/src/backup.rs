@@ -2,18 +2,30 @@
 //!
 //! The copy is a data folder itself: a host started on it goes on from the moment of the copy. The keys are not in it, since
 //! whoever finds the copy could then read the credentials in it.
+//!
+//! A copy is complete or not there: it is written beside its place, with a marker that no host starts on, and moved there once
+//! every byte of it is on the disk and a manifest lists its files with their digests. The first start on it checks them.
 
-use std::io;
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use weir_store::{SqliteStore, StoreError};
 
-/// The record, within a data folder.
-const RECORD: &str = "weir.db";
+use crate::folder;
+
 /// What lies beside the record and is needed with it. Files are never changed once they are there, so copying them after the
 /// record loses nothing that it names.
 const FOLDERS: [&str; 2] = ["components", "media"];
+/// In a copy: its files with their digests, written last.
+const MANIFEST: &str = "backup.json";
+/// In a copy that is being made, or was broken off. Locked while it is being made.
+const MARKER: &str = "backup.incomplete";
+/// Bytes read at a time.
+const CHUNK: usize = 64 << 10;
 
 /// What a copy holds.
 #[derive(Clone, Debug, Serialize)]
@@ -26,12 +38,33 @@ pub struct Copied {
     pub files: u64,
 }
 
+/// The files of a copy.
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    /// The Weir that made it.
+    weir: String,
+    /// The record's.
+    schema: i64,
+    files: Vec<Entry>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    /// Within the folder.
+    path: PathBuf,
+    bytes: u64,
+    sha256: String,
+}
+
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// A copy is never written over another.
     #[error("{} is there already; name a folder that is not", .0.display())]
     Taken(PathBuf),
+    /// Another run is at it.
+    #[error("another backup is being made at {}", .0.display())]
+    Running(PathBuf),
     /// There is nothing to copy.
     #[error("{} holds no record; is it the data folder?", .0.display())]
     NoRecord(PathBuf),
@@ -48,27 +81,94 @@ pub enum BackupError {
     Store(#[from] StoreError),
 }
 
-/// Copies the data folder `data` to `to`, which must not be there. Blocks until the copy is on the disk.
+/// Copies the data folder `data` to `to`, which must not be there. Blocks until the copy is on the disk. What an earlier run
+/// that was broken off left beside `to` is removed.
 ///
 /// # Errors
-/// See [`BackupError`]; what was copied until then is left for a person to look at.
+/// See [`BackupError`]; there is nothing at `to` then.
 pub fn copy(data: &Path, to: &Path) -> Result<Copied, BackupError> {
-    let record = data.join(RECORD);
+    let record = folder::record(data);
     if !record.is_file() {
         return Err(BackupError::NoRecord(data.to_owned()));
     }
-    make(to)?;
-    SqliteStore::copy_of(&record, &to.join(RECORD))?;
-    let mut files = 0;
-    for folder in FOLDERS {
-        files += copy_folder(&data.join(folder), &to.join(folder))?;
+    if to.exists() {
+        return Err(BackupError::Taken(to.to_owned()));
     }
-    let copied = to.join(RECORD);
-    let record_bytes = std::fs::metadata(&copied).map_err(at(&copied))?.len();
+    let beside = beside(to);
+    let marker = begin(&beside)?;
+    let copied = fill(data, &beside).and_then(|copied| {
+        std::fs::remove_file(beside.join(MARKER)).map_err(at(&beside))?;
+        sync(&beside)?;
+        std::fs::rename(&beside, to).map_err(at(to))?;
+        sync(
+            to.parent()
+                .filter(|parent| !parent.as_os_str().is_empty())
+                .unwrap_or(Path::new(".")),
+        )?;
+        Ok(copied)
+    });
+    if copied.is_err() {
+        // The marker says what is left of it.
+        let _ = std::fs::remove_dir_all(&beside);
+    }
+    drop(marker);
+    copied.map(|copied| Copied {
+        folder: to.to_owned(),
+        ..copied
+    })
+}
+
+/// Where a copy is made before it is complete.
+fn beside(to: &Path) -> PathBuf {
+    let mut name = to.file_name().unwrap_or_default().to_owned();
+    name.push(".incomplete");
+    to.with_file_name(name)
+}
+
+/// An empty folder with a locked marker in it.
+fn begin(folder: &Path) -> Result<File, BackupError> {
+    let marker = folder.join(MARKER);
+    if let Ok(left) = File::open(&marker) {
+        match left.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(BackupError::Running(folder.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(at(&marker)(error)),
+        }
+    }
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(folder)(error)),
+        _ => {}
+    }
+    make(folder)?;
+    let locked = folder::private().open(&marker).map_err(at(&marker))?;
+    locked.lock().map_err(at(&marker))?;
+    sync(folder)?;
+    Ok(locked)
+}
+
+fn fill(data: &Path, to: &Path) -> Result<Copied, BackupError> {
+    let record = folder::record(to);
+    // SQLite would give it the rights that the umask leaves.
+    folder::private().open(&record).map_err(at(&record))?;
+    SqliteStore::copy_of(&folder::record(data), &record)?;
+    let (schema, _) = SqliteStore::schema_of(&record)?;
+    let mut entries = vec![entry(to, &record)?];
+    for folder in FOLDERS {
+        copy_folder(data, to, Path::new(folder), &mut entries)?;
+    }
+    let manifest = Manifest {
+        weir: env!("CARGO_PKG_VERSION").to_owned(),
+        schema,
+        files: entries,
+    };
+    let path = to.join(MANIFEST);
+    let text = serde_json::to_vec_pretty(&manifest).map_err(|error| at(&path)(error.into()))?;
+    write_synced(&path, &mut text.as_slice())?;
+    sync(to)?;
     Ok(Copied {
         folder: to.to_owned(),
-        record_bytes,
-        files,
+        record_bytes: manifest.files.first().map_or(0, |record| record.bytes),
+        files: manifest.files.len().saturating_sub(1) as u64,
     })
 }
 
@@ -80,49 +180,209 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
 /// A new folder that nobody else can read.
 fn make(folder: &Path) -> Result<(), BackupError> {
     use std::os::unix::fs::DirBuilderExt;
-    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(BackupError::Taken(folder.to_owned())),
-        made => made.map_err(at(folder)),
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(folder)
+        .map_err(at(folder))
+}
+
+/// What was done in a folder is on the disk.
+fn sync(folder: &Path) -> Result<(), BackupError> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(at(folder))
+}
+
+/// What a file that is on the disk holds.
+fn entry(root: &Path, path: &Path) -> Result<Entry, BackupError> {
+    let mut file = File::open(path).map_err(at(path))?;
+    file.sync_all().map_err(at(path))?;
+    let (bytes, digest) = pass(&mut file, &mut io::sink()).map_err(at(path))?;
+    Ok(entry_of(root, path, bytes, digest))
+}
+
+fn entry_of(root: &Path, path: &Path, bytes: u64, sha256: String) -> Entry {
+    Entry {
+        path: path.strip_prefix(root).unwrap_or(path).to_owned(),
+        bytes,
+        sha256,
     }
 }
 
-/// Copies the files of a folder and of those in it. How many. One that is gone meanwhile was erased, and belongs in no copy.
-fn copy_folder(from: &Path, to: &Path) -> Result<u64, BackupError> {
-    make(to)?;
-    let mut files = 0;
-    let entries = match std::fs::read_dir(from) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        entries => entries.map_err(at(from))?,
+/// Passes bytes on; how many there were, and their digest.
+fn pass(from: &mut impl Read, to: &mut impl Write) -> io::Result<(u64, String)> {
+    let (mut chunk, mut bytes, mut digest) = (vec![0; CHUNK], 0, Sha256::new());
+    loop {
+        let read = from.read(&mut chunk)?;
+        let Some(part) = chunk.get(..read).filter(|part| !part.is_empty()) else {
+            return Ok((bytes, hex::encode(digest.finalize())));
+        };
+        digest.update(part);
+        to.write_all(part)?;
+        bytes += part.len() as u64;
+    }
+}
+
+fn write_synced(path: &Path, from: &mut impl Read) -> Result<(u64, String), BackupError> {
+    let written = folder::private().open(path).and_then(|mut file| {
+        let passed = pass(from, &mut file)?;
+        file.sync_all()?;
+        Ok(passed)
+    });
+    written.map_err(at(path))
+}
+
+/// Copies the files of a folder and of those in it. One that is gone meanwhile was erased, and belongs in no copy; one on its
+/// way is named by no row yet.
+fn copy_folder(from: &Path, to: &Path, folder: &Path, copied: &mut Vec<Entry>) -> Result<(), BackupError> {
+    make(&to.join(folder))?;
+    let source = from.join(folder);
+    let entries = match std::fs::read_dir(&source) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(at(&source))?,
     };
     for entry in entries {
-        let entry = entry.map_err(at(from))?;
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if entry.file_type().map_err(at(&from))?.is_dir() {
-            files += copy_folder(&from, &to)?;
+        let entry = entry.map_err(at(&source))?;
+        let name = folder.join(entry.file_name());
+        if entry.file_type().map_err(at(&source))?.is_dir() {
+            copy_folder(from, to, &name, copied)?;
             continue;
         }
-        match std::fs::copy(&from, &to) {
-            Ok(_) => files += 1,
+        if name.extension().is_some_and(|extension| extension == "part") {
+            continue;
+        }
+        match File::open(from.join(&name)) {
+            Ok(mut file) => {
+                let path = to.join(&name);
+                let (bytes, digest) = write_synced(&path, &mut file)?;
+                copied.push(entry_of(to, &path, bytes, digest));
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(at(&from)(error)),
+            Err(error) => return Err(at(&source)(error)),
         }
     }
-    Ok(files)
+    sync(&to.join(folder))
+}
+
+/// Before the first start on a copy: checks that all of it is there, as it was made. From then on the folder is a host's, and
+/// its files change. Does nothing in a folder that is no copy.
+///
+/// # Errors
+/// One line that says what is amiss; nothing was changed.
+pub(crate) fn restore(data: &Path) -> anyhow::Result<()> {
+    if data.join(MARKER).exists() {
+        bail!(
+            "{} is a backup that was broken off: {MARKER} is in it; use one that is complete",
+            data.display()
+        );
+    }
+    let path = data.join(MANIFEST);
+    let text = match std::fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        text => text.with_context(|| format!("{} cannot be read", path.display()))?,
+    };
+    let manifest: Manifest = serde_json::from_slice(&text).with_context(|| {
+        format!(
+            "{} is not the list of a backup's files; copy the backup again",
+            path.display()
+        )
+    })?;
+    let amiss = |file: &Path, what: &str| {
+        format!(
+            "the backup in {} is not complete: {} {what}; copy it again",
+            data.display(),
+            file.display()
+        )
+    };
+    for listed in &manifest.files {
+        match entry(data, &data.join(&listed.path)) {
+            Ok(found) if found.sha256 == listed.sha256 => {}
+            Ok(found) if found.bytes != listed.bytes => bail!(amiss(&listed.path, "is cut off")),
+            Ok(_) => bail!(amiss(&listed.path, "holds other bytes")),
+            Err(_) => bail!(amiss(&listed.path, "is missing or cannot be read")),
+        }
+    }
+    std::fs::remove_file(&path).with_context(|| format!("{} cannot be removed", path.display()))?;
+    tracing::info!(
+        "Restored a backup of {} files; all of them are as they were made",
+        manifest.files.len()
+    );
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use weir_domain::id::Mint;
+    use weir_store::MasterKey;
+
     use super::*;
+
+    /// A data folder with a record and a picture, and where its copy goes.
+    fn data(folder: &tempfile::TempDir) -> (PathBuf, PathBuf) {
+        let data = folder.path().join("data");
+        folder::prepare(&data).expect("a folder");
+        folder::furnish(&data).expect("a folder");
+        let mint = std::sync::Arc::new(Mint::from_seed([1; 32]));
+        SqliteStore::open(folder::record(&data), &MasterKey::new([2; 32]), mint).expect("a record");
+        std::fs::write(data.join("media/picture"), b"bytes").expect("a file");
+        std::fs::write(data.join("media/other.part"), b"byt").expect("a file");
+        (data, folder.path().join("copy"))
+    }
 
     #[test]
     fn a_copy_is_never_written_over_and_never_made_of_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (data, to) = (folder.path().join("data"), folder.path().join("copy"));
-        assert!(matches!(copy(&data, &to), Err(BackupError::NoRecord(_))));
+        let (empty, to) = (folder.path().join("empty"), folder.path().join("copy"));
+        assert!(matches!(copy(&empty, &to), Err(BackupError::NoRecord(_))));
         assert!(!to.exists());
-        std::fs::create_dir_all(&data).expect("a folder");
-        std::fs::write(data.join(RECORD), b"").expect("a file");
+        let (data, to) = data(&folder);
         std::fs::create_dir(&to).expect("a folder");
         assert!(matches!(copy(&data, &to), Err(BackupError::Taken(_))));
+    }
+
+    #[test]
+    fn a_copy_that_is_cut_off_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (data, to) = data(&folder);
+        assert_eq!(copy(&data, &to).expect("a copy").files, 1);
+        let picture = to.join("media/picture");
+        for (bytes, words) in [(&b"byt"[..], "cut off"), (b"BYTES", "other bytes")] {
+            std::fs::write(&picture, bytes).expect("a file");
+            let refused = restore(&to).expect_err("another picture").to_string();
+            assert!(refused.contains(words), "{refused}");
+        }
+        std::fs::remove_file(&picture).expect("a file");
+        assert!(restore(&to).expect_err("no picture").to_string().contains("missing"));
+        std::fs::write(&picture, b"bytes").expect("a file");
+        restore(&to).expect("it is whole again");
+        // It is a host's folder now, and its files change.
+        std::fs::remove_file(&picture).expect("a file");
+        restore(&to).expect("no copy any more");
+    }
+
+    #[test]
+    fn a_copy_that_was_killed_is_not_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (data, to) = data(&folder);
+        // As a run leaves it that is killed after the record was copied.
+        let left = beside(&to);
+        drop(begin(&left).expect("a folder"));
+        std::fs::copy(folder::record(&data), folder::record(&left)).expect("a record");
+        assert!(!to.exists());
+        let refused = restore(&left).expect_err("it is not complete").to_string();
+        assert!(refused.contains("broken off"), "{refused}");
+        copy(&data, &to).expect("the next run is not in its way");
+        assert!(!left.exists());
+        restore(&to).expect("a copy");
+    }
+
+    #[test]
+    fn two_copies_at_one_place_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (data, to) = data(&folder);
+        let running = begin(&beside(&to)).expect("a folder");
+        assert!(matches!(copy(&data, &to), Err(BackupError::Running(_))));
+        drop(running);
+        copy(&data, &to).expect("nobody is at it");
     }
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::id::ChannelId;
@@ -20,6 +21,7 @@ use weir_store::{Page, Recorded, Source, StoreError};
 use crate::calls::ActError;
 use crate::calls::CallFailure;
 use crate::clock::Step;
+use crate::folder::private;
 use crate::host::Host;
 
 /// How often the host notes that it is there.
@@ -254,7 +256,9 @@ impl Host {
         let path = self.presence();
         let unfinished = path.with_extension("part");
         let noted = async {
-            tokio::fs::write(&unfinished, now.to_string()).await?;
+            let mut file = tokio::fs::OpenOptions::from(private()).open(&unfinished).await?;
+            file.write_all(now.to_string().as_bytes()).await?;
+            file.flush().await?;
             tokio::fs::rename(&unfinished, &path).await
         };
         if let Err(error) = noted.await {

@@ -1,6 +1,5 @@
 //! What the rooms share, and how a host begins.
 
-use std::os::unix::fs::DirBuilderExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,7 +29,7 @@ use crate::registry::Connectors;
 use crate::rollout::{GoesBack, Trials};
 use crate::services::{HostWitness, Pacers, REFUSALS_WAITING, StoredBodies};
 use crate::transcripts::{self, Taken, Transcripts};
-use crate::{keyring, media};
+use crate::{backup, folder, keyring, media};
 
 /// The host. Cheap to clone.
 #[derive(Clone)]
@@ -130,19 +129,14 @@ impl Host {
     /// # Errors
     /// One line that says what is in the way.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
-        for folder in ["", "components", "cache", "media"] {
-            // Nobody else on the machine has business here: keys, and what people wrote.
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(config.data.join(folder))
-                .with_context(|| format!("the data directory {} cannot be used", config.data.display()))?;
-        }
+        folder::prepare(&config.data)?;
+        backup::restore(&config.data)?;
+        folder::furnish(&config.data)?;
         let mint = Arc::new(Mint::from_seed(seed()?));
         let master = keyring::master_key(&config, &mint)?;
         let store: Arc<dyn Store> = match &config.store {
             StoreConfig::Sqlite => {
-                let path = config.data.join("weir.db");
+                let path = folder::record(&config.data);
                 let store = SqliteStore::open(&path, &MasterKey::new(master), Arc::clone(&mint))
                     .with_context(|| format!("the record at {} cannot be opened", path.display()))?;
                 Arc::new(store)

@@ -16,6 +16,7 @@ use weir_domain::time::Timestamp;
 use weir_store::Store;
 
 use crate::config::Config;
+use crate::folder;
 
 /// The tenant that is there without being made.
 pub const DEFAULT_WORKSPACE: &str = "default";
@@ -31,6 +32,15 @@ pub(crate) fn master_key(config: &Config, mint: &Mint) -> anyhow::Result<[u8; 32
     let path = config.data.join("master.key");
     if let Some(text) = read(&path)? {
         return parse_master_key(&text).with_context(|| format!("{} holds no key", path.display()));
+    }
+    let record = folder::record(&config.data);
+    if record.exists() {
+        bail!(
+            "the master key of {} is missing: put the master.key that the record was written with into {}, or set \
+             WEIR_MASTER_KEY to it; another key cannot open the credentials in it",
+            record.display(),
+            config.data.display()
+        );
     }
     let mut key = [0; 32];
     mint.fill(&mut key);
@@ -85,18 +95,37 @@ pub(crate) fn derive(master: &[u8; 32], for_what: &str) -> [u8; 32] {
     mac.chain_update(for_what).finalize().into_bytes().into()
 }
 
-/// Sees to it that there is an API key: the operator's, or one made once and written where only its owner can read it.
+/// The name of the key that the environment holds.
+const CONFIGURED: &str = "WEIR_ADMIN_KEY";
+
+/// Sees to it that there is an API key: the operator's, as long as the environment names it, or one made once and written
+/// where only its owner can read it.
 pub(crate) async fn first_key(config: &Config, store: &dyn Store, mint: &Mint, now: Timestamp) -> anyhow::Result<()> {
-    if let Some(given) = &config.admin_key {
-        let text = given.expose();
-        if text.chars().count() < ADMIN_KEY_CHARS || !text.is_ascii() {
-            bail!(
-                "WEIR_ADMIN_KEY must have at least {ADMIN_KEY_CHARS} ASCII characters; make one with: openssl rand -hex 32"
-            );
-        }
-        return insert(store, text, "WEIR_ADMIN_KEY", mint, now).await;
+    let configured = config.admin_key.as_ref().map(Secret::expose);
+    if let Some(text) = configured
+        && (text.chars().count() < ADMIN_KEY_CHARS || !text.is_ascii())
+    {
+        bail!(
+            "WEIR_ADMIN_KEY must have at least {ADMIN_KEY_CHARS} ASCII characters; make one with: openssl rand -hex 32"
+        );
     }
-    if !store.keys(DEFAULT_WORKSPACE).await?.is_empty() {
+    if let Some(text) = configured {
+        let key = admin(text, CONFIGURED, mint, now)?;
+        if let Some(known) = store.key_by_prefix(&key.prefix).await?
+            && known.name != CONFIGURED
+            && !same(&known.digest, &key.digest)
+        {
+            bail!("WEIR_ADMIN_KEY begins like another API key; choose one with another beginning");
+        }
+        return Ok(store.put_configured_key(key, now).await?);
+    }
+    let keys = store.keys(DEFAULT_WORKSPACE).await?;
+    let (named, others): (Vec<_>, Vec<_>) = keys.iter().partition(|key| key.name == CONFIGURED);
+    for key in named.into_iter().filter(|key| key.revoked_at.is_none()) {
+        store.revoke_key(DEFAULT_WORKSPACE, key.id, now).await?;
+        tracing::info!("WEIR_ADMIN_KEY is not set any more: the API key that it named was revoked");
+    }
+    if !others.is_empty() {
         return Ok(());
     }
     let path = config.data.join("admin.key");
@@ -109,30 +138,26 @@ pub(crate) async fn first_key(config: &Config, store: &dyn Store, mint: &Mint, n
             text
         }
     };
-    insert(store, &text, "admin", mint, now).await
+    let key = admin(&text, "admin", mint, now)?;
+    Ok(store.insert_key(key).await?)
 }
 
-async fn insert(store: &dyn Store, text: &str, name: &str, mint: &Mint, now: Timestamp) -> anyhow::Result<()> {
-    let prefix = caller::prefix(text).context("the API key is too short")?;
-    let digest = caller::digest(text);
-    if let Some(known) = store.key_by_prefix(prefix).await? {
-        if bool::from(known.digest.ct_eq(&digest)) {
-            return Ok(());
-        }
-        bail!("{name} begins like another API key; choose one with another beginning");
-    }
-    let key = Key {
+fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
+    one.ct_eq(other).into()
+}
+
+fn admin(text: &str, name: &str, mint: &Mint, now: Timestamp) -> anyhow::Result<Key> {
+    Ok(Key {
         id: mint.id(now),
         workspace_id: DEFAULT_WORKSPACE.to_owned(),
         name: name.to_owned(),
-        prefix: prefix.to_owned(),
-        digest,
+        prefix: caller::prefix(text).context("the API key is too short")?.to_owned(),
+        digest: caller::digest(text),
         scopes: [Scope::Admin].into(),
         created_at: now,
         expires_at: None,
         revoked_at: None,
-    };
-    Ok(store.insert_key(key).await?)
+    })
 }
 
 fn read(path: &Path) -> anyhow::Result<Option<String>> {

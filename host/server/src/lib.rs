@@ -26,6 +26,7 @@ pub mod entry_points;
 mod expiry;
 pub mod features;
 pub mod fetcher;
+mod folder;
 mod history;
 pub mod host;
 pub mod http;

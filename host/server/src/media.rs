@@ -22,6 +22,7 @@ use weir_domain::policy::may_fetch;
 use weir_store::{Media, StoreError};
 
 use crate::config::Config;
+use crate::folder::private;
 use crate::host::Host;
 
 /// Why bytes were not stored.
@@ -107,7 +108,7 @@ impl Incoming {
         let path = path(folder, id);
         let unfinished = path.with_extension("part");
         Ok(Self {
-            file: tokio::fs::File::create(&unfinished).await?,
+            file: tokio::fs::OpenOptions::from(private()).open(&unfinished).await?,
             unfinished,
             path,
             is_kept: false,

@@ -18,6 +18,7 @@ use weir_runtime::{Connector, Runtime};
 use weir_store::{NewVersion, Signature, StageError, Store, StoreError, Version, VersionStage};
 
 use crate::config::Config;
+use crate::folder::private;
 use crate::host::Host;
 use crate::provenance::{self, NotTrusted, TrustedKeys};
 use crate::quarantine::Quarantine;
@@ -286,14 +287,14 @@ impl Connectors {
             .join(format!("{}.wasm", digest.trim_start_matches("sha256:")))
     }
 
-    /// Keeps bytes under their digest; what is there already is the same.
+    /// Keeps bytes under their digest. What is there already stays if it is the same, and is mended if it is not.
     async fn keep(&self, digest: &str, bytes: &Bytes) -> std::io::Result<()> {
         let path = self.path(digest);
-        if tokio::fs::try_exists(&path).await? {
+        if tokio::fs::read(&path).await.is_ok_and(|kept| kept == *bytes) {
             return Ok(());
         }
         let unfinished = path.with_extension("part");
-        let mut file = tokio::fs::File::create(&unfinished).await?;
+        let mut file = tokio::fs::OpenOptions::from(private()).open(&unfinished).await?;
         tokio::io::AsyncWriteExt::write_all(&mut file, bytes).await?;
         file.sync_all().await?;
         tokio::fs::rename(&unfinished, &path).await

@@ -13,7 +13,7 @@ use weir_store::{MasterKey, SqliteStore};
 
 use crate::config::Config;
 use crate::host::seed;
-use crate::keyring;
+use crate::{folder, keyring};
 
 /// What was done.
 #[derive(Clone, Debug, Serialize)]
@@ -29,7 +29,7 @@ pub struct Resealed {
 /// # Errors
 /// There is none.
 pub fn record(config: &Config) -> anyhow::Result<PathBuf> {
-    let record = config.data.join("weir.db");
+    let record = folder::record(&config.data);
     if !record.is_file() {
         bail!("{} holds no record; is it the data folder?", config.data.display());
     }

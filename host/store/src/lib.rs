@@ -55,6 +55,15 @@ pub enum StoreError {
         /// What is wrong.
         reason: String,
     },
+    /// The record was sealed with another master key. Nothing was changed.
+    #[error(
+        "its credentials are sealed with another master key; give it the one that it was written with: WEIR_MASTER_KEY, or \
+         master.key in the data folder"
+    )]
+    WrongKey,
+    /// The record was written by a newer Weir, or has a form that cannot be migrated. Nothing was changed.
+    #[error("this Weir cannot open the record: {0}")]
+    Schema(String),
     /// The database said no in a way that nobody foresaw.
     #[error("the database failed: {0}")]
     Database(String),
@@ -93,6 +102,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Keeps a key. The prefix is unique.
     async fn insert_key(&self, key: Key) -> Result<()>;
+    /// Keeps the key that the operator's configuration names, in the place of the one of the same name before: that opens
+    /// nothing any more, and its sessions end. The same key again changes nothing; one that was revoked works again.
+    async fn put_configured_key(&self, key: Key, now: Timestamp) -> Result<()>;
     /// The key with this prefix, ended ones too.
     async fn key_by_prefix(&self, prefix: &str) -> Result<Option<Key>>;
     /// All keys of a workspace, oldest first.

@@ -29,6 +29,7 @@ mod recovery;
 mod referrals;
 mod reseal;
 mod retention;
+mod schema;
 mod seen;
 mod state;
 #[cfg(test)]
@@ -63,12 +64,6 @@ const READER_CACHE_KIB: i64 = 4 << 10;
 /// Statements that each connection keeps prepared: more than there are, so that none is prepared twice.
 const STATEMENTS: usize = 512;
 
-/// Each step of the schema, in order; the database's `user_version` says how many were made. A released one never changes.
-const MIGRATIONS: &[&str] = &[
-    include_str!("../migrations/0001_first.sql"),
-    include_str!("../migrations/0002_second.sql"),
-];
-
 /// The record in a SQLite file.
 pub struct SqliteStore {
     writer: Arc<Writer>,
@@ -80,8 +75,9 @@ impl SqliteStore {
     /// Opens the record at `path`, makes it if it is not there, and brings its schema up to date. `mint` makes ids and nonces.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the file cannot be opened, [`StoreError::Damaged`] when it is no record, was written by
-    /// a later Weir or under another master key, [`StoreError::Database`] when SQLite is too old.
+    /// [`StoreError::Unavailable`] when the file cannot be opened, [`StoreError::Schema`] when it was written by a newer Weir
+    /// or cannot be migrated, [`StoreError::WrongKey`] when it was sealed with another key, [`StoreError::Damaged`] when it is no record,
+    /// [`StoreError::Database`] when SQLite is too old.
     pub fn open(path: impl AsRef<Path>, key: &MasterKey, mint: Arc<Mint>) -> Result<Self> {
         Self::open_with(path.as_ref(), key, mint, |_| Ok(()))
     }
@@ -94,12 +90,14 @@ impl SqliteStore {
     ) -> Result<Self> {
         admit(rusqlite::version_number())?;
         let vault = Arc::new(Vault::new(key));
+        make_private(path)?;
         let mut connection = Connection::open(path)?;
         prepare(&connection, WRITER_CACHE_KIB)?;
+        schema::admit(&connection)?;
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        migrate(&mut connection)?;
+        schema::migrate(&mut connection)?;
         arrange(&connection)?;
         check_key(&Db {
             connection: &connection,
@@ -119,6 +117,14 @@ impl SqliteStore {
             writer: Arc::new(Writer::start(connection, vault, mint)?),
             path: path.to_owned(),
         })
+    }
+
+    /// The number of the schema of the record at `path`, and of the newest that this Weir knows. Changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the file cannot be opened, [`StoreError::Damaged`] when it is no record.
+    pub fn schema_of(path: &Path) -> Result<(i64, i64)> {
+        Ok((schema::number_of(path)?, schema::NEWEST))
     }
 
     /// How many transactions were committed since it was opened: writes that share one are counted once.
@@ -170,7 +176,7 @@ impl SqliteStore {
     /// values, none if that was done already. No host may be at work on it. Nothing sealed with `from` is left in the file.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when the record opens with neither key, [`StoreError::Unavailable`] when it cannot be written.
+    /// [`StoreError::WrongKey`] when the record opens with neither key, [`StoreError::Unavailable`] when it cannot be written.
     pub fn reseal(path: &Path, from: &MasterKey, to: &MasterKey, mint: &Mint) -> Result<u64> {
         let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         prepare(&connection, WRITER_CACHE_KIB)?;
@@ -210,6 +216,20 @@ impl SqliteStore {
     }
 }
 
+/// SQLite gives its files the rights that the umask leaves, and the log those of the file: so the file is there before it.
+fn make_private(path: &Path) -> Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(StoreError::Unavailable {
+            reason: format!("{} cannot be opened: {error}", path.display()),
+        }),
+    }
+}
+
 fn admit(version: i32) -> Result<()> {
     if version < OLDEST {
         return Err(StoreError::Database(format!(
@@ -230,28 +250,6 @@ fn prepare(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     connection.pragma_update(None, "temp_store", "MEMORY")
 }
 
-/// Makes the steps that the file has not seen, each in a transaction of its own.
-fn migrate(connection: &mut Connection) -> Result<()> {
-    let done: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let done = usize::try_from(done).unwrap_or(usize::MAX);
-    if done > MIGRATIONS.len() {
-        return Err(StoreError::Damaged {
-            place: "user_version".to_owned(),
-            reason: format!(
-                "the record was written by a later Weir (schema {done}, this one knows {})",
-                MIGRATIONS.len()
-            ),
-        });
-    }
-    for (step, sql) in MIGRATIONS.iter().enumerate().skip(done) {
-        let transaction = connection.transaction()?;
-        transaction.execute_batch(sql)?;
-        transaction.pragma_update(None, "user_version", i64::try_from(step + 1).unwrap_or(i64::MAX))?;
-        transaction.commit()?;
-    }
-    Ok(())
-}
-
 const KEY_CHECK: Place<'static> = Place {
     table: "meta",
     column: "value",
@@ -264,7 +262,10 @@ const KEY_CHECKED: &[u8] = b"weir";
 fn check_key(db: &Db<'_>) -> Result<()> {
     let sealed: Option<Vec<u8>> = db.one("SELECT value FROM meta WHERE name = 'key_check'", [], |row| row.get(0))?;
     match sealed {
-        Some(sealed) => db.vault.open(&sealed, KEY_CHECK).map(drop),
+        Some(sealed) => match db.vault.open(&sealed, KEY_CHECK) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(StoreError::WrongKey),
+        },
         None => {
             let sealed = db.vault.seal(KEY_CHECKED, KEY_CHECK, db.mint)?;
             db.run("INSERT INTO meta (name, value) VALUES ('key_check', ?1)", [sealed])?;

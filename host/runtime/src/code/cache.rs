@@ -8,6 +8,7 @@
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,7 +37,7 @@ pub(crate) struct Tampered;
 
 impl Cache {
     pub(crate) fn open(folder: PathBuf, master_key: &[u8; 32], engine: &Engine) -> io::Result<Self> {
-        fs::create_dir_all(&folder)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         let mut derived = Derived(mac(master_key).chain_update(b"weir: compiled components\0"));
         engine.precompile_compatibility_hash().hash(&mut derived);
         let key = derived.0.finalize().into_bytes();
@@ -62,7 +63,12 @@ impl Cache {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let beside = self.folder.join(format!("{digest}-{process}-{count}.new"));
-        let mut file = fs::File::create(&beside)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)?;
         file.write_all(&self.mac(digest, code).finalize().into_bytes())?;
         file.write_all(code)?;
         file.sync_all()?;

@@ -1,14 +1,17 @@
 //! `weir doctor`: everything that a host needs, looked at from the outside.
 
+use std::cmp::Ordering;
+use std::io::Write;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use weir_store::SqliteStore;
 
 use super::client::{Client, key_file};
 use super::output::{Output, text};
 use super::{Common, Done, Failure};
-use crate::Config;
+use crate::{Config, folder};
 
 /// A clock that is this far from the host's makes signatures fail.
 const CLOCK_OFF_S: i64 = 30;
@@ -47,6 +50,7 @@ pub(super) async fn run(common: &Common, output: &Output) -> Done {
             );
             report.say("data folder", data_folder(&config));
             report.say("master key", master_key(&config));
+            report.say("schema", schema(&config));
             report.say("admin key", admin_key(&config));
             report.say("clock", clock());
         }
@@ -131,7 +135,9 @@ fn data_folder(config: &Config) -> Result<String, String> {
         return Ok(format!("{} is made at the first start", folder.display()));
     }
     let probe = folder.join(".doctor");
-    std::fs::write(&probe, b"x")
+    folder::private()
+        .open(&probe)
+        .and_then(|mut file| file.write_all(b"x"))
         .and_then(|()| std::fs::remove_file(&probe))
         .map(|()| format!("{} can be written", folder.display()))
         .map_err(|error| {
@@ -142,12 +148,34 @@ fn data_folder(config: &Config) -> Result<String, String> {
         })
 }
 
+fn schema(config: &Config) -> Result<String, String> {
+    let record = folder::record(&config.data);
+    if !record.exists() {
+        return Ok("is made at the first start".to_owned());
+    }
+    let (number, newest) = SqliteStore::schema_of(&record).map_err(|error| error.to_string())?;
+    match number.cmp(&newest) {
+        Ordering::Equal => Ok(format!("{number}, the newest that this Weir knows")),
+        Ordering::Less => Ok(format!(
+            "{number}; `weir serve` migrates it to {newest}, so make a backup before"
+        )),
+        Ordering::Greater => Err(format!(
+            "{number}, and this Weir knows {newest}: the record was written by a newer one; start that version"
+        )),
+    }
+}
+
 fn master_key(config: &Config) -> Result<String, String> {
     let file = config.data.join("master.key");
     if config.master_key.is_some() {
         Ok("comes from WEIR_MASTER_KEY".to_owned())
     } else if file.exists() {
         private(&file).map(|()| format!("is in {}; keep a copy elsewhere", file.display()))
+    } else if folder::record(&config.data).exists() {
+        Err(format!(
+            "{} is missing; put the one back that the record was written with",
+            file.display()
+        ))
     } else {
         Ok("is made at the first start".to_owned())
     }
@@ -159,6 +187,8 @@ fn admin_key(config: &Config) -> Result<String, String> {
         Ok("comes from WEIR_ADMIN_KEY".to_owned())
     } else if file.exists() {
         private(&file).map(|()| format!("is in {}", file.display()))
+    } else if folder::record(&config.data).exists() {
+        Ok("is not in the data folder; keys made before still work".to_owned())
     } else {
         Ok("is made at the first start".to_owned())
     }

@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 
 use super::Failure;
-use crate::Config;
+use crate::{Config, folder};
 
 /// Makes the folder if it is not there, and takes it: as long as the file is open, no other process has it. The lock is the
 /// system's, so that a process that was killed holds nothing.
@@ -15,8 +15,8 @@ pub(super) fn take(config: &Config) -> Result<File, Failure> {
             config.data.display()
         ))
     };
-    std::fs::create_dir_all(&config.data).map_err(cannot)?;
-    let lock = File::create(config.data.join("weir.lock")).map_err(cannot)?;
+    folder::prepare(&config.data).map_err(|error| Failure::failed(format!("{error:#}")))?;
+    let lock = folder::private().open(config.data.join("weir.lock")).map_err(cannot)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(Failure::failed(format!(

@@ -37,8 +37,11 @@ pub(super) async fn run(common: &Common, output: &Output) -> Done {
     let loops = host.start();
     let config = host.config();
     let key = match config.admin_key {
-        Some(_) => "WEIR_ADMIN_KEY".to_owned(),
-        None => key_file(config).display().to_string(),
+        Some(_) => Some("WEIR_ADMIN_KEY".to_owned()),
+        // A restored folder has none: it is in no backup.
+        None => Some(key_file(config))
+            .filter(|file| file.exists())
+            .map(|file| file.display().to_string()),
     };
     let started = json!({
         "weir": env!("CARGO_PKG_VERSION"),
@@ -53,7 +56,11 @@ pub(super) async fn run(common: &Common, output: &Output) -> Done {
             ("listens at", text(&started, "/listens_at")),
             ("known as", text(&started, "/public_url")),
             ("data folder", text(&started, "/data")),
-            ("admin key", text(&started, "/admin_key")),
+            (
+                "admin key",
+                key.clone()
+                    .unwrap_or_else(|| "not in the data folder; keys made before still work".to_owned()),
+            ),
         ]);
     });
     let (close, closing) = watch::channel(false);

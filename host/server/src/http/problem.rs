@@ -281,7 +281,9 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable { reason } => Self::of(&codes::STORE_UNAVAILABLE)
                 .detail(format_args!("{reason}; nothing was written"))
                 .retry_after(COME_BACK),
-            StoreError::Damaged { .. } | StoreError::Database(_) => Self::internal(error),
+            StoreError::Damaged { .. } | StoreError::WrongKey | StoreError::Schema(_) | StoreError::Database(_) => {
+                Self::internal(error)
+            }
         }
     }
 }

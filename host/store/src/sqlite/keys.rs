@@ -64,6 +64,28 @@ pub(super) fn revoke(db: &Db<'_>, workspace: &str, id: KeyId, now: Timestamp) ->
     Ok(changed > 0)
 }
 
+/// Puts the key that the operator's configuration names in the place of what was under its name before. What was begun with
+/// another one ends.
+pub(super) fn configure(db: &Db<'_>, new: &Key, now: Timestamp) -> Result<()> {
+    let mut named = all(db, &new.workspace_id)?;
+    named.retain(|known| known.name == new.name || known.digest == new.digest);
+    let kept = named.iter().position(|known| known.digest == new.digest).unwrap_or(0);
+    for (place, known) in named.iter().enumerate() {
+        if known.digest != new.digest || known.revoked_at.is_some() {
+            db.run("DELETE FROM sessions WHERE key_id = ?1", [key(known.id)])?;
+        }
+        if place == kept {
+            db.run(
+                "UPDATE keys SET prefix = ?2, digest = ?3, revoked_at = NULL WHERE id = ?1",
+                params![key(known.id), new.prefix, new.digest],
+            )?;
+        } else {
+            revoke(db, &new.workspace_id, known.id, now)?;
+        }
+    }
+    if named.is_empty() { insert(db, new) } else { Ok(()) }
+}
+
 pub(super) fn begin_session(
     db: &Db<'_>,
     digest: [u8; 32],

@@ -34,6 +34,10 @@ impl Store for SqliteStore {
     async fn insert_key(&self, key: Key) -> Result<()> {
         self.write(move |db| keys::insert(db, &key)).await
     }
+    async fn put_configured_key(&self, key: Key, now: Timestamp) -> Result<()> {
+        self.write(move |db| keys::configure(db, &key, now)).await
+    }
+
     async fn key_by_prefix(&self, prefix: &str) -> Result<Option<Key>> {
         self.look(|db| keys::by_prefix(db, prefix)).await
     }

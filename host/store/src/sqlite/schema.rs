@@ -1,0 +1,267 @@
+//! The steps of the schema, and how a record of an older one is brought to the newest.
+//!
+//! A record is migrated whole or not at all: everything happens in one transaction, and what cannot be migrated is refused
+//! with the file as it was. The first step was changed in place before it was frozen, so a record that says 1 may have an
+//! older form of it: [`repair`] compares it with the frozen form and mends what differs, before the second step is made.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use crate::{Result, StoreError};
+
+/// The first step. Frozen: a test knows its digest.
+const FIRST: &str = include_str!("../../migrations/0001_first.sql");
+/// Each step, in order; the database's `user_version` says how many were made. A released one never changes.
+const STEPS: &[&str] = &[FIRST, include_str!("../../migrations/0002_second.sql")];
+
+/// The number of the newest schema.
+pub(super) const NEWEST: i64 = STEPS.len() as i64;
+
+/// What a column gets in a table that had it not yet. Columns that may be null, or have a default that is right, need none.
+const BACKFILL: &[(&str, &str, &str)] = &[
+    (
+        "audit",
+        "at",
+        "CAST(round(unixepoch(json_extract(audit.entry, '$.at'), 'subsec') * 1000) AS INTEGER)",
+    ),
+    (
+        "refusals",
+        "at",
+        "CAST(round(unixepoch(json_extract(refusals.refusal, '$.at'), 'subsec') * 1000) AS INTEGER)",
+    ),
+    ("turns", "app", "(SELECT c.app FROM channels c WHERE c.id = turns.channel_id)"),
+    // What an endpoint had before it could be paced: the default of the API.
+    ("endpoints", "max_in_flight", "8"),
+    // When a key was seen is not known: as late as it can have been, so that none is forgotten too early.
+    (
+        "seen",
+        "span",
+        "coalesce((SELECT e.at FROM events e ORDER BY e.sequence DESC LIMIT 1), 0) / 604800000",
+    ),
+    ("referrals", "prefilled_text", "json_extract(referrals.referral, '$.prefilled_text')"),
+    (
+        "conversations",
+        "unread",
+        "(SELECT count(*) FROM messages m WHERE m.conversation_id = conversations.id AND m.direction = 'inbound'
+            AND m.sequence > coalesce((SELECT max(o.sequence) FROM messages o
+                WHERE o.conversation_id = conversations.id AND o.direction = 'outbound'), 0))",
+    ),
+    (
+        "conversations",
+        "replied",
+        "EXISTS (SELECT 1 FROM messages m WHERE m.conversation_id = conversations.id AND m.direction = 'inbound'
+            AND m.sequence > (SELECT min(o.sequence) FROM messages o
+                WHERE o.conversation_id = conversations.id AND o.direction = 'outbound'))",
+    ),
+    // Windows that may be open are looked at once, which finds their next moment. Long closed ones are no news.
+    (
+        "conversations",
+        "news_at",
+        "CASE WHEN conversations.contact_wrote_at > (SELECT e.at FROM events e ORDER BY e.sequence DESC LIMIT 1) - 172800000
+            THEN conversations.contact_wrote_at END",
+    ),
+];
+
+/// Whether the file is a record that this Weir knows, or is empty. Changes nothing.
+///
+/// # Errors
+/// [`StoreError::Schema`] when it was written by a newer Weir, or by another program.
+pub(super) fn admit(connection: &Connection) -> Result<()> {
+    match number(connection)? {
+        0 if !Form::of(connection)?.tables.is_empty() => {
+            Err(StoreError::Schema("it is a database of another program".to_owned()))
+        }
+        0..=NEWEST => Ok(()),
+        found => Err(StoreError::Schema(format!(
+            "it was written by a newer Weir (its schema is {found}, this one knows {NEWEST}); start that version, or restore a \
+             backup that was made before the upgrade"
+        ))),
+    }
+}
+
+/// Documents that got members together with a column: what is kept of them in a table that has the column not yet.
+const REWRITE: &[(&str, &str, &str, &str)] = &[(
+    "refusals",
+    "refusal",
+    "at",
+    "json_insert(refusals.refusal, '$.whom', coalesce(json_extract(refusals.refusal, '$.channel_id'), ''),
+        '$.changes', '', '$.remedy', '')",
+)];
+
+/// Makes the steps that a record which was admitted has not seen.
+///
+/// # Errors
+/// [`StoreError::Schema`] when it has a form that cannot be migrated.
+pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
+    let found = number(connection)?;
+    if found == NEWEST {
+        return Ok(());
+    }
+    // A table that is rebuilt must not take the rows with it that point to its old self
+    // (sqlite.org/lang_altertable.html, section 7). Inside a transaction the pragma does nothing.
+    connection.pragma_update(None, "foreign_keys", false)?;
+    let made = steps(connection, found);
+    connection.pragma_update(None, "foreign_keys", true)?;
+    if made.is_ok() && found > 0 {
+        tracing::info!("The record was migrated from schema {found} to {NEWEST}");
+    }
+    made
+}
+
+/// The number of the schema of the record at `path`, for whoever only looks.
+pub(super) fn number_of(path: &std::path::Path) -> Result<i64> {
+    number(&Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)
+}
+
+fn number(connection: &Connection) -> Result<i64> {
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
+
+fn steps(connection: &mut Connection, found: i64) -> Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    match found {
+        0 => transaction.execute_batch(FIRST)?,
+        1 => repair(&transaction).map_err(|error| match error {
+            // What a row says against the frozen form.
+            StoreError::Database(reason) => cannot(&reason),
+            error => error,
+        })?,
+        _ => {}
+    }
+    let made = usize::try_from(found).unwrap_or(0).max(1);
+    for step in STEPS.iter().skip(made) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", NEWEST)?;
+    Ok(transaction.commit()?)
+}
+
+fn cannot(reason: &str) -> StoreError {
+    StoreError::Schema(format!(
+        "its form cannot be migrated: {reason}; nothing was changed, so the Weir that wrote it still opens it"
+    ))
+}
+
+/// Brings a record whose schema is some form of the first step to the frozen one.
+fn repair(connection: &Connection) -> Result<()> {
+    let found = Form::of(connection)?;
+    let frozen = Connection::open_in_memory()?;
+    frozen.execute_batch(FIRST)?;
+    let wanted = Form::of(&frozen)?;
+    if let Some(name) = found.tables.keys().find(|name| !wanted.tables.contains_key(*name)) {
+        return Err(cannot(&format!("no form of schema 1 has a table {name}")));
+    }
+    for (name, sql) in &wanted.tables {
+        match found.tables.get(name) {
+            None => connection.execute_batch(sql)?,
+            Some(found) if plain(found) == plain(sql) => {}
+            Some(_) => rebuild(connection, name, sql, &columns(&frozen, name)?)?,
+        }
+    }
+    // Those of a table that was rebuilt went with it.
+    let kept = Form::of(connection)?.indexes;
+    for (name, sql) in &wanted.indexes {
+        match kept.get(name) {
+            Some(found) if plain(found) == plain(sql) => {}
+            _ => connection.execute_batch(&format!("DROP INDEX IF EXISTS {name}; {sql}"))?,
+        }
+    }
+    Ok(())
+}
+
+/// Puts the rows of a table into one that is as `sql` says.
+fn rebuild(connection: &Connection, table: &str, sql: &str, wanted: &[Column]) -> Result<()> {
+    let found = columns(connection, table)?;
+    let has = |among: &[Column], name: &str| among.iter().any(|column| column.name == name);
+    if let Some(extra) = found.iter().find(|column| !has(wanted, &column.name)) {
+        return Err(cannot(&format!(
+            "no form of schema 1 has a column {table}.{}",
+            extra.name
+        )));
+    }
+    let (mut names, mut values) = (Vec::new(), Vec::new());
+    for column in wanted {
+        let backfill = BACKFILL
+            .iter()
+            .find(|known| (known.0, known.1) == (table, &column.name));
+        let rewrite = REWRITE
+            .iter()
+            .find(|known| (known.0, known.1) == (table, &column.name) && !has(&found, known.2));
+        match (rewrite, backfill) {
+            (Some((.., value)), _) => values.push((*value).to_owned()),
+            _ if has(&found, &column.name) => values.push(column.name.clone()),
+            (None, Some((.., value))) => values.push((*value).to_owned()),
+            (None, None) if column.may_be_left_out => continue,
+            (None, None) => return Err(cannot(&format!("{table}.{} is missing", column.name))),
+        }
+        names.push(column.name.clone());
+    }
+    let next = sql.replacen(
+        &format!("CREATE TABLE {table}"),
+        &format!("CREATE TABLE next_{table}"),
+        1,
+    );
+    Ok(connection.execute_batch(&format!(
+        "{next};
+         INSERT INTO next_{table} ({}) SELECT {} FROM {table};
+         DROP TABLE {table};
+         ALTER TABLE next_{table} RENAME TO {table};",
+        names.join(", "),
+        values.join(", "),
+    ))?)
+}
+
+/// The tables and indexes of a database, by name, each as the statement that made it.
+#[derive(Debug, PartialEq, Eq)]
+struct Form {
+    tables: BTreeMap<String, String>,
+    indexes: BTreeMap<String, String>,
+}
+
+impl Form {
+    fn of(connection: &Connection) -> Result<Self> {
+        // SQLite's own, and indexes that a constraint made, have no statement.
+        let of = |kind: &str| -> Result<BTreeMap<String, String>> {
+            let mut statement = connection.prepare(
+                "SELECT name, sql FROM sqlite_schema WHERE type = ?1 AND name NOT LIKE 'sqlite!_%' ESCAPE '!' AND sql IS NOT NULL",
+            )?;
+            let rows = statement.query_map([kind], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        };
+        Ok(Self {
+            tables: of("table")?,
+            indexes: of("index")?,
+        })
+    }
+}
+
+struct Column {
+    name: String,
+    /// It may be null, or has a default.
+    may_be_left_out: bool,
+}
+
+fn columns(connection: &Connection, table: &str) -> Result<Vec<Column>> {
+    let mut statement =
+        connection.prepare("SELECT name, \"notnull\" = 0 OR dflt_value IS NOT NULL FROM pragma_table_info(?1)")?;
+    let rows = statement.query_map([table], |row| {
+        Ok(Column {
+            name: row.get(0)?,
+            may_be_left_out: row.get(1)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A statement without what means nothing: comments, line ends, and the quotes that a renaming puts around a name.
+fn plain(sql: &str) -> String {
+    let words = sql
+        .lines()
+        .map(|line| line.split_once("--").map_or(line, |(code, _)| code));
+    let words = words.flat_map(str::split_whitespace).collect::<Vec<_>>();
+    words.join(" ").replace('"', "")
+}
+
+#[cfg(test)]
+mod tests;

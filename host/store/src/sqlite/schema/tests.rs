@@ -1,0 +1,190 @@
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use weir_domain::caller::Key;
+use weir_domain::id::Mint;
+
+use super::*;
+use crate::conformance::world::{DEFAULT, at, page};
+use crate::sqlite::SqliteStore;
+use crate::{ConversationFilter, MasterKey, Store, TranscriptFilter};
+
+/// Records as earlier versions wrote them, as SQL: see the head of each.
+fn fixtures() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let mut found: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+        .map(|path| {
+            (
+                path.file_name().unwrap().display().to_string(),
+                std::fs::read_to_string(path).unwrap(),
+            )
+        })
+        .collect();
+    found.sort();
+    assert!(found.len() >= 4, "{} fixtures", found.len());
+    found
+}
+
+fn restored(folder: &tempfile::TempDir, sql: &str) -> PathBuf {
+    let path = folder.path().join("weir.db");
+    Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    path
+}
+
+fn open(path: &Path) -> Result<SqliteStore> {
+    SqliteStore::open(path, &MasterKey::new([2; 32]), Arc::new(Mint::from_seed([3; 32])))
+}
+
+fn form(path: &Path) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+    let Form { tables, indexes } = Form::of(&Connection::open(path).unwrap()).unwrap();
+    let plain = |all: BTreeMap<String, String>| all.into_iter().map(|(name, sql)| (name, plain(&sql))).collect();
+    (plain(tables), plain(indexes))
+}
+
+fn block_on<F: Future>(promise: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(promise)
+}
+
+#[test]
+fn the_first_step_is_frozen() {
+    assert_eq!(
+        hex::encode(Sha256::digest(FIRST)),
+        "91c8652089816b7d99fe067196c6ab7fff7b8ddf8e9a15c4cbb47e1c0968628d",
+        "a released step never changes; write another one"
+    );
+}
+
+#[test]
+fn every_older_record_gets_the_newest_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let fresh = folder.path().join("fresh.db");
+    drop(open(&fresh).unwrap());
+    for (name, sql) in fixtures() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = restored(&folder, &sql);
+        assert_eq!(number_of(&path).unwrap(), 1, "{name}");
+        drop(open(&path).unwrap_or_else(|error| panic!("{name}: {error}")));
+        assert_eq!(number_of(&path).unwrap(), NEWEST, "{name}");
+        assert_eq!(form(&path), form(&fresh), "{name}");
+        let file = Connection::open(&path).unwrap();
+        let broken: i64 = file
+            .query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(broken, 0, "{name}");
+    }
+}
+
+/// Whatever document or column changed since, each list of the record can be read.
+#[test]
+fn every_older_record_is_read_whole() {
+    for (name, sql) in fixtures() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&restored(&folder, &sql)).unwrap();
+        block_on(async {
+            let conversations = store
+                .conversations(DEFAULT, ConversationFilter::default(), page())
+                .await
+                .unwrap()
+                .rows;
+            let conversation = &conversations[0];
+            assert_eq!(conversation.platform_id, "c1", "{name}");
+            assert_eq!(conversation.unread, 0, "{name}: the business answered");
+            let messages = store.messages(DEFAULT, conversation.id, page()).await.unwrap().rows;
+            assert_eq!(messages.len(), 5, "{name}");
+            for message in &messages {
+                store.attempts(message.id).await.unwrap();
+            }
+            let channel = &store.channels(DEFAULT, true, page()).await.unwrap().rows[0];
+            assert!(store.credential(channel.id).await.unwrap().is_some(), "{name}");
+            assert_eq!(store.state(channel.id).await.unwrap().entries.len(), 1, "{name}");
+            let keys: Vec<Key> = store.keys(DEFAULT).await.unwrap();
+            assert_eq!(keys.len(), 1, "{name}");
+            assert_eq!(store.apps().await.unwrap().len(), 1, "{name}");
+            assert_eq!(store.versions().await.unwrap()[0].manifest.name, "example", "{name}");
+            assert_eq!(
+                store.refusals(DEFAULT, page()).await.unwrap().rows[0].at,
+                at(9),
+                "{name}"
+            );
+            assert_eq!(
+                store.audit_log(DEFAULT, page()).await.unwrap().rows[0].at,
+                at(8),
+                "{name}"
+            );
+            let letters = store
+                .dead_letters(["echo".to_owned()].into(), page())
+                .await
+                .unwrap()
+                .rows;
+            assert!(store.dead_letter(letters[0].id).await.unwrap().is_some(), "{name}");
+            let endpoint = &store.endpoints(DEFAULT, page()).await.unwrap().rows[0];
+            assert_eq!(endpoint.max_in_flight, 8, "{name}");
+            assert!(
+                !store
+                    .events(DEFAULT, 0, &crate::EventFilter::default(), 100)
+                    .await
+                    .unwrap()
+                    .is_empty(),
+                "{name}"
+            );
+            assert!(
+                store.kept_answer(DEFAULT, "k", at(9)).await.unwrap().is_some(),
+                "{name}"
+            );
+            store.transcripts("echo", TranscriptFilter::default()).await.unwrap();
+            store.lease_deliveries("worker", 10, at(1_000)).await.unwrap();
+            assert_eq!(store.lease_media(10, at(1_000)).await.unwrap().len(), 1, "{name}");
+            // What waited goes on, in the turn of its channel.
+            assert_eq!(
+                store
+                    .lease_messages("worker", crate::Room::of_all(10), at(1_000))
+                    .await
+                    .unwrap()
+                    .len(),
+                1,
+                "{name}"
+            );
+        });
+    }
+}
+
+#[test]
+fn a_form_that_nobody_wrote_is_refused_and_kept() {
+    let (_, sql) = fixtures().remove(0);
+    for change in [
+        "CREATE TABLE notes (n)",
+        "ALTER TABLE conversations ADD COLUMN mood TEXT",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = restored(&folder, &sql);
+        Connection::open(&path).unwrap().execute_batch(change).unwrap();
+        let before = form(&path);
+        let refused = open(&path).map(drop).unwrap_err();
+        assert!(
+            matches!(&refused, StoreError::Schema(reason) if reason.contains("notes") || reason.contains("conversations.mood")),
+            "{refused}"
+        );
+        assert_eq!(form(&path), before);
+        assert_eq!(number_of(&path).unwrap(), 1);
+    }
+}
+
+#[test]
+fn another_programs_database_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = restored(&folder, "CREATE TABLE notes (n)");
+    let refused = open(&path).map(drop).unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::Schema(reason) if reason.contains("another program")),
+        "{refused}"
+    );
+}
