@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 pub use data::{
     ChannelNotice, ChannelTold, ClosedBy, ClosedConversation, ContactCreated, ConversationOpened, ErasedContact,
-    Reaction, ReactionContact, ReferralReceived,
+    Reaction, ReactionContact, ReferralReceived, Removed,
 };
 
 use crate::id::{ChannelId, ConversationId, EventId};

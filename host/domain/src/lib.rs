@@ -11,6 +11,7 @@ pub mod channel;
 pub mod conversation;
 pub mod credential;
 pub mod delivery;
+pub mod erasure;
 pub mod event;
 pub mod grant;
 pub mod id;

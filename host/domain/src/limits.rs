@@ -60,6 +60,10 @@ pub const GROUP_COMMIT: usize = 256;
 pub const WRITE_QUEUE: usize = 4_096;
 /// Readers of the store. SQLite's readers do not wait for the writer; two cores need no more.
 pub const READERS: usize = 4;
+/// Bytes of the record's log that stay when it begins anew: some seconds of writing, so that its file seldom grows.
+pub const LOG_KEPT: i64 = 16 << 20;
+/// From so many bytes on the record's log is emptied as soon as nobody reads: a reader kept it from beginning anew.
+pub const LOG_BYTES: u64 = 64 << 20;
 /// Verified webhooks that wait for a mended connector, for each app.
 pub const DEAD_LETTERS: u32 = 10_000;
 /// How long a fact is known by its key, at least; twice that at most. TikTok repeats a webhook for 72 hours (TikTok API reference,

@@ -17,6 +17,11 @@ pub(crate) fn record(data: &Path) -> PathBuf {
     data.join("weir.db")
 }
 
+/// The record's write-ahead log.
+pub(crate) fn log(data: &Path) -> PathBuf {
+    data.join("weir.db-wal")
+}
+
 /// Makes the folder, for its owner only. One that is there and that others can enter is closed to them, with all that is in it.
 ///
 /// # Errors

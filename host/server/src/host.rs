@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) asked: Asked,
     pub(crate) doubts: Doubts,
     pub(crate) pulses: Pulses,
+    /// When the record was last written only to see whether it can be.
+    pub(crate) last_probe: tokio::sync::Mutex<Option<Instant>>,
     /// When channels were last looked at for warnings.
     pub(crate) last_look: Mutex<Option<Timestamp>>,
     /// Signs links to stored bytes.
@@ -110,6 +112,9 @@ pub enum NotReady {
     /// The record.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A version that serves cannot be loaded.
+    #[error("{0}; install the same file again")]
+    Connector(String),
     /// A loop does not turn.
     #[error("the {name} has been silent for {} s; nothing is lost, but restart the host", silent.as_secs())]
     Stalled {
@@ -120,6 +125,8 @@ pub enum NotReady {
     },
 }
 
+/// How often the record is written only to see whether it can be: as often as a busy load balancer asks.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Webhooks in hand at once: each holds a body and an instance of a connector. More wait, as long as a platform does.
 const WEBHOOKS_IN_HAND: usize = 128;
 
@@ -208,6 +215,7 @@ impl Host {
             asked: Asked::default(),
             doubts: Doubts::default(),
             pulses: Pulses::default(),
+            last_probe: tokio::sync::Mutex::default(),
             last_look: Mutex::default(),
             link_key: keyring::derive(&master, "weir media links"),
             owner: hex::encode(owner),
@@ -271,12 +279,29 @@ impl Host {
         self.0.wakes.messages.notify_one();
     }
 
+    /// Whether the record can be written. Anybody may ask that, so it is tried once in [`PROBE_EVERY`]; others get the answer of
+    /// that try, unless it failed.
+    async fn probe(&self) -> Result<(), StoreError> {
+        let mut last = self.0.last_probe.lock().await;
+        if last.is_some_and(|at| at.elapsed() < PROBE_EVERY) {
+            return Ok(());
+        }
+        *last = None;
+        self.0.store.probe().await?;
+        *last = Some(Instant::now());
+        Ok(())
+    }
+
     /// Whether requests can be served, and what is accepted goes on.
     ///
     /// # Errors
     /// What is amiss.
     pub async fn ready(&self) -> Result<(), NotReady> {
         self.0.store.ping().await?;
+        self.probe().await?;
+        if let Some(reason) = self.0.connectors.not_loaded() {
+            return Err(NotReady::Connector(reason));
+        }
         match self.0.pulses.stalled(Instant::now()) {
             Some((name, silent)) => Err(NotReady::Stalled { name, silent }),
             None => Ok(()),

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -15,11 +16,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;
 use weir_domain::caller::Caller;
 use weir_domain::credential::Secrets;
+use weir_domain::event::Removed;
 use weir_domain::id::{ContactId, MediaId};
 use weir_domain::limits;
 use weir_domain::message::MediaStatus;
 use weir_domain::policy::may_fetch;
-use weir_store::{Media, StoreError};
+use weir_store::{Erasing, Media, StoreError};
 
 use crate::config::Config;
 use crate::folder::private;
@@ -71,6 +73,8 @@ pub enum LinkError {
     Store(#[from] StoreError),
 }
 
+/// How long the caller of an erasure waits for documents to be read: a request should not outlast a proxy's patience.
+const ERASING: Duration = Duration::from_secs(20);
 /// The type of what cannot be told.
 pub(crate) const UNKNOWN_TYPE: &str = "application/octet-stream";
 /// What is read to tell a type: the signatures of all common files stand before this.
@@ -310,20 +314,35 @@ impl Host {
         }
     }
 
-    /// Erases a contact: first the record, then the files that were theirs. False if there is none.
+    /// Erases a contact: first the record, then the files that were theirs, then whatever names them. Gives what was removed;
+    /// none if there is no such contact. What takes longer than [`ERASING`], or is cut off, goes on by itself.
     ///
     /// # Errors
     /// The record. A file that cannot be removed is logged by its id, for a person to remove.
-    pub async fn erase_contact(&self, caller: &Caller, id: ContactId) -> Result<bool, StoreError> {
+    pub async fn erase_contact(&self, caller: &Caller, id: ContactId) -> Result<Option<Removed>, StoreError> {
         let erased = self
             .0
             .store
             .erase_contact(caller.workspace_id(), id, self.now())
             .await?;
-        let Some(media) = erased else { return Ok(false) };
+        let Some(erased) = erased else { return Ok(None) };
         self.told();
-        remove(&self.0.config, &media).await;
-        Ok(true)
+        remove(&self.0.config, &erased.media).await;
+        if tokio::time::timeout(ERASING, self.erase_round()).await.is_err() {
+            tracing::warn!(contact.id = %id, "Documents that may name the erased contact {id} are still being read");
+        }
+        Ok(Some(erased.removed))
+    }
+
+    /// Goes on with the erasures that are not over, to their end or until somebody outside has to end reading the record.
+    ///
+    /// # Errors
+    /// The record; the next round goes on.
+    pub(crate) async fn erase_round(&self) -> Result<(), StoreError> {
+        while self.0.store.erase_on().await? == Erasing::More {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     /// A document as it is shown: every attachment gets its link, also one whose bytes are still being fetched. Until they are

@@ -33,6 +33,7 @@ pub struct Metrics {
     depth: Family<[(&'static str, String); 1], Gauge>,
     oldest: Family<[(&'static str, String); 1], Seconds>,
     silent: Family<[(&'static str, String); 1], Seconds>,
+    log_bytes: Gauge,
 }
 
 impl Default for Metrics {
@@ -81,6 +82,12 @@ impl Default for Metrics {
             "How long ago a loop of the host last said that it lives",
             silent.clone(),
         );
+        let log_bytes = Gauge::default();
+        registry.register(
+            "record_wal_bytes",
+            "Bytes of the file of the record's write-ahead log",
+            log_bytes.clone(),
+        );
         Self {
             registry,
             webhooks,
@@ -96,6 +103,7 @@ impl Default for Metrics {
             depth,
             oldest,
             silent,
+            log_bytes,
         }
     }
 }
@@ -172,6 +180,7 @@ impl Metrics {
     }
 
     pub(crate) fn depths(&self, depths: &Depths, now: Timestamp) {
+        self.log_bytes.set(i64::try_from(depths.log_bytes).unwrap_or(i64::MAX));
         for (queue, depth) in [
             ("outbox", depths.outbox),
             ("uncertain", depths.uncertain),

@@ -3,9 +3,9 @@
 //! Bytes are kept under their digest and checked against it whenever they are read. A call takes a version and keeps it to its
 //! end; promoting another one changes only what later calls take.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -171,13 +171,15 @@ pub(crate) struct Connectors {
     trusted: TrustedKeys,
     allow_unsigned: bool,
     lines: RwLock<HashMap<String, Arc<Line>>>,
+    /// Versions that serve and could not be loaded, by name and number, with the reason.
+    failed: Mutex<BTreeMap<(String, String), String>>,
     trials: Arc<Trials>,
     /// One change at a time, so that what the record and the memory say cannot part.
     pub(crate) changing: tokio::sync::Mutex<()>,
 }
 
 impl Connectors {
-    /// Loads the versions that serve. One that cannot be loaded does not serve, and the others do.
+    /// Loads the versions that serve. One that cannot be loaded does not serve, and the others do; [`Self::not_loaded`] says so.
     pub(crate) async fn load(
         store: &dyn Store,
         runtime: &Runtime,
@@ -190,44 +192,85 @@ impl Connectors {
             trusted: config.trusted_keys.clone(),
             allow_unsigned: config.allow_unsigned,
             lines: RwLock::default(),
+            failed: Mutex::default(),
             trials,
             changing: tokio::sync::Mutex::default(),
         };
         let versions = store.versions().await?;
+        connectors.take_up(store, runtime, quarantine, &versions).await?;
+        Ok(connectors)
+    }
+
+    /// Loads those of these versions that serve, if they are not loaded.
+    async fn take_up(
+        &self,
+        store: &dyn Store,
+        runtime: &Runtime,
+        quarantine: &Quarantine,
+        versions: &[Version],
+    ) -> Result<(), StoreError> {
         let serves = |version: &Version| match version.stage {
             VersionStage::Active => true,
             // Its manifest still proves webhooks, unless another has taken its place.
-            VersionStage::Quarantined => last_to_serve(&versions, version),
+            VersionStage::Quarantined => last_to_serve(versions, version),
             _ => false,
         };
         for version in versions.iter().filter(|version| serves(version)) {
             let name = &version.manifest.name;
+            if self.line(name).is_some() {
+                continue;
+            }
             if version.stage == VersionStage::Quarantined {
                 let since = format!("since {}, as its event connector.quarantined says", version.changed_at);
                 quarantine.put(name, &version.manifest.version, &since);
             }
-            if let Some(loaded) = connectors.loaded(store, runtime, version).await? {
-                connectors.put(name, &loaded);
+            if let Some(loaded) = self.loaded(store, runtime, version).await? {
+                self.put(name, &loaded);
                 let owners = Owners::read(store, name).await?;
-                connectors.change(name, |line| line.owners = owners);
+                self.change(name, |line| line.owners = owners);
             }
         }
-        for version in &versions {
+        for version in versions {
             let beside = matches!(version.stage, VersionStage::Draining | VersionStage::Canary);
-            let name = &version.manifest.name;
-            if !beside || connectors.line(name).is_none() {
+            let (name, number) = (&version.manifest.name, &version.manifest.version);
+            let Some(line) = self.line(name).filter(|_| beside) else {
+                continue;
+            };
+            if line.beside.contains_key(number)
+                || line.trial.as_ref().is_some_and(|trial| trial.loaded.number() == number)
+            {
                 continue;
             }
-            let Some(loaded) = connectors.loaded(store, runtime, version).await? else {
+            let Some(loaded) = self.loaded(store, runtime, version).await? else {
                 continue;
             };
             let canary = version.canary.clone();
-            connectors.change(name, |line| match canary {
+            self.change(name, |line| match canary {
                 Some(canary) => line.trial = Some(Arc::new(Trial::new(loaded, canary))),
-                None => drop(line.beside.insert(version.manifest.version.clone(), loaded)),
+                None => drop(line.beside.insert(number.clone(), loaded)),
             });
         }
-        Ok(connectors)
+        Ok(())
+    }
+
+    /// A connector of which nothing serves, since its version could not be loaded, with the reason.
+    pub(crate) fn not_loaded(&self) -> Option<String> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        // One beside another that serves is not what webhooks need.
+        failed
+            .iter()
+            .find(|((name, _), _)| self.line(name).is_none())
+            .map(|((name, number), reason)| format!("{name} {number} does not serve: {reason}"))
+    }
+
+    fn note_load(&self, version: &Version, failure: Option<&String>) -> bool {
+        let key = (version.manifest.name.clone(), version.manifest.version.clone());
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        match failure {
+            Some(reason) => failed.insert(key, reason.clone()),
+            None => failed.remove(&key),
+        }
+        .is_some()
     }
 
     async fn loaded(
@@ -239,11 +282,13 @@ impl Connectors {
         let name = &version.manifest.name;
         match self.read(runtime, version).await {
             Ok(connector) => {
+                self.note_load(version, None);
                 let grants = Arc::new(store.grants(name).await?);
                 Ok(Some(Arc::new(Loaded { connector, grants })))
             }
             Err(reason) => {
                 tracing::error!("{name} {} does not serve: {reason}", version.manifest.version);
+                self.note_load(version, Some(&reason));
                 Ok(None)
             }
         }
@@ -428,6 +473,15 @@ impl Host {
             Err(StageError::Store(error)) => return Err(error.into()),
             Err(error) => return Err(InstallError::Stage(error)),
         };
+        if self.0.connectors.note_load(&version, None) {
+            // Its file is here again: what serves by it goes on.
+            let _turn = self.0.connectors.changing.lock().await;
+            let versions = self.0.store.versions().await?;
+            let (store, connectors) = (&*self.0.store, &self.0.connectors);
+            connectors
+                .take_up(store, &self.0.runtime, &self.0.quarantine, &versions)
+                .await?;
+        }
         self.told();
         tracing::info!(
             connector = version.manifest.name,

@@ -79,6 +79,7 @@ impl Host {
         loops.rounds("sweeper", SWEEP_EVERY, &wakes.sweep, |host, now| async move {
             host.sweep_round().await?;
             host.endpoints_round(now).await?;
+            host.erase_round().await?;
             host.news_round(now).await
         });
         loops.rounds("refresher", REFRESH_EVERY, &wakes.credentials, |host, now| async move {
@@ -93,6 +94,7 @@ impl Host {
         );
         loops.rounds("counter", COUNT_EVERY, &never, |host, now| async move {
             host.metrics().silence(host.silent_loops().into_iter());
+            host.store().empty_long_log().await?;
             host.metrics().depths(&host.store().depths().await?, now);
             Ok(())
         });

@@ -38,6 +38,39 @@ CREATE INDEX endpoints_failing ON endpoints (failing_since) WHERE failing_since 
 
 -- ---- G: erasing, retention ----------------------------------------------------------------------------------------------
 
+-- Erasures that are not over: documents that may name the person are still to be read.
+CREATE TABLE erasures (
+    n          INTEGER PRIMARY KEY AUTOINCREMENT,
+    channel_id BLOB NOT NULL,
+    contact_id BLOB NOT NULL,
+    marks      BLOB NOT NULL,                          -- sealed: what names the person
+    place      INTEGER NOT NULL DEFAULT 0,             -- which documents are read
+    before     INTEGER                                 -- up to which of them; none at the newest
+) STRICT;
+CREATE INDEX events_without_conversation ON events (sequence) WHERE conversation_id IS NULL;
+
+-- Who wrote in a conversation that is with another contact.
+CREATE TABLE authors (
+    conversation_id BLOB NOT NULL,
+    contact_id      BLOB NOT NULL,
+    PRIMARY KEY (conversation_id, contact_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX authors_by_contact ON authors (contact_id);
+INSERT INTO authors (conversation_id, contact_id)
+    SELECT DISTINCT m.conversation_id, m.contact_id FROM messages m JOIN conversations c ON c.id = m.conversation_id
+    WHERE m.direction = 'inbound' AND m.contact_id <> c.contact_id;
+
+-- Uploads that were sent, and to whom.
+CREATE TABLE sent_uploads (
+    conversation_id BLOB NOT NULL,
+    media_id        BLOB NOT NULL,
+    PRIMARY KEY (conversation_id, media_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sent_uploads_by_media ON sent_uploads (media_id);
+INSERT OR IGNORE INTO sent_uploads (conversation_id, media_id)
+    SELECT conversation_id, unhex(substr(json_extract(content, '$.media.id'), 5)) FROM messages
+    WHERE direction = 'outbound' AND json_extract(content, '$.media.id') LIKE 'med!_%' ESCAPE '!';
+
 -- ---- H: keys, workspaces ------------------------------------------------------------------------------------------------
 
 -- ---- I: clocks ----------------------------------------------------------------------------------------------------------

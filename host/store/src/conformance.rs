@@ -51,6 +51,7 @@ macro_rules! store_conformance {
         $crate::store_conformance!(@ $factory, channels:
             a_key_is_found_by_its_prefix_until_and_after_it_ends,
             a_session_is_kept_with_its_key_until_it_is_over,
+            a_configured_key_takes_the_place_of_the_one_before,
             an_app_keeps_its_secrets_and_when_it_was_first_put,
             a_version_number_stands_for_one_set_of_bytes,
             one_version_of_a_connector_is_active,
@@ -83,6 +84,9 @@ macro_rules! store_conformance {
         );
         $crate::store_conformance!(@ $factory, contacts:
             an_erased_contact_leaves_nothing_and_begins_anew,
+            an_erasure_finds_the_person_in_documents,
+            others_words_stay_in_a_shared_conversation,
+            a_sent_picture_goes_with_its_last_conversation,
             a_new_name_is_told_and_a_newly_signed_picture_is_not,
             what_a_contact_wrote_is_unread_until_somebody_looks_or_answers,
             a_conversation_is_found_by_its_contacts_name,

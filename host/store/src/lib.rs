@@ -292,10 +292,16 @@ pub trait Store: Send + Sync + 'static {
         person: Person,
         now: Timestamp,
     ) -> Result<Contact>;
-    /// Erases a contact with every conversation, message, event, delivery and refusal that is theirs, and tells only that it
-    /// happened. Their next message makes a new contact. Gives the stored bytes that are to be removed; none if there is no
-    /// such contact.
-    async fn erase_contact(&self, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Vec<MediaId>>>;
+    /// Erases a contact with every conversation that is only theirs, their words in others, and the events and deliveries that
+    /// tell of them, with an event that tells only that it happened. Their next message makes a new contact. What may name
+    /// them anywhere is left to [`Store::erase_on`]. None if there is no such contact.
+    async fn erase_contact(&self, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Erased>>;
+    /// Goes on with the erasures that are not over, by a step of bounded length: reads dead letters, transcripts, refusals, kept
+    /// answers, connectors' state and events of no conversation, and removes those that name who was erased; in the end empties
+    /// the log. Two callers at once do the same work twice, and nothing else.
+    async fn erase_on(&self) -> Result<Erasing>;
+    /// Empties the record's log if it is longer than [`limits::LOG_BYTES`](weir_domain::limits::LOG_BYTES). Whether it did.
+    async fn empty_long_log(&self) -> Result<bool>;
     /// One conversation.
     async fn conversation(&self, workspace: &str, id: ConversationId) -> Result<Option<Conversation>>;
     /// Conversations, the one with the newest message first. One page looks at [`weir_domain::limits::ROWS_SCANNED`] at most, so
@@ -493,6 +499,8 @@ pub trait Store: Send + Sync + 'static {
     async fn depths(&self) -> Result<Depths>;
     /// Reads one row: is the record there?
     async fn ping(&self) -> Result<()>;
+    /// Writes one row: can the record be written?
+    async fn probe(&self) -> Result<()>;
     /// Copies the record to a file while it is in use.
     async fn backup(&self, to: &std::path::Path) -> Result<()>;
     /// Finishes what waits and closes. Later calls are [`StoreError::Unavailable`].

@@ -47,7 +47,7 @@ use weir_domain::id::Mint;
 use weir_domain::limits;
 
 use crate::vault::{MasterKey, Place, Vault};
-use crate::{Result, StoreError};
+use crate::{Erasing, Result, StoreError};
 use db::Db;
 use readers::Readers;
 use writer::Writer;
@@ -97,7 +97,13 @@ impl SqliteStore {
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
+        // What is deleted is overwritten, and pages that become free with it: an erased person is in no corner of the file.
+        // Costs one more page written for each page that becomes free (sqlite.org/pragma.html, secure_delete).
+        connection.pragma_update_and_check(None, "secure_delete", true, |row| row.get::<_, i64>(0))?;
+        // The log gives back what a long reader made it grow by, once that has ended.
+        connection.pragma_update_and_check(None, "journal_size_limit", limits::LOG_KEPT, |row| row.get::<_, i64>(0))?;
         schema::migrate(&mut connection)?;
+        clean(&connection)?;
         arrange(&connection)?;
         check_key(&Db {
             connection: &connection,
@@ -130,6 +136,45 @@ impl SqliteStore {
     /// How many transactions were committed since it was opened: writes that share one are counted once.
     pub fn commits(&self) -> u64 {
         self.writer.commits()
+    }
+
+    /// Folds the log into the database and makes its file empty. If somebody reads an older moment of it, our own readings that
+    /// have begun are waited for, and none begins meanwhile. False if another process reads one, as a backup does.
+    async fn empty_log(&self) -> Result<bool> {
+        if self.writer.empty_log().await? {
+            return Ok(true);
+        }
+        let _nobody_reads = self.readers.pause().await?;
+        self.writer.empty_log().await
+    }
+
+    /// Bytes of the log's file.
+    fn log_bytes(&self) -> u64 {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        std::fs::metadata(log).map_or(0, |log| log.len())
+    }
+
+    /// One step of the oldest erasure that is not over.
+    async fn erase_on(&self) -> Result<Erasing> {
+        let Some(search) = self.read(erasure::oldest).await? else {
+            return Ok(Erasing::Over);
+        };
+        if search.is_over() {
+            if !self.empty_log().await? {
+                return Ok(Erasing::Waits);
+            }
+            self.write(move |db| search.end(db)).await?;
+            return Ok(Erasing::More);
+        }
+        let (search, found) = self
+            .read(move |db| {
+                let found = search.look(db)?;
+                Ok((search, found))
+            })
+            .await?;
+        self.write(move |db| search.remove(db, &found)).await?;
+        Ok(Erasing::More)
     }
 
     /// How many writes wait for the writer; at [`limits::WRITE_QUEUE`] one more is refused.
@@ -214,6 +259,26 @@ impl SqliteStore {
         // ends, and what was not committed was not answered.
         let _ = tokio::task::spawn_blocking(move || writer.close()).await;
     }
+}
+
+/// Records that were begun before deleted rows were overwritten hold remains of them in free places: the file is written
+/// anew, once. Without room for that it is tried again at the next start.
+fn clean(connection: &Connection) -> Result<()> {
+    let done: i64 = connection.query_row("SELECT count(*) FROM meta WHERE name = 'clean'", [], |row| row.get(0))?;
+    if done > 0 {
+        return Ok(());
+    }
+    let is_used: bool = connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM events) OR EXISTS (SELECT 1 FROM contacts) OR EXISTS (SELECT 1 FROM dead_letters)",
+        [],
+        |row| row.get(0),
+    )?;
+    if is_used && let Err(error) = connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)") {
+        tracing::warn!(%error, "The record could not be written anew: deleted words may still lie in free places of the file");
+        return Ok(());
+    }
+    connection.execute("INSERT INTO meta (name, value) VALUES ('clean', x'01')", [])?;
+    Ok(())
 }
 
 /// SQLite gives its files the rights that the umask leaves, and the log those of the file: so the file is there before it.

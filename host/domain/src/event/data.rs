@@ -55,6 +55,22 @@ pub struct ErasedContact {
     pub id: ContactId,
     /// The account it wrote to.
     pub channel_id: ChannelId,
+    /// What went with it.
+    #[serde(default)]
+    pub removed: Removed,
+}
+
+/// What was removed with a contact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Removed {
+    /// Conversations that were only with this contact.
+    pub conversations: u32,
+    /// Messages, of the contact and to it.
+    pub messages: u32,
+    /// Events, with their deliveries.
+    pub events: u32,
+    /// Attachments, with their files.
+    pub files: u32,
 }
 
 /// A conversation in which nothing can pass any more.

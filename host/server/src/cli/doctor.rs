@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use weir_domain::limits;
 use weir_store::SqliteStore;
 
 use super::client::{Client, key_file};
@@ -51,6 +52,7 @@ pub(super) async fn run(common: &Common, output: &Output) -> Done {
             report.say("data folder", data_folder(&config));
             report.say("master key", master_key(&config));
             report.say("schema", schema(&config));
+            report.say("log", Ok(log(&config)));
             report.say("admin key", admin_key(&config));
             report.say("clock", clock());
         }
@@ -163,6 +165,14 @@ fn schema(config: &Config) -> Result<String, String> {
             "{number}, and this Weir knows {newest}: the record was written by a newer one; start that version"
         )),
     }
+}
+
+fn log(config: &Config) -> String {
+    let bytes = std::fs::metadata(folder::log(&config.data)).map_or(0, |log| log.len());
+    format!(
+        "weir.db-wal has {bytes} bytes; it is emptied from {} on",
+        limits::LOG_BYTES
+    )
 }
 
 fn master_key(config: &Config) -> Result<String, String> {

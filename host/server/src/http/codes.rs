@@ -234,6 +234,9 @@ PLATFORM_REFUSED = "platform_refused" 502 Platform false, "The platform said no"
 HOST_BUSY = "host_busy" 503 Host true, "The host is at its bounds",
     "Every slot for connector calls, event streams or writes is taken.",
     "Come back after `Retry-After`.";
+CONNECTOR_NOT_LOADED = "connector_not_loaded" 503 Host true, "A connector that serves cannot be loaded",
+    "The file of a version that serves is missing, holds other bytes, or is not trusted any more. Webhooks for it are answered 503, so that the platform repeats them.",
+    "Install the same file again: it serves at once. Or promote another version.";
 LOOP_STALLED = "loop_stalled" 503 Host true, "A loop of the host does not turn",
     "What sends messages, hands events over or renews credentials has not said for minutes that it lives. Nothing is lost.",
     "Restart the host, and keep its log: this is a fault of ours.";

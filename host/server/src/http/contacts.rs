@@ -2,10 +2,12 @@
 
 use axum::Json as Answered;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use weir_domain::conversation::Contact;
+use weir_domain::event::Removed;
 use weir_domain::id::{ChannelId, ContactId};
 
 use super::audit::record;
@@ -72,16 +74,41 @@ pub(crate) async fn refresh(
 }
 
 /// Erase a contact, with every conversation, message, file and event that is theirs
+///
+/// What names them elsewhere goes too: dead letters, transcripts, refusals, answers that were kept. With the header `Prefer:
+/// return=representation` the answer says what was removed; the event `contact.erased` says it too.
 #[utoipa::path(post, path = "/v1/contacts/{id}/erase", operation_id = "erase_contact", tag = "contacts", params(("id" = ContactId, Path)),
-    responses((status = 204, description = "Nothing of the contact is left; its next message makes a new one")))]
+    responses((status = 200, body = Removed, description = "What was removed, if the request asks for it"),
+        (status = 204, description = "Nothing of the contact is left; its next message makes a new one")))]
 pub(crate) async fn erase(
     caller: May<ChannelsWrite>,
     State(host): State<Host>,
     Named(id): Named<ContactId>,
-) -> Answer<StatusCode> {
-    if !host.erase_contact(&caller, id).await? {
-        return Err(Problem::no_such("contact"));
-    }
-    record(&host, &caller, "contact.erase", &id.to_string(), serde_json::json!({})).await;
-    Ok(StatusCode::NO_CONTENT)
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let removed = host
+        .erase_contact(&caller, id)
+        .await?
+        .ok_or_else(|| Problem::no_such("contact"))?;
+    record(
+        &host,
+        &caller,
+        "contact.erase",
+        &id.to_string(),
+        serde_json::json!(removed),
+    )
+    .await;
+    Ok(if prefers_document(&headers) {
+        Answered(removed).into_response()
+    } else {
+        StatusCode::NO_CONTENT.into_response()
+    })
+}
+
+/// Whether the caller asks for a document where the answer would have none (RFC 7240, 4.2).
+fn prefers_document(headers: &HeaderMap) -> bool {
+    let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    preferences
+        .flat_map(|value| value.split(','))
+        .any(|preference| preference.trim().eq_ignore_ascii_case("return=representation"))
 }

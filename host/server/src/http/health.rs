@@ -47,6 +47,7 @@ pub(crate) async fn ready(State(host): State<Host>) -> Answer<Answered<Health>> 
         Err(reason) => {
             let code = match &reason {
                 NotReady::Store(_) => &codes::STORE_UNAVAILABLE,
+                NotReady::Connector(_) => &codes::CONNECTOR_NOT_LOADED,
                 NotReady::Stalled { .. } => &codes::LOOP_STALLED,
             };
             Err(Problem::of(code).detail(reason).retry_after(COME_BACK))

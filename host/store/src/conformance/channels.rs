@@ -52,6 +52,46 @@ pub fn a_key_is_found_by_its_prefix_until_and_after_it_ends(factory: Factory) {
     });
 }
 
+pub fn a_configured_key_takes_the_place_of_the_one_before(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let store = &world.store;
+        let key = |text: &str| Key {
+            id: world.id(),
+            workspace_id: DEFAULT.into(),
+            name: "CONFIGURED".into(),
+            prefix: text.into(),
+            digest: caller::digest(text),
+            scopes: [Scope::Admin].into(),
+            created_at: at(0),
+            expires_at: None,
+            revoked_at: None,
+        };
+        let (first, second) = (key("first-key"), key("second-key"));
+        let session = caller::digest("session");
+        for _ in 0..2 {
+            store.put_configured_key(first.clone(), at(1)).await.unwrap();
+        }
+        store.insert_session(session, first.id, at(100), at(1)).await.unwrap();
+        store.put_configured_key(first.clone(), at(1)).await.unwrap();
+        assert!(store.session(session).await.unwrap().is_some());
+        store.put_configured_key(second.clone(), at(2)).await.unwrap();
+        assert!(store.key_by_prefix(&first.prefix).await.unwrap().is_none());
+        assert_eq!(store.session(session).await.unwrap(), None);
+        let works = async |key: &Key| {
+            let known = store.key_by_prefix(&key.prefix).await.unwrap();
+            known.is_some_and(|known| known.digest == key.digest && known.revoked_at.is_none())
+        };
+        assert!(works(&second).await);
+        store.revoke_key(DEFAULT, first.id, at(3)).await.unwrap();
+        assert!(!works(&second).await);
+        // What the configuration names works.
+        store.put_configured_key(first.clone(), at(4)).await.unwrap();
+        assert!(works(&first).await);
+        assert_eq!(store.keys(DEFAULT).await.unwrap().len(), 1);
+    });
+}
+
 pub fn a_session_is_kept_with_its_key_until_it_is_over(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;

@@ -2,11 +2,12 @@
 
 use weir_domain::event::EventType;
 use weir_domain::inbound::Person;
-use weir_domain::message::{Direction, Origin};
+use weir_domain::message::{Attachment, Content, Direction, MediaStatus, Origin};
 
+use super::ledger::{apps, letter};
 use super::world::*;
 use super::{Factory, run};
-use crate::ConversationFilter;
+use crate::{ConversationFilter, Erasing, KeptAnswer, Media, StateWrite, TranscriptFilter, TranscriptRecord};
 
 pub fn an_erased_contact_leaves_nothing_and_begins_anew(factory: Factory) {
     run(async {
@@ -19,10 +20,14 @@ pub fn an_erased_contact_leaves_nothing_and_begins_anew(factory: Factory) {
             world.store.erase_contact("another", contact, at(30)).await.unwrap(),
             None
         );
-        assert_eq!(
-            world.store.erase_contact(DEFAULT, contact, at(30)).await.unwrap(),
-            Some(Vec::new())
-        );
+        let erased = world
+            .store
+            .erase_contact(DEFAULT, contact, at(30))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!((erased.removed.conversations, erased.removed.messages), (1, 2));
+        assert_eq!(erased.media, []);
         assert_eq!(world.store.erase_contact(DEFAULT, contact, at(31)).await.unwrap(), None);
         assert!(world.store.contact(DEFAULT, contact).await.unwrap().is_none());
         assert!(world.store.message(DEFAULT, ours.id).await.unwrap().is_none());
@@ -39,6 +44,197 @@ pub fn an_erased_contact_leaves_nothing_and_begins_anew(factory: Factory) {
         );
         world.hear(vec![says("m2", 40)], 40).await;
         assert_ne!(world.messages("thread").await[0].contact_id, contact);
+    });
+}
+
+/// Takes the steps of all erasures.
+async fn erase_all(world: &World) {
+    while world.store.erase_on().await.unwrap() == Erasing::More {}
+    assert_eq!(world.store.erase_on().await.unwrap(), Erasing::Over);
+}
+
+pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let store = &world.store;
+        world.hear(vec![says("m1", 10), says_in("other", "m2", 11)], 11).await;
+        let (hers, other) = (world.conversation("thread").await, world.conversation("other").await);
+        // An event of no conversation: the platform was asked who she is.
+        let renamed = Person {
+            display_name: Some("Jane D.".into()),
+            ..jane()
+        };
+        store
+            .hear_of_contact(DEFAULT, world.channel.id, renamed, at(12))
+            .await
+            .unwrap();
+        for body in [
+            r#"{"from":"jane"}"#,
+            r#"{"in":"{\"sender\":\"jane\"}"}"#,
+            r#"{"from":"janet"}"#,
+        ] {
+            let mut letter = letter(&world, "example", 13);
+            letter.webhook.body = body.as_bytes().to_vec().into();
+            store.keep_dead_letter(letter).await.unwrap();
+        }
+        for (key, contact) in [("hers", hers.contact.id), ("another's", other.contact.id)] {
+            let answer = KeptAnswer {
+                fingerprint: "f".into(),
+                status: 200,
+                body: format!("{{\"id\":\"{contact}\"}}"),
+            };
+            store.keep_answer(DEFAULT, key, answer, at(14)).await.unwrap();
+        }
+        for who in ["jane", "person-other"] {
+            let record = TranscriptRecord {
+                id: world.id(),
+                connector: "example".into(),
+                version: "1.0.0".into(),
+                call: "receive".into(),
+                channel_id: None,
+                broke_off: true,
+                at: at(15),
+                json: format!("{{\"body\":\"{who}\"}}"),
+            };
+            store.keep_transcript(record, 100).await.unwrap();
+        }
+        let write = |key: &str| StateWrite {
+            by: "1.0.0".into(),
+            key: key.into(),
+            value: Some(b"x".to_vec()),
+        };
+        store
+            .commit_state(world.channel.id, vec![write("last:jane"), write("last:person-other")])
+            .await
+            .unwrap();
+        store
+            .erase_contact(DEFAULT, hers.contact.id, at(20))
+            .await
+            .unwrap()
+            .unwrap();
+        erase_all(&world).await;
+        let letters = store.dead_letters(apps(["example"]), page()).await.unwrap().rows;
+        assert_eq!(letters.len(), 1, "who is called almost like her is not her");
+        assert_eq!(store.depths().await.unwrap().dead_letters, 1);
+        assert!(store.kept_answer(DEFAULT, "hers", at(21)).await.unwrap().is_none());
+        assert!(store.kept_answer(DEFAULT, "another's", at(21)).await.unwrap().is_some());
+        let filter = TranscriptFilter {
+            whole: true,
+            limit: 10,
+            ..TranscriptFilter::default()
+        };
+        let transcripts = store.transcripts("example", filter).await.unwrap();
+        assert_eq!(transcripts.len(), 1);
+        assert!(transcripts[0].json.contains("person-other"));
+        let state = store.state(world.channel.id).await.unwrap();
+        assert_eq!(state.entries.keys().collect::<Vec<_>>(), ["last:person-other"]);
+        let events = world.events().await;
+        let kinds: Vec<EventType> = events.iter().map(|event| event.kind).collect();
+        assert!(!kinds.contains(&EventType::ContactUpdated), "{kinds:?}");
+        assert!(kinds.contains(&EventType::ContactErased), "{kinds:?}");
+        assert_eq!(world.messages("other").await.len(), 1);
+    });
+}
+
+pub fn others_words_stay_in_a_shared_conversation(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let by = |id: &str, second, name: &str| {
+            let mut told = told("thread", id, Direction::Inbound, Origin::Contact, name, second);
+            told.contact = Person {
+                platform_id: name.into(),
+                ..jane()
+            };
+            message(told)
+        };
+        world
+            .hear(
+                vec![by("m1", 10, "jane"), by("m2", 11, "joe"), by("m3", 12, "jane")],
+                12,
+            )
+            .await;
+        world.send("to both", 13).await.unwrap();
+        let thread = world.conversation("thread").await;
+        assert_eq!(thread.contact.platform_id, "jane");
+        let erased = world
+            .store
+            .erase_contact(DEFAULT, thread.contact.id, at(20))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!((erased.removed.conversations, erased.removed.messages), (0, 2));
+        erase_all(&world).await;
+        let left = world.conversation("thread").await;
+        assert_eq!((left.id, left.contact.platform_id.as_str()), (thread.id, "joe"));
+        let texts: Vec<_> = world
+            .messages("thread")
+            .await
+            .into_iter()
+            .map(|left| left.content)
+            .collect();
+        let text = |text: &str| Content::Text { text: text.into() };
+        assert_eq!(texts, [text("joe"), text("to both")]);
+        let hers = thread.contact.id.to_string();
+        for event in world.events().await {
+            let names_her = event.data.to_string().contains(&hers);
+            assert_eq!(names_her, event.kind == EventType::ContactErased, "{event:?}");
+        }
+        // The other one too: then the conversation goes whole.
+        let erased = world
+            .store
+            .erase_contact(DEFAULT, left.contact.id, at(21))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!((erased.removed.conversations, erased.removed.messages), (1, 2));
+    });
+}
+
+pub fn a_sent_picture_goes_with_its_last_conversation(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10), says_in("other", "m2", 10)], 10).await;
+        let upload = |id| Media {
+            id,
+            workspace_id: DEFAULT.into(),
+            mime_type: Some("image/png".into()),
+            size: Some(7),
+            filename: None,
+            status: MediaStatus::Stored,
+            created_at: at(10),
+        };
+        let (hers, shared) = (upload(world.id()), upload(world.id()));
+        for media in [&hers, &shared] {
+            world.store.insert_media(media.clone()).await.unwrap();
+        }
+        for (thread, media) in [("thread", &hers), ("thread", &shared), ("other", &shared)] {
+            let mut draft = world.draft(world.conversation(thread).await.id, "");
+            draft.content = Content::Image {
+                media: Attachment {
+                    id: media.id,
+                    mime_type: None,
+                    size: None,
+                    url: None,
+                    status: None,
+                },
+                caption: None,
+            };
+            world.accept(draft, 11).await.unwrap();
+        }
+        let erase = async |thread: &str| {
+            let contact = world.conversation(thread).await.contact.id;
+            world
+                .store
+                .erase_contact(DEFAULT, contact, at(20))
+                .await
+                .unwrap()
+                .unwrap()
+                .media
+        };
+        assert_eq!(erase("thread").await, [hers.id]);
+        assert!(world.store.media(hers.id).await.unwrap().is_none());
+        assert!(world.store.media(shared.id).await.unwrap().is_some());
+        assert_eq!(erase("other").await, [shared.id]);
     });
 }
 

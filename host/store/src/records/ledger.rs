@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use weir_domain::event::Removed;
 use weir_domain::id::{ChannelId, ContactId, ConversationId, EndpointId, MediaId, MessageId, RefusalId};
 use weir_domain::message::Referral;
 use weir_domain::time::Timestamp;
@@ -35,6 +36,26 @@ pub struct AdAnswer {
     pub at: Timestamp,
     /// How long it is taken as it is.
     pub until: Timestamp,
+}
+
+/// What an erasure removed at once. Documents that name the person without an index to find them by are read afterwards.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Attachments, whose bytes are the caller's to remove.
+    pub media: Vec<MediaId>,
+    /// How much.
+    pub removed: Removed,
+}
+
+/// Where the erasures stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Erasing {
+    /// Nothing of those who were erased is left.
+    Over,
+    /// The next step is to be taken.
+    More,
+    /// The log can be emptied only when somebody outside has ended reading it.
+    Waits,
 }
 
 /// From when on things are kept; none for all.
@@ -200,4 +221,6 @@ pub struct Depths {
     pub dead_letters_oldest_at: Option<Timestamp>,
     /// Writes that wait for the writer.
     pub writes: u64,
+    /// Bytes of the record's log that are not folded into it yet, or that its file keeps.
+    pub log_bytes: u64,
 }

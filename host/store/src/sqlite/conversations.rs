@@ -401,6 +401,17 @@ pub(super) fn begin(
     Ok(thread)
 }
 
+/// Notes that somebody writes in a conversation that is with another contact.
+pub(super) fn note_author(db: &Db<'_>, conversation: &Conversation, author: ContactId) -> Result<()> {
+    if author != conversation.contact.id {
+        db.run(
+            "INSERT OR IGNORE INTO authors (conversation_id, contact_id) VALUES (?1, ?2)",
+            params![key(conversation.id), key(author)],
+        )?;
+    }
+    Ok(())
+}
+
 /// Writes what changes of a conversation while it goes on.
 pub(super) fn save(db: &Db<'_>, thread: &mut Thread) -> Result<()> {
     let conversation = &thread.conversation;

@@ -423,6 +423,9 @@ impl Ear<'_> {
             counted: counts,
         };
         messages::insert(self.db, &message, entry)?;
+        if message.direction == Direction::Inbound {
+            conversations::note_author(self.db, &met.thread.conversation, message.contact_id)?;
+        }
         Ok(message)
     }
 

@@ -251,5 +251,6 @@ pub(super) fn depths(db: &Db<'_>) -> Result<Depths> {
         dead_letters: count("SELECT coalesce(sum(kept), 0) FROM dead_letter_counts")?,
         dead_letters_oldest_at: oldest("SELECT received_at FROM dead_letters ORDER BY n LIMIT 1")?,
         writes: 0,
+        log_bytes: 0,
     })
 }

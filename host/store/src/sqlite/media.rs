@@ -1,7 +1,7 @@
 //! Stored bytes, and attachments that are still to be fetched. The bytes themselves are elsewhere, under the id.
 
 use rusqlite::{Row, params};
-use weir_domain::id::{MediaId, MessageId};
+use weir_domain::id::{ConversationId, MediaId, MessageId};
 use weir_domain::inbound::RemoteMedia;
 use weir_domain::limits;
 use weir_domain::message::{Attachment, Content, MediaStatus, Message};
@@ -62,6 +62,35 @@ pub(super) fn described(db: &Db<'_>, workspace: &str, content: Content) -> Resul
         url: None,
         status: known.as_ref().map(|media| media.status),
     }))
+}
+
+/// Notes that a message of the business shows an upload.
+pub(super) fn note_sent(db: &Db<'_>, conversation: ConversationId, content: &Content) -> Result<()> {
+    if let Some(media) = content.media() {
+        db.run(
+            "INSERT OR IGNORE INTO sent_uploads (conversation_id, media_id) VALUES (?1, ?2)",
+            params![key(conversation), key(media.id)],
+        )?;
+    }
+    Ok(())
+}
+
+/// Forgets the uploads that were sent in a conversation and in no other; their ids.
+pub(super) fn forget_sent(db: &Db<'_>, conversation: ConversationId) -> Result<Vec<MediaId>> {
+    let only_here: Vec<MediaId> = db.all(
+        "SELECT media_id FROM sent_uploads s WHERE conversation_id = ?1 AND NOT EXISTS
+             (SELECT 1 FROM sent_uploads o WHERE o.media_id = s.media_id AND o.conversation_id <> s.conversation_id)",
+        [key(conversation)],
+        |row| get_id(row, 0),
+    )?;
+    db.run(
+        "DELETE FROM sent_uploads WHERE conversation_id = ?1",
+        [key(conversation)],
+    )?;
+    for id in &only_here {
+        db.run("DELETE FROM media WHERE id = ?1", [key(*id)])?;
+    }
+    Ok(only_here)
 }
 
 /// Notes bytes that are with the platform, to be fetched at once, and names them as ours.

@@ -16,6 +16,7 @@ use weir_domain::id::{
     MediaId, MessageId, ReferralId, RefusalId, TranscriptId,
 };
 use weir_domain::inbound::{InboundEvent, Person};
+use weir_domain::limits;
 use weir_domain::message::{Message, Referral};
 use weir_domain::policy::RuleBook;
 use weir_domain::rollout::Canary;
@@ -307,9 +308,18 @@ impl Store for SqliteStore {
         self.write(move |db| conversations::hear_and_tell(db, &workspace, channel, &person, now))
             .await
     }
-    async fn erase_contact(&self, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Vec<MediaId>>> {
+    async fn erase_contact(&self, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Erased>> {
         let workspace = workspace.to_owned();
         self.write(move |db| erasure::erase(db, &workspace, id, now)).await
+    }
+    async fn erase_on(&self) -> Result<Erasing> {
+        self.erase_on().await
+    }
+    async fn empty_long_log(&self) -> Result<bool> {
+        if self.log_bytes() <= limits::LOG_BYTES {
+            return Ok(false);
+        }
+        self.empty_log().await
     }
     async fn conversation(&self, workspace: &str, id: ConversationId) -> Result<Option<Conversation>> {
         self.look(|db| conversations::one(db, workspace, id)).await
@@ -596,11 +606,26 @@ impl Store for SqliteStore {
     async fn depths(&self) -> Result<Depths> {
         let depths = self.read(ledger::depths).await?;
         let writes = u64::try_from(self.writes_waiting()).unwrap_or(u64::MAX);
-        Ok(Depths { writes, ..depths })
+        Ok(Depths {
+            writes,
+            log_bytes: self.log_bytes(),
+            ..depths
+        })
     }
     async fn ping(&self) -> Result<()> {
         self.read(|db| db.exists("SELECT 1 FROM workspaces LIMIT 1", []).map(drop))
             .await
+    }
+    async fn probe(&self) -> Result<()> {
+        self.write(|db| {
+            db.run(
+                "INSERT INTO meta (name, value) VALUES ('probe', randomblob(8))
+                 ON CONFLICT (name) DO UPDATE SET value = randomblob(8)",
+                [],
+            )
+            .map(drop)
+        })
+        .await
     }
     async fn backup(&self, to: &std::path::Path) -> Result<()> {
         self.copy(to).await

@@ -74,6 +74,7 @@ pub(super) fn enqueue(db: &Db<'_>, new: NewMessage, book: &RuleBook, now: Timest
             counted: true,
         };
         messages::insert(db, &message, entry)?;
+        media::note_sent(db, message.conversation_id, &message.content)?;
         conversations::save(db, &mut thread)?;
         outbox::push(db, &message, expires_at(&rules, &thread), now)?;
         messages::tell(db, &new.workspace_id, &message, EventType::MessageQueued, now)?;

@@ -5,8 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use weir_domain::id::Mint;
+use weir_domain::limits;
 
 use crate::StoreError;
 use crate::sqlite::{Db, writer};
@@ -58,6 +59,12 @@ impl Readers {
     ) -> Result<T, StoreError> {
         let _turn = self.0.turns.acquire().await.map_err(|_| writer::closed())?;
         self.0.run(work)
+    }
+
+    /// Waits until nobody reads, and lets nobody begin as long as the answer is held.
+    pub(super) async fn pause(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        let all = u32::try_from(limits::READERS).unwrap_or(u32::MAX);
+        self.0.turns.acquire_many(all).await.map_err(|_| writer::closed())
     }
 
     /// Lets nobody begin any more and closes what is idle.

@@ -145,6 +145,7 @@ fn attachments(db: &Db<'_>, before: Timestamp, limit: u32, forgotten: &mut Forgo
     for (id, _) in oldest.into_iter().take_while(|(_, created_at)| *created_at < before) {
         media::expired(db, id)?;
         db.run("DELETE FROM media WHERE id = ?1", [key(id)])?;
+        db.run("DELETE FROM sent_uploads WHERE media_id = ?1", [key(id)])?;
         forgotten.media.push(id);
         deleted += 1;
     }

@@ -287,6 +287,165 @@ mod file {
         assert!(matches!(open_with_key(&folder, 2), Err(StoreError::Damaged { .. })));
     }
 
+    /// All bytes of the record's files.
+    fn bytes(folder: &tempfile::TempDir) -> Vec<u8> {
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            all.extend(std::fs::read(entry.unwrap().path()).unwrap());
+        }
+        all
+    }
+
+    fn holds(bytes: &[u8], words: &str) -> bool {
+        memchr::memmem::find(bytes, words.as_bytes()).is_some()
+    }
+
+    /// So many that pages are split, joined and freed while the canary lies between others' words.
+    #[test]
+    fn no_byte_of_an_erased_person_is_in_the_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(open(&folder));
+        block_on(async {
+            fill(&store).await;
+            let book = weir_domain::policy::RuleBook::new(Arc::new(manifest("1.0.0", 1)), serde_json::json!({}));
+            let app = app("example");
+            for n in 0..400 {
+                let (thread, who) = if n % 3 == 0 {
+                    ("thread".to_owned(), CANARY)
+                } else {
+                    (format!("other-{}", n % 40), "other")
+                };
+                let words = format!("{who} says {n} {}", "and so on ".repeat(n % 90));
+                let mut told = told(
+                    &thread,
+                    &format!("m{n}-{who}"),
+                    weir_domain::message::Direction::Inbound,
+                    weir_domain::message::Origin::Contact,
+                    &words,
+                    10,
+                );
+                told.contact.display_name = Some(format!("{who} by name"));
+                store
+                    .record_inbound(&app, vec![message(told)], crate::Source::Webhook, &book, at(10))
+                    .await
+                    .unwrap();
+            }
+            assert!(holds(&bytes(&folder), CANARY));
+            let all = store
+                .conversations(DEFAULT, crate::ConversationFilter::default(), page())
+                .await
+                .unwrap();
+            let hers = all
+                .rows
+                .into_iter()
+                .find(|found| found.platform_id == "thread")
+                .unwrap();
+            store
+                .erase_contact(DEFAULT, hers.contact.id, at(20))
+                .await
+                .unwrap()
+                .unwrap();
+            while store.erase_on().await.unwrap() == crate::Erasing::More {}
+            let left = bytes(&folder);
+            assert!(!holds(&left, &format!("{CANARY} says")), "her words");
+            assert!(!holds(&left, &format!("{CANARY} by name")), "her name");
+            assert!(holds(&left, "other says"));
+        });
+    }
+
+    #[test]
+    fn a_reader_outside_delays_an_erasure_and_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        block_on(async {
+            let channel = fill(&store).await;
+            let contact = store.hear_of_contact(DEFAULT, channel.id, jane(), at(1)).await.unwrap();
+            let backup = Connection::open(folder.path().join("weir.db")).unwrap();
+            backup.execute_batch("BEGIN; SELECT count(*) FROM contacts").unwrap();
+            let _: i64 = backup
+                .query_row("SELECT count(*) FROM contacts", [], |row| row.get(0))
+                .unwrap();
+            store.erase_contact(DEFAULT, contact.id, at(2)).await.unwrap().unwrap();
+            while store.erase_on().await.unwrap() == crate::Erasing::More {}
+            assert_eq!(store.erase_on().await.unwrap(), crate::Erasing::Waits);
+            // Whoever is served meanwhile is served.
+            store.ping().await.unwrap();
+            store.probe().await.unwrap();
+            drop(backup);
+            while store.erase_on().await.unwrap() == crate::Erasing::More {}
+            assert_eq!(store.erase_on().await.unwrap(), crate::Erasing::Over);
+            assert!(!holds(&bytes(&folder), "jane_doe"));
+        });
+    }
+
+    #[test]
+    fn an_erasure_that_was_cut_off_goes_on_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        block_on(async {
+            let store = open(&folder);
+            let channel = fill(&store).await;
+            let contact = store.hear_of_contact(DEFAULT, channel.id, jane(), at(1)).await.unwrap();
+            store.erase_contact(DEFAULT, contact.id, at(2)).await.unwrap().unwrap();
+            store.erase_on().await.unwrap();
+        });
+        let store = open(&folder);
+        block_on(async {
+            assert_eq!(store.erase_on().await.unwrap(), crate::Erasing::More);
+            while store.erase_on().await.unwrap() == crate::Erasing::More {}
+            assert_eq!(store.erase_on().await.unwrap(), crate::Erasing::Over);
+        });
+        assert!(!holds(&bytes(&folder), "jane_doe"));
+    }
+
+    #[test]
+    fn the_log_shrinks_after_a_long_reader() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        block_on(async {
+            let channel = fill(&store).await;
+            let reader = Connection::open(folder.path().join("weir.db")).unwrap();
+            reader.execute_batch("BEGIN").unwrap();
+            let _: i64 = reader
+                .query_row("SELECT count(*) FROM contacts", [], |row| row.get(0))
+                .unwrap();
+            let mut n = 0;
+            let mut write = async || {
+                n += 1;
+                let write = crate::StateWrite {
+                    by: "1.0.0".into(),
+                    key: "big".into(),
+                    // Bytes that are the same again are not written.
+                    value: Some(vec![n; 1 << 20]),
+                };
+                store.commit_state(channel.id, vec![write]).await.unwrap();
+            };
+            while store.log_bytes() <= limits::LOG_BYTES {
+                write().await;
+            }
+            drop(reader);
+            assert!(store.empty_long_log().await.unwrap());
+            assert_eq!(store.depths().await.unwrap().log_bytes, 0);
+            write().await;
+            assert!(!store.empty_long_log().await.unwrap(), "it is short again");
+        });
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_files_are_their_owners_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        block_on(fill(&store));
+        for name in ["weir.db", "weir.db-wal", "weir.db-shm"] {
+            let mode = std::fs::metadata(folder.path().join(name))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+
     #[test]
     fn an_old_sqlite_is_not_used() {
         assert!(super::super::admit(3_051_002).is_err());

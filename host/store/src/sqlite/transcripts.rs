@@ -70,11 +70,3 @@ pub(super) fn one(db: &Db<'_>, connector: &str, id: TranscriptId) -> Result<Opti
 pub(super) fn drop_before(db: &Db<'_>, before: Timestamp) -> Result<u64> {
     Ok(db.run("DELETE FROM transcripts WHERE at < ?1", params![before.as_millis()])? as u64)
 }
-
-/// Drops those in which one of these ids of the platform stands, wherever that is.
-pub(super) fn forget(db: &Db<'_>, platform_ids: &[String]) -> Result<()> {
-    for id in platform_ids.iter().filter(|id| !id.is_empty()) {
-        db.run("DELETE FROM transcripts WHERE instr(transcript, ?1) > 0", [id])?;
-    }
-    Ok(())
-}

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -20,9 +21,17 @@ use crate::vault::Vault;
 
 /// The way to the writer's thread. Dropping it lets the thread finish what waits, and waits for that.
 pub(super) struct Writer {
-    queue: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
+    queue: Mutex<Option<mpsc::Sender<Task>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     commits: Arc<AtomicU64>,
+}
+
+/// What the thread is asked for.
+enum Task {
+    /// To be committed, together with others.
+    Write(Box<dyn Job>),
+    /// To empty the log, between two commits.
+    EmptyLog(oneshot::Sender<Result<bool, StoreError>>),
 }
 
 /// One piece of work and the one who waits for it.
@@ -72,12 +81,12 @@ where
 
 impl Writer {
     pub(super) fn start(connection: Connection, vault: Arc<Vault>, mint: Arc<Mint>) -> Result<Self, StoreError> {
-        let (queue, jobs) = mpsc::channel(limits::WRITE_QUEUE);
+        let (queue, tasks) = mpsc::channel(limits::WRITE_QUEUE);
         let commits = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&commits);
         let thread = std::thread::Builder::new()
             .name("weir-writer".to_owned())
-            .spawn(move || serve(connection, &vault, &mint, jobs, &counter))
+            .spawn(move || serve(connection, &vault, &mint, tasks, &counter))
             .map_err(|error| unavailable(&format!("no thread for the writer: {error}")))?;
         Ok(Self {
             queue: Mutex::new(Some(queue)),
@@ -99,13 +108,23 @@ impl Writer {
             result: None,
             reply,
         });
+        self.ask(Task::Write(job))?;
+        answer.await.unwrap_or_else(|_| Err(closed().into()))
+    }
+
+    /// Folds the log into the database and makes its file empty. False if somebody reads an older moment of it.
+    pub(super) async fn empty_log(&self) -> Result<bool, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Task::EmptyLog(reply))?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    fn ask(&self, task: Task) -> Result<(), StoreError> {
         let queue = lock(&self.queue).clone().ok_or_else(closed)?;
-        queue.try_send(job).map_err(|error| match error {
+        queue.try_send(task).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => unavailable(&format!("{} writes wait already", limits::WRITE_QUEUE)),
             mpsc::error::TrySendError::Closed(_) => closed(),
-        })?;
-        drop(queue);
-        answer.await.unwrap_or_else(|_| Err(closed().into()))
+        })
     }
 
     /// How many transactions were committed since the start.
@@ -151,27 +170,35 @@ pub(super) fn closed() -> StoreError {
     unavailable("the store is closed")
 }
 
-fn serve(
-    connection: Connection,
-    vault: &Vault,
-    mint: &Mint,
-    mut jobs: mpsc::Receiver<Box<dyn Job>>,
-    commits: &AtomicU64,
-) {
+fn serve(connection: Connection, vault: &Vault, mint: &Mint, mut tasks: mpsc::Receiver<Task>, commits: &AtomicU64) {
     let db = Db {
         connection: &connection,
         vault,
         mint,
     };
     let mut group = Vec::with_capacity(limits::GROUP_COMMIT);
-    while let Some(first) = jobs.blocking_recv() {
-        group.push(first);
-        while group.len() < limits::GROUP_COMMIT
-            && let Ok(next) = jobs.try_recv()
-        {
-            group.push(next);
+    while let Some(first) = tasks.blocking_recv() {
+        let mut next = Ok(first);
+        let mut empties = None;
+        loop {
+            match next {
+                Ok(Task::Write(job)) => group.push(job),
+                Ok(Task::EmptyLog(reply)) => {
+                    empties = Some(reply);
+                    break;
+                }
+                Err(_) => break,
+            }
+            if group.len() >= limits::GROUP_COMMIT {
+                break;
+            }
+            next = tasks.try_recv();
         }
-        let outcome = transact(&db, &mut group);
+        let outcome = if group.is_empty() {
+            Ok(false)
+        } else {
+            transact(&db, &mut group)
+        };
         match &outcome {
             Ok(true) => {
                 commits.fetch_add(1, Ordering::Relaxed);
@@ -183,7 +210,25 @@ fn serve(
         for job in group.drain(..) {
             job.answer(failed.as_deref().map(unavailable));
         }
+        if let Some(reply) = empties {
+            // Nobody waits any more when the caller was cancelled; the log is empty all the same.
+            let _ = reply.send(empty_log(db.connection));
+        }
     }
+}
+
+/// Whether the log is empty now: nobody reads an older moment of it (sqlite.org/pragma.html, wal_checkpoint).
+fn empty_log(connection: &Connection) -> Result<bool, StoreError> {
+    let mut is_blocked = false;
+    // Whoever reads is not waited for: the writes behind this would wait too.
+    connection.busy_timeout(Duration::ZERO)?;
+    let emptied = connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |row| {
+        is_blocked = row.get(0)?;
+        Ok(())
+    });
+    connection.busy_timeout(super::BUSY)?;
+    emptied?;
+    Ok(!is_blocked)
 }
 
 /// Runs a group in one transaction; whether anything was committed.
