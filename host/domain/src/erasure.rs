@@ -41,17 +41,9 @@ fn is_of_an_id(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' || !byte.is_ascii()
 }
 
-/// With what a query does not carry plain in percent-encoding (RFC 3986, 2.1).
+/// As it stands in a query.
 fn encoded(mark: &str) -> String {
-    let mut encoded = String::with_capacity(mark.len());
-    for byte in mark.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+    url::form_urlencoded::byte_serialize(mark.as_bytes()).collect()
 }
 
 #[cfg(test)]

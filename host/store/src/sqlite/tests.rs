@@ -190,7 +190,7 @@ mod file {
             !sealed().windows(stood.len()).any(|bytes| bytes == stood),
             "nothing of the old key is left"
         );
-        assert!(matches!(open_with_key(&folder, 2), Err(StoreError::Damaged { .. })));
+        assert!(matches!(open_with_key(&folder, 2), Err(StoreError::WrongKey)));
         let again = open_with_key(&folder, 4).unwrap();
         block_on(async {
             assert_eq!(again.credential(channel.id).await.unwrap(), Some(credential(CANARY)));

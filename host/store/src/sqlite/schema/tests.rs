@@ -133,6 +133,7 @@ fn every_older_record_is_read_whole() {
                     .events(DEFAULT, 0, &crate::EventFilter::default(), 100)
                     .await
                     .unwrap()
+                    .rows
                     .is_empty(),
                 "{name}"
             );
