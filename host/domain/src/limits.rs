@@ -9,6 +9,12 @@ pub const WEBHOOK_BODY_BYTES: usize = 1 << 20;
 /// Bytes of webhooks that are being read or recorded, over all connections: many times what a busy app has in hand, and far
 /// from what a machine has.
 pub const WEBHOOK_BYTES_IN_HAND: usize = 64 << 20;
+/// The share of one app in those, so that a flood for one leaves the others half.
+pub const WEBHOOK_BYTES_PER_APP: usize = 32 << 20;
+/// The share of one address, or of one IPv6 network of 64 bits.
+pub const WEBHOOK_BYTES_PER_ADDRESS: usize = 16 << 20;
+/// How long the body of a webhook may take: platforms send theirs in one piece, and who sends slowly holds the room of others.
+pub const WEBHOOK_READ: Duration = Duration::from_secs(5);
 /// Largest JSON body of the API: the longest text of any platform, escaped, with room to spare.
 pub const API_BODY_BYTES: usize = 256 << 10;
 /// Largest upload of the API: above the largest image that a platform takes.
@@ -29,6 +35,11 @@ pub const TAGS_SHOWN: usize = 20;
 pub const REQUEST_HEAD: Duration = Duration::from_secs(5);
 /// How long a client may take over the whole request body.
 pub const REQUEST_BODY: Duration = Duration::from_secs(30);
+/// How long a client may take nothing of its answer: longer than a phone needs to change its network.
+pub const ANSWER_STALL: Duration = Duration::from_secs(15);
+/// Bytes of an answer that the kernel holds for one connection. It says that a client takes some when a third of them is free, so
+/// with [`ANSWER_STALL`] the slowest client takes some kilobytes a second; its own default grows to megabytes for each.
+pub const SEND_BUFFER_BYTES: usize = 128 << 10;
 /// Largest request head.
 pub const REQUEST_HEAD_BYTES: usize = 16 << 10;
 /// Connections served at once; one more waits in the kernel's queue.
@@ -51,6 +62,10 @@ pub const ACTS: usize = 1_024;
 pub const CALLBACKS: usize = 64;
 /// Event streams open at once: each holds a connection and a reader.
 pub const STREAMS: usize = 256;
+/// Event streams of one key: a quarter, so that one program that never closes its own leaves room for others.
+pub const STREAMS_PER_KEY: usize = 64;
+/// How often a request that lasts looks whether its key still stands, beside being told: a key may end in another process.
+pub const KEY_LOOK: Duration = Duration::from_secs(60);
 
 // ---- the record ----------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ use weir_domain::id::DeadLetterId;
 use weir_domain::inbound::{Fact, InboundEvent};
 use weir_domain::manifest::Challenge;
 use weir_domain::message::Direction;
-use weir_domain::signature::{Forged, RawWebhook, VerifiedWebhook, verify};
+use weir_domain::signature::{Forged, RawWebhook, VerifiedWebhook, admit_head, verify};
 use weir_runtime::CallError;
 use weir_store::{DeadLetter, Recorded, Source, StoreError};
 
@@ -50,6 +50,19 @@ pub enum HookError {
     Busy(String),
 }
 
+impl HookError {
+    /// The word for it in metrics and traces.
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::NoSuchApp => "no_such_app",
+            Self::Forged(_) => "forged",
+            Self::ChallengeFailed => "challenge_failed",
+            Self::Unavailable(_) => "unavailable",
+            Self::Busy(_) => "busy",
+        }
+    }
+}
+
 /// Why a dead letter could not be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
@@ -85,11 +98,7 @@ impl Host {
             Ok(Hook::Accepted(_)) => "stored",
             Ok(Hook::DeadLettered(_)) => "dead_letter",
             Ok(Hook::Challenge(_)) => "challenge",
-            Err(HookError::NoSuchApp) => "no_such_app",
-            Err(HookError::Forged(_)) => "forged",
-            Err(HookError::ChallengeFailed) => "challenge_failed",
-            Err(HookError::Unavailable(_)) => "unavailable",
-            Err(HookError::Busy(_)) => "busy",
+            Err(error) => error.outcome(),
         };
         // A name that nobody gave an app is a stranger's.
         if !matches!(taken, Err(HookError::NoSuchApp)) {
@@ -100,18 +109,41 @@ impl Host {
         taken
     }
 
-    async fn take(&self, app: &str, raw: RawWebhook) -> Result<Hook, HookError> {
-        let serving = match self.installed(app).await {
-            Ok(serving) => serving,
-            Err(NotServed::NoSuchApp(_)) => return Err(HookError::NoSuchApp),
-            Err(NotServed::Store(error)) => return Err(error.into()),
-            // Without a manifest nobody can say whether it is genuine; the platform keeps it and comes back.
-            Err(error) => return Err(HookError::Busy(error.to_string())),
+    /// Judges a webhook by its head, before its body is read: the app, the headers that its proof needs, and the time.
+    ///
+    /// # Errors
+    /// See [`HookError`]; what is refused here is counted here.
+    pub async fn admit_webhook(&self, app: &str, head: &RawWebhook) -> Result<(), HookError> {
+        let admitted = match self.verifier(app).await {
+            // A question proves itself by its query, which is the head's.
+            Ok(serving) if asks(&serving, head).is_some() => Ok(()),
+            Ok(serving) => {
+                let scheme = serving.book.manifest().webhook.as_ref();
+                let now = self.now();
+                admit_head(scheme, &serving.app.app.secrets_at(now), head, now).map_err(HookError::from)
+            }
+            Err(error) => Err(error),
         };
+        if let Err(error) = &admitted {
+            self.0.metrics.webhook(error.outcome());
+        }
+        admitted
+    }
+
+    /// The version whose declaration proves what comes for an app, set aside or not.
+    async fn verifier(&self, app: &str) -> Result<Serving, HookError> {
+        self.installed(app).await.map_err(|error| match error {
+            NotServed::NoSuchApp(_) => HookError::NoSuchApp,
+            NotServed::Store(error) => error.into(),
+            // Without a manifest nobody can say whether it is genuine; the platform keeps it and comes back.
+            error => HookError::Busy(error.to_string()),
+        })
+    }
+
+    async fn take(&self, app: &str, raw: RawWebhook) -> Result<Hook, HookError> {
+        let serving = self.verifier(app).await?;
         let scheme = serving.book.manifest().webhook.as_ref();
-        if raw.method == "GET"
-            && let Some(challenge) = scheme.and_then(|scheme| scheme.challenge.as_ref())
-        {
+        if let Some(challenge) = asks(&serving, &raw) {
             return answer(challenge, &serving.app.app.secrets_at(self.now()), &raw.query);
         }
         let webhook = trace_span!("verify")
@@ -301,6 +333,12 @@ impl Serving {
 
 /// How long a verified webhook waits for its turn: platforms give up an answer after several seconds.
 const TURN: Duration = Duration::from_secs(3);
+
+/// How a platform's question is answered, if this is one.
+fn asks<'s>(serving: &'s Serving, head: &RawWebhook) -> Option<&'s Challenge> {
+    let scheme = serving.book.manifest().webhook.as_ref()?;
+    scheme.challenge.as_ref().filter(|_| head.method == "GET")
+}
 
 /// The answer to the platform's question (Meta's `hub.challenge`).
 fn answer(challenge: &Challenge, secrets: &BTreeMap<String, Vec<Secret>>, query: &str) -> Result<Hook, HookError> {

@@ -51,6 +51,7 @@ pub mod rollout;
 pub mod run;
 pub mod serve;
 pub mod services;
+mod share;
 #[cfg(test)]
 mod testing;
 pub mod traces;

@@ -1,6 +1,6 @@
-//! The accept loop. Ours, since `axum::serve` sets no time for a request's head and no bound on connections.
+//! The accept loop. Ours, since `axum::serve` sets no time for a request's head or an answer, and no bound on connections.
 //!
-//! It promises that a slow or silent client costs one bounded slot for a bounded time, that no address takes the slots of others,
+//! It promises that a client which is slow or silent, or takes nothing of its answer, costs one bounded slot for a bounded time, that no address takes the slots of others,
 //! and that at the end requests in hand are finished, up to a deadline.
 
 use std::collections::HashMap;
@@ -20,6 +20,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
+use stall::Stalls;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use weir_domain::limits;
@@ -69,7 +71,7 @@ pub async fn serve(
             .header_read_timeout(limits::REQUEST_HEAD)
             .max_headers(limits::HEADERS)
             .max_buf_size(limits::REQUEST_HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(Stalls::new(stream, limits::ANSWER_STALL)), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // Clients that break off are no news.
@@ -89,6 +91,7 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(T
     let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_send_buffer_size(limits::SEND_BUFFER_BYTES)?;
     Ok((stream, slot))
 }
 
@@ -154,6 +157,8 @@ impl tower_service::Service<Request<Incoming>> for Addressed {
         tower_service::Service::call(&mut self.router, request)
     }
 }
+
+mod stall;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,8 @@
 //! Bodies and parameters at the edge: what comes in becomes a type, or a problem that points at what is wrong.
 
+use std::hash::Hash;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::header::CONTENT_TYPE;
@@ -9,14 +10,15 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::timeout::TimeoutError;
 use weir_domain::limits;
 
 use super::codes;
 use super::problem::{Answer, COME_BACK, Problem};
+use crate::share::Share;
 
 /// A JSON body of at most [`limits::API_BODY_BYTES`].
 pub(crate) struct Json<T>(pub(crate) T);
@@ -88,44 +90,50 @@ fn broke_off(error: &(dyn std::error::Error + 'static)) -> Problem {
     Problem::of(&codes::INVALID_JSON).detail("the body broke off")
 }
 
-/// Bytes, and what was taken from a budget for them.
-struct Held(
+/// Bytes, and the share that they are counted in.
+struct Held<K: Eq + Hash>(
     BytesMut,
-    #[allow(dead_code, reason = "given back when the bytes are dropped")] OwnedSemaphorePermit,
+    #[allow(dead_code, reason = "given back when the bytes are dropped")] Share<K>,
 );
 
-impl AsRef<[u8]> for Held {
+impl<K: Eq + Hash> AsRef<[u8]> for Held<K> {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// Reads a body of at most `limit` bytes, each of which is taken from `budget` as it comes, and given back when the last copy
-/// of the returned bytes is dropped, whoever has it then. Without room the caller is asked to come back.
-pub(crate) async fn read_within(mut body: axum::body::Body, limit: usize, budget: &Arc<Semaphore>) -> Answer<Bytes> {
+/// Reads a body of at most `limit` bytes within `time`. Each byte is taken from `share` as it comes, and given back when the last
+/// copy of the returned bytes is dropped, whoever has it then. Without room the caller is asked to come back.
+pub(crate) async fn read_within<K: Eq + Hash + Clone + Send + 'static>(
+    mut body: axum::body::Body,
+    limit: usize,
+    time: Duration,
+    mut share: Share<K>,
+) -> Answer<Bytes> {
     let busy = || Problem::of(&codes::HOST_BUSY).retry_after(COME_BACK);
-    let take = |size| Arc::clone(budget).try_acquire_many_owned(size).map_err(|_| busy());
-    let mut held = take(0)?;
+    let too_large =
+        || Problem::of(&codes::BODY_TOO_LARGE).detail(format_args!("this route takes at most {limit} bytes"));
+    // One that says so itself is not read at all.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
     let mut whole = BytesMut::new();
     let reading = async {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| broke_off(&error))?;
             let Ok(data) = frame.into_data() else { continue };
             if whole.len() + data.len() > limit {
-                return Err(
-                    Problem::of(&codes::BODY_TOO_LARGE).detail(format_args!("this route takes at most {limit} bytes"))
-                );
+                return Err(too_large());
             }
-            let size = u32::try_from(data.len()).map_err(|_| busy())?;
-            held.merge(take(size)?);
+            share.take(data.len()).ok_or_else(busy)?;
             whole.extend_from_slice(&data);
         }
         Ok(())
     };
-    match tokio::time::timeout(limits::REQUEST_BODY, reading).await {
+    match tokio::time::timeout(time, reading).await {
         Err(_) => Err(Problem::of(&codes::REQUEST_TIMEOUT)),
         Ok(Err(problem)) => Err(problem),
-        Ok(Ok(())) => Ok(Bytes::from_owner(Held(whole, held))),
+        Ok(Ok(())) => Ok(Bytes::from_owner(Held(whole, share))),
     }
 }
 

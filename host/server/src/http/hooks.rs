@@ -1,25 +1,25 @@
 //! What platforms call. Nothing is believed before the proof is checked on the bytes as they came; 200 comes after the commit.
 //!
-//! A flood costs little: an address that forged a few webhooks is turned away unread for a while, and bodies in hand are
-//! bounded in bytes, so that slow senders hold what they sent and no more. Behind a proxy on a private address all callers look
-//! alike, so there none is turned away for another's faults; bounding each is then the proxy's.
+//! A flood costs little: a webhook that cannot be genuine by its app, its headers and the time is turned away before its body is
+//! read, and an address that forged a few is for a while; the bodies in hand have a bound, and each app and address a share of it.
+//! Behind a proxy on a private address all callers look alike, so there none is turned away for another's faults; bounding each is
+//! then the proxy's.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use tokio::sync::Semaphore;
 use weir_domain::limits;
 use weir_domain::policy::{Reach, address};
 use weir_domain::signature::RawWebhook;
 
-use super::failures::Failures;
+use super::failures::{Failures, network};
 use super::problem::{Answer, COME_BACK, Problem};
 use super::{Api, ClientAddress, body, codes};
 use crate::inbound::{Hook, HookError};
+use crate::share::{Share, Shares};
 
 /// Take a webhook of a platform
 #[utoipa::path(post, path = "/hooks/{app}", tag = "webhooks of platforms", params(("app" = String, Path, description = "The app's name")), security(()),
@@ -36,18 +36,29 @@ pub(crate) async fn get(state: State<Api>, app: Path<String>, request: Request) 
 }
 
 /// What is looked at before anything is read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Gate {
     forged: Failures,
-    bytes: Arc<Semaphore>,
+    bytes: Shares<Sender>,
 }
 
-impl Default for Gate {
-    fn default() -> Self {
-        Self {
-            forged: Failures::default(),
-            bytes: Arc::new(Semaphore::new(limits::WEBHOOK_BYTES_IN_HAND)),
-        }
+/// Who has bytes of webhooks in hand.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Sender {
+    Anyone,
+    App(String),
+    Network(IpAddr),
+}
+
+impl Gate {
+    /// The share of a webhook in the bytes that are in hand.
+    fn share(&self, app: &str, from: Option<IpAddr>) -> Share<Sender> {
+        let mut bounds = vec![
+            (Sender::Anyone, limits::WEBHOOK_BYTES_IN_HAND),
+            (Sender::App(app.to_owned()), limits::WEBHOOK_BYTES_PER_APP),
+        ];
+        bounds.extend(from.map(|from| (Sender::Network(network(from)), limits::WEBHOOK_BYTES_PER_ADDRESS)));
+        self.bytes.open(bounds)
     }
 }
 
@@ -80,8 +91,14 @@ async fn receive(State(api): State<Api>, Path(app): Path<String>, request: Reque
         headers,
         body: Bytes::new(),
     };
-    let body = body::read_within(stream, limits::WEBHOOK_BODY_BYTES, &api.hooks.bytes).await?;
-    let received = host.receive(&app, RawWebhook { body, ..raw }).await;
+    let received = match host.admit_webhook(&app, &raw).await {
+        Ok(()) => {
+            let share = api.hooks.share(&app, from);
+            let body = body::read_within(stream, limits::WEBHOOK_BODY_BYTES, limits::WEBHOOK_READ, share).await?;
+            host.receive(&app, RawWebhook { body, ..raw }).await
+        }
+        Err(error) => Err(error),
+    };
     let proved_nothing = matches!(
         received,
         Err(HookError::Forged(_) | HookError::NoSuchApp | HookError::ChallengeFailed)
@@ -117,15 +134,45 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn bodies_in_hand_are_bounded_in_bytes() {
-        let bytes = Arc::new(Semaphore::new(10));
-        let read = |size: usize| body::read_within(axum::body::Body::from(vec![0; size]), 100, &bytes);
-        let first = read(8).await.expect("there is room");
-        assert_eq!(first.len(), 8);
-        let no = read(3).await.expect_err("eight and three are more than ten");
+    async fn one_address_leaves_room_for_the_webhooks_of_others() {
+        let gate = Gate::default();
+        let address = |last: u8| Some(IpAddr::from([192, 0, 2, last]));
+        let read = async |app: &str, from, size: usize| {
+            let share = gate.share(app, from);
+            body::read_within(
+                axum::body::Body::from(vec![0; size]),
+                usize::MAX,
+                limits::WEBHOOK_READ,
+                share,
+            )
+            .await
+        };
+        let most = limits::WEBHOOK_BYTES_PER_ADDRESS;
+        let first = read("one", address(1), most).await.expect("there is room");
+        let no = read("two", address(1), 1).await.expect_err("it has its share");
         assert_eq!(no.code(), &codes::HOST_BUSY);
-        assert_eq!(bytes.available_permits(), 2, "what was refused is given back");
-        drop(first);
-        assert!(read(10).await.is_ok());
+        let second = read("one", address(2), most).await.expect("another address");
+        let no = read("one", address(3), 1).await.expect_err("the app has its share");
+        assert_eq!(no.code(), &codes::HOST_BUSY);
+        let third = read("two", address(3), most).await.expect("another app");
+        drop((first, second, third));
+        assert!(read("one", address(1), most).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_dawdles_or_is_too_long_by_its_own_word_is_not_waited_for() {
+        let gate = Gate::default();
+        let read = |body, limit| body::read_within(body, limit, limits::WEBHOOK_READ, gate.share("one", None));
+        let began = tokio::time::Instant::now();
+        let endless = axum::body::Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let no = read(endless, 10).await.expect_err("nothing comes");
+        assert_eq!(
+            (no.code(), began.elapsed()),
+            (&codes::REQUEST_TIMEOUT, limits::WEBHOOK_READ)
+        );
+        let no = read(axum::body::Body::from(vec![0; 11]), 10)
+            .await
+            .expect_err("too long");
+        assert_eq!(no.code(), &codes::BODY_TOO_LARGE);
     }
 }

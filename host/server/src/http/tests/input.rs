@@ -375,7 +375,17 @@ async fn a_body_that_never_ends_is_given_up() {
     let silence = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
     // From here on time passes as fast as nothing else happens.
     tokio::time::pause();
-    let request = Request::post("/hooks/tiktok").body(Body::from_stream(silence));
-    let answered = api.ask(request.expect("a request")).await;
+    let request = api
+        .request("POST", "/v1/keys")
+        .header("content-type", "application/json");
+    let answered = api
+        .ask(request.body(Body::from_stream(silence)).expect("a request"))
+        .await;
     assert_eq!((answered.status.as_u16(), answered.problem()), (408, "request_timeout"));
+    // What cannot be a platform's is not waited for at all.
+    let silence = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
+    let began = tokio::time::Instant::now();
+    let request = Request::post("/hooks/nobody").body(Body::from_stream(silence));
+    let answered = api.ask(request.expect("a request")).await;
+    assert_eq!((answered.status.as_u16(), began.elapsed().as_secs()), (404, 0));
 }
