@@ -148,6 +148,7 @@ pub struct Caller {
     key: KeyId,
     scopes: BTreeSet<Scope>,
     origin: Origin,
+    ends_at: Option<Timestamp>,
 }
 
 impl Caller {
@@ -164,6 +165,11 @@ impl Caller {
     /// What their messages come from: the API, or the console.
     pub fn origin(&self) -> Origin {
         self.origin
+    }
+
+    /// When their key or session ends by itself.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        self.ends_at
     }
 
     /// What they may do.
@@ -234,7 +240,12 @@ pub fn resume(shown: Shown<'_>, found: Option<&Session>, now: Timestamp) -> Resu
     if shown.changes && !shown.csrf_token.is_some_and(is_ours) {
         return Err(Denied::CrossSite);
     }
-    caller(&session.key, Origin::Console, now)
+    let caller = caller(&session.key, Origin::Console, now)?;
+    let end = session.expires_at;
+    Ok(Caller {
+        ends_at: Some(caller.ends_at.map_or(end, |of_key| of_key.min(end))),
+        ..caller
+    })
 }
 
 fn caller(key: &Key, origin: Origin, now: Timestamp) -> Result<Caller, Denied> {
@@ -246,6 +257,7 @@ fn caller(key: &Key, origin: Origin, now: Timestamp) -> Result<Caller, Denied> {
         key: key.id,
         scopes: key.scopes.clone(),
         origin,
+        ends_at: key.expires_at,
     })
 }
 
@@ -302,6 +314,7 @@ mod tests {
         };
         let caller = resume(shown, Some(&session), at(499)).expect("signed in");
         assert_eq!((caller.origin(), caller.may(Scope::Read)), (Origin::Console, Ok(())));
+        assert_eq!(caller.ends_at(), Some(at(500)), "the session ends before its key");
         assert!(resume(change(Some(&token)), Some(&session), at(499)).is_ok());
         let denied = |shown, session: &Session, ms| resume(shown, Some(session), at(ms)).err();
         assert_eq!(denied(change(None), &session, 0), Some(Denied::CrossSite));

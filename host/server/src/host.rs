@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) pacers: Arc<Pacers>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) events: watch::Sender<u64>,
+    /// Rises when a key or session ends.
+    pub(crate) keys: watch::Sender<u64>,
     pub(crate) wakes: Wakes,
     /// Webhooks in hand.
     pub(crate) webhooks: Arc<Semaphore>,
@@ -208,6 +210,7 @@ impl Host {
             pacers: Pacers::new(),
             metrics,
             events: watch::Sender::new(0),
+            keys: watch::Sender::new(0),
             wakes: Wakes::default(),
             webhooks: Arc::new(Semaphore::new(WEBHOOKS_IN_HAND)),
             detached: TaskTracker::new(),
@@ -272,6 +275,11 @@ impl Host {
     pub fn told(&self) {
         self.0.events.send_modify(|count| *count += 1);
         self.0.wakes.deliveries.notify_one();
+    }
+
+    /// To be called after a write that ends a key or a session: what it still reads ends at once.
+    pub(crate) fn keys_ended(&self) {
+        self.0.keys.send_modify(|count| *count += 1);
     }
 
     /// To be called after a write, made outside the rooms, that may let messages go: a channel that is no longer paused.

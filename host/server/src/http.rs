@@ -39,6 +39,7 @@ mod referrals;
 mod refusals;
 mod rollout;
 mod session;
+mod standing;
 mod workspaces;
 
 #[cfg(test)]
@@ -61,11 +62,13 @@ use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use weir_domain::id::KeyId;
 use weir_domain::limits;
 
 pub use caller::ClientAddress;
 pub(crate) use failures::network;
 
+use crate::share::Shares;
 use crate::{Host, console};
 
 /// How long a caller is kept waiting for the work behind its request: a connector's call, and as much again for what stands
@@ -79,7 +82,7 @@ pub(crate) struct Api {
     failures: Arc<failures::Failures>,
     hooks: Arc<hooks::Gate>,
     running: idempotency::Running,
-    streams: Arc<Semaphore>,
+    streams: Shares<Option<KeyId>>,
     acts: Arc<Semaphore>,
     callbacks: Arc<Semaphore>,
     closing: watch::Receiver<bool>,
@@ -92,7 +95,7 @@ impl Api {
             failures: Arc::default(),
             hooks: Arc::default(),
             running: idempotency::Running::default(),
-            streams: Arc::new(Semaphore::new(limits::STREAMS)),
+            streams: Shares::default(),
             acts: Arc::new(Semaphore::new(limits::ACTS)),
             callbacks: Arc::new(Semaphore::new(limits::CALLBACKS)),
             closing,

@@ -414,8 +414,8 @@ pub trait Store: Send + Sync + 'static {
     async fn events(&self, workspace: &str, after: i64, filter: &EventFilter, limit: u32) -> Result<Listed<Event>>;
     /// One event.
     async fn event(&self, workspace: &str, id: EventId) -> Result<Option<Event>>;
-    /// The place in the log of an event, of one that was erased too; 0 for one from before the oldest event that is kept. None
-    /// if there never was such an event.
+    /// The place in the log of an event, of one that was erased too; 0 for one that became too old to be kept. None if there never
+    /// was such an event.
     async fn event_place(&self, workspace: &str, id: EventId) -> Result<Option<i64>>;
     /// The end of the log.
     async fn last_sequence(&self) -> Result<i64>;

@@ -15,6 +15,7 @@ use weir_domain::credential::Secret;
 use weir_domain::time::Timestamp;
 
 use super::problem::{Answer, Problem};
+use super::standing::Standing;
 use super::{Api, codes, session};
 
 /// Whence a request came; set by [`crate::serve`].
@@ -80,11 +81,15 @@ pub(crate) async fn authenticate(State(api): State<Api>, mut request: Request, n
     let now = api.host.now();
     match caller_of(&api, request.headers(), !request.method().is_safe(), now).await? {
         Ok((caller, session)) => {
+            let standing = Standing::of(&api, &caller, &request);
             request.extensions_mut().insert(caller);
             if let Some(session) = session {
                 request.extensions_mut().insert(session);
             }
-            Ok(next.run(request).await)
+            match standing {
+                Some(standing) => standing.bound(next.run(request)).await,
+                None => Ok(next.run(request).await),
+            }
         }
         // Who shows nothing guesses nothing: a browser that asks whether it is signed in is no stranger with wrong keys.
         Err(denied) if !shows_something(&api, request.headers()) => Err(denied.into()),
@@ -104,10 +109,10 @@ fn shows_something(api: &Api, headers: &HeaderMap) -> bool {
     headers.contains_key(AUTHORIZATION) || session::cookie(&api.host, headers).is_some()
 }
 
-type Known = Result<(Caller, Option<InSession>), Denied>;
+pub(super) type Known = Result<(Caller, Option<InSession>), Denied>;
 
 /// A key counts more than a cookie, which a browser sends unasked.
-async fn caller_of(api: &Api, headers: &HeaderMap, changes: bool, now: Timestamp) -> Answer<Known> {
+pub(super) async fn caller_of(api: &Api, headers: &HeaderMap, changes: bool, now: Timestamp) -> Answer<Known> {
     if !headers.contains_key(AUTHORIZATION)
         && let Some(text) = session::cookie(&api.host, headers)
     {

@@ -11,11 +11,12 @@ use axum::response::sse::{KeepAlive, Sse};
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use utoipa::IntoParams;
 use weir_domain::event::{Event, EventType};
-use weir_domain::id::{ChannelId, ConversationId, EventId};
+use weir_domain::id::{ChannelId, ConversationId, EventId, KeyId};
+use weir_domain::limits;
 use weir_store::{EventFilter, Listed};
 
 use super::body::Params;
@@ -24,12 +25,13 @@ use super::list::{List, bounded};
 use super::problem::{Answer, COME_BACK, Problem};
 use super::{Api, codes};
 use crate::Host;
+use crate::share::Share;
 
 /// Between two comments on a silent stream: proxies cut connections that are silent for half a minute.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// What a client waits before it comes back.
 const RETRY: Duration = Duration::from_secs(2);
-/// A stream ends after this, so that a key that was revoked does not read for ever; the client comes back without a gap.
+/// A stream ends after this, so that a proxy or a client that leaks its own is rid of it; the client comes back without a gap.
 const STREAM_AGE: Duration = Duration::from_secs(3600);
 /// Events read from the record at once.
 const BATCH: u32 = 100;
@@ -167,9 +169,12 @@ pub(crate) async fn stream(
         (None, Some(after)) => place(&api.host, &workspace, "after", after).await?,
         (None, None) => api.host.store().last_sequence().await?,
     };
-    let slot = api.streams.clone().try_acquire_owned().map_err(|_| {
+    // The whole, and the key's share of it.
+    let bounds = vec![(None, limits::STREAMS), (Some(caller.key()), limits::STREAMS_PER_KEY)];
+    let mut slot = api.streams.open(bounds);
+    slot.take(1).ok_or_else(|| {
         Problem::of(&codes::HOST_BUSY)
-            .detail("too many event streams are open")
+            .detail("too many event streams are open, of this key or of all")
             .retry_after(COME_BACK)
     })?;
     let reader = Reader {
@@ -205,7 +210,7 @@ struct Reader {
     closing: watch::Receiver<bool>,
     ends: Instant,
     greeted: bool,
-    _slot: OwnedSemaphorePermit,
+    _slot: Share<Option<KeyId>>,
 }
 
 impl Reader {

@@ -131,6 +131,7 @@ pub(crate) async fn revoke(
     if !host.store().revoke_key(caller.workspace_id(), id, host.now()).await? {
         return Err(Problem::no_such("key"));
     }
+    host.keys_ended();
     record(&host, &caller, "key.revoke", &id.to_string(), serde_json::json!({})).await;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -73,6 +73,8 @@ pub(crate) async fn begin(
     host.store()
         .insert_session(caller::digest(&text), caller.key(), end, now)
         .await?;
+    // It may have signed out the oldest of the key.
+    host.keys_ended();
     record(
         &host,
         &caller,
@@ -108,6 +110,7 @@ pub(crate) async fn end(
 ) -> Answer<(StatusCode, HeaderMap)> {
     if let Some(Extension(InSession(session, _))) = session {
         host.store().end_session(session.digest).await?;
+        host.keys_ended();
     }
     Ok((StatusCode::NO_CONTENT, set_cookie(&host, "", 0)))
 }

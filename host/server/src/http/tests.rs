@@ -21,6 +21,7 @@ mod document;
 mod hangups;
 mod input;
 mod session;
+mod standing;
 
 /// A host without loops.
 struct Api {

@@ -169,10 +169,16 @@ pub(super) fn place(db: &Db<'_>, workspace: &str, id: EventId) -> Result<Option<
             return Ok(known);
         }
     }
-    let oldest = db.one("SELECT at FROM events ORDER BY sequence LIMIT 1", [], |row| {
-        get_time(row, 0)
-    })?;
-    Ok(oldest.is_none_or(|oldest| id.minted_at() <= oldest).then_some(0))
+    // The newest of those before all that is kept stands for the others, whose places were forgotten.
+    let horizon: Option<EventId> = db.one(
+        "SELECT id FROM removed_events WHERE sequence < coalesce((SELECT min(sequence) FROM events), ?1)
+         ORDER BY sequence DESC LIMIT 1",
+        [i64::MAX],
+        |row| get_id(row, 0),
+    )?;
+    Ok(horizon
+        .is_some_and(|horizon| id.minted_at() <= horizon.minted_at())
+        .then_some(0))
 }
 
 pub(super) fn one(db: &Db<'_>, workspace: &str, id: EventId) -> Result<Option<Event>> {

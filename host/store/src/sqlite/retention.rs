@@ -113,10 +113,13 @@ fn events(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgott
         db.run("DELETE FROM events WHERE sequence = ?1", [sequence])?;
         forgotten.events += 1;
     }
-    // Who saw one last that is older than all that is kept begins with the oldest: its place need not be known.
+    // Who saw one last that is older than all that is kept begins with the oldest: its place need not be known, but for the newest
+    // of them, which says how far back such events go.
     db.run(
         "DELETE FROM removed_events WHERE sequence IN (SELECT sequence FROM removed_events
-         WHERE sequence < coalesce((SELECT min(sequence) FROM events), ?1) ORDER BY sequence LIMIT ?2)",
+         WHERE sequence < (SELECT max(sequence) FROM removed_events
+             WHERE sequence < coalesce((SELECT min(sequence) FROM events), ?1))
+         ORDER BY sequence LIMIT ?2)",
         params![i64::MAX, 2 * limit],
     )?;
     Ok(())

@@ -1,0 +1,123 @@
+//! Whether the key or session that a request came with still stands, for as long as the request reads.
+//!
+//! What is read ends at once with the key: an event stream, a download, a list that takes long. What changes something was allowed
+//! when it was asked for, and goes on to its end.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::http::header::{AUTHORIZATION, COOKIE};
+use axum::response::Response;
+use hyper::body::{Frame, SizeHint};
+use tokio::sync::watch;
+use weir_domain::caller::{Caller, Denied};
+use weir_domain::limits;
+use weir_domain::time::Timestamp;
+
+use super::Api;
+use super::caller::caller_of;
+use super::problem::Answer;
+
+/// What a request that reads was let in by.
+pub(super) struct Standing {
+    api: Api,
+    /// Those that name the key or the session.
+    headers: HeaderMap,
+    ends_at: Option<Timestamp>,
+    changed: watch::Receiver<u64>,
+}
+
+impl Standing {
+    /// Of a request that only reads; none of one that changes something.
+    pub(super) fn of(api: &Api, caller: &Caller, request: &Request) -> Option<Self> {
+        if !request.method().is_safe() {
+            return None;
+        }
+        let mut headers = HeaderMap::new();
+        for name in [AUTHORIZATION, COOKIE] {
+            for value in request.headers().get_all(&name) {
+                headers.append(name.clone(), value.clone());
+            }
+        }
+        Some(Self {
+            api: api.clone(),
+            headers,
+            ends_at: caller.ends_at(),
+            changed: api.host.0.keys.subscribe(),
+        })
+    }
+
+    /// Runs a request, and its answer to its end, for as long as its key stands.
+    pub(super) async fn bound(self, answer: impl Future<Output = Response>) -> Answer<Response> {
+        let mut ended: Ended = Box::pin(self.ended());
+        tokio::select! {
+            biased;
+            response = pin!(answer) => Ok(response.map(|body| {
+                Body::new(Bound { body, ended: Some(ended) })
+            })),
+            denied = &mut ended => Err(denied.into()),
+        }
+    }
+
+    /// Waits for the end of the key or session.
+    async fn ended(mut self) -> Denied {
+        loop {
+            let now = self.api.host.now();
+            let look = self
+                .ends_at
+                .map_or(limits::KEY_LOOK, |end| end.since(now).min(limits::KEY_LOOK));
+            tokio::select! {
+                // The sender is the host's, which outlives its requests.
+                _ = self.changed.changed() => {}
+                () = tokio::time::sleep(look) => {}
+            }
+            // A record that cannot be read says nothing against the key.
+            if let Ok(Err(denied)) = caller_of(&self.api, &self.headers, false, self.api.host.now()).await {
+                return denied;
+            }
+        }
+    }
+}
+
+type Ended = Pin<Box<dyn Future<Output = Denied> + Send>>;
+
+/// An answer that ends with its key.
+struct Bound {
+    body: Body,
+    /// None once it did.
+    ended: Option<Ended>,
+}
+
+impl hyper::body::Body for Bound {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(ended) = &mut self.ended else {
+            return Poll::Ready(None);
+        };
+        if let Poll::Ready(denied) = ended.as_mut().poll(context) {
+            self.ended = None;
+            // One without an end of its own ends; one that said how long it is breaks off, so that nobody takes it for whole.
+            let is_endless = hyper::body::Body::size_hint(&self.body).exact().is_none();
+            return Poll::Ready((!is_endless).then(|| Err(axum::Error::new(io::Error::other(denied)))));
+        }
+        hyper::body::Body::poll_frame(Pin::new(&mut self.body), context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended.is_none() || hyper::body::Body::is_end_stream(&self.body)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        hyper::body::Body::size_hint(&self.body)
+    }
+}
