@@ -30,8 +30,13 @@ const SECRET: &str = "echo-webhook-secret";
 
 /// A host with Echo serving the app `echo`.
 pub(crate) async fn with_echo(folder: &TempDir) -> Host {
+    serving_echo(Config::for_testing(folder.path())).await
+}
+
+/// The same, as it is configured.
+pub(crate) async fn serving_echo(config: Config) -> Host {
     let echo = component("echo");
-    let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
+    let host = Host::open(config).await.expect("a host");
     let version = host.install(echo, None, None, false).await.expect("a connector");
     let grants = Grants::wanted_by(&version.manifest);
     host.decide_grants("echo", None, grants).await.expect("its grants");
@@ -55,8 +60,13 @@ pub(crate) async fn with_echo(folder: &TempDir) -> Host {
 
 /// A webhook of Echo, signed, with one message.
 pub(crate) fn webhook(host: &Host, text: &str) -> RawWebhook {
+    webhook_at(host, text, 1)
+}
+
+/// The same, of a message that was written then, in milliseconds.
+pub(crate) fn webhook_at(host: &Host, text: &str, written_at: i64) -> RawWebhook {
     let body = serde_json::json!({"account": "acme", "events": [{"type": "message", "id": text,
-        "conversation": "c1", "contact": {"id": "u1"}, "text": text, "at": 1}]})
+        "conversation": "c1", "contact": {"id": "u1"}, "text": text, "at": written_at}]})
     .to_string();
     let at = host.now().as_secs();
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any key");

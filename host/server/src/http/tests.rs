@@ -22,6 +22,7 @@ mod hangups;
 mod input;
 mod session;
 mod standing;
+mod start;
 
 /// A host without loops.
 struct Api {
@@ -46,11 +47,15 @@ impl Api {
         let folder = TempDir::new().expect("a folder");
         let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
         let key = std::fs::read_to_string(folder.path().join("admin.key")).expect("the first key");
+        Self::over(folder, host, key.trim())
+    }
+
+    fn over(folder: TempDir, host: Host, key: &str) -> Self {
         let (close, closing) = watch::channel(false);
         Self {
             router: router(host.clone(), closing),
             host,
-            key: key.trim().to_owned(),
+            key: key.to_owned(),
             close,
             _folder: folder,
         }

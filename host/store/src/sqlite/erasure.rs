@@ -26,6 +26,8 @@ const STEP_BYTES: usize = 4 << 20;
 struct Documents {
     read: &'static str,
     remove: &'static [&'static str],
+    /// What goes in any case, by the channel.
+    anyway: Option<&'static str>,
 }
 
 const DOCUMENTS: &[Documents] = &[
@@ -39,6 +41,7 @@ const DOCUMENTS: &[Documents] = &[
             "DELETE FROM deliveries WHERE event = ?1",
             "DELETE FROM events WHERE sequence = ?1",
         ],
+        anyway: None,
     },
     // One that tells of several people goes with the first who is erased: nobody can take their words out of it.
     Documents {
@@ -47,27 +50,37 @@ const DOCUMENTS: &[Documents] = &[
             "UPDATE dead_letter_counts SET kept = kept - 1 WHERE app = (SELECT app FROM dead_letters WHERE n = ?1)",
             "DELETE FROM dead_letters WHERE n = ?1",
         ],
-    },
-    Documents {
-        read: "SELECT n, transcript, NULL FROM transcripts
-               WHERE (?1 IS NULL OR n < ?1) AND ?2 IS NOT NULL ORDER BY n DESC",
-        remove: &["DELETE FROM transcripts WHERE n = ?1"],
+        anyway: None,
     },
     Documents {
         read: "SELECT rowid, refusal, NULL FROM refusals
                WHERE (?1 IS NULL OR rowid < ?1) AND ?2 IS NOT NULL ORDER BY rowid DESC",
         remove: &["DELETE FROM refusals WHERE rowid = ?1"],
+        anyway: None,
     },
     Documents {
         read: "SELECT rowid, body, NULL FROM idempotency
                WHERE (?1 IS NULL OR rowid < ?1) AND ?2 IS NOT NULL ORDER BY rowid DESC",
         remove: &["DELETE FROM idempotency WHERE rowid = ?1"],
+        anyway: None,
     },
     // A connector's memory of the account that the person wrote to. It begins anew without it.
     Documents {
         read: "SELECT rowid, key, value FROM state
                WHERE channel_id = ?2 AND (?1 IS NULL OR rowid < ?1) ORDER BY rowid DESC",
         remove: &["DELETE FROM state WHERE rowid = ?1"],
+        anyway: None,
+    },
+    // Last, since they are written some moments after their call. One of `prepare` holds a message and not whose it is: all of
+    // the connector's go.
+    Documents {
+        read: "SELECT n, transcript, NULL FROM transcripts
+               WHERE (?1 IS NULL OR n < ?1) AND ?2 IS NOT NULL ORDER BY n DESC",
+        remove: &["DELETE FROM transcripts WHERE n = ?1"],
+        anyway: Some(
+            "DELETE FROM transcripts WHERE call = 'prepare'
+               AND connector = (SELECT json_extract(channel, '$.connector') FROM channels WHERE id = ?1)",
+        ),
     },
 ];
 
@@ -319,6 +332,9 @@ impl Search {
             for sql in DOCUMENTS.get(self.place).map_or(&[][..], |documents| documents.remove) {
                 db.run(sql, [n])?;
             }
+        }
+        if let Some(sql) = DOCUMENTS.get(self.place).and_then(|documents| documents.anyway) {
+            db.run(sql, [key(self.channel)])?;
         }
         let place = if found.next.is_some() {
             self.place

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use crate::sqlite::seen;
 use crate::{Result, StoreError};
 
 /// The first step. Frozen: a test knows its digest.
@@ -128,6 +129,9 @@ fn steps(connection: &mut Connection, found: i64) -> Result<()> {
             error => error,
         })?,
         _ => {}
+    }
+    if found == 1 {
+        seen::digest_all(&transaction)?;
     }
     let made = usize::try_from(found).unwrap_or(0).max(1);
     for step in STEPS.iter().skip(made) {

@@ -1,9 +1,12 @@
 //! Which facts a channel has heard: by the keys that connectors give them, each of which is acted on once.
 //!
 //! Keys lie in spans of time, so that the old ones are together and go without an index by time, which each fact would pay for.
+//! Only digests of them are kept: a key may hold an id of the platform's, and stays when the person who it names is erased, so
+//! that what the platform repeats does not bring them back.
 //! A key is looked for in its own span and in those beside it, and so known for at least a whole span.
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
+use sha2::{Digest, Sha256};
 use weir_domain::id::ChannelId;
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
@@ -16,13 +19,34 @@ fn span(at: Timestamp) -> i64 {
     at.as_millis() / i64::try_from(limits::SEEN.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// What is kept of a key: half of its SHA-256.
+fn digest(fact: &str) -> String {
+    let digest = Sha256::digest(fact);
+    hex::encode(digest.first_chunk::<16>().unwrap_or(&[0; 16]))
+}
+
+/// Puts digests in the place of keys as schema 1 kept them.
+pub(super) fn digest_all(connection: &Connection) -> Result<()> {
+    connection.execute_batch("CREATE TABLE plain AS SELECT span, channel_id, key FROM seen; DELETE FROM seen")?;
+    let mut read = connection.prepare("SELECT span, channel_id, key FROM plain")?;
+    let mut write = connection.prepare("INSERT INTO seen (span, channel_id, key) VALUES (?1, ?2, ?3)")?;
+    let mut rows = read.query([])?;
+    while let Some(row) = rows.next()? {
+        let (span, channel, fact): (i64, Vec<u8>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        write.execute(params![span, channel, digest(&fact)])?;
+    }
+    drop(rows);
+    drop(read);
+    Ok(connection.execute_batch("DROP TABLE plain")?)
+}
+
 /// Notes that a channel heard of a fact; whether that is the first time.
 pub(super) fn first(db: &Db<'_>, channel: ChannelId, fact: &str, now: Timestamp) -> Result<bool> {
     // The span after this one has keys only if the clock was set back.
     let rows = db.run(
         "INSERT OR IGNORE INTO seen (span, channel_id, key) SELECT ?1, ?2, ?3
          WHERE NOT EXISTS (SELECT 1 FROM seen WHERE span IN (?1 - 1, ?1 + 1) AND channel_id = ?2 AND key = ?3)",
-        params![span(now), key(channel), fact],
+        params![span(now), key(channel), digest(fact)],
     )?;
     Ok(rows == 1)
 }

@@ -8,7 +8,7 @@ use weir_domain::caller::Key;
 use weir_domain::id::Mint;
 
 use super::*;
-use crate::conformance::world::{DEFAULT, at, page};
+use crate::conformance::world::{DEFAULT, at, manifest, page, read_up_to};
 use crate::sqlite::SqliteStore;
 use crate::{ConversationFilter, MasterKey, Store, TranscriptFilter};
 
@@ -154,6 +154,25 @@ fn every_older_record_is_read_whole() {
                 1,
                 "{name}"
             );
+        });
+    }
+}
+
+#[test]
+fn a_repeated_fact_is_known_after_a_migration() {
+    for (name, sql) in fixtures() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&restored(&folder, &sql)).unwrap();
+        block_on(async {
+            let app = store.app("echo").await.unwrap().unwrap();
+            let book = weir_domain::policy::RuleBook::new(Arc::new(manifest("1.0.0", 1)), serde_json::json!({}));
+            let mut event = read_up_to("r1", 5);
+            event.channel_platform_id = "acme".into();
+            let recorded = store
+                .record_inbound(&app, vec![event], crate::Source::Webhook, &book, at(10))
+                .await
+                .unwrap();
+            assert_eq!(recorded.duplicates, 1, "{name}");
         });
     }
 }
