@@ -5,15 +5,14 @@ mod support;
 
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use support::{Connected, text_of};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
-use weir_tests::{Answer, HOUR_MS, Reply, Subscriber, until};
+use weir_tests::{Answer, HOUR_MS, Reply, SteppingClock, Subscriber, until};
 
 type Result = anyhow::Result<()>;
 
@@ -288,54 +287,12 @@ async fn silent_and_dead_endpoints_delay_nobody_and_the_dead_one_is_switched_off
 
 // ---- the clock ---------------------------------------------------------------------------------------------------------
 
-/// A clock that can step: the system's, so many milliseconds on.
-async fn stepping() -> anyhow::Result<(String, Arc<AtomicI64>)> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}/clock", listener.local_addr()?);
-    let ahead = Arc::new(AtomicI64::new(0));
-    let shown = Arc::clone(&ahead);
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut request = [0; 2048];
-            let _ = stream.read(&mut request).await;
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default()
-                .as_millis();
-            let now = i64::try_from(now).unwrap_or(i64::MAX) + shown.load(Ordering::SeqCst);
-            let body = json!({"now_ms": now}).to_string();
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                body.len()
-            );
-            let _ = stream.write_all(answer.as_bytes()).await;
-        }
-    });
-    Ok((url, ahead))
-}
-
 #[tokio::test]
 async fn a_clock_that_steps_back_and_forth_loses_nothing_and_doubles_nothing() -> Result {
-    let (url, ahead) = stepping().await?;
+    let clock = SteppingClock::start().await?;
+    let url = clock.url().to_owned();
     let mut weir = Connected::with(|options| options.env.push(("WEIR_CLOCK".into(), url))).await?;
     let thread = weir.conversation().await?;
-    let weirs_time = async |weir: &Connected| -> anyhow::Result<i64> {
-        let health = weir.stack.api.get("/healthz").await?.expect(200)?;
-        health["now_ms"].as_i64().context("no time")
-    };
-    let step = async |weir: &Connected, to: i64| -> anyhow::Result<()> {
-        let (before, by) = (weirs_time(weir).await?, to - ahead.swap(to, Ordering::SeqCst));
-        until("the step", async || {
-            let now = weirs_time(weir).await?;
-            Ok((if by > 0 {
-                now >= before + by
-            } else {
-                now < before + by / 2
-            })
-            .then_some(()))
-        })
-        .await
-    };
     let mut texts: Vec<String> = Vec::new();
     let mut last = Value::Null;
     // Less than a webhook's age may differ, so that the platform's are taken all along; and once beyond a lease, with a send in
@@ -348,13 +305,13 @@ async fn a_clock_that_steps_back_and_forth_loses_nothing_and_doubles_nothing() -
             last = weir.stack.api.say(&thread, &text).await?.expect(202)?;
             texts.push(text);
         }
-        step(&weir, to).await?;
+        clock.set(&weir.stack.api, to).await?;
         let question = format!("question {round}");
         weir.stack.hears(&mut weir.events, &question).await?;
         assert_eq!(times_heard(&weir, &question).await?, 1);
     }
     // And back by minutes: what waits does not wait for the old time.
-    step(&weir, -120_000).await?;
+    clock.set(&weir.stack.api, -120_000).await?;
     let path = format!("/v1/messages/{}", text_of(&last["id"])?);
     until("the last answer", async || {
         Ok((weir.stack.api.get(&path).await?.expect(200)?["status"] == "sent").then_some(()))

@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use weir_tests::{Crash, Figures, Plan};
+use weir_tests::{Crash, Figures, Plan, SKEWS_S};
 
 use crate::{build, show};
 
@@ -46,6 +46,39 @@ pub(crate) fn run(rounds: u32, seed: Option<u64>, json: bool) -> anyhow::Result<
             line(&figures)
         );
     }
+    Ok(())
+}
+
+/// Tries wrong clocks and prints the row R10; fails if a promise broke.
+pub(crate) fn skew(json: bool) -> anyhow::Result<()> {
+    let data = build::empty_folder("skew")?;
+    let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
+    show::note(&format!(
+        "{} clocks; the record and the logs are in {}",
+        SKEWS_S.len(),
+        data.display()
+    ));
+    let figures = runtime.block_on(weir_tests::skew(&SKEWS_S, &data))?;
+    if json {
+        anstream::println!("{}", serde_json::to_string(&figures)?);
+    } else {
+        anstream::println!(
+            "R10 skew: {} clocks from 600 s behind to 600 s ahead, {} messages sent, {} answers lost, {} of them sent again, {} in the \
+             last minute of a window, offset shown within {} ms, {}",
+            figures.skews,
+            figures.sent,
+            figures.answers_lost,
+            figures.sent_again,
+            figures.in_the_last_minute,
+            figures.largest_error_ms,
+            if figures.breaches.is_empty() { "ok" } else { "short" }
+        );
+    }
+    anyhow::ensure!(
+        figures.breaches.is_empty(),
+        "promises broken:\n{}",
+        figures.breaches.join("\n")
+    );
     Ok(())
 }
 

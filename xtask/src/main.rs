@@ -44,6 +44,9 @@ enum Chore {
         /// Take the programs that are built already, beside this one.
         #[arg(long)]
         built: bool,
+        /// Set Weir's clock apart from the platform's instead, by seconds and minutes in both directions (R10).
+        #[arg(long, conflicts_with_all = ["rounds", "seed"])]
+        skew: bool,
         /// Print the figures as JSON.
         #[arg(long)]
         json: bool,
@@ -89,8 +92,15 @@ fn main() -> ExitCode {
             rounds,
             seed,
             built,
+            skew,
             json,
-        } => build::unless(built).and_then(|()| crash::run(rounds, seed, json)),
+        } => build::unless(built).and_then(|()| {
+            if skew {
+                crash::skew(json)
+            } else {
+                crash::run(rounds, seed, json)
+            }
+        }),
         Chore::Bench { names } => bench::run(&names),
         Chore::Soak {
             minutes,

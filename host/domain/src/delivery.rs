@@ -172,7 +172,8 @@ pub fn settle(outcome: Outcome, attempt: u32, expires_at: Option<Timestamp>, jit
         Verdict::Reauthorize => Next::Held { error },
         Verdict::Retry { counts, .. } if counts && attempt >= limits::SEND_ATTEMPTS => Next::Failed { error },
         Verdict::Retry { after_ms, counts } => {
-            let wait = after_ms.map_or_else(|| backoff(limits::SEND_RETRY, attempt, jitter), Duration::from_millis);
+            let asked = after_ms.map(|ms| Duration::from_millis(ms).min(limits::PLATFORM_PAUSE));
+            let wait = asked.unwrap_or_else(|| backoff(limits::SEND_RETRY, attempt, jitter));
             let at = now.after(wait);
             match expires_at {
                 Some(end) if at >= end => Next::Failed { error },

@@ -249,6 +249,8 @@ pub const TRACE_EXPORT: Duration = Duration::from_secs(5);
 pub const RATE_AHEAD: Duration = Duration::from_millis(500);
 /// Longest wait for the platform's rate inside a call; past it the call gives way to others and is tried later.
 pub const RATE_WAIT: Duration = Duration::from_secs(20);
+/// Longest pause that a platform or its connector may ask for: quotas of a day begin anew after it at the latest.
+pub const PLATFORM_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
 // ---- delivery ---------------------------------------------------------------------------------------------------------
 

@@ -207,6 +207,17 @@ impl fmt::Display for ContentKind {
 }
 
 impl<A> Content<A> {
+    /// Whether a message that a platform shows can be this one as it was sent: the same text but for blanks, which some
+    /// platforms trim, and otherwise the same kind.
+    pub fn looks_like<B>(&self, shown: &Content<B>) -> bool {
+        match (self, shown) {
+            (Self::Text { text: ours }, Content::Text { text: theirs }) => {
+                ours.split_whitespace().eq(theirs.split_whitespace())
+            }
+            _ => self.kind().is_some() && self.kind() == shown.kind(),
+        }
+    }
+
     /// What a person reads of it.
     pub fn words(&self) -> impl Iterator<Item = &str> {
         let (first, second) = match self {

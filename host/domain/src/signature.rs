@@ -28,17 +28,28 @@ pub struct RawWebhook {
 
 /// A webhook whose proof was checked. Owns what was proved. Made only by [`verify`].
 #[derive(Clone, Debug)]
-pub struct VerifiedWebhook(RawWebhook);
+pub struct VerifiedWebhook {
+    raw: RawWebhook,
+    signed_at: Option<Timestamp>,
+}
 
 impl VerifiedWebhook {
     /// What was proved.
     pub fn webhook(&self) -> &RawWebhook {
-        &self.0
+        &self.raw
+    }
+
+    /// When the platform signed it, by its own clock; none where its proof has no time.
+    pub fn signed_at(&self) -> Option<Timestamp> {
+        self.signed_at
     }
 
     /// A webhook that was verified before it was put aside. The caller vouches for the row it read it from.
     pub fn from_dead_letter(webhook: RawWebhook) -> Self {
-        Self(webhook)
+        Self {
+            raw: webhook,
+            signed_at: None,
+        }
     }
 }
 
@@ -82,6 +93,7 @@ enum Head<'a> {
         keys: &'a [Secret],
         signature: Vec<u8>,
         stamp: &'a str,
+        signed_at: Option<Timestamp>,
         signed: &'a [SignedPart],
     },
     /// All that there is to prove.
@@ -106,7 +118,7 @@ pub fn admit_head(
 }
 
 /// Checks a webhook's proof by the connector's declaration. `secrets` are the app's; during a rotation a name has several,
-/// and any of them will do.
+/// and any of them will do. `now` is what the platform's clock shows, as far as it is known.
 ///
 /// # Errors
 /// What is missing, stale or wrong. The log may have it; the sender gets 401 and no more.
@@ -116,10 +128,12 @@ pub fn verify(
     raw: RawWebhook,
     now: Timestamp,
 ) -> Result<VerifiedWebhook, Forged> {
+    let mut signed_at = None;
     if let Head::Signed {
         keys,
         signature,
         stamp,
+        signed_at: at,
         signed,
     } = judge_head(scheme, secrets, &raw, now)?
     {
@@ -129,8 +143,9 @@ pub fn verify(
                 .is_ok_and(|mac| mac.chain_update(&message).verify_slice(&signature).is_ok())
         };
         keys.iter().any(fits).then_some(()).ok_or(Forged::Mismatch)?;
+        signed_at = at;
     }
-    Ok(VerifiedWebhook(raw))
+    Ok(VerifiedWebhook { raw, signed_at })
 }
 
 fn judge_head<'a>(
@@ -150,12 +165,13 @@ fn judge_head<'a>(
         } => {
             let keys = keys(secrets, secret)?;
             let written = located(raw, signature)?;
-            let stamp = stamp(raw, timestamp.as_ref(), *tolerance_s, now)?;
+            let (stamp, signed_at) = stamp(raw, timestamp.as_ref(), *tolerance_s, now)?;
             let signature = decode(written, *encoding).filter(|bytes| bytes.len() == HMAC_BYTES);
             Ok(Head::Signed {
                 keys,
                 signature: signature.ok_or(Forged::Mismatch)?,
                 stamp,
+                signed_at,
                 signed,
             })
         }
@@ -217,8 +233,14 @@ fn located<'r>(raw: &'r RawWebhook, place: &Located) -> Result<&'r str, Forged> 
     value.strip_prefix(place.prefix.as_str()).ok_or_else(missing)
 }
 
-fn stamp<'r>(raw: &'r RawWebhook, place: Option<&Located>, tolerance: u32, now: Timestamp) -> Result<&'r str, Forged> {
-    let Some(place) = place else { return Ok("") };
+/// The time that was signed, as it is written and as a moment.
+fn stamp<'r>(
+    raw: &'r RawWebhook,
+    place: Option<&Located>,
+    tolerance: u32,
+    now: Timestamp,
+) -> Result<(&'r str, Option<Timestamp>), Forged> {
+    let Some(place) = place else { return Ok(("", None)) };
     let text = located(raw, place)?;
     let at: i64 = text.parse().map_err(|_| Forged::Header {
         header: place.header.clone(),
@@ -228,7 +250,7 @@ fn stamp<'r>(raw: &'r RawWebhook, place: Option<&Located>, tolerance: u32, now: 
     if seconds.unsigned_abs() > u64::from(tolerance) {
         return Err(Forged::Stale { seconds, tolerance });
     }
-    Ok(text)
+    Ok((text, Some(Timestamp::from_millis(at.saturating_mul(1_000)))))
 }
 
 fn decode(text: &str, encoding: Encoding) -> Option<Vec<u8>> {
@@ -311,6 +333,7 @@ mod tests {
         let verified =
             verify(Some(&tiktok()), &secrets(&["example-app-secret"]), good(), at(0)).expect("a good signature");
         assert_eq!(verified.webhook().body, BODY);
+        assert_eq!(verified.signed_at(), Some(at(0)));
     }
 
     #[test]

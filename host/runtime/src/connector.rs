@@ -411,6 +411,7 @@ impl Connector {
             grants: context.grants,
             origins: context.origins,
             pacer: context.pacer,
+            dates: context.dates,
             attachments: Vec::new(),
             call: Call::new(kind),
             ledger: ledger.clone(),

@@ -73,6 +73,8 @@ pub struct CallContext {
     pub state: State,
     /// The platform's rates for this channel and its app.
     pub pacer: Arc<dyn Pacer>,
+    /// Learns from the dates of the platform's answers.
+    pub dates: Arc<dyn AnswerDates>,
 }
 
 // ---- what a call leaves behind ---------------------------------------------------------------------------------------
@@ -156,6 +158,13 @@ pub struct Host {
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
+}
+
+/// Learns how far the platform's clock is from ours. Called from the middle of calls: must not block.
+pub trait AnswerDates: Send + Sync {
+    /// The platform dated its answer (the header `Date`) to a request that was begun at `sent_at` and whose answer was whole at
+    /// `received_at`.
+    fn answered(&self, date: &str, sent_at: Timestamp, received_at: Timestamp);
 }
 
 /// The platform's rates.

@@ -8,12 +8,15 @@ use weir_domain::policy::{AppSettings, OriginMap, RuleBook};
 use weir_store::{App, StoreError};
 
 use crate::host::Host;
+use crate::platform_clocks::AppClock;
 
 /// An app as it is kept in memory.
 #[derive(Debug)]
 pub(crate) struct Registered {
     pub(crate) app: App,
     pub(crate) origins: Arc<OriginMap>,
+    /// The platform's.
+    pub(crate) clock: Arc<AppClock>,
     /// The rules by the version that was asked for last: reading them out of a manifest is a good part of a webhook's work.
     book: Mutex<Option<RuleBook>>,
 }
@@ -21,12 +24,14 @@ pub(crate) struct Registered {
 impl Registered {
     /// The rules that a version of the connector declares, under this app's settings.
     pub(crate) fn book(&self, manifest: &Arc<Manifest>) -> RuleBook {
+        let offset = self.clock.offset();
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         match &*book {
-            Some(book) if Arc::ptr_eq(book.manifest(), manifest) => book.clone(),
-            _ => book
-                .insert(RuleBook::new(Arc::clone(manifest), self.app.settings.clone()))
-                .clone(),
+            Some(book) if Arc::ptr_eq(book.manifest(), manifest) && book.clock() == offset => book.clone(),
+            _ => {
+                let read = RuleBook::new(Arc::clone(manifest), self.app.settings.clone());
+                book.insert(read.with_clock(offset)).clone()
+            }
         }
     }
 }
@@ -107,6 +112,11 @@ impl Host {
         };
         let app = Arc::new(Registered {
             origins: Arc::new(app.origins.clone()),
+            clock: match &self.0.config.clock {
+                // A sandbox whose clock is followed.
+                Some(clock) if app.origins.leads_to(clock) => Arc::default(),
+                _ => self.0.platform_clocks.of(&app.name),
+            },
             book: Mutex::default(),
             app,
         });

@@ -200,6 +200,7 @@ impl Host {
             origins: Arc::clone(&serving.app.origins),
             state: state.entries,
             pacer: Arc::clone(pacer) as Arc<dyn weir_runtime::context::Pacer>,
+            dates: Arc::clone(&serving.app.clock) as Arc<dyn weir_runtime::context::AnswerDates>,
         };
         Ok(Some((context, credential.access_token)))
     }

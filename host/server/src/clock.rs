@@ -202,6 +202,11 @@ impl Host {
     /// # Errors
     /// The record.
     pub(crate) async fn set_right(&self, step: Step, now: Timestamp) -> Result<(), StoreError> {
+        let millis = |by: Duration| i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.0.platform_clocks.ours_was_set(match step {
+            Step::Back(by) => -millis(by),
+            Step::Forward(by) => millis(by),
+        });
         match step {
             Step::Back(by) => {
                 let rows = self.store().clock_set_back(by, now).await?;

@@ -343,6 +343,7 @@ impl Host {
             origins: serving.app.origins.clone(),
             state: State::new(),
             pacer: std::sync::Arc::new(self.0.pacers.of(&app.name, &serving.book, None)),
+            dates: serving.app.clock.clone(),
         };
         serving.connector.who_am_i(context).await
     }

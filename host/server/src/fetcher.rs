@@ -121,7 +121,9 @@ impl Fetcher {
         let credential = credential.ok_or_else(|| Missing::for_now("the channel has no credential"))?;
         let secrets = serving.secrets().with_access_token(credential.access_token);
         let folder = media::folder(host.config());
-        let mut file = Incoming::create(&folder, fetch.id).await.map_err(Missing::for_now)?;
+        let mut file = Incoming::create(&folder, fetch.id, fetch.attempt)
+            .await
+            .map_err(Missing::for_now)?;
         let fetched = host
             .egress()
             .fetch(permit, &secrets, limits::MEDIA_BYTES, file.file())

@@ -166,8 +166,10 @@ impl Host {
         Ok(read)
     }
 
+    /// Reads what came `since` then, by our clock.
     async fn read_history(&self, channel: &Channel, since: Timestamp) -> Result<Recorded, CallFailure> {
         let serving = self.serving_of(channel).await?;
+        let since = serving.book.clock().platform(since);
         let mut sum = Recorded::default();
         if !serving.book.manifest().provides("history") {
             return Ok(sum);

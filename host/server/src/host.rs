@@ -20,6 +20,7 @@ use crate::clock::{self, HostClock};
 use crate::config::{Config, StoreConfig};
 use crate::history::Asked;
 use crate::metrics::Metrics;
+use crate::platform_clocks::PlatformClocks;
 use crate::pulse::Pulses;
 use crate::quarantine::{Quarantine, SetAside};
 use crate::reconciler::Doubts;
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<HostClock>,
     /// Held while a step of the clock is set right.
     pub(crate) clock_turn: tokio::sync::Mutex<()>,
+    pub(crate) platform_clocks: PlatformClocks,
     pub(crate) egress: Egress,
     pub(crate) runtime: Runtime,
     pub(crate) connectors: Connectors,
@@ -65,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) last_probe: tokio::sync::Mutex<Option<Instant>>,
     /// When channels were last looked at for warnings.
     pub(crate) last_look: Mutex<Option<Timestamp>>,
+    /// When ages were last counted.
+    pub(crate) aged: Mutex<Option<std::time::Instant>>,
     /// Signs links to stored bytes.
     pub(crate) link_key: [u8; 32],
     /// Who leases.
@@ -199,7 +203,9 @@ impl Host {
         let connectors = Connectors::load(&*store, &runtime, &config, &quarantine, trials).await?;
         let mut owner = [0; 8];
         mint.fill(&mut owner);
+        let platform_clocks = PlatformClocks::new(store.platform_clocks().await?);
         let host = Self(Arc::new(Shared {
+            platform_clocks,
             store,
             clock,
             clock_turn: tokio::sync::Mutex::default(),
@@ -220,6 +226,7 @@ impl Host {
             pulses: Pulses::default(),
             last_probe: tokio::sync::Mutex::default(),
             last_look: Mutex::default(),
+            aged: Mutex::default(),
             link_key: keyring::derive(&master, "weir media links"),
             owner: hex::encode(owner),
             refusals: Mutex::new(Some(kept)),

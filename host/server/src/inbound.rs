@@ -120,7 +120,8 @@ impl Host {
             Ok(serving) => {
                 let scheme = serving.book.manifest().webhook.as_ref();
                 let now = self.now();
-                admit_head(scheme, &serving.app.app.secrets_at(now), head, now).map_err(HookError::from)
+                let platforms = serving.book.clock().platform(now);
+                admit_head(scheme, &serving.app.app.secrets_at(now), head, platforms).map_err(HookError::from)
             }
             Err(error) => Err(error),
         };
@@ -146,8 +147,18 @@ impl Host {
         if let Some(challenge) = asks(&serving, &raw) {
             return answer(challenge, &serving.app.app.secrets_at(self.now()), &raw.query);
         }
-        let webhook = trace_span!("verify")
-            .in_scope(|| verify(scheme, &serving.app.app.secrets_at(self.now()), raw, self.now()))?;
+        let now = self.now();
+        let webhook = trace_span!("verify").in_scope(|| {
+            verify(
+                scheme,
+                &serving.app.app.secrets_at(now),
+                raw,
+                serving.book.clock().platform(now),
+            )
+        })?;
+        if let Some(signed_at) = webhook.signed_at() {
+            serving.app.clock.signed(signed_at, now);
+        }
         // A proof takes only the manifest; no code of a version that is set aside runs.
         if let Some(aside) = self.set_aside(&serving) {
             let id = self.keep_dead_letter(&serving, &webhook, aside.to_string()).await?;

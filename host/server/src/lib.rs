@@ -36,6 +36,7 @@ pub mod media;
 pub mod metrics;
 mod oauth;
 pub mod outbound;
+mod platform_clocks;
 mod poller;
 pub mod provenance;
 pub mod publisher;

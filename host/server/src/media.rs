@@ -108,9 +108,10 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    pub(crate) async fn create(folder: &Path, id: MediaId) -> io::Result<Self> {
+    /// Begins a file. `attempt` keeps two fetches apart, whose lease a step of the clock may let overlap.
+    pub(crate) async fn create(folder: &Path, id: MediaId, attempt: u32) -> io::Result<Self> {
         let path = path(folder, id);
-        let unfinished = path.with_extension("part");
+        let unfinished = path.with_extension(format!("{attempt}.part"));
         Ok(Self {
             file: tokio::fs::OpenOptions::from(private()).open(&unfinished).await?,
             unfinished,
@@ -195,7 +196,7 @@ impl Host {
         stream: impl Stream<Item = io::Result<Bytes>> + Send,
     ) -> Result<Upload, UploadError> {
         let id = self.0.mint.id(self.now());
-        let mut incoming = Incoming::create(&folder(&self.0.config), id)
+        let mut incoming = Incoming::create(&folder(&self.0.config), id, 0)
             .await
             .map_err(UploadError::Disk)?;
         let mut stream = pin!(stream);
@@ -225,7 +226,7 @@ impl Host {
             .map(str::to_owned);
         let permit = may_fetch(url).map_err(|error| fetch(&error))?;
         let id = self.0.mint.id(self.now());
-        let mut incoming = Incoming::create(&folder(&self.0.config), id)
+        let mut incoming = Incoming::create(&folder(&self.0.config), id, 0)
             .await
             .map_err(UploadError::Disk)?;
         let limit = limits::UPLOAD_BYTES as u64;

@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use weir_domain::clock::ClockOffset;
 use weir_domain::time::Timestamp;
 use weir_store::Depths;
 
@@ -34,6 +35,7 @@ pub struct Metrics {
     oldest: Family<[(&'static str, String); 1], Seconds>,
     silent: Family<[(&'static str, String); 1], Seconds>,
     log_bytes: Gauge,
+    platform_clocks: Family<[(&'static str, String); 1], Seconds>,
 }
 
 impl Default for Metrics {
@@ -88,6 +90,12 @@ impl Default for Metrics {
             "Bytes of the file of the record's write-ahead log",
             log_bytes.clone(),
         );
+        let platform_clocks = Family::<[(&'static str, String); 1], Seconds>::default();
+        registry.register(
+            "platform_clock_offset_seconds",
+            "How far the platform's clock is ahead of the host's, by app; negative when it is behind",
+            platform_clocks.clone(),
+        );
         Self {
             registry,
             webhooks,
@@ -104,6 +112,7 @@ impl Default for Metrics {
             oldest,
             silent,
             log_bytes,
+            platform_clocks,
         }
     }
 }
@@ -177,6 +186,13 @@ impl Metrics {
                 .get_or_create(&[("loop", name.to_owned())])
                 .set(silent.as_secs_f64());
         }
+    }
+
+    /// How far the clock of an app's platform is from ours.
+    pub(crate) fn platform_clock(&self, app: &str, offset: ClockOffset) {
+        self.platform_clocks
+            .get_or_create(&[("app", app.to_owned())])
+            .set(offset.as_millis() as f64 / 1_000.0);
     }
 
     pub(crate) fn depths(&self, depths: &Depths, now: Timestamp) {

@@ -1,8 +1,8 @@
 //! Settles what is uncertain by reading the platform's own history.
 //!
 //! A message that the history shows was sent: the record finds it there, as it would in an echo. Only a history that is
-//! complete, and read after the grace time, proves a message's absence; a text is then sent again, if the operator allows it.
-//! Anything less proves nothing, and the message stays in doubt for an echo or a person to settle.
+//! complete, read after the grace time, and shows nothing that could be the message proves its absence; a text is then sent
+//! again, if the operator allows it. Anything less proves nothing, and the message stays in doubt for an echo or a person to settle.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use weir_domain::delivery::backoff;
 use weir_domain::id::MessageId;
-use weir_domain::inbound::{Fact, InboundEvent};
-use weir_domain::message::{Content, Direction};
+use weir_domain::inbound::Fact;
+use weir_domain::message::Content;
 use weir_domain::time::Timestamp;
 use weir_runtime::context::ConversationFacts;
 use weir_store::{Resolution, Source, StoreError, UncertainMessage};
@@ -23,9 +23,6 @@ use crate::host::Host;
 const ROUND: u32 = 1_000;
 /// An echo may still be on its way for so long after a send.
 const GRACE: Duration = Duration::from_secs(120);
-/// The platform's clock may be behind ours by so much.
-const SKEW: Duration = Duration::from_secs(5);
-
 /// The first and the longest wait between two questions about one message: each is a request of the platform's rate, which
 /// sends need too, and what the history did not show within the hour is most often left to a person.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3_600));
@@ -88,15 +85,20 @@ impl Host {
         if !serving.book.manifest().provides("history") {
             return Ok(false);
         }
-        let since = doubt.dispatched_at.before(SKEW);
+        let rules = serving.book.rules(&doubt.channel);
+        let possible_since = rules.possible_since(doubt.dispatched_at);
         let facts = ConversationFacts::from(&doubt.conversation);
         let page = self
             .call(&doubt.channel, |connector, context| {
                 let facts = facts.clone();
-                Box::pin(async move { connector.messages(context, &facts, since).await })
+                Box::pin(async move { connector.messages(context, &facts, possible_since).await })
             })
             .await?;
-        let shows_it = page.events.iter().any(|event| shows(event, doubt, since));
+        // What cannot be read may be this message.
+        let is_readable = !page
+            .events
+            .iter()
+            .any(|event| matches!(event.fact, Fact::Unknown { .. }));
         // What the history tells is recorded like what a webhook tells: this is also how the message is found.
         self.record(&serving, page.events, Source::History).await?;
         let workspace = &doubt.channel.workspace_id;
@@ -104,32 +106,22 @@ impl Host {
         if after.is_none_or(|message| message.status != doubt.message.status) {
             return Ok(true);
         }
-        // Something like it is there, and the record could not tell whether it is this one: not proven either way.
-        if !page.complete || shows_it || !self.may_resend(doubt) {
+        // By another clock the question would have been another.
+        let is_timely = serving.app.clock.is_settled();
+        if !page.complete || !is_readable || !is_timely || !self.may_resend(doubt) {
             return Ok(false);
         }
-        Ok(self
-            .store()
-            .resolve_uncertain(doubt.message.id, Resolution::Absent, now)
-            .await?)
+        let read = Resolution::HistoryRead {
+            possible_since,
+            likely_since: rules.likely_since(doubt.dispatched_at),
+        };
+        Ok(self.store().resolve_uncertain(doubt.message.id, read, now).await?)
     }
 
     /// Whether a message whose absence is proven is sent again: only a text, and only if the operator leaves it on.
     fn may_resend(&self, doubt: &UncertainMessage) -> bool {
         self.config().delivery.resend_if_absent && matches!(doubt.message.content, Content::Text { .. })
     }
-}
-
-/// Whether an event of the history could be the message in doubt.
-fn shows(event: &InboundEvent, doubt: &UncertainMessage, since: Timestamp) -> bool {
-    let Fact::Message(message) = &event.fact else {
-        return false;
-    };
-    let same_text = match (&message.content, &doubt.message.content) {
-        (Content::Text { text: there }, Content::Text { text: ours }) => there == ours,
-        (there, ours) => there.kind() == ours.kind(),
-    };
-    message.direction == Direction::Outbound && message.sent_at >= since && same_text
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! In small steps with pauses between them, so that what comes in and goes out never waits for more than one step.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use weir_domain::id::EndpointId;
 use weir_domain::inbound::{Fact, InboundEvent};
@@ -72,6 +73,22 @@ impl Host {
             tracing::info!("{deleted} messages, events, dead letters and files were deleted by their age");
         }
         Ok(deleted)
+    }
+
+    /// The moment that ages are counted at: `now`, unless the clock jumped ahead. A followed clock jumps as it is told to.
+    pub(crate) async fn aged(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        if self.config().clock.is_some() {
+            return Ok(now);
+        }
+        let looked = Instant::now();
+        let last = self
+            .0
+            .aged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(looked);
+        let passed = last.map_or(Duration::ZERO, |last| looked.saturating_duration_since(last));
+        self.store().age(passed, now).await
     }
 
     /// Leaves out of what the platform's history told the messages that are too old to be kept: that they were here once is

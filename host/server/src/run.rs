@@ -105,8 +105,12 @@ impl Host {
         loops.rounds("history", NOTE_EVERY, &self.0.asked.wake, |host, _| async move {
             host.history_round().await.map(|_| ())
         });
+        let moved = Arc::clone(&self.0.platform_clocks.moved);
+        loops.rounds("platform clocks", COUNT_EVERY, &moved, |host, now| async move {
+            host.platform_clocks_round(now).await
+        });
         loops.rounds("retention", FORGET_EVERY, &wakes.retention, |host, now| async move {
-            host.retention_round(now).await.map(|_| ())
+            host.retention_round(host.aged(now).await?).await.map(|_| ())
         });
         loops.notes(&self.0.refusals, |host, refused| async move {
             host.keep_act_refusal(refused).await;

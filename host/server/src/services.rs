@@ -141,9 +141,9 @@ impl ChannelPacer {
         *lock(&self.kept) = self.take(RouteClass::MessageSend).ok();
     }
 
-    /// The platform asked for a pause.
+    /// The platform asked for a pause; as long as [`limits::PLATFORM_PAUSE`] it gets.
     pub(crate) fn hold(&self, pause: Duration) {
-        let until = self.pacers.now() + pause;
+        let until = self.pacers.now() + pause.min(limits::PLATFORM_PAUSE);
         let mut paces = lock(&self.pacers.paces);
         for (bucket, _) in &self.rates {
             paces.entry(bucket.clone()).or_default().hold(until);

@@ -74,3 +74,10 @@ INSERT OR IGNORE INTO sent_uploads (conversation_id, media_id)
 -- ---- H: keys, workspaces ------------------------------------------------------------------------------------------------
 
 -- ---- I: clocks ----------------------------------------------------------------------------------------------------------
+
+-- How far the clock of an app's platform is from ours, where it is; what waits for a moment of the platform was set by it.
+CREATE TABLE platform_clocks (
+    app       TEXT PRIMARY KEY,
+    offset_ms INTEGER NOT NULL,                        -- the platform's minus ours
+    noted_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

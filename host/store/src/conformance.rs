@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 pub mod channels;
+pub mod clocks;
 pub mod contacts;
 pub mod echoes;
 pub mod events;
@@ -132,6 +133,14 @@ macro_rules! store_conformance {
             only_what_the_platform_knows_can_be_quoted,
             a_client_ref_stands_once_in_a_channel,
             other_tenants_see_nothing,
+        );
+        $crate::store_conformance!(@ $factory, clocks:
+            an_echo_dated_by_a_clock_behind_is_matched,
+            an_unmatched_message_alike_disproves_absence,
+            what_others_sent_or_we_matched_proves_nothing,
+            a_stored_echo_settles_once_clocks_are_known,
+            ages_follow_a_jump_slowly_and_survive_restarts,
+            ends_of_messages_move_with_the_platforms_clock,
         );
         $crate::store_conformance!(@ $factory, leases:
             a_conversation_has_one_message_in_flight_in_order,

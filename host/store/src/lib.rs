@@ -23,6 +23,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use weir_domain::caller::{Key, Session};
 use weir_domain::channel::{Channel, ChannelStatus};
+use weir_domain::clock::ClockOffset;
 use weir_domain::conversation::{Contact, Conversation};
 use weir_domain::credential::Credential;
 use weir_domain::delivery::Next;
@@ -495,6 +496,15 @@ pub trait Store: Send + Sync + 'static {
     /// The clock was set forward by so much: the leases of this owner last as long as they had still to last, so that what is in
     /// its hands is not taken for lost. Others' run out. How many rows were touched.
     async fn clock_set_forward(&self, owner: &str, by: Duration) -> Result<u32>;
+    /// How far the clocks of platforms are from ours, by app, as noted; an app that is not named agrees with us.
+    async fn platform_clocks(&self) -> Result<BTreeMap<String, ClockOffset>>;
+    /// Notes how far the clock of an app's platform is from ours, and moves the ends of queued messages and the next looks at
+    /// windows, which are moments of the platform. To be called before anything is judged by the offset. How many rows were
+    /// touched.
+    async fn note_platform_clock(&self, app: &str, offset: ClockOffset, now: Timestamp) -> Result<u32>;
+    /// Moves the clock that ages are counted by on by what `passed` since the last time, towards `now`, and gives where it stands.
+    /// It is kept over restarts.
+    async fn age(&self, passed: Duration, now: Timestamp) -> Result<Timestamp>;
     /// Depths and ages of all queues, for metrics.
     async fn depths(&self) -> Result<Depths>;
     /// Reads one row: is the record there?

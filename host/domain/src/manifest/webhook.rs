@@ -1,5 +1,7 @@
 //! How a platform's webhooks prove where they come from.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -51,6 +53,18 @@ pub enum Proof {
         /// How far the timestamp may be from now, in seconds.
         tolerance_s: u32,
     },
+}
+
+impl Webhook {
+    /// How far the platform's clock and ours may be apart for a webhook to be taken; none if its proof has no time.
+    pub fn tolerance(&self) -> Option<Duration> {
+        match &self.proof {
+            Proof::Hmac { tolerance_s, .. } | Proof::Ed25519 { tolerance_s, .. } => {
+                Some(Duration::from_secs(u64::from(*tolerance_s)))
+            }
+            Proof::SharedSecret { .. } => None,
+        }
+    }
 }
 
 /// A value in a header.

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::channel::{Channel, PolicyOverride};
-use crate::manifest::{ContentRule, Manifest, Policy, RateScope, RegionSubject, RouteClass, Support};
+use crate::clock::{self, ClockOffset};
+use crate::manifest::{ContentRule, Manifest, Policy, RateScope, RegionSubject, RouteClass, Support, Webhook};
 use crate::message::{ContentKind, Origin};
 use crate::policy::AppSettings;
+use crate::time::Timestamp;
 
 /// A connector's rules and its app's settings, from which each channel's [`Rules`] follow. Copies of it share what it holds.
 #[derive(Clone, Debug)]
@@ -29,6 +31,22 @@ impl RuleBook {
         }
     }
 
+    /// The same rules, judged by a platform's clock that is so far from ours.
+    pub fn with_clock(mut self, clock: ClockOffset) -> Self {
+        if self.untightened.clock != clock {
+            self.untightened = Arc::new(Rules {
+                clock,
+                ..Rules::clone(&self.untightened)
+            });
+        }
+        self
+    }
+
+    /// How far the platform's clock is from ours.
+    pub fn clock(&self) -> ClockOffset {
+        self.untightened.clock
+    }
+
     /// What the serving version declares.
     pub fn manifest(&self) -> &Arc<Manifest> {
         &self.manifest
@@ -44,7 +62,10 @@ impl RuleBook {
         if *policy == PolicyOverride::default() {
             return Arc::clone(&self.untightened);
         }
-        Arc::new(Rules::of(&self.manifest, &self.settings, policy))
+        Arc::new(Rules {
+            clock: self.clock(),
+            ..Rules::of(&self.manifest, &self.settings, policy)
+        })
     }
 
     /// The rules for one channel.
@@ -85,6 +106,12 @@ pub struct Rules {
     pub rates: Vec<Rate>,
     /// Whether a text with a link is refused.
     pub refuse_links: bool,
+    /// How far the platform's clock is from ours: what the contact did is dated by the platform, and its windows close by its
+    /// clock.
+    pub clock: ClockOffset,
+    /// How far a time of the platform may lie from ours beside that, and still be the same moment: what the platform allows
+    /// between the two clocks.
+    pub clock_margin: Duration,
 }
 
 /// So many requests in a span.
@@ -118,6 +145,12 @@ impl Rules {
             without_images: Vec::new(),
             rates: Vec::new(),
             refuse_links: settings.refuse_links,
+            clock: ClockOffset::default(),
+            clock_margin: manifest
+                .webhook
+                .as_ref()
+                .and_then(Webhook::tolerance)
+                .unwrap_or(clock::MARGIN),
         };
         for policy in &manifest.policies {
             match policy {
@@ -198,6 +231,17 @@ impl Rules {
             }
         }
         rules
+    }
+
+    /// From when on a message that the platform dates so is taken for one that left us at `left_at`.
+    pub fn likely_since(&self, left_at: Timestamp) -> Timestamp {
+        self.clock.platform(left_at).before(clock::PRECISION)
+    }
+
+    /// The earliest time that the platform can have given to a message that left us at `left_at`, as far apart as the two
+    /// clocks can be unnoticed.
+    pub fn possible_since(&self, left_at: Timestamp) -> Timestamp {
+        self.clock.platform(left_at).before(self.clock_margin)
     }
 
     /// The rule for a kind of content; what is not listed is not supported.

@@ -9,10 +9,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::channel::PolicyOverride;
+use crate::clock::{self, ClockOffset};
 use crate::conversation::{Contact, ConversationStatus, OpenedBy};
 use crate::id::Mint;
 use crate::manifest::{ContentRule, RateScope, RouteClass, Support};
 use crate::message::{Attachment, Content, ContentKind, MediaStatus};
+use crate::policy::window::{Phase, phase};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -67,6 +69,8 @@ fn rules() -> Rules {
             classes: vec![RouteClass::MessageSend],
         }],
         refuse_links: false,
+        clock: ClockOffset::default(),
+        clock_margin: clock::MARGIN,
     }
 }
 
@@ -225,8 +229,30 @@ fn a_contact_who_never_wrote_cannot_be_written_to() {
 
 #[test]
 fn a_platform_clock_ahead_of_ours_does_not_lengthen_the_window() {
-    assert_eq!(window::opened_at(at(CLOSES), at(WROTE)), at(WROTE));
-    assert_eq!(window::opened_at(at(WROTE), at(CLOSES)), at(WROTE));
+    assert_eq!(window::opened_at(&rules(), at(CLOSES), at(WROTE)), at(WROTE));
+    assert_eq!(window::opened_at(&rules(), at(WROTE), at(CLOSES)), at(WROTE));
+}
+
+/// Our clock is wrong by minutes, and known to be.
+#[test]
+fn windows_close_by_the_platforms_clock() {
+    for offset_ms in [-600_000, -8_000, 1_000, 600_000] {
+        let clock = ClockOffset::from_millis(offset_ms);
+        let rules = Rules { clock, ..rules() };
+        let closes = clock.ours(at(CLOSES));
+        let last = closes.before(Duration::from_millis(1));
+        assert_eq!(window::admit(&rules, Some(at(WROTE)), last), Ok(()), "{offset_ms}");
+        assert!(window::admit(&rules, Some(at(WROTE)), closes).is_err(), "{offset_ms}");
+        assert_eq!(
+            phase(&rules, Some(at(WROTE)), closes),
+            Some(Phase::Closed),
+            "{offset_ms}"
+        );
+        let closing = phase(&rules, Some(at(WROTE)), last);
+        assert_eq!(closing, Some(Phase::Closing { closes_at: closes }), "{offset_ms}");
+        // A word of this moment opens the window now, whatever our clock shows.
+        assert_eq!(window::opened_at(&rules, at(WROTE), clock.ours(at(WROTE))), at(WROTE));
+    }
 }
 
 #[test]

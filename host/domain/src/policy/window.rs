@@ -1,4 +1,7 @@
 //! The messaging window: how long after the contact's last message the business may write.
+//!
+//! A contact's message is dated by the platform, and so is the window's end that follows from it; `now` is the host's.
+//! [`Rules::clock`] brings the two together.
 
 use std::time::Duration;
 
@@ -20,14 +23,14 @@ pub fn admit(rules: &Rules, contact_wrote_at: Option<Timestamp>, now: Timestamp)
         };
     };
     match rules.window {
-        Some(length) if now >= wrote_at.after(length) => Err(Refusal::ReplyWindowClosed {
+        Some(length) if rules.clock.platform(now) >= wrote_at.after(length) => Err(Refusal::ReplyWindowClosed {
             closed_at: wrote_at.after(length),
         }),
         _ => Ok(()),
     }
 }
 
-/// Where a window stands at a moment.
+/// Where a window stands at a moment. Its moments are the host's: they say when to look again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Open; this is the moment from which on it is closing.
@@ -47,7 +50,7 @@ pub enum Phase {
 /// Where the window stands that the contact's last message opened; none if the platform has none, or they never wrote.
 pub fn phase(rules: &Rules, contact_wrote_at: Option<Timestamp>, now: Timestamp) -> Option<Phase> {
     let length = rules.window?;
-    let closes_at = contact_wrote_at?.after(length);
+    let closes_at = rules.clock.ours(contact_wrote_at?.after(length));
     let closing_at = closes_at.before(ahead(length));
     Some(if now < closing_at {
         Phase::Open { closing_at }
@@ -63,8 +66,8 @@ fn ahead(length: Duration) -> Duration {
     limits::WINDOW_CLOSING.min(length / 2)
 }
 
-/// When a window opens that a message of this time opens: the platform's time when it is earlier than ours, so that a
-/// platform's clock ahead of ours cannot lengthen it.
-pub fn opened_at(sent_at: Timestamp, now: Timestamp) -> Timestamp {
-    sent_at.min(now)
+/// When a window opens that a message of this time opens: the message's own time, and no later than the platform's clock can
+/// show now, so that a time from the future cannot lengthen it.
+pub fn opened_at(rules: &Rules, sent_at: Timestamp, now: Timestamp) -> Timestamp {
+    sent_at.min(rules.clock.platform(now))
 }

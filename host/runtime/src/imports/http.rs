@@ -20,7 +20,7 @@ pub(crate) use crate::bindings::weir::connector::http as wit;
 use crate::bindings::weir::connector::http::Host;
 use crate::bindings::weir::connector::types::Header;
 use crate::call::CallData;
-use crate::context::{Act, Fate, Pacer, Refused, RequestRecord, TooLong};
+use crate::context::{Act, AnswerDates, Fate, Pacer, Refused, RequestRecord, TooLong};
 use crate::text;
 use crate::transcript::Tape;
 
@@ -31,6 +31,7 @@ pub(crate) struct Network {
     pub(crate) grants: Arc<Grants>,
     pub(crate) origins: Arc<OriginMap>,
     pub(crate) pacer: Arc<dyn Pacer>,
+    pub(crate) dates: Arc<dyn AnswerDates>,
     /// Stored bytes that a body may name: those of the draft, and no others.
     pub(crate) attachments: Vec<MediaId>,
     pub(crate) call: Call,
@@ -194,6 +195,7 @@ impl CallData {
             return Err(wit::Error::Unreachable(too_long.to_string()));
         }
         entry.leaves();
+        let sent_at = self.host.clock.now();
         let answer = self
             .host
             .egress
@@ -202,6 +204,9 @@ impl CallData {
         match answer {
             Ok(answer) => {
                 entry.ends(Fate::Answered(answer.status), true);
+                if let Some(date) = dated(&answer.headers) {
+                    network.dates.answered(date, sent_at, self.host.clock.now());
+                }
                 let headers = answer.headers.into_iter();
                 Ok(wit::Response {
                     status: answer.status,
@@ -320,6 +325,17 @@ impl Shown {
             elapsed: Duration::ZERO,
         }
     }
+}
+
+/// When an answer was made, as its maker dates it; none where a cache gave an old one (RFC 9111, 5.1).
+fn dated(headers: &[(String, String)]) -> Option<&str> {
+    let value = |name: &str| {
+        headers
+            .iter()
+            .find(|(header, _)| header == name)
+            .map(|(_, value)| value.as_str())
+    };
+    value("date").filter(|_| value("age").is_none())
 }
 
 fn refused(rule: &'static str, detail: &str) -> Fate {

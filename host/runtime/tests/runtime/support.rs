@@ -21,8 +21,8 @@ use weir_domain::signature::{RawWebhook, VerifiedWebhook};
 use weir_domain::time::Timestamp;
 use weir_egress::{Egress, NoBodies};
 use weir_runtime::context::{
-    CallContext, CallEnd, ChannelFacts, Clock, Host, LogLine, Pacer, Readied, Refused, State, TooLong, Wanted, Witness,
-    Written,
+    AnswerDates, CallContext, CallEnd, ChannelFacts, Clock, Host, LogLine, Pacer, Readied, Refused, State, TooLong,
+    Wanted, Witness, Written,
 };
 use weir_runtime::{CacheSettings, Connector, Runtime, Settings};
 
@@ -121,6 +121,13 @@ impl Clock for Frozen {
     fn now(&self) -> Timestamp {
         now()
     }
+}
+
+/// A host that does not care for the platform's clock.
+struct NoDates;
+
+impl AnswerDates for NoDates {
+    fn answered(&self, _: &str, _: Timestamp, _: Timestamp) {}
 }
 
 /// A rate that always, or never, has a turn.
@@ -278,6 +285,7 @@ pub(crate) fn context_of(origin: &str, manifest: &Manifest, platform: &Platform,
         origins: Arc::new(OriginMap([(origin, platform.origin.parse().unwrap())].into())),
         state,
         pacer: Arc::new(Turns(true)),
+        dates: Arc::new(NoDates),
     }
 }
 

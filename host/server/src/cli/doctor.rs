@@ -6,16 +6,15 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use weir_domain::clock::{ClockOffset, DEGRADED};
 use weir_domain::limits;
 use weir_store::SqliteStore;
 
 use super::client::{Client, key_file};
 use super::output::{Output, text};
 use super::{Common, Done, Failure};
+use crate::platform_clocks::apart;
 use crate::{Config, folder};
-
-/// A clock that is this far from the host's makes signatures fail.
-const CLOCK_OFF_S: i64 = 30;
 
 /// Collects what was looked at.
 struct Report<'o> {
@@ -108,6 +107,22 @@ async fn running(report: &mut Report<'_>, client: &Client, common: &Common) {
                     },
                 );
             }
+        }
+    }
+    if let Ok(apps) = client.get(client.at(&["v1", "apps"])).await {
+        let rows = apps.get("data").and_then(Value::as_array).cloned().unwrap_or_default();
+        for row in rows {
+            let offset = row.get("clock_offset_ms").and_then(Value::as_i64).unwrap_or_default();
+            let offset = ClockOffset::from_millis(offset);
+            let words = apart(&text(&row, "/name"), offset);
+            report.say(
+                "platform clock",
+                if offset.is_degraded() {
+                    Err(format!("{words} Synchronize this machine's clock (NTP)"))
+                } else {
+                    Ok(words)
+                },
+            );
         }
     }
     if let Ok(channels) = client.get(client.at(&["v1", "channels"])).await {
@@ -232,7 +247,8 @@ fn clock() -> Result<String, String> {
         .map_or(0, |since| since.as_secs());
     if seconds >= RELEASED {
         Ok(format!(
-            "is set; platforms refuse one that is more than {CLOCK_OFF_S} s off, so keep NTP on"
+            "is set; keep NTP on: more than {} s from a platform's clock is degraded",
+            DEGRADED.as_secs()
         ))
     } else {
         Err("is years behind; set it, or webhooks and tokens fail".to_owned())

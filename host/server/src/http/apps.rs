@@ -82,6 +82,9 @@ pub(crate) struct AppView {
     webhook_url: String,
     /// What to enter at the platform as the redirect address.
     redirect_url: String,
+    /// How far the platform's clock is ahead of this host's, in milliseconds; negative when it is behind, 0 while nothing is
+    /// known.
+    clock_offset_ms: i64,
     /// When it was first put.
     created_at: Timestamp,
     /// When it was last put.
@@ -100,6 +103,7 @@ impl AppView {
             old_secrets_until: app.old_secrets_until.filter(|until| host.now() < *until),
             webhook_url: host.config().public(&format!("/hooks/{}", app.name)),
             redirect_url: host.config().public("/oauth/callback"),
+            clock_offset_ms: host.clock_offset(&app.name).as_millis(),
             name: app.name,
             connector: app.connector,
             settings: app.settings,

@@ -15,8 +15,10 @@ use crate::host::NotReady;
 /// How it is.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
-    /// `ok`.
+    /// `ok`, or `degraded`: it serves, and something about it needs a person.
     status: &'static str,
+    /// What is degraded, a sentence each.
+    degraded: Vec<String>,
     /// Of Weir.
     version: &'static str,
     /// The host's clock, in milliseconds since 1970: the system's, or the sandbox's that it follows.
@@ -24,9 +26,11 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    fn ok(host: &Host) -> Self {
+    fn of(host: &Host) -> Self {
+        let degraded = host.clocks_apart();
         Self {
-            status: "ok",
+            status: if degraded.is_empty() { "ok" } else { "degraded" },
+            degraded,
             version: env!("CARGO_PKG_VERSION"),
             now_ms: host.now().as_millis(),
         }
@@ -36,14 +40,14 @@ impl Health {
 /// Ask whether the process lives
 #[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, body = Health)))]
 pub(crate) async fn live(State(host): State<Host>) -> Answered<Health> {
-    Answered(Health::ok(&host))
+    Answered(Health::of(&host))
 }
 
 /// Ask whether requests can be served
 #[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses((status = 200, body = Health)))]
 pub(crate) async fn ready(State(host): State<Host>) -> Answer<Answered<Health>> {
     match host.ready().await {
-        Ok(()) => Ok(Answered(Health::ok(&host))),
+        Ok(()) => Ok(Answered(Health::of(&host))),
         Err(reason) => {
             let code = match &reason {
                 NotReady::Store(_) => &codes::STORE_UNAVAILABLE,

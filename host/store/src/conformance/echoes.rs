@@ -6,7 +6,7 @@ use weir_domain::message::{Origin, Status};
 
 use super::world::*;
 use super::{Factory, run};
-use crate::{Resolution, Source};
+use crate::Source;
 
 pub fn an_echo_before_the_answer_is_the_message_and_the_answer_agrees(factory: Factory) {
     run(async {
@@ -82,7 +82,7 @@ pub fn an_echo_settles_an_uncertain_message(factory: Factory) {
         assert!(
             !world
                 .store
-                .resolve_uncertain(ours.id, Resolution::Absent, at(61))
+                .resolve_uncertain(ours.id, history_read(0), at(61))
                 .await
                 .unwrap()
         );

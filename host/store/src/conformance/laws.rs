@@ -152,7 +152,7 @@ async fn play(world: &World, played: &mut Played, step: Step) {
                         platform_id: format!("p-{id}"),
                         at: at(now),
                     },
-                    1 => Resolution::Absent,
+                    1 => history_read(0),
                     _ => Resolution::GivenUp,
                 };
                 world.store.resolve_uncertain(id, found, at(now)).await.unwrap();

@@ -206,7 +206,7 @@ pub fn a_lost_lease_writes_nothing(factory: Factory) {
         world.store.sweep_messages(at(20 + lease_span())).await.unwrap();
         world
             .store
-            .resolve_uncertain(late.message.id, Resolution::Absent, at(200))
+            .resolve_uncertain(late.message.id, history_read(0), at(200))
             .await
             .unwrap();
         let fresh = world.lease(1, 201).await.remove(0);
@@ -274,7 +274,7 @@ pub fn a_lease_that_ran_out_is_uncertain_and_blocks_only_for_a_while(factory: Fa
         // The older one comes back and waits for what is in flight.
         world
             .store
-            .resolve_uncertain(first.id, Resolution::Absent, at(end + 200))
+            .resolve_uncertain(first.id, history_read(0), at(end + 200))
             .await
             .unwrap();
         assert!(world.lease(10, end + 200).await.is_empty());
@@ -345,7 +345,7 @@ pub fn an_uncertain_message_is_settled_by_what_was_found(factory: Factory) {
         };
         assert!(resolve(0, found.clone()).await.unwrap());
         assert!(!resolve(0, found).await.unwrap());
-        assert!(resolve(1, Resolution::Absent).await.unwrap());
+        assert!(resolve(1, history_read(0)).await.unwrap());
         assert!(resolve(2, Resolution::GivenUp).await.unwrap());
         let messages = world.messages("thread").await;
         let statuses: Vec<Status> = messages[1..].iter().map(|message| message.status).collect();

@@ -20,7 +20,7 @@ use weir_domain::time::Timestamp;
 use super::{Factory, Made};
 use crate::{
     App, ConversationFilter, EnqueueError, Enqueued, EventFilter, MessageLease, NewChannel, NewMessage, Page, Recorded,
-    Room, Source, Store,
+    Resolution, Room, Source, Store,
 };
 
 /// Messages until the contact writes again, in this world.
@@ -184,6 +184,14 @@ pub(crate) fn in_doubt() -> Next {
 }
 
 /// A message in a thread; the person's thread is `thread` unless a promise needs more of them.
+/// The platform's history was read, for a message that cannot be older than that.
+pub(crate) fn history_read(since: i64) -> Resolution {
+    Resolution::HistoryRead {
+        possible_since: at(since),
+        likely_since: at(since),
+    }
+}
+
 pub(crate) fn told(
     thread: &str,
     platform_id: &str,

@@ -147,8 +147,14 @@ pub enum Resolution {
         /// The platform's time of it.
         at: Timestamp,
     },
-    /// The history, complete and late enough, does not have it: it is queued again.
-    Absent,
+    /// The platform's history, complete and late enough, was recorded. If nothing in it can be this message it is queued again;
+    /// if just one message is it, it is there; else it stays in doubt.
+    HistoryRead {
+        /// The earliest time that the platform can have given it.
+        possible_since: Timestamp,
+        /// From when on what looks like it is it.
+        likely_since: Timestamp,
+    },
     /// A person gives it up.
     GivenUp,
 }

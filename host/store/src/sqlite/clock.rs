@@ -3,9 +3,11 @@
 //!
 //! One transaction over all that waits, however much: it is rare, and a half of it done could not be told from all of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rusqlite::params;
+use weir_domain::clock::{ClockOffset, aging};
 use weir_domain::time::Timestamp;
 
 use crate::Result;
@@ -37,6 +39,56 @@ const IN_HAND: [&str; 2] = [
 /// The clock was set forward by so much, under this worker. How many rows were touched.
 pub(super) fn set_forward(db: &Db<'_>, owner: &str, by: Duration) -> Result<u32> {
     all(&IN_HAND, |sql| db.run(sql, params![owner, millis(by)]))
+}
+
+/// The offsets that are noted, by app; an app without one agrees with us.
+pub(super) fn platforms(db: &Db<'_>) -> Result<BTreeMap<String, ClockOffset>> {
+    let noted = db.all("SELECT app, offset_ms FROM platform_clocks", [], |row| {
+        Ok((row.get(0)?, ClockOffset::from_millis(row.get(1)?)))
+    })?;
+    Ok(noted.into_iter().collect())
+}
+
+/// What waits for a moment of the platform, as our clock was thought to show it.
+const PLATFORM_MOMENTS: [&str; 2] = [
+    "UPDATE outbox SET expires_at = max(0, expires_at - ?2)
+     WHERE expires_at IS NOT NULL AND channel_id IN (SELECT id FROM channels WHERE app = ?1)",
+    "UPDATE conversations SET news_at = max(0, news_at - ?2)
+     WHERE news_at IS NOT NULL AND channel_id IN (SELECT id FROM channels WHERE app = ?1)",
+];
+
+/// Notes how far the clock of an app's platform is from ours, and moves what waits for its moments. How many rows were touched.
+pub(super) fn platform(db: &Db<'_>, app: &str, offset: ClockOffset, now: Timestamp) -> Result<u32> {
+    let noted: Option<i64> = db.one("SELECT offset_ms FROM platform_clocks WHERE app = ?1", [app], |row| {
+        row.get(0)
+    })?;
+    let by = offset.as_millis() - noted.unwrap_or_default();
+    if by == 0 {
+        return Ok(0);
+    }
+    db.run(
+        "INSERT INTO platform_clocks (app, offset_ms, noted_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (app) DO UPDATE SET offset_ms = ?2, noted_at = ?3",
+        params![app, offset.as_millis(), now.as_millis()],
+    )?;
+    all(&PLATFORM_MOMENTS, |sql| db.run(sql, params![app, by]))
+}
+
+/// The name under which the clock of ages stands in `meta`.
+const AGING: &str = "aging";
+
+/// Moves the clock that ages are counted by on, and gives where it stands.
+pub(super) fn age(db: &Db<'_>, passed: Duration, now: Timestamp) -> Result<Timestamp> {
+    let stood: Option<String> = db.one("SELECT CAST(value AS TEXT) FROM meta WHERE name = ?1", [AGING], |row| {
+        row.get(0)
+    })?;
+    let stood = stood.and_then(|ms| ms.parse().ok()).map_or(now, Timestamp::from_millis);
+    let stands = aging(stood, passed, now);
+    db.run(
+        "INSERT INTO meta (name, value) VALUES (?1, CAST(?2 AS BLOB)) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        params![AGING, stands.as_millis().to_string()],
+    )?;
+    Ok(stands)
 }
 
 fn all(statements: &[&'static str], run: impl Fn(&'static str) -> Result<usize>) -> Result<u32> {

@@ -1,21 +1,18 @@
 //! Messages of ours that the platform has: told by the answer of the send, by an echo, or by the history, in any order.
 
 use rusqlite::params;
-use std::time::Duration;
 use weir_domain::event::EventType;
+use weir_domain::id::MessageId;
 use weir_domain::inbound::InboundMessage;
-use weir_domain::message::{Content, Direction, Message, Origin, Status};
+use weir_domain::message::{Direction, Message, Origin, Status};
+use weir_domain::policy::Rules;
 use weir_domain::time::Timestamp;
 
 use crate::Result;
 use crate::sqlite::conversations::{self, Thread};
-use crate::sqlite::db::{Db, key};
+use crate::sqlite::db::{Db, get_id, key};
 use crate::sqlite::messages::{self, Step};
 use crate::sqlite::outbox::{self, Left};
-
-/// How much earlier than our own dispatch the platform's clock may place a message of ours: clocks differ, and some platforms
-/// tell whole seconds.
-const CLOCKS: Duration = Duration::from_secs(5);
 
 /// The platform has this message: its answer, the history or a person says so. Takes it out of the outbox.
 pub(super) fn arrived(
@@ -109,11 +106,12 @@ fn fold_echo(db: &Db<'_>, thread: &mut Thread, message: &Message, platform_id: &
 /// A message that is still in a worker's hands stays leased: the answer finds it sent. The caller saves the thread.
 pub(super) fn matched(
     db: &Db<'_>,
+    rules: &Rules,
     thread: &mut Thread,
     told: &InboundMessage,
     now: Timestamp,
 ) -> Result<Option<Message>> {
-    let Some(left) = candidate(db, thread, told)? else {
+    let Some(left) = candidate(db, rules, thread, told)? else {
         return Ok(None);
     };
     let mut message = messages::needed(db, left.message)?;
@@ -129,7 +127,7 @@ pub(super) fn matched(
     Ok(Some(message))
 }
 
-fn candidate(db: &Db<'_>, thread: &Thread, told: &InboundMessage) -> Result<Option<Left>> {
+fn candidate(db: &Db<'_>, rules: &Rules, thread: &Thread, told: &InboundMessage) -> Result<Option<Left>> {
     // Our own sends have one part, and come back as the API's.
     if told.origin != Origin::Api || told.part != 0 {
         return Ok(None);
@@ -138,8 +136,8 @@ fn candidate(db: &Db<'_>, thread: &Thread, told: &InboundMessage) -> Result<Opti
     for left in outbox::left(db, thread.conversation.id)? {
         let message = messages::needed(db, left.message)?;
         if message.platform_id.is_none()
-            && told.sent_at >= left.dispatched_at.before(CLOCKS)
-            && looks_like(&message.content, &told.content)
+            && told.sent_at >= rules.likely_since(left.dispatched_at)
+            && message.content.looks_like(&told.content)
         {
             alike.push(left);
         }
@@ -147,12 +145,60 @@ fn candidate(db: &Db<'_>, thread: &Thread, told: &InboundMessage) -> Result<Opti
     Ok(if alike.len() == 1 { alike.pop() } else { None })
 }
 
-fn looks_like<A, B>(ours: &Content<A>, theirs: &Content<B>) -> bool {
-    match (ours, theirs) {
-        // Some platforms trim what they are given.
-        (Content::Text { text: ours }, Content::Text { text: theirs }) => ours.trim() == theirs.trim(),
-        _ => ours.kind().is_some() && ours.kind() == theirs.kind(),
+/// What the platform's history, read completely and recorded, says of a message in doubt.
+pub(super) enum Seen {
+    /// It is there, as this message of the platform.
+    There { platform_id: String, at: Timestamp },
+    /// Something is there that may be it.
+    Perhaps,
+    /// Nothing is there that could be it.
+    Nothing,
+}
+
+/// Looks for a message in doubt among those of its conversation that the platform has shown since the earliest time possible and that are none of
+/// ours: what another of our messages was matched to is not this one.
+pub(super) fn seen(db: &Db<'_>, message: &Message, possible_since: Timestamp, likely_since: Timestamp) -> Result<Seen> {
+    let strangers: Vec<MessageId> = db.all(
+        "SELECT id FROM messages m WHERE conversation_id = ?1 AND direction = 'outbound' AND sent_at >= ?2
+           AND platform_id IS NOT NULL AND id <> ?3 AND NOT EXISTS (SELECT 1 FROM attempts WHERE message_id = m.id)
+         ORDER BY sent_at, sequence",
+        params![
+            key(message.conversation_id),
+            possible_since.as_millis(),
+            key(message.id)
+        ],
+        |row| get_id(row, 0),
+    )?;
+    let mut alike = Vec::new();
+    let mut is_unclear = false;
+    for id in strangers {
+        let shown = messages::needed(db, id)?;
+        if message.content.looks_like(&shown.content) {
+            alike.push(shown);
+        } else if shown.origin == Origin::Api && shown.content.kind() == message.content.kind() {
+            // Sent through the API by a program: it may be ours, changed on its way.
+            is_unclear = true;
+        }
     }
+    let others_in_doubt = outbox::left(db, message.conversation_id)?
+        .into_iter()
+        .filter(|left| left.message != message.id);
+    for left in others_in_doubt {
+        is_unclear |= message.content.looks_like(&messages::needed(db, left.message)?.content);
+    }
+    Ok(match alike.pop() {
+        Some(shown)
+            if alike.is_empty() && !is_unclear && shown.origin == Origin::Api && shown.sent_at >= likely_since =>
+        {
+            Seen::There {
+                platform_id: shown.platform_id.unwrap_or_default(),
+                at: shown.sent_at,
+            }
+        }
+        Some(_) => Seen::Perhaps,
+        None if is_unclear => Seen::Perhaps,
+        None => Seen::Nothing,
+    })
 }
 
 /// An echo of a message that we know by its id: it is there, whatever we thought of it. Its time is the platform's, by which

@@ -316,7 +316,7 @@ impl Ear<'_> {
     /// A word of the contact opens the window anew and gives the budget back, but for what stands in the outbox and what we
     /// sent after it. An older word than the newest known one changes nothing.
     fn open_window(&self, thread: &mut Thread, sent_at: Timestamp) -> Result<()> {
-        let opened_at = window::opened_at(sent_at, self.now);
+        let opened_at = window::opened_at(self.rules, sent_at, self.now);
         let conversation = &mut thread.conversation;
         if conversation.contact_wrote_at.is_some_and(|known| known >= opened_at) {
             return Ok(());
@@ -340,7 +340,7 @@ impl Ear<'_> {
             return Ok(if news { Kept::New } else { Kept::Known });
         }
         let mut met = self.meet(&told.conversation, &told.contact, OpenedBy::Echo)?;
-        if echo::matched(self.db, &mut met.thread, &told, self.now)?.is_some() {
+        if echo::matched(self.db, self.rules, &mut met.thread, &told, self.now)?.is_some() {
             conversations::save(self.db, &mut met.thread)?;
             self.tell_meeting(&met)?;
             return Ok(Kept::New);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use weir_domain::caller::{Key, Session};
 use weir_domain::channel::{Channel, ChannelStatus};
+use weir_domain::clock::ClockOffset;
 use weir_domain::conversation::{Contact, Conversation};
 use weir_domain::credential::Credential;
 use weir_domain::delivery::Next;
@@ -602,6 +603,16 @@ impl Store for SqliteStore {
     async fn clock_set_forward(&self, owner: &str, by: Duration) -> Result<u32> {
         let owner = owner.to_owned();
         self.write(move |db| clock::set_forward(db, &owner, by)).await
+    }
+    async fn platform_clocks(&self) -> Result<BTreeMap<String, ClockOffset>> {
+        self.read(clock::platforms).await
+    }
+    async fn note_platform_clock(&self, app: &str, offset: ClockOffset, now: Timestamp) -> Result<u32> {
+        let app = app.to_owned();
+        self.write(move |db| clock::platform(db, &app, offset, now)).await
+    }
+    async fn age(&self, passed: Duration, now: Timestamp) -> Result<Timestamp> {
+        self.write(move |db| clock::age(db, passed, now)).await
     }
     async fn depths(&self) -> Result<Depths> {
         let depths = self.read(ledger::depths).await?;

@@ -10,8 +10,9 @@ use weir_domain::time::Timestamp;
 
 use crate::sqlite::conversations::{self, Thread};
 use crate::sqlite::db::{Db, get_id, get_time_if, json, key};
+use crate::sqlite::echo::{self, Seen};
 use crate::sqlite::messages::{self, Entry, Step};
-use crate::sqlite::{answers, channels, echo, media, news, outbox};
+use crate::sqlite::{answers, channels, media, news, outbox};
 use crate::{EnqueueError, Enqueued, KeptAnswer, NewMessage, Resolution, Result, StoreError, UncertainMessage};
 
 /// HTTP's `202 Accepted`, under which the first answer is kept.
@@ -36,6 +37,8 @@ pub(super) fn enqueue(db: &Db<'_>, new: NewMessage, book: &RuleBook, now: Timest
     if news::reopen(db, &rules, &mut thread, now)? {
         news::tell_opened(db, &thread, &channel, &rules, now)?;
     }
+    // Until the platform gives it a time of its own, it is dated as the platform would: it is compared with the contact's words.
+    let sent_at = rules.clock.platform(now);
     let mut accepted = Vec::with_capacity(1 + new.then.len());
     for content in std::iter::once(new.content).chain(new.then) {
         let is_first = accepted.is_empty();
@@ -63,9 +66,9 @@ pub(super) fn enqueue(db: &Db<'_>, new: NewMessage, book: &RuleBook, now: Timest
             error: None,
             answers: None,
             platform_data: None,
-            sent_at: now,
+            sent_at,
             created_at: now,
-            sequence: thread.next(now, Direction::Outbound),
+            sequence: thread.next(sent_at, Direction::Outbound),
         };
         thread.conversation.budget_used += 1;
         let entry = Entry {
@@ -125,9 +128,10 @@ fn quoted(db: &Db<'_>, thread: &Thread, id: MessageId) -> Result<String, Enqueue
         .ok_or(EnqueueError::NoReplyTarget)
 }
 
-/// When a message is of no more use: when the window closes that it was accepted in.
+/// When a message is of no more use: when the window closes that it was accepted in, by our clock.
 pub(super) fn expires_at(rules: &Rules, thread: &Thread) -> Option<Timestamp> {
-    Some(thread.conversation.contact_wrote_at?.after(rules.window?))
+    let closes_at = thread.conversation.contact_wrote_at?.after(rules.window?);
+    Some(rules.clock.ours(closes_at))
 }
 
 pub(super) fn cancel(
@@ -180,7 +184,7 @@ pub(super) fn retry(
     )?;
     message.platform_id = None;
     let step = Step {
-        sent_at: Some(now),
+        sent_at: Some(rules.clock.platform(now)),
         ..Step::default()
     };
     messages::restart(db, &mut message, Status::Queued, step)?;
@@ -221,11 +225,18 @@ pub(super) fn resolve(db: &Db<'_>, id: MessageId, found: Resolution, now: Timest
     };
     match found {
         Resolution::Found { platform_id, at } => echo::arrived(db, &mut message, &platform_id, at, now)?,
-        Resolution::Absent => {
-            messages::advance(db, &mut message, Status::Queued, Step::default())?;
-            outbox::requeue(db, &message, None, now)?;
-            outbox::tell(db, &message, EventType::MessageQueued, now)?;
-        }
+        Resolution::HistoryRead {
+            possible_since,
+            likely_since,
+        } => match echo::seen(db, &message, possible_since, likely_since)? {
+            Seen::There { platform_id, at } => echo::arrived(db, &mut message, &platform_id, at, now)?,
+            Seen::Perhaps => return Ok(false),
+            Seen::Nothing => {
+                messages::advance(db, &mut message, Status::Queued, Step::default())?;
+                outbox::requeue(db, &message, None, now)?;
+                outbox::tell(db, &message, EventType::MessageQueued, now)?;
+            }
+        },
         Resolution::GivenUp => {
             let error = message.error.clone().unwrap_or_else(|| MessageError {
                 code: "outcome_unknown".to_owned(),

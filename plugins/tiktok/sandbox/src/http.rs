@@ -9,12 +9,15 @@ mod tiktok;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{Request, Response, StatusCode};
+use axum::extract::State;
+use axum::http::header::DATE;
+use axum::http::{HeaderValue, Request, Response, StatusCode};
+use axum::middleware::map_response_with_state;
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use hyper::server::conn::http1;
@@ -98,6 +101,9 @@ impl Shared {
 
 type App = Arc<Shared>;
 
+/// The first moment of the last year that fits a date of HTTP.
+const YEAR_9999_MS: u64 = 253_370_764_800_000;
+
 /// The whole route table. Paths of the API end in a slash; without it there is nothing.
 pub fn router(shared: App) -> Router {
     let mut api = Router::new();
@@ -126,7 +132,22 @@ pub fn router(shared: App) -> Router {
         .route("/cdn/{picture}", get(files::picture))
         .nest("/control", control::router(Arc::clone(&shared)))
         .merge(phone::router())
+        .layer(map_response_with_state(Arc::clone(&shared), dated))
         .with_state(shared)
+}
+
+/// Dates each answer by the virtual clock, as a platform dates its own: whoever compares clocks compares them with this one.
+async fn dated(State(shared): State<App>, mut response: axum::response::Response) -> axum::response::Response {
+    let ms = u64::try_from(shared.clock.now().ms()).unwrap_or_default();
+    // The virtual clock may stand beyond what the header can write.
+    let date = UNIX_EPOCH
+        .checked_add(Duration::from_millis(ms))
+        .filter(|_| ms < YEAR_9999_MS)
+        .and_then(|date| HeaderValue::try_from(httpdate::fmt_http_date(date)).ok());
+    if let Some(date) = date {
+        response.headers_mut().insert(DATE, date);
+    }
+    response
 }
 
 /// Put into an answer that must not be given: the connection closes instead.

@@ -36,6 +36,11 @@ impl OriginMap {
         if forms.is_empty() { vec![url.clone()] } else { forms }
     }
 
+    /// Whether the platform's requests go to where `url` is.
+    pub fn leads_to(&self, url: &Url) -> bool {
+        Origin::of(url).is_some_and(|origin| self.0.values().any(|mapped| *mapped == origin))
+    }
+
     /// Whether every mapping ends on this machine, so that a clock under test control can do no harm.
     pub fn is_all_loopback(&self) -> bool {
         self.0.values().all(Origin::is_loopback)

@@ -1,0 +1,222 @@
+//! How far each platform's clock is from ours.
+//!
+//! What a platform signs and how it dates its answers narrow an estimate for each app. What follows from the estimate is noted in
+//! the record first, where queued messages wait for moments of the platform, and only then judged by: so a restart goes on with
+//! what was known, and nothing expires by one clock that was accepted by the other.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+use weir_domain::clock::{ClockOffset, ClockSample, PlatformClock};
+use weir_domain::time::Timestamp;
+use weir_runtime::context::AnswerDates;
+use weir_store::StoreError;
+
+use crate::host::Host;
+
+/// An estimate that moved by less than this is not noted anew: whole seconds are what platforms tell.
+const WORTH_NOTING_MS: u64 = 1_000;
+
+/// The clocks of all apps' platforms.
+#[derive(Debug)]
+pub(crate) struct PlatformClocks {
+    apps: Mutex<HashMap<String, Arc<AppClock>>>,
+    /// Rung when an estimate left what is noted.
+    pub(crate) moved: Arc<Notify>,
+}
+
+/// The clock of one app's platform.
+#[derive(Debug, Default)]
+pub(crate) struct AppClock {
+    known: Mutex<Known>,
+    /// None where our clock is the platform's own: then there is nothing to learn.
+    moved: Option<Arc<Notify>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    estimate: PlatformClock,
+    /// What is judged by.
+    noted: ClockOffset,
+}
+
+impl PlatformClocks {
+    /// The clocks as they were noted.
+    pub(crate) fn new(noted: BTreeMap<String, ClockOffset>) -> Self {
+        let clocks = Self {
+            apps: Mutex::default(),
+            moved: Arc::default(),
+        };
+        for (app, offset) in noted {
+            clocks.of(&app).with(|known| {
+                *known = Known {
+                    estimate: PlatformClock::noted(offset),
+                    noted: offset,
+                };
+            });
+        }
+        clocks
+    }
+
+    /// The clock of an app's platform. As many are kept as there were apps.
+    pub(crate) fn of(&self, app: &str) -> Arc<AppClock> {
+        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let clock = apps.entry(app.to_owned()).or_insert_with(|| {
+            Arc::new(AppClock {
+                known: Mutex::default(),
+                moved: Some(Arc::clone(&self.moved)),
+            })
+        });
+        Arc::clone(clock)
+    }
+
+    /// The system's clock was set by so many milliseconds, forward if positive.
+    pub(crate) fn ours_was_set(&self, by_ms: i64) {
+        for (_, clock) in self.all() {
+            clock.with(|known| known.estimate.ours_was_set(by_ms));
+        }
+        self.moved.notify_one();
+    }
+
+    fn all(&self) -> Vec<(String, Arc<AppClock>)> {
+        let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        apps.iter()
+            .map(|(app, clock)| (app.clone(), Arc::clone(clock)))
+            .collect()
+    }
+}
+
+impl AppClock {
+    /// What the platform's times are compared with ours by.
+    pub(crate) fn offset(&self) -> ClockOffset {
+        self.with(|known| known.noted)
+    }
+
+    /// Whether nothing was learned that is not judged by yet.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.with(|known| known.moved().is_none())
+    }
+
+    /// The platform signed something at `signed_at`, and it was here at `received_at`.
+    pub(crate) fn signed(&self, signed_at: Timestamp, received_at: Timestamp) {
+        self.observe(ClockSample::signed(signed_at, received_at));
+    }
+
+    fn observe(&self, sample: ClockSample) {
+        let Some(moved) = &self.moved else { return };
+        let is_worth_noting = self.with(|known| {
+            known.estimate.observe(sample);
+            known.moved().is_some()
+        });
+        if is_worth_noting {
+            moved.notify_one();
+        }
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
+        change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Known {
+    /// The estimate, where it left what is noted.
+    fn moved(self) -> Option<ClockOffset> {
+        let offset = self.estimate.offset();
+        let apart = offset.as_millis().abs_diff(self.noted.as_millis());
+        (apart >= WORTH_NOTING_MS).then_some(offset)
+    }
+}
+
+impl AnswerDates for AppClock {
+    fn answered(&self, date: &str, sent_at: Timestamp, received_at: Timestamp) {
+        if let Some(sample) = ClockSample::answered(date, sent_at, received_at) {
+            self.observe(sample);
+        }
+    }
+}
+
+impl Host {
+    /// Notes the estimates that moved; what is judged afterwards is judged by them.
+    ///
+    /// # Errors
+    /// The record; the next round finds the same.
+    pub(crate) async fn platform_clocks_round(&self, now: Timestamp) -> Result<(), StoreError> {
+        for (app, clock) in self.0.platform_clocks.all() {
+            let Some(offset) = clock.with(|known| known.moved()) else {
+                continue;
+            };
+            self.store().note_platform_clock(&app, offset, now).await?;
+            clock.with(|known| known.noted = offset);
+            self.metrics().platform_clock(&app, offset);
+            if offset.is_degraded() {
+                tracing::warn!(app, "{} Synchronize this machine's clock (NTP)", apart(&app, offset));
+            } else {
+                tracing::info!(app, "{}", apart(&app, offset));
+            }
+            self.0.wakes.all();
+        }
+        Ok(())
+    }
+
+    /// How far the clock of an app's platform is from ours.
+    pub(crate) fn clock_offset(&self, app: &str) -> ClockOffset {
+        self.0.platform_clocks.of(app).offset()
+    }
+
+    /// The platforms' clocks that are too far from ours, in words; none while all is well.
+    pub(crate) fn clocks_apart(&self) -> Vec<String> {
+        let clocks = self.0.platform_clocks.all().into_iter();
+        let offsets = clocks.map(|(app, clock)| (app, clock.offset()));
+        let degraded = offsets.filter(|(_, offset)| offset.is_degraded());
+        degraded.map(|(app, offset)| apart(&app, offset)).collect()
+    }
+}
+
+/// How far a platform's clock is from ours, as a sentence.
+pub(crate) fn apart(app: &str, offset: ClockOffset) -> String {
+    let seconds = offset.as_millis().unsigned_abs() as f64 / 1_000.0;
+    match offset.as_millis() {
+        0 => format!("The clock of the platform of {app} agrees with this machine's."),
+        1.. => format!("The clock of the platform of {app} is {seconds:.1} s ahead of this machine's."),
+        _ => format!("The clock of the platform of {app} is {seconds:.1} s behind this machine's."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(1_800_000_000_000 + ms)
+    }
+
+    #[test]
+    fn nothing_is_judged_by_what_is_not_noted() {
+        let clocks = PlatformClocks::new(BTreeMap::new());
+        let clock = clocks.of("tiktok");
+        clock.signed(at(10_000), at(0));
+        assert_eq!(clock.offset(), ClockOffset::default());
+        let moved = clock.with(|known| known.moved());
+        assert_eq!(moved, Some(ClockOffset::from_millis(10_000)));
+        assert_eq!(clocks.of("other").with(|known| known.moved()), None);
+    }
+
+    #[test]
+    fn the_platforms_own_clock_is_never_apart() {
+        let clock = AppClock::default();
+        clock.signed(at(10_000), at(0));
+        assert_eq!(clock.offset(), ClockOffset::default());
+        assert!(clock.is_settled());
+    }
+
+    #[test]
+    fn noted_offsets_survive_a_restart() {
+        let noted = [("tiktok".to_owned(), ClockOffset::from_millis(-600_000))].into();
+        let clocks = PlatformClocks::new(noted);
+        assert_eq!(clocks.of("tiktok").offset(), ClockOffset::from_millis(-600_000));
+        // A webhook of a platform that is behind us says no more than that it is not further behind.
+        clocks.of("tiktok").signed(at(-600_000), at(0));
+        assert_eq!(clocks.of("tiktok").with(|known| known.moved()), None);
+    }
+}
