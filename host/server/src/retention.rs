@@ -37,6 +37,7 @@ impl Host {
             media: since(retention.media_days),
             dead_letters: since(retention.dead_letters_days),
             seen: Some(now.before(limits::SEEN)),
+            now: Some(self.now()),
             place: ForgetPlace::default(),
         };
         self.forget_ledgers(now).await?;

@@ -141,6 +141,7 @@ macro_rules! store_conformance {
             a_stored_echo_settles_once_clocks_are_known,
             ages_follow_a_jump_slowly_and_survive_restarts,
             ends_of_messages_move_with_the_platforms_clock,
+            rows_from_the_future_hold_no_older_ones_up,
         );
         $crate::store_conformance!(@ $factory, leases:
             a_conversation_has_one_message_in_flight_in_order,

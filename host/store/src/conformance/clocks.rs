@@ -7,7 +7,7 @@ use weir_domain::message::{Origin, Status};
 
 use super::world::*;
 use super::{Factory, run};
-use crate::{Resolution, Source};
+use crate::{KeptSince, Resolution, Source};
 
 /// Our clock is eight seconds ahead of the platform's.
 const AHEAD: i64 = 8;
@@ -115,6 +115,31 @@ pub fn ages_follow_a_jump_slowly_and_survive_restarts(factory: Factory) {
         assert_eq!(world.store.age(Duration::ZERO, at(365 * day)).await.unwrap(), at(0));
         assert_eq!(world.store.age(hour, at(365 * day)).await.unwrap(), at(day));
         assert_eq!(world.store.age(hour, at(3_600)).await.unwrap(), at(3_600), "set right");
+    });
+}
+
+pub fn rows_from_the_future_hold_no_older_ones_up(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let year = 365 * 24 * 3_600;
+        world.hear(vec![says("ahead", 10)], year).await;
+        world.hear(vec![says("old", 20)], 20).await;
+        world.hear(vec![says("young", 90)], 90).await;
+        let since = KeptSince {
+            messages: Some(at(50)),
+            now: Some(at(100)),
+            ..KeptSince::default()
+        };
+        let forgotten = world.store.forget(since, 100).await.unwrap();
+        assert_eq!(forgotten.messages, 1);
+        let left = world.messages("thread").await;
+        let left: Vec<_> = left
+            .iter()
+            .filter_map(|message| message.platform_id.as_deref())
+            .collect();
+        assert_eq!(left, ["ahead", "young"]);
+        let events = world.events().await;
+        assert!(events.iter().all(|event| event.timestamp != at(20)), "{events:#?}");
     });
 }
 

@@ -70,8 +70,18 @@ pub struct KeptSince {
     /// Keys of facts, by which one that is told again is known. They go by spans of [`weir_domain::limits::SEEN`], once all of
     /// a span is older.
     pub seen: Option<Timestamp>,
+    /// Now: what is dated later, by a clock that was wrong once, is passed over, so that it holds nothing older up. None passes
+    /// nothing over.
+    pub now: Option<Timestamp>,
     /// Where the step before this one ended.
     pub place: ForgetPlace,
+}
+
+impl KeptSince {
+    /// Whether something dated `at` comes from a clock that was wrong.
+    pub fn is_ahead(&self, at: Timestamp) -> bool {
+        self.now.is_some_and(|now| at > now)
+    }
 }
 
 /// How far a walk over what is old has come, so that what must stay is passed over once.

@@ -16,11 +16,11 @@ pub(super) fn forget(db: &Db<'_>, since: &KeptSince, limit: u32) -> Result<Forgo
         ..Forgotten::default()
     };
     if let Some(before) = since.messages {
-        messages(db, before, limit, &mut forgotten)?;
+        messages(db, since, before, limit, &mut forgotten)?;
         events(db, since, before, limit, &mut forgotten)?;
     }
     if let Some(before) = since.media {
-        attachments(db, before, limit, &mut forgotten)?;
+        attachments(db, since, before, limit, &mut forgotten)?;
     }
     if let Some(before) = since.dead_letters {
         forgotten.dead_letters = ledger::forget_letters(db, before, limit)?;
@@ -33,17 +33,22 @@ pub(super) fn forget(db: &Db<'_>, since: &KeptSince, limit: u32) -> Result<Forgo
     Ok(forgotten)
 }
 
+/// What is dated later was dated by a clock that was wrong.
+fn latest(since: &KeptSince) -> i64 {
+    since.now.unwrap_or(Timestamp::MAX).as_millis()
+}
+
 /// Whether a step took all that it may.
 fn is_full(taken: usize, limit: u32) -> bool {
     taken >= limit as usize
 }
 
 /// What is in the outbox is not settled, and stays.
-fn messages(db: &Db<'_>, before: Timestamp, limit: u32, forgotten: &mut Forgotten) -> Result<()> {
+fn messages(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgotten: &mut Forgotten) -> Result<()> {
     let oldest: Vec<(MessageId, Timestamp)> = db.all(
         "SELECT id, created_at FROM messages WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE message_id = messages.id)
-         ORDER BY n LIMIT ?1",
-        params![limit],
+         AND created_at <= ?2 ORDER BY n LIMIT ?1",
+        params![limit, latest(since)],
         |row| Ok((get_id(row, 0)?, get_time(row, 1)?)),
     )?;
     let old: Vec<MessageId> = oldest
@@ -87,10 +92,12 @@ fn events(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgott
             })
         },
     )?;
-    let old: Vec<&OldDelivery> = oldest.iter().take_while(|one| one.created_at < before).collect();
+    let is_old = |at: Timestamp| at < before || since.is_ahead(at);
+    let old: Vec<&OldDelivery> = oldest.iter().take_while(|one| is_old(one.created_at)).collect();
     forgotten.more |= is_full(old.len(), limit);
     forgotten.place.delivery = old.last().map_or(since.place.delivery, |last| last.n);
-    for delivery in old.iter().filter(|one| !(one.is_pending && one.is_enabled)) {
+    let old = old.into_iter().filter(|one| !since.is_ahead(one.created_at));
+    for delivery in old.filter(|one| !(one.is_pending && one.is_enabled)) {
         db.run("DELETE FROM delivery_attempts WHERE delivery_id = ?1", [&delivery.id])?;
         db.run("DELETE FROM deliveries WHERE n = ?1", [delivery.n])?;
         if let Some(endpoint) = delivery.endpoint.filter(|_| delivery.is_pending) {
@@ -106,10 +113,11 @@ fn events(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgott
         params![since.place.event, limit],
         |row| Ok((row.get(0)?, get_time(row, 1)?, row.get(2)?)),
     )?;
-    let old: Vec<&(i64, Timestamp, bool)> = oldest.iter().take_while(|(_, at, _)| *at < before).collect();
+    let old: Vec<&(i64, Timestamp, bool)> = oldest.iter().take_while(|(_, at, _)| is_old(*at)).collect();
     forgotten.more |= is_full(old.len(), limit);
     forgotten.place.event = old.last().map_or(since.place.event, |(sequence, _, _)| *sequence);
-    for (sequence, _, _) in old.iter().filter(|(_, _, is_awaited)| !is_awaited) {
+    let old = old.into_iter().filter(|(_, at, _)| !since.is_ahead(*at));
+    for (sequence, _, _) in old.filter(|(_, _, is_awaited)| !is_awaited) {
         db.run("DELETE FROM events WHERE sequence = ?1", [sequence])?;
         forgotten.events += 1;
     }
@@ -137,11 +145,11 @@ struct OldDelivery {
 }
 
 /// The message stays, and says that its attachment was here.
-fn attachments(db: &Db<'_>, before: Timestamp, limit: u32, forgotten: &mut Forgotten) -> Result<()> {
+fn attachments(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgotten: &mut Forgotten) -> Result<()> {
     // Ids of this kind sort by time.
     let oldest: Vec<(MediaId, Timestamp)> = db.all(
-        "SELECT id, created_at FROM media ORDER BY id LIMIT ?1",
-        params![limit],
+        "SELECT id, created_at FROM media WHERE created_at <= ?2 ORDER BY id LIMIT ?1",
+        params![limit, latest(since)],
         |row| Ok((get_id(row, 0)?, get_time(row, 1)?)),
     )?;
     let mut deleted = 0;
