@@ -43,6 +43,7 @@ struct Skewed {
     stack: Stack,
     events: Events,
     clock: SteppingClock,
+    channel: String,
     thread: String,
     /// By how much the sandbox was advanced.
     advanced_ms: i64,
@@ -62,7 +63,8 @@ pub async fn skew(skews_s: &[i64], data: &Path) -> anyhow::Result<SkewFigures> {
     let stack = Stack::start(options).await?;
     stack.install("tiktok").await?;
     stack.put_app().await?;
-    stack.connect("acme_store").await?;
+    let channel = stack.connect("acme_store").await?;
+    let channel = channel["id"].as_str().context("no channel")?.to_owned();
     let mut events = stack.api.listen().await?;
     let hello = stack.hears(&mut events, "Hello!").await?;
     let thread = hello["data"]["conversation_id"]
@@ -73,6 +75,7 @@ pub async fn skew(skews_s: &[i64], data: &Path) -> anyhow::Result<SkewFigures> {
         stack,
         events,
         clock,
+        channel,
         thread,
         advanced_ms: 0,
         skew_ms: 0,
@@ -126,7 +129,11 @@ impl Skewed {
     async fn passes(&mut self, ms: i64) -> anyhow::Result<()> {
         self.advanced_ms += ms;
         self.stack.phone.order("clock/advance", json!({"ms": ms})).await?;
-        self.clock.set(&self.stack.api, self.advanced_ms + self.skew_ms).await
+        self.clock.set(&self.stack.api, self.advanced_ms + self.skew_ms).await?;
+        // To Weir its own clock was set, and the platform's stayed: the next answer shows it otherwise.
+        let path = format!("/v1/channels/{}/diagnostics", self.channel);
+        self.stack.api.get(&path).await?.expect(200)?;
+        self.shows_the_offset().await
     }
 
     async fn say(&mut self, text: &str) -> anyhow::Result<String> {
@@ -182,7 +189,6 @@ impl Skewed {
         let question = format!("before {in_time}");
         self.stack.hears(&mut self.events, &question).await?;
         self.passes(WINDOW_MS - 60_000).await?;
-        // A day-old token is renewed first, and the new day's first answer shows the clock again.
         self.say(in_time).await?;
         self.figures.in_the_last_minute += 1;
         self.passes(120_000).await?;
