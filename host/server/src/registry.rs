@@ -255,12 +255,18 @@ impl Connectors {
 
     /// A connector of which nothing serves, since its version could not be loaded, with the reason.
     pub(crate) fn not_loaded(&self) -> Option<String> {
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut failed = failed.into_iter();
         // One beside another that serves is not what webhooks need.
-        failed
-            .iter()
-            .find(|((name, _), _)| self.line(name).is_none())
-            .map(|((name, number), reason)| format!("{name} {number} does not serve: {reason}"))
+        let ((name, number), reason) = failed.find(|((name, _), _)| self.line(name).is_none())?;
+        Some(format!("{name} {number} does not serve: {reason}"))
+    }
+
+    /// Why nothing of this connector serves, where a version of it should.
+    fn load_failure(&self, name: &str) -> Option<String> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, reason) = failed.iter().find(|((failed, _), _)| failed == name)?;
+        self.line(name).is_none().then(|| reason.clone())
     }
 
     fn note_load(&self, version: &Version, failure: Option<&String>) -> bool {
@@ -433,6 +439,11 @@ impl Clock for Nobody {
 }
 
 impl Host {
+    /// Why the active version of a connector could not be loaded; none if it was.
+    pub(crate) fn load_failure(&self, connector: &str) -> Option<String> {
+        self.0.connectors.load_failure(connector)
+    }
+
     /// Stages a component: nobody is served by it yet.
     ///
     /// # Errors

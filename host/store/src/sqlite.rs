@@ -273,9 +273,12 @@ fn clean(connection: &Connection) -> Result<()> {
         [],
         |row| row.get(0),
     )?;
-    if is_used && let Err(error) = connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)") {
-        tracing::warn!(%error, "The record could not be written anew: deleted words may still lie in free places of the file");
-        return Ok(());
+    if is_used {
+        tracing::info!("Writing the record anew, once, without remains of deleted rows");
+        if let Err(error) = connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)") {
+            tracing::warn!(%error, "The record could not be written anew: deleted words may still lie in free places of the file");
+            return Ok(());
+        }
     }
     connection.execute("INSERT INTO meta (name, value) VALUES ('clean', x'01')", [])?;
     Ok(())

@@ -99,11 +99,14 @@ async fn running(report: &mut Report<'_>, client: &Client, common: &Common) {
                 let name = text(&row, "/name");
                 report.say(
                     "connector",
-                    match text(&row, "/active_version") {
-                        version if version.is_empty() => {
+                    match (text(&row, "/active_version"), text(&row, "/load_error")) {
+                        (version, _) if version.is_empty() => {
                             Err(format!("{name}: no version serves; `weir connector promote`"))
                         }
-                        version => Ok(format!("{name} {version} serves")),
+                        (version, error) if error.is_empty() => Ok(format!("{name} {version} serves")),
+                        (version, error) => Err(format!(
+                            "{name} {version} cannot be loaded: {error}; `weir connector install` the same file again"
+                        )),
                     },
                 );
             }

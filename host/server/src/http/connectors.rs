@@ -101,6 +101,8 @@ pub(crate) struct ConnectorView {
     description: String,
     /// The version that serves; none until one is promoted.
     active_version: Option<String>,
+    /// Why the host could not load it; null if it did. Install the same file again.
+    load_error: Option<String>,
     /// Newest first.
     versions: Vec<VersionLine>,
     /// What the operator said yes to.
@@ -150,10 +152,11 @@ impl VersionView {
 
 impl ConnectorView {
     /// `versions` are those of one connector, newest first, and at least one.
-    fn of(name: String, versions: &[Version], grants: Grants) -> Self {
+    fn of(host: &Host, name: String, versions: &[Version], grants: Grants) -> Self {
         let active = versions.iter().find(|version| version.stage == VersionStage::Active);
         let speaks = active.or_else(|| versions.first());
         Self {
+            load_error: active.and_then(|_| host.load_failure(&name)),
             name,
             platform: speaks
                 .map(|version| version.manifest.platform.clone())
@@ -188,7 +191,7 @@ pub(crate) async fn list(_: May<Read>, State(host): State<Host>) -> Answer<Answe
     let mut connectors = Vec::with_capacity(by_name.len());
     for (name, versions) in by_name {
         let grants = host.store().grants(&name).await?;
-        connectors.push(ConnectorView::of(name, &versions, grants));
+        connectors.push(ConnectorView::of(&host, name, &versions, grants));
     }
     Ok(List::whole(connectors))
 }
@@ -250,7 +253,7 @@ async fn connector(host: &Host, name: String) -> Answer<ConnectorView> {
         return Err(Problem::no_such("connector"));
     }
     let grants = host.store().grants(&name).await?;
-    Ok(ConnectorView::of(name, &versions, grants))
+    Ok(ConnectorView::of(host, name, &versions, grants))
 }
 
 /// Get a version of a connector

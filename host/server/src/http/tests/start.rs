@@ -132,6 +132,8 @@ async fn a_component_that_is_gone_is_no_readiness_and_is_mended_by_itself() {
         let answered = api.get("/readyz").await;
         assert_eq!(answered.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answered.problem(), "connector_not_loaded");
+        let error = api.get("/v1/connectors/echo").await.body["load_error"].clone();
+        assert!(error.as_str().is_some_and(|error| error.contains(".wasm")), "{error}");
         let refused = api.host.receive("echo", webhook(&api.host, "lost?")).await;
         assert!(refused.is_err(), "the platform repeats it");
         api.host
