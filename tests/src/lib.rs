@@ -39,7 +39,7 @@ pub const HOUR_MS: u64 = 3_600_000;
 
 /// How long anything is waited for. Never the measure of a test: what is waited for either comes, or the test fails with
 /// what came instead. Long, since the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The pause between two looks at something that cannot be waited for otherwise.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);

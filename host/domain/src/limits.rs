@@ -79,8 +79,10 @@ pub const READERS: usize = 4;
 pub const LOG_KEPT: i64 = 16 << 20;
 /// From so many bytes on the record's log is emptied as soon as nobody reads: a reader kept it from beginning anew.
 pub const LOG_BYTES: u64 = 64 << 20;
-/// Verified webhooks that wait for a mended connector, for each app.
+/// Verified webhooks that wait for a mended connector, for each app. At the bound the platform keeps what comes next.
 pub const DEAD_LETTERS: u32 = 10_000;
+/// From so many on the operator is warned, while there is still room: 80 % of [`DEAD_LETTERS`].
+pub const DEAD_LETTERS_WARNED: u32 = DEAD_LETTERS / 5 * 4;
 /// How long a fact is known by its key, at least; twice that at most. TikTok repeats a webhook for 72 hours (TikTok API reference,
 /// Webhooks), other platforms for up to seven days.
 pub const SEEN: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -104,12 +106,14 @@ pub const COUNTS: u32 = 1_000;
 
 /// How often the epoch rises: the grain of every time budget below, and how long a guest keeps a worker from others at a time.
 pub const EPOCH_TICK: Duration = Duration::from_millis(2);
-/// Ticks of running for a pure call (200 ms): translating a webhook takes well under one.
-pub const PURE_TICKS: u32 = 100;
-/// Ticks of running for a call with network (1 s); a wait for the network costs one at most.
-pub const CALL_TICKS: u32 = 500;
-/// Wall clock of a pure call: its ticks, and as much again for a busy machine.
-pub const PURE_WALL: Duration = Duration::from_millis(500);
+/// Processor time of a pure call: translating a webhook takes well under a millisecond. What other programs do on the machine
+/// takes nothing of it.
+pub const PURE_CPU: Duration = Duration::from_millis(200);
+/// Processor time of a call with network; waiting for the network costs none.
+pub const CALL_CPU: Duration = Duration::from_secs(1);
+/// Wall clock of a pure call, which waits for nothing: a hundred times its processor time, so that only a host which stands still
+/// meets it.
+pub const PURE_WALL: Duration = Duration::from_secs(20);
 /// Wall clock of a call with network: three slow requests.
 pub const CALL_WALL: Duration = Duration::from_secs(60);
 /// Memory of one instance, summed over its memories.
@@ -155,8 +159,13 @@ pub const CALL_QUEUE: Duration = Duration::from_secs(10);
 pub const HOSTCALL_FUEL: usize = 4 << 20;
 /// Instances alive at once: what the pool has slots for.
 pub const INSTANCES: u32 = 256;
-/// Calls of one connector at once, so that one cannot take every slot.
+/// Calls with network of one connector at once, so that one cannot take every slot.
 pub const CALLS_PER_CONNECTOR: usize = 64;
+/// Pure calls of one connector at once, which have slots of their own: a platform that is slow to answer holds no webhook up. They
+/// wait for nothing, so more would only share the processors.
+pub const PURE_PER_CONNECTOR: usize = 32;
+/// Calls with network of all connectors at once; the rest of [`INSTANCES`] is for pure calls.
+pub const CALLS: u32 = 192;
 /// How often a version may break off within [`BREAK_SPAN`] until it is set aside: once or twice is one bad message, and a
 /// version that cannot run any more shows it within seconds.
 pub const BREAKS: usize = 5;

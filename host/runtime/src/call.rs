@@ -1,15 +1,18 @@
 //! One call: a store and an instance of its own, bounds on everything, and an end that says which bound was met.
 //!
-//! Time is bounded twice. The engine's epoch yields to other tasks at each tick and interrupts a guest that ran through its
-//! ticks; a timer outside ends a call that waits too long. Neither does the other's work: a spinning guest never comes back
-//! to the timer, and a waiting one meets no epoch.
+//! Time is bounded twice. At each tick of the engine's epoch a running guest yields to other tasks, and is interrupted once it
+//! used up its processor time; a timer outside ends a call that waits too long. Neither does the other's work: a spinning guest
+//! never comes back to the timer, and a waiting one meets no epoch. Running is counted in the processor time of the threads that
+//! polled the call, so that a busy machine takes nothing from anybody's budget.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use cpu_time::ThreadTime;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -59,7 +62,7 @@ pub(crate) struct CallData {
     /// What runs along.
     pub(crate) tape: Tape,
     meter: Meter,
-    ticks: u32,
+    processor: Arc<Processor>,
 }
 
 impl CallData {
@@ -77,7 +80,7 @@ impl CallData {
             canary: Canary::default(),
             tape: Tape::Blank,
             meter: Meter::default(),
-            ticks: 0,
+            processor: Arc::default(),
         }
     }
 
@@ -178,10 +181,64 @@ impl ResourceLimiter for Meter {
     }
 }
 
+/// The processor time of one call. Nearly all calls end before their first tick, and are not measured: the clock of a thread is
+/// a call into the kernel. What ran until then is a tick at most.
+#[derive(Debug, Default)]
+struct Processor {
+    ticks: AtomicU32,
+    /// Of the polls that are over, in nanoseconds.
+    used: AtomicU64,
+    /// What the thread had used when it began to poll, in nanoseconds.
+    since: AtomicU64,
+}
+
+impl Processor {
+    fn is_measured(&self) -> bool {
+        self.ticks() > 0
+    }
+
+    fn ticks(&self) -> u32 {
+        self.ticks.load(Ordering::Relaxed)
+    }
+
+    /// A thread begins to poll the call.
+    fn enter(&self) {
+        if self.is_measured() {
+            self.since.store(thread_time(), Ordering::Relaxed);
+        }
+    }
+
+    /// The thread leaves it.
+    fn leave(&self) {
+        if self.is_measured() {
+            let used = self.running();
+            self.used.fetch_add(used, Ordering::Relaxed);
+        }
+    }
+
+    /// A tick is over, in the middle of a poll; how long the call has run.
+    fn tick(&self) -> Duration {
+        if self.ticks.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.since.store(thread_time(), Ordering::Relaxed);
+        }
+        Duration::from_nanos(self.used.load(Ordering::Relaxed) + self.running())
+    }
+
+    fn running(&self) -> u64 {
+        thread_time().saturating_sub(self.since.load(Ordering::Relaxed))
+    }
+}
+
+/// The processor time of this thread, in nanoseconds.
+fn thread_time() -> u64 {
+    let time = ThreadTime::now().as_duration();
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// How long a call may run, and how long it may take.
 #[derive(Clone, Copy)]
 struct Budget {
-    ticks: u32,
+    cpu: Duration,
     wall: Duration,
 }
 
@@ -189,12 +246,12 @@ impl Budget {
     fn of(kind: CallKind) -> Self {
         if kind.is_pure() {
             Self {
-                ticks: limits::PURE_TICKS,
+                cpu: limits::PURE_CPU,
                 wall: limits::PURE_WALL,
             }
         } else {
             Self {
-                ticks: limits::CALL_TICKS,
+                cpu: limits::CALL_CPU,
                 wall: limits::CALL_WALL,
             }
         }
@@ -202,18 +259,12 @@ impl Budget {
 
     /// One tick of running is over.
     fn tick(self, mut store: StoreContextMut<'_, CallData>) -> UpdateDeadline {
-        let data = store.data_mut();
-        data.ticks += 1;
-        if data.ticks >= self.ticks {
+        if store.data_mut().processor.tick() >= self.cpu {
             UpdateDeadline::Interrupt
         } else {
             // Tokio's own yield goes to the back of the queue, so that every other task has its turn first.
             UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
         }
-    }
-
-    fn is_spent(self, data: &CallData) -> bool {
-        data.ticks >= self.ticks
     }
 }
 
@@ -290,16 +341,60 @@ pub(crate) type Inside<'a, T> = Pin<Box<dyn Future<Output = Result<T, Stop>> + S
 pub(crate) struct Sandbox {
     pre: InstancePre<CallData>,
     /// Slots of this connector.
-    own: Semaphore,
+    own: Lanes,
     /// Slots of the process.
-    all: Arc<Semaphore>,
+    all: Arc<Lanes>,
+}
+
+/// Slots for calls that wait for a platform, and slots for those that wait for nothing: neither can take the other's.
+pub(crate) struct Lanes {
+    networked: Lane,
+    pure: Lane,
+}
+
+struct Lane {
+    slots: Semaphore,
+    size: usize,
+}
+
+impl Lanes {
+    fn new(networked: usize, pure: usize) -> Self {
+        let lane = |size| Lane {
+            slots: Semaphore::new(size),
+            size,
+        };
+        Self {
+            networked: lane(networked),
+            pure: lane(pure),
+        }
+    }
+
+    /// Those of the process.
+    pub(crate) fn of_all() -> Self {
+        Self::new(limits::CALLS as usize, (limits::INSTANCES - limits::CALLS) as usize)
+    }
+
+    fn lane(&self, kind: CallKind) -> &Lane {
+        if kind.is_pure() { &self.pure } else { &self.networked }
+    }
+}
+
+impl Lane {
+    /// Waits for a slot until `deadline`.
+    async fn slot(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, CallError> {
+        let slot = tokio::time::timeout_at(deadline, self.slots.acquire()).await;
+        slot.ok().and_then(Result::ok).ok_or(CallError::Busy {
+            waited: limits::CALL_QUEUE,
+            limit: self.size,
+        })
+    }
 }
 
 impl Sandbox {
-    pub(crate) fn new(pre: InstancePre<CallData>, all: Arc<Semaphore>) -> Self {
+    pub(crate) fn new(pre: InstancePre<CallData>, all: Arc<Lanes>) -> Self {
         Self {
             pre,
-            own: Semaphore::new(limits::CALLS_PER_CONNECTOR),
+            own: Lanes::new(limits::CALLS_PER_CONNECTOR, limits::PURE_PER_CONNECTOR),
             all,
         }
     }
@@ -315,7 +410,7 @@ impl Sandbox {
         T: fmt::Debug + Send,
     {
         let budget = Budget::of(data.kind);
-        let _slots = match self.slots().await {
+        let _slots = match self.slots(data.kind).await {
             Ok(slots) => slots,
             Err(busy) => {
                 report(&data, &Err::<T, _>(busy.clone()), Duration::ZERO);
@@ -344,15 +439,26 @@ impl Sandbox {
         // The tick under way may be over at once, and does not count.
         store.set_epoch_deadline(2);
         store.epoch_deadline_callback(move |store| Ok(budget.tick(store)));
+        let processor = Arc::clone(&store.data().processor);
         let work = async {
             let instance = self.pre.instantiate_async(&mut store).await?;
             inside(&mut store, instance).await
         };
-        let result = match tokio::time::timeout(budget.wall, work.instrument(span.clone())).await {
+        // The future is dropped at the end of its block and its hold on the store with it: nothing of the guest runs any more.
+        let ended = {
+            let mut work = pin!(work.instrument(span.clone()));
+            let measured = poll_fn(|context| {
+                processor.enter();
+                let polled = work.as_mut().poll(context);
+                processor.leave();
+                polled
+            });
+            tokio::time::timeout(budget.wall, measured).await
+        };
+        let result = match ended {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(Stop::Call(error))) => Err(error),
             Ok(Err(Stop::Engine(error))) => Err(classify(&error, store.data(), budget)),
-            // The future is dropped and its store with it: nothing of the guest runs any more.
             Err(_) => Err(CallError::TimedOut { took: budget.wall }),
         };
         if store.data().canary.is_planted() {
@@ -371,22 +477,10 @@ impl Sandbox {
 
     /// Waits for a slot of the connector, then for one of the process: in this order, so that what waits for its own
     /// connector holds nothing that others want.
-    async fn slots(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), CallError> {
+    async fn slots(&self, kind: CallKind) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), CallError> {
         let deadline = Instant::now() + limits::CALL_QUEUE;
-        let busy = |limit| CallError::Busy {
-            waited: limits::CALL_QUEUE,
-            limit,
-        };
-        let own = tokio::time::timeout_at(deadline, self.own.acquire())
-            .await
-            .ok()
-            .and_then(Result::ok)
-            .ok_or_else(|| busy(limits::CALLS_PER_CONNECTOR))?;
-        let all = tokio::time::timeout_at(deadline, self.all.acquire())
-            .await
-            .ok()
-            .and_then(Result::ok)
-            .ok_or_else(|| busy(limits::INSTANCES as usize))?;
+        let own = self.own.lane(kind).slot(deadline).await?;
+        let all = self.all.lane(kind).slot(deadline).await?;
         Ok((own, all))
     }
 }
@@ -402,7 +496,7 @@ fn report<T>(data: &CallData, result: &Result<T, CallError>, elapsed: Duration) 
         kind: data.kind,
         outcome: outcome(result),
         elapsed,
-        ticks: data.ticks,
+        ticks: data.processor.ticks(),
         peak_memory: data.meter.peak_memory,
         lines_dropped: data.lines.saturating_sub(limits::LOG_LINES),
         broke_off: result.as_ref().is_err_and(CallError::is_break),
@@ -415,10 +509,9 @@ const BACKTRACE_BYTES: usize = 4 << 10;
 
 fn classify(error: &wasmtime::Error, data: &CallData, budget: Budget) -> CallError {
     let trap = error.downcast_ref::<Trap>();
-    if trap == Some(&Trap::Interrupt) && budget.is_spent(data) {
-        return CallError::OutOfTime {
-            ran: limits::EPOCH_TICK * budget.ticks,
-        };
+    // Only our own tick interrupts.
+    if trap == Some(&Trap::Interrupt) {
+        return CallError::OutOfTime { ran: budget.cpu };
     }
     // Guests break off when an allocation fails: the reason is not the trap but what came before it.
     if let Some(denied) = data.meter.denied {

@@ -135,14 +135,14 @@ pub enum CallError {
         /// Where in its code, innermost first.
         backtrace: String,
     },
-    /// It ran longer than its call may run, waiting not counted.
-    #[error("the connector ran for {} ms, which is as long as this call may run", ran.as_millis())]
+    /// It used up the processor time that its call has; neither waiting nor other programs count.
+    #[error("the connector used {} ms of processor time, which is as much as this call may use", ran.as_millis())]
     OutOfTime {
         /// The bound.
         ran: Duration,
     },
-    /// It took longer than its call may take, waiting counted.
-    #[error("the call took {} ms, which is as long as it may take", took.as_millis())]
+    /// It took longer than its call may take, waiting counted. On a busy host that is nobody's fault; the call can be made again.
+    #[error("the call took {} ms, which is as long as it may take; the host or the platform is slow, try again", took.as_millis())]
     TimedOut {
         /// The bound.
         took: Duration,
@@ -213,6 +213,12 @@ impl CallError {
         )
     }
 
+    /// Whether the call ended for what the host or the platform lacked at that moment: it says nothing of the connector, and the
+    /// same call may be made again.
+    pub fn is_nobodys_fault(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::TimedOut { .. } | Self::NoTurn(_))
+    }
+
     /// Whether the connector is at fault, so that a breaker should count it.
     pub fn is_connectors_fault(&self) -> bool {
         matches!(
@@ -220,7 +226,6 @@ impl CallError {
             Self::Answer(_)
                 | Self::Trapped { .. }
                 | Self::OutOfTime { .. }
-                | Self::TimedOut { .. }
                 | Self::OutOfMemory { .. }
                 | Self::Output(_)
                 | Self::Exposed { .. }

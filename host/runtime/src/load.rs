@@ -16,7 +16,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 use weir_domain::limits;
 
-use crate::call::{CallData, Sandbox};
+use crate::call::{CallData, Lanes, Sandbox};
 use crate::code::{Cache, Compiler};
 use crate::connector::Connector;
 use crate::context::{Host, Readied};
@@ -75,7 +75,7 @@ struct Inner {
     canary_key: Option<[u8; 32]>,
     host: Host,
     /// Instances alive at once.
-    slots: Arc<Semaphore>,
+    slots: Arc<Lanes>,
     /// One compilation at a time: each uses every core by itself.
     compiling: Arc<Semaphore>,
 }
@@ -102,7 +102,7 @@ impl Runtime {
             compiler: settings.compiler.map_or(Compiler::Here, Compiler::Child),
             canary_key: settings.canary_key,
             host,
-            slots: Arc::new(Semaphore::new(limits::INSTANCES as usize)),
+            slots: Arc::new(Lanes::of_all()),
             compiling: Arc::new(Semaphore::new(1)),
         })))
     }

@@ -7,7 +7,7 @@ use weir_domain::limits;
 use weir_domain::policy::{RequestBody, may_follow_clock};
 
 use super::support::{
-    SHORT, Server, Step, config, delivery, egress, get, header, nobody, ok, permit_to, request, send,
+    SHORT, SILENCE, Server, Step, config, delivery, egress, get, header, nobody, ok, permit_to, request, send,
 };
 use crate::{Config, Egress, EgressError};
 
@@ -245,7 +245,7 @@ async fn of_an_endpoint_the_status_counts_and_the_beginning_is_kept() {
     ];
     for (what, steps, kept) in cases {
         let server = Server::doing(steps).await;
-        let read = if what == "silent" { SHORT } else { config().read };
+        let read = if what == "silent" { SILENCE } else { config().read };
         let egress = Egress::new(Config { read, ..config() }).expect("a configuration");
         let answer = send(&egress, delivery(&server)).await.expect(what);
         assert_eq!((answer.status, answer.body.len()), (200, kept), "{what}");
@@ -311,7 +311,7 @@ async fn the_operators_own_programs_read_a_stream_as_it_comes() {
     let egress = Egress::new(Config {
         // Over long before the stream ends: only its head is hurried.
         request: Duration::from_secs(60),
-        stream_idle: SHORT,
+        stream_idle: SILENCE,
         ..config()
     })
     .expect("a configuration");

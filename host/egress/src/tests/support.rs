@@ -25,6 +25,8 @@ pub(super) const PLATFORM: &str = "https://platform.example";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What a test waits for on purpose.
 pub(super) const SHORT: Duration = Duration::from_millis(50);
+/// For a silence that follows words which must arrive before it, however busy the machine is.
+pub(super) const SILENCE: Duration = Duration::from_secs(2);
 
 /// One thing that the server does after it has read a request.
 #[derive(Clone)]

@@ -95,14 +95,10 @@ async fn a_loop_is_stopped_and_its_neighbours_run_meanwhile() {
     let error = echo.receive(&webhook("loop")).await.unwrap_err();
     let during = turns.load(Ordering::Relaxed) - before;
     neighbour.abort();
-    match error {
-        // The neighbour had its turn at every tick but the last.
-        CallError::OutOfTime { .. } => assert!(during >= limits::PURE_TICKS - 1, "{during}"),
-        // On a machine so busy that the wall clock was first.
-        CallError::TimedOut { .. } => assert!(during > 0),
-        other => panic!("{other:?}"),
-    }
-    assert!(*notes.ticks.lock().unwrap() <= limits::PURE_TICKS);
+    assert!(matches!(error, CallError::OutOfTime { .. }), "{error:?}");
+    // The neighbour had its turn at every tick but the last.
+    let ticks = *notes.ticks.lock().unwrap();
+    assert!(ticks > 1 && during >= ticks - 1, "{during} turns in {ticks} ticks");
     assert_eq!(echo.receive(&webhook("hi")).await.unwrap().len(), 1);
 }
 
@@ -119,14 +115,8 @@ async fn memory_without_end_is_not_given() {
 #[tokio::test]
 async fn of_a_flood_of_lines_the_first_are_kept_and_the_rest_counted() {
     let (echo, notes) = echo().await;
-    // A million lines take about as long as a call may; either way they end.
-    match echo.receive(&webhook("flood")).await {
-        Ok(_) => assert_eq!(*notes.dropped.lock().unwrap(), 1_000_000 - limits::LOG_LINES),
-        Err(CallError::OutOfTime { .. } | CallError::TimedOut { .. }) => {
-            assert!(*notes.dropped.lock().unwrap() > 0);
-        }
-        Err(other) => panic!("{other:?}"),
-    }
+    echo.receive(&webhook("flood")).await.unwrap();
+    assert_eq!(*notes.dropped.lock().unwrap(), 10_000 - limits::LOG_LINES);
     let lines = notes.lines.lock().unwrap();
     assert_eq!(lines.len(), limits::LOG_LINES as usize);
     assert_eq!(lines[0], "flood line 0");
@@ -194,7 +184,7 @@ async fn an_id_too_long_is_refused_by_name() {
 #[tokio::test]
 async fn more_calls_than_slots_wait_their_turn() {
     let (echo, _) = echo().await;
-    let calls: Vec<_> = (0..2 * limits::CALLS_PER_CONNECTOR)
+    let calls: Vec<_> = (0..2 * limits::PURE_PER_CONNECTOR)
         .map(|_| {
             let echo = echo.clone();
             tokio::spawn(async move { echo.receive(&webhook("hi")).await.unwrap().len() })

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use weir_domain::delivery::{Outcome, Verdict};
 use weir_domain::grant::Grants;
+use weir_domain::limits;
+use weir_domain::manifest::RouteClass;
 use weir_domain::policy::OriginMap;
-use weir_runtime::context::{Fate, State, StateWrites};
+use weir_runtime::context::{Fate, Pacer, State, StateWrites, TooLong};
 use weir_runtime::{CallError, SendReport, Signal};
 
-use crate::support::{Platform, Reply, TOKEN, Turns, context, echo, permit};
+use crate::support::{Platform, Reply, TOKEN, Turns, context, echo, permit, webhook};
 
 const TAKEN: Reply = Reply::Answer(200, r#"{"id":"m9"}"#);
 
@@ -301,4 +304,34 @@ async fn an_ability_that_is_not_there_is_named() {
         called.result.unwrap_err().to_string(),
         "the connector does not export signals"
     );
+}
+
+/// A rate whose turn never comes.
+struct Never(Semaphore);
+
+#[async_trait::async_trait]
+impl Pacer for Never {
+    async fn turn(&self, _: RouteClass) -> Result<(), TooLong> {
+        self.0.add_permits(1);
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn sends_that_wait_leave_webhooks_their_slots() {
+    let (echo, _) = echo().await;
+    let never = Arc::new(Never(Semaphore::new(0)));
+    let platform = Platform::that([]).await;
+    let mut sends = tokio::task::JoinSet::new();
+    for _ in 0..2 * limits::CALLS_PER_CONNECTOR {
+        let mut context = context(echo.manifest(), &platform, State::new());
+        context.pacer = never.clone();
+        let (echo, permit) = (echo.clone(), permit(echo.manifest(), "hello"));
+        sends.spawn(async move { echo.send(permit, context).await });
+    }
+    // All that may wait for the platform do, and as many wait for their slots.
+    let waiting = u32::try_from(limits::CALLS_PER_CONNECTOR).unwrap();
+    never.0.acquire_many(waiting).await.unwrap().forget();
+    assert_eq!(echo.receive(&webhook("hi")).await.unwrap().len(), 1);
+    sends.abort_all();
 }

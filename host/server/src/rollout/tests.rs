@@ -82,7 +82,9 @@ async fn a_state_goes_with_its_account_and_what_cannot_be_taken_over_stays_where
         reasons
             .iter()
             .any(|reason| reason.contains("a state with `refuse` is not taken over"))
-            && reasons.iter().any(|reason| reason.contains("ran for 200 ms")),
+            && reasons
+                .iter()
+                .any(|reason| reason.contains("used 200 ms of processor time")),
         "{reasons:?}"
     );
     // As long as an account is served by it, it is not retired; nor after a restart.

@@ -161,8 +161,8 @@ impl Trials {
         let Some(trial) = self.with(|trials| trials.get(end.connector).cloned()) else {
             return;
         };
-        // A call that never began says nothing of a version.
-        if matches!(end.outcome, "busy" | "no_turn") {
+        // A call that never began, or that a slow host or platform kept too long, says nothing of a version.
+        if matches!(end.outcome, "busy" | "no_turn" | "timed_out") {
             return;
         }
         let is_on_trial = trial.loaded.number() == end.version;

@@ -164,7 +164,7 @@ impl Stage {
 
     /// The next webhook: its headers, envelope and content.
     async fn hook(&mut self) -> (HeaderMap, Bytes, Value, Value) {
-        let (headers, body) = tokio::time::timeout(Duration::from_secs(20), self.hooks.recv())
+        let (headers, body) = tokio::time::timeout(Duration::from_secs(180), self.hooks.recv())
             .await
             .unwrap()
             .unwrap();
