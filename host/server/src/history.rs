@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -44,24 +44,50 @@ const WAITING: usize = 10_000;
 /// Which channels are to be read, and since when.
 #[derive(Default)]
 pub(crate) struct Asked {
-    channels: Mutex<BTreeMap<ChannelId, Timestamp>>,
+    channels: Mutex<Channels>,
     pub(crate) wake: Arc<Notify>,
 }
 
+#[derive(Default)]
+struct Channels {
+    waiting: BTreeMap<ChannelId, Timestamp>,
+    /// What is asked for meanwhile waits anew.
+    reading: Option<(ChannelId, Timestamp)>,
+}
+
 impl Asked {
+    fn channels(&self) -> MutexGuard<'_, Channels> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn add(&self, channel: ChannelId, since: Timestamp) {
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        if channels.len() < WAITING {
-            let from = channels.entry(channel).or_insert(since);
+        let mut channels = self.channels();
+        if channels.waiting.len() < WAITING {
+            let from = channels.waiting.entry(channel).or_insert(since);
             *from = since.min(*from);
         }
         drop(channels);
         self.wake.notify_one();
     }
 
+    /// The next one to be read; the one before it is done with, unless it is put off.
     fn next(&self) -> Option<(ChannelId, Timestamp)> {
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        channels.pop_first()
+        let mut channels = self.channels();
+        channels.reading = channels.waiting.pop_first();
+        channels.reading
+    }
+
+    /// What is being read is to be read later.
+    fn put_off(&self) {
+        let reading = self.channels().reading.take();
+        if let Some((channel, since)) = reading {
+            self.add(channel, since);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let channels = self.channels();
+        channels.waiting.is_empty() && channels.reading.is_none()
     }
 }
 
@@ -146,7 +172,8 @@ impl Host {
     pub(crate) async fn history_round(&self) -> Result<u32, StoreError> {
         let mut read = 0;
         while let Some((id, since)) = self.0.asked.next() {
-            let Some(channel) = self.0.store.channel(id).await? else {
+            let found = self.0.store.channel(id).await;
+            let Some(channel) = found.inspect_err(|_| self.0.asked.put_off())? else {
                 continue;
             };
             if !matches!(channel.status, ChannelStatus::Connected | ChannelStatus::Degraded) {
@@ -159,7 +186,10 @@ impl Host {
                         tracing::info!(channel.id = %id, "The history of {id} brought {} events", recorded.stored);
                     }
                 }
-                Err(CallFailure::Store(error)) => return Err(error),
+                Err(CallFailure::Store(error)) => {
+                    self.0.asked.put_off();
+                    return Err(error);
+                }
                 Err(error) => tracing::warn!(channel.id = %id, "The history of {id} cannot be read: {error}"),
             }
         }
@@ -253,8 +283,12 @@ impl Host {
         text.trim().parse().ok()
     }
 
-    /// Notes that the host is there now. Best effort: a note too old only makes the next start read more.
+    /// Notes that the host is there now. Best effort: a note too old only makes the next start read more. While histories are
+    /// still to be read the old note stays: a host that ends before they are read must know at its next start what it missed.
     pub(crate) async fn note_presence(&self, now: Timestamp) {
+        if !self.0.asked.is_empty() {
+            return;
+        }
         let path = self.presence();
         let unfinished = path.with_extension("part");
         let noted = async {
@@ -291,6 +325,7 @@ mod tests {
     use weir_domain::id::Mint;
 
     use super::*;
+    use crate::testing::{with_account, with_echo};
 
     #[test]
     fn a_channel_that_is_asked_for_twice_is_read_once_from_the_earlier_moment() {
@@ -301,5 +336,46 @@ mod tests {
         asked.add(channel, Timestamp::from_millis(3_000));
         assert_eq!(asked.next(), Some((channel, Timestamp::from_millis(1_000))));
         assert_eq!(asked.next(), None);
+    }
+
+    #[test]
+    fn nothing_is_done_with_before_it_is_read() {
+        let asked = Asked::default();
+        let channel = Mint::from_seed([1; 32]).id(Timestamp::default());
+        let since = Timestamp::from_millis(1_000);
+        asked.add(channel, since);
+        assert_eq!(asked.next(), Some((channel, since)));
+        assert!(!asked.is_empty(), "it is being read");
+        asked.put_off();
+        assert_eq!(asked.next(), Some((channel, since)));
+        asked.add(channel, Timestamp::from_millis(2_000));
+        assert_eq!(
+            asked.next(),
+            Some((channel, Timestamp::from_millis(2_000))),
+            "asked for meanwhile"
+        );
+        assert_eq!(asked.next(), None);
+        assert!(asked.is_empty());
+    }
+
+    #[tokio::test]
+    async fn catch_up_survives_an_early_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let host = with_echo(&folder).await;
+        with_account(&host, "acme", &[]).await;
+        let before = host.now().before(Duration::from_secs(3_600));
+        host.note_presence(before).await;
+        host.ask_after_outage().await.expect("a record");
+        host.note_presence(host.now()).await;
+        let noted = host.last_presence().await;
+        assert_eq!(
+            noted,
+            Some(before),
+            "who starts now still knows since when nobody was there"
+        );
+        host.history_round().await.expect("a record");
+        let now = host.now();
+        host.note_presence(now).await;
+        assert_eq!(host.last_presence().await, Some(now));
     }
 }

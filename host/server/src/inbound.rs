@@ -12,7 +12,7 @@ use weir_domain::inbound::{Fact, InboundEvent};
 use weir_domain::manifest::Challenge;
 use weir_domain::message::Direction;
 use weir_domain::signature::{Forged, RawWebhook, VerifiedWebhook, admit_head, verify};
-use weir_runtime::CallError;
+use weir_runtime::{CallError, Connector};
 use weir_store::{DeadLetter, Recorded, Source, StoreError};
 
 use crate::calls::ConnectorError;
@@ -178,9 +178,7 @@ impl Host {
         let parts = match serving.translate(&webhook).await {
             Ok(parts) => parts,
             // Not the connector's fault, and nothing is lost if the platform comes back.
-            Err(error @ (CallError::Busy { .. } | CallError::NoTurn(_))) => {
-                return Err(HookError::Busy(error.to_string()));
-            }
+            Err(error) if error.is_nobodys_fault() => return Err(HookError::Busy(error.to_string())),
             Err(error) => {
                 let id = self.keep_dead_letter(&serving, &webhook, error.to_string()).await?;
                 return Ok(Hook::DeadLettered(id));
@@ -255,7 +253,7 @@ impl Host {
         Ok(recorded)
     }
 
-    async fn keep_dead_letter(
+    pub(crate) async fn keep_dead_letter(
         &self,
         serving: &Serving,
         webhook: &VerifiedWebhook,
@@ -294,11 +292,16 @@ impl Host {
             Err(NotServed::NoSuchApp(app)) => return Err(ReplayError::NoSuchApp(app)),
             Err(error) => return Err(ConnectorError::unserved(error).map_or_else(Into::into, ReplayError::Connector)),
         };
-        // Verified when it came; its row is the host's own.
-        let webhook = VerifiedWebhook::from_dead_letter(letter.webhook);
-        let parts = serving.translate(&webhook).await;
-        let parts = parts.map_err(|error| ReplayError::Connector(error.into()))?;
-        let recorded = self.record_parts(parts).await?;
+        let recorded = match self.ask_again(&letter).await? {
+            Some(recorded) => recorded,
+            None => {
+                // Verified when it came; its row is the host's own.
+                let webhook = VerifiedWebhook::from_dead_letter(letter.webhook);
+                let parts = serving.translate(&webhook).await;
+                let parts = parts.map_err(|error| ReplayError::Connector(error.into()))?;
+                self.record_parts(parts).await?
+            }
+        };
         if recorded.unknown_events > 0 {
             return Err(ReplayError::StillUnknown {
                 unknown_events: recorded.unknown_events,
@@ -313,7 +316,7 @@ impl Serving {
     /// What a webhook says, each account's events by the version that serves it. The active version reads all of it, and stands
     /// in for one that breaks off.
     async fn translate(&self, webhook: &VerifiedWebhook) -> Result<Vec<(Self, Vec<InboundEvent>)>, CallError> {
-        let mut rest = self.connector.receive(webhook).await?;
+        let mut rest = read(&self.connector, webhook).await?;
         let mut parts = Vec::new();
         let app = &self.app.app.name;
         for other in self.line.others() {
@@ -321,12 +324,13 @@ impl Serving {
             if !rest.iter().any(is_theirs) {
                 continue;
             }
-            match other.connector.receive(webhook).await {
+            match read(&other.connector, webhook).await {
                 Ok(mut events) => {
                     rest.retain(|event| !is_theirs(event));
                     events.retain(is_theirs);
                     parts.push((self.by(&other), events));
                 }
+                Err(error) if error.is_nobodys_fault() => return Err(error),
                 Err(error) => tracing::warn!(
                     app,
                     "{} cannot read a webhook that {} could: {error}",
@@ -339,6 +343,14 @@ impl Serving {
             parts.push((self.clone(), rest));
         }
         Ok(parts)
+    }
+}
+
+/// What a version makes of a webhook, asked once more if the host stood still for so long that the call ran out of time.
+async fn read(connector: &Connector, webhook: &VerifiedWebhook) -> Result<Vec<InboundEvent>, CallError> {
+    match connector.receive(webhook).await {
+        Err(CallError::TimedOut { .. }) => connector.receive(webhook).await,
+        read => read,
     }
 }
 
@@ -376,7 +388,7 @@ fn answer(challenge: &Challenge, secrets: &BTreeMap<String, Vec<Secret>>, query:
 }
 
 /// The platform's words for what the connector does not know; a few of them.
-fn words_for_unknown<'a>(events: impl Iterator<Item = &'a InboundEvent>) -> String {
+pub(crate) fn words_for_unknown<'a>(events: impl Iterator<Item = &'a InboundEvent>) -> String {
     let words: Vec<_> = events
         .filter_map(|event| match &event.fact {
             Fact::Unknown { what } => Some(what.as_str()),

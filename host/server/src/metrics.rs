@@ -11,10 +11,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use weir_domain::clock::ClockOffset;
+use weir_domain::limits;
 use weir_domain::time::Timestamp;
 use weir_store::Depths;
 
 type By<const N: usize> = Family<[(&'static str, String); N], Counter>;
+type Fraction = Gauge<f64, AtomicU64>;
 type Seconds = Gauge<f64, AtomicU64>;
 
 /// What the host counts.
@@ -36,6 +38,7 @@ pub struct Metrics {
     silent: Family<[(&'static str, String); 1], Seconds>,
     log_bytes: Gauge,
     platform_clocks: Family<[(&'static str, String); 1], Seconds>,
+    dead_letters_used: Fraction,
 }
 
 impl Default for Metrics {
@@ -96,6 +99,12 @@ impl Default for Metrics {
             "How far the platform's clock is ahead of the host's, by app; negative when it is behind",
             platform_clocks.clone(),
         );
+        let dead_letters_used = Fraction::default();
+        registry.register(
+            "dead_letters_used_ratio",
+            "Dead letters of the app that has most, as a share of how many are kept",
+            dead_letters_used.clone(),
+        );
         Self {
             registry,
             webhooks,
@@ -113,6 +122,7 @@ impl Default for Metrics {
             silent,
             log_bytes,
             platform_clocks,
+            dead_letters_used,
         }
     }
 }
@@ -197,6 +207,8 @@ impl Metrics {
 
     pub(crate) fn depths(&self, depths: &Depths, now: Timestamp) {
         self.log_bytes.set(i64::try_from(depths.log_bytes).unwrap_or(i64::MAX));
+        self.dead_letters_used
+            .set(depths.dead_letters_of_one_app as f64 / f64::from(limits::DEAD_LETTERS));
         for (queue, depth) in [
             ("outbox", depths.outbox),
             ("uncertain", depths.uncertain),

@@ -8,15 +8,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::delivery::backoff;
 use weir_domain::id::ChannelId;
 use weir_domain::limits;
+use weir_domain::message::MessageError;
+use weir_domain::problem::Fault;
+use weir_domain::signature::{RawWebhook, VerifiedWebhook};
 use weir_domain::time::Timestamp;
-use weir_store::{Source, StoreError};
+use weir_store::{DeadLetter, Recorded, Source, StoreError};
 
-use crate::calls::CallFailure;
+use crate::calls::{ActError, CallFailure, ConnectorError, Serving, reauthorization_required};
 use crate::host::Host;
+use crate::inbound::{ReplayError, words_for_unknown};
 use crate::worker::Work;
 
 /// How often it is looked which channels there are: as long as a new one waits at most.
@@ -70,18 +75,99 @@ impl Poller {
                 Box::pin(async move { connector.poll(context, cursor).await })
             })
             .await?;
+        let unknown = words_for_unknown(batch.events.iter());
         let recorded = self.host.record(&serving, batch.events, Source::Webhook).await?;
-        if recorded.unknown_events > 0 {
-            tracing::warn!(
-                channel.id = %id,
-                "The connector does not know {} of the events that it was told when asking; they are not kept",
-                recorded.unknown_events
-            );
-        }
         if batch.cursor != cursor {
+            // The platform may not say it again from there.
+            if recorded.unknown_events > 0 {
+                self.host.keep_polled(&serving, &channel, cursor, unknown).await?;
+            }
             store.keep_poll_cursor(id, batch.cursor).await?;
         }
         Ok(batch.wait)
+    }
+}
+
+/// The method of a dead letter that no webhook brought: it was polled.
+const POLL: &str = "POLL";
+
+/// The body of such a dead letter: what to ask again.
+#[derive(Debug, Serialize, Deserialize)]
+struct Polled {
+    channel_id: ChannelId,
+    /// Where the asking began that brought it.
+    cursor: Option<String>,
+    /// The platform's words for what the connector does not know.
+    unknown: String,
+}
+
+impl Host {
+    /// Keeps what a connector did not know when it asked for news, as a dead letter.
+    async fn keep_polled(
+        &self,
+        serving: &Serving,
+        channel: &Channel,
+        cursor: Option<String>,
+        unknown: String,
+    ) -> Result<(), StoreError> {
+        let reason = format!("the connector does not know {unknown}, which was polled from the platform");
+        let polled = Polled {
+            channel_id: channel.id,
+            cursor,
+            unknown,
+        };
+        let webhook = VerifiedWebhook::from_dead_letter(RawWebhook {
+            method: POLL.to_owned(),
+            body: serde_json::to_vec(&polled).unwrap_or_default().into(),
+            ..RawWebhook::default()
+        });
+        self.keep_dead_letter(serving, &webhook, reason).await?;
+        Ok(())
+    }
+
+    /// Asks the platform again for what a dead letter is about; none if a webhook brought it.
+    ///
+    /// # Errors
+    /// See [`ReplayError`]; also if the platform shows nothing from there any more.
+    pub(crate) async fn ask_again(&self, letter: &DeadLetter) -> Result<Option<Recorded>, ReplayError> {
+        if letter.webhook.method != POLL {
+            return Ok(None);
+        }
+        let polled: Polled = serde_json::from_slice(&letter.webhook.body).map_err(|error| StoreError::Damaged {
+            place: format!("dead_letters.body of {}", letter.id),
+            reason: error.to_string(),
+        })?;
+        let channel = self.store().channel(polled.channel_id).await?;
+        let channel = channel.filter(works).ok_or(ReplayError::NotFound)?;
+        let asked = async {
+            let serving = self.serving_of(&channel).await?;
+            let batch = self
+                .call(&channel, |connector, context| {
+                    let cursor = polled.cursor.clone();
+                    Box::pin(async move { connector.poll(context, cursor).await })
+                })
+                .await?;
+            Ok::<_, CallFailure>(self.record(&serving, batch.events, Source::Webhook).await?)
+        };
+        match asked.await.map_err(ActError::from) {
+            Ok(recorded) if recorded.stored + recorded.duplicates + recorded.unknown_events == 0 => {
+                Err(ReplayError::Connector(ConnectorError::Failed(Box::new(MessageError {
+                    code: "not_shown".to_owned(),
+                    detail: "the platform does not show it any more; drop the dead letter if it is settled".to_owned(),
+                    fault: Fault::Platform,
+                    retryable: false,
+                    platform: None,
+                }))))
+            }
+            Ok(recorded) => Ok(Some(recorded)),
+            Err(ActError::Store(error)) => Err(error.into()),
+            Err(ActError::Connector(error)) => Err(ReplayError::Connector(error)),
+            Err(ActError::NotFound) => Err(ReplayError::NotFound),
+            Err(ActError::Refused(refusal)) => {
+                let error = reauthorization_required(&refusal.to_string());
+                Err(ReplayError::Connector(ConnectorError::Failed(Box::new(error))))
+            }
+        }
     }
 }
 
@@ -349,6 +435,59 @@ mod tests {
                 "GET /news?after=17 HTTP/1.1",
                 "GET /news?after=17 HTTP/1.1"
             ]
+        );
+    }
+
+    #[tokio::test]
+    async fn polled_items_that_are_unknown_become_dead_letters() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let host = with_echo(&folder).await;
+        let message = |id: &str| json!({"type": "message", "id": id, "conversation": "c1", "contact": {"id": "u1"}, "text": id, "at": 1});
+        let unknown = json!({"type": "new", "id": "m2"});
+        let batch = |events: serde_json::Value| json!({"events": events, "next": "17", "wait_ms": 0}).to_string();
+        let (origin, asked) = echo(vec![
+            batch(json!([message("m1"), unknown])),
+            batch(json!([message("m1"), unknown])),
+            batch(json!([])),
+            batch(json!([message("m1"), message("m2")])),
+        ])
+        .await;
+        let mut app = host.store().app("echo").await.expect("a record").expect("the app");
+        app.origins = serde_json::from_value(json!({"https://echo.example": origin})).expect("two origins");
+        host.put_app(app).await.expect("an app");
+        let channel = with_account(&host, "acme", &[]).await;
+        let worker = Worker::new(Poller::new(host.clone()), limits::POLLS_IN_FLIGHT);
+        assert_eq!(worker.round(host.now()).await.ok(), Some(1));
+        let kept = host.store().poll_cursor(channel.id).await.expect("a record");
+        assert_eq!(kept.as_deref(), Some("17"));
+        let letters = async || {
+            let page = weir_store::Page {
+                limit: 10,
+                cursor: None,
+            };
+            let apps = ["echo".to_owned()].into();
+            host.store().dead_letters(apps, page).await.expect("a record").rows
+        };
+        let [letter] = &letters().await[..] else {
+            panic!("{:?}", letters().await)
+        };
+        assert!(letter.reason.contains("polled"), "{}", letter.reason);
+        // As long as the connector does not know it, or the platform does not show it, it is kept.
+        let still = host.replay_dead_letter(letter.id).await;
+        assert!(
+            matches!(still, Err(ReplayError::StillUnknown { unknown_events: 1 })),
+            "{still:?}"
+        );
+        let gone = host.replay_dead_letter(letter.id).await;
+        assert!(matches!(gone, Err(ReplayError::Connector(_))), "{gone:?}");
+        assert_eq!(letters().await.len(), 1);
+        let replayed = host.replay_dead_letter(letter.id).await.expect("it is known now");
+        assert_eq!((replayed.stored, replayed.duplicates), (1, 1));
+        assert!(letters().await.is_empty());
+        let asked = asked.lock().expect("nobody panics").clone();
+        assert_eq!(
+            asked, ["GET /news HTTP/1.1"; 4],
+            "each time from where the item was shown"
         );
     }
 }

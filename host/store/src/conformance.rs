@@ -182,6 +182,7 @@ macro_rules! store_conformance {
         );
         $crate::store_conformance!(@ $factory, ledger:
             dead_letters_are_kept_whole_and_dropped_once,
+            dead_letters_at_their_bound_are_refused_and_none_is_lost,
             a_page_of_dead_letters_is_full_of_those_that_were_asked_for,
             refusals_and_changes_can_be_looked_up,
             an_answer_is_kept_for_the_first_caller,

@@ -268,7 +268,8 @@ pub trait Store: Send + Sync + 'static {
     /// `limit` if there may be more. One whose app has no rules there is looked at again after
     /// [`weir_domain::limits::NEWS_WAIT`]. Of a window that moved meanwhile only where it stands now is told.
     async fn tell_news(&self, books: BTreeMap<String, RuleBook>, limit: u32, now: Timestamp) -> Result<u32>;
-    /// Keeps a verified webhook that could not be translated. Past the bound the oldest gives way, counted.
+    /// Keeps a verified webhook that could not be translated, or what was polled and is unknown. At the bound of the app
+    /// nothing gives way: [`StoreError::Unavailable`], and whoever brought it keeps it.
     async fn keep_dead_letter(&self, letter: DeadLetter) -> Result<()>;
     /// Dead letters of these apps without their bodies, newest first.
     async fn dead_letters(&self, apps: BTreeSet<String>, page: Page) -> Result<Listed<DeadLetter>>;

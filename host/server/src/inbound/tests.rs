@@ -5,6 +5,7 @@ use weir_domain::conversation::Conversation;
 use weir_domain::event::Event;
 use weir_domain::grant::Grants;
 use weir_domain::id::MessageId;
+use weir_domain::limits;
 use weir_domain::manifest::Manifest;
 use weir_domain::message::{Content, Origin, Status};
 use weir_domain::policy::RuleBook;
@@ -130,4 +131,66 @@ async fn c16_what_a_connector_invents_reaches_no_account_of_another_app() {
     let after = told(&host).await.split_off(before);
     assert!(after.iter().all(|event| event.channel_id == Some(own.id)), "{after:#?}");
     unharmed(&victim).await;
+}
+
+#[tokio::test]
+async fn full_dead_letters_are_answered_503() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let host = with_echo(&folder).await;
+    let taken = host.receive("echo", webhook(&host, "trap")).await;
+    let Ok(Hook::DeadLettered(first)) = taken else {
+        panic!("{taken:?}")
+    };
+    let letter = host
+        .store()
+        .dead_letter(first)
+        .await
+        .expect("a record")
+        .expect("a letter");
+    let rest: Vec<u32> = (1..limits::DEAD_LETTERS).collect();
+    for some in rest.chunks(limits::WRITE_QUEUE / 4) {
+        let kept = some.iter().map(|_| {
+            let id = host.0.mint.id(host.now());
+            host.store().keep_dead_letter(DeadLetter { id, ..letter.clone() })
+        });
+        futures_util::future::try_join_all(kept).await.expect("there is room");
+    }
+    // Nothing gives way; the platform keeps the webhook and comes back.
+    let taken = host.receive("echo", webhook(&host, "trap")).await;
+    assert!(matches!(taken, Err(HookError::Unavailable(_))), "{taken:?}");
+    assert!(host.store().dead_letter(first).await.expect("a record").is_some());
+    let taken = host.receive("echo", webhook(&host, "hi")).await;
+    assert!(matches!(taken, Ok(Hook::Accepted(_))), "{taken:?}");
+    host.store().drop_dead_letter(first).await.expect("a record");
+    let taken = host.receive("echo", webhook(&host, "trap")).await;
+    assert!(matches!(taken, Ok(Hook::DeadLettered(_))), "{taken:?}");
+}
+
+/// Time passes for the host and not for what runs in it, as on a machine that was paused.
+async fn standing_still() {
+    loop {
+        tokio::task::yield_now().await;
+        tokio::time::advance(limits::PURE_WALL).await;
+    }
+}
+
+#[tokio::test]
+async fn a_paused_host_makes_no_dead_letter() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let host = with_echo(&folder).await;
+    let asked = webhook(&host, "loop");
+    tokio::time::pause();
+    let taken = tokio::select! {
+        taken = host.receive("echo", asked.clone()) => taken,
+        () = standing_still() => unreachable!("it never ends"),
+    };
+    tokio::time::resume();
+    let Err(HookError::Busy(reason)) = taken else {
+        panic!("{taken:?}")
+    };
+    assert!(reason.contains("try again"), "{reason}");
+    assert_eq!(host.store().depths().await.expect("a record").dead_letters, 0);
+    // The connector's own loop is its fault, whatever the machine does.
+    let taken = host.receive("echo", asked).await;
+    assert!(matches!(taken, Ok(Hook::DeadLettered(_))), "{taken:?}");
 }

@@ -1,6 +1,7 @@
 //! What is kept beside the traffic: dead letters, refusals, changes, answers, and the record as a whole.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_domain::limits;
@@ -78,6 +79,45 @@ pub fn dead_letters_are_kept_whole_and_dropped_once(factory: Factory) {
         assert!(world.store.drop_dead_letter(first.id).await.unwrap());
         assert!(!world.store.drop_dead_letter(first.id).await.unwrap());
         assert_eq!(world.store.depths().await.unwrap().dead_letters, 1);
+    });
+}
+
+pub fn dead_letters_at_their_bound_are_refused_and_none_is_lost(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let first = letter(&world, "example", 1);
+        world.store.keep_dead_letter(first.clone()).await.unwrap();
+        let rest: Vec<u32> = (1..limits::DEAD_LETTERS).collect();
+        for some in rest.chunks(limits::WRITE_QUEUE / 4) {
+            let mut keeping = tokio::task::JoinSet::new();
+            for _ in some {
+                let (store, letter) = (Arc::clone(&world.store), letter(&world, "example", 2));
+                keeping.spawn(async move { store.keep_dead_letter(letter).await.unwrap() });
+            }
+            keeping.join_all().await;
+        }
+        assert_eq!(
+            world.store.depths().await.unwrap().dead_letters_of_one_app,
+            u64::from(limits::DEAD_LETTERS)
+        );
+        let full = world.store.keep_dead_letter(letter(&world, "example", 3)).await;
+        assert!(matches!(full, Err(StoreError::Unavailable { .. })), "{full:?}");
+        assert!(
+            world.store.dead_letter(first.id).await.unwrap().is_some(),
+            "the oldest stays"
+        );
+        // Another app has room of its own; and there is room again once one is gone.
+        world
+            .store
+            .keep_dead_letter(letter(&world, "another", 3))
+            .await
+            .unwrap();
+        assert!(world.store.drop_dead_letter(first.id).await.unwrap());
+        world
+            .store
+            .keep_dead_letter(letter(&world, "example", 4))
+            .await
+            .unwrap();
     });
 }
 

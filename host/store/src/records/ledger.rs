@@ -227,6 +227,8 @@ pub struct Depths {
     pub media_oldest_at: Option<Timestamp>,
     /// Dead letters.
     pub dead_letters: u64,
+    /// Those of the app that has most; the bound of each is [`weir_domain::limits::DEAD_LETTERS`].
+    pub dead_letters_of_one_app: u64,
     /// When the oldest one came.
     pub dead_letters_oldest_at: Option<Timestamp>,
     /// Writes that wait for the writer.

@@ -13,7 +13,7 @@ use weir_domain::time::Timestamp;
 use crate::sqlite::db::{
     Db, cursor_id, cursor_number, fetch, get_id, get_json, get_time, get_time_if, get_word, json, key, listed, word,
 };
-use crate::{AuditEntry, DeadLetter, Depths, Listed, Page, RefusalCount, RefusalRecord, Result};
+use crate::{AuditEntry, DeadLetter, Depths, Listed, Page, RefusalCount, RefusalRecord, Result, StoreError};
 
 // ---- dead letters ----------------------------------------------------------------------------------------------------
 
@@ -43,6 +43,23 @@ fn read_letter(row: &Row<'_>, body: Vec<u8>) -> rusqlite::Result<DeadLetter> {
 }
 
 pub(super) fn keep_letter(db: &Db<'_>, letter: DeadLetter) -> Result<()> {
+    // Each was acknowledged, or is about to be: none gives way to another.
+    let kept: u32 = db
+        .one(
+            "SELECT kept FROM dead_letter_counts WHERE app = ?1",
+            [&letter.app],
+            |row| row.get(0),
+        )?
+        .unwrap_or_default();
+    if kept >= limits::DEAD_LETTERS {
+        return Err(StoreError::Unavailable {
+            reason: format!(
+                "the app {:?} has {} dead letters, and no more are kept; replay or delete some",
+                letter.app,
+                limits::DEAD_LETTERS
+            ),
+        });
+    }
     let head = Head {
         method: letter.webhook.method,
         query: letter.webhook.query,
@@ -65,20 +82,13 @@ pub(super) fn keep_letter(db: &Db<'_>, letter: DeadLetter) -> Result<()> {
          ON CONFLICT (app) DO UPDATE SET kept = kept + 1",
         [&letter.app],
     )?;
-    let over = db.exists(
-        "SELECT 1 FROM dead_letter_counts WHERE app = ?1 AND kept > ?2",
-        params![letter.app, limits::DEAD_LETTERS],
-    )?;
-    if over {
-        db.run(
-            "DELETE FROM dead_letters WHERE n = (SELECT min(n) FROM dead_letters WHERE app = ?1)",
-            [&letter.app],
-        )?;
-        db.run(
-            "UPDATE dead_letter_counts SET kept = kept - 1, dropped = dropped + 1 WHERE app = ?1",
-            [&letter.app],
-        )?;
-        tracing::warn!(app = letter.app, "The oldest dead letter gave way to a new one");
+    if kept + 1 == limits::DEAD_LETTERS_WARNED {
+        tracing::warn!(
+            app = letter.app,
+            "The app has {} dead letters; at {} its webhooks that cannot be translated are answered 503. Replay or delete some",
+            limits::DEAD_LETTERS_WARNED,
+            limits::DEAD_LETTERS
+        );
     }
     Ok(())
 }
@@ -249,6 +259,7 @@ pub(super) fn depths(db: &Db<'_>) -> Result<Depths> {
         media: count("SELECT count(*) FROM media WHERE due_at IS NOT NULL")?,
         media_oldest_at: oldest("SELECT min(created_at) FROM media WHERE due_at IS NOT NULL")?,
         dead_letters: count("SELECT coalesce(sum(kept), 0) FROM dead_letter_counts")?,
+        dead_letters_of_one_app: count("SELECT coalesce(max(kept), 0) FROM dead_letter_counts")?,
         dead_letters_oldest_at: oldest("SELECT received_at FROM dead_letters ORDER BY n LIMIT 1")?,
         writes: 0,
         log_bytes: 0,
