@@ -14,17 +14,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::Uri;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tower_service::Service;
-use weir_domain::limits;
 use weir_domain::policy::Reach;
 use weir_domain::policy::address::{self, AddressRefusal};
 
 use crate::Config;
-use crate::body::Outgoing;
 
 /// Where names become addresses.
 #[async_trait]
@@ -56,18 +53,11 @@ pub(crate) enum DialError {
     Failed(String),
 }
 
-pub(crate) type Client = legacy::Client<Dialer, Outgoing>;
-
-/// A connection that nobody uses is closed before the other side may do so: a request that meets a closing connection has
-/// left without an answer. Common servers keep one for 5 s (node) to 75 s (nginx).
-const IDLE: Duration = Duration::from_secs(4);
-/// The head of an answer, all headers together.
-const HEAD_BYTES: usize = 64 << 10;
 /// Addresses of one name that are tried; the best come first.
 const ADDRESSES: usize = 4;
 
-/// A client whose connections all lead to addresses that `reach` admits.
-pub(crate) fn client(reach: Reach, config: &Config, tls: rustls::ClientConfig) -> Client {
+/// What dials only addresses that `reach` admits.
+pub(crate) fn dialer(reach: Reach, config: &Config, tls: rustls::ClientConfig) -> Dialer {
     let tcp = Tcp {
         reach,
         connect: config.connect,
@@ -78,18 +68,10 @@ pub(crate) fn client(reach: Reach, config: &Config, tls: rustls::ClientConfig) -
         .https_or_http()
         .enable_http1()
         .wrap_connector(tcp);
-    legacy::Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(limits::SENDS_IN_FLIGHT)
-        .http1_max_buf_size(HEAD_BYTES)
-        .http1_max_headers(2 * limits::HEADERS)
-        // Only what was never written to a connection that closed: that is no second sending.
-        .retry_canceled_requests(true)
-        .build(Dialer {
-            https,
-            connect: config.connect,
-        })
+    Dialer {
+        https,
+        connect: config.connect,
+    }
 }
 
 /// TLS 1.2 and 1.3 against the web's certificate authorities, which are built in: a host in an empty container has them too.
@@ -109,7 +91,7 @@ pub(crate) struct Dialer {
 }
 
 type Dialled<S, E> = Pin<Box<dyn Future<Output = Result<S, E>> + Send>>;
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Service<Uri> for Dialer {
     type Response = MaybeHttpsStream<TokioIo<TcpStream>>;

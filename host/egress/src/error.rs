@@ -90,23 +90,17 @@ impl EgressError {
         }
     }
 
-    pub(crate) fn of_client(error: &hyper_util::client::legacy::Error) -> Self {
-        let causes = || std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-        if let Some(dial) = causes().find_map(|cause| cause.downcast_ref::<DialError>()) {
-            return match dial {
-                DialError::Refused(refusal) => Self::Refused(refusal.clone().into()),
-                DialError::Failed(reason) => Self::Unreachable { reason: reason.clone() },
-            };
-        }
-        let reason = causes().last().map_or_else(|| error.to_string(), ToString::to_string);
-        // Canceled: taken back from the connection's queue before its first byte was written.
-        let never_written = causes()
-            .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
-            .any(hyper::Error::is_canceled);
-        if error.is_connect() || never_written {
-            Self::Unreachable { reason }
-        } else {
-            Self::NoAnswer { reason }
+    /// No connection came of dialing, so nothing left.
+    pub(crate) fn of_dial(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Self {
+        let error: &(dyn std::error::Error + 'static) = error;
+        let causes = || std::iter::successors(Some(error), |cause| cause.source());
+        match causes().find_map(|cause| cause.downcast_ref::<DialError>()) {
+            Some(DialError::Refused(refusal)) => Self::Refused(refusal.clone().into()),
+            Some(DialError::Failed(reason)) => Self::Unreachable { reason: reason.clone() },
+            None => {
+                let reason = causes().last().map(ToString::to_string).unwrap_or_default();
+                Self::Unreachable { reason }
+            }
         }
     }
 }

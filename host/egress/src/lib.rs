@@ -1,8 +1,8 @@
 //! What leaves: the only crate of Weir that opens a connection.
 //!
 //! In goes an [`EgressPermit`], which only the judges of `weir-domain` make; out comes a bounded answer. In between, in this
-//! order: the secrets are set at the places that the route declares, the name is resolved once, every address is judged, and
-//! what was judged is dialled ([`dial`]). There is no proxy from the environment, no redirect followed, no cookie kept, and
+//! order: the secrets are set at the places that the route declares, the name is resolved once, every address is judged, what was
+//! judged is dialled ([`dial`]), and the request's [`Departure`] is asked just before its first byte is written. There is no proxy from the environment, no redirect followed, no cookie kept, and
 //! nothing that left is sent again: by construction, since nothing here can do it. HTTP/1.1 is spoken, and TLS wherever the
 //! URL says https; plain http goes to this machine, or where the operator says so.
 //!
@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod connection;
 mod dial;
 mod error;
 mod place;
@@ -37,11 +38,12 @@ use weir_domain::limits;
 use weir_domain::policy::{EgressPermit, Purpose, Reach};
 
 pub use body::{Bodies, BodyError, NoBodies, StoredBody};
+pub use connection::Departure;
 pub use dial::{Resolve, SystemResolver};
 pub use error::{EgressError, Refused};
 
 use body::Outgoing;
-use dial::Client;
+use connection::{Client, Leased, Passage};
 use scrub::Scrubber;
 
 /// How requests leave. The default is what a host in service uses; tests shorten the waits and bring their own names.
@@ -169,7 +171,7 @@ impl Egress {
     fn with_tls(config: Config, tls: rustls::ClientConfig) -> Result<Self, ConfigError> {
         let user_agent =
             HeaderValue::from_str(&config.user_agent).map_err(|_| ConfigError::UserAgent(config.user_agent.clone()))?;
-        let client = |reach| dial::client(reach, &config, tls.clone());
+        let client = |reach| Client::new(dial::dialer(reach, &config, tls.clone()));
         Ok(Self(Arc::new(Inner {
             user_agent,
             public: client(Reach::Public),
@@ -194,14 +196,30 @@ impl Egress {
         secrets: &Secrets,
         bodies: &dyn Bodies,
     ) -> Result<Answer, EgressError> {
+        self.send_at(None, permit, secrets, bodies).await
+    }
+
+    /// The same for a request that leaves when `departure` says so.
+    ///
+    /// # Errors
+    /// As [`Egress::send`].
+    pub async fn send_at(
+        &self,
+        departure: Option<Box<dyn Departure>>,
+        permit: EgressPermit,
+        secrets: &Secrets,
+        bodies: &dyn Bodies,
+    ) -> Result<Answer, EgressError> {
         let span = span::of(&permit);
-        let answer = self.answer(permit, secrets, bodies).instrument(span.clone()).await;
+        let answer = self.answer(departure, permit, secrets, bodies);
+        let answer = answer.instrument(span.clone()).await;
         span::ended(&span, answer.as_ref().map(|answer| answer.status));
         answer
     }
 
     async fn answer(
         &self,
+        departure: Option<Box<dyn Departure>>,
         permit: EgressPermit,
         secrets: &Secrets,
         bodies: &dyn Bodies,
@@ -217,7 +235,9 @@ impl Egress {
             Purpose::Authorization => Scrubber::default(),
             _ => Scrubber::new(secrets),
         };
-        let (head, mut reading) = self.exchange(permit, secrets, bodies, started + total).await?;
+        let (head, mut reading) = self
+            .exchange(departure, permit, secrets, bodies, started + total)
+            .await?;
         let headers = passed_on(&head.headers, &scrubber);
         let body = if is_endpoint {
             reading.beginning(limits::ENDPOINT_ANSWER_BYTES).await
@@ -245,8 +265,23 @@ impl Egress {
         max_bytes: u64,
         into: &mut (dyn AsyncWrite + Send + Unpin),
     ) -> Result<Fetched, EgressError> {
+        self.fetch_at(None, permit, secrets, max_bytes, into).await
+    }
+
+    /// The same for a request that leaves when `departure` says so.
+    ///
+    /// # Errors
+    /// As [`Egress::fetch`].
+    pub async fn fetch_at(
+        &self,
+        departure: Option<Box<dyn Departure>>,
+        permit: EgressPermit,
+        secrets: &Secrets,
+        max_bytes: u64,
+        into: &mut (dyn AsyncWrite + Send + Unpin),
+    ) -> Result<Fetched, EgressError> {
         let span = span::of(&permit);
-        let fetched = self.fetched(permit, secrets, max_bytes, into);
+        let fetched = self.fetched(departure, permit, secrets, max_bytes, into);
         let fetched = fetched.instrument(span.clone()).await;
         span::ended(&span, fetched.as_ref().map(|fetched| fetched.status));
         fetched
@@ -254,6 +289,7 @@ impl Egress {
 
     async fn fetched(
         &self,
+        departure: Option<Box<dyn Departure>>,
         permit: EgressPermit,
         secrets: &Secrets,
         max_bytes: u64,
@@ -261,7 +297,7 @@ impl Egress {
     ) -> Result<Fetched, EgressError> {
         let started = Instant::now();
         let deadline = started + self.0.config.request;
-        let (head, mut reading) = self.exchange(permit, secrets, &NoBodies, deadline).await?;
+        let (head, mut reading) = self.exchange(departure, permit, secrets, &NoBodies, deadline).await?;
         let headers = passed_on(&head.headers, &Scrubber::new(secrets))?;
         let mut bytes = 0;
         if head.status.is_success() {
@@ -292,7 +328,7 @@ impl Egress {
         }
         let nothing = Secrets::default();
         let deadline = Instant::now() + self.0.config.request;
-        let (head, reading) = self.exchange(permit, &nothing, &NoBodies, deadline).await?;
+        let (head, reading) = self.exchange(None, permit, &nothing, &NoBodies, deadline).await?;
         Ok(AnswerStream {
             status: head.status.as_u16(),
             headers: passed_on(&head.headers, &Scrubber::default())?,
@@ -307,6 +343,7 @@ impl Egress {
     /// From a permit to the head of its answer.
     async fn exchange(
         &self,
+        departure: Option<Box<dyn Departure>>,
         permit: EgressPermit,
         secrets: &Secrets,
         bodies: &dyn Bodies,
@@ -344,12 +381,16 @@ impl Egress {
             Reach::Loopback => &self.0.loopback,
             Reach::OperatorSet => &self.0.operator,
         };
-        let answer = timeout_at(deadline, client.request(outgoing))
-            .await
-            .map_err(|_| EgressError::NoAnswer {
-                reason: "the time was over before an answer began".to_owned(),
-            })?
-            .map_err(|error| EgressError::of_client(&error))?;
+        let passage = Passage::default();
+        let exchanged = timeout_at(deadline, client.request(outgoing, departure, passage.clone())).await;
+        let (answer, connection) = exchanged.unwrap_or_else(|_| {
+            let reason = "the time was over before an answer began".to_owned();
+            Err(if passage.has_left() {
+                EgressError::NoAnswer { reason }
+            } else {
+                EgressError::Unreachable { reason }
+            })
+        })?;
         let (head, body) = answer.into_parts();
         let is_encoded = head
             .headers
@@ -363,6 +404,7 @@ impl Egress {
         }
         let reading = Reading {
             body,
+            connection: Some(connection),
             idle: self.0.config.read,
             deadline: Some(deadline),
         };
@@ -373,6 +415,8 @@ impl Egress {
 /// An answer's body on its way in.
 struct Reading {
     body: Incoming,
+    /// Given back at the end of the body; closed with it if that is not read.
+    connection: Option<Leased>,
     idle: Duration,
     deadline: Option<Instant>,
 }
@@ -388,7 +432,12 @@ impl Reading {
                     reason: "the answer did not end in time".to_owned(),
                 })?;
             match frame {
-                None => return Ok(None),
+                None => {
+                    if let Some(connection) = self.connection.take() {
+                        connection.give_back();
+                    }
+                    return Ok(None);
+                }
                 Some(Err(_)) => {
                     return Err(EgressError::NoAnswer {
                         reason: "the answer broke off".to_owned(),

@@ -4,6 +4,7 @@ mod addresses;
 mod answers;
 mod architecture;
 mod bodies;
+mod departures;
 mod secrets;
 mod support;
 mod tls;

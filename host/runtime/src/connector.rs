@@ -16,6 +16,7 @@ use weir_domain::policy::{Call, CallKind, EgressPermit, Finding, SendPermit};
 use weir_domain::problem::Fault;
 use weir_domain::signature::VerifiedWebhook;
 use weir_domain::time::Timestamp;
+use weir_egress::Departure;
 
 use crate::answers::{
     Automation, Batch, Capability, ConversationPage, MessagePage, Profile, SendReport, SetupFinding, Signal,
@@ -33,6 +34,22 @@ use crate::imports::http::{Ledger, Network, Seen};
 use crate::imports::state::StateView;
 use crate::replay::{self, Again, Replayed};
 use crate::transcript::{self, Cost, End, FORMAT, Player, Recorder, Tape, Transcript};
+
+/// Where an attachment's bytes are.
+pub struct Located {
+    /// To fetch them.
+    pub permit: EgressPermit,
+    /// What is asked when that request leaves.
+    pub departure: Option<Box<dyn Departure>>,
+}
+
+impl fmt::Debug for Located {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Located")
+            .field("permit", &self.permit)
+            .finish_non_exhaustive()
+    }
+}
 
 /// One loaded version of a connector. Cheap to clone; what runs in it keeps it alive.
 #[derive(Clone)]
@@ -221,7 +238,7 @@ impl Connector {
     }
 
     /// Says where an attachment's bytes are, as the permit to fetch them: judged like a request of the connector's own, against
-    /// a route of class `media`, and after its turn. To be spent by [`weir_egress::Egress::fetch`], with the same secrets.
+    /// a route of class `media`, and after its turn. To be spent by [`weir_egress::Egress::fetch_at`], with the same secrets.
     pub async fn locate(
         &self,
         context: CallContext,
@@ -229,7 +246,7 @@ impl Connector {
         message_id: &str,
         kind: ContentKind,
         media: &RemoteMedia,
-    ) -> Called<EgressPermit> {
+    ) -> Called<Located> {
         let (mut data, channel, ledger) = self.networked(CallKind::Locate, context);
         let ask = asks::Locate {
             channel,
@@ -247,8 +264,8 @@ impl Connector {
                 let place = asks::put(&ask, &exports, store, instance).await?;
                 let permit = store.data_mut().permit_fetch(&place.url, place.headers);
                 let permit = permit.map_err(CallError::from)?;
-                store.data().turn_of_media().await.map_err(CallError::from)?;
-                Ok(permit)
+                let departure = store.data().turn_of_media().await.map_err(CallError::from)?;
+                Ok(Located { permit, departure })
             })
         });
         self.written_down(located.await).called(&ledger)

@@ -12,7 +12,7 @@ use weir_domain::id::ChannelId;
 use weir_domain::manifest::RouteClass;
 use weir_domain::policy::{CallKind, OriginMap};
 use weir_domain::time::Timestamp;
-use weir_egress::{Bodies, Egress};
+use weir_egress::{Bodies, Departure, Egress};
 
 use crate::error::CallError;
 
@@ -170,11 +170,12 @@ pub trait AnswerDates: Send + Sync {
 /// The platform's rates.
 #[async_trait]
 pub trait Pacer: Send + Sync {
-    /// Waits until a request of this class may leave.
+    /// Waits for the turn of a request of this class. Gives what is asked once more when it leaves, which may be later; none if no
+    /// rate counts it.
     ///
     /// # Errors
     /// If that is further away than [`weir_domain::limits::RATE_WAIT`]; the turn is then not taken.
-    async fn turn(&self, class: RouteClass) -> Result<(), TooLong>;
+    async fn turn(&self, class: RouteClass) -> Result<Option<Box<dyn Departure>>, TooLong>;
 }
 
 /// The platform's rate leaves no turn within reach.

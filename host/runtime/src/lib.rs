@@ -32,7 +32,7 @@ pub use answers::{
     SetupFinding, Signal,
 };
 pub use code::compile_here;
-pub use connector::Connector;
+pub use connector::{Connector, Located};
 pub use error::{CallError, LoadError};
 pub use load::{CacheSettings, Runtime, Settings};
 pub use replay::{Difference, DifferenceKind, Group, Replayed, Report, differences};

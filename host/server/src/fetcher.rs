@@ -106,7 +106,7 @@ impl Fetcher {
         }
         let facts = ConversationFacts::from(&fetch.conversation);
         let kind = kind_of(&fetch.kind);
-        let permit = host
+        let located = host
             .call(&fetch.channel, |connector, context| {
                 let (facts, message, remote) = (facts.clone(), fetch.message_platform_id.clone(), fetch.remote.clone());
                 Box::pin(async move { connector.locate(context, &facts, &message, kind, &remote).await })
@@ -126,7 +126,13 @@ impl Fetcher {
             .map_err(Missing::for_now)?;
         let fetched = host
             .egress()
-            .fetch(permit, &secrets, limits::MEDIA_BYTES, file.file())
+            .fetch_at(
+                located.departure,
+                located.permit,
+                &secrets,
+                limits::MEDIA_BYTES,
+                file.file(),
+            )
             .await;
         let fetched = fetched.map_err(|error| match error {
             EgressError::TooLarge { .. } => Missing::for_good("too_large", error),

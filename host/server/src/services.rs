@@ -1,21 +1,24 @@
 //! What the runtime and the way out need of the host, over the record: rates, stored bytes, and who is told what happens.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 use weir_domain::channel::PolicyOverride;
 use weir_domain::id::{ChannelId, MediaId};
 use weir_domain::limits;
 use weir_domain::manifest::{RateScope, RouteClass};
 use weir_domain::message::MediaStatus;
-use weir_domain::policy::rate::Pace;
+use weir_domain::policy::rate::{Departures, Pace};
 use weir_domain::policy::{CallKind, Rate, RuleBook};
-use weir_egress::{Bodies, BodyError, StoredBody};
+use weir_egress::{Bodies, BodyError, Departure, StoredBody};
 use weir_runtime::context::{CallEnd, Pacer, Refused, TooLong, Wanted, Witness, Written};
 use weir_store::Store;
 
@@ -35,6 +38,8 @@ pub(crate) struct Pacers {
     origin: Instant,
     /// One for each rule and app, or each rule and channel.
     paces: Mutex<HashMap<Bucket, Pace>>,
+    /// What left of each.
+    departures: Mutex<HashMap<Bucket, Departures>>,
     /// What all channels of an app share, of each app that something was asked of.
     shared: Mutex<HashMap<String, Vec<(Bucket, Rate)>>>,
 }
@@ -62,6 +67,7 @@ impl Pacers {
         Arc::new(Self {
             origin: Instant::now(),
             paces: Mutex::default(),
+            departures: Mutex::default(),
             shared: Mutex::default(),
         })
     }
@@ -130,6 +136,81 @@ impl Pacers {
 
     fn now(&self) -> Duration {
         self.origin.elapsed()
+    }
+
+    /// Lets a request go that all these rates count, and gives its number in each; or says when it may ask again.
+    fn leave(&self, rates: &[(Bucket, Rate)]) -> Result<Vec<u64>, Duration> {
+        let now = self.now();
+        let held = {
+            let paces = lock(&self.paces);
+            let held = |(bucket, _): &(Bucket, Rate)| paces.get(bucket).map(Pace::held);
+            rates.iter().filter_map(held).max().unwrap_or_default()
+        };
+        let mut departures = lock(&self.departures);
+        let free_at = |(bucket, rate): &(Bucket, Rate)| {
+            let of = departures.get(bucket);
+            of.map_or(now, |departures| departures.free_at(rate.permits, rate.per, now))
+        };
+        let free_at = rates.iter().map(free_at).fold(held, Duration::max);
+        if free_at > now {
+            return Err(free_at);
+        }
+        let leave = |(bucket, rate): &(Bucket, Rate)| {
+            let of = departures.entry(bucket.clone()).or_default();
+            of.leave(rate.permits, rate.per, now)
+        };
+        Ok(rates.iter().map(leave).collect())
+    }
+
+    /// What was let go left, or will not any more.
+    fn left(&self, rates: &[(Bucket, Rate)], numbers: &[u64]) {
+        let now = self.now();
+        let mut departures = lock(&self.departures);
+        for ((bucket, _), number) in rates.iter().zip(numbers) {
+            if let Some(of) = departures.get_mut(bucket) {
+                of.left(*number, now);
+            }
+        }
+    }
+}
+
+/// A request whose turn has come, until it leaves. Whatever delays it after its turn, it goes only when what left before it
+/// leaves room: no turn is ever used beside those whose time it is.
+struct Leaving {
+    pacers: Arc<Pacers>,
+    /// Those that count it.
+    rates: Vec<(Bucket, Rate)>,
+    waits: Option<Pin<Box<Sleep>>>,
+    /// Its numbers among the departures, while it leaves.
+    numbers: Vec<u64>,
+}
+
+impl Departure for Leaving {
+    fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(waits) = &mut self.waits {
+                ready!(waits.as_mut().poll(context));
+                self.waits = None;
+            }
+            match self.pacers.leave(&self.rates) {
+                Ok(numbers) => {
+                    self.numbers = numbers;
+                    return Poll::Ready(());
+                }
+                Err(free_at) => self.waits = Some(Box::pin(sleep_until(self.pacers.origin + free_at))),
+            }
+        }
+    }
+
+    fn left(&mut self) {
+        self.pacers.left(&self.rates, &std::mem::take(&mut self.numbers));
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        // Let go, and broken off before anybody said that it left: it may have.
+        self.left();
     }
 }
 
@@ -209,15 +290,25 @@ impl ChannelPacer {
 
 #[async_trait]
 impl Pacer for ChannelPacer {
-    async fn turn(&self, class: RouteClass) -> Result<(), TooLong> {
+    async fn turn(&self, class: RouteClass) -> Result<Option<Box<dyn Departure>>, TooLong> {
         let mut turn = self.kept(class).map_or_else(|| self.take(class), Ok)?;
         loop {
-            tokio::time::sleep_until(self.pacers.origin + turn).await;
+            sleep_until(self.pacers.origin + turn).await;
             if !self.is_void(turn, class) {
-                return Ok(());
+                break;
             }
             turn = self.take(class)?;
         }
+        let rates: Vec<_> = self.counted(class).cloned().collect();
+        if rates.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Leaving {
+            pacers: Arc::clone(&self.pacers),
+            rates,
+            waits: None,
+            numbers: Vec::new(),
+        })))
     }
 }
 
@@ -350,7 +441,8 @@ mod tests {
         pacer.turn(RouteClass::MessageSend).await.expect("within reach");
         assert!(began.elapsed() >= Duration::from_secs(5));
         pacer.hold(Duration::from_secs(60));
-        let too_long = pacer.turn(RouteClass::MessageSend).await.expect_err("too far away");
+        let too_long = pacer.turn(RouteClass::MessageSend).await.map(drop);
+        let too_long = too_long.expect_err("too far away");
         assert!(too_long.wait > limits::RATE_WAIT);
     }
 
@@ -393,6 +485,55 @@ mod tests {
             .windows(11)
             .find(|eleven| eleven[10] - eleven[0] < Duration::from_secs(1));
         assert_eq!(crowded, None, "{left:?}");
+    }
+
+    /// Waits at the gate, and leaves.
+    async fn leave(mut turn: Option<Box<dyn Departure>>) {
+        if let Some(turn) = &mut turn {
+            std::future::poll_fn(|context| turn.poll_leave(context)).await;
+            turn.left();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_machine_overruns_no_rate_and_uses_it_up() {
+        let pacers = Pacers::new();
+        let began = Instant::now();
+        let mut leaving = tokio::task::JoinSet::new();
+        for n in 0..150 {
+            let pacer = pacer(&pacers, None, 10, RateScope::App);
+            pacer.keep_turn();
+            leaving.spawn(async move {
+                let turn = pacer.turn(RouteClass::MessageSend).await.expect("within reach");
+                // Between its turn and its first byte: a connection is made, or the task gets no processor.
+                tokio::time::sleep(Duration::from_millis(n * 37 % 90)).await;
+                leave(turn).await;
+                began.elapsed()
+            });
+        }
+        let mut left = leaving.join_all().await;
+        left.sort_unstable();
+        let crowded = left
+            .windows(11)
+            .find(|eleven| eleven[10] - eleven[0] < Duration::from_millis(1_014));
+        assert_eq!(crowded, None, "{left:?}");
+        assert!(left[149] < Duration::from_millis(149 * 102 + 200), "{:?}", left[149]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_never_leaves_keeps_its_place_for_a_span_and_no_longer() {
+        let pacers = Pacers::new();
+        let turn = async || {
+            let pacer = pacer(&pacers, None, 1, RateScope::App);
+            pacer.turn(RouteClass::MessageSend).await.expect("within reach")
+        };
+        let mut gone = turn().await.expect("it is counted");
+        std::future::poll_fn(|context| gone.poll_leave(context)).await;
+        drop(gone);
+        let began = Instant::now();
+        leave(turn().await).await;
+        assert!(began.elapsed() >= Duration::from_millis(1_014), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_millis(1_100), "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,10 @@
-//! Rates, paced: the generic cell rate algorithm, as one moment of state for each bucket.
+//! Rates, paced: turns by the generic cell rate algorithm, as one moment of state for each bucket, and what left in them.
 //!
-//! Requests are spaced evenly, so that no sliding span ever holds more than the permits of the rule: a burst would spend
-//! the next span's share.
+//! Turns are spaced evenly: a burst would spend the next span's share. But a request may leave later than its turn, when the
+//! machine is busy or a connection takes its time, and then more of them leave within a span than had their turns in it. So what
+//! counts is asked once more at the last moment, of the requests that did leave: [`Departures`].
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// The pace of one bucket. Moments are durations since an origin that the caller chooses and keeps.
@@ -59,6 +61,81 @@ impl Pace {
     pub fn is_void(&self, turn: Duration) -> bool {
         turn < self.held
     }
+
+    /// Until when nothing leaves: the end of the last pause that the platform asked for.
+    pub fn held(&self) -> Duration {
+        self.held
+    }
+}
+
+/// What left of one bucket lately, and what is leaving. Never are there more than a rule's permits in any span that is longer than
+/// the rule's by the spare: whatever delays a request between here and the platform by no more than the spare, the platform never
+/// sees one too many.
+#[derive(Clone, Debug, Default)]
+pub struct Departures {
+    /// In the order in which they were let go.
+    lately: VecDeque<Departed>,
+    next: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Departed {
+    number: u64,
+    /// When it left at the latest; none while it is leaving.
+    at: Option<Duration>,
+}
+
+/// Departures that are remembered of one bucket. A rule with more permits is kept by as many parts of its span.
+const REMEMBERED: u32 = 4_096;
+
+impl Departures {
+    /// When the next request may leave: `now`, or later. To be asked again then, since others ask too.
+    pub fn free_at(&self, permits: u32, per: Duration, now: Duration) -> Duration {
+        let (permits, span) = remembered(permits, per);
+        if self.lately.len() < permits {
+            return now;
+        }
+        // One that is leaving may do so as late as now.
+        let past_at = |departed: &Departed| departed.at.unwrap_or(now) + span;
+        let mut past_at: Vec<Duration> = self.lately.iter().map(past_at).collect();
+        let nth = past_at.len() - permits;
+        // With this one past, fewer than the permits are not.
+        let (_, at, _) = past_at.select_nth_unstable(nth);
+        (*at).max(now)
+    }
+
+    /// Lets a request go that is free to at `now`. Its number, for [`Departures::left`].
+    pub fn leave(&mut self, permits: u32, per: Duration, now: Duration) -> u64 {
+        let (permits, span) = remembered(permits, per);
+        let is_past = |departed: &Departed| departed.at.is_some_and(|at| at + span <= now);
+        if self.lately.len() >= permits {
+            self.lately.retain(|departed| !is_past(departed));
+        }
+        self.next += 1;
+        self.lately.push_back(Departed {
+            number: self.next,
+            at: None,
+        });
+        self.next
+    }
+
+    /// A request left, or will not any more.
+    pub fn left(&mut self, number: u64, now: Duration) {
+        // Most often one of the last.
+        if let Some(departed) = self.lately.iter_mut().rev().find(|one| one.number == number) {
+            departed.at = Some(now);
+        }
+    }
+}
+
+/// How many departures a rule is judged by, and the span that those and one more must be longer than.
+fn remembered(permits: u32, per: Duration) -> (usize, Duration) {
+    let permits = permits.max(1);
+    let kept = permits / permits.div_ceil(REMEMBERED);
+    (
+        usize::try_from(kept).unwrap_or(usize::MAX),
+        spacing(permits, per) * kept,
+    )
 }
 
 /// The span between two requests. One and a half percent wider than the rule's, since the platform counts arrivals, and the
@@ -70,6 +147,8 @@ fn spacing(permits: u32, per: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -130,7 +209,90 @@ mod tests {
         assert!(anew == 2 * SECOND && !pace.is_void(anew));
     }
 
+    /// A request on its way: what it does next, and when.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    enum Act {
+        Asks(usize),
+        Writes(usize, u64),
+        IsWritten(usize, u64),
+    }
+
+    /// What delays a request: until it asks, between the yes and the write, and from there to the platform.
+    type Late = (u64, u64, u64, u64);
+
+    /// The moments at which the platform sees requests, each late in its own way; in microseconds.
+    fn arrivals(permits: u32, late: &[Late]) -> Vec<u64> {
+        let micros = |at: u64| Duration::from_micros(at);
+        let spare = (spacing(permits, SECOND) * permits - SECOND).as_micros() as u64;
+        let mut departures = Departures::default();
+        let mut acts = BTreeSet::new();
+        let mut arrived = Vec::new();
+        for (n, (asks, ..)) in late.iter().enumerate() {
+            acts.insert((*asks, Act::Asks(n)));
+        }
+        while let Some((now, act)) = acts.pop_first() {
+            match act {
+                Act::Asks(n) => {
+                    let free = departures.free_at(permits, SECOND, micros(now)).as_micros() as u64;
+                    if free > now {
+                        acts.insert((free, Act::Asks(n)));
+                    } else {
+                        let number = departures.leave(permits, SECOND, micros(now));
+                        acts.insert((now + late[n].1, Act::Writes(n, number)));
+                    }
+                }
+                Act::Writes(n, number) => {
+                    arrived.push(now + late[n].3 % (spare + 1));
+                    acts.insert((now + late[n].2, Act::IsWritten(n, number)));
+                }
+                Act::IsWritten(_, number) => departures.left(number, micros(now)),
+            }
+        }
+        arrived.sort_unstable();
+        arrived
+    }
+
+    #[test]
+    fn departures_are_counted_when_they_left() {
+        let at = Duration::from_millis;
+        let mut departures = Departures::default();
+        let first = departures.leave(2, SECOND, at(0));
+        let second = departures.leave(2, SECOND, at(100));
+        // What is leaving may do so now.
+        assert_eq!(departures.free_at(2, SECOND, at(5_000)), at(6_015));
+        departures.left(second, at(5_000));
+        assert_eq!(departures.free_at(2, SECOND, at(5_001)), at(6_015));
+        departures.left(first, at(5_001));
+        assert_eq!(departures.free_at(2, SECOND, at(6_014)), at(6_015));
+        assert_eq!(departures.free_at(2, SECOND, at(6_015)), at(6_015));
+        departures.leave(2, SECOND, at(6_015));
+        assert_eq!(departures.lately.len(), 2, "what is past is forgotten");
+    }
+
+    #[test]
+    fn a_rule_with_many_permits_remembers_a_bounded_number() {
+        for permits in [1, 10, 4_096, 4_097, 100_000, u32::MAX] {
+            let (kept, span) = remembered(permits, SECOND);
+            assert!((1..=REMEMBERED as usize).contains(&kept), "{permits}");
+            // So many spans in a row hold no more than the permits within the rule's own.
+            let spans = u32::try_from(permits as usize / kept).expect("fewer than the permits");
+            assert!(permits > 1_000_000 || span * spans >= SECOND, "{permits}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn the_platform_never_sees_one_too_many_however_late_each_is(
+            permits in 1u32..20,
+            late in proptest::collection::vec((0u64..3_000_000, 0u64..400_000, 0u64..50_000, 0u64..1_000_000), 1..120),
+        ) {
+            let arrived = arrivals(permits, &late);
+            prop_assert_eq!(arrived.len(), late.len());
+            for (first, last) in arrived.iter().zip(arrived.iter().skip(permits as usize)) {
+                prop_assert!(last - first >= 1_000_000, "{} within {} us", permits + 1, last - first);
+            }
+        }
+
         #[test]
         fn no_sliding_span_holds_more_than_the_permits(permits in 1u32..50, waits in proptest::collection::vec(0u64..400, 1..200)) {
             let mut pace = Pace::default();

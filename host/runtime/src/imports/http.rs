@@ -2,6 +2,7 @@
 //! down.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,7 +15,7 @@ use weir_domain::manifest::{Manifest, RouteClass};
 use weir_domain::policy::{
     Call, CallRefusal, EgressPermit, OriginMap, Part, PartContent, Purpose, Request, RequestBody, may_call,
 };
-use weir_egress::EgressError;
+use weir_egress::{Departure, EgressError};
 
 pub(crate) use crate::bindings::weir::connector::http as wit;
 use crate::bindings::weir::connector::http::Host;
@@ -89,11 +90,12 @@ struct Entry {
 }
 
 impl Entry {
-    /// From here on it may have left.
-    fn leaves(&self) {
-        if self.is_send {
-            self.ledger.with(|seen| seen.sent = true);
-        }
+    /// What is asked when the request leaves: from there on it may have left.
+    fn departure(&self, turn: Option<Box<dyn Departure>>) -> Box<dyn Departure> {
+        Box::new(Noted {
+            sends: self.is_send.then(|| self.ledger.clone()),
+            turn,
+        })
     }
 
     fn ends(self, fate: Fate, may_have_left: bool) {
@@ -110,6 +112,30 @@ impl Entry {
                 record.fate = fate;
             }
         });
+    }
+}
+
+/// A departure that is noted in the ledger before the first byte leaves.
+struct Noted {
+    sends: Option<Ledger>,
+    turn: Option<Box<dyn Departure>>,
+}
+
+impl Departure for Noted {
+    fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(turn) = &mut self.turn {
+            ready!(turn.poll_leave(context));
+        }
+        if let Some(ledger) = &self.sends {
+            ledger.with(|seen| seen.sent = true);
+        }
+        Poll::Ready(())
+    }
+
+    fn left(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.left();
+        }
     }
 }
 
@@ -188,18 +214,23 @@ impl CallData {
         })?;
         let (route, class) = purpose(&permit);
         let entry = network.ledger.begin(shown.record(route, class));
-        if let Some(class) = class
-            && let Err(too_long) = network.pacer.turn(class).await
-        {
-            entry.ends(Fate::NoTurn { wait: too_long.wait }, false);
-            return Err(wit::Error::Unreachable(too_long.to_string()));
-        }
-        entry.leaves();
+        let turn = match class {
+            None => Ok(None),
+            Some(class) => network.pacer.turn(class).await,
+        };
+        let turn = match turn {
+            Ok(turn) => turn,
+            Err(too_long) => {
+                entry.ends(Fate::NoTurn { wait: too_long.wait }, false);
+                return Err(wit::Error::Unreachable(too_long.to_string()));
+            }
+        };
+        let departure = entry.departure(turn);
         let sent_at = self.host.clock.now();
         let answer = self
             .host
             .egress
-            .send(permit, &network.secrets, &*self.host.bodies)
+            .send_at(Some(departure), permit, &network.secrets, &*self.host.bodies)
             .await;
         match answer {
             Ok(answer) => {
@@ -286,10 +317,10 @@ impl CallData {
     }
 
     /// Waits for the turn of a request of class `media`.
-    pub(crate) async fn turn_of_media(&self) -> Result<(), TooLong> {
+    pub(crate) async fn turn_of_media(&self) -> Result<Option<Box<dyn Departure>>, TooLong> {
         match &self.network {
             Some(network) => network.pacer.turn(RouteClass::Media).await,
-            None => Ok(()),
+            None => Ok(None),
         }
     }
 }

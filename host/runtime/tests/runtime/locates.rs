@@ -3,14 +3,14 @@
 use weir_domain::inbound::RemoteMedia;
 use weir_domain::manifest::RouteClass;
 use weir_domain::message::ContentKind;
-use weir_domain::policy::{EgressPermit, Purpose};
-use weir_runtime::CallError;
+use weir_domain::policy::Purpose;
 use weir_runtime::context::{Called, ConversationFacts, State};
+use weir_runtime::{CallError, Located};
 
 use crate::support::{Platform, Reply, component, context_of, runtime};
 
 /// What becomes of TikTok's answer that the bytes are at this URL.
-async fn locate(answer: &'static str) -> Called<EgressPermit> {
+async fn locate(answer: &'static str) -> Called<Located> {
     let (runtime, _) = runtime();
     let tiktok = runtime.load(component("tiktok")).await.unwrap();
     let platform = Platform::that([Reply::Answer(200, answer)]).await;
@@ -36,7 +36,7 @@ async fn locate(answer: &'static str) -> Called<EgressPermit> {
 async fn bytes_at_a_declared_place_may_be_fetched() {
     let called =
         locate(r#"{"code":0,"message":"OK","data":{"download_url":"https://p16.tiktokcdn.com/picture?x=1"}}"#).await;
-    let permit = called.result.unwrap();
+    let permit = called.result.unwrap().permit;
     assert_eq!(permit.request().url.as_str(), "https://p16.tiktokcdn.com/picture?x=1");
     assert!(
         matches!(

@@ -19,7 +19,7 @@ use weir_domain::message::{Content, Draft};
 use weir_domain::policy::{CallKind, OriginMap, Rules, SendPermit, Stage, may_send};
 use weir_domain::signature::{RawWebhook, VerifiedWebhook};
 use weir_domain::time::Timestamp;
-use weir_egress::{Egress, NoBodies};
+use weir_egress::{Departure, Egress, NoBodies};
 use weir_runtime::context::{
     AnswerDates, CallContext, CallEnd, ChannelFacts, Clock, Host, LogLine, Pacer, Readied, Refused, State, TooLong,
     Wanted, Witness, Written,
@@ -135,9 +135,9 @@ pub(crate) struct Turns(pub(crate) bool);
 
 #[async_trait]
 impl Pacer for Turns {
-    async fn turn(&self, _: RouteClass) -> Result<(), TooLong> {
+    async fn turn(&self, _: RouteClass) -> Result<Option<Box<dyn Departure>>, TooLong> {
         let wait = Duration::from_secs(60);
-        self.0.then_some(()).ok_or(TooLong { wait })
+        self.0.then_some(None).ok_or(TooLong { wait })
     }
 }
 

@@ -1,0 +1,353 @@
+//! Connections: kept for the next request while they are fresh, and a gate before the first byte of each request.
+//!
+//! A request has its connection for itself from the gate to the end of its answer. One that is given up in between takes its
+//! connection with it, so that nothing of it leaves afterwards. Sent again, over another connection, is only what was never
+//! written to one that had closed.
+
+use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tower_service::Service;
+use weir_domain::limits;
+
+use crate::body::Outgoing;
+use crate::dial::Dialer;
+use crate::error::EgressError;
+
+/// A connection that nobody uses is closed before the other side may do so: a request that meets a closing connection has
+/// left without an answer. Common servers keep one for 5 s (node) to 75 s (nginx).
+const IDLE: Duration = Duration::from_secs(4);
+/// The head of an answer, all headers together.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// Asked when a request's first bytes are about to be written to its connection, whether that is new or was used before: what
+/// came before, from a name to a handshake, takes as long as it takes.
+pub trait Departure: Send {
+    /// Ready once they may leave now. Not asked again after that.
+    fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<()>;
+    /// They were written. Not called for a request that never left.
+    fn left(&mut self);
+}
+
+/// Requests whose connections all lead to addresses of one reach.
+#[derive(Clone)]
+pub(crate) struct Client {
+    dialer: Dialer,
+    idle: Arc<Mutex<Idle>>,
+}
+
+#[derive(Default)]
+struct Idle {
+    of: HashMap<(Scheme, Authority), Vec<(Connection, Instant)>>,
+    /// Whether somebody looks for those that are idle for too long.
+    is_swept: bool,
+}
+
+/// A connection that is nobody else's.
+struct Connection {
+    sender: SendRequest<Outgoing>,
+    gate: Arc<Gate>,
+    _task: Task,
+}
+
+/// What drives a connection, and ends with it.
+struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The connection of one request, until its answer ends.
+pub(crate) struct Leased {
+    client: Client,
+    to: (Scheme, Authority),
+    connection: Connection,
+}
+
+impl Leased {
+    /// The answer was read to its end: the connection is free for the next request.
+    pub(crate) fn give_back(self) {
+        self.client.keep(self.to, self.connection);
+    }
+}
+
+/// A request that waits for the gate, and whether it went through.
+#[derive(Clone, Default)]
+pub(crate) struct Passage(Arc<AtomicBool>);
+
+impl Passage {
+    /// Whether bytes of the request may have left.
+    pub(crate) fn has_left(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Client {
+    pub(crate) fn new(dialer: Dialer) -> Self {
+        Self {
+            dialer,
+            idle: Arc::default(),
+        }
+    }
+
+    /// Sends a request, and waits for the head of its answer. `passage` says afterwards, and also to who gives up waiting, whether
+    /// it may have left.
+    pub(crate) async fn request(
+        &self,
+        mut request: Request<Outgoing>,
+        mut departure: Option<Box<dyn Departure>>,
+        passage: Passage,
+    ) -> Result<(Response<Incoming>, Leased), EgressError> {
+        let uri = request.uri().clone();
+        let to = place(&uri)?;
+        if !request.headers().contains_key(HOST) {
+            let host = host(&uri, &to)?;
+            request.headers_mut().insert(HOST, host);
+        }
+        *request.uri_mut() = origin_form(&uri);
+        loop {
+            let (mut connection, is_new) = match self.take(&to) {
+                Some(connection) => (connection, false),
+                None => (self.connect(&uri).await?, true),
+            };
+            if let Err(error) = connection.sender.ready().await {
+                if is_new {
+                    return Err(EgressError::Unreachable { reason: words(&error) });
+                }
+                continue;
+            }
+            connection.gate.begin(departure.take(), passage.clone());
+            match connection.sender.try_send_request(request).await {
+                Ok(response) => {
+                    let leased = Leased {
+                        client: self.clone(),
+                        to,
+                        connection,
+                    };
+                    return Ok((response, leased));
+                }
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) if !is_new && !passage.has_left() => {
+                        departure = connection.gate.end();
+                        request = unsent;
+                    }
+                    _ => {
+                        let reason = words(error.error());
+                        return Err(if passage.has_left() {
+                            EgressError::NoAnswer { reason }
+                        } else {
+                            EgressError::Unreachable { reason }
+                        });
+                    }
+                },
+            }
+        }
+    }
+
+    async fn connect(&self, uri: &Uri) -> Result<Connection, EgressError> {
+        let stream = self.dialer.clone().call(uri.clone()).await;
+        let stream = stream.map_err(|error| EgressError::of_dial(&*error))?;
+        let gate = Arc::new(Gate::default());
+        let gated = Gated {
+            stream,
+            gate: Arc::clone(&gate),
+        };
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(HEAD_BYTES)
+            .max_headers(2 * limits::HEADERS)
+            .handshake(gated)
+            .await
+            .map_err(|error| EgressError::Unreachable { reason: words(&error) })?;
+        // How it ends is told to the request that it carries.
+        let task = tokio::spawn(async move { drop(connection.await) });
+        Ok(Connection {
+            sender,
+            gate,
+            _task: Task(task.abort_handle()),
+        })
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection to there that was used last, if one is fresh.
+    fn take(&self, to: &(Scheme, Authority)) -> Option<Connection> {
+        let mut idle = self.idle();
+        let there = idle.of.get_mut(to)?;
+        while let Some((connection, since)) = there.pop() {
+            if since.elapsed() < IDLE && !connection.sender.is_closed() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    fn keep(&self, to: (Scheme, Authority), connection: Connection) {
+        let mut idle = self.idle();
+        let there = idle.of.entry(to).or_default();
+        if connection.sender.is_closed() || there.len() >= limits::SENDS_IN_FLIGHT {
+            return;
+        }
+        there.push((connection, Instant::now()));
+        if !std::mem::replace(&mut idle.is_swept, true) {
+            let weak = Arc::downgrade(&self.idle);
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(IDLE).await;
+                    let Some(idle) = weak.upgrade() else { return };
+                    if !idle.lock().unwrap_or_else(PoisonError::into_inner).sweep() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+}
+
+impl Idle {
+    /// Closes what is idle for too long; whether anything is left to look after.
+    fn sweep(&mut self) -> bool {
+        self.of.retain(|_, there| {
+            there.retain(|(connection, since)| since.elapsed() < IDLE && !connection.sender.is_closed());
+            !there.is_empty()
+        });
+        self.is_swept = !self.of.is_empty();
+        self.is_swept
+    }
+}
+
+/// Where a request goes.
+fn place(uri: &Uri) -> Result<(Scheme, Authority), EgressError> {
+    match (uri.scheme(), uri.authority()) {
+        (Some(scheme), Some(authority)) => Ok((scheme.clone(), authority.clone())),
+        _ => Err(crate::Refused::NotAUri.into()),
+    }
+}
+
+/// The `Host` header: without the scheme's own port (RFC 9110, 4.2.3).
+fn host(uri: &Uri, (scheme, authority): &(Scheme, Authority)) -> Result<HeaderValue, EgressError> {
+    let default = if *scheme == Scheme::HTTPS { 443 } else { 80 };
+    let host = match uri.port_u16().filter(|port| *port != default) {
+        Some(port) => format!("{}:{port}", authority.host()),
+        None => authority.host().to_owned(),
+    };
+    HeaderValue::from_str(&host).map_err(|_| crate::Refused::NotAUri.into())
+}
+
+/// The target as it stands in a request to the origin itself (RFC 9112, 3.2.1).
+fn origin_form(uri: &Uri) -> Uri {
+    let path = uri.path_and_query().cloned();
+    Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+}
+
+fn words(error: &hyper::Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.last().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+// ---- the gate --------------------------------------------------------------------------------------------------------
+
+/// Before the bytes of a connection. It is closed for the first ones of a request until its departure says otherwise.
+#[derive(Default)]
+struct Gate(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    departure: Option<Box<dyn Departure>>,
+    passage: Option<Passage>,
+}
+
+impl Gate {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, departure: Option<Box<dyn Departure>>, passage: Passage) {
+        *self.waiting() = Waiting {
+            departure,
+            passage: Some(passage),
+        };
+    }
+
+    /// The departure of a request that never came to the gate.
+    fn end(&self) -> Option<Box<dyn Departure>> {
+        std::mem::take(&mut *self.waiting()).departure
+    }
+}
+
+/// A stream behind its gate.
+struct Gated<S> {
+    stream: S,
+    gate: Arc<Gate>,
+}
+
+impl<S: Write + Unpin> Gated<S> {
+    /// Writes once the gate is open. What the lock is held over is one write that does not wait.
+    fn poll_through<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let mut waiting = self.gate.waiting();
+        if let Some(departure) = &mut waiting.departure {
+            ready!(departure.poll_leave(context));
+        }
+        // Before the write: what fails in the middle of it may have left.
+        if let Some(passage) = waiting.passage.take() {
+            passage.0.store(true, Ordering::Release);
+        }
+        let written = write(Pin::new(&mut self.stream), context);
+        if let Some(mut departure) = waiting.departure.take() {
+            departure.left();
+        }
+        written
+    }
+}
+
+impl<S: Read + Unpin> Read for Gated<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl<S: Write + Unpin> Write for Gated<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_through(context, |stream, context| stream.poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_through(context, |stream, context| stream.poll_write_vectored(context, parts))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

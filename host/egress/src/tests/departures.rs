@@ -1,0 +1,110 @@
+//! A request leaves when its departure says so, and not before: over a new connection as over one that was used before.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+use weir_domain::credential::Secrets;
+
+use super::support::{SHORT, Server, config, egress, get, send};
+use crate::{Answer, Config, Departure, Egress, EgressError, NoBodies};
+
+/// A departure that waits until the test opens it.
+struct Door {
+    opened: oneshot::Receiver<()>,
+    asked: Arc<Notify>,
+    left: Arc<AtomicUsize>,
+}
+
+impl Departure for Door {
+    fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.asked.notify_one();
+        Pin::new(&mut self.opened).poll(context).map(drop)
+    }
+
+    fn left(&mut self) {
+        self.left.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A request on its way, and what the test has to do with it.
+struct Sending {
+    task: JoinHandle<Result<Answer, EgressError>>,
+    open: oneshot::Sender<()>,
+    asked: Arc<Notify>,
+    left: Arc<AtomicUsize>,
+}
+
+fn sending(egress: &Egress, server: &Server) -> Sending {
+    let (open, opened) = oneshot::channel();
+    let (asked, left) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let door = Door {
+        opened,
+        asked: Arc::clone(&asked),
+        left: Arc::clone(&left),
+    };
+    let (egress, permit) = (egress.clone(), get(server));
+    let task = tokio::spawn(async move {
+        let secrets = Secrets::default();
+        egress.send_at(Some(Box::new(door)), permit, &secrets, &NoBodies).await
+    });
+    Sending {
+        task,
+        open,
+        asked,
+        left,
+    }
+}
+
+#[tokio::test]
+async fn nothing_leaves_before_its_departure() {
+    let server = Server::saying("hi").await;
+    let egress = egress();
+    for before in 0..3 {
+        let sending = sending(&egress, &server);
+        sending.asked.notified().await;
+        assert_eq!((server.seen().len(), sending.left.load(Ordering::SeqCst)), (before, 0));
+        sending.open.send(()).expect("it waits");
+        sending.task.await.expect("no panic").expect("an answer");
+        assert_eq!(
+            (server.seen().len(), sending.left.load(Ordering::SeqCst)),
+            (before + 1, 1)
+        );
+    }
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn what_is_given_up_at_the_gate_never_leaves() {
+    let server = Server::saying("hi").await;
+    let egress = egress();
+    send(&egress, get(&server)).await.expect("an answer");
+    let given_up = sending(&egress, &server);
+    given_up.asked.notified().await;
+    given_up.task.abort();
+    assert!(given_up.task.await.is_err());
+    // Whether or not anybody is left to see it.
+    let _ = given_up.open.send(());
+    send(&egress, get(&server)).await.expect("an answer");
+    assert_eq!((server.seen().len(), given_up.left.load(Ordering::SeqCst)), (2, 0));
+}
+
+#[tokio::test]
+async fn a_departure_that_does_not_come_in_time_leaves_nothing_uncertain() {
+    let server = Server::saying("hi").await;
+    let egress = Egress::new(Config {
+        request: SHORT,
+        ..config()
+    });
+    let sending = sending(&egress.expect("a way out"), &server);
+    let error = sending.task.await.expect("no panic").expect_err("its time is over");
+    assert!(
+        matches!(error, EgressError::Unreachable { .. }) && !error.may_have_been_seen(),
+        "{error:?}"
+    );
+    assert!(server.seen().is_empty());
+}
