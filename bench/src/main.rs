@@ -21,6 +21,7 @@ mod rig;
 mod start;
 mod swap;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::ensure;
@@ -35,6 +36,9 @@ struct Arguments {
     part: Option<Part>,
     /// The rows to measure, all if none is named.
     names: Vec<String>,
+    /// Another release build of `weir`: `inbound` and `outbound` run it beside this one, in turns.
+    #[arg(long)]
+    against: Option<std::path::PathBuf>,
     /// The file that keeps the newest figures of each row.
     #[arg(long, default_value = "bench/latest.json")]
     write: std::path::PathBuf,
@@ -65,11 +69,14 @@ const ROWS: [&str; 10] = [
     "growth",
 ];
 
-async fn measure(name: &str) -> anyhow::Result<Row> {
-    match name {
+/// The least ratio to another build that is not worse: what two runs of one build differ by.
+const NOT_WORSE: f64 = 0.97;
+
+async fn measure(name: &str, against: Option<&Path>) -> anyhow::Result<Vec<Row>> {
+    let row = match name {
         "boundary" => boundary::measure().await,
-        "inbound" => inbound::measure().await,
-        "outbound" => outbound::measure().await,
+        "inbound" => return inbound::measure(against).await,
+        "outbound" => return outbound::measure(against).await,
         "pacing" => pacing::measure().await,
         "latency" => latency::measure().await,
         "memory" => memory::measure().await,
@@ -78,7 +85,8 @@ async fn measure(name: &str) -> anyhow::Result<Row> {
         "neighbours" => neighbours::measure().await,
         "growth" => growth::measure().await,
         _ => anyhow::bail!("there is no row {name:?}; there are {}", ROWS.join(", ")),
-    }
+    };
+    Ok(vec![row?])
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -99,9 +107,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     let mut report = Report::read(&arguments.write);
     for name in names {
-        let row = measure(name).await?;
-        println!("{row}");
-        report.put(row);
+        for row in measure(name, arguments.against.as_deref()).await? {
+            println!("{row}");
+            report.put(row);
+        }
         // After each row, so that a run that is broken off keeps what it measured.
         report.write(&arguments.write)?;
     }

@@ -1,6 +1,7 @@
 //! What most rows begin with: the built programs, an account connected, and a folder on the disk where the build lies.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -38,8 +39,14 @@ pub(crate) fn folder() -> anyhow::Result<TempDir> {
 impl Rig {
     /// Starts everything and connects an account. With `free`, neither the sandbox nor Weir holds to a rate.
     pub(crate) async fn begin(free: bool) -> anyhow::Result<Self> {
+        Self::begin_with(free, None).await
+    }
+
+    /// The same with another build of Weir, if one is named.
+    pub(crate) async fn begin_with(free: bool, weir: Option<&Path>) -> anyhow::Result<Self> {
         let folder = folder()?;
         let mut options = Options::new(&folder.path().join("data"));
+        options.weir = weir.map(Path::to_owned);
         options.env = vec![
             ("WEIR_MASTER_KEY".to_owned(), hex::encode(MASTER_KEY)),
             // The endpoints are on this machine.
@@ -108,18 +115,23 @@ impl Rig {
         }
     }
 
-    /// Lets `people` customers write once each, and waits until every one of their conversations has its whole budget; gives
-    /// them.
+    /// Lets `people` customers write once each, and waits until every one of their conversations has heard that and has its whole
+    /// budget; gives them.
     pub(crate) async fn everybody_writes(&self, people: usize) -> anyhow::Result<Vec<Value>> {
         self.stack.phone.set(json!({"webhooks": true})).await?;
+        // A budget that was used unseen by Weir looks whole: only a window that opened anew says that the contact wrote.
+        let before = opened(&self.conversations().await?);
         let load = json!({"account": ACCOUNT, "people": people, "per_second": 500, "count": people});
         self.stack.phone.order("load", load).await?;
         let end = Instant::now() + Duration::from_secs(120);
         loop {
             let conversations = self.conversations().await?;
+            let now = opened(&conversations);
             let whole = conversations
                 .iter()
-                .filter(|one| one["budget"]["used"] == 0 && one["can_reply"] == true);
+                .filter(|one| one["budget"]["used"] == 0 && one["can_reply"] == true)
+                .filter_map(|one| one["id"].as_str())
+                .filter(|id| now.get(*id) != before.get(*id));
             if whole.count() == people && conversations.len() == people {
                 return Ok(conversations);
             }
@@ -158,6 +170,12 @@ impl Rig {
         let clock = self.stack.phone.look("clock").await?;
         clock["now_ms"].as_i64().context("the clock has no time")
     }
+}
+
+/// When each conversation's window opened.
+fn opened(conversations: &[Value]) -> BTreeMap<String, String> {
+    let of = |one: &Value| Some((one["id"].as_str()?.to_owned(), one["window"]["opened_at"].to_string()));
+    conversations.iter().filter_map(of).collect()
 }
 
 /// The text at this member.

@@ -37,6 +37,8 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// A command that runs the one that follows it; Weir is started through it.
     pub weir_through: Vec<String>,
+    /// Another build of Weir; the one beside the running program if none.
+    pub weir: Option<PathBuf>,
 }
 
 impl Options {
@@ -51,6 +53,7 @@ impl Options {
             config: None,
             env: Vec::new(),
             weir_through: Vec::new(),
+            weir: None,
         }
     }
 }
@@ -140,11 +143,13 @@ impl Stack {
     /// It cannot be started.
     pub async fn start_weir(&mut self) -> anyhow::Result<()> {
         let origin = format!("http://127.0.0.1:{}", self.port);
+        let weir = self.options.weir.clone();
+        let weir = weir.unwrap_or_else(|| self.binaries.path("weir"));
         let mut command = match self.options.weir_through.split_first() {
-            None => self.binaries.command("weir"),
+            None => tokio::process::Command::new(weir),
             Some((first, rest)) => {
                 let mut command = tokio::process::Command::new(first);
-                command.args(rest).arg(self.binaries.path("weir"));
+                command.args(rest).arg(weir);
                 command
             }
         };

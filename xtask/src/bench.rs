@@ -1,9 +1,12 @@
 //! `cargo xtask bench`: the optimised programs, measured.
 
+use std::ffi::OsString;
+use std::path::Path;
+
 use crate::{build, show};
 
 /// Builds everything as it is released, and measures these rows.
-pub(crate) fn run(names: &[String]) -> anyhow::Result<()> {
+pub(crate) fn run(names: &[String], against: Option<&Path>) -> anyhow::Result<()> {
     build::connectors()?;
     build::for_tests()?;
     show::step("Building the optimised programs (the first time takes some minutes)");
@@ -13,5 +16,9 @@ pub(crate) fn run(names: &[String]) -> anyhow::Result<()> {
     build::cargo(arguments)?;
     show::step("Measuring; leave the machine alone meanwhile");
     let program = build::target()?.join("release").join("weir-bench");
-    build::command(&program.display().to_string(), names)
+    let mut arguments: Vec<OsString> = names.iter().map(OsString::from).collect();
+    if let Some(weir) = against {
+        arguments.extend(["--against".into(), weir.into()]);
+    }
+    build::command(&program.display().to_string(), arguments)
 }

@@ -55,6 +55,9 @@ enum Chore {
     Bench {
         /// The rows, all if none is named: boundary, inbound, outbound, pacing, latency, memory, start, swap, neighbours, growth.
         names: Vec<String>,
+        /// Another release build of `weir`: inbound and outbound run it beside this one, in turns.
+        #[arg(long)]
+        against: Option<std::path::PathBuf>,
     },
     /// Load Weir for a while, and say whether its memory and open files grow.
     Soak {
@@ -101,7 +104,7 @@ fn main() -> ExitCode {
                 crash::run(rounds, seed, json)
             }
         }),
-        Chore::Bench { names } => bench::run(&names),
+        Chore::Bench { names, against } => bench::run(&names, against.as_deref()),
         Chore::Soak {
             minutes,
             per_second,
