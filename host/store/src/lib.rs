@@ -294,12 +294,12 @@ pub trait Store: Send + Sync + 'static {
         person: Person,
         now: Timestamp,
     ) -> Result<Contact>;
-    /// Erases a contact with every conversation that is only theirs, their words in others, and the events and deliveries that
-    /// tell of them, with an event that tells only that it happened. Their next message makes a new contact. What may name
+    /// Erases a contact with every conversation that is only theirs, their words in others, the events and deliveries that tell of
+    /// them, and what a connector's state says of them, with an event that tells only that it happened. Their next message makes a new contact. What may name
     /// them anywhere is left to [`Store::erase_on`]. None if there is no such contact.
     async fn erase_contact(&self, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Erased>>;
     /// Goes on with the erasures that are not over, by a step of bounded length: reads dead letters, transcripts, refusals, kept
-    /// answers, connectors' state and events of no conversation, and removes those that name who was erased; in the end empties
+    /// answers and events of no conversation, and removes those that name who was erased; in the end empties
     /// the log. Two callers at once do the same work twice, and nothing else.
     async fn erase_on(&self) -> Result<Erasing>;
     /// Empties the record's log if it is longer than [`limits::LOG_BYTES`](weir_domain::limits::LOG_BYTES). Whether it did.

@@ -7,7 +7,9 @@ use weir_domain::message::{Attachment, Content, Direction, MediaStatus, Origin};
 use super::ledger::{apps, letter};
 use super::world::*;
 use super::{Factory, run};
-use crate::{ConversationFilter, Erasing, KeptAnswer, Media, StateWrite, TranscriptFilter, TranscriptRecord};
+use crate::{
+    ConversationFilter, Erasing, KeptAnswer, Media, StateMove, StateWrite, TranscriptFilter, TranscriptRecord,
+};
 
 pub fn an_erased_contact_leaves_nothing_and_begins_anew(factory: Factory) {
     run(async {
@@ -107,6 +109,16 @@ pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
             .commit_state(world.channel.id, vec![write("last:jane"), write("last:person-other")])
             .await
             .unwrap();
+        // A roll-back does not bring back what was said of her.
+        let before = store.state(world.channel.id).await.unwrap().entries;
+        let handed = StateMove {
+            channel_id: world.channel.id,
+            from: "1.0.0".into(),
+            to: "2.0.0".into(),
+            after: before.clone(),
+            before,
+        };
+        assert!(store.hand_state_over("example", handed).await.unwrap());
         store
             .erase_contact(DEFAULT, hers.contact.id, at(20))
             .await
@@ -128,6 +140,8 @@ pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
         assert!(transcripts[0].json.contains("person-other"));
         let state = store.state(world.channel.id).await.unwrap();
         assert_eq!(state.entries.keys().collect::<Vec<_>>(), ["last:person-other"]);
+        assert_eq!(store.give_state_back("example", "2.0.0").await.unwrap(), 1);
+        assert_eq!(store.state(world.channel.id).await.unwrap().entries, state.entries);
         let events = world.events().await;
         let kinds: Vec<EventType> = events.iter().map(|event| event.kind).collect();
         assert!(!kinds.contains(&EventType::ContactUpdated), "{kinds:?}");

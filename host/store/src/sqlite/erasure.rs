@@ -14,7 +14,7 @@ use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, get_id, key};
 use crate::sqlite::events::{self, About};
-use crate::sqlite::{conversations, media, news, outbox};
+use crate::sqlite::{conversations, media, news, outbox, state};
 use crate::vault::Place;
 use crate::{Erased, Result};
 
@@ -62,13 +62,6 @@ const DOCUMENTS: &[Documents] = &[
         read: "SELECT rowid, body, NULL FROM idempotency
                WHERE (?1 IS NULL OR rowid < ?1) AND ?2 IS NOT NULL ORDER BY rowid DESC",
         remove: &["DELETE FROM idempotency WHERE rowid = ?1"],
-        anyway: None,
-    },
-    // A connector's memory of the account that the person wrote to. It begins anew without it.
-    Documents {
-        read: "SELECT rowid, key, value FROM state
-               WHERE channel_id = ?2 AND (?1 IS NULL OR rowid < ?1) ORDER BY rowid DESC",
-        remove: &["DELETE FROM state WHERE rowid = ?1"],
         anyway: None,
     },
     // Last, since they are written some moments after their call. One of `prepare` holds a message and not whose it is: all of
@@ -120,7 +113,9 @@ pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
     }
     db.run("DELETE FROM authors WHERE contact_id = ?1", [key(id)])?;
     db.run("DELETE FROM contacts WHERE id = ?1", [key(id)])?;
-    note(db, &contact, &Marks::new(marks))?;
+    let marks = Marks::new(marks);
+    state::forget(db, contact.channel_id, &marks)?;
+    note(db, &contact, &marks)?;
     let about = About {
         channel: Some(contact.channel_id),
         ..About::workspace(workspace)

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use rusqlite::params;
+use weir_domain::erasure::Marks;
 use weir_domain::event::{ChannelTold, EventType};
 use weir_domain::id::ChannelId;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::channels;
-use crate::sqlite::db::{Db, get_id, get_json, json, key};
+use crate::sqlite::db::{Db, get_id, get_json, get_json_if, json, key};
 use crate::sqlite::events::{self, About};
 use crate::{ChannelState, Result, StateMove, StateOwner, StateWrite};
 
@@ -154,4 +155,31 @@ pub(super) fn give_back(db: &Db<'_>, connector: &str, version: &str) -> Result<u
         )?;
     }
     Ok(copies.len() as u64)
+}
+
+/// Forgets the entries in which one of these stands, also in the copy that is kept for a roll-back: the connector begins anew
+/// with what they were about.
+pub(super) fn forget(db: &Db<'_>, id: ChannelId, marks: &Marks) -> Result<()> {
+    let names = |name: &str, value: &[u8]| marks.stand_in(name.as_bytes()) || marks.stand_in(value);
+    for (name, value) in &state(db, id)?.entries {
+        if names(name, value) {
+            db.run(
+                "DELETE FROM state WHERE channel_id = ?1 AND key = ?2",
+                params![key(id), name],
+            )?;
+        }
+    }
+    let copy: Option<Option<State>> = db.one(
+        "SELECT copy FROM state_owners WHERE channel_id = ?1",
+        [key(id)],
+        |row| get_json_if(row, 0, "state_owners.copy"),
+    )?;
+    if let Some(mut copy) = copy.flatten() {
+        copy.retain(|name, value| !names(name, value));
+        db.run(
+            "UPDATE state_owners SET copy = ?2 WHERE channel_id = ?1",
+            params![key(id), json(&copy)?],
+        )?;
+    }
+    Ok(())
 }

@@ -594,7 +594,7 @@ mod writing {
                 .read(|db| db.all("SELECT name FROM meta ORDER BY name", [], |row| row.get(0)))
                 .await
                 .unwrap();
-            assert_eq!(names, ["also good", "good", "key_check"]);
+            assert_eq!(names, ["also good", "clean", "good", "key_check"]);
             put(&store, "later".into()).await.unwrap();
         });
     }
