@@ -156,7 +156,7 @@ fn json(member: &str, document: &str) -> Taken<serde_json::Value> {
             ),
         ));
     }
-    serde_json::from_str(document).map_err(|error| Bad::new(member, format!("is no JSON: {error}")))
+    weir_json::from_slice(document.as_bytes()).map_err(|error| Bad::new(member, format!("is no JSON: {error}")))
 }
 
 fn some_json(member: &str, document: Option<String>) -> Taken<Option<serde_json::Value>> {

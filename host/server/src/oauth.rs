@@ -153,7 +153,7 @@ async fn post(
         .send(permit, &Secrets::default(), &NoBodies)
         .await
         .map_err(|error| TokenError::NoAnswer(error.to_string()))?;
-    let body: serde_json::Value = serde_json::from_slice(&answer.body)
+    let body = weir_json::from_slice(&answer.body)
         .map_err(|_| TokenError::NoAnswer(format!("status {} without JSON", answer.status)))?;
     refusal(oauth, answer.status, &body).map_or(Ok(body), Err)
 }

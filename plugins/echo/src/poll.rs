@@ -35,8 +35,7 @@ pub fn poll(channel: &Channel, cursor: Option<String>) -> Result<Batch, Failure>
             return Err(Failure::retry("platform_unavailable", said, None));
         }
     };
-    let events = receive::events(&channel.platform_id, &mut news)
-        .map_err(|reason| Failure::permanent("connector_failed", reason))?;
+    let events = receive::events(&channel.platform_id, &mut news);
     Ok(Batch {
         events,
         cursor: news.filled_text("next").or(cursor),

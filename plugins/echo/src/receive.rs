@@ -22,16 +22,22 @@ use weir_sdk::types::{
 pub fn receive(body: &[u8]) -> Result<Vec<InboundEvent>, String> {
     let mut envelope = Fields::parse(body)?;
     let account = envelope.id("account").ok_or("no account is named")?;
-    events(&account, &mut envelope)
+    Ok(events(&account, &mut envelope))
 }
 
-/// The events of an account, wherever they stand.
-///
-/// # Errors
-/// One of them is not of Echo's form.
-pub fn events(account: &str, envelope: &mut Fields) -> Result<Vec<InboundEvent>, String> {
-    let events = envelope.objects("events").into_iter();
-    events.map(|event| translate(account, event)).collect()
+/// The events of an account, wherever they stand. One that is not of Echo's form is unknown, and takes no other with it.
+#[must_use]
+pub fn events(account: &str, envelope: &mut Fields) -> Vec<InboundEvent> {
+    let events = envelope.objects("events").into_iter().enumerate();
+    events
+        .map(|(index, event)| {
+            translate(account, event).unwrap_or_else(|_| InboundEvent {
+                channel_platform_id: account.to_owned(),
+                key: format!("unknown:{index}"),
+                event: Event::Unknown("malformed".into()),
+            })
+        })
+        .collect()
 }
 
 /// The texts of the messages in a webhook; what a test looks at for magic words.
@@ -86,7 +92,7 @@ fn message(id: &str, mut event: Fields) -> Result<Message, String> {
         platform_id: id.to_owned(),
         part: 0,
         conversation: conversation(&mut event)?,
-        contact: contact(&mut event)?,
+        contact: contact(&mut event),
         direction,
         origin,
         sent_at: event.number("at").unwrap_or_default(),
@@ -122,7 +128,7 @@ fn receipt(mut event: Fields) -> Result<Receipt, String> {
 fn reaction(mut event: Fields) -> Result<Reaction, String> {
     Ok(Reaction {
         conversation: conversation(&mut event)?,
-        contact: contact(&mut event)?,
+        contact: contact(&mut event),
         direction: direction(&mut event),
         message_id: event.id("message").ok_or("a reaction names no message")?,
         emoji: event.filled_text("emoji"),
@@ -136,7 +142,7 @@ fn arrival(mut event: Fields) -> Result<Arrival, String> {
     let at = event.number("at").unwrap_or_default();
     Ok(Arrival {
         conversation: conversation(&mut event)?,
-        contact: contact(&mut event)?,
+        contact: contact(&mut event),
         referral: Referral {
             source: "link".into(),
             ad_id: None,
@@ -173,14 +179,15 @@ fn conversation(event: &mut Fields) -> Result<Conversation, String> {
     })
 }
 
-fn contact(event: &mut Fields) -> Result<Contact, String> {
-    let mut contact = event.fields("contact").ok_or("an event names no contact")?;
-    Ok(Contact {
-        platform_id: contact.id("id").ok_or("a contact has no id")?,
+/// Who is on the other side; where an event leaves them out, the host takes the conversation's.
+fn contact(event: &mut Fields) -> Contact {
+    let mut contact = event.fields("contact").unwrap_or_default();
+    Contact {
+        platform_id: contact.id("id").unwrap_or_default(),
         username: contact.filled_text("username"),
         display_name: contact.filled_text("name"),
         avatar_url: None,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -238,6 +245,17 @@ mod tests {
             };
             assert_eq!(name, expected);
         }
+    }
+
+    #[test]
+    fn one_malformed_event_takes_no_other() {
+        let body = br#"{"account":"acme","events":[{"type":"message"},
+            {"type":"message","id":"m1","conversation":"c1","contact":{"id":"u1"},"text":"cut \ud83d"}]}"#;
+        let events = receive(body).unwrap();
+        assert_eq!(events[0].event, Event::Unknown("malformed".into()));
+        assert!(
+            matches!(&events[1].event, Event::Message(message) if message.content == Content::Text("cut \u{fffd}".into()))
+        );
     }
 
     #[test]

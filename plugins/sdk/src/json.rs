@@ -13,12 +13,12 @@ use crate::types::Token;
 pub struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// Reads a JSON object. Nesting is bounded by serde_json, at 128.
+    /// Reads a JSON object. Nesting is bounded by serde_json, at 128. Half an emoji, or a byte that is no text, becomes U+FFFD.
     ///
     /// # Errors
     /// What is wrong with the text, by position; never its content.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
-        let value: Value = serde_json::from_slice(text).map_err(|error| describe(&error))?;
+        let value = weir_json::from_slice(text).map_err(|error| describe(&error))?;
         Self::of(value).ok_or_else(|| "not a JSON object".to_owned())
     }
 
@@ -215,6 +215,13 @@ mod tests {
     fn a_fault_is_told_without_quoting_the_text() {
         let fault = Fields::parse(br#"{"text": secret words}"#).unwrap_err();
         assert!(!fault.contains("secret"), "{fault}");
+    }
+
+    #[test]
+    fn half_an_emoji_costs_one_character() {
+        let mut object = fields(r#"{"name":"cut \ud83d","unread":{"\ude00":"\udfff"},"id":"M1"}"#);
+        assert_eq!(object.text("name").as_deref(), Some("cut \u{fffd}"));
+        assert_eq!(object.id("id").as_deref(), Some("M1"));
     }
 
     #[test]

@@ -12,8 +12,15 @@ use weir_sdk::types::{
 pub struct Ends {
     /// Which way it went.
     pub direction: Direction,
-    /// The person.
+    /// The person; their id is empty where nothing names them.
     pub contact: Contact,
+}
+
+impl Ends {
+    /// The person's id, if anything names it.
+    pub fn contact_id(&self) -> Option<String> {
+        Some(self.contact.platform_id.clone()).filter(|id| !id.is_empty())
+    }
 }
 
 /// The names under which the two dialects give the usernames of sender and receiver.
@@ -58,21 +65,14 @@ pub fn kind(message: &mut Fields, dialect: Dialect) -> Option<String> {
 /// Who wrote to whom. `account` is the platform's name of the business account; `sent` is what to believe where neither
 /// end says what it is.
 ///
+/// Ids decide. Roles only where no id is the account's: two businesses that talk to each other have the same role.
 /// The person is the end that is not the account: whose id `unique_identifier` is on an echo, TikTok does not say, so it
-/// stands in only for the writer of a message that came in.
-///
-/// # Errors
-/// If nothing names the person.
-pub fn ends(message: &mut Fields, dialect: Dialect, account: &str, sent: Direction) -> Result<Ends, String> {
+/// stands in only for the writer of a message that came in. Where nothing names the person the id is empty, and the host
+/// takes the conversation's.
+pub fn ends(message: &mut Fields, dialect: Dialect, account: &str, sent: Direction) -> Ends {
     let from = party(message, "from_user");
     let to = party(message, "to_user");
-    let direction = if to.is_account(account) || from.is_person() {
-        Direction::Inbound
-    } else if from.is_account(account) || to.is_person() {
-        Direction::Outbound
-    } else {
-        sent
-    };
+    let direction = direction(&from, &to, account).unwrap_or(sent);
     let (sender, receiver) = (
         message.filled_text(dialect.sender()),
         message.filled_text(dialect.receiver()),
@@ -82,16 +82,29 @@ pub fn ends(message: &mut Fields, dialect: Dialect, account: &str, sent: Directi
         Direction::Inbound => (from.id.or(identifier), sender),
         Direction::Outbound => (to.id, receiver),
     };
-    let platform_id = id.ok_or("the message names no person")?;
-    Ok(Ends {
+    Ends {
         direction,
         contact: Contact {
-            platform_id,
+            // The account is nobody's contact, least of all its own.
+            platform_id: id.filter(|id| id != account).unwrap_or_default(),
             username,
             display_name: None,
             avatar_url: None,
         },
-    })
+    }
+}
+
+/// Which way a message went by its two ends, if they say.
+fn direction(from: &Party, to: &Party, account: &str) -> Option<Direction> {
+    let by = |from: bool, to: bool| match (from, to) {
+        (true, false) => Some(Direction::Outbound),
+        (false, true) => Some(Direction::Inbound),
+        _ => None,
+    };
+    let is_account = |party: &Party| party.id.as_deref() == Some(account);
+    by(is_account(from), is_account(to))
+        .or_else(|| by(from.has_role("business_account"), to.has_role("business_account")))
+        .or_else(|| by(to.has_role("personal_account"), from.has_role("personal_account")))
 }
 
 struct Party {
@@ -112,14 +125,6 @@ fn party(message: &mut Fields, name: &str) -> Party {
 }
 
 impl Party {
-    fn is_account(&self, account: &str) -> bool {
-        self.id.as_deref() == Some(account) || self.has_role("business_account")
-    }
-
-    fn is_person(&self) -> bool {
-        self.has_role("personal_account")
-    }
-
     fn has_role(&self, wanted: &str) -> bool {
         self.role
             .as_deref()
@@ -149,7 +154,7 @@ pub fn message(
         part: 0,
         conversation: Conversation {
             platform_id: ids.conversation,
-            contact_id: Some(ends.contact.platform_id.clone()),
+            contact_id: ends.contact_id(),
             answered,
         },
         contact: ends.contact,

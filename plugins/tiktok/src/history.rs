@@ -48,7 +48,7 @@ impl History for TikTok {
             .query("business_id", &channel.platform_id)
             .query("conversation_id", &conversation.platform_id);
         let mut data = wire::ask(call)?;
-        let mut contact = data.objects("participants").into_iter().find_map(participant);
+        let mut contact = other_side(data.objects("participants"), &channel.platform_id);
         let messages = data.objects("messages");
         let given = messages.len();
 
@@ -156,17 +156,24 @@ fn list(channel: &Channel, answered: bool, from: u64) -> Result<(Vec<Conversatio
     Ok((conversations, after.filter(|after| more && *after > from)))
 }
 
-/// The person among the participants: the only place where TikTok gives a display name and a picture.
-fn participant(mut entry: Fields) -> Option<Contact> {
-    if !entry.text("role")?.eq_ignore_ascii_case("personal_account") {
-        return None;
-    }
-    Some(Contact {
-        platform_id: entry.id("id")?,
-        username: None,
-        display_name: entry.filled_text("display_name"),
-        avatar_url: entry.filled_text("profile_image"),
-    })
+/// Who is not the account among the participants: the only place where TikTok gives a display name and a picture. A person goes
+/// before a business, since TikTok may give the account another id here.
+fn other_side(participants: Vec<Fields>, account: &str) -> Option<Contact> {
+    let mut others: Vec<(bool, Contact)> = participants
+        .into_iter()
+        .filter_map(|mut entry| {
+            let role = entry.text("role").unwrap_or_default();
+            let contact = Contact {
+                platform_id: entry.id("id").filter(|id| id != account)?,
+                username: None,
+                display_name: entry.filled_text("display_name"),
+                avatar_url: entry.filled_text("profile_image"),
+            };
+            Some((!role.eq_ignore_ascii_case("personal_account"), contact))
+        })
+        .collect();
+    others.sort_by_key(|(is_business, _)| *is_business);
+    others.into_iter().map(|(_, contact)| contact).next()
 }
 
 /// One message of the list, and the reactions that stand at it.
@@ -175,7 +182,7 @@ fn translate(channel: &Channel, conversation: &Conversation, mut fields: Fields)
     let kind = content::kind(&mut fields, Dialect::List);
     let at = fields.number("timestamp").map(millis).ok_or("it has no timestamp")?;
     let ids = Ids::of(&mut fields)?;
-    let ends = content::ends(&mut fields, Dialect::List, account, Direction::Inbound)?;
+    let ends = content::ends(&mut fields, Dialect::List, account, Direction::Inbound);
     // Two people talk here: who is not the contact is the business, whatever id TikTok gives it.
     let otherwise = Direction::Outbound;
     let place = Place {

@@ -81,7 +81,7 @@ impl Told {
             return self.reactions(content, at, sent);
         }
         let ids = Ids::of(&mut content)?;
-        let ends = content::ends(&mut content, Dialect::Webhook, &self.account, sent)?;
+        let ends = content::ends(&mut content, Dialect::Webhook, &self.account, sent);
         let answered = ends.direction == Direction::Outbound;
         let message = content::message(content, kind.as_deref(), ids, ends, at, answered);
         Ok(vec![self.event(message.platform_id.clone(), Event::Message(message))])
@@ -91,7 +91,7 @@ impl Told {
         let conversation = content
             .id("conversation_id")
             .ok_or("the reaction has no conversation_id")?;
-        let ends = content::ends(&mut content, Dialect::Webhook, &self.account, sent)?;
+        let ends = content::ends(&mut content, Dialect::Webhook, &self.account, sent);
         let place = Place {
             account: &self.account,
             conversation: &conversation,
@@ -104,7 +104,15 @@ impl Told {
             // One entry may come without the list around it.
             entries.extend(content.fields("reaction"));
         }
-        entries.into_iter().map(|entry| reaction(entry, None, &place)).collect()
+        let entries = entries.into_iter().enumerate().map(|(index, entry)| {
+            let known = reaction(entry, None, &place);
+            // One that cannot be read takes no other with it.
+            known.unwrap_or_else(|_| {
+                let key = format!("unknown:{conversation}:{at}:{index}");
+                self.event(key, Event::Unknown("reaction".into()))
+            })
+        });
+        Ok(entries.collect())
     }
 
     fn read(&self, mut content: Fields) -> Result<Vec<InboundEvent>, String> {
@@ -112,7 +120,7 @@ impl Told {
         let conversation = content
             .id("conversation_id")
             .ok_or("the read mark has no conversation_id")?;
-        let ends = content::ends(&mut content, Dialect::Webhook, &self.account, Direction::Inbound)?;
+        let ends = content::ends(&mut content, Dialect::Webhook, &self.account, Direction::Inbound);
         if ends.direction == Direction::Outbound {
             // The business read, on another surface: that says nothing of the contact.
             return Ok(Vec::new());
@@ -138,7 +146,7 @@ impl Told {
         let conversation = content
             .id("conversation_id")
             .ok_or("the referral has no conversation_id")?;
-        let ends = content::ends(&mut content, Dialect::Webhook, &self.account, Direction::Inbound)?;
+        let ends = content::ends(&mut content, Dialect::Webhook, &self.account, Direction::Inbound);
         let referral = referral(content.fields("referral").unwrap_or_default(), at);
         let arrival = Arrival {
             conversation: place_of(&conversation, &ends),
@@ -208,15 +216,18 @@ pub(crate) fn reaction(mut entry: Fields, message: Option<&str>, place: &Place<'
         .text("operation")
         .is_none_or(|operation| !operation.eq_ignore_ascii_case("REMOVE"));
     let reactor = entry.id("unique_identifier");
-    let contact = &place.ends.contact;
+    let mut contact = place.ends.contact.clone();
     let direction = match reactor.as_deref() {
         Some(id) if id == contact.platform_id => Direction::Inbound,
         Some(id) if id == place.account => Direction::Outbound,
         _ => place.otherwise,
     };
+    if let (Some(id), Direction::Inbound, true) = (&reactor, direction, contact.platform_id.is_empty()) {
+        contact.platform_id.clone_from(id);
+    }
     let reaction = Reaction {
         conversation: place_of(place.conversation, place.ends),
-        contact: contact.clone(),
+        contact,
         direction,
         message_id: message.clone(),
         emoji: entry.filled_text("emoji"),
@@ -226,7 +237,7 @@ pub(crate) fn reaction(mut entry: Fields, message: Option<&str>, place: &Place<'
     };
     let key = format!(
         "reaction:{message}:{}:{}:{at}",
-        reactor.as_deref().unwrap_or(contact.platform_id.as_str()),
+        reactor.as_deref().unwrap_or(place.ends.contact.platform_id.as_str()),
         if added { "add" } else { "remove" },
     );
     Ok(InboundEvent {
@@ -239,7 +250,7 @@ pub(crate) fn reaction(mut entry: Fields, message: Option<&str>, place: &Place<'
 fn place_of(conversation: &str, ends: &Ends) -> Conversation {
     Conversation {
         platform_id: conversation.to_owned(),
-        contact_id: Some(ends.contact.platform_id.clone()),
+        contact_id: ends.contact_id(),
         answered: false,
     }
 }

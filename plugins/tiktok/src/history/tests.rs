@@ -187,3 +187,25 @@ fn a_list_that_goes_on_is_asked_again_and_the_other_is_not() {
     assert!(host.requests()[2].url.contains("conversation_type=SINGLE"));
     assert!(host.requests()[2].url.ends_with("cursor=100"));
 }
+
+#[test]
+fn half_an_emoji_costs_the_page_one_character() {
+    let body = fixture::text("message-list")
+        .replace("Jane", r"Jane \ud83d")
+        .replace("Which size?", r"Which \udc00?");
+    let page = page(body, 0);
+    assert!(page.complete);
+    assert_eq!(page.contact.unwrap().display_name.as_deref(), Some("Jane \u{fffd}"));
+}
+
+#[test]
+fn another_business_is_the_other_side() {
+    let body = fixture::text("message-list").replace("PERSONAL_ACCOUNT", "BUSINESS_ACCOUNT");
+    let page = page(body, 0);
+    assert_eq!(page.contact.as_ref().unwrap().platform_id, "U");
+    let sent = messages(&page)
+        .into_iter()
+        .filter(|message| message.direction == Direction::Outbound)
+        .count();
+    assert!(sent > 0 && sent < messages(&page).len());
+}

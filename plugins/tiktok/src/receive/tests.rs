@@ -467,6 +467,156 @@ fn an_error_does_not_quote_what_a_person_wrote() {
     assert!(!receive(body.as_bytes()).unwrap_err().contains("secret"));
 }
 
+/// A webhook with this content.
+fn webhook(event: &str, content: &Value) -> Vec<InboundEvent> {
+    let body =
+        json!({ "event": event, "user_openid": "B", "create_time": 1_735_689_600, "content": content.to_string() });
+    receive(body.to_string().as_bytes()).unwrap()
+}
+
+#[test]
+fn half_an_emoji_costs_one_character() {
+    let text = fixture::text("text");
+    // Written out, the half stands in the content's own JSON, which is a text of the envelope.
+    let cases = [
+        (r#"\"hi\""#, r#"\"cut \\ud83d\""#, "cut \u{fffd}"),
+        (r#"\"jane_doe\""#, r#"\"jane \\udc00\""#, "hi"),
+        (r#"\"scene_type\":0"#, r#"\"scene_type\":\"\\ud83d\""#, "hi"),
+        ("scene_type", r"scene\\ud83d", "hi"),
+        // In the envelope itself.
+        ("7000000000000000001", r"\ud83d", "hi"),
+        ("hi", r"cut \ud83d", "cut \u{fffd}"),
+    ];
+    for (from, to, expected) in cases {
+        let body = text.replace(from, to);
+        assert_ne!(body, text, "{from}");
+        let Event::Message(message) = receive(body.as_bytes()).unwrap().remove(0).event else {
+            panic!("no message")
+        };
+        assert_eq!(message.content, Content::Text(expected.into()), "{to}");
+    }
+}
+
+#[test]
+fn ids_decide_before_roles() {
+    let end = |id: &str, role: &str| json!({ "id": id, "role": role });
+    let (business, personal) = ("business_account", "personal_account");
+    let cases = [
+        // The account writes to another business, and the other way round.
+        (
+            "im_send_msg",
+            end("B", business),
+            end("O", business),
+            Direction::Outbound,
+        ),
+        (
+            "im_receive_msg",
+            end("O", business),
+            end("B", business),
+            Direction::Inbound,
+        ),
+        // Whatever the event is called, and whatever the roles say.
+        (
+            "im_receive_msg",
+            end("B", business),
+            end("O", business),
+            Direction::Outbound,
+        ),
+        (
+            "im_send_msg",
+            end("O", personal),
+            end("B", business),
+            Direction::Inbound,
+        ),
+        (
+            "im_send_msg",
+            end("B", personal),
+            end("O", personal),
+            Direction::Outbound,
+        ),
+        // Ids that name neither: the roles, and then the event's name.
+        (
+            "im_send_msg",
+            end("O", personal),
+            end("B2", business),
+            Direction::Inbound,
+        ),
+        (
+            "im_send_msg",
+            end("O", business),
+            end("O2", business),
+            Direction::Outbound,
+        ),
+    ];
+    for (event, from, to, direction) in cases {
+        let content = json!({
+            "from_user": from, "to_user": to, "conversation_id": "C", "message_id": "M", "unique_identifier": "O",
+            "type": "text", "text": { "body": "hi" }, "message_tag": { "source": "APP" },
+        });
+        let Event::Message(message) = webhook(event, &content).remove(0).event else {
+            panic!("no message")
+        };
+        assert_eq!(message.direction, direction, "{content}");
+        let origin = if direction == Direction::Inbound {
+            Origin::Contact
+        } else {
+            Origin::App
+        };
+        assert_eq!(message.origin, origin, "{content}");
+    }
+}
+
+#[test]
+fn a_reaction_needs_no_people() {
+    let entry =
+        |message: &str| json!({ "operation": "ADD", "type": "EMOJI", "emoji": "x", "original_msg_id": message });
+    let mut theirs = entry("M1");
+    theirs["unique_identifier"] = "U".into();
+    let mut ours = entry("M2");
+    ours["unique_identifier"] = "B".into();
+    let content = json!({
+        "type": "reaction", "conversation_id": "C",
+        "reaction": [theirs, ours, entry("M3"), { "operation": "ADD" }],
+    });
+    let events = webhook("im_receive_msg", &content);
+    let seen: Vec<_> = events
+        .iter()
+        .map(|event| match &event.event {
+            Event::Reaction(it) => (it.message_id.as_str(), it.contact.platform_id.as_str(), it.direction),
+            Event::Unknown(what) => (what.as_str(), "", Direction::Inbound),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("M1", "U", Direction::Inbound),
+            ("M2", "", Direction::Outbound),
+            ("M3", "", Direction::Inbound),
+            // One without a message takes no other with it.
+            ("reaction", "", Direction::Inbound),
+        ]
+    );
+}
+
+#[test]
+fn a_read_mark_and_a_referral_need_no_people() {
+    let content = json!({ "conversation_id": "C", "timestamp": 1_735_689_600_123_u64, "read": { "last_read_timestamp": 1_735_689_600_100_u64 } });
+    let Event::Receipt(receipt) = webhook("im_mark_read_msg", &content).remove(0).event else {
+        panic!("no receipt")
+    };
+    assert_eq!(receipt.conversation.contact_id, None);
+    assert_eq!(receipt.target, ReceiptTarget::UpTo(1_735_689_600_100));
+    let content = json!({ "conversation_id": "C", "referral": { "source": "ad", "ad": { "ad_id": "A" } } });
+    let Event::Arrival(arrival) = webhook("im_referral_msg", &content).remove(0).event else {
+        panic!("no arrival")
+    };
+    assert_eq!(
+        (arrival.contact.platform_id.as_str(), arrival.referral.ad_id.as_deref()),
+        ("", Some("A"))
+    );
+}
+
 /// Any JSON, with the names that TikTok uses likelier than others.
 fn any_json() -> impl Strategy<Value = Value> {
     let name = prop_oneof![
@@ -543,5 +693,37 @@ proptest! {
         let body = json!({ "event": "im_receive_msg", "user_openid": "B", "content": content.to_string() });
         let events = receive(body.to_string().as_bytes()).unwrap();
         prop_assert!(matches!(&events[0].event, Event::Message(message) if message.platform_id == "M"));
+    }
+
+    #[test]
+    fn surrogates_anywhere_lose_no_message(halves in proptest::collection::vec((0xd800..0xe000u16, 0..5usize), 1..6)) {
+        let mut places = ["hi".to_owned(), "jane".to_owned(), "x".to_owned(), "y".to_owned(), "z".to_owned()];
+        for (half, place) in halves {
+            places[place].push_str(&format!("\\u{half:04x}"));
+        }
+        let [text, from, member, name, outer] = places;
+        let content = format!(
+            r#"{{"from":"{from}","from_user":{{"id":"U"}},"conversation_id":"C","message_id":"M","type":"text","text":{{"body":"{text}"}},"{member}":["{name}"]}}"#
+        );
+        let body = format!(
+            r#"{{"event":"im_receive_msg","user_openid":"B","client_key":"{outer}","content":{}}}"#,
+            json!(content)
+        );
+        let events = receive(body.as_bytes()).unwrap();
+        let told = matches!(&events[0].event, Event::Message(message)
+            if matches!(&message.content, Content::Text(text) if text.starts_with("hi")) && message.platform_data.is_some());
+        prop_assert!(told, "{:?}", events);
+    }
+
+    #[test]
+    fn a_broken_entry_costs_only_itself(broken in any_json(), place in 0..3usize) {
+        let entry = |n: usize| json!({ "original_msg_id": format!("M{n}"), "emoji": "x", "unique_identifier": "U" });
+        let mut entries = vec![entry(0), entry(1)];
+        entries.insert(place.min(2), json!([broken]));
+        entries.insert(place.min(2), json!({ "operation": broken }));
+        let content = json!({ "type": "reaction", "conversation_id": "C", "reaction": entries });
+        let events = webhook("im_receive_msg", &content);
+        let known = events.iter().filter(|event| matches!(event.event, Event::Reaction(_))).count();
+        prop_assert_eq!((known, events.len()), (2, 3));
     }
 }
