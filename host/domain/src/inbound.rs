@@ -1,5 +1,7 @@
 //! What a connector made of a webhook: facts about a channel, in the words of the platform's ids.
 
+use std::time::Duration;
+
 use crate::message::{Content, Direction, MessageError, Origin, Referral};
 use crate::time::Timestamp;
 
@@ -27,10 +29,53 @@ pub struct InboundEvent {
     pub fact: Fact,
 }
 
+impl InboundEvent {
+    /// The same event, received at `received_at`, with times that can be: see [`Timestamp::plausible`]. A message keeps the
+    /// time that the platform said in its `platform_data`, as `platform_sent_at`.
+    #[must_use]
+    pub fn with_plausible_times(mut self, received_at: Timestamp, tolerance: Duration) -> Self {
+        let mend = |at: &mut Timestamp| {
+            let said = std::mem::replace(at, at.plausible(received_at, tolerance));
+            (said != *at).then_some(said)
+        };
+        let mend_referral = |referral: &mut Referral| {
+            if let Some(at) = &mut referral.at {
+                mend(at);
+            }
+        };
+        match &mut self.fact {
+            Fact::Message(message) => {
+                if let Some(said) = mend(&mut message.sent_at) {
+                    message.keep(said);
+                }
+                message.referral.iter_mut().for_each(mend_referral);
+            }
+            Fact::Receipt { at, target, .. } => {
+                mend(at);
+                // One too early names no message of ours; now would name them all.
+                if let ReceiptTarget::UpTo(up_to) = target
+                    && *up_to > received_at
+                {
+                    mend(up_to);
+                }
+            }
+            Fact::Reaction { at, .. } | Fact::Notice { at, .. } => {
+                mend(at);
+            }
+            Fact::Arrival { at, referral, .. } => {
+                mend(at);
+                mend_referral(referral);
+            }
+            Fact::Unknown { .. } => {}
+        }
+        self
+    }
+}
+
 /// The person on the other side, by the platform's ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Person {
-    /// Stable within the channel.
+    /// Stable within the channel; empty where an event leaves the person out, who is then the conversation's.
     pub platform_id: String,
     /// The handle.
     pub username: Option<String>,
@@ -133,6 +178,19 @@ pub struct InboundMessage {
     pub platform_data: Option<serde_json::Value>,
 }
 
+impl InboundMessage {
+    /// Keeps the time that the platform said and that cannot be.
+    fn keep(&mut self, said: Timestamp) {
+        let mut data = match self.platform_data.take() {
+            Some(data @ serde_json::Value::Object(_)) => data,
+            Some(other) => serde_json::json!({ "platform_data": other }),
+            None => serde_json::json!({}),
+        };
+        data["platform_sent_at"] = said.to_string().into();
+        self.platform_data = Some(data);
+    }
+}
+
 /// What became of messages of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReceiptStatus {
@@ -151,4 +209,68 @@ pub enum ReceiptTarget {
     Messages(Vec<String>),
     /// All of ours sent at or before this moment.
     UpTo(Timestamp),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(fact: Fact) -> InboundEvent {
+        InboundEvent {
+            channel_platform_id: "B".into(),
+            key: "k".into(),
+            fact,
+        }
+    }
+
+    const TOLERANCE: Duration = Duration::from_secs(300);
+
+    #[test]
+    fn a_message_keeps_what_the_platform_said() {
+        let now = Timestamp::from_millis(1_735_689_600_000);
+        let message = InboundMessage {
+            platform_id: "M".into(),
+            part: 0,
+            conversation: "C".into(),
+            contact: Person::default(),
+            direction: Direction::Inbound,
+            origin: Origin::Contact,
+            sent_at: Timestamp::MAX,
+            content: Content::Text { text: "hi".into() },
+            reply_to: None,
+            referral: None,
+            answers: None,
+            platform_data: Some(serde_json::json!({ "kept": 1 })),
+        };
+        let Fact::Message(message) = event(Fact::Message(Box::new(message)))
+            .with_plausible_times(now, TOLERANCE)
+            .fact
+        else {
+            panic!("not a message")
+        };
+        assert_eq!(message.sent_at, now);
+        let data = message.platform_data.unwrap_or_default();
+        assert_eq!(
+            (&data["kept"], &data["platform_sent_at"]),
+            (&1.into(), &"9999-12-30T00:00:00.000Z".into())
+        );
+    }
+
+    #[test]
+    fn a_read_mark_never_covers_more_than_it_said() {
+        let now = Timestamp::from_millis(1_735_689_600_000);
+        for (said, kept) in [(Timestamp::MAX, now), (Timestamp::default(), Timestamp::default())] {
+            let receipt = Fact::Receipt {
+                conversation: "C".into(),
+                status: ReceiptStatus::Read,
+                target: ReceiptTarget::UpTo(said),
+                at: said,
+                error: None,
+            };
+            let Fact::Receipt { target, at, .. } = event(receipt).with_plausible_times(now, TOLERANCE).fact else {
+                panic!("not a receipt")
+            };
+            assert_eq!((target, at), (ReceiptTarget::UpTo(kept), now));
+        }
+    }
 }

@@ -179,6 +179,8 @@ pub const EVENTS_PER_WEBHOOK: usize = 1_000;
 pub const TEXT_BYTES: usize = 64 << 10;
 /// Longest platform document kept with a message.
 pub const PLATFORM_DATA_BYTES: usize = 64 << 10;
+/// How far ahead of ours a platform's clock may be where its webhooks carry no time of their own; as in most signatures.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
 /// Longest id that a platform gave.
 pub const PLATFORM_ID_BYTES: usize = 512;
 /// Longest name or other short text that a connector may hand over: names of people, files and ads.

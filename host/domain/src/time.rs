@@ -20,6 +20,9 @@ impl Timestamp {
     /// outside can never be a moment that cannot be printed.
     pub const MAX: Self = Self(253_402_128_000_000);
 
+    /// 2015-01-01: an earlier time of a message is a platform's or a connector's mistake, seconds read as milliseconds most of all.
+    pub const EARLIEST: Self = Self(1_420_070_400_000);
+
     /// From milliseconds since the epoch, brought between the epoch and [`Self::MAX`].
     pub fn from_millis(ms: i64) -> Self {
         Self(ms.clamp(0, Self::MAX.0))
@@ -48,6 +51,18 @@ impl Timestamp {
     /// This much earlier, at least the epoch.
     pub fn before(self, span: Duration) -> Self {
         Self::from_millis(self.0.saturating_sub(millis(span)))
+    }
+
+    /// This platform's time of something that was received at `received_at`, as far as it can be: one before
+    /// [`Self::EARLIEST`], or later than the receipt by more than `tolerance`, gives way to the receipt. So one wrong unit
+    /// cannot put a conversation before all others for ever.
+    #[must_use]
+    pub fn plausible(self, received_at: Self, tolerance: Duration) -> Self {
+        if self < Self::EARLIEST || self > received_at.after(tolerance) {
+            received_at
+        } else {
+            self
+        }
     }
 
     /// How long ago `earlier` was; zero if it is yet to come.
@@ -115,6 +130,40 @@ mod tests {
         assert_eq!(moment.to_string(), "2025-01-01T00:00:00.123Z");
         assert_eq!("2025-01-01T00:00:00.123Z".parse(), Ok(moment));
         assert_eq!("2025-01-01T01:00:00.123+01:00".parse(), Ok(moment));
+    }
+
+    #[test]
+    fn a_wrong_unit_gives_way_to_the_receipt() {
+        let received = Timestamp::from_millis(1_735_689_600_123);
+        let tolerance = Duration::from_secs(300);
+        // Seconds read as milliseconds, and milliseconds read as seconds.
+        for wrong in [0, 1_735_689_600, 1_735_689_600_123_000, u64::MAX] {
+            assert_eq!(
+                Timestamp::from_unsigned_millis(wrong).plausible(received, tolerance),
+                received
+            );
+        }
+        for right in [received, received.after(tolerance), Timestamp::EARLIEST] {
+            assert_eq!(right.plausible(received, tolerance), right);
+        }
+        assert_eq!(
+            received
+                .after(tolerance + Duration::from_millis(1))
+                .plausible(received, tolerance),
+            received
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_plausible_time_is_in_its_span(ms in proptest::prelude::any::<u64>(), now in 1_420_070_400_000..4_000_000_000_000_i64, tolerance in 0..3_600_000_u64) {
+            let (now, tolerance) = (Timestamp::from_millis(now), Duration::from_millis(tolerance));
+            let said = Timestamp::from_unsigned_millis(ms);
+            let kept = said.plausible(now, tolerance);
+            proptest::prop_assert!(kept >= Timestamp::EARLIEST && kept <= now.after(tolerance));
+            proptest::prop_assert!(kept == said || kept == now);
+            proptest::prop_assert_eq!(kept.plausible(now, tolerance), kept);
+        }
     }
 
     #[test]

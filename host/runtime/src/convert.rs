@@ -18,6 +18,7 @@ pub(crate) use reply::{
 };
 
 use crate::error::CallError;
+use crate::text::prefix;
 
 /// A member that is not taken, and why.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl From<Bad> for CallError {
 
 type Taken<T> = Result<T, Bad>;
 
-/// A text of at most `max` bytes. U+0000 becomes U+FFFD: no database takes it, and no person wrote it.
+/// A text of at most `max` bytes, [`clean`].
 fn text(member: &str, text: String, max: usize) -> Taken<String> {
     if text.len() > max {
         return Err(Bad::new(
@@ -70,15 +71,29 @@ fn text(member: &str, text: String, max: usize) -> Taken<String> {
             format!("has {} bytes, and {max} are allowed", text.len()),
         ));
     }
-    Ok(without_nul(text))
+    Ok(clean(text))
 }
 
-fn without_nul(text: String) -> String {
-    if text.contains('\0') {
-        text.replace('\0', "\u{fffd}")
+/// Control characters become U+FFFD, but for tabs and line ends: no person wrote them, no database takes U+0000, and others
+/// move a terminal's cursor.
+fn clean(text: String) -> String {
+    let is_unfit = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+    if text.contains(is_unfit) {
+        text.replace(is_unfit, "\u{fffd}")
     } else {
         text
     }
+}
+
+/// What people are called: nobody's message is turned away for it. A longer one is cut.
+fn shown_name(value: Option<String>) -> Option<String> {
+    let value = value.filter(|value| !value.is_empty())?;
+    Some(clean(prefix(&value, limits::NAME_BYTES).to_owned()))
+}
+
+/// A picture's link, or none if it is no link of a sane length.
+fn shown_url(value: Option<String>) -> Option<String> {
+    value.filter(|value| !value.is_empty() && value.len() <= limits::URL_BYTES && !value.contains(char::is_control))
 }
 
 /// A name of something: of a person, a file, an ad. Empty is the same as absent.
@@ -212,8 +227,14 @@ mod tests {
     }
 
     #[test]
-    fn a_nul_becomes_the_character_for_what_cannot_be_shown() {
-        assert_eq!(text("text", "a\0b".into(), 10).unwrap(), "a\u{fffd}b");
+    fn a_control_character_becomes_a_replacement() {
+        assert_eq!(
+            text("text", "a\0b\tc\r\n\u{1b}[31m\u{9b}".into(), 40).unwrap(),
+            "a\u{fffd}b\tc\r\n\u{fffd}[31m\u{fffd}"
+        );
+        assert_eq!(shown_name(Some("a\0".into())).as_deref(), Some("a\u{fffd}"));
+        assert_eq!(shown_name(Some("ä".repeat(1_000))).unwrap().len(), limits::NAME_BYTES);
+        assert_eq!(shown_url(Some("x".repeat(limits::URL_BYTES + 1))), None);
     }
 
     #[test]

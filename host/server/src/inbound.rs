@@ -9,7 +9,8 @@ use tracing::{Instrument, field, trace_span};
 use weir_domain::credential::Secret;
 use weir_domain::id::DeadLetterId;
 use weir_domain::inbound::{Fact, InboundEvent};
-use weir_domain::manifest::Challenge;
+use weir_domain::limits;
+use weir_domain::manifest::{Challenge, Webhook};
 use weir_domain::message::Direction;
 use weir_domain::signature::{Forged, RawWebhook, VerifiedWebhook, admit_head, verify};
 use weir_runtime::{CallError, Connector};
@@ -211,6 +212,14 @@ impl Host {
         if source == Source::History {
             self.leave_out_forgotten(&mut events, self.now());
         }
+        let scheme = serving.book.manifest().webhook.as_ref();
+        let tolerance = scheme.and_then(Webhook::tolerance);
+        let tolerance = tolerance.unwrap_or(limits::CLOCK_TOLERANCE);
+        let now = self.now();
+        let events: Vec<InboundEvent> = events
+            .into_iter()
+            .map(|event| event.with_plausible_times(now, tolerance))
+            .collect();
         let touches_outbox = events.iter().any(|event| match &event.fact {
             Fact::Message(message) => message.direction == Direction::Outbound,
             Fact::Receipt { .. } | Fact::Notice { .. } => true,

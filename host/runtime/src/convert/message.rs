@@ -7,23 +7,53 @@ use weir_domain::time::Timestamp;
 
 use super::reply::failure;
 use super::{
-    Bad, Taken, each, id, json, name, some_id, some_json, some_text, some_token, text, token, url, without_nul,
+    Bad, Taken, clean, each, id, json, name, shown_name, shown_url, some_id, some_json, some_text, some_token, text,
+    token, url,
 };
 use crate::bindings::exports::weir::connector::{outbound, upgrade};
 use crate::bindings::weir::connector::types as wit;
 use crate::context::{ChannelFacts, ConversationFacts, State};
-use crate::text::prefix;
+use crate::text::{line, prefix};
 
 // ---- in ---------------------------------------------------------------------------------------------------------------
 
-/// The events of one webhook, poll or page.
+/// The events of one webhook, poll or page. One that cannot be taken becomes an unknown one and takes no other with it; where
+/// none can, that is the connector's fault.
 pub(crate) fn events(events: Vec<wit::InboundEvent>) -> Taken<Vec<InboundEvent>> {
-    each("events", events, limits::EVENTS_PER_WEBHOOK, |event| {
-        Ok(InboundEvent {
-            channel_platform_id: id("channel-platform-id", event.channel_platform_id)?,
-            key: id("key", event.key)?,
-            fact: fact(event.event).map_err(|bad| bad.within("event"))?,
+    let mut broken = None;
+    let mut account = None;
+    let taken = each("events", events, limits::EVENTS_PER_WEBHOOK, |event| {
+        Ok(match inbound_event(event) {
+            Ok(event) => {
+                account.get_or_insert_with(|| event.channel_platform_id.clone());
+                Ok(event)
+            }
+            Err(bad) => {
+                let what = line(&format!("malformed: {bad}"), limits::NAME_BYTES);
+                broken.get_or_insert(bad);
+                Err(what)
+            }
         })
+    })?;
+    let account = match (account, broken) {
+        (None, Some(bad)) => return Err(bad.within("events")),
+        (account, _) => account.unwrap_or_default(),
+    };
+    let known = taken.into_iter().enumerate().map(|(i, event)| {
+        event.unwrap_or_else(|what| InboundEvent {
+            channel_platform_id: account.clone(),
+            key: format!("malformed:{i}"),
+            fact: Fact::Unknown { what },
+        })
+    });
+    Ok(known.collect())
+}
+
+fn inbound_event(event: wit::InboundEvent) -> Taken<InboundEvent> {
+    Ok(InboundEvent {
+        channel_platform_id: id("channel-platform-id", event.channel_platform_id)?,
+        key: id("key", event.key)?,
+        fact: fact(event.event).map_err(|bad| bad.within("event"))?,
     })
 }
 
@@ -49,7 +79,7 @@ fn fact(event: wit::Event) -> Taken<Fact> {
         },
         wit::Event::Reaction(reaction) => Fact::Reaction {
             conversation: id("conversation.platform-id", reaction.conversation.platform_id)?,
-            contact: person(reaction.contact)?,
+            contact: some_person(reaction.contact)?,
             message: id("message-id", reaction.message_id)?,
             emoji: some_text("emoji", reaction.emoji, limits::TOKEN_BYTES)?,
             url: url("url", reaction.url)?,
@@ -59,7 +89,7 @@ fn fact(event: wit::Event) -> Taken<Fact> {
         },
         wit::Event::Arrival(arrival) => Fact::Arrival {
             conversation: id("conversation.platform-id", arrival.conversation.platform_id)?,
-            contact: person(arrival.contact)?,
+            contact: some_person(arrival.contact)?,
             referral: referral(arrival.referral)?,
             at: moment(arrival.at),
         },
@@ -81,7 +111,7 @@ fn message(said: wit::Message) -> Taken<InboundMessage> {
         platform_id: id("platform-id", said.platform_id)?,
         part: said.part,
         conversation: id("conversation.platform-id", said.conversation.platform_id)?,
-        contact: person(said.contact)?,
+        contact: some_person(said.contact)?,
         direction,
         origin: origin(direction, said.origin),
         sent_at: moment(said.sent_at),
@@ -120,12 +150,26 @@ fn moment(ms: u64) -> Timestamp {
 }
 
 pub(super) fn person(contact: wit::Contact) -> Taken<Person> {
+    let platform_id = id("contact.platform-id", contact.platform_id)?;
     Ok(Person {
-        platform_id: id("contact.platform-id", contact.platform_id)?,
-        username: name("contact.username", contact.username)?,
-        display_name: name("contact.display-name", contact.display_name)?,
-        avatar_url: url("contact.avatar-url", contact.avatar_url)?,
+        platform_id,
+        username: shown_name(contact.username),
+        display_name: shown_name(contact.display_name),
+        avatar_url: shown_url(contact.avatar_url),
     })
+}
+
+/// A person whom an event may leave out: their id is empty then, and they are the conversation's.
+fn some_person(contact: wit::Contact) -> Taken<Person> {
+    if contact.platform_id.is_empty() {
+        return Ok(Person {
+            platform_id: String::new(),
+            username: shown_name(contact.username),
+            display_name: shown_name(contact.display_name),
+            avatar_url: shown_url(contact.avatar_url),
+        });
+    }
+    person(contact)
 }
 
 fn referral(referral: wit::Referral) -> Taken<Referral> {
@@ -151,7 +195,7 @@ fn referral(referral: wit::Referral) -> Taken<Referral> {
 fn too_large<A>(original_type: &str, whole: String, media: Option<A>) -> Content<A> {
     Content::Fallback {
         original_type: original_type.to_owned(),
-        text: without_nul(prefix(&whole, limits::TEXT_BYTES).to_owned()),
+        text: clean(prefix(&whole, limits::TEXT_BYTES).to_owned()),
         url: None,
         reason: "too_large".to_owned(),
         media,
@@ -161,9 +205,7 @@ fn too_large<A>(original_type: &str, whole: String, media: Option<A>) -> Content
 fn content(said: wit::Content) -> Taken<Content<RemoteMedia>> {
     Ok(match said {
         wit::Content::Text(whole) if whole.len() > limits::TEXT_BYTES => too_large("text", whole, None),
-        wit::Content::Text(text) => Content::Text {
-            text: without_nul(text),
-        },
+        wit::Content::Text(text) => Content::Text { text: clean(text) },
         wit::Content::Media(media) => with_media(media)?,
         wit::Content::Card(card) => Content::Card {
             card: token("card.kind", card.kind)?,
@@ -201,7 +243,7 @@ fn content(said: wit::Content) -> Taken<Content<RemoteMedia>> {
         wit::Content::Fallback(fallback) => Content::Fallback {
             original_type: text("fallback.original-type", fallback.original_type, limits::NAME_BYTES)?,
             // Never lost, and already a stand-in: its beginning is what there is room for.
-            text: without_nul(prefix(&fallback.text, limits::TEXT_BYTES).to_owned()),
+            text: clean(prefix(&fallback.text, limits::TEXT_BYTES).to_owned()),
             url: url("fallback.url", fallback.url)?,
             reason: token("fallback.reason", fallback.reason)?,
             media: fallback
@@ -240,7 +282,7 @@ fn remote_media(media: wit::Media) -> Taken<(RemoteMedia, Option<String>)> {
         size: media.size,
         filename: name("media.filename", media.filename)?,
     };
-    let caption = media.caption.filter(|caption| !caption.is_empty()).map(without_nul);
+    let caption = media.caption.filter(|caption| !caption.is_empty()).map(clean);
     Ok((remote, caption))
 }
 
@@ -442,6 +484,47 @@ mod tests {
         assert!(matches!(noted, Content::File { caption: Some(_), .. }));
         let bare = content(wit::Content::Media(media(wit::MediaKind::Audio, None))).unwrap();
         assert!(matches!(bare, Content::Audio { .. }));
+    }
+
+    fn reaction(message: &str, contact: &str) -> wit::InboundEvent {
+        wit::InboundEvent {
+            channel_platform_id: "B".into(),
+            key: format!("r-{message}"),
+            event: wit::Event::Reaction(wit::Reaction {
+                conversation: wit::Conversation {
+                    platform_id: "C".into(),
+                    contact_id: None,
+                    answered: false,
+                },
+                contact: wit::Contact {
+                    platform_id: contact.into(),
+                    username: None,
+                    display_name: Some("a\0".into()),
+                    avatar_url: None,
+                },
+                direction: wit::Direction::Inbound,
+                message_id: message.into(),
+                emoji: None,
+                url: None,
+                added: true,
+                at: 0,
+            }),
+        }
+    }
+
+    #[test]
+    fn one_malformed_event_takes_no_other() {
+        let mut stray = reaction("M1", "U");
+        stray.channel_platform_id = "\u{7}".into();
+        let taken = events(vec![reaction("", "U"), reaction("M2", ""), stray]).unwrap();
+        assert!(
+            matches!(&taken[0].fact, Fact::Unknown { what } if what.contains("message-id is empty")),
+            "{taken:?}"
+        );
+        assert!(matches!(&taken[1].fact, Fact::Reaction { contact, .. } if contact.platform_id.is_empty()));
+        assert!(matches!(&taken[2].fact, Fact::Unknown { .. }));
+        assert!(taken.iter().all(|event| event.channel_platform_id == "B"));
+        assert!(events(vec![reaction("", "U")]).is_err(), "nothing of it can be taken");
     }
 
     #[test]
