@@ -59,6 +59,66 @@ pub struct Conversation {
     pub created_at: Timestamp,
 }
 
+/// What the messages of a conversation add up to besides what it shows: the same for the same messages, in whatever order they
+/// came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// The oldest message of the business that the platform has.
+    pub first_answer_at: Option<Timestamp>,
+    /// The newest of them.
+    pub last_answer_at: Option<Timestamp>,
+    /// The newest that was written elsewhere, in the platform's app: whoever wrote it had read what came before.
+    pub echoed_at: Option<Timestamp>,
+    /// The place of the last message that somebody here had before them when they looked or answered.
+    pub seen_sequence: i64,
+}
+
+impl Marks {
+    /// The platform has a message of the business, sent through us.
+    pub fn sent(&mut self, at: Timestamp) {
+        self.first_answer_at = Some(self.first_answer_at.map_or(at, |first| first.min(at)));
+        self.last_answer_at = self.last_answer_at.max(Some(at));
+    }
+
+    /// The business wrote elsewhere; whether that is the newest such message.
+    pub fn echoed(&mut self, at: Timestamp) -> bool {
+        self.sent(at);
+        let is_newest = self.echoed_at < Some(at);
+        self.echoed_at = self.echoed_at.max(Some(at));
+        is_newest
+    }
+
+    /// Whether a message of the contact is unread. What comes late and is older than an answer given elsewhere was read before
+    /// it; what comes late and was answered from here was not seen by anybody.
+    #[must_use]
+    pub fn is_unread(&self, sequence: i64, sent_at: Timestamp) -> bool {
+        sequence > self.seen_sequence && self.echoed_at.is_none_or(|echoed| sent_at > echoed)
+    }
+
+    /// Whether the contact, who last wrote at `wrote_at`, has written after the business first did.
+    #[must_use]
+    pub fn is_replied(&self, wrote_at: Option<Timestamp>) -> bool {
+        self.first_answer_at.is_some_and(|first| wrote_at > Some(first))
+    }
+}
+
+/// Which of two sayings about one thing stands: the later one; of the same moment, the greater, so that the order in which
+/// they came decides nothing. What leaves the thing out says nothing of it.
+#[must_use]
+pub fn later<T: Ord>(known: (Option<T>, Timestamp), said: (Option<T>, Timestamp)) -> (Option<T>, Timestamp) {
+    match (&known.0, &said.0) {
+        (_, None) => known,
+        (None, Some(_)) => said,
+        (Some(first), Some(second)) => {
+            if (said.1, second) > (known.1, first) {
+                said
+            } else {
+                known
+            }
+        }
+    }
+}
+
 /// Whether a conversation goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -70,7 +130,7 @@ pub enum ConversationStatus {
 }
 
 /// What brought a conversation about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OpenedBy {
     /// The contact wrote.
@@ -81,4 +141,55 @@ pub enum OpenedBy {
     Echo,
     /// It was found in the platform's history.
     History,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    #[test]
+    fn an_older_echo_reads_no_newer_question() {
+        let mut marks = Marks::default();
+        assert!(marks.echoed(at(20)));
+        assert!(!marks.echoed(at(10)));
+        assert!(marks.is_unread(2, at(21)) && !marks.is_unread(3, at(20)));
+        marks.seen_sequence = 2;
+        assert!(!marks.is_unread(2, at(21)));
+    }
+
+    proptest! {
+        #[test]
+        fn marks_are_the_same_in_any_order(told in proptest::collection::vec((any::<bool>(), 1..50_i64), 0..12).prop_shuffle()) {
+            let fold = |told: &[(bool, i64)]| {
+                let mut marks = Marks::default();
+                for (elsewhere, ms) in told {
+                    if *elsewhere {
+                        marks.echoed(at(*ms));
+                    } else {
+                        marks.sent(at(*ms));
+                    }
+                }
+                marks
+            };
+            let mut sorted = told.clone();
+            sorted.sort_unstable();
+            prop_assert_eq!(fold(&told), fold(&sorted));
+        }
+
+        #[test]
+        fn a_name_is_the_same_in_any_order(told in proptest::collection::vec((proptest::option::of("[ab]"), 0..4_i64), 0..6).prop_shuffle()) {
+            let fold = |told: &[(Option<String>, i64)]| {
+                told.iter().fold((None, at(0)), |known, (name, ms)| later(known, (name.clone(), at(*ms))))
+            };
+            let mut sorted = told.clone();
+            sorted.sort_unstable();
+            prop_assert_eq!(fold(&told), fold(&sorted));
+        }
+    }
 }

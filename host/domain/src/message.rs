@@ -460,7 +460,8 @@ pub struct Message {
     pub sent_at: Timestamp,
     /// When it entered the record.
     pub created_at: Timestamp,
-    /// Its place in the conversation, without gaps.
+    /// The order in which the messages of the conversation entered the record. The conversation itself is in the order of
+    /// `sent_at`, and of this where two are of the same moment.
     pub sequence: i64,
 }
 

@@ -36,6 +36,34 @@ CREATE INDEX endpoints_failing ON endpoints (failing_since) WHERE failing_since 
 
 -- ---- F: messages, conversations, referrals ------------------------------------------------------------------------------
 
+-- What follows from messages in whatever order they come. What was unread were always the last places of a conversation.
+ALTER TABLE conversations ADD COLUMN first_wrote_at INTEGER;          -- the oldest message of ours that the platform has
+ALTER TABLE conversations ADD COLUMN echoed_at INTEGER;               -- the newest that was written elsewhere
+ALTER TABLE conversations ADD COLUMN seen_sequence INTEGER NOT NULL DEFAULT 0; -- the last place that somebody here looked at
+ALTER TABLE conversations ADD COLUMN begun_at INTEGER;                -- the platform's time of what opened_by names
+UPDATE conversations SET seen_sequence = sequence - unread, first_wrote_at = CASE WHEN answered = 1 THEN coalesce(
+    (SELECT min(m.sent_at) FROM messages m WHERE m.conversation_id = conversations.id AND m.direction = 'outbound'
+        AND m.status IN ('sent', 'delivered', 'read')), we_wrote_at) END;
+CREATE INDEX messages_thread ON messages (conversation_id, sent_at, sequence);
+
+-- The platform's time of each name.
+ALTER TABLE contacts ADD COLUMN username_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE contacts ADD COLUMN display_name_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE contacts ADD COLUMN avatar_at INTEGER NOT NULL DEFAULT 0;
+
+-- Receipts that came before what they are about; read when it comes.
+CREATE TABLE early_receipts (
+    channel_id  BLOB NOT NULL,
+    message     TEXT NOT NULL,                         -- the platform's id of it, or '' for a mark of the conversation
+    thread      TEXT NOT NULL,                         -- the platform's id of the conversation
+    status      TEXT NOT NULL,
+    up_to       INTEGER,
+    error       TEXT,
+    received_at INTEGER NOT NULL,
+    PRIMARY KEY (channel_id, message, thread, status)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX early_receipts_old ON early_receipts (received_at);
+
 -- ---- G: erasing, retention ----------------------------------------------------------------------------------------------
 
 -- Erasures that are not over: documents that may name the person are still to be read.

@@ -90,6 +90,8 @@ macro_rules! store_conformance {
             a_sent_picture_goes_with_its_last_conversation,
             a_new_name_is_told_and_a_newly_signed_picture_is_not,
             what_a_contact_wrote_is_unread_until_somebody_looks_or_answers,
+            a_late_echo_of_an_older_message_reads_nothing_newer,
+            an_event_without_people_is_its_conversations,
             a_conversation_is_found_by_its_contacts_name,
         );
         $crate::store_conformance!(@ $factory, news:
@@ -193,6 +195,7 @@ macro_rules! store_conformance {
         $crate::store_conformance!(@ $factory, laws:
             a_status_only_moves_forward_and_the_budget_is_never_exceeded,
             the_same_facts_in_any_order_and_number_are_the_same_messages,
+            facts_in_any_order_are_one_conversation,
             of_many_callers_only_as_many_are_accepted_as_the_budget_has,
         );
     };

@@ -11,6 +11,7 @@ mod connectors;
 mod conversations;
 mod db;
 mod deliveries;
+mod early;
 mod echo;
 mod endpoints;
 mod erasure;

@@ -1,7 +1,9 @@
 //! People: found by name, told of when they are called otherwise, and forgotten whole.
 
+use std::collections::BTreeSet;
+
 use weir_domain::event::EventType;
-use weir_domain::inbound::Person;
+use weir_domain::inbound::{Fact, InboundMessage, Person};
 use weir_domain::message::{Attachment, Content, Direction, MediaStatus, Origin};
 
 use super::ledger::{apps, letter};
@@ -330,6 +332,74 @@ pub fn what_a_contact_wrote_is_unread_until_somebody_looks_or_answers(factory: F
         assert_eq!(newest.len(), 1);
         assert_eq!(newest[&thread.id].sequence, 6);
     });
+}
+
+pub fn a_late_echo_of_an_older_message_reads_nothing_newer(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("hi", 10)], 10).await;
+        world.hear(vec![says("new question", 900)], 900).await;
+        world
+            .hear(vec![echo("earlier", Origin::App, "what a colleague typed earlier", 600)], 1_000)
+            .await;
+        let thread = world.conversation("thread").await;
+        assert_eq!((thread.unread, thread.last_message_at), (1, Some(at(900))));
+        let newest = world.store.last_messages(vec![thread.id]).await.unwrap();
+        assert_eq!(newest[&thread.id].platform_id.as_deref(), Some("new question"));
+        let one_by_one = async |cursor| {
+            let page = crate::Page { limit: 1, cursor };
+            let page = world.store.messages(DEFAULT, thread.id, page).await.unwrap();
+            (page.rows[0].platform_id.clone().unwrap(), page.next)
+        };
+        let (first, next) = one_by_one(None).await;
+        let (second, next) = one_by_one(next).await;
+        let (third, next) = one_by_one(next).await;
+        assert_eq!([first, second, third], ["new question", "earlier", "hi"]);
+        assert_eq!(next, None);
+    });
+}
+
+pub fn an_event_without_people_is_its_conversations(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let nobody = || Person::default();
+        let reacts = |key: &str| {
+            event(
+                key,
+                Fact::Reaction {
+                    conversation: "thread".into(),
+                    contact: nobody(),
+                    message: "m1".into(),
+                    emoji: Some("x".into()),
+                    url: None,
+                    direction: Direction::Inbound,
+                    added: true,
+                    at: at(20),
+                },
+            )
+        };
+        world.hear(vec![says("m1", 10), reacts("r1")], 20).await;
+        let contact = world.conversation("thread").await.contact;
+        let told = &world.told(EventType::ReactionAdded).await[0].data;
+        assert_eq!(told["contact"]["id"], contact.id.to_string());
+        assert_eq!(told["contact"]["platform_id"], "jane");
+        assert_eq!(told["message_id"], world.messages("thread").await[0].id.to_string());
+
+        // A thread that an echo without people began: it stands for the person until one is named.
+        let mut ours = told_by_app("other", "e1", 30);
+        ours.contact = nobody();
+        world.hear(vec![message(ours)], 30).await;
+        assert_eq!(world.conversation("other").await.contact.platform_id, "other");
+        world.hear(vec![says_in("other", "m2", 40)], 40).await;
+        let named = world.conversation("other").await.contact;
+        assert_eq!(named.platform_id, "person-other");
+        let contacts: BTreeSet<_> = world.messages("other").await.iter().map(|one| one.contact_id).collect();
+        assert_eq!(contacts, [named.id].into());
+    });
+}
+
+fn told_by_app(thread: &str, id: &str, seconds: i64) -> InboundMessage {
+    told(thread, id, Direction::Outbound, Origin::App, "ours", seconds)
 }
 
 pub fn a_conversation_is_found_by_its_contacts_name(factory: Factory) {

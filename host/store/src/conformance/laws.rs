@@ -6,9 +6,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use weir_domain::delivery::Next;
+use weir_domain::conversation::OpenedBy;
 use weir_domain::id::MessageId;
-use weir_domain::inbound::InboundEvent;
+use weir_domain::inbound::{InboundEvent, ReceiptStatus};
 use weir_domain::message::{Content, Direction, Origin, Status};
+use weir_domain::time::Timestamp;
 
 use super::world::*;
 use super::{Factory, run};
@@ -263,12 +265,102 @@ pub fn the_same_facts_in_any_order_and_number_are_the_same_messages(factory: Fac
                     .collect();
                 prop_assert_eq!(messages.len(), 8);
                 prop_assert_eq!(known.len(), 8);
-                let places: Vec<i64> = messages.iter().map(|message| message.sequence).collect();
-                prop_assert_eq!(places, (1..=8).collect::<Vec<i64>>());
+                // The thread is in the platform's order, whatever the order of arrival.
+                prop_assert!(messages.is_sorted_by_key(|message| message.sent_at));
+                let places: BTreeSet<i64> = messages.iter().map(|message| message.sequence).collect();
+                prop_assert_eq!(places, (1..=8).collect::<BTreeSet<i64>>());
                 let conversation = world.conversation("thread").await;
                 prop_assert_eq!(conversation.contact_wrote_at, Some(at(16)));
                 // One message by hand came after the contact's last word, in whatever order it was told.
                 prop_assert_eq!(conversation.budget_used, 1);
+                Ok(())
+            })
+        })
+        .unwrap();
+}
+
+/// What a reader sees of a conversation, in the platform's words.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    thread: Vec<(String, Status)>,
+    preview: Option<String>,
+    last_message_at: Option<Timestamp>,
+    unread: u32,
+    wrote_at: Option<Timestamp>,
+    budget_used: u32,
+    answered: bool,
+    replied: bool,
+    opened_by: OpenedBy,
+    names: [Option<String>; 3],
+}
+
+async fn seen(world: &World) -> Seen {
+    let conversation = world.conversation("thread").await;
+    let newest = world.store.last_messages(vec![conversation.id]).await.unwrap();
+    let messages = world.messages("thread").await;
+    Seen {
+        thread: messages
+            .into_iter()
+            .map(|message| (message.platform_id.unwrap(), message.status))
+            .collect(),
+        preview: newest[&conversation.id].platform_id.clone(),
+        last_message_at: conversation.last_message_at,
+        unread: conversation.unread,
+        wrote_at: conversation.contact_wrote_at,
+        budget_used: conversation.budget_used,
+        answered: conversation.answered,
+        replied: conversation.replied,
+        opened_by: conversation.opened_by,
+        names: [
+            conversation.contact.username,
+            conversation.contact.display_name,
+            conversation.contact.avatar_url,
+        ],
+    }
+}
+
+/// Facts of one thread, each of its own moment: words of the contact under changing names, echoes of every surface, marks.
+fn thread_facts() -> impl Strategy<Value = Vec<InboundEvent>> {
+    let fact = (0..6usize, 0..3usize, 0..12i64);
+    vec(fact, 1..10).prop_map(|drawn| {
+        let mut facts = Vec::new();
+        for (n, (kind, name, about)) in drawn.into_iter().enumerate() {
+            let moment = 10 + i64::try_from(n).unwrap();
+            let id = format!("m{moment}");
+            facts.push(match kind {
+                0 => echo(&id, [Origin::App, Origin::Web, Origin::Automation][name], "ours", moment),
+                1 => read_up_to(&format!("read-{n}"), 10 + about),
+                2 => {
+                    let status = [ReceiptStatus::Delivered, ReceiptStatus::Read, ReceiptStatus::Delivered][name];
+                    receipt(&format!("receipt-{n}"), &format!("m{}", 10 + about), status)
+                }
+                _ => {
+                    let mut told = told("thread", &id, Direction::Inbound, Origin::Contact, "hi", moment);
+                    told.contact.username = Some(format!("name-{name}"));
+                    told.contact.display_name = (name > 0).then(|| format!("Name {about}"));
+                    message(told)
+                }
+            });
+        }
+        // Without a message there is no conversation.
+        facts.push(says("m9", 9));
+        facts
+    })
+}
+
+pub fn facts_in_any_order_are_one_conversation(factory: Factory) {
+    let orders = thread_facts().prop_flat_map(|facts| (Just(facts.clone()), Just(facts).prop_shuffle(), 1..6usize));
+    runner()
+        .run(&orders, |(told, shuffled, cut)| {
+            run(async {
+                let (first, second) = (World::begin(factory).await, World::begin(factory).await);
+                for event in told {
+                    first.hear(vec![event], 100).await;
+                }
+                for batch in shuffled.chunks(cut) {
+                    second.hear(batch.to_vec(), 100).await;
+                }
+                prop_assert_eq!(seen(&first).await, seen(&second).await);
                 Ok(())
             })
         })

@@ -1,12 +1,11 @@
 //! Contacts and conversations: reading them, and the row as those see it who write in it.
 
 use rusqlite::{Row, params};
-use weir_domain::conversation::{Contact, Conversation, ConversationStatus, OpenedBy};
+use weir_domain::conversation::{Contact, Conversation, ConversationStatus, Marks, OpenedBy, later};
 use weir_domain::event::EventType;
 use weir_domain::id::{ChannelId, ContactId, ConversationId};
 use weir_domain::inbound::Person;
 use weir_domain::limits;
-use weir_domain::message::Direction;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{
@@ -85,13 +84,15 @@ pub(super) enum Heard {
     Known,
 }
 
-/// The contact that a person is. A platform that leaves a name out has not taken it back. Pictures' links change with each
-/// telling on most platforms; a new link alone is kept and is no news.
+/// The contact that a person is, as something of the time `at` names them. A platform that leaves a name out has not taken it
+/// back, and an older name does not replace a newer one. Pictures' links change with each message on most platforms; a new
+/// link alone is kept and is no news.
 pub(super) fn hear_of(
     db: &Db<'_>,
     workspace: &str,
     channel: ChannelId,
     person: &Person,
+    at: Timestamp,
     now: Timestamp,
 ) -> Result<(Contact, Heard)> {
     let Some(known) = contact_by_platform_id(db, channel, &person.platform_id)? else {
@@ -105,7 +106,10 @@ pub(super) fn hear_of(
             created_at: now,
         };
         db.run(
-            &format!("INSERT INTO contacts (workspace_id, {CONTACT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
+            &format!(
+                "INSERT INTO contacts (workspace_id, {CONTACT}, username_at, display_name_at, avatar_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?9)"
+            ),
             params![
                 workspace,
                 key(contact.id),
@@ -115,26 +119,48 @@ pub(super) fn hear_of(
                 contact.display_name,
                 contact.avatar_url,
                 now.as_millis(),
+                at.as_millis(),
             ],
         )?;
         return Ok((contact, Heard::New));
     };
-    let contact = Contact {
-        username: person.username.clone().or_else(|| known.username.clone()),
-        display_name: person.display_name.clone().or_else(|| known.display_name.clone()),
-        avatar_url: person.avatar_url.clone().or_else(|| known.avatar_url.clone()),
-        ..known.clone()
-    };
-    if contact == known {
+    let said = [&person.username, &person.display_name, &person.avatar_url];
+    if said == [&known.username, &known.display_name, &known.avatar_url] {
+        // The names hold at this moment too.
+        db.run(
+            "UPDATE contacts SET username_at = max(username_at, ?2), display_name_at = max(display_name_at, ?2),
+                 avatar_at = max(avatar_at, ?2) WHERE id = ?1",
+            params![key(known.id), at.as_millis()],
+        )?;
         return Ok((known, Heard::Known));
     }
+    let times = db.one(
+        "SELECT username_at, display_name_at, avatar_at FROM contacts WHERE id = ?1",
+        [key(known.id)],
+        |row| Ok([get_time(row, 0)?, get_time(row, 1)?, get_time(row, 2)?]),
+    )?;
+    let times = times.unwrap_or_default();
+    let (username, username_at) = later((known.username.clone(), times[0]), (person.username.clone(), at));
+    let (display_name, display_name_at) =
+        later((known.display_name.clone(), times[1]), (person.display_name.clone(), at));
+    let (avatar_url, avatar_at) = later((known.avatar_url.clone(), times[2]), (person.avatar_url.clone(), at));
+    let contact = Contact {
+        username,
+        display_name,
+        avatar_url,
+        ..known.clone()
+    };
     db.run(
-        "UPDATE contacts SET username = ?2, display_name = ?3, avatar_url = ?4 WHERE id = ?1",
+        "UPDATE contacts SET username = ?2, display_name = ?3, avatar_url = ?4, username_at = ?5, display_name_at = ?6,
+             avatar_at = ?7 WHERE id = ?1",
         params![
             key(contact.id),
             contact.username,
             contact.display_name,
-            contact.avatar_url
+            contact.avatar_url,
+            username_at.as_millis(),
+            display_name_at.as_millis(),
+            avatar_at.as_millis(),
         ],
     )?;
     let renamed = contact.username != known.username || contact.display_name != known.display_name;
@@ -147,6 +173,20 @@ pub(super) fn hear_of(
     Ok((contact, heard))
 }
 
+/// A conversation that stood for a person whom no event had named knows them now: the stand-in gets their name.
+pub(super) fn name_stand_in(db: &Db<'_>, thread: &Thread, person: &Person) -> Result<()> {
+    let contact = &thread.conversation.contact;
+    let is_stand_in = contact.platform_id == thread.conversation.platform_id && contact.platform_id != person.platform_id;
+    if !is_stand_in || contact_by_platform_id(db, contact.channel_id, &person.platform_id)?.is_some() {
+        return Ok(());
+    }
+    db.run(
+        "UPDATE contacts SET platform_id = ?2 WHERE id = ?1",
+        params![key(contact.id), person.platform_id],
+    )?;
+    Ok(())
+}
+
 /// The same outside of a webhook, with the event that tells of it.
 pub(super) fn hear_and_tell(
     db: &Db<'_>,
@@ -155,7 +195,7 @@ pub(super) fn hear_and_tell(
     person: &Person,
     now: Timestamp,
 ) -> Result<Contact> {
-    let (contact, heard) = hear_of(db, workspace, channel, person, now)?;
+    let (contact, heard) = hear_of(db, workspace, channel, person, now, now)?;
     let kind = match heard {
         Heard::New => EventType::ContactCreated,
         Heard::Changed => EventType::ContactUpdated,
@@ -181,8 +221,8 @@ fn picture(url: Option<&str>) -> Option<&str> {
 pub(super) struct Thread {
     pub(super) conversation: Conversation,
     pub(super) workspace: String,
-    /// The newest message of ours that the platform has.
-    pub(super) we_wrote_at: Option<Timestamp>,
+    /// What its messages add up to, besides what the conversation shows.
+    pub(super) marks: Marks,
     /// What the contact has read.
     pub(super) read_up_to: Option<Timestamp>,
     /// Of the last message.
@@ -206,21 +246,25 @@ impl Thread {
     }
 
     /// The next place in the conversation, for a message of this time.
-    pub(super) fn next(&mut self, sent_at: Timestamp, direction: Direction) -> i64 {
+    pub(super) fn next(&mut self, sent_at: Timestamp) -> i64 {
         self.sequence += 1;
-        self.conversation.unread = match direction {
-            Direction::Inbound => self.conversation.unread.saturating_add(1),
-            // Who answers has read.
-            Direction::Outbound => 0,
-        };
         self.conversation.last_message_at = self.conversation.last_message_at.max(Some(sent_at));
         self.sequence
+    }
+
+    /// The next place, for a message that somebody writes here: who answers has read.
+    pub(super) fn next_of_ours(&mut self, now: Timestamp) -> i64 {
+        let sequence = self.next(now);
+        self.marks.seen_sequence = sequence;
+        self.conversation.unread = 0;
+        sequence
     }
 }
 
 const THREAD: &str = "c.id, c.channel_id, c.platform_id, c.status, c.opened_by, c.answered, c.contact_wrote_at,
     c.budget_used, c.images_allowed, nullif(c.last_message_at, 0), c.created_at, c.workspace_id, c.we_wrote_at, c.read_up_to, c.sequence,
-    p.id, p.channel_id, p.platform_id, p.username, p.display_name, p.avatar_url, p.created_at, c.images_until, c.unread, c.news_at, c.replied
+    p.id, p.channel_id, p.platform_id, p.username, p.display_name, p.avatar_url, p.created_at, c.images_until, c.unread, c.news_at, c.replied,
+    c.first_wrote_at, c.echoed_at, c.seen_sequence
     FROM conversations c JOIN contacts p ON p.id = c.contact_id";
 
 fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {
@@ -242,7 +286,12 @@ fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {
             created_at: get_time(row, 10)?,
         },
         workspace: row.get(11)?,
-        we_wrote_at: get_time_if(row, 12)?,
+        marks: Marks {
+            first_answer_at: get_time_if(row, 26)?,
+            last_answer_at: get_time_if(row, 12)?,
+            echoed_at: get_time_if(row, 27)?,
+            seen_sequence: row.get(28)?,
+        },
         read_up_to: get_time_if(row, 13)?,
         sequence: row.get(14)?,
         news_at: get_time_if(row, 24)?,
@@ -354,7 +403,7 @@ pub(super) fn begin(
     workspace: &str,
     platform_id: &str,
     contact: Contact,
-    opened_by: OpenedBy,
+    (opened_by, begun_at): (OpenedBy, Timestamp),
     now: Timestamp,
 ) -> Result<Thread> {
     let thread = Thread {
@@ -375,7 +424,7 @@ pub(super) fn begin(
             created_at: now,
         },
         workspace: workspace.to_owned(),
-        we_wrote_at: None,
+        marks: Marks::default(),
         read_up_to: None,
         sequence: 0,
         news_at: None,
@@ -385,8 +434,8 @@ pub(super) fn begin(
     let conversation = &thread.conversation;
     db.run(
         "INSERT INTO conversations (id, workspace_id, channel_id, contact_id, platform_id, status, opened_by, last_message_at,
-             created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8)",
+             created_at, begun_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9)",
         params![
             key(conversation.id),
             workspace,
@@ -396,6 +445,7 @@ pub(super) fn begin(
             word(conversation.status)?,
             word(opened_by)?,
             now.as_millis(),
+            begun_at.as_millis(),
         ],
     )?;
     Ok(thread)
@@ -417,19 +467,23 @@ pub(super) fn save(db: &Db<'_>, thread: &mut Thread) -> Result<()> {
     let conversation = &thread.conversation;
     db.run(
         "UPDATE conversations SET status = ?2, answered = ?3, contact_wrote_at = ?4, we_wrote_at = ?5, read_up_to = ?6,
-             budget_used = ?7, sequence = ?8, last_message_at = ?9, unread = ?10, replied = ?11 WHERE id = ?1",
+             budget_used = ?7, sequence = ?8, last_message_at = ?9, unread = ?10, replied = ?11,
+             first_wrote_at = ?12, echoed_at = ?13, seen_sequence = ?14 WHERE id = ?1",
         params![
             key(conversation.id),
             word(conversation.status)?,
             conversation.answered,
             ms(conversation.contact_wrote_at),
-            ms(thread.we_wrote_at),
+            ms(thread.marks.last_answer_at),
             ms(thread.read_up_to),
             conversation.budget_used,
             thread.sequence,
             ms(conversation.last_message_at).unwrap_or(0),
             conversation.unread,
             conversation.replied,
+            ms(thread.marks.first_answer_at),
+            ms(thread.marks.echoed_at),
+            thread.marks.seen_sequence,
         ],
     )?;
     // By itself, since it seldom changes: an index is written anew for each column that an update names, changed or not.
@@ -446,8 +500,29 @@ pub(super) fn save(db: &Db<'_>, thread: &mut Thread) -> Result<()> {
 /// Somebody looked at what the contact wrote.
 pub(super) fn looked_at(db: &Db<'_>, workspace: &str, id: ConversationId) -> Result<()> {
     db.run(
-        "UPDATE conversations SET unread = 0 WHERE id = ?2 AND workspace_id = ?1 AND unread > 0",
+        "UPDATE conversations SET unread = 0, seen_sequence = sequence WHERE id = ?2 AND workspace_id = ?1 AND unread > 0",
         params![workspace, key(id)],
+    )?;
+    Ok(())
+}
+
+/// Something that the platform dates earlier than what is known to have begun the conversation began it.
+pub(super) fn begun_by(db: &Db<'_>, thread: &mut Thread, opened_by: OpenedBy, at: Timestamp) -> Result<()> {
+    let conversation = &mut thread.conversation;
+    let begun_at: Option<Timestamp> = db
+        .one(
+            "SELECT begun_at FROM conversations WHERE id = ?1",
+            [key(conversation.id)],
+            |row| get_time_if(row, 0),
+        )?
+        .flatten();
+    if begun_at.is_none_or(|begun_at| (begun_at, conversation.opened_by) <= (at, opened_by)) {
+        return Ok(());
+    }
+    conversation.opened_by = opened_by;
+    db.run(
+        "UPDATE conversations SET opened_by = ?2, begun_at = ?3 WHERE id = ?1",
+        params![key(conversation.id), word(opened_by)?, at.as_millis()],
     )?;
     Ok(())
 }

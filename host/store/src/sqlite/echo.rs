@@ -10,7 +10,8 @@ use weir_domain::time::Timestamp;
 
 use crate::Result;
 use crate::sqlite::conversations::{self, Thread};
-use crate::sqlite::db::{Db, get_id, key};
+use crate::sqlite::db::{Db, get_id, get_time, key};
+use crate::sqlite::early;
 use crate::sqlite::messages::{self, Step};
 use crate::sqlite::outbox::{self, Left};
 
@@ -36,8 +37,18 @@ pub(super) fn arrived(
         error: None,
     };
     move_on(db, &mut thread, message, step, folded, now)?;
-    conversations::save(db, &mut thread)?;
-    outbox::remove(db, message)
+    outbox::remove(db, message)?;
+    count_again(db, &mut thread, message)?;
+    conversations::save(db, &mut thread)
+}
+
+/// A message that left before the contact's last word, and whose answer came after it, does not count in the new window.
+fn count_again(db: &Db<'_>, thread: &mut Thread, message: &Message) -> Result<()> {
+    let wrote_at = thread.conversation.contact_wrote_at;
+    if wrote_at.is_some_and(|wrote_at| message.sent_at <= wrote_at) {
+        messages::count_budget(db, thread)?;
+    }
+    Ok(())
 }
 
 /// Sent; and further, if a receipt or a watermark was here before the answer.
@@ -53,6 +64,7 @@ fn move_on(
         messages::tell(db, &thread.workspace, message, EventType::MessageSent, now)?;
     }
     messages::note_ours(thread, message.sent_at);
+    early::apply(db, &thread.workspace, message, now)?;
     let read = thread.read_up_to.is_some_and(|read| message.sent_at <= read) || at_least == Some(Status::Read);
     let (status, kind) = if read {
         (Status::Read, EventType::MessageRead)
@@ -98,6 +110,18 @@ fn fold_echo(db: &Db<'_>, thread: &mut Thread, message: &Message, platform_id: &
         params![key(message.conversation_id), key(echo.id), key(message.id)],
     )?;
     db.run("DELETE FROM messages WHERE id = ?1", [key(echo.id)])?;
+    // It was no message from elsewhere, so it says nothing of who has read what.
+    if thread.marks.echoed_at == Some(echo.sent_at) {
+        thread.marks.echoed_at = db.one(
+            "SELECT sent_at FROM messages INDEXED BY messages_thread
+             WHERE conversation_id = ?1 AND sent_at <= ?2 AND direction = 'outbound'
+               AND NOT EXISTS (SELECT 1 FROM attempts WHERE message_id = messages.id)
+               AND status IN ('sent', 'delivered', 'read') ORDER BY sent_at DESC LIMIT 1",
+            params![key(message.conversation_id), echo.sent_at.as_millis()],
+            |row| get_time(row, 0),
+        )?;
+        messages::count_unread(db, thread)?;
+    }
     Ok(Some(echo.status))
 }
 
@@ -123,6 +147,7 @@ pub(super) fn matched(
     move_on(db, thread, &mut message, step, None, now)?;
     if left.uncertain {
         outbox::remove(db, &message)?;
+        count_again(db, thread, &message)?;
     }
     Ok(Some(message))
 }

@@ -20,7 +20,7 @@ use crate::sqlite::conversations::{self, Heard, Thread};
 use crate::sqlite::db::Db;
 use crate::sqlite::events::{self, About};
 use crate::sqlite::messages::{self, Entry, Step};
-use crate::sqlite::{channels, echo, media, news, outbound, outbox, referrals, seen};
+use crate::sqlite::{channels, early, echo, media, news, outbound, outbox, referrals, seen};
 use crate::{Recorded, Result, Source};
 
 /// What a fact came to.
@@ -128,6 +128,7 @@ impl Ear<'_> {
                 at,
             } => {
                 let thread = conversations::by_platform_id(self.db, self.channel.id, &conversation)?;
+                let contact = named(contact, &conversation, thread.as_ref());
                 let ours = messages::by_platform_id(self.db, self.channel.id, &message, None)?;
                 let known = conversations::contact_by_platform_id(self.db, self.channel.id, &contact.platform_id)?;
                 let conversation_id = thread.map(|thread| thread.conversation.id);
@@ -162,7 +163,7 @@ impl Ear<'_> {
                 referral,
                 at,
             } => {
-                let met = self.meet(&conversation, &contact, OpenedBy::Referral)?;
+                let met = self.meet(&conversation, &contact, OpenedBy::Referral, at)?;
                 self.tell_meeting(&met)?;
                 self.keep_referral(
                     &met.thread,
@@ -197,9 +198,9 @@ impl Ear<'_> {
 
     // ---- who, and where ----------------------------------------------------------------------------------------------
 
-    /// The contact and the conversation that a fact is about, begun if they are new. A conversation found in the history says
-    /// so, whatever brought it about.
-    fn meet(&self, platform_id: &str, person: &Person, opened_by: OpenedBy) -> Result<Met> {
+    /// The contact and the conversation that a fact of the time `at` is about, begun if they are new. A conversation found in
+    /// the history says so, whatever brought it about.
+    fn meet(&self, platform_id: &str, person: &Person, opened_by: OpenedBy, at: Timestamp) -> Result<Met> {
         let opened_by = match self.source {
             Source::Webhook => opened_by,
             Source::History => OpenedBy::History,
@@ -208,6 +209,7 @@ impl Ear<'_> {
         let anonymous = person.platform_id.is_empty();
         if anonymous && let Some(mut thread) = conversations::by_platform_id(self.db, self.channel.id, platform_id)? {
             let opened = news::reopen(self.db, self.rules, &mut thread, self.now)?;
+            self.begun_by(&mut thread, opened_by, at)?;
             return Ok(Met {
                 contact: thread.conversation.contact.clone(),
                 heard: Heard::Known,
@@ -221,16 +223,25 @@ impl Ear<'_> {
         });
         let person = stand_in.as_ref().unwrap_or(person);
         let workspace = &self.channel.workspace_id;
-        let (contact, heard) = conversations::hear_of(self.db, workspace, self.channel.id, person, self.now)?;
         let known = conversations::by_platform_id(self.db, self.channel.id, platform_id)?;
+        if let Some(thread) = &known {
+            conversations::name_stand_in(self.db, thread, person)?;
+        }
+        let (contact, heard) = conversations::hear_of(self.db, workspace, self.channel.id, person, at, self.now)?;
         let (thread, opened) = match known {
             Some(mut thread) => {
                 let reopened = news::reopen(self.db, self.rules, &mut thread, self.now)?;
+                self.begun_by(&mut thread, opened_by, at)?;
+                if thread.conversation.contact.id == contact.id {
+                    thread.conversation.contact = contact.clone();
+                }
                 (thread, reopened)
             }
             None => {
-                let begun =
-                    conversations::begin(self.db, workspace, platform_id, contact.clone(), opened_by, self.now)?;
+                let begun_by = (opened_by, at);
+                let mut begun =
+                    conversations::begin(self.db, workspace, platform_id, contact.clone(), begun_by, self.now)?;
+                begun.read_up_to = early::read_up_to(self.db, self.channel.id, platform_id)?;
                 (begun, true)
             }
         };
@@ -240,6 +251,16 @@ impl Ear<'_> {
             thread,
             opened,
         })
+    }
+
+    /// What the history shows says nothing of how a known conversation began.
+    fn begun_by(&self, thread: &mut Thread, opened_by: OpenedBy, at: Timestamp) -> Result<()> {
+        match self.source {
+            Source::Webhook if thread.conversation.opened_by != OpenedBy::History => {
+                conversations::begun_by(self.db, thread, opened_by, at)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Tells of a contact and a conversation that are new, as they are now.
@@ -286,10 +307,13 @@ impl Ear<'_> {
         if messages::by_platform_id(self.db, self.channel.id, &told.platform_id, Some(told.part))?.is_some() {
             return Ok(Kept::Known);
         }
-        let mut met = self.meet(&told.conversation, &told.contact, OpenedBy::Message)?;
+        let mut met = self.meet(&told.conversation, &told.contact, OpenedBy::Message, told.sent_at)?;
         let could_write = self.writable(&met.thread);
         self.open_window(&mut met.thread, told.sent_at)?;
-        let sequence = met.thread.next(told.sent_at, Direction::Inbound);
+        let sequence = met.thread.next(told.sent_at);
+        if met.thread.marks.is_unread(sequence, told.sent_at) {
+            met.thread.conversation.unread = met.thread.conversation.unread.saturating_add(1);
+        }
         conversations::save(self.db, &mut met.thread)?;
         self.tell_meeting(&met)?;
         let referral = match told.referral.clone() {
@@ -322,7 +346,7 @@ impl Ear<'_> {
             return Ok(());
         }
         conversation.contact_wrote_at = Some(opened_at);
-        conversation.replied |= conversation.answered;
+        conversation.replied |= thread.marks.is_replied(conversation.contact_wrote_at);
         news::look_in_time(self.rules, thread, self.now);
         messages::count_budget(self.db, thread)?;
         if let Some(end) = outbound::expires_at(self.rules, thread) {
@@ -339,14 +363,18 @@ impl Ear<'_> {
             conversations::save(self.db, &mut thread)?;
             return Ok(if news { Kept::New } else { Kept::Known });
         }
-        let mut met = self.meet(&told.conversation, &told.contact, OpenedBy::Echo)?;
+        let mut met = self.meet(&told.conversation, &told.contact, OpenedBy::Echo, told.sent_at)?;
         if echo::matched(self.db, self.rules, &mut met.thread, &told, self.now)?.is_some() {
             conversations::save(self.db, &mut met.thread)?;
             self.tell_meeting(&met)?;
             return Ok(Kept::New);
         }
-        let sequence = met.thread.next(told.sent_at, Direction::Outbound);
+        let sequence = met.thread.next(told.sent_at);
         messages::note_ours(&mut met.thread, told.sent_at);
+        // Whoever wrote it elsewhere had read what came before it, and nothing that came after.
+        if met.thread.marks.echoed(told.sent_at) && met.thread.conversation.unread > 0 {
+            messages::count_unread(self.db, &mut met.thread)?;
+        }
         let conversation = &mut met.thread.conversation;
         if self.counts(told.origin) && conversation.contact_wrote_at.is_none_or(|wrote| told.sent_at > wrote) {
             conversation.budget_used += 1;
@@ -367,6 +395,7 @@ impl Ear<'_> {
         if read_up_to.is_some_and(|read| message.sent_at <= read) {
             self.advance(&mut message, Status::Read, EventType::MessageRead, None)?;
         }
+        early::apply(self.db, &met.thread.workspace, &mut message, self.now)?;
         Ok(if has_media { Kept::WithMedia } else { Kept::New })
     }
 
@@ -455,7 +484,16 @@ impl Ear<'_> {
         let touched = match target {
             ReceiptTarget::UpTo(at) => {
                 let Some(mut thread) = conversations::by_platform_id(self.db, self.channel.id, conversation)? else {
-                    return Ok(Kept::Known);
+                    let mark = early::Receipt {
+                        channel: self.channel.id,
+                        message: "",
+                        thread: conversation,
+                        status: next,
+                        up_to: Some(at),
+                        error: None,
+                    };
+                    early::keep(self.db, &mark, self.now)?;
+                    return Ok(Kept::New);
                 };
                 if status == ReceiptStatus::Read && thread.read_up_to < Some(at) {
                     // For a message whose answer comes after its being read.
@@ -467,7 +505,19 @@ impl Ear<'_> {
             ReceiptTarget::Messages(ids) => {
                 let mut touched = Vec::with_capacity(ids.len());
                 for id in ids {
-                    touched.extend(messages::parts(self.db, self.channel.id, &id)?);
+                    let parts = messages::parts(self.db, self.channel.id, &id)?;
+                    if parts.is_empty() {
+                        let receipt = early::Receipt {
+                            channel: self.channel.id,
+                            message: &id,
+                            thread: conversation,
+                            status: next,
+                            up_to: None,
+                            error: error.as_ref(),
+                        };
+                        early::keep(self.db, &receipt, self.now)?;
+                    }
+                    touched.extend(parts);
                 }
                 touched
             }
@@ -518,6 +568,25 @@ struct Met {
     heard: Heard,
     thread: Thread,
     opened: bool,
+}
+
+/// A person whom an event left out is the conversation's; where the record has none, the conversation stands for them.
+fn named(person: Person, conversation: &str, thread: Option<&Thread>) -> Person {
+    if !person.platform_id.is_empty() {
+        return person;
+    }
+    match thread.map(|thread| &thread.conversation.contact) {
+        Some(contact) => Person {
+            platform_id: contact.platform_id.clone(),
+            username: person.username.or_else(|| contact.username.clone()),
+            display_name: person.display_name.or_else(|| contact.display_name.clone()),
+            avatar_url: person.avatar_url.or_else(|| contact.avatar_url.clone()),
+        },
+        None => Person {
+            platform_id: conversation.to_owned(),
+            ..person
+        },
+    }
 }
 
 /// The platform's id of a quoted message that the record does not have: nothing that was told is dropped.

@@ -116,9 +116,9 @@ pub(super) fn by_id(db: &Db<'_>, id: MessageId) -> Result<Option<Message>> {
     )
 }
 
-/// The newest message of each of these conversations.
+/// The newest message of each of these conversations, by the platform's time.
 pub(super) fn last_of(db: &Db<'_>, conversations: &[ConversationId]) -> Result<BTreeMap<ConversationId, Message>> {
-    let sql = format!("SELECT {MESSAGE} FROM messages WHERE conversation_id = ?1 ORDER BY sequence DESC LIMIT 1");
+    let sql = format!("SELECT {MESSAGE} FROM messages WHERE conversation_id = ?1 ORDER BY sent_at DESC, sequence DESC LIMIT 1");
     let mut newest = BTreeMap::new();
     for id in conversations {
         newest.extend(db.one(&sql, [key(*id)], read)?.map(|message| (*id, message)));
@@ -185,16 +185,45 @@ pub(super) fn of_conversation(
     conversation: ConversationId,
     page: &Page,
 ) -> Result<Listed<Message>> {
+    let (at, sequence) = cursor_place(page);
     let rows = db.all(
         &format!(
             "SELECT {MESSAGE} FROM messages
-             WHERE conversation_id = ?2 AND workspace_id = ?1 AND sequence < ?3
-             ORDER BY sequence DESC LIMIT ?4"
+             WHERE conversation_id = ?2 AND workspace_id = ?1 AND (sent_at, sequence) < (?3, ?4)
+             ORDER BY sent_at DESC, sequence DESC LIMIT ?5"
         ),
-        params![workspace, key(conversation), cursor_number(page), fetch(page)],
+        params![workspace, key(conversation), at, sequence, fetch(page)],
         read,
     )?;
-    Ok(listed(page, rows, |last| last.sequence.to_string()))
+    Ok(listed(page, rows, |last| {
+        format!("{}.{}", last.sent_at.as_millis(), last.sequence)
+    }))
+}
+
+/// A place in a thread: the time and the sequence of the last message that was shown, or the end of the thread.
+fn cursor_place(page: &Page) -> (i64, i64) {
+    let parts = page.cursor.as_deref().and_then(|cursor| cursor.split_once('.'));
+    let place = parts.and_then(|(at, sequence)| Some((at.parse().ok()?, sequence.parse().ok()?)));
+    place.unwrap_or((i64::MAX, i64::MAX))
+}
+
+/// Counts anew what the contact wrote and nobody has read: a message from elsewhere says that all before it was.
+pub(super) fn count_unread(db: &Db<'_>, thread: &mut Thread) -> Result<()> {
+    let marks = thread.marks;
+    let unread = db.one(
+        "SELECT count(*) FROM (
+             SELECT 1 FROM messages INDEXED BY messages_thread
+             WHERE conversation_id = ?1 AND sent_at > ?2 AND sequence > ?3 AND direction = 'inbound' LIMIT ?4)",
+        params![
+            key(thread.conversation.id),
+            marks.echoed_at.map_or(i64::MIN, Timestamp::as_millis),
+            marks.seen_sequence,
+            COUNTED,
+        ],
+        |row| row.get::<_, u32>(0),
+    )?;
+    thread.conversation.unread = unread.unwrap_or(0);
+    Ok(())
 }
 
 /// The message of this platform id; with a part, only that part of it.
@@ -243,7 +272,7 @@ pub(super) fn unread_up_to(db: &Db<'_>, conversation: ConversationId, at: Timest
     )
 }
 
-/// Our own messages after the contact's that are looked for: above any platform's budget.
+/// Messages that are counted at most: above any platform's budget, and more unread than anybody reads.
 const COUNTED: u32 = 1_000;
 
 /// Counts anew what the window's budget has given: to what stands in the outbox, and to what the platform has from us after
@@ -253,7 +282,8 @@ pub(super) fn count_budget(db: &Db<'_>, thread: &mut Thread) -> Result<()> {
     conversation.budget_used = outbox::unsettled(db, conversation.id)?;
     let since = conversation.contact_wrote_at;
     if thread
-        .we_wrote_at
+        .marks
+        .last_answer_at
         .is_some_and(|ours| since.is_none_or(|since| ours > since))
     {
         let since = since.map_or(i64::MIN, Timestamp::as_millis);
@@ -339,7 +369,9 @@ pub(super) fn tell(db: &Db<'_>, workspace: &str, message: &Message, kind: EventT
 
 /// Notes in the conversation that the platform has a message of ours; the caller saves it.
 pub(super) fn note_ours(thread: &mut Thread, sent_at: Timestamp) {
-    thread.conversation.answered = true;
-    thread.conversation.last_message_at = thread.conversation.last_message_at.max(Some(sent_at));
-    thread.we_wrote_at = thread.we_wrote_at.max(Some(sent_at));
+    thread.marks.sent(sent_at);
+    let conversation = &mut thread.conversation;
+    conversation.answered = true;
+    conversation.replied |= thread.marks.is_replied(conversation.contact_wrote_at);
+    conversation.last_message_at = conversation.last_message_at.max(Some(sent_at));
 }

@@ -68,7 +68,7 @@ pub(super) fn enqueue(db: &Db<'_>, new: NewMessage, book: &RuleBook, now: Timest
             platform_data: None,
             sent_at,
             created_at: now,
-            sequence: thread.next(sent_at, Direction::Outbound),
+            sequence: thread.next_of_ours(sent_at),
         };
         thread.conversation.budget_used += 1;
         let entry = Entry {

@@ -1,0 +1,103 @@
+//! Receipts that came before what they are about: platforms tell of a message and of its being read by different ways.
+
+use std::time::Duration;
+
+use rusqlite::params;
+use weir_domain::event::EventType;
+use weir_domain::id::ChannelId;
+use weir_domain::message::{Message, MessageError, Status};
+use weir_domain::time::Timestamp;
+
+use crate::Result;
+use crate::sqlite::db::{Db, get_json_if, get_time_if, get_word, json_if, key, ms};
+use crate::sqlite::messages::{self, Step};
+
+/// How long a receipt waits: as long as platforms repeat their webhooks.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What a receipt says, and of what.
+pub(super) struct Receipt<'a> {
+    pub(super) channel: ChannelId,
+    /// The platform's id of the message, or empty for a mark of the conversation.
+    pub(super) message: &'a str,
+    /// The platform's id of the conversation.
+    pub(super) thread: &'a str,
+    pub(super) status: Status,
+    pub(super) up_to: Option<Timestamp>,
+    pub(super) error: Option<&'a MessageError>,
+}
+
+/// Keeps a receipt until what it is about comes. Those that waited too long go.
+pub(super) fn keep(db: &Db<'_>, receipt: &Receipt<'_>, now: Timestamp) -> Result<()> {
+    db.run(
+        "DELETE FROM early_receipts WHERE received_at < ?1",
+        [now.before(KEPT).as_millis()],
+    )?;
+    db.run(
+        "INSERT INTO early_receipts (channel_id, message, thread, status, up_to, error, received_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT DO UPDATE SET up_to = max(up_to, excluded.up_to), received_at = excluded.received_at",
+        params![
+            key(receipt.channel),
+            receipt.message,
+            receipt.thread,
+            receipt.status.as_str(),
+            ms(receipt.up_to),
+            json_if(receipt.error)?,
+            now.as_millis(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Applies what was said of a message before it came.
+pub(super) fn apply(db: &Db<'_>, workspace: &str, message: &mut Message, now: Timestamp) -> Result<()> {
+    let Some(platform_id) = message.platform_id.clone() else {
+        return Ok(());
+    };
+    let said: Vec<(Status, Option<MessageError>)> = db.all(
+        "SELECT status, error FROM early_receipts WHERE channel_id = ?1 AND message = ?2",
+        params![key(message.channel_id), platform_id],
+        |row| {
+            Ok((
+                get_word(row, 0, "early_receipts.status")?,
+                get_json_if(row, 1, "early_receipts.error")?,
+            ))
+        },
+    )?;
+    if said.is_empty() {
+        return Ok(());
+    }
+    // The best word last, as if each had come in its time.
+    for (status, kind) in [
+        (Status::Failed, EventType::MessageFailed),
+        (Status::Delivered, EventType::MessageDelivered),
+        (Status::Read, EventType::MessageRead),
+    ] {
+        let Some((_, error)) = said.iter().find(|(said, _)| *said == status) else {
+            continue;
+        };
+        let step = Step {
+            error: error.clone(),
+            ..Step::default()
+        };
+        if messages::advance(db, message, status, step)? {
+            messages::tell(db, workspace, message, kind, now)?;
+        }
+    }
+    db.run(
+        "DELETE FROM early_receipts WHERE channel_id = ?1 AND message = ?2",
+        params![key(message.channel_id), platform_id],
+    )?;
+    Ok(())
+}
+
+/// What the contact had read of a conversation before it began, if anything.
+pub(super) fn read_up_to(db: &Db<'_>, channel: ChannelId, thread: &str) -> Result<Option<Timestamp>> {
+    let up_to = db.one(
+        "SELECT up_to FROM early_receipts WHERE channel_id = ?1 AND message = '' AND thread = ?2 AND status = 'read'",
+        params![key(channel), thread],
+        |row| get_time_if(row, 0),
+    )?;
+    Ok(up_to.flatten())
+}
