@@ -181,6 +181,14 @@ pub const TEXT_BYTES: usize = 64 << 10;
 pub const PLATFORM_DATA_BYTES: usize = 64 << 10;
 /// How far ahead of ours a platform's clock may be where its webhooks carry no time of their own; as in most signatures.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
+/// The first wait before a conversation's history is asked for again after the platform refused it, and the longest.
+pub const HISTORY_WAIT: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(6 * 3600));
+/// How often it is asked for by the host itself: some two days. Whoever asks for the channel's history asks for it again.
+pub const HISTORY_ATTEMPTS: u32 = 16;
+/// Refusals in a row after which a channel's other conversations are left for later: the platform is not well.
+pub const HISTORY_REFUSALS: u32 = 5;
+/// Conversations that are asked for again in one round.
+pub const HISTORY_GAPS: u32 = 20;
 /// Longest id that a platform gave.
 pub const PLATFORM_ID_BYTES: usize = 512;
 /// Longest name or other short text that a connector may hand over: names of people, files and ads.

@@ -12,7 +12,7 @@ use axum::routing::get;
 
 /// Scripts, styles, pictures and calls of this origin only. Trusted Types (W3C) without any policy: no text becomes markup,
 /// whatever a script may try.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";

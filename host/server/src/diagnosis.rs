@@ -9,7 +9,7 @@ use weir_domain::credential::Credential;
 use weir_domain::id::ChannelId;
 use weir_domain::policy::region;
 use weir_domain::time::Timestamp;
-use weir_store::{Page, StoreError};
+use weir_store::{HistoryGap, Page, StoreError};
 
 use crate::calls::ActError;
 use crate::host::Host;
@@ -50,6 +50,22 @@ impl Finding {
     }
 }
 
+/// Conversations that the platform refused to show.
+fn history(gap: &HistoryGap, count: usize) -> Finding {
+    let again = gap.due_at.map_or_else(
+        || "it is not asked for again".to_owned(),
+        |at| format!("it is asked for again at {at}"),
+    );
+    Finding::bad(
+        "history",
+        format!(
+            "the history of {count} conversations could not be read; {}: {}; {again}",
+            gap.conversation, gap.detail
+        ),
+        "Read the channel's history again with POST /v1/channels/{id}/catch-up once the platform shows it.",
+    )
+}
+
 impl Host {
     /// Looks at a channel from all sides.
     ///
@@ -85,6 +101,8 @@ impl Host {
             &format!("{} messages wait{oldest}", queue.depth),
         ));
         findings.push(self.silence(&channel, now).await?);
+        let gaps = self.0.store.history_gaps(channel.id).await?;
+        findings.extend(gaps.first().map(|gap| history(gap, gaps.len())));
         let checked = self
             .call(&channel, |connector, context| {
                 Box::pin(async move { connector.check(context).await })

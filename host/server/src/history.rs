@@ -12,14 +12,16 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 use weir_domain::channel::{Channel, ChannelStatus};
+use weir_domain::delivery::backoff;
 use weir_domain::id::ChannelId;
 use weir_domain::inbound::{Fact, InboundEvent, Person};
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
-use weir_store::{Page, Recorded, Source, StoreError};
+use weir_runtime::context::ConversationFacts;
+use weir_store::{HistoryGap, Page, Recorded, Source, StoreError};
 
 use crate::calls::ActError;
-use crate::calls::CallFailure;
+use crate::calls::{CallFailure, Serving};
 use crate::clock::Step;
 use crate::folder::private;
 use crate::host::Host;
@@ -91,22 +93,31 @@ impl Asked {
     }
 }
 
+/// What reading a channel's history brought.
+#[derive(Debug, Default)]
+pub struct CaughtUp {
+    /// What is new.
+    pub recorded: Recorded,
+    /// The conversations that the platform refused to show.
+    pub gaps: Vec<HistoryGap>,
+}
+
 impl Host {
     /// Reads a channel's history since a moment (a week ago if none is given), now. What was new.
     ///
     /// # Errors
     /// See [`ActError`]; what was read until then is recorded.
-    pub async fn catch_up(&self, channel: ChannelId, since: Option<Timestamp>) -> Result<Recorded, ActError> {
+    pub async fn catch_up(&self, channel: ChannelId, since: Option<Timestamp>) -> Result<CaughtUp, ActError> {
         let now = self.now();
         let since = since.map_or(now.before(USUALLY), |since| since.max(now.before(FURTHEST)));
         let found = self.0.store.channel(channel).await?;
         let channel = found
             .filter(|channel| channel.status != ChannelStatus::Deleted)
             .ok_or(ActError::NotFound)?;
-        let recorded = self.read_history(&channel, since).await?;
+        let caught_up = self.read_history(&channel, since).await?;
         self.told();
         self.wake_senders();
-        Ok(recorded)
+        Ok(caught_up)
     }
 
     /// The platform holds a message of this account back: whatever its history shows of it is fetched.
@@ -165,10 +176,10 @@ impl Host {
         Ok(())
     }
 
-    /// Reads what was asked for. How many channels.
+    /// Reads what was asked for, and what a platform refused before. How many channels and conversations.
     ///
     /// # Errors
-    /// The record. What a platform refuses is logged, and not tried again by itself.
+    /// The record. What a platform refuses is logged.
     pub(crate) async fn history_round(&self) -> Result<u32, StoreError> {
         let mut read = 0;
         while let Some((id, since)) = self.0.asked.next() {
@@ -180,7 +191,7 @@ impl Host {
                 continue;
             }
             match self.read_history(&channel, since).await {
-                Ok(recorded) => {
+                Ok(CaughtUp { recorded, .. }) => {
                     read += 1;
                     if recorded.stored > 0 {
                         tracing::info!(channel.id = %id, "The history of {id} brought {} events", recorded.stored);
@@ -193,19 +204,104 @@ impl Host {
                 Err(error) => tracing::warn!(channel.id = %id, "The history of {id} cannot be read: {error}"),
             }
         }
+        Ok(read + self.read_gaps().await?)
+    }
+
+    /// Asks again for conversations whose history was refused. How many are read now.
+    async fn read_gaps(&self) -> Result<u32, StoreError> {
+        let mut read = 0;
+        for gap in self.0.store.history_gaps_due(limits::HISTORY_GAPS, self.now()).await? {
+            let channel = self.0.store.channel(gap.channel).await?;
+            let Some(channel) = channel.filter(|channel| channel.status != ChannelStatus::Deleted) else {
+                self.0.store.close_history_gap(gap.channel, &gap.conversation).await?;
+                continue;
+            };
+            let facts = ConversationFacts {
+                platform_id: gap.conversation.clone(),
+                contact_id: gap.contact.clone(),
+                answered: gap.answered,
+            };
+            let asked = match self.serving_of(&channel).await {
+                Ok(serving) => self.read_conversation(&channel, &serving, &facts, gap.since).await,
+                Err(error) => Err(error.into()),
+            };
+            match asked {
+                Ok(_) => {
+                    read += 1;
+                    self.0.store.close_history_gap(gap.channel, &gap.conversation).await?;
+                }
+                Err(CallFailure::Store(error)) => return Err(error),
+                Err(error) => {
+                    self.keep_gap(&channel, &facts, gap.since, gap.attempts + 1, error.to_string())
+                        .await?;
+                }
+            }
+        }
         Ok(read)
     }
 
-    /// Reads what came `since` then, by our clock.
-    async fn read_history(&self, channel: &Channel, since: Timestamp) -> Result<Recorded, CallFailure> {
+    /// Keeps that a conversation could not be read, for a later try.
+    async fn keep_gap(
+        &self,
+        channel: &Channel,
+        facts: &ConversationFacts,
+        since: Timestamp,
+        attempts: u32,
+        detail: String,
+    ) -> Result<HistoryGap, StoreError> {
+        let wait = backoff(limits::HISTORY_WAIT, attempts, self.jitter());
+        let gap = HistoryGap {
+            channel: channel.id,
+            conversation: facts.platform_id.clone(),
+            contact: facts.contact_id.clone(),
+            answered: facts.answered,
+            since,
+            attempts,
+            due_at: (attempts < limits::HISTORY_ATTEMPTS).then(|| self.now().after(wait)),
+            detail,
+        };
+        tracing::warn!(
+            channel.id = %channel.id,
+            "The history of the conversation {} cannot be read (try {attempts}): {}",
+            gap.conversation,
+            gap.detail
+        );
+        self.0.store.keep_history_gap(gap.clone()).await?;
+        Ok(gap)
+    }
+
+    /// Reads one conversation and records what it shows.
+    async fn read_conversation(
+        &self,
+        channel: &Channel,
+        serving: &Serving,
+        facts: &ConversationFacts,
+        since: Timestamp,
+    ) -> Result<Recorded, CallFailure> {
+        let mut messages = self
+            .call(channel, |connector, context| {
+                let facts = facts.clone();
+                Box::pin(async move { connector.messages(context, &facts, since).await })
+            })
+            .await?;
+        if let Some(contact) = &messages.contact {
+            introduce(&mut messages.events, contact);
+        }
+        Ok(self.record(serving, messages.events, Source::History).await?)
+    }
+
+    /// Reads a channel's conversations. One that the platform refuses is kept as a gap, and the others are read: what
+    /// came `since` then, by our clock.
+    async fn read_history(&self, channel: &Channel, since: Timestamp) -> Result<CaughtUp, CallFailure> {
         let serving = self.serving_of(channel).await?;
         let since = serving.book.clock().platform(since);
-        let mut sum = Recorded::default();
+        let mut sum = CaughtUp::default();
         if !serving.book.manifest().provides("history") {
             return Ok(sum);
         }
         let mut cursor = None;
         let mut conversations = 0;
+        let mut refused_in_a_row = 0;
         loop {
             let asked = cursor.take();
             let page = self
@@ -226,19 +322,26 @@ impl Host {
                 has_news = true;
                 conversations += 1;
                 let facts = summary.conversation;
-                let mut messages = self
-                    .call(channel, |connector, context| {
-                        let facts = facts.clone();
-                        Box::pin(async move { connector.messages(context, &facts, since).await })
-                    })
-                    .await?;
-                if let Some(contact) = &messages.contact {
-                    introduce(&mut messages.events, contact);
+                if refused_in_a_row >= limits::HISTORY_REFUSALS {
+                    let detail =
+                        format!("not asked for: the platform refused {refused_in_a_row} conversations in a row");
+                    sum.gaps.push(self.keep_gap(channel, &facts, since, 0, detail).await?);
+                    continue;
                 }
-                let recorded = self.record(&serving, messages.events, Source::History).await?;
-                sum.stored += recorded.stored;
-                sum.duplicates += recorded.duplicates;
-                sum.media += recorded.media;
+                match self.read_conversation(channel, &serving, &facts, since).await {
+                    Ok(recorded) => {
+                        refused_in_a_row = 0;
+                        sum.recorded += recorded;
+                        self.0.store.close_history_gap(channel.id, &facts.platform_id).await?;
+                    }
+                    Err(CallFailure::Call(error)) => {
+                        refused_in_a_row += 1;
+                        let gap = self.keep_gap(channel, &facts, since, 1, error.to_string()).await?;
+                        sum.gaps.push(gap);
+                    }
+                    // Not this conversation's: nothing can be asked for.
+                    Err(error) => return Err(error),
+                }
             }
             match page.cursor {
                 Some(next) if has_news => cursor = Some(next),

@@ -64,6 +64,20 @@ CREATE TABLE early_receipts (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX early_receipts_old ON early_receipts (received_at);
 
+-- Conversations whose history the platform refused to show; due_at is none once it was asked for in vain often enough.
+CREATE TABLE history_gaps (
+    channel_id   BLOB NOT NULL REFERENCES channels (id),
+    conversation TEXT NOT NULL,                        -- the platform's id of it
+    contact      TEXT,                                 -- and of the person
+    answered     INTEGER NOT NULL,
+    since        INTEGER NOT NULL,
+    attempts     INTEGER NOT NULL,
+    due_at       INTEGER,
+    detail       TEXT NOT NULL,
+    PRIMARY KEY (channel_id, conversation)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX history_gaps_due ON history_gaps (due_at) WHERE due_at IS NOT NULL;
+
 -- ---- G: erasing, retention ----------------------------------------------------------------------------------------------
 
 -- Erasures that are not over: documents that may name the person are still to be read.

@@ -227,6 +227,15 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps where it goes on. To be called once what came before it is recorded.
     async fn keep_poll_cursor(&self, id: ChannelId, cursor: Option<String>) -> Result<()>;
 
+    /// Keeps that the platform refused to show a conversation's history.
+    async fn keep_history_gap(&self, gap: HistoryGap) -> Result<()>;
+    /// The history of a conversation was read.
+    async fn close_history_gap(&self, channel: ChannelId, conversation: &str) -> Result<()>;
+    /// The conversations of a channel whose history is still to be read; bounded.
+    async fn history_gaps(&self, channel: ChannelId) -> Result<Vec<HistoryGap>>;
+    /// Those of all channels that are to be asked for again, the longest due first.
+    async fn history_gaps_due(&self, limit: u32, now: Timestamp) -> Result<Vec<HistoryGap>>;
+
     /// A channel's state.
     async fn state(&self, id: ChannelId) -> Result<ChannelState>;
     /// Writes of one call, all or none.

@@ -16,6 +16,7 @@ mod echo;
 mod endpoints;
 mod erasure;
 mod events;
+mod gaps;
 mod inbound;
 mod keys;
 mod ledger;

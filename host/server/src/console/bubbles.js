@@ -19,6 +19,19 @@ function picture(media, name) {
   return h("span", { class: "picture none" }, icon("image", 24), h("small", null, state));
 }
 
+function video(media, name) {
+  const source = media?.url && media.status === "stored" ? local(media.url) : null;
+  if (!source) return picture(media, name);
+  return h("video", { src: source, controls: true, preload: "metadata", playsinline: true, class: "picture", "aria-label": name });
+}
+
+/** Bytes behind something that is shown otherwise, by what they are. */
+function behind(media, name) {
+  const [kind] = (media.mime_type ?? "").split("/");
+  if (kind === "video") return video(media, name);
+  return kind === "image" || media.status !== "stored" ? picture(media, name) : file(media, name);
+}
+
 function file(media, name) {
   const source = media?.url && media.status === "stored" ? local(media.url) : null;
   const size = media?.size ? `, ${bytes(media.size)}` : "";
@@ -32,7 +45,7 @@ function content(it) {
     case "text": return words(it.text);
     case "image": return [picture(it.media, "A picture"), it.caption && words(it.caption)];
     case "sticker": return picture(it.media, "A sticker");
-    case "video": return [file(it.media, "A video"), it.caption && words(it.caption)];
+    case "video": return [video(it.media, "A video"), it.caption && words(it.caption)];
     case "audio": return file(it.media, "A voice message");
     case "file": return [file(it.media, "A file"), it.caption && words(it.caption)];
     case "shared_post": return h("div", { class: "post" }, h("span", { class: "cover" }, icon("post", 30)),
@@ -42,7 +55,7 @@ function content(it) {
     case "location": return h("div", null, h("b", { dir: "auto" }, it.name ?? "A place"), it.address && words(it.address),
       h("small", null, `${it.latitude}, ${it.longitude}`));
     case "template": return h("p", { class: "odd" }, `Template ${it.name}`);
-    case "fallback": return [it.media && picture(it.media, it.original_type), h("p", { class: "odd", dir: "auto" }, it.text),
+    case "fallback": return [it.media && behind(it.media, it.original_type), h("p", { class: "odd", dir: "auto" }, it.text),
       h("small", { class: "why", title: it.reason }, `${it.original_type}: ${reason(it.reason)}`), it.url && h("small", null, outside(it.url, "Open it at the platform"))];
     default: return h("p", { class: "odd" }, gist(it));
   }
@@ -112,13 +125,16 @@ function trouble(message) {
 
 const WARNINGS = { links_not_clickable: "The platform shows links as plain text." };
 
+/** By the platform's time, and by arrival where two are of the same moment. */
+export const inOrder = (a, b) => Date.parse(a.sent_at) - Date.parse(b.sent_at) || a.sequence - b.sequence;
+
 /** A thread's messages, in order; each can be put again when it changes, without moving the others. */
 export function thread({ reply, who }) {
   const messages = new Map();
   const reactions = new Map();
   let found = null;
   const list = h("ol", { class: "thread", "aria-label": "Messages" });
-  const ordered = () => [...messages.values()].sort((a, b) => a.sequence - b.sequence);
+  const ordered = () => [...messages.values()].sort(inOrder);
 
   function quote(id) {
     const quoted = messages.get(id);

@@ -2,7 +2,7 @@
 
 import { get, query } from "./api.js";
 import { avatar, button, empty, h, icon, problem, replace, toast } from "./dom.js";
-import { signal, thread } from "./bubbles.js";
+import { inOrder, signal, thread } from "./bubbles.js";
 import { composer } from "./composer.js";
 import { brief, channelName, gist, nameOf } from "./words.js";
 
@@ -40,7 +40,7 @@ export function mount(root, { id, session, go }) {
     const who = nameOf(it.contact);
     return h("li", null, h("a", { href: `/inbox/${it.id}`, class: `row-link ${it.unread ? "unread" : ""}`, "aria-current": it.id === open?.id ? "true" : null },
       avatar(it.contact.id, who),
-      h("span", { class: "what" }, h("b", { dir: "auto" }, who), h("span", { class: "gist", dir: "auto" }, last ? `${last.direction === "outbound" ? "You: " : ""}${gist(last.content)}` : "No messages yet")),
+      h("span", { class: "what" }, h("b", { dir: "auto" }, who), h("span", { class: "gist" }, last ? [last.direction === "outbound" && "You: ", h("bdi", null, gist(last.content))] : "No messages yet")),
       h("span", { class: "side-facts" }, it.last_message_at && h("time", { datetime: it.last_message_at }, brief(it.last_message_at)),
         it.unread ? h("span", { class: "badge", "aria-label": `${it.unread} unread` }, it.unread > 99 ? "99+" : it.unread)
           : !it.can_reply && h("span", { class: "dot closed", title: it.refusal?.detail ?? "Nothing can be sent now" })),
@@ -83,7 +83,7 @@ export function mount(root, { id, session, go }) {
     try {
       const page = await get(`/v1/messages${query({ search: words, limit: PAGE, cursor })}`);
       if (mine !== wanted) return;
-      const hits = page.data.map((message) => h("li", null, h("a", { href: `/inbox/${message.conversation_id}?message=${message.id}`, class: "row-link" }, h("span", { class: "what" }, h("span", { class: "gist", dir: "auto" }, `${message.direction === "outbound" ? "You: " : ""}${gist(message.content)}`)), h("span", { class: "side-facts" }, h("time", { datetime: message.sent_at }, brief(message.sent_at))))));
+      const hits = page.data.map((message) => h("li", null, h("a", { href: `/inbox/${message.conversation_id}?message=${message.id}`, class: "row-link" }, h("span", { class: "what" }, h("span", { class: "gist" }, message.direction === "outbound" && "You: ", h("bdi", null, gist(message.content)))), h("span", { class: "side-facts" }, h("time", { datetime: message.sent_at }, brief(message.sent_at))))));
       texts.querySelector(".more")?.remove();
       if (!texts.firstChild) replace(texts, h("h2", null, "In what was written"), h("ul", { class: "rows", "aria-label": "In what was written" }), !hits.length && !page.has_more && h("p", { class: "quiet" }, "Nothing holds these words."));
       texts.querySelector("ul").append(...hits);
@@ -259,7 +259,7 @@ export function mount(root, { id, session, go }) {
   function seen(message) {
     const known = rows.get(message.conversation_id);
     if (!known) return;
-    if (!known.last_message || known.last_message.sequence <= message.sequence) {
+    if (!known.last_message || inOrder(known.last_message, message) <= 0) {
       known.last_message = message;
       known.last_message_at = message.sent_at;
     }

@@ -243,6 +243,19 @@ pub(crate) struct CaughtUp {
     stored: u32,
     /// Facts that were known.
     known: u32,
+    /// Conversations that the platform refused to show; the others were read.
+    gaps: Vec<Gap>,
+}
+
+/// A conversation whose history the platform refused to show.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Gap {
+    /// The platform's id of it.
+    conversation_platform_id: String,
+    /// Why.
+    detail: String,
+    /// When it is asked for again by the host; null if it is not.
+    retry_at: Option<Timestamp>,
 }
 
 /// List links that open the chat or the profile
@@ -271,12 +284,21 @@ pub(crate) async fn catch_up(
     MaybeJson(body): MaybeJson<CatchUp>,
 ) -> Answer<Answered<CaughtUp>> {
     find(&host, &caller, id).await?;
-    let recorded = host.catch_up(id, body.since).await?;
+    let caught_up = host.catch_up(id, body.since).await?;
     let asked = serde_json::json!({ "since": body.since });
     record(&host, &caller, "channel.catch_up", &id.to_string(), asked).await;
     Ok(Answered(CaughtUp {
-        stored: recorded.stored,
-        known: recorded.duplicates,
+        stored: caught_up.recorded.stored,
+        known: caught_up.recorded.duplicates,
+        gaps: caught_up
+            .gaps
+            .into_iter()
+            .map(|gap| Gap {
+                conversation_platform_id: gap.conversation,
+                detail: gap.detail,
+                retry_at: gap.due_at,
+            })
+            .collect(),
     }))
 }
 

@@ -340,7 +340,10 @@ pub fn a_late_echo_of_an_older_message_reads_nothing_newer(factory: Factory) {
         world.hear(vec![says("hi", 10)], 10).await;
         world.hear(vec![says("new question", 900)], 900).await;
         world
-            .hear(vec![echo("earlier", Origin::App, "what a colleague typed earlier", 600)], 1_000)
+            .hear(
+                vec![echo("earlier", Origin::App, "what a colleague typed earlier", 600)],
+                1_000,
+            )
             .await;
         let thread = world.conversation("thread").await;
         assert_eq!((thread.unread, thread.last_message_at), (1, Some(at(900))));

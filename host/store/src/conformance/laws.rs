@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use weir_domain::delivery::Next;
 use weir_domain::conversation::OpenedBy;
+use weir_domain::delivery::Next;
 use weir_domain::id::MessageId;
 use weir_domain::inbound::{InboundEvent, ReceiptStatus};
 use weir_domain::message::{Content, Direction, Origin, Status};
@@ -328,7 +328,12 @@ fn thread_facts() -> impl Strategy<Value = Vec<InboundEvent>> {
             let moment = 10 + i64::try_from(n).unwrap();
             let id = format!("m{moment}");
             facts.push(match kind {
-                0 => echo(&id, [Origin::App, Origin::Web, Origin::Automation][name], "ours", moment),
+                0 => echo(
+                    &id,
+                    [Origin::App, Origin::Web, Origin::Automation][name],
+                    "ours",
+                    moment,
+                ),
                 1 => read_up_to(&format!("read-{n}"), 10 + about),
                 2 => {
                     let status = [ReceiptStatus::Delivered, ReceiptStatus::Read, ReceiptStatus::Delivered][name];

@@ -141,8 +141,10 @@ pub(super) fn hear_of(
     )?;
     let times = times.unwrap_or_default();
     let (username, username_at) = later((known.username.clone(), times[0]), (person.username.clone(), at));
-    let (display_name, display_name_at) =
-        later((known.display_name.clone(), times[1]), (person.display_name.clone(), at));
+    let (display_name, display_name_at) = later(
+        (known.display_name.clone(), times[1]),
+        (person.display_name.clone(), at),
+    );
     let (avatar_url, avatar_at) = later((known.avatar_url.clone(), times[2]), (person.avatar_url.clone(), at));
     let contact = Contact {
         username,
@@ -176,7 +178,8 @@ pub(super) fn hear_of(
 /// A conversation that stood for a person whom no event had named knows them now: the stand-in gets their name.
 pub(super) fn name_stand_in(db: &Db<'_>, thread: &Thread, person: &Person) -> Result<()> {
     let contact = &thread.conversation.contact;
-    let is_stand_in = contact.platform_id == thread.conversation.platform_id && contact.platform_id != person.platform_id;
+    let is_stand_in =
+        contact.platform_id == thread.conversation.platform_id && contact.platform_id != person.platform_id;
     if !is_stand_in || contact_by_platform_id(db, contact.channel_id, &person.platform_id)?.is_some() {
         return Ok(());
     }

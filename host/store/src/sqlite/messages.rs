@@ -118,7 +118,9 @@ pub(super) fn by_id(db: &Db<'_>, id: MessageId) -> Result<Option<Message>> {
 
 /// The newest message of each of these conversations, by the platform's time.
 pub(super) fn last_of(db: &Db<'_>, conversations: &[ConversationId]) -> Result<BTreeMap<ConversationId, Message>> {
-    let sql = format!("SELECT {MESSAGE} FROM messages WHERE conversation_id = ?1 ORDER BY sent_at DESC, sequence DESC LIMIT 1");
+    let sql = format!(
+        "SELECT {MESSAGE} FROM messages WHERE conversation_id = ?1 ORDER BY sent_at DESC, sequence DESC LIMIT 1"
+    );
     let mut newest = BTreeMap::new();
     for id in conversations {
         newest.extend(db.one(&sql, [key(*id)], read)?.map(|message| (*id, message)));

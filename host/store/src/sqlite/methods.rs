@@ -25,7 +25,8 @@ use weir_domain::time::Timestamp;
 
 use crate::sqlite::{
     SqliteStore, answers, channels, clock, connect, connectors, conversations, deliveries, endpoints, erasure, events,
-    inbound, keys, ledger, media, messages, news, outbound, outbox, recovery, referrals, retention, state, transcripts,
+    gaps, inbound, keys, ledger, media, messages, news, outbound, outbox, recovery, referrals, retention, state,
+    transcripts,
 };
 use crate::*;
 
@@ -214,6 +215,19 @@ impl Store for SqliteStore {
     }
     async fn credentials_due(&self, before: Timestamp, limit: u32) -> Result<Vec<ChannelId>> {
         self.read(move |db| channels::credentials_due(db, before, limit)).await
+    }
+    async fn keep_history_gap(&self, gap: HistoryGap) -> Result<()> {
+        self.write(move |db| gaps::keep(db, &gap)).await
+    }
+    async fn close_history_gap(&self, channel: ChannelId, conversation: &str) -> Result<()> {
+        let conversation = conversation.to_owned();
+        self.write(move |db| gaps::close(db, channel, &conversation)).await
+    }
+    async fn history_gaps(&self, channel: ChannelId) -> Result<Vec<HistoryGap>> {
+        self.read(move |db| gaps::of(db, channel)).await
+    }
+    async fn history_gaps_due(&self, limit: u32, now: Timestamp) -> Result<Vec<HistoryGap>> {
+        self.read(move |db| gaps::due(db, limit, now)).await
     }
     async fn poll_cursor(&self, id: ChannelId) -> Result<Option<String>> {
         self.read(move |db| channels::poll_cursor(db, id)).await
