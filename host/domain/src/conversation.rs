@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::id::{ChannelId, ContactId, ConversationId};
+use crate::message::Referral;
 use crate::time::Timestamp;
 
 /// A person that a channel talks to.
@@ -55,6 +56,8 @@ pub struct Conversation {
     pub last_message_at: Option<Timestamp>,
     /// Messages of the contact since the business answered or marked them read.
     pub unread: u32,
+    /// How the contact last came, by an ad or a link, if they did.
+    pub referral: Option<Referral>,
     /// When it entered the record.
     pub created_at: Timestamp,
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 pub use data::{
     ChannelNotice, ChannelTold, ClosedBy, ClosedConversation, ContactCreated, ConversationOpened, ErasedContact,
-    Reaction, ReactionContact, ReferralReceived, Removed,
+    MediaFetched, Reaction, ReactionContact, ReferralReceived, Removed,
 };
 
 use crate::id::{ChannelId, ConversationId, EventId};
@@ -84,6 +84,10 @@ event_types! {
     WindowClosed = "window.closed",
     /// A contact came by an ad or a link.
     ReferralReceived = "referral.received",
+    /// The bytes of an attachment are here.
+    MediaStored = "media.stored",
+    /// The bytes of an attachment cannot be had.
+    MediaFailed = "media.failed",
     /// An account was connected.
     ChannelConnected = "channel.connected",
     /// Something of a channel changed.

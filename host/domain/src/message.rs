@@ -442,7 +442,7 @@ pub struct Message {
     pub platform_id: Option<String>,
     /// The message that it quotes.
     pub reply_to: Option<MessageId>,
-    /// How the contact came, when the platform told it with this message.
+    /// How the contact came, on the first message after they did.
     pub referral: Option<Referral>,
     /// The caller's own reference, unique in the channel.
     pub client_ref: Option<String>,

@@ -245,6 +245,7 @@ fn without_rules(conversation: &Conversation, detail: &str) -> ConversationView 
         budget: None,
         last_message_at: conversation.last_message_at,
         unread: conversation.unread,
+        referral: conversation.referral.clone(),
         created_at: conversation.created_at,
     }
 }

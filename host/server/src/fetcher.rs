@@ -75,7 +75,7 @@ impl Work for Fetcher {
         let written = match self.fetch(&fetch).await {
             Ok((mime_type, size)) => {
                 self.0.metrics().fetch("stored");
-                self.0.store().media_stored(id, mime_type, size).await
+                self.0.store().media_stored(id, mime_type, size, self.0.now()).await
             }
             Err(missing) => {
                 let ends = missing.is_final || fetch.attempt >= limits::FETCH_ATTEMPTS;
@@ -83,9 +83,15 @@ impl Work for Fetcher {
                 tracing::warn!(media.id = %id, attempt = fetch.attempt, "The attachment {id} is not here: {}", missing.detail);
                 let wait = backoff(RETRY, fetch.attempt, self.0.jitter());
                 let retry_at = (!ends).then(|| self.0.now().after(wait));
-                self.0.store().media_failed(id, missing.reason, retry_at).await
+                self.0
+                    .store()
+                    .media_failed(id, missing.reason, retry_at, self.0.now())
+                    .await
             }
         };
+        if written.is_ok() {
+            self.0.told();
+        }
         if let Err(error) = written {
             // The lease runs out, and the attachment is fetched again.
             tracing::error!(media.id = %id, "What became of the attachment {id} could not be written: {error}");

@@ -135,6 +135,7 @@ fn v1() -> OpenApiRouter<Api> {
         .routes(routes!(contacts::get))
         .routes(routes!(contacts::erase))
         .routes(routes!(contacts::refresh))
+        .routes(routes!(referrals::list))
         .routes(routes!(referrals::ad))
         .routes(routes!(conversations::list))
         .routes(routes!(conversations::get))

@@ -46,6 +46,11 @@ UPDATE conversations SET seen_sequence = sequence - unread, first_wrote_at = CAS
         AND m.status IN ('sent', 'delivered', 'read')), we_wrote_at) END;
 CREATE INDEX messages_thread ON messages (conversation_id, sent_at, sequence);
 
+ALTER TABLE conversations ADD COLUMN referral TEXT;                   -- how the contact last came
+ALTER TABLE referrals ADD COLUMN at INTEGER;                          -- by the platform's time
+CREATE INDEX referrals_of_workspace ON referrals (workspace_id, id);
+CREATE INDEX referrals_of_channel ON referrals (channel_id, id);
+
 -- The platform's time of each name.
 ALTER TABLE contacts ADD COLUMN username_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE contacts ADD COLUMN display_name_at INTEGER NOT NULL DEFAULT 0;

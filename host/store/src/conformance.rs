@@ -63,6 +63,7 @@ macro_rules! store_conformance {
             credentials_are_due_soonest_first,
             state_is_written_all_at_once,
             lists_go_on_where_they_stopped,
+            a_history_gap_is_kept_until_it_is_read,
         );
         $crate::store_conformance!(@ $factory, inbound:
             the_first_word_opens_the_conversation_and_the_window,
@@ -74,6 +75,7 @@ macro_rules! store_conformance {
             unknown_and_deleted_accounts_are_counted_and_not_kept,
             an_unknown_event_can_be_heard_again_later,
             an_arrival_opens_a_conversation_and_no_window,
+            a_referral_is_on_the_first_message_after_it,
             what_was_found_out_of_an_ad_is_kept,
             a_prefilled_text_has_the_state_of_its_newest_referral,
             a_quote_of_an_unknown_message_keeps_the_platforms_id,

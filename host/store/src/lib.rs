@@ -336,6 +336,13 @@ pub trait Store: Send + Sync + 'static {
     async fn search_messages(&self, workspace: &str, words: &str, page: Page) -> Result<Listed<Message>>;
     /// Messages of a conversation, newest first.
     async fn messages(&self, workspace: &str, conversation: ConversationId, page: Page) -> Result<Listed<Message>>;
+    /// How contacts came, newest first.
+    async fn referrals(
+        &self,
+        workspace: &str,
+        channel: Option<ChannelId>,
+        page: Page,
+    ) -> Result<Listed<ReferralRecord>>;
     /// How a contact came.
     async fn referral(&self, workspace: &str, id: ReferralId) -> Result<Option<ReferralRecord>>;
     /// Keeps what was found out of the ad that brought a contact.
@@ -405,9 +412,9 @@ pub trait Store: Send + Sync + 'static {
     /// When the next attachment is due; none if none waits.
     async fn next_media_due(&self) -> Result<Option<Timestamp>>;
     /// The bytes are here.
-    async fn media_stored(&self, id: MediaId, mime_type: String, size: u64) -> Result<()>;
+    async fn media_stored(&self, id: MediaId, mime_type: String, size: u64, now: Timestamp) -> Result<()>;
     /// The fetch failed: again at `retry_at`, or never; then the message's content becomes fallback content with `reason`.
-    async fn media_failed(&self, id: MediaId, reason: &str, retry_at: Option<Timestamp>) -> Result<()>;
+    async fn media_failed(&self, id: MediaId, reason: &str, retry_at: Option<Timestamp>, now: Timestamp) -> Result<()>;
 
     // ---- events ----------------------------------------------------------------------------------------------------
 

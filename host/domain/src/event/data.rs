@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::channel::Channel;
 use crate::conversation::{Contact, OpenedBy};
 use crate::id::{ChannelId, ContactId, ConversationId, MessageId};
-use crate::message::{Direction, Referral};
+use crate::message::{Attachment, Direction, Referral};
 use crate::policy::ConversationView;
 use crate::time::Timestamp;
 
@@ -46,6 +46,21 @@ pub struct ReactionContact {
     pub display_name: Option<String>,
     /// A picture.
     pub avatar_url: Option<String>,
+}
+
+/// What became of an attachment that was with the platform.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MediaFetched {
+    /// The attachment, as the message has it now.
+    #[serde(flatten)]
+    pub media: Attachment,
+    /// The message that carries it.
+    pub message_id: MessageId,
+    /// The conversation of the message.
+    pub conversation_id: ConversationId,
+    /// Why the bytes cannot be had, in the words of fallback content; only `media.failed` says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A contact that is gone.

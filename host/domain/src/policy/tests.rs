@@ -128,6 +128,7 @@ fn conversation(wrote_at: Option<&str>, budget_used: u32) -> Conversation {
         images_allowed: None,
         last_message_at: None,
         unread: 0,
+        referral: None,
         created_at: now,
     }
 }

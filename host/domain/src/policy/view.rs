@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use crate::channel::Channel;
 use crate::conversation::{Contact, Conversation, ConversationStatus, OpenedBy};
 use crate::id::{ChannelId, ContactId, ConversationId};
+use crate::message::Referral;
 use crate::policy::{Refusal, Rules, Stage, budget, may_use, may_write};
 use crate::time::Timestamp;
 
@@ -37,6 +38,9 @@ pub struct ConversationView {
     /// Messages of the contact since the business answered or marked them read.
     #[serde(default)]
     pub unread: u32,
+    /// How the contact last came, by an ad or a link; null if they came by themselves.
+    #[serde(default)]
+    pub referral: Option<Referral>,
     /// When it entered the record.
     pub created_at: Timestamp,
 }
@@ -111,6 +115,7 @@ impl ConversationView {
             }),
             last_message_at: conversation.last_message_at,
             unread: conversation.unread,
+            referral: conversation.referral.clone(),
             created_at: conversation.created_at,
         }
     }

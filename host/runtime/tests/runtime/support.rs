@@ -253,6 +253,7 @@ pub(crate) fn permit(manifest: &Manifest, text: &str) -> SendPermit {
         images_allowed: None,
         last_message_at: None,
         unread: 0,
+        referral: None,
         created_at: now(),
     };
     let rules = Rules::of(manifest, &serde_json::Value::Null, &PolicyOverride::default());

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema, ToSchema};
 use weir_domain::event::{
     ChannelNotice, ChannelTold, ClosedConversation, ContactCreated, ConversationOpened, ErasedContact, EventType,
-    Reaction, ReferralReceived,
+    MediaFetched, Reaction, ReferralReceived,
 };
 
 use super::caller::{May, Read};
@@ -98,6 +98,7 @@ pub(super) fn carries(kind: EventType) -> &'static [&'static str] {
         T::ConversationClosed => &["ClosedConversation"],
         T::WindowOpened | T::WindowClosing | T::WindowClosed => &["ConversationView"],
         T::ReferralReceived => &["ReferralReceived"],
+        T::MediaStored | T::MediaFailed => &["MediaFetched"],
         T::ChannelConnected
         | T::ChannelPaused
         | T::ChannelDegraded
@@ -132,6 +133,7 @@ pub(super) fn schemas() -> Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::
         ConversationOpened,
         ClosedConversation,
         ReferralReceived,
+        MediaFetched,
         ChannelTold,
         ChannelNotice,
         ToldVersion,

@@ -2,13 +2,53 @@
 
 use axum::Json as Answered;
 use axum::extract::State;
-use weir_domain::id::ReferralId;
+use serde::Serialize;
+use utoipa::ToSchema;
+use weir_domain::id::{ChannelId, ContactId, ConversationId, ReferralId};
+use weir_domain::message::Referral;
 
-use super::body::Named;
+use super::body::{Named, Params};
 use super::caller::{May, Read};
+use super::contacts::OfChannel;
+use super::list::{List, Paging};
 use super::problem::Answer;
 use crate::Host;
 use crate::ads::Ad;
+
+/// How a contact came, and to whom.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ReferralView {
+    /// How.
+    #[serde(flatten)]
+    referral: Referral,
+    /// The account that they came to.
+    channel_id: ChannelId,
+    /// The conversation.
+    conversation_id: ConversationId,
+    /// Who came.
+    contact_id: ContactId,
+}
+
+/// List how contacts came, newest first
+#[utoipa::path(get, path = "/v1/referrals", operation_id = "list_referrals", tag = "contacts", params(OfChannel, Paging),
+    responses((status = 200, body = List<ReferralView>)))]
+pub(crate) async fn list(
+    caller: May<Read>,
+    State(host): State<Host>,
+    Params(of): Params<OfChannel>,
+    Params(paging): Params<Paging>,
+) -> Answer<Answered<List<ReferralView>>> {
+    let listed = host
+        .store()
+        .referrals(caller.workspace_id(), of.channel_id, paging.page()?)
+        .await?;
+    Ok(List::of(listed, |record| ReferralView {
+        referral: record.referral,
+        channel_id: record.channel_id,
+        conversation_id: record.conversation_id,
+        contact_id: record.contact_id,
+    }))
+}
 
 /// See what the ad looked like that brought a contact
 ///

@@ -14,8 +14,8 @@ use weir_domain::manifest::RouteClass;
 use super::world::*;
 use super::{Factory, run};
 use crate::{
-    App, ChannelPatch, ConnectEnd, ConnectSession, ConversationFilter, NewVersion, Page, Signature, StageError,
-    StateWrite, VersionStage,
+    App, ChannelPatch, ConnectEnd, ConnectSession, ConversationFilter, HistoryGap, NewVersion, Page, Signature,
+    StageError, StateWrite, VersionStage,
 };
 
 pub fn a_key_is_found_by_its_prefix_until_and_after_it_ends(factory: Factory) {
@@ -564,5 +564,36 @@ pub fn lists_go_on_where_they_stopped(factory: Factory) {
             .await
             .unwrap();
         assert_eq!(anew.rows, all.rows[..2]);
+    });
+}
+
+pub fn a_history_gap_is_kept_until_it_is_read(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let gap = |since, attempts, due_at: Option<i64>| HistoryGap {
+            channel: world.channel.id,
+            conversation: "thread".into(),
+            contact: Some("jane".into()),
+            answered: true,
+            since: at(since),
+            attempts,
+            due_at: due_at.map(at),
+            detail: "refused".into(),
+        };
+        world.store.keep_history_gap(gap(10, 1, Some(60))).await.unwrap();
+        assert!(world.store.history_gaps_due(10, at(59)).await.unwrap().is_empty());
+        assert_eq!(
+            world.store.history_gaps_due(10, at(60)).await.unwrap(),
+            [gap(10, 1, Some(60))]
+        );
+        // Asked for from a later moment, it is still owed from the earlier one.
+        world.store.keep_history_gap(gap(20, 2, None)).await.unwrap();
+        assert!(world.store.history_gaps_due(10, at(9_999)).await.unwrap().is_empty());
+        assert_eq!(
+            world.store.history_gaps(world.channel.id).await.unwrap(),
+            [gap(10, 2, None)]
+        );
+        world.store.close_history_gap(world.channel.id, "thread").await.unwrap();
+        assert!(world.store.history_gaps(world.channel.id).await.unwrap().is_empty());
     });
 }

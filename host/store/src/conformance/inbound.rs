@@ -204,6 +204,44 @@ pub fn an_arrival_opens_a_conversation_and_no_window(factory: Factory) {
     });
 }
 
+pub fn a_referral_is_on_the_first_message_after_it(factory: Factory) {
+    run(async {
+        let arrives = || {
+            let fact = Fact::Arrival {
+                conversation: "thread".into(),
+                contact: jane(),
+                referral: referral(),
+                at: at(20),
+            };
+            event("a1", fact)
+        };
+        let told = [says("before", 10), arrives(), says("first", 30), says("second", 40)];
+        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2], [2, 0, 3, 1]] {
+            let world = World::begin(factory).await;
+            for n in order {
+                world.hear(vec![told[n].clone()], 50).await;
+            }
+            let came: Vec<_> = world
+                .messages("thread")
+                .await
+                .into_iter()
+                .filter(|message| message.referral.is_some())
+                .map(|message| message.platform_id.unwrap())
+                .collect();
+            assert_eq!(came, ["first"], "{order:?}");
+            let conversation = world.conversation("thread").await;
+            let referral = conversation.referral.unwrap();
+            assert_eq!((referral.ad_id.as_deref(), referral.at), (Some("ad-1"), Some(at(20))));
+            let of = |channel, limit| world.store.referrals(DEFAULT, channel, Page { limit, cursor: None });
+            let listed = of(Some(world.channel.id), 10).await.unwrap().rows;
+            assert_eq!(listed.len(), 1);
+            assert_eq!(listed[0].referral, referral);
+            assert_eq!(of(None, 10).await.unwrap().rows, listed);
+            assert!(of(Some(world.id()), 10).await.unwrap().rows.is_empty());
+        }
+    });
+}
+
 /// The contact comes by a link with a text in it.
 fn comes(key: &str, text: &str, audit: &str) -> InboundEvent {
     let arrival = Fact::Arrival {
@@ -365,13 +403,17 @@ pub fn attachments_are_fetched_and_described(factory: Factory) {
         );
         assert_eq!(fetch.message_platform_id, "m1");
         assert!(world.store.lease_media(10, at(11)).await.unwrap().is_empty());
-        world.store.media_failed(fetch.id, "slow", Some(at(30))).await.unwrap();
+        world
+            .store
+            .media_failed(fetch.id, "slow", Some(at(30)), at(11))
+            .await
+            .unwrap();
         assert_eq!(world.store.next_media_due().await.unwrap(), Some(at(30)));
         assert!(world.store.lease_media(10, at(29)).await.unwrap().is_empty());
         assert_eq!(world.store.lease_media(10, at(30)).await.unwrap()[0].attempt, 2);
         world
             .store
-            .media_stored(fetch.id, "image/png".into(), 77)
+            .media_stored(fetch.id, "image/png".into(), 77, at(31))
             .await
             .unwrap();
         let message = world.messages("thread").await.remove(0);
@@ -380,6 +422,11 @@ pub fn attachments_are_fetched_and_described(factory: Factory) {
         assert_eq!(
             world.store.media(fetch.id).await.unwrap().unwrap().mime_type.as_deref(),
             Some("image/png")
+        );
+        let stored = &world.told(EventType::MediaStored).await[0].data;
+        assert_eq!(
+            (&stored["message_id"], &stored["size"], &stored["status"]),
+            (&message.id.to_string().into(), &77.into(), &"stored".into())
         );
         assert!(world.store.lease_media(10, at(9_999)).await.unwrap().is_empty());
         // What was received can be sent on.
@@ -400,7 +447,7 @@ pub fn an_attachment_that_cannot_be_had_leaves_words_in_its_place(factory: Facto
         let fetch = world.store.lease_media(10, at(10)).await.unwrap().remove(0);
         world
             .store
-            .media_failed(fetch.id, "download_failed", None)
+            .media_failed(fetch.id, "download_failed", None, at(11))
             .await
             .unwrap();
         let message = world.messages("thread").await.remove(0);
@@ -411,6 +458,11 @@ pub fn an_attachment_that_cannot_be_had_leaves_words_in_its_place(factory: Facto
             panic!("{:?}", message.content)
         };
         assert_eq!((original_type.as_str(), reason.as_str()), ("image", "download_failed"));
+        let failed = &world.told(EventType::MediaFailed).await[0].data;
+        assert_eq!(
+            (&failed["reason"], &failed["status"]),
+            (&"download_failed".into(), &"failed".into())
+        );
     });
 }
 

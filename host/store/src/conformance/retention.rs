@@ -110,7 +110,11 @@ pub fn an_old_attachment_goes_and_its_message_says_so(factory: Factory) {
         };
         world.hear(vec![message(picture)], 10).await;
         let fetch = world.store.lease_media(1, at(11)).await.unwrap().remove(0);
-        world.store.media_stored(fetch.id, "image/png".into(), 7).await.unwrap();
+        world
+            .store
+            .media_stored(fetch.id, "image/png".into(), 7, at(20))
+            .await
+            .unwrap();
         let since = KeptSince {
             media: Some(at(10)),
             ..KeptSince::default()

@@ -6,10 +6,12 @@ use weir_domain::event::EventType;
 use weir_domain::id::{ChannelId, ContactId, ConversationId};
 use weir_domain::inbound::Person;
 use weir_domain::limits;
+use weir_domain::message::Referral;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{
-    Db, cursor_id, fetch, get_id, get_time, get_time_if, get_word, key, key_if, limit, listed, ms, word,
+    Db, cursor_id, fetch, get_id, get_json_if, get_time, get_time_if, get_word, json, key, key_if, limit, listed, ms,
+    word,
 };
 use crate::sqlite::events::{self, About};
 use crate::{ConversationFilter, Listed, Page, Result};
@@ -267,7 +269,7 @@ impl Thread {
 const THREAD: &str = "c.id, c.channel_id, c.platform_id, c.status, c.opened_by, c.answered, c.contact_wrote_at,
     c.budget_used, c.images_allowed, nullif(c.last_message_at, 0), c.created_at, c.workspace_id, c.we_wrote_at, c.read_up_to, c.sequence,
     p.id, p.channel_id, p.platform_id, p.username, p.display_name, p.avatar_url, p.created_at, c.images_until, c.unread, c.news_at, c.replied,
-    c.first_wrote_at, c.echoed_at, c.seen_sequence
+    c.first_wrote_at, c.echoed_at, c.seen_sequence, c.referral
     FROM conversations c JOIN contacts p ON p.id = c.contact_id";
 
 fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {
@@ -286,6 +288,7 @@ fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {
             images_allowed: row.get(8)?,
             last_message_at: get_time_if(row, 9)?,
             unread: row.get(23)?,
+            referral: get_json_if(row, 29, "conversations.referral")?,
             created_at: get_time(row, 10)?,
         },
         workspace: row.get(11)?,
@@ -424,6 +427,7 @@ pub(super) fn begin(
             images_allowed: None,
             last_message_at: None,
             unread: 0,
+            referral: None,
             created_at: now,
         },
         workspace: workspace.to_owned(),
@@ -527,6 +531,20 @@ pub(super) fn begun_by(db: &Db<'_>, thread: &mut Thread, opened_by: OpenedBy, at
         "UPDATE conversations SET opened_by = ?2, begun_at = ?3 WHERE id = ?1",
         params![key(conversation.id), word(opened_by)?, at.as_millis()],
     )?;
+    Ok(())
+}
+
+/// Keeps how the contact came, if it is the newest.
+pub(super) fn came_by(db: &Db<'_>, thread: &mut Thread, referral: &Referral) -> Result<()> {
+    let known = thread.conversation.referral.as_ref();
+    if known.is_some_and(|known| known.at > referral.at) {
+        return Ok(());
+    }
+    db.run(
+        "UPDATE conversations SET referral = ?2 WHERE id = ?1",
+        params![key(thread.conversation.id), json(referral)?],
+    )?;
+    thread.conversation.referral = Some(referral.clone());
     Ok(())
 }
 

@@ -163,15 +163,14 @@ impl Ear<'_> {
                 referral,
                 at,
             } => {
-                let met = self.meet(&conversation, &contact, OpenedBy::Referral, at)?;
+                let mut met = self.meet(&conversation, &contact, OpenedBy::Referral, at)?;
                 self.tell_meeting(&met)?;
-                self.keep_referral(
-                    &met.thread,
-                    Referral {
-                        at: referral.at.or(Some(at)),
-                        ..referral
-                    },
-                )?;
+                let referral = Referral {
+                    at: referral.at.or(Some(at)),
+                    ..referral
+                };
+                let referral = self.keep_referral(&mut met.thread, referral)?;
+                messages::refer(self.db, met.thread.conversation.id, &referral)?;
                 Ok(Kept::New)
             }
             Fact::Notice { kind, at, detail } => self.notice(&kind, at, detail),
@@ -284,13 +283,14 @@ impl Ear<'_> {
     }
 
     /// Keeps how a contact came, and tells of it.
-    fn keep_referral(&self, thread: &Thread, referral: Referral) -> Result<Referral> {
+    fn keep_referral(&self, thread: &mut Thread, referral: Referral) -> Result<Referral> {
         let id = self.db.mint(self.now);
         let referral = Referral {
             id: Some(id),
             ..referral
         };
         referrals::insert(self.db, thread, id, &referral)?;
+        conversations::came_by(self.db, thread, &referral)?;
         let conversation = &thread.conversation;
         let received = ReferralReceived {
             referral: referral.clone(),
@@ -299,6 +299,18 @@ impl Ear<'_> {
         };
         self.tell(EventType::ReferralReceived, Some(conversation.id), &received)?;
         Ok(referral)
+    }
+
+    /// How the contact came, if this message is the first that they wrote after it.
+    fn came_by(&self, thread: &Thread, sent_at: Timestamp) -> Result<Option<Referral>> {
+        if thread.conversation.referral.is_none() {
+            return Ok(None);
+        }
+        let Some(referral) = referrals::before(self.db, thread.conversation.id, sent_at)? else {
+            return Ok(None);
+        };
+        let is_first = messages::take_referral(self.db, thread.conversation.id, &referral, sent_at)?;
+        Ok(Some(referral).filter(|_| is_first))
     }
 
     // ---- messages ----------------------------------------------------------------------------------------------------
@@ -317,8 +329,14 @@ impl Ear<'_> {
         conversations::save(self.db, &mut met.thread)?;
         self.tell_meeting(&met)?;
         let referral = match told.referral.clone() {
-            Some(referral) => Some(self.keep_referral(&met.thread, referral)?),
-            None => None,
+            Some(referral) => {
+                let referral = Referral {
+                    at: referral.at.or(Some(told.sent_at)),
+                    ..referral
+                };
+                Some(self.keep_referral(&mut met.thread, referral)?)
+            }
+            None => self.came_by(&met.thread, told.sent_at)?,
         };
         let has_media = told.content.media().is_some();
         let message = self.message(&met, told, Status::Received, referral, sequence)?;

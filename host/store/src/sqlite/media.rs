@@ -1,6 +1,7 @@
 //! Stored bytes, and attachments that are still to be fetched. The bytes themselves are elsewhere, under the id.
 
 use rusqlite::{Row, params};
+use weir_domain::event::{EventType, MediaFetched};
 use weir_domain::id::{ConversationId, MediaId, MessageId};
 use weir_domain::inbound::RemoteMedia;
 use weir_domain::limits;
@@ -8,6 +9,7 @@ use weir_domain::message::{Attachment, Content, MediaStatus, Message};
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, get_id, get_json, get_time, get_word, json, key, word};
+use crate::sqlite::events::{self, About};
 use crate::sqlite::{channels, conversations, messages};
 use crate::{Media, MediaFetch, Result};
 
@@ -174,7 +176,7 @@ pub(super) fn lease(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<Media
     Ok(fetches)
 }
 
-pub(super) fn stored(db: &Db<'_>, id: MediaId, mime_type: &str, bytes: u64) -> Result<()> {
+pub(super) fn stored(db: &Db<'_>, id: MediaId, mime_type: &str, bytes: u64, now: Timestamp) -> Result<()> {
     db.run(
         "UPDATE media SET status = 'stored', mime_type = ?2, size = ?3, due_at = NULL WHERE id = ?1",
         params![key(id), mime_type, size(bytes)],
@@ -188,10 +190,53 @@ pub(super) fn stored(db: &Db<'_>, id: MediaId, mime_type: &str, bytes: u64) -> R
         status: Some(MediaStatus::Stored),
         ..known
     });
-    messages::put_content(db, message.id, &content)
+    messages::put_content(db, message.id, &content)?;
+    let (message_id, conversation) = (message.id, message.conversation_id);
+    tell(
+        db,
+        (message_id, conversation),
+        &content,
+        EventType::MediaStored,
+        None,
+        now,
+    )
 }
 
-pub(super) fn failed(db: &Db<'_>, id: MediaId, reason: &str, retry_at: Option<Timestamp>) -> Result<()> {
+/// Tells what became of a message's attachment.
+fn tell(
+    db: &Db<'_>,
+    (message_id, conversation_id): (MessageId, ConversationId),
+    content: &Content,
+    kind: EventType,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> Result<()> {
+    let Some(media) = content.media().cloned() else {
+        return Ok(());
+    };
+    let thread = conversations::needed(db, conversation_id)?;
+    let about = About {
+        channel: Some(thread.conversation.channel_id),
+        conversation: Some(conversation_id),
+        ..About::workspace(&thread.workspace)
+    };
+    let fetched = MediaFetched {
+        media,
+        message_id,
+        conversation_id,
+        reason: reason.map(str::to_owned),
+    };
+    events::append(db, about, kind, &fetched, now)?;
+    Ok(())
+}
+
+pub(super) fn failed(
+    db: &Db<'_>,
+    id: MediaId,
+    reason: &str,
+    retry_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<()> {
     if let Some(at) = retry_at {
         db.run(
             "UPDATE media SET due_at = ?2 WHERE id = ?1 AND status = 'pending'",
@@ -206,11 +251,10 @@ pub(super) fn failed(db: &Db<'_>, id: MediaId, reason: &str, retry_at: Option<Ti
     let Some(message) = message_of(db, id)?.filter(|_| changed > 0) else {
         return Ok(());
     };
-    messages::put_content(
-        db,
-        message.id,
-        &given_up(message.content, reason, "could not be fetched"),
-    )
+    let place = (message.id, message.conversation_id);
+    let content = given_up(message.content, reason, "could not be fetched");
+    messages::put_content(db, message.id, &content)?;
+    tell(db, place, &content, EventType::MediaFailed, Some(reason), now)
 }
 
 /// The bytes were kept for their time and go; the message says that they were here.

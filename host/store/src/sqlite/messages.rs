@@ -369,6 +369,66 @@ pub(super) fn tell(db: &Db<'_>, workspace: &str, message: &Message, kind: EventT
     Ok(())
 }
 
+/// The contact's first message at or after a moment.
+fn first_after(db: &Db<'_>, conversation: ConversationId, at: Timestamp) -> Result<Option<Message>> {
+    db.one(
+        &format!(
+            "SELECT {MESSAGE} FROM messages INDEXED BY messages_thread
+             WHERE conversation_id = ?1 AND sent_at >= ?2 AND direction = 'inbound' ORDER BY sent_at, sequence LIMIT 1"
+        ),
+        params![key(conversation), at.as_millis()],
+        read,
+    )
+}
+
+/// Gives a referral to the contact's first message after it, if it is here already.
+pub(super) fn refer(db: &Db<'_>, conversation: ConversationId, referral: &Referral) -> Result<()> {
+    let Some(message) = first_after(db, conversation, referral.at.unwrap_or_default())? else {
+        return Ok(());
+    };
+    // It may have come by a newer one.
+    if message.referral.as_ref().is_some_and(|other| other.at > referral.at) {
+        return Ok(());
+    }
+    put_referral(db, &message, Some(referral.clone()))
+}
+
+/// Whether a new message of this time is the first after a referral. A later one that had it gives it up.
+pub(super) fn take_referral(
+    db: &Db<'_>,
+    conversation: ConversationId,
+    referral: &Referral,
+    sent_at: Timestamp,
+) -> Result<bool> {
+    match first_after(db, conversation, referral.at.unwrap_or_default())? {
+        Some(first) if first.sent_at <= sent_at => Ok(false),
+        Some(later) => {
+            if later.referral.as_ref().is_some_and(|other| other.id == referral.id) {
+                put_referral(db, &later, None)?;
+            }
+            Ok(true)
+        }
+        None => Ok(true),
+    }
+}
+
+fn put_referral(db: &Db<'_>, message: &Message, referral: Option<Referral>) -> Result<()> {
+    let extras = Extras {
+        referral,
+        warnings: message.warnings.clone(),
+        answers: message.answers.clone(),
+        platform_data: message.platform_data.clone(),
+    };
+    db.run(
+        "UPDATE messages SET extras = ?2 WHERE id = ?1",
+        params![
+            key(message.id),
+            json_if(Some(&extras).filter(|extras| **extras != Extras::default()))?
+        ],
+    )?;
+    Ok(())
+}
+
 /// Notes in the conversation that the platform has a message of ours; the caller saves it.
 pub(super) fn note_ours(thread: &mut Thread, sent_at: Timestamp) {
     thread.marks.sent(sent_at);

@@ -377,6 +377,16 @@ impl Store for SqliteStore {
         let workspace = workspace.to_owned();
         self.read(move |db| referrals::one(db, &workspace, id)).await
     }
+    async fn referrals(
+        &self,
+        workspace: &str,
+        channel: Option<ChannelId>,
+        page: Page,
+    ) -> Result<Listed<ReferralRecord>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| referrals::all(db, &workspace, channel, &page))
+            .await
+    }
     async fn keep_ad(&self, id: ReferralId, answer: AdAnswer) -> Result<()> {
         self.write(move |db| referrals::keep_ad(db, id, &answer)).await
     }
@@ -464,12 +474,13 @@ impl Store for SqliteStore {
     async fn next_media_due(&self) -> Result<Option<Timestamp>> {
         self.look(media::next_due).await
     }
-    async fn media_stored(&self, id: MediaId, mime_type: String, size: u64) -> Result<()> {
-        self.write(move |db| media::stored(db, id, &mime_type, size)).await
+    async fn media_stored(&self, id: MediaId, mime_type: String, size: u64, now: Timestamp) -> Result<()> {
+        self.write(move |db| media::stored(db, id, &mime_type, size, now)).await
     }
-    async fn media_failed(&self, id: MediaId, reason: &str, retry_at: Option<Timestamp>) -> Result<()> {
+    async fn media_failed(&self, id: MediaId, reason: &str, retry_at: Option<Timestamp>, now: Timestamp) -> Result<()> {
         let reason = reason.to_owned();
-        self.write(move |db| media::failed(db, id, &reason, retry_at)).await
+        self.write(move |db| media::failed(db, id, &reason, retry_at, now))
+            .await
     }
 
     // ---- events ----------------------------------------------------------------------------------------------------

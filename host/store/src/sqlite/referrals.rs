@@ -1,18 +1,19 @@
 //! How contacts came, and what was found out of it later.
 
-use rusqlite::params;
-use weir_domain::id::{ChannelId, ReferralId};
+use rusqlite::{Row, params};
+use weir_domain::id::{ChannelId, ConversationId, ReferralId};
 use weir_domain::message::Referral;
+use weir_domain::time::Timestamp;
 
 use crate::sqlite::conversations::Thread;
-use crate::sqlite::db::{Db, get_id, get_json, get_json_if, json, key};
-use crate::{AdAnswer, ReferralRecord, Result};
+use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_json, get_json_if, json, key, listed, ms};
+use crate::{AdAnswer, Listed, Page, ReferralRecord, Result};
 
 pub(super) fn insert(db: &Db<'_>, thread: &Thread, id: ReferralId, referral: &Referral) -> Result<()> {
     let conversation = &thread.conversation;
     db.run(
-        "INSERT INTO referrals (id, workspace_id, channel_id, conversation_id, contact_id, referral, prefilled_text)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO referrals (id, workspace_id, channel_id, conversation_id, contact_id, referral, prefilled_text, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             key(id),
             thread.workspace,
@@ -21,6 +22,7 @@ pub(super) fn insert(db: &Db<'_>, thread: &Thread, id: ReferralId, referral: &Re
             key(conversation.contact.id),
             json(referral)?,
             referral.prefilled_text,
+            ms(referral.at),
         ],
     )?;
     Ok(())
@@ -28,17 +30,61 @@ pub(super) fn insert(db: &Db<'_>, thread: &Thread, id: ReferralId, referral: &Re
 
 pub(super) fn one(db: &Db<'_>, workspace: &str, id: ReferralId) -> Result<Option<ReferralRecord>> {
     db.one(
-        "SELECT channel_id, conversation_id, contact_id, referral, ad FROM referrals WHERE id = ?2 AND workspace_id = ?1",
+        &format!("SELECT {REFERRAL} FROM referrals WHERE id = ?2 AND workspace_id = ?1"),
         params![workspace, key(id)],
-        |row| {
-            Ok(ReferralRecord {
-                channel_id: get_id(row, 0)?,
-                conversation_id: get_id(row, 1)?,
-                contact_id: get_id(row, 2)?,
-                referral: get_json(row, 3, "referrals.referral")?,
-                ad: get_json_if(row, 4, "referrals.ad")?,
-            })
-        },
+        read,
+    )
+}
+
+const REFERRAL: &str = "channel_id, conversation_id, contact_id, referral, ad";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<ReferralRecord> {
+    Ok(ReferralRecord {
+        channel_id: get_id(row, 0)?,
+        conversation_id: get_id(row, 1)?,
+        contact_id: get_id(row, 2)?,
+        referral: get_json(row, 3, "referrals.referral")?,
+        ad: get_json_if(row, 4, "referrals.ad")?,
+    })
+}
+
+/// How contacts came, the newest in the record first.
+pub(super) fn all(
+    db: &Db<'_>,
+    workspace: &str,
+    channel: Option<ChannelId>,
+    page: &Page,
+) -> Result<Listed<ReferralRecord>> {
+    let cursor = cursor_id::<ReferralId>(page);
+    let rows = match channel {
+        Some(channel) => db.all(
+            &format!(
+                "SELECT {REFERRAL} FROM referrals WHERE channel_id = ?2 AND workspace_id = ?1 AND (?3 IS NULL OR id < ?3)
+                 ORDER BY id DESC LIMIT ?4"
+            ),
+            params![workspace, key(channel), cursor, fetch(page)],
+            read,
+        )?,
+        None => db.all(
+            &format!(
+                "SELECT {REFERRAL} FROM referrals WHERE workspace_id = ?1 AND (?2 IS NULL OR id < ?2)
+                 ORDER BY id DESC LIMIT ?3"
+            ),
+            params![workspace, cursor, fetch(page)],
+            read,
+        )?,
+    };
+    Ok(listed(page, rows, |last| {
+        last.referral.id.map_or_else(String::new, |id| id.to_string())
+    }))
+}
+
+/// How the contact came to write a message of this time: the newest referral before it.
+pub(super) fn before(db: &Db<'_>, conversation: ConversationId, sent_at: Timestamp) -> Result<Option<Referral>> {
+    db.one(
+        "SELECT referral FROM referrals WHERE conversation_id = ?1 AND at <= ?2 ORDER BY at DESC, id LIMIT 1",
+        params![key(conversation), sent_at.as_millis()],
+        |row| get_json(row, 0, "referrals.referral"),
     )
 }
 
