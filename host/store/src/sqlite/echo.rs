@@ -64,6 +64,7 @@ fn move_on(
         messages::tell(db, &thread.workspace, message, EventType::MessageSent, now)?;
     }
     messages::note_ours(thread, message.sent_at);
+    messages::keep_behind(db, message)?;
     early::apply(db, &thread.workspace, message, now)?;
     let read = thread.read_up_to.is_some_and(|read| message.sent_at <= read) || at_least == Some(Status::Read);
     let (status, kind) = if read {

@@ -369,6 +369,16 @@ pub(super) fn tell(db: &Db<'_>, workspace: &str, message: &Message, kind: EventT
     Ok(())
 }
 
+/// What still waits to leave stands behind what the platform has: its time is ours until the platform gives it one.
+pub(super) fn keep_behind(db: &Db<'_>, sent: &Message) -> Result<()> {
+    db.run(
+        "UPDATE messages SET sent_at = ?2 WHERE sent_at < ?2 AND sequence > ?3
+           AND id IN (SELECT message_id FROM outbox WHERE conversation_id = ?1)",
+        params![key(sent.conversation_id), sent.sent_at.as_millis(), sent.sequence],
+    )?;
+    Ok(())
+}
+
 /// The contact's first message at or after a moment.
 fn first_after(db: &Db<'_>, conversation: ConversationId, at: Timestamp) -> Result<Option<Message>> {
     db.one(
