@@ -215,10 +215,10 @@ impl Host {
         let scheme = serving.book.manifest().webhook.as_ref();
         let tolerance = scheme.and_then(Webhook::tolerance);
         let tolerance = tolerance.unwrap_or(limits::CLOCK_TOLERANCE);
-        let now = self.now();
+        let received_at = serving.book.clock().platform(self.now());
         let events: Vec<InboundEvent> = events
             .into_iter()
-            .map(|event| event.with_plausible_times(now, tolerance))
+            .map(|event| event.with_plausible_times(received_at, tolerance))
             .collect();
         let touches_outbox = events.iter().any(|event| match &event.fact {
             Fact::Message(message) => message.direction == Direction::Outbound,
