@@ -699,7 +699,7 @@ proptest! {
     fn surrogates_anywhere_lose_no_message(halves in proptest::collection::vec((0xd800..0xe000u16, 0..5usize), 1..6)) {
         let mut places = ["hi".to_owned(), "jane".to_owned(), "x".to_owned(), "y".to_owned(), "z".to_owned()];
         for (half, place) in halves {
-            places[place] += &format!("\\u{half:04x}");
+            places[place] = format!("{}\\u{half:04x}", places[place]);
         }
         let [text, from, member, name, outer] = places;
         let content = format!(
