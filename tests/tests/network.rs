@@ -143,21 +143,29 @@ async fn a_head_or_a_body_without_end_is_cut_off() -> Result {
         said.is_empty() || said.starts_with("HTTP/1.1 431") || said.starts_with("HTTP/1.1 400"),
         "{said}"
     );
-    // A body in pieces, of a length that nobody named.
-    let mut stream = dial(&weir.stack).await?;
-    stream
-        .write_all(b"POST /hooks/tiktok HTTP/1.1\r\nHost: weir\r\nTransfer-Encoding: chunked\r\n\r\n")
-        .await?;
-    let mut chunk = format!("{:x}\r\n", 1 << 16).into_bytes();
-    chunk.extend(vec![b' '; 1 << 16]);
-    chunk.extend_from_slice(b"\r\n");
-    for _ in 0..64 {
-        if stream.write_all(&chunk).await.is_err() {
-            break;
+    // A body in pieces, of a length that nobody named: not read without a signature, and not to its end with one.
+    let health = weir.stack.api.get("/healthz").await?.expect(200)?;
+    let now = health["now_ms"].as_i64().context("/healthz has no now_ms")? / 1_000;
+    let signed = format!("TikTok-Signature: t={now},s={}\r\n", "0".repeat(64));
+    for (signature, status) in [("", "401"), (signed.as_str(), "413")] {
+        let mut stream = dial(&weir.stack).await?;
+        let head =
+            format!("POST /hooks/tiktok HTTP/1.1\r\nHost: weir\r\nTransfer-Encoding: chunked\r\n{signature}\r\n");
+        stream.write_all(head.as_bytes()).await?;
+        let mut chunk = format!("{:x}\r\n", 1 << 16).into_bytes();
+        chunk.extend(vec![b' '; 1 << 16]);
+        chunk.extend_from_slice(b"\r\n");
+        for _ in 0..64 {
+            if stream.write_all(&chunk).await.is_err() {
+                break;
+            }
         }
+        let said = to_the_end(&mut stream).await?;
+        ensure!(
+            said.is_empty() || said.starts_with(&format!("HTTP/1.1 {status}")),
+            "{said}"
+        );
     }
-    let said = to_the_end(&mut stream).await?;
-    ensure!(said.is_empty() || said.starts_with("HTTP/1.1 413"), "{said}");
     // Compressed: taken as the bytes that it is, and so without a proof.
     let url = format!("{}/hooks/{APP}", weir.stack.api.origin());
     let request = weir.stack.client().post(url).header("content-encoding", "gzip");
