@@ -146,7 +146,7 @@ async fn talk(record: &Record, account: &str, conversation: &Conversation, n: us
         reply_to: None,
         client_ref: None,
         origin: Origin::Api,
-        idempotency: None,
+        claim: None,
     };
     record.store.enqueue(new, &record.book, now()).await?;
     Ok(())

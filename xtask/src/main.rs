@@ -45,7 +45,7 @@ enum Chore {
         #[arg(long)]
         built: bool,
         /// Set Weir's clock apart from the platform's instead, by seconds and minutes in both directions (R10).
-        #[arg(long, conflicts_with_all = ["rounds", "seed"])]
+        #[arg(long, conflicts_with_all = ["rounds", "seed", "hang_ups"])]
         skew: bool,
         /// Print the figures as JSON.
         #[arg(long)]

@@ -8,6 +8,7 @@
 pub mod breaker;
 pub mod caller;
 pub mod channel;
+pub mod claim;
 pub mod clock;
 pub mod conversation;
 pub mod credential;

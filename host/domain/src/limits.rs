@@ -53,6 +53,8 @@ pub const PAGE: u32 = 200;
 pub const PAGE_DEFAULT: u32 = 50;
 /// How long an answer is kept under its `Idempotency-Key`.
 pub const IDEMPOTENCY: Duration = Duration::from_secs(24 * 3600);
+/// Largest answer kept under an `Idempotency-Key`: several times what any answer that says what was changed has.
+pub const KEPT_ANSWER_BYTES: usize = 256 << 10;
 /// Longest `Idempotency-Key`: a UUID with room for a prefix.
 pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
 /// Requests that change something at work at once, whether or not their callers still wait: a quarter of all connections, each

@@ -24,7 +24,8 @@ impl Host {
             drop(permit);
             output
         };
-        match self.0.detached.spawn(task.in_current_span()).await {
+        let task = weir_store::carried(task).in_current_span();
+        match self.0.detached.spawn(task).await {
             Ok(output) => output,
             Err(error) => match error.try_into_panic() {
                 Ok(payload) => resume_unwind(payload),

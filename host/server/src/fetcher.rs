@@ -17,7 +17,7 @@ use weir_store::{MediaFetch, StoreError};
 
 use crate::calls::CallFailure;
 use crate::host::Host;
-use crate::media::{self, Incoming};
+use crate::media::Incoming;
 use crate::worker::Work;
 
 /// The first wait between two tries, and the longest: a platform's link lives for a day.
@@ -126,8 +126,7 @@ impl Fetcher {
             .map_err(Missing::for_now)?;
         let credential = credential.ok_or_else(|| Missing::for_now("the channel has no credential"))?;
         let secrets = serving.secrets().with_access_token(credential.access_token);
-        let folder = media::folder(host.config());
-        let mut file = Incoming::create(&folder, fetch.id, fetch.attempt)
+        let mut file = Incoming::create(host, fetch.id, fetch.attempt)
             .await
             .map_err(Missing::for_now)?;
         let fetched = host
@@ -150,7 +149,7 @@ impl Fetcher {
             status @ (404 | 410) => return Err(Missing::for_good("deleted", format!("the platform answers {status}"))),
             status => return Err(Missing::for_now(format!("the platform answers {status}"))),
         }
-        let mime_type = file.keep().await.map_err(Missing::for_now)?;
+        let (mime_type, _) = file.keep().await.map_err(Missing::for_now)?;
         Ok((mime_type, fetched.bytes))
     }
 }

@@ -19,6 +19,7 @@ use crate::apps::Apps;
 use crate::clock::{self, HostClock};
 use crate::config::{Config, StoreConfig};
 use crate::history::Asked;
+use crate::media::InHand;
 use crate::metrics::Metrics;
 use crate::platform_clocks::PlatformClocks;
 use crate::pulse::Pulses;
@@ -69,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) last_look: Mutex<Option<Timestamp>>,
     /// When ages were last counted.
     pub(crate) aged: Mutex<Option<std::time::Instant>>,
+    pub(crate) files_in_hand: InHand,
     /// Signs links to stored bytes.
     pub(crate) link_key: [u8; 32],
     /// Who leases.
@@ -227,6 +229,7 @@ impl Host {
             last_probe: tokio::sync::Mutex::default(),
             last_look: Mutex::default(),
             aged: Mutex::default(),
+            files_in_hand: InHand::default(),
             link_key: keyring::derive(&master, "weir media links"),
             owner: hex::encode(owner),
             refusals: Mutex::new(Some(kept)),
@@ -238,6 +241,7 @@ impl Host {
             mint,
             config,
         }));
+        host.end_what_died().await?;
         host.ask_after_outage().await?;
         Ok(host)
     }
@@ -255,6 +259,11 @@ impl Host {
     /// The host's clock.
     pub fn now(&self) -> Timestamp {
         self.0.clock.now()
+    }
+
+    /// The name of this process, under which it leases and claims.
+    pub(crate) fn owner(&self) -> &str {
+        &self.0.owner
     }
 
     /// The maker of ids and secrets.

@@ -32,6 +32,7 @@ pub mod host;
 pub mod http;
 pub mod inbound;
 pub mod keyring;
+mod leftovers;
 pub mod media;
 pub mod metrics;
 mod oauth;

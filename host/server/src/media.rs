@@ -2,16 +2,19 @@
 //!
 //! A file appears under its name whole or not at all; its row in the record comes after it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;
 use weir_domain::caller::Caller;
@@ -99,8 +102,46 @@ pub(crate) struct Upload {
     size: u64,
 }
 
+/// Files that are being made: the record may not know them yet, and they are no leftovers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InHand(Arc<Mutex<HashMap<MediaId, usize>>>);
+
+/// One of them, until it is dropped.
+struct Place {
+    of: InHand,
+    id: MediaId,
+}
+
+impl InHand {
+    fn ids(&self) -> MutexGuard<'_, HashMap<MediaId, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, id: MediaId) -> Place {
+        *self.ids().entry(id).or_default() += 1;
+        Place { of: self.clone(), id }
+    }
+
+    pub(crate) fn holds(&self, id: MediaId) -> bool {
+        self.ids().contains_key(&id)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut ids = self.of.ids();
+        if let Entry::Occupied(mut count) = ids.entry(self.id) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
 /// A file on its way into the media store; thrown away unless it is kept.
 pub(crate) struct Incoming {
+    _in_hand: Place,
     file: tokio::fs::File,
     unfinished: PathBuf,
     path: PathBuf,
@@ -109,10 +150,12 @@ pub(crate) struct Incoming {
 
 impl Incoming {
     /// Begins a file. `attempt` keeps two fetches apart, whose lease a step of the clock may let overlap.
-    pub(crate) async fn create(folder: &Path, id: MediaId, attempt: u32) -> io::Result<Self> {
-        let path = path(folder, id);
+    pub(crate) async fn create(host: &Host, id: MediaId, attempt: u32) -> io::Result<Self> {
+        let in_hand = host.0.files_in_hand.enter(id);
+        let path = path(&folder(&host.0.config), id);
         let unfinished = path.with_extension(format!("{attempt}.part"));
         Ok(Self {
+            _in_hand: in_hand,
             file: tokio::fs::OpenOptions::from(private()).open(&unfinished).await?,
             unfinished,
             path,
@@ -124,14 +167,15 @@ impl Incoming {
         &mut self.file
     }
 
-    /// Puts the whole file in its place and says what type it is.
-    pub(crate) async fn keep(mut self) -> io::Result<String> {
+    /// Puts the whole file in its place and says what type it is. It is in hand until the second is dropped: until its row is
+    /// written.
+    pub(crate) async fn keep(mut self) -> io::Result<(String, Self)> {
         self.file.flush().await?;
         self.file.sync_all().await?;
         let mime_type = type_of(&self.unfinished).await?;
         tokio::fs::rename(&self.unfinished, &self.path).await?;
         self.is_kept = true;
-        Ok(mime_type)
+        Ok((mime_type, self))
     }
 }
 
@@ -183,24 +227,23 @@ impl Host {
         filename: Option<String>,
         stream: impl Stream<Item = io::Result<Bytes>> + Send,
     ) -> Result<Media, UploadError> {
-        let upload = self.receive_upload(stream).await?;
+        let (upload, _) = self.receive_upload(stream).await?;
         self.keep_upload(caller, upload, filename).await
     }
 
-    /// Reads the bytes of an upload.
+    /// Reads the bytes of an upload. Gives their SHA-256 beside them, by which the same file is known.
     ///
     /// # Errors
     /// See [`UploadError`]; nothing is kept.
     pub(crate) async fn receive_upload(
         &self,
         stream: impl Stream<Item = io::Result<Bytes>> + Send,
-    ) -> Result<Upload, UploadError> {
+    ) -> Result<(Upload, [u8; 32]), UploadError> {
         let id = self.0.mint.id(self.now());
-        let mut incoming = Incoming::create(&folder(&self.0.config), id, 0)
-            .await
-            .map_err(UploadError::Disk)?;
+        let mut incoming = Incoming::create(self, id, 0).await.map_err(UploadError::Disk)?;
         let mut stream = pin!(stream);
         let mut size = 0;
+        let mut digest = Sha256::new();
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(UploadError::Broken)?;
             size += chunk.len() as u64;
@@ -209,9 +252,10 @@ impl Host {
                     limit: limits::UPLOAD_BYTES as u64,
                 });
             }
+            digest.update(&chunk);
             incoming.file().write_all(&chunk).await.map_err(UploadError::Disk)?;
         }
-        Ok(Upload { id, incoming, size })
+        Ok((Upload { id, incoming, size }, digest.finalize().into()))
     }
 
     /// Stores the bytes that a public URL has.
@@ -226,9 +270,7 @@ impl Host {
             .map(str::to_owned);
         let permit = may_fetch(url).map_err(|error| fetch(&error))?;
         let id = self.0.mint.id(self.now());
-        let mut incoming = Incoming::create(&folder(&self.0.config), id, 0)
-            .await
-            .map_err(UploadError::Disk)?;
+        let mut incoming = Incoming::create(self, id, 0).await.map_err(UploadError::Disk)?;
         let limit = limits::UPLOAD_BYTES as u64;
         let fetched = self
             .0
@@ -260,7 +302,7 @@ impl Host {
         if size == 0 {
             return Err(UploadError::Empty);
         }
-        let mime_type = incoming.keep().await.map_err(UploadError::Disk)?;
+        let (mime_type, _in_hand) = incoming.keep().await.map_err(UploadError::Disk)?;
         let media = Media {
             id,
             workspace_id: caller.workspace_id().to_owned(),
@@ -319,7 +361,7 @@ impl Host {
     /// none if there is no such contact. What takes longer than [`ERASING`], or is cut off, goes on by itself.
     ///
     /// # Errors
-    /// The record. A file that cannot be removed is logged by its id, for a person to remove.
+    /// The record.
     pub async fn erase_contact(&self, caller: &Caller, id: ContactId) -> Result<Option<Removed>, StoreError> {
         let erased = self
             .0
@@ -328,7 +370,7 @@ impl Host {
             .await?;
         let Some(erased) = erased else { return Ok(None) };
         self.told();
-        remove(&self.0.config, &erased.media).await;
+        self.remove_files().await?;
         if tokio::time::timeout(ERASING, self.erase_round()).await.is_err() {
             tracing::warn!(contact.id = %id, "Documents that may name the erased contact {id} are still being read");
         }
@@ -351,19 +393,6 @@ impl Host {
     pub fn with_links(&self, mut data: Value) -> Value {
         fill_links(&mut data, &|id| self.media_link(id));
         data
-    }
-}
-
-/// Removes the bytes of attachments that the record has let go.
-pub(crate) async fn remove(config: &Config, media: &[MediaId]) {
-    let folder = folder(config);
-    for id in media {
-        match tokio::fs::remove_file(path(&folder, *id)).await {
-            Ok(()) => {}
-            // Never fetched.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::error!(media.id = %id, "The file {id} cannot be removed: {error}"),
-        }
     }
 }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use weir_domain::caller::Caller;
 use weir_domain::channel::Channel;
+use weir_domain::claim::Claim;
 use weir_domain::conversation::Conversation;
 use weir_domain::id::{ConversationId, MessageId, RefusalId};
 use weir_domain::message::{Attachment, Content, Draft, Message, Origin, Status};
@@ -27,8 +28,8 @@ pub struct SendRequest {
     pub origin: Origin,
     /// Whether it may become several messages.
     pub split: bool,
-    /// The caller's idempotency key, and the fingerprint of the request.
-    pub idempotency: Option<(String, String)>,
+    /// The caller's claim to act once.
+    pub claim: Option<Claim>,
 }
 
 /// Why a message was not accepted.
@@ -114,7 +115,7 @@ impl Host {
             reply_to: request.reply_to,
             client_ref: request.client_ref,
             origin: request.origin,
-            idempotency: request.idempotency,
+            claim: request.claim,
         };
         let enqueued = self.0.store.enqueue(new, &serving.book, self.now()).await;
         if let Err(EnqueueError::Refused(refusal)) = enqueued {

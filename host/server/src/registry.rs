@@ -176,6 +176,8 @@ pub(crate) struct Connectors {
     trials: Arc<Trials>,
     /// One change at a time, so that what the record and the memory say cannot part.
     pub(crate) changing: tokio::sync::Mutex<()>,
+    /// Held from a component's file to its row, and while files without a row are removed.
+    pub(crate) staging: tokio::sync::Mutex<()>,
 }
 
 impl Connectors {
@@ -195,6 +197,7 @@ impl Connectors {
             failed: Mutex::default(),
             trials,
             changing: tokio::sync::Mutex::default(),
+            staging: tokio::sync::Mutex::default(),
         };
         let versions = store.versions().await?;
         connectors.take_up(store, runtime, quarantine, &versions).await?;
@@ -338,6 +341,13 @@ impl Connectors {
             .join(format!("{}.wasm", digest.trim_start_matches("sha256:")))
     }
 
+    /// The digest of the component whose file this is, a whole or an unfinished one, or whose compiled form.
+    pub(crate) fn digest_of_file(name: &str) -> Option<String> {
+        let digest = name.split(['.', '-']).next().unwrap_or_default();
+        let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_digest.then(|| format!("sha256:{digest}"))
+    }
+
     /// Keeps bytes under their digest. What is there already stays if it is the same, and is mended if it is not.
     async fn keep(&self, digest: &str, bytes: &Bytes) -> std::io::Result<()> {
         let path = self.path(digest);
@@ -466,6 +476,7 @@ impl Host {
         let connector = loaded.map_err(|error| InstallError::Refused(error.to_string()))?;
         let manifest = Manifest::clone(connector.manifest());
         // Before the row: a version in the record always has its bytes.
+        let _staging = self.0.connectors.staging.lock().await;
         self.0
             .connectors
             .keep(&digest, &bytes)

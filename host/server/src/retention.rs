@@ -14,7 +14,6 @@ use weir_domain::time::Timestamp;
 use weir_store::{ForgetPlace, KeptSince, StoreError};
 
 use crate::host::Host;
-use crate::media;
 
 /// Rows of a kind in one step: some milliseconds of the record's writer.
 const STEP: u32 = 200;
@@ -28,7 +27,7 @@ impl Host {
     /// Deletes what is too old at `now`. How many messages, events, dead letters and files.
     ///
     /// # Errors
-    /// The record. A file that cannot be removed is logged by its id, for a person to remove.
+    /// The record.
     pub(crate) async fn retention_round(&self, now: Timestamp) -> Result<u64, StoreError> {
         let retention = self.config().retention;
         let since = |days: Option<u32>| days.or(retention.messages_days).map(|days| now.before(DAY * days));
@@ -40,6 +39,7 @@ impl Host {
             now: Some(self.now()),
             place: ForgetPlace::default(),
         };
+        self.remove_leftovers().await?;
         self.forget_ledgers(now).await?;
         // What a message says stands in the transcript of its call too.
         let days = retention
@@ -57,8 +57,8 @@ impl Host {
             deleted += u64::from(forgotten.messages)
                 + u64::from(forgotten.events)
                 + u64::from(forgotten.dead_letters)
-                + forgotten.media.len() as u64;
-            media::remove(self.config(), &forgotten.media).await;
+                + u64::from(forgotten.media);
+            self.remove_files().await?;
             if !forgotten.more {
                 break;
             }

@@ -80,6 +80,8 @@ impl Host {
             host.sweep_round().await?;
             host.endpoints_round(now).await?;
             host.erase_round().await?;
+            host.end_connect_sessions(now).await?;
+            host.remove_files().await?;
             host.news_round(now).await
         });
         loops.rounds("refresher", REFRESH_EVERY, &wakes.credentials, |host, now| async move {

@@ -2,6 +2,39 @@
 
 -- ---- A: claims of idempotency keys, files without a row -----------------------------------------------------------------
 
+-- Idempotency keys, each claimed before its request acts. An answer that was kept in the first form stays for its day; those of
+-- sends have no API key there.
+CREATE TABLE claims (
+    workspace_id TEXT NOT NULL,
+    api_key      BLOB NOT NULL,                        -- who asks
+    key          TEXT NOT NULL,
+    fingerprint  TEXT NOT NULL,
+    claimed_at   INTEGER NOT NULL,
+    owner        TEXT,                                 -- the process at work; none once that ended
+    acted        INTEGER NOT NULL DEFAULT 0,           -- whether anything was written for it
+    status       INTEGER,                              -- of the answer; none without one
+    body         TEXT,
+    contact_id   BLOB,                                 -- whom the answer is about, so that it goes with them
+    PRIMARY KEY (workspace_id, api_key, key)
+) STRICT;
+CREATE INDEX claims_old ON claims (claimed_at);
+CREATE INDEX claims_at_work ON claims (owner) WHERE owner IS NOT NULL;
+CREATE INDEX claims_about ON claims (contact_id) WHERE contact_id IS NOT NULL;
+INSERT INTO claims (workspace_id, api_key, key, fingerprint, claimed_at, acted, status, body)
+    SELECT workspace_id, CASE WHEN key GLOB 'key_*:*' THEN ifnull(unhex(substr(key, 5, 32)), x'') ELSE x'' END,
+           CASE WHEN key GLOB 'key_*:*' THEN substr(key, 38) ELSE key END, fingerprint, kept_at, 1, status, body
+    FROM idempotency;
+DROP TABLE idempotency;
+
+-- Files whose rows are gone, until they are gone too.
+CREATE TABLE files_to_remove (
+    media_id BLOB PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
+-- Connect sessions that have no end yet; one at which the host is at work is found too.
+CREATE INDEX connect_sessions_open ON connect_sessions (expires_at) WHERE status <> 'ended';
+UPDATE connect_sessions SET status = 'taken' WHERE end = '{"status":"taken"}';
+
 -- ---- B: credentials, connecting -----------------------------------------------------------------------------------------
 
 -- ---- C: versions of connectors ------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 pub mod channels;
+pub mod claims;
 pub mod clocks;
 pub mod contacts;
 pub mod echoes;
@@ -57,6 +58,7 @@ macro_rules! store_conformance {
             a_version_number_stands_for_one_set_of_bytes,
             one_version_of_a_connector_is_active,
             a_connect_session_is_taken_once_and_in_time,
+            a_connect_session_always_gets_an_end,
             an_account_connected_again_keeps_its_id_and_name,
             an_operators_change_is_told_with_the_channel,
             a_credential_is_given_back_as_it_was_and_destroyed_with_its_channel,
@@ -115,6 +117,12 @@ macro_rules! store_conformance {
             an_echo_brings_the_platforms_time_by_which_read_marks_go,
             a_receipt_moves_a_message_only_forward,
         );
+        $crate::store_conformance!(@ $factory, claims:
+            a_key_is_claimed_once_and_answered_from_the_claim,
+            what_was_refused_may_be_asked_again,
+            a_claim_of_a_dead_process_is_free_if_nothing_was_written,
+            a_request_that_broke_off_is_free_if_nothing_was_written,
+        );
         $crate::store_conformance!(@ $factory, rollout:
             a_trial_begins_grows_and_ends_with_its_reason,
             a_state_is_handed_over_whole_and_given_back_as_it_was,
@@ -123,12 +131,14 @@ macro_rules! store_conformance {
         $crate::store_conformance!(@ $factory, retention:
             what_is_old_is_forgotten_in_steps_and_what_waits_stays,
             events_go_beside_a_disabled_endpoint_and_it_knows_what_it_missed,
+            a_file_of_an_erased_contact_is_written_down_until_removed,
             an_old_attachment_goes_and_its_message_says_so,
             old_dead_letters_go_oldest_first_and_are_counted_no_more,
             a_fact_is_known_for_a_week_at_least_and_its_key_goes_in_the_end,
         );
         $crate::store_conformance!(@ $factory, outbound:
             the_same_request_gets_the_first_answer_and_another_is_refused,
+            programs_with_one_idempotency_key_do_not_meet,
             an_idempotency_key_is_forgotten_after_a_day,
             several_messages_of_one_request_are_accepted_together_or_not_at_all,
             two_callers_cannot_both_spend_the_last_message,
@@ -189,7 +199,6 @@ macro_rules! store_conformance {
             dead_letters_at_their_bound_are_refused_and_none_is_lost,
             a_page_of_dead_letters_is_full_of_those_that_were_asked_for,
             refusals_and_changes_can_be_looked_up,
-            an_answer_is_kept_for_the_first_caller,
             the_record_says_how_deep_its_queues_are,
             a_copy_is_a_whole_record,
             a_closed_record_says_so,

@@ -7,12 +7,14 @@
 //! A backend passes the suite in `conformance`; nothing outside this crate knows which one it is.
 #![forbid(unsafe_code)]
 
+mod claims;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod records;
 mod sqlite;
 mod vault;
 
+pub use claims::{carried, for_claim};
 pub use records::*;
 pub use sqlite::SqliteStore;
 pub use vault::MasterKey;
@@ -23,6 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use weir_domain::caller::{Key, Session};
 use weir_domain::channel::{Channel, ChannelStatus};
+use weir_domain::claim::{Claim, Claimed};
 use weir_domain::clock::ClockOffset;
 use weir_domain::conversation::{Contact, Conversation};
 use weir_domain::credential::Credential;
@@ -192,6 +195,9 @@ pub trait Store: Send + Sync + 'static {
     async fn take_connect_session(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>>;
     /// Says how a session ended.
     async fn finish_connect_session(&self, id: ConnectSessionId, end: ConnectEnd) -> Result<()>;
+    /// Ends the sessions that nobody came to in time, and those that were taken and whose time was over before `taken`: whoever
+    /// worked at them has died. How many.
+    async fn end_connect_sessions(&self, taken: Timestamp, now: Timestamp) -> Result<u32>;
 
     /// Connects an account, with its credential and an event. An account that the app knows already is updated in place: its
     /// id, history and name stay, and a deleted one comes back. Says whether it is new.
@@ -358,7 +364,7 @@ pub trait Store: Send + Sync + 'static {
 
     // ---- outbound --------------------------------------------------------------------------------------------------
 
-    /// Judges a draft and puts it into the outbox, with an event and the caller's idempotency key, in one transaction: two
+    /// Judges a draft and puts it into the outbox, with an event and the answer under the caller's claim, in one transaction: two
     /// callers cannot both spend the last message of a window. The same key with the same request gives the first answer.
     async fn enqueue(&self, new: NewMessage, book: &RuleBook, now: Timestamp) -> Result<Enqueued, EnqueueError>;
     /// Leases messages that are due, as many as there is room for: at most one of a conversation, the oldest; channels in
@@ -411,10 +417,17 @@ pub trait Store: Send + Sync + 'static {
     async fn lease_media(&self, limit: u32, now: Timestamp) -> Result<Vec<MediaFetch>>;
     /// When the next attachment is due; none if none waits.
     async fn next_media_due(&self) -> Result<Option<Timestamp>>;
-    /// The bytes are here.
+    /// The bytes are here. If their row is gone meanwhile, the file is to be removed.
     async fn media_stored(&self, id: MediaId, mime_type: String, size: u64, now: Timestamp) -> Result<()>;
     /// The fetch failed: again at `retry_at`, or never; then the message's content becomes fallback content with `reason`.
     async fn media_failed(&self, id: MediaId, reason: &str, retry_at: Option<Timestamp>, now: Timestamp) -> Result<()>;
+
+    /// Files whose rows are gone, written down in the transaction that deleted those.
+    async fn files_to_remove(&self, limit: u32) -> Result<Vec<MediaId>>;
+    /// They are gone, or another file will never be in their place.
+    async fn files_removed(&self, ids: Vec<MediaId>) -> Result<()>;
+    /// Which of these have no row.
+    async fn media_without_row(&self, ids: Vec<MediaId>) -> Result<Vec<MediaId>>;
 
     // ---- events ----------------------------------------------------------------------------------------------------
 
@@ -503,10 +516,17 @@ pub trait Store: Send + Sync + 'static {
     async fn audit(&self, entry: AuditEntry) -> Result<()>;
     /// Newest first.
     async fn audit_log(&self, workspace: &str, page: Page) -> Result<Listed<AuditEntry>>;
-    /// The answer kept under an idempotency key, if it is no older than [`weir_domain::limits::IDEMPOTENCY`].
-    async fn kept_answer(&self, workspace: &str, key: &str, now: Timestamp) -> Result<Option<KeptAnswer>>;
-    /// Keeps an answer; of two callers the first one's stays.
-    async fn keep_answer(&self, workspace: &str, key: &str, answer: KeptAnswer, now: Timestamp) -> Result<()>;
+    /// Claims an idempotency key for a request at which `owner` works: of two callers, one gets it. It holds for
+    /// [`weir_domain::limits::IDEMPOTENCY`]. What the request writes then is written [for the claim](for_claim).
+    async fn claim(&self, claim: Claim, owner: &str, now: Timestamp) -> Result<Claimed<KeptAnswer>>;
+    /// Keeps the answer of a claimed request that succeeded, and whom it is about.
+    async fn answer_claim(&self, claim: Claim, answer: KeptAnswer, about: Option<ContactId>) -> Result<()>;
+    /// Gives the key of a claimed request back that was refused: it may be asked again.
+    async fn release_claim(&self, claim: Claim) -> Result<()>;
+    /// The claimed request broke off. If nothing was written for it, its key is given back.
+    async fn interrupt_claim(&self, claim: Claim) -> Result<()>;
+    /// The same for every claim at which another than `owner` worked: those processes have died. How many.
+    async fn interrupt_claims_of_others(&self, owner: &str) -> Result<u32>;
     /// The clock was set back by so much and shows `now`: messages, deliveries and attachments wait for their next try, and leases
     /// for their end, only as long as they had still to wait. How many rows were touched.
     async fn clock_set_back(&self, by: Duration, now: Timestamp) -> Result<u32>;

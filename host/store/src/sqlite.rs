@@ -3,8 +3,8 @@
 //! An answer means that the write is on the disk. A full disk or a lock is [`StoreError::Unavailable`] and heals by itself; a
 //! row that cannot be read is [`StoreError::Damaged`] and takes nothing else with it.
 
-mod answers;
 mod channels;
+mod claims;
 mod clock;
 mod connect;
 mod connectors;
@@ -190,7 +190,15 @@ impl SqliteStore {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.writer.write(work).await
+        let Some(claim) = crate::claims::current() else {
+            return self.writer.write(work).await;
+        };
+        let for_claim = move |db: &Db<'_>| {
+            let done = work(db)?;
+            claims::mark(db, &claim)?;
+            Ok(done)
+        };
+        self.writer.write(for_claim).await
     }
 
     async fn read<T, F>(&self, work: F) -> Result<T>

@@ -30,7 +30,8 @@ pub(crate) async fn detach(State(api): State<Api>, request: Request, next: Next)
     api.act(async move { next.run(request).await }).await
 }
 
-fn is_streamed(request: &Request) -> bool {
+/// Whether the route reads the body of this request by itself.
+pub(crate) fn is_streamed(request: &Request) -> bool {
     let path = request.extensions().get::<MatchedPath>();
     path.is_some_and(|path| STREAMED.contains(&path.as_str())) && !body::is_json(request.headers())
 }

@@ -5,9 +5,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
@@ -230,11 +230,6 @@ impl<I: FromStr<Err: std::fmt::Display>, S: Send + Sync> FromRequestParts<S> for
             .map(Self)
             .map_err(|error: I::Err| Problem::of(&codes::NOT_FOUND).detail(error))
     }
-}
-
-/// Whether a request of this method creates or acts, so that an `Idempotency-Key` means something on it.
-pub(crate) fn acts(method: &Method) -> bool {
-    *method == Method::POST
 }
 
 #[cfg(test)]

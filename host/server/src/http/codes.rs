@@ -100,6 +100,9 @@ IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused" 422 Caller false, "The Idempot
 REQUEST_IN_PROGRESS = "request_in_progress" 409 Caller true, "The same request is still at work",
     "A request with this `Idempotency-Key` has not been answered yet.",
     "Wait a moment and repeat it; the answer will be the first one's.";
+REQUEST_INTERRUPTED = "request_interrupted" 409 Host false, "The request was cut off by the end of the host",
+    "The host ended or failed in the middle of the request with this `Idempotency-Key`, after it had written something. Nobody can say how far it came, so it is not done again by itself.",
+    "Look at what it would have made or changed. If that is not there, ask again with a new key.";
 CLIENT_REF_TAKEN = "client_ref_taken" 409 Caller false, "Another message has this client_ref",
     "`client_ref` is unique in a channel; `message_id` names the message that has it.",
     "Read that message: it may be the one you wanted to send.";

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json as Answered;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json as Answered};
 use base64::Engine;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use url::Url;
 use utoipa::{IntoParams, ToSchema};
 use weir_domain::caller::Caller;
@@ -20,6 +23,7 @@ use weir_store::{StageError, Version, VersionStage};
 use super::audit::record;
 use super::body::{self, Json, Params};
 use super::caller::{ConnectorsWrite, May, Read};
+use super::idempotency::Idempotency;
 use super::list::List;
 use super::problem::{Answer, Problem};
 use super::{Api, codes};
@@ -205,9 +209,10 @@ pub(crate) async fn list(_: May<Read>, State(host): State<Host>) -> Answer<Answe
 pub(crate) async fn install(
     caller: May<ConnectorsWrite>,
     State(api): State<Api>,
+    Extension(idempotency): Extension<Idempotency>,
     Params(install): Params<Install>,
     request: Request,
-) -> Answer<(StatusCode, Answered<VersionView>)> {
+) -> Answer<Response> {
     let kind = body::content_type(request.headers());
     let signature = signature(request.headers())?;
     if !matches!(kind.as_deref(), Some("application/wasm" | "application/octet-stream")) {
@@ -216,23 +221,36 @@ pub(crate) async fn install(
     }
     let source = install.source.map(source).transpose()?;
     let bytes = body::read(request.into_body(), limits::COMPONENT_BYTES).await?;
-    let host = api.host.clone();
-    let installed = api.act(async move {
-        let allow_downgrade = install.allow_downgrade;
-        let installed = host.install(bytes, signature.as_deref(), source, allow_downgrade);
-        let version = match installed.await {
-            Ok(version) => version,
-            Err(error) => return Err(refused_install(&host, &caller, error).await),
-        };
-        let changed = serde_json::json!({
-            "version": version.manifest.version, "digest": version.digest, "signature": version.signature.status,
-            "key": version.signature.key, "source": version.source, "allow_downgrade": allow_downgrade,
-        });
-        record(&host, &caller, "connector.install", &version.manifest.name, changed).await;
-        let grants = host.store().grants(&version.manifest.name).await?;
-        Ok((StatusCode::CREATED, Answered(VersionView::of(version, &grants))))
+    let claim = idempotency.for_file(&Sha256::digest(&bytes), signature.as_deref().unwrap_or_default());
+    let acting = api.clone();
+    let installed = async move {
+        let made = installed(&acting.host, &caller, bytes, signature, source, install.allow_downgrade).await;
+        made.into_response()
+    };
+    let acting = api.clone();
+    api.act(async move { acting.once(claim, installed).await }).await?
+}
+
+async fn installed(
+    host: &Host,
+    caller: &Caller,
+    bytes: Bytes,
+    signature: Option<String>,
+    source: Option<String>,
+    allow_downgrade: bool,
+) -> Answer<(StatusCode, Answered<VersionView>)> {
+    let installed = host.install(bytes, signature.as_deref(), source, allow_downgrade).await;
+    let version = match installed {
+        Ok(version) => version,
+        Err(error) => return Err(refused_install(host, caller, error).await),
+    };
+    let changed = serde_json::json!({
+        "version": version.manifest.version, "digest": version.digest, "signature": version.signature.status,
+        "key": version.signature.key, "source": version.source, "allow_downgrade": allow_downgrade,
     });
-    installed.await?
+    record(host, caller, "connector.install", &version.manifest.name, changed).await;
+    let grants = host.store().grants(&version.manifest.name).await?;
+    Ok((StatusCode::CREATED, Answered(VersionView::of(version, &grants))))
 }
 
 /// Get a connector

@@ -146,7 +146,7 @@ pub(crate) async fn send(
     caller: May<MessagesWrite>,
     State(host): State<Host>,
     Named(id): Named<ConversationId>,
-    Extension(Idempotency(idempotency)): Extension<Idempotency>,
+    Extension(Idempotency(claim)): Extension<Idempotency>,
     Json(body): Json<SendMessage>,
 ) -> Answer<Response> {
     if body
@@ -165,7 +165,7 @@ pub(crate) async fn send(
         client_ref: body.client_ref,
         origin: caller.origin(),
         split: body.split,
-        idempotency,
+        claim,
     };
     let (messages, is_replayed) = match host.accept(&caller, id, request).await? {
         Enqueued::New(messages) => (messages, false),

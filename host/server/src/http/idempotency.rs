@@ -1,146 +1,193 @@
 //! `Idempotency-Key`: the same request twice acts once, and both times gives the same answer.
 //!
-//! A send is kept with its message, in the store's own transaction; every other POST with a JSON body is kept here, as its
-//! answer. Only answers of success are kept: what was refused did nothing, and may be asked again. Uploads and components are
-//! not covered; a component is known by its digest, and an upload twice is two files.
+//! The key is claimed in the record before the request acts. A send is claimed and answered with its message, in one transaction;
+//! every other POST is claimed, acts, and is answered. Only answers of success are kept: what was refused did nothing, and may be
+//! asked again. A process that dies in between leaves the claim: if nothing was written for it the next start gives the key
+//! back, and else whoever comes with it is told that nobody can say how far it came.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use weir_domain::caller::Caller;
+use weir_domain::claim::{Claim, Claimed, Progress};
+use weir_domain::id::ContactId;
 use weir_domain::limits;
 use weir_store::KeptAnswer;
 
-use super::problem::{Answer, Problem};
-use super::{Api, body, codes};
+use super::problem::{Answer, COME_BACK, Problem};
+use super::{Api, acts, body, codes};
 
 /// The header.
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that an answer was given before.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// The route whose keys the store keeps with the message.
+/// The route whose answers the store keeps with the message.
 pub(crate) const SEND: &str = "/v1/conversations/{id}/messages";
+/// Tries to keep an answer that the record did not take, and the time between two: a full disk or a lock ends within minutes.
+/// Until then the key says that its request is at work, so that nothing is done twice.
+const KEEP: (u32, Duration) = (60, Duration::from_secs(5));
 
-/// The caller's key and the fingerprint of the request, for the handler of [`SEND`].
+/// The claim of a request, for a handler that acts on it by itself; none without a key. Of a streamed request it does not know
+/// the file yet: see [`Idempotency::for_file`].
 #[derive(Clone, Debug)]
-pub(crate) struct Idempotency(pub(crate) Option<(String, String)>);
+pub(crate) struct Idempotency(pub(crate) Option<Claim>);
 
 /// What is kept in place of the answer's body, where that holds a secret that is shown once.
 #[derive(Clone, Debug)]
-pub(crate) struct KeepInstead(pub(crate) serde_json::Value);
+pub(crate) struct KeepInstead(pub(crate) Value);
 
-/// Keys of requests that are at work: the second one waits outside.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Running(Arc<Mutex<HashSet<String>>>);
-
-struct Claim {
-    running: Running,
-    key: String,
-}
-
-impl Running {
-    fn claim(&self, key: &str) -> Option<Claim> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key.to_owned())
-            .then(|| Claim {
-                running: self.clone(),
-                key: key.to_owned(),
-            })
+impl Idempotency {
+    /// The claim of a request that carries this file: by its digest, since each try of a form has its own boundary.
+    pub(crate) fn for_file(self, digest: &[u8], name: &str) -> Option<Claim> {
+        let mut claim = self.0?;
+        claim.fingerprint = fingerprint(&[claim.fingerprint.as_bytes(), digest, name.as_bytes()]);
+        Some(claim)
     }
 }
 
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.running
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.key);
-    }
-}
-
-/// Runs inside the authentication: keys belong to the one who uses them.
+/// Runs inside the authentication, since keys belong to the one who uses them, and in the request's own task, so that what is
+/// claimed is answered.
 pub(crate) async fn once(State(api): State<Api>, mut request: Request, next: Next) -> Answer<Response> {
-    if !body::acts(request.method()) {
+    if *request.method() != Method::POST {
         return Ok(next.run(request).await);
     }
     let key = key_of(request.headers())?;
-    let is_send = request
-        .extensions()
-        .get::<MatchedPath>()
-        .is_some_and(|path| path.as_str() == SEND);
-    let Some(key) = key else {
+    let caller = request.extensions().get::<Caller>().cloned();
+    let (Some(key), Some(caller)) = (key, caller) else {
         request.extensions_mut().insert(Idempotency(None));
         return Ok(next.run(request).await);
     };
-    if !is_send && !is_kept(request.headers()) {
-        return Ok(next.run(request).await);
-    }
+    let is_streamed = acts::is_streamed(&request);
+    let path = request.extensions().get::<MatchedPath>();
+    let is_send = path.is_some_and(|path| path.as_str() == SEND);
     let (mut parts, stream) = request.into_parts();
-    let bytes = body::read(stream, limits::API_BODY_BYTES).await?;
-    let fingerprint = fingerprint(parts.method.as_str(), parts.uri.path(), &bytes);
-    let caller = parts.extensions.get::<Caller>().cloned();
-    if is_send {
-        parts.extensions.insert(Idempotency(Some((key, fingerprint))));
-        return Ok(next.run(Request::from_parts(parts, Body::from(bytes))).await);
-    }
-    let Some(caller) = caller else {
-        return Ok(next.run(Request::from_parts(parts, Body::from(bytes))).await);
-    };
-    let key = format!("{}:{key}", caller.key());
-    let workspace = caller.workspace_id().to_owned();
-    let _claim = api
-        .running
-        .claim(&format!("{workspace}/{key}"))
-        .ok_or_else(|| Problem::of(&codes::REQUEST_IN_PROGRESS).retry_after(super::problem::COME_BACK))?;
-    if let Some(kept) = api.host.store().kept_answer(&workspace, &key, api.host.now()).await? {
-        return if kept.fingerprint == fingerprint {
-            Ok(replayed(kept))
-        } else {
-            Err(Problem::of(&codes::IDEMPOTENCY_KEY_REUSED))
-        };
-    }
-    let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
-    if response.status().is_success() {
-        keep(&api, &workspace, &key, fingerprint, response).await
+    let (bytes, stream) = if is_streamed {
+        (bytes::Bytes::new(), stream)
     } else {
-        Ok(response)
+        let bytes = body::read(stream, limits::API_BODY_BYTES).await?;
+        (bytes.clone(), Body::from(bytes))
+    };
+    let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+    let claim = Claim {
+        workspace_id: caller.workspace_id().to_owned(),
+        api_key: caller.key(),
+        key,
+        fingerprint: fingerprint(&[parts.method.as_str().as_bytes(), path.as_bytes(), &bytes]),
+    };
+    if is_send || is_streamed {
+        parts.extensions.insert(Idempotency(Some(claim)));
+        return Ok(next.run(Request::from_parts(parts, stream)).await);
+    }
+    api.once(Some(claim), next.run(Request::from_parts(parts, stream)))
+        .await
+}
+
+impl Api {
+    /// Acts once for a claim; without one, as often as it is asked.
+    pub(crate) async fn once(
+        &self,
+        claim: Option<Claim>,
+        work: impl Future<Output = Response> + Send,
+    ) -> Answer<Response> {
+        let Some(claim) = claim else { return Ok(work.await) };
+        let store = self.host.store();
+        match store.claim(claim.clone(), self.host.owner(), self.host.now()).await? {
+            Claimed::New => {}
+            Claimed::Before(Progress::Answered(kept)) => return Ok(replayed(kept)),
+            Claimed::Before(Progress::AtWork) => {
+                return Err(Problem::of(&codes::REQUEST_IN_PROGRESS).retry_after(COME_BACK));
+            }
+            Claimed::Before(Progress::Interrupted) => return Err(Problem::of(&codes::REQUEST_INTERRUPTED)),
+            Claimed::Reused => return Err(Problem::of(&codes::IDEMPOTENCY_KEY_REUSED)),
+        }
+        let ended = AssertUnwindSafe(weir_store::for_claim(claim.clone(), work))
+            .catch_unwind()
+            .await;
+        let given_back = match ended.as_ref().ok().map(Response::status) {
+            Some(status) if status.is_success() => Ok(()),
+            // What went wrong is unknown, and so is how far it came.
+            Some(StatusCode::INTERNAL_SERVER_ERROR) | None => store.interrupt_claim(claim.clone()).await,
+            Some(_) => store.release_claim(claim.clone()).await,
+        };
+        if let Err(error) = given_back {
+            // Then it says until the next start that its request is at work.
+            tracing::warn!(%error, "An idempotency key could not be given back");
+        }
+        match ended {
+            Ok(response) if response.status().is_success() => self.keep(claim, response).await,
+            Ok(response) => Ok(response),
+            Err(payload) => resume_unwind(payload),
+        }
+    }
+
+    /// Keeps an answer, then gives it. What it tells of has happened, so it is given though it cannot be kept yet.
+    async fn keep(&self, claim: Claim, response: Response) -> Answer<Response> {
+        let (mut parts, stream) = response.into_parts();
+        // Our own answer, which is in memory already.
+        let bytes = axum::body::to_bytes(stream, usize::MAX)
+            .await
+            .map_err(Problem::internal)?;
+        let body = match parts.extensions.remove::<KeepInstead>() {
+            Some(KeepInstead(document)) => document.to_string(),
+            None => String::from_utf8_lossy(&bytes).into_owned(),
+        };
+        let about = about(&body);
+        let answer = KeptAnswer {
+            status: parts.status.as_u16(),
+            body,
+        };
+        if answer.body.len() > limits::KEPT_ANSWER_BYTES {
+            // Reports are as long, which change nothing: they are made anew.
+            if let Err(error) = self.host.store().release_claim(claim).await {
+                tracing::warn!(%error, "An idempotency key could not be given back");
+            }
+            return Ok(Response::from_parts(parts, Body::from(bytes)));
+        }
+        let kept = self
+            .host
+            .store()
+            .answer_claim(claim.clone(), answer.clone(), about)
+            .await;
+        if let (Err(error), Ok(slot)) = (kept, Arc::clone(&self.acts).try_acquire_owned()) {
+            tracing::warn!(%error, "An answer could not be kept under its idempotency key, and is tried again");
+            let host = self.host.clone();
+            let again = async move {
+                for _ in 0..KEEP.0 {
+                    tokio::time::sleep(KEEP.1).await;
+                    let kept = host.store().answer_claim(claim.clone(), answer.clone(), about).await;
+                    if kept.is_ok() {
+                        break;
+                    }
+                }
+            };
+            let host = self.host.clone();
+            tokio::spawn(async move { host.detached(slot, again).await });
+        }
+        Ok(Response::from_parts(parts, Body::from(bytes)))
     }
 }
 
-/// Keeps an answer, then gives it. An answer that cannot be kept is given all the same: what it tells of has happened.
-async fn keep(api: &Api, workspace: &str, key: &str, fingerprint: String, response: Response) -> Answer<Response> {
-    let (mut parts, stream) = response.into_parts();
-    let bytes = axum::body::to_bytes(stream, limits::API_BODY_BYTES)
-        .await
-        .map_err(Problem::internal)?;
-    let kept = match parts.extensions.remove::<KeepInstead>() {
-        Some(KeepInstead(document)) => document.to_string(),
-        None => String::from_utf8_lossy(&bytes).into_owned(),
+/// The contact that an answer is about: a message of theirs, or themselves. It goes when they are erased.
+fn about(body: &str) -> Option<ContactId> {
+    let answer: Value = serde_json::from_str(body).ok()?;
+    let named = |member| {
+        answer
+            .get(member)
+            .and_then(Value::as_str)
+            .and_then(|id| id.parse().ok())
     };
-    let answer = KeptAnswer {
-        fingerprint,
-        status: parts.status.as_u16(),
-        body: kept,
-    };
-    if let Err(error) = api
-        .host
-        .store()
-        .keep_answer(workspace, key, answer, api.host.now())
-        .await
-    {
-        tracing::warn!(%error, "An answer could not be kept under its idempotency key");
-    }
-    Ok(Response::from_parts(parts, Body::from(bytes)))
+    named("contact_id").or_else(|| named("id"))
 }
 
 fn replayed(kept: KeptAnswer) -> Response {
@@ -150,11 +197,6 @@ fn replayed(kept: KeptAnswer) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(REPLAYED, HeaderValue::from_static("true"));
     response
-}
-
-/// Whether this module keeps the answer: bodies of JSON, and none.
-fn is_kept(headers: &HeaderMap) -> bool {
-    body::is_json(headers) || !headers.contains_key(CONTENT_TYPE)
 }
 
 /// The key, bare or as a quoted string (draft-ietf-httpapi-idempotency-key-header, 2.1).
@@ -178,10 +220,10 @@ fn key_of(headers: &HeaderMap) -> Answer<Option<String>> {
     }
 }
 
-/// Tells one request from another: method, path and body.
-fn fingerprint(method: &str, path: &str, body: &[u8]) -> String {
+/// Tells one request from another by what it consists of.
+fn fingerprint(parts: &[&[u8]]) -> String {
     let mut digest = Sha256::new();
-    for part in [method.as_bytes(), path.as_bytes(), body] {
+    for part in parts {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }
@@ -211,18 +253,25 @@ mod tests {
 
     #[test]
     fn another_method_path_or_body_is_another_request() {
-        let first = fingerprint("POST", "/v1/a", b"bc");
-        assert_eq!(first, fingerprint("POST", "/v1/a", b"bc"));
-        assert_ne!(first, fingerprint("POST", "/v1/ab", b"c"));
-        assert_ne!(first, fingerprint("POST", "/v1/a", b"bd"));
+        let print = |method: &str, path: &str, body: &[u8]| fingerprint(&[method.as_bytes(), path.as_bytes(), body]);
+        let first = print("POST", "/v1/a", b"bc");
+        assert_eq!(first, print("POST", "/v1/a", b"bc"));
+        assert_ne!(first, print("POST", "/v1/ab", b"c"));
+        assert_ne!(first, print("POST", "/v1/a?b=c", b"bc"));
+        assert_ne!(first, print("POST", "/v1/a", b"bd"));
     }
 
     #[test]
-    fn the_second_of_two_requests_at_once_waits_outside() {
-        let running = Running::default();
-        let claim = running.claim("k").expect("free");
-        assert!(running.claim("k").is_none());
-        drop(claim);
-        assert!(running.claim("k").is_some());
+    fn an_answer_names_the_contact_it_is_about() {
+        let id = "ctc_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f";
+        let other = "msg_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f";
+        let named = |body: Value| about(&body.to_string()).map(|id| id.to_string());
+        assert_eq!(
+            named(serde_json::json!({"id": other, "contact_id": id})).as_deref(),
+            Some(id)
+        );
+        assert_eq!(named(serde_json::json!({"id": id})).as_deref(), Some(id));
+        assert_eq!(named(serde_json::json!({"id": other})), None);
+        assert_eq!(about(""), None);
     }
 }

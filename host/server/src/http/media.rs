@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::io;
 
-use axum::Json as Answered;
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::header::{
@@ -11,6 +10,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json as Answered};
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
@@ -25,10 +25,11 @@ use weir_store::Media;
 
 use super::body::{self, Named, Params};
 use super::caller::{May, MessagesWrite, Read};
+use super::idempotency::Idempotency;
 use super::problem::{Answer, COME_BACK, Problem};
 use super::{Api, codes};
 use crate::Host;
-use crate::media::{LinkError, UploadError};
+use crate::media::{LinkError, Upload, UploadError};
 
 /// Bytes to be fetched from a public URL.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -41,8 +42,9 @@ pub(crate) struct FromUrl {
 
 /// An upload.
 #[derive(ToSchema)]
+#[schema(as = Upload)]
 #[allow(dead_code, reason = "describes the form; the form is read as it streams in")]
-pub(crate) struct Upload {
+pub(crate) struct UploadForm {
     /// The bytes.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
@@ -85,47 +87,50 @@ impl MediaView {
 ///
 /// Either `multipart/form-data` with the field `file`, or JSON with a `source_url` that Weir fetches.
 #[utoipa::path(post, path = "/v1/media", tag = "media",
-    request_body(content((Upload = "multipart/form-data"), (FromUrl = "application/json"))), responses((status = 201, body = MediaView)))]
+    request_body(content((UploadForm = "multipart/form-data"), (FromUrl = "application/json"))), responses((status = 201, body = MediaView)))]
 pub(crate) async fn upload(
     caller: May<MessagesWrite>,
     State(api): State<Api>,
+    Extension(idempotency): Extension<Idempotency>,
     request: Request,
-) -> Answer<(StatusCode, Answered<MediaView>)> {
-    let host = &api.host;
-    let media = match body::content_type(request.headers()).as_deref() {
+) -> Answer<Response> {
+    match body::content_type(request.headers()).as_deref() {
         Some("application/json") => {
             let bytes = body::read(request.into_body(), limits::API_BODY_BYTES).await?;
             let FromUrl { source_url } = body::parse(&bytes)?;
             let url = Url::parse(&source_url).map_err(|error| Problem::member("/source_url", error))?;
-            host.upload_from_url(&caller, url).await?
+            stored(&api.host, api.host.upload_from_url(&caller, url).await)
         }
         Some("multipart/form-data") => {
             let form = Multipart::from_request(request, &()).await;
-            from_form(
-                &api,
-                &caller,
-                form.map_err(|error| Problem::member("", error.body_text()))?,
-            )
-            .await?
+            let form = form.map_err(|error| Problem::member("", error.body_text()))?;
+            let (upload, digest, filename) = from_form(&api.host, form).await?;
+            let claim = idempotency.for_file(&digest, filename.as_deref().unwrap_or_default());
+            let (acting, caller) = (api.clone(), Caller::clone(&caller));
+            let kept = async move {
+                let media = acting.host.keep_upload(&caller, upload, filename).await;
+                stored(&acting.host, media).into_response()
+            };
+            let acting = api.clone();
+            api.act(async move { acting.once(claim, kept).await }).await?
         }
-        _ => {
-            return Err(Problem::of(&codes::UNSUPPORTED_MEDIA_TYPE)
-                .detail("send multipart/form-data with the field `file`, or application/json with `source_url`"));
-        }
-    };
-    Ok((StatusCode::CREATED, Answered(MediaView::of(media, host))))
+        _ => Err(Problem::of(&codes::UNSUPPORTED_MEDIA_TYPE)
+            .detail("send multipart/form-data with the field `file`, or application/json with `source_url`")),
+    }
 }
 
-async fn from_form(api: &Api, caller: &Caller, mut form: Multipart) -> Answer<Media> {
+fn stored(host: &Host, media: Result<Media, UploadError>) -> Answer<Response> {
+    Ok((StatusCode::CREATED, Answered(MediaView::of(media?, host))).into_response())
+}
+
+async fn from_form(host: &Host, mut form: Multipart) -> Answer<(Upload, [u8; 32], Option<String>)> {
     let broken = |error: axum::extract::multipart::MultipartError| Problem::member("", error.body_text());
     while let Some(field) = form.next_field().await.map_err(broken)? {
         if field.name() == Some("file") {
             let filename = field.file_name().map(ToOwned::to_owned);
             let bytes = field.map(|chunk| chunk.map_err(io::Error::other));
-            let upload = api.host.receive_upload(bytes).await?;
-            let (host, caller) = (api.host.clone(), caller.clone());
-            let kept = api.act(async move { host.keep_upload(&caller, upload, filename).await });
-            return Ok(kept.await??);
+            let (upload, digest) = host.receive_upload(bytes).await?;
+            return Ok((upload, digest, filename));
         }
     }
     Err(Problem::member("/file", "the form has no field `file`"))

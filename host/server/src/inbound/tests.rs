@@ -41,7 +41,7 @@ async fn in_hand(host: &Host) -> MessageId {
         reply_to: None,
         client_ref: None,
         origin: Origin::Api,
-        idempotency: None,
+        claim: None,
     };
     // The platform's rules are beside the point: the contact's word is of 1970.
     let serving = host.serving("echo").await.expect("Echo serves");

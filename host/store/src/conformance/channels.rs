@@ -319,6 +319,38 @@ fn session(id: ConnectSessionId, state: &str) -> ConnectSession {
     }
 }
 
+pub fn a_connect_session_always_gets_an_end(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let (nobody, late, recent) = (world.id(), world.id(), world.id());
+        for (id, state) in [(nobody, "state-1"), (late, "state-2"), (recent, "state-3")] {
+            world.store.insert_connect_session(session(id, state)).await.unwrap();
+        }
+        for state in ["state-2", "state-3"] {
+            world.store.take_connect_session(state, at(599)).await.unwrap().unwrap();
+        }
+        let end = async |id, seconds| world.store.connect_session(id, at(seconds)).await.unwrap().unwrap().end;
+        let sweep = async |taken, now| world.store.end_connect_sessions(at(taken), at(now)).await.unwrap();
+        assert_eq!(sweep(0, 599).await, 0, "nothing is over");
+        assert_eq!(sweep(0, 600).await, 1);
+        // Read at a time when it was not over: it has an end in the record.
+        assert_eq!(end(nobody, 1).await, ConnectEnd::Expired);
+        assert_eq!(end(late, 601).await, ConnectEnd::Taken, "somebody may still be at work");
+        let succeeded = ConnectEnd::Succeeded {
+            channel_id: world.channel.id,
+        };
+        world
+            .store
+            .finish_connect_session(recent, succeeded.clone())
+            .await
+            .unwrap();
+        assert_eq!(sweep(600, 1_200).await, 1);
+        assert!(matches!(end(late, 1_200).await, ConnectEnd::Failed { code, .. } if code == "connect_failed"));
+        assert_eq!(end(recent, 1_200).await, succeeded);
+        assert_eq!(sweep(600, 1_200).await, 0);
+    });
+}
+
 pub fn a_connect_session_is_taken_once_and_in_time(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;

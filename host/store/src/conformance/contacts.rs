@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use weir_domain::claim::Claimed;
 use weir_domain::event::EventType;
 use weir_domain::inbound::{Fact, InboundMessage, Person};
 use weir_domain::message::{Attachment, Content, Direction, MediaStatus, Origin};
@@ -82,12 +83,13 @@ pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
             store.keep_dead_letter(letter).await.unwrap();
         }
         for (key, contact) in [("hers", hers.contact.id), ("another's", other.contact.id)] {
+            let claim = World::claim(key, "print");
+            store.claim(claim.clone(), "owner", at(14)).await.unwrap();
             let answer = KeptAnswer {
-                fingerprint: "f".into(),
                 status: 200,
                 body: format!("{{\"id\":\"{contact}\"}}"),
             };
-            store.keep_answer(DEFAULT, key, answer, at(14)).await.unwrap();
+            store.answer_claim(claim, answer, None).await.unwrap();
         }
         for who in ["jane", "person-other"] {
             let record = TranscriptRecord {
@@ -130,8 +132,9 @@ pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
         let letters = store.dead_letters(apps(["example"]), page()).await.unwrap().rows;
         assert_eq!(letters.len(), 1, "who is called almost like her is not her");
         assert_eq!(store.depths().await.unwrap().dead_letters, 1);
-        assert!(store.kept_answer(DEFAULT, "hers", at(21)).await.unwrap().is_none());
-        assert!(store.kept_answer(DEFAULT, "another's", at(21)).await.unwrap().is_some());
+        let again = async |key: &str| store.claim(World::claim(key, "print"), "owner", at(21)).await.unwrap();
+        assert_eq!(again("hers").await, Claimed::New);
+        assert_ne!(again("another's").await, Claimed::New);
         let filter = TranscriptFilter {
             whole: true,
             limit: 10,

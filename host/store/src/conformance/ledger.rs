@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_domain::limits;
 use weir_domain::signature::RawWebhook;
 use weir_domain::time::Timestamp;
 
 use super::events::add;
 use super::world::*;
 use super::{Factory, run};
-use crate::{AuditEntry, DeadLetter, KeptAnswer, Listed, Page, RefusalCount, RefusalRecord, RefusedWhat, StoreError};
+use crate::{AuditEntry, DeadLetter, Listed, Page, RefusalCount, RefusalRecord, RefusedWhat, StoreError};
 
 pub(super) fn letter(world: &World, app: &str, second: i64) -> DeadLetter {
     DeadLetter {
@@ -185,58 +184,6 @@ pub fn refusals_and_changes_can_be_looked_up(factory: Factory) {
         };
         assert_eq!(counts, [expected]);
         assert!(world.store.refusal_counts("another", 10).await.unwrap().is_empty());
-    });
-}
-
-pub fn an_answer_is_kept_for_the_first_caller(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        let answer = |body: &str| KeptAnswer {
-            fingerprint: "print".into(),
-            status: 201,
-            body: body.into(),
-        };
-        world
-            .store
-            .keep_answer(DEFAULT, "key", answer("first"), at(1))
-            .await
-            .unwrap();
-        world
-            .store
-            .keep_answer(DEFAULT, "key", answer("second"), at(2))
-            .await
-            .unwrap();
-        assert_eq!(
-            world.store.kept_answer(DEFAULT, "key", at(3)).await.unwrap(),
-            Some(answer("first"))
-        );
-        assert_eq!(world.store.kept_answer("another", "key", at(3)).await.unwrap(), None);
-        let end = 1 + limits::IDEMPOTENCY.as_secs().cast_signed();
-        assert!(
-            world
-                .store
-                .kept_answer(DEFAULT, "key", at(end - 1))
-                .await
-                .unwrap()
-                .is_some()
-        );
-        assert!(
-            world
-                .store
-                .kept_answer(DEFAULT, "key", at(end))
-                .await
-                .unwrap()
-                .is_none()
-        );
-        world
-            .store
-            .keep_answer(DEFAULT, "key", answer("third"), at(end))
-            .await
-            .unwrap();
-        assert_eq!(
-            world.store.kept_answer(DEFAULT, "key", at(end)).await.unwrap(),
-            Some(answer("third"))
-        );
     });
 }
 

@@ -1,5 +1,6 @@
 //! What goes out is judged once, and the same request is accepted once.
 
+use weir_domain::claim::Claim;
 use weir_domain::event::EventType;
 use weir_domain::limits;
 use weir_domain::message::{Origin, Status};
@@ -25,7 +26,7 @@ pub fn the_same_request_gets_the_first_answer_and_another_is_refused(factory: Fa
         world.hear(vec![says("m1", 10)], 10).await;
         let id = world.conversation("thread").await.id;
         let mut draft = world.draft(id, "hello");
-        draft.idempotency = Some(("key".into(), "print".into()));
+        draft.claim = Some(World::claim("key", "print"));
         let first = world.accept(draft.clone(), 20).await.unwrap();
         let lease = world.lease(1, 20).await.remove(0);
         world.settle(&lease, sent("p1", 20), 20).await;
@@ -33,12 +34,15 @@ pub fn the_same_request_gets_the_first_answer_and_another_is_refused(factory: Fa
             Enqueued::Replayed(again) => assert_eq!(again, [first]),
             Enqueued::New(messages) => panic!("{messages:?}"),
         }
-        draft.idempotency = Some(("key".into(), "another print".into()));
-        assert!(matches!(world.accept(draft, 22).await, Err(EnqueueError::KeyReused)));
+        draft.claim = Some(World::claim("key", "another print"));
+        assert!(matches!(
+            world.accept(draft.clone(), 22).await,
+            Err(EnqueueError::KeyReused)
+        ));
         assert_eq!(world.messages("thread").await.len(), 2);
         // What was refused keeps no answer.
         let mut empty = world.draft(id, " ");
-        empty.idempotency = Some(("other".into(), "print".into()));
+        empty.claim = Some(World::claim("other", "print"));
         assert!(matches!(
             world.accept(empty.clone(), 23).await,
             Err(EnqueueError::Refused(_))
@@ -51,6 +55,28 @@ pub fn the_same_request_gets_the_first_answer_and_another_is_refused(factory: Fa
     });
 }
 
+pub fn programs_with_one_idempotency_key_do_not_meet(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let id = world.conversation("thread").await.id;
+        let mut ours = world.draft(id, "ours");
+        ours.claim = Some(World::claim("key", "ours"));
+        let mut theirs = world.draft(id, "theirs");
+        theirs.claim = Some(Claim {
+            api_key: world.id(),
+            ..World::claim("key", "theirs")
+        });
+        for _ in 0..2 {
+            for (draft, text) in [(&ours, "ours"), (&theirs, "theirs")] {
+                let message = world.accept(draft.clone(), 20).await.unwrap();
+                assert_eq!(message.content, world.draft(id, text).content);
+            }
+        }
+        assert_eq!(world.messages("thread").await.len(), 3, "each was sent once");
+    });
+}
+
 pub fn an_idempotency_key_is_forgotten_after_a_day(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
@@ -58,7 +84,7 @@ pub fn an_idempotency_key_is_forgotten_after_a_day(factory: Factory) {
         world.hear(vec![says("m1", 10)], 10).await;
         let id = world.conversation("thread").await.id;
         let mut draft = world.draft(id, "hello");
-        draft.idempotency = Some(("key".into(), "print".into()));
+        draft.claim = Some(World::claim("key", "print"));
         world.accept(draft.clone(), 20).await.unwrap();
         let at_the_edge = world
             .store
@@ -78,7 +104,7 @@ pub fn several_messages_of_one_request_are_accepted_together_or_not_at_all(facto
         let id = world.conversation("thread").await.id;
         let mut draft = world.draft(id, "one");
         draft.then = vec![world.draft(id, "two").content];
-        draft.idempotency = Some(("key".into(), "print".into()));
+        draft.claim = Some(World::claim("key", "print"));
         draft.client_ref = Some("mine".into());
         let Enqueued::New(both) = world.store.enqueue(draft.clone(), &world.book, at(20)).await.unwrap() else {
             panic!("it is new");

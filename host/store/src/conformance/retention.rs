@@ -95,20 +95,71 @@ pub fn events_go_beside_a_disabled_endpoint_and_it_knows_what_it_missed(factory:
     });
 }
 
+/// A picture that a contact sent.
+fn picture(id: &str, second: i64) -> weir_domain::inbound::InboundMessage {
+    let mut picture = told("thread", id, Direction::Inbound, Origin::Contact, "", second);
+    picture.content = Content::Image {
+        media: RemoteMedia {
+            reference: "r".into(),
+            mime_type: None,
+            size: None,
+            filename: None,
+        },
+        caption: None,
+    };
+    picture
+}
+
+pub fn a_file_of_an_erased_contact_is_written_down_until_removed(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let to_remove = async || world.store.files_to_remove(10).await.unwrap();
+        world.hear(vec![message(picture("m1", 10))], 10).await;
+        world.hear(vec![message(picture("m2", 10))], 10).await;
+        let fetches = world.store.lease_media(2, at(11)).await.unwrap();
+        let (here, late) = (fetches[0].id, fetches[1].id);
+        world
+            .store
+            .media_stored(here, "image/png".into(), 7, at(11))
+            .await
+            .unwrap();
+        assert_eq!(
+            world
+                .store
+                .media_without_row(vec![here, world.id()])
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
+        let contact = world.messages("thread").await[0].contact_id;
+        assert!(
+            world
+                .store
+                .erase_contact(DEFAULT, contact, at(12))
+                .await
+                .unwrap()
+                .is_some()
+        );
+        let mut both = vec![here, late];
+        both.sort();
+        assert_eq!(to_remove().await, both);
+        world.store.files_removed(both).await.unwrap();
+        assert_eq!(to_remove().await, []);
+        // A fetch that ends after the erasure has made a file that nobody may keep.
+        world
+            .store
+            .media_stored(late, "image/png".into(), 7, at(13))
+            .await
+            .unwrap();
+        assert_eq!(to_remove().await, [late]);
+    });
+}
+
 pub fn an_old_attachment_goes_and_its_message_says_so(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        let mut picture = told("thread", "m1", Direction::Inbound, Origin::Contact, "", 10);
-        picture.content = Content::Image {
-            media: RemoteMedia {
-                reference: "r".into(),
-                mime_type: None,
-                size: None,
-                filename: None,
-            },
-            caption: None,
-        };
-        world.hear(vec![message(picture)], 10).await;
+        world.hear(vec![message(picture("m1", 10))], 10).await;
         let fetch = world.store.lease_media(1, at(11)).await.unwrap().remove(0);
         world
             .store
@@ -119,12 +170,16 @@ pub fn an_old_attachment_goes_and_its_message_says_so(factory: Factory) {
             media: Some(at(10)),
             ..KeptSince::default()
         };
-        assert_eq!(world.store.forget(since, 10).await.unwrap().media, []);
+        assert_eq!(world.store.forget(since, 10).await.unwrap().media, 0);
+        assert!(world.store.files_to_remove(10).await.unwrap().is_empty());
         let since = KeptSince {
             media: Some(at(11)),
             ..since
         };
-        assert_eq!(world.store.forget(since, 10).await.unwrap().media, [fetch.id]);
+        assert_eq!(world.store.forget(since, 10).await.unwrap().media, 1);
+        assert_eq!(world.store.files_to_remove(10).await.unwrap(), [fetch.id]);
+        world.store.files_removed(vec![fetch.id]).await.unwrap();
+        assert!(world.store.files_to_remove(10).await.unwrap().is_empty());
         assert!(world.store.media(fetch.id).await.unwrap().is_none());
         let left = world.messages("thread").await;
         assert!(

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_domain::channel::Channel;
+use weir_domain::claim::Claim;
 use weir_domain::conversation::Conversation;
 use weir_domain::credential::{Credential, Secret};
 use weir_domain::delivery::Next;
@@ -355,6 +356,16 @@ impl World {
         self.store.message(DEFAULT, known.id).await.unwrap().unwrap()
     }
 
+    /// A claim of the API key that is the first of the world.
+    pub(crate) fn claim(key: &str, fingerprint: &str) -> Claim {
+        Claim {
+            workspace_id: DEFAULT.into(),
+            api_key: Mint::from_seed([77; 32]).id(at(0)),
+            key: key.into(),
+            fingerprint: fingerprint.into(),
+        }
+    }
+
     pub(crate) fn draft(&self, conversation: ConversationId, text: &str) -> NewMessage {
         NewMessage {
             workspace_id: DEFAULT.into(),
@@ -364,7 +375,7 @@ impl World {
             reply_to: None,
             client_ref: None,
             origin: Origin::Api,
-            idempotency: None,
+            claim: None,
         }
     }
 

@@ -41,7 +41,7 @@ pub struct AdAnswer {
 /// What an erasure removed at once. Documents that name the person without an index to find them by are read afterwards.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Erased {
-    /// Attachments, whose bytes are the caller's to remove.
+    /// Attachments and uploads, whose files are to be removed.
     pub media: Vec<MediaId>,
     /// How much.
     pub removed: Removed,
@@ -100,8 +100,8 @@ pub struct Forgotten {
     pub messages: u32,
     /// Events.
     pub events: u32,
-    /// Attachments, whose bytes are the caller's to remove.
-    pub media: Vec<MediaId>,
+    /// Attachments and uploads, whose files are to be removed.
+    pub media: u32,
     /// Dead letters.
     pub dead_letters: u32,
     /// Keys of facts.
@@ -198,8 +198,6 @@ pub struct AuditEntry {
 /// An answer kept under an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptAnswer {
-    /// Of the request.
-    pub fingerprint: String,
     /// The status.
     pub status: u16,
     /// The body.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use weir_domain::channel::Channel;
+use weir_domain::claim::Claim;
 use weir_domain::conversation::Conversation;
 use weir_domain::id::{ConversationId, MessageId};
 use weir_domain::message::{Content, Draft, Message, MessageError, Origin};
@@ -26,8 +27,8 @@ pub struct NewMessage {
     pub client_ref: Option<String>,
     /// Which surface made it.
     pub origin: Origin,
-    /// The caller's idempotency key, and the fingerprint of the request.
-    pub idempotency: Option<(String, String)>,
+    /// The caller's claim to act once.
+    pub claim: Option<Claim>,
 }
 
 /// What became of a message to be accepted.

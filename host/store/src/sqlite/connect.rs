@@ -46,10 +46,11 @@ fn digest(state: &str) -> [u8; 32] {
     Sha256::digest(state.as_bytes()).into()
 }
 
-/// The word by which the sessions that can still be taken are found.
+/// The word by which sessions are found: those that can still be taken, and those that have no end yet.
 fn status(end: &ConnectEnd) -> &'static str {
     match end {
         ConnectEnd::Pending => "pending",
+        ConnectEnd::Taken => "taken",
         _ => "ended",
     }
 }
@@ -139,4 +140,21 @@ pub(super) fn finish(db: &Db<'_>, id: ConnectSessionId, end: &ConnectEnd) -> Res
         params![key(id), status(end), json(end)?],
     )?;
     Ok(())
+}
+
+/// When the first session without an end is over.
+pub(super) fn next_over(db: &Db<'_>) -> Result<Option<Timestamp>> {
+    db.moment("SELECT min(expires_at) FROM connect_sessions WHERE status <> 'ended'")
+}
+
+/// Ends the sessions that nobody came to before `now`, and those that were taken and whose time was over before `taken`.
+pub(super) fn end_over(db: &Db<'_>, taken: Timestamp, now: Timestamp) -> Result<u32> {
+    let cut_off = ConnectEnd::Failed {
+        code: "connect_failed".to_owned(),
+        detail: "The host ended while it connected the account. Begin connecting again.".to_owned(),
+    };
+    let sql = "UPDATE connect_sessions SET status = 'ended', end = ?3 WHERE status = ?1 AND expires_at <= ?2";
+    let expired = db.run(sql, params!["pending", now.as_millis(), json(&ConnectEnd::Expired)?])?;
+    let cut_off = db.run(sql, params!["taken", taken.as_millis(), json(&cut_off)?])?;
+    Ok(u32::try_from(expired + cut_off).unwrap_or(u32::MAX))
 }

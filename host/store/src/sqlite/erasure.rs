@@ -59,9 +59,9 @@ const DOCUMENTS: &[Documents] = &[
         anyway: None,
     },
     Documents {
-        read: "SELECT rowid, body, NULL FROM idempotency
+        read: "SELECT rowid, body, NULL FROM claims
                WHERE (?1 IS NULL OR rowid < ?1) AND ?2 IS NOT NULL ORDER BY rowid DESC",
-        remove: &["DELETE FROM idempotency WHERE rowid = ?1"],
+        remove: &["DELETE FROM claims WHERE rowid = ?1"],
         anyway: None,
     },
     // Last, since they are written some moments after their call. One of `prepare` holds a message and not whose it is: all of
@@ -79,7 +79,7 @@ const DOCUMENTS: &[Documents] = &[
 
 // ---- what indexes find -----------------------------------------------------------------------------------------------
 
-/// Erases a contact's rows and notes what is left to be searched. The bytes of attachments are the caller's to remove.
+/// Erases a contact's rows and notes what is left to be searched, and which files are to be removed.
 pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Erased>> {
     let Some(contact) = conversations::contact(db, workspace, id)? else {
         return Ok(None);
@@ -112,7 +112,9 @@ pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
         erase_words(db, conversation, &contact, &mut erased)?;
     }
     db.run("DELETE FROM authors WHERE contact_id = ?1", [key(id)])?;
+    db.run("DELETE FROM claims WHERE contact_id = ?1", [key(id)])?;
     db.run("DELETE FROM contacts WHERE id = ?1", [key(id)])?;
+    media::to_be_removed(db, &erased.media)?;
     let marks = Marks::new(marks);
     state::forget(db, contact.channel_id, &marks)?;
     note(db, &contact, &marks)?;

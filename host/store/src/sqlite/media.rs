@@ -1,5 +1,7 @@
 //! Stored bytes, and attachments that are still to be fetched. The bytes themselves are elsewhere, under the id.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Row, params};
 use weir_domain::event::{EventType, MediaFetched};
 use weir_domain::id::{ConversationId, MediaId, MessageId};
@@ -176,11 +178,50 @@ pub(super) fn lease(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<Media
     Ok(fetches)
 }
 
+/// Writes down that the files of these are to be removed; their rows go in the same transaction.
+pub(super) fn to_be_removed(db: &Db<'_>, ids: &[MediaId]) -> Result<()> {
+    for id in ids {
+        db.run(
+            "INSERT OR IGNORE INTO files_to_remove (media_id) VALUES (?1)",
+            [key(*id)],
+        )?;
+    }
+    Ok(())
+}
+
+pub(super) fn files_to_remove(db: &Db<'_>, limit: u32) -> Result<Vec<MediaId>> {
+    db.all("SELECT media_id FROM files_to_remove LIMIT ?1", [limit], |row| {
+        get_id(row, 0)
+    })
+}
+
+pub(super) fn files_removed(db: &Db<'_>, ids: &[MediaId]) -> Result<()> {
+    for id in ids {
+        db.run("DELETE FROM files_to_remove WHERE media_id = ?1", [key(*id)])?;
+    }
+    Ok(())
+}
+
+pub(super) fn without_row(db: &Db<'_>, mut ids: Vec<MediaId>) -> Result<Vec<MediaId>> {
+    let mut known = BTreeSet::new();
+    for id in &ids {
+        if db.exists("SELECT 1 FROM media WHERE id = ?1", [key(*id)])? {
+            known.insert(*id);
+        }
+    }
+    ids.retain(|id| !known.contains(id));
+    Ok(ids)
+}
+
 pub(super) fn stored(db: &Db<'_>, id: MediaId, mime_type: &str, bytes: u64, now: Timestamp) -> Result<()> {
-    db.run(
+    let is_there = db.run(
         "UPDATE media SET status = 'stored', mime_type = ?2, size = ?3, due_at = NULL WHERE id = ?1",
         params![key(id), mime_type, size(bytes)],
     )?;
+    if is_there == 0 {
+        // It was erased while it was fetched.
+        return to_be_removed(db, &[id]);
+    }
     let Some(message) = message_of(db, id)? else {
         return Ok(());
     };

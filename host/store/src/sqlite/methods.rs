@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use weir_domain::caller::{Key, Session};
 use weir_domain::channel::{Channel, ChannelStatus};
+use weir_domain::claim::{Claim, Claimed};
 use weir_domain::clock::ClockOffset;
 use weir_domain::conversation::{Contact, Conversation};
 use weir_domain::credential::Credential;
@@ -24,7 +25,7 @@ use weir_domain::rollout::Canary;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::{
-    SqliteStore, answers, channels, clock, connect, connectors, conversations, deliveries, endpoints, erasure, events,
+    SqliteStore, channels, claims, clock, connect, connectors, conversations, deliveries, endpoints, erasure, events,
     gaps, inbound, keys, ledger, media, messages, news, outbound, outbox, recovery, referrals, retention, state,
     transcripts,
 };
@@ -173,6 +174,13 @@ impl Store for SqliteStore {
     }
     async fn finish_connect_session(&self, id: ConnectSessionId, end: ConnectEnd) -> Result<()> {
         self.write(move |db| connect::finish(db, id, &end)).await
+    }
+    async fn end_connect_sessions(&self, taken: Timestamp, now: Timestamp) -> Result<u32> {
+        // Mostly there is none, and nobody needs the writer.
+        match self.look(connect::next_over).await? {
+            Some(over) if over <= now || over <= taken => self.write(move |db| connect::end_over(db, taken, now)).await,
+            _ => Ok(0),
+        }
     }
     async fn connect_channel(
         &self,
@@ -477,6 +485,15 @@ impl Store for SqliteStore {
     async fn media_stored(&self, id: MediaId, mime_type: String, size: u64, now: Timestamp) -> Result<()> {
         self.write(move |db| media::stored(db, id, &mime_type, size, now)).await
     }
+    async fn files_to_remove(&self, limit: u32) -> Result<Vec<MediaId>> {
+        self.look(|db| media::files_to_remove(db, limit)).await
+    }
+    async fn files_removed(&self, ids: Vec<MediaId>) -> Result<()> {
+        self.write(move |db| media::files_removed(db, &ids)).await
+    }
+    async fn media_without_row(&self, ids: Vec<MediaId>) -> Result<Vec<MediaId>> {
+        self.read(move |db| media::without_row(db, ids)).await
+    }
     async fn media_failed(&self, id: MediaId, reason: &str, retry_at: Option<Timestamp>, now: Timestamp) -> Result<()> {
         let reason = reason.to_owned();
         self.write(move |db| media::failed(db, id, &reason, retry_at, now))
@@ -613,14 +630,22 @@ impl Store for SqliteStore {
         let workspace = workspace.to_owned();
         self.read(move |db| ledger::audit_log(db, &workspace, &page)).await
     }
-    async fn kept_answer(&self, workspace: &str, key: &str, now: Timestamp) -> Result<Option<KeptAnswer>> {
-        self.look(|db| answers::kept(db, workspace, key, now)).await
+    async fn claim(&self, claim: Claim, owner: &str, now: Timestamp) -> Result<Claimed<KeptAnswer>> {
+        let owner = owner.to_owned();
+        self.write(move |db| claims::claim(db, &claim, &owner, now)).await
     }
-    async fn keep_answer(&self, workspace: &str, key: &str, answer: KeptAnswer, now: Timestamp) -> Result<()> {
-        let workspace = workspace.to_owned();
-        let key = key.to_owned();
-        self.write(move |db| answers::keep(db, &workspace, &key, &answer, now))
-            .await
+    async fn answer_claim(&self, claim: Claim, answer: KeptAnswer, about: Option<ContactId>) -> Result<()> {
+        self.write(move |db| claims::answer(db, &claim, &answer, about)).await
+    }
+    async fn release_claim(&self, claim: Claim) -> Result<()> {
+        self.write(move |db| claims::release(db, &claim)).await
+    }
+    async fn interrupt_claim(&self, claim: Claim) -> Result<()> {
+        self.write(move |db| claims::interrupt(db, &claim)).await
+    }
+    async fn interrupt_claims_of_others(&self, owner: &str) -> Result<u32> {
+        let owner = owner.to_owned();
+        self.write(move |db| claims::interrupt_others(db, &owner)).await
     }
     async fn clock_set_back(&self, by: Duration, now: Timestamp) -> Result<u32> {
         self.write(move |db| clock::set_back(db, by, now)).await

@@ -1,6 +1,7 @@
 //! Accepting messages, and what a person does to one that was accepted: cancel, retry, settle a doubt.
 
 use rusqlite::params;
+use weir_domain::claim::{Claimed, Progress};
 use weir_domain::event::EventType;
 use weir_domain::id::MessageId;
 use weir_domain::message::{Direction, Draft, Message, MessageError, Status};
@@ -12,7 +13,7 @@ use crate::sqlite::conversations::{self, Thread};
 use crate::sqlite::db::{Db, get_id, get_time_if, json, key};
 use crate::sqlite::echo::{self, Seen};
 use crate::sqlite::messages::{self, Entry, Step};
-use crate::sqlite::{answers, channels, media, news, outbox};
+use crate::sqlite::{channels, claims, media, news, outbox};
 use crate::{EnqueueError, Enqueued, KeptAnswer, NewMessage, Resolution, Result, StoreError, UncertainMessage};
 
 /// HTTP's `202 Accepted`, under which the first answer is kept.
@@ -83,13 +84,12 @@ pub(super) fn enqueue(db: &Db<'_>, new: NewMessage, book: &RuleBook, now: Timest
         messages::tell(db, &new.workspace_id, &message, EventType::MessageQueued, now)?;
         accepted.push(message);
     }
-    if let Some((idempotency_key, fingerprint)) = new.idempotency {
+    if let Some(claim) = new.claim {
         let answer = KeptAnswer {
-            fingerprint,
             status: ACCEPTED,
             body: json(&accepted)?,
         };
-        answers::keep(db, &new.workspace_id, &idempotency_key, &answer, now)?;
+        claims::insert_answered(db, &claim, &answer, Some(thread.conversation.contact.id), now)?;
     }
     Ok(Enqueued::New(accepted))
 }
@@ -104,17 +104,15 @@ fn as_it_was(refusal: Refusal, used: u32) -> Refusal {
 
 /// The answer that the same request got before.
 fn replayed(db: &Db<'_>, new: &NewMessage, now: Timestamp) -> Result<Option<Vec<Message>>, EnqueueError> {
-    let Some((idempotency_key, fingerprint)) = &new.idempotency else {
-        return Ok(None);
+    let Some(claim) = &new.claim else { return Ok(None) };
+    let kept = match claims::judge(db, claim, now)? {
+        Claimed::New => return Ok(None),
+        Claimed::Before(Progress::Answered(kept)) if kept.status == ACCEPTED => kept,
+        // A send is claimed and answered in one transaction, so whatever else is there is another request.
+        Claimed::Before(_) | Claimed::Reused => return Err(EnqueueError::KeyReused),
     };
-    let Some(kept) = answers::kept(db, &new.workspace_id, idempotency_key, now)? else {
-        return Ok(None);
-    };
-    if kept.fingerprint != *fingerprint || kept.status != ACCEPTED {
-        return Err(EnqueueError::KeyReused);
-    }
     let first = serde_json::from_str(&kept.body).map_err(|error| StoreError::Damaged {
-        place: format!("idempotency.body of {idempotency_key}"),
+        place: format!("claims.body of {}", claim.key),
         reason: error.to_string(),
     })?;
     Ok(Some(first))

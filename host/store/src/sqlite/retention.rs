@@ -67,7 +67,8 @@ fn messages(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgo
         ] {
             db.run(sql, [key(*id)])?;
         }
-        forgotten.media.extend(attached);
+        media::to_be_removed(db, &attached)?;
+        forgotten.media += u32::try_from(attached.len()).unwrap_or(u32::MAX);
         forgotten.messages += 1;
     }
     forgotten.more |= is_full(old.len(), limit);
@@ -157,7 +158,8 @@ fn attachments(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, fo
         media::expired(db, id)?;
         db.run("DELETE FROM media WHERE id = ?1", [key(id)])?;
         db.run("DELETE FROM sent_uploads WHERE media_id = ?1", [key(id)])?;
-        forgotten.media.push(id);
+        media::to_be_removed(db, &[id])?;
+        forgotten.media += 1;
         deleted += 1;
     }
     forgotten.more |= is_full(deleted, limit);

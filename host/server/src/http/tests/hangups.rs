@@ -51,3 +51,60 @@ async fn what_was_begun_ends_without_its_caller() {
     );
     assert_eq!(noted, made, "each that was made is in the audit log");
 }
+
+#[tokio::test]
+async fn a_request_cut_off_and_repeated_acts_once() {
+    let api = Api::open().await;
+    let post = |key: u32| {
+        let request = api
+            .request("POST", "/v1/endpoints")
+            .header("content-type", "application/json")
+            .header("idempotency-key", format!("k{key}"));
+        let body = json!({ "url": "https://crm.example/weir" }).to_string();
+        api.ask(request.body(Body::from(body)).expect("a request"))
+    };
+    let mut patience = 0;
+    let mut cut_off = 0;
+    while with_patience(patience, post(patience)).await.is_none() {
+        cut_off += 1;
+        patience += 1;
+        assert!(cut_off < 100, "it never ends");
+    }
+    api.host.finish_detached(Duration::from_secs(60)).await;
+    assert!(cut_off > 0, "nobody was cut off");
+    for key in 0..=patience {
+        let again = post(key).await;
+        assert_eq!(again.status, StatusCode::CREATED, "{again:?}");
+        assert_eq!(again.headers["idempotency-replayed"], "true", "{key}");
+    }
+    assert_eq!(count(&api, "/v1/endpoints?limit=200").await, cut_off + 1);
+}
+
+#[tokio::test]
+async fn an_upload_acts_once_whatever_its_boundary() {
+    let api = Api::open().await;
+    let post = |boundary: &str, text: &str| {
+        let request = api
+            .request("POST", "/v1/media")
+            .header("content-type", format!("multipart/form-data; boundary={boundary}"))
+            .header("idempotency-key", "k");
+        let body = format!(
+            "--{boundary}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\n{text}\r\n--{boundary}--\r\n"
+        );
+        api.ask(request.body(Body::from(body)).expect("a request"))
+    };
+    let first = post("one", "hello").await;
+    assert_eq!(first.status, StatusCode::CREATED, "{first:?}");
+    let again = post("two", "hello").await;
+    assert_eq!(
+        (again.status, &again.body["id"]),
+        (StatusCode::CREATED, &first.body["id"])
+    );
+    let other = post("one", "other").await;
+    assert_eq!(
+        (other.status.as_u16(), other.problem()),
+        (422, "idempotency_key_reused")
+    );
+    let files = std::fs::read_dir(api.host.config().data.join("media")).expect("a folder");
+    assert_eq!(files.count(), 1, "what was not kept is not there");
+}

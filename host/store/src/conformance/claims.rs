@@ -1,0 +1,137 @@
+//! A request with an idempotency key acts once, whoever dies in between.
+
+use weir_domain::claim::{Claim, Claimed, Progress};
+use weir_domain::limits;
+
+use super::world::*;
+use super::{Factory, run};
+use crate::{AuditEntry, KeptAnswer, for_claim};
+
+const OWNER: &str = "this process";
+
+fn answer(body: &str) -> KeptAnswer {
+    KeptAnswer {
+        status: 201,
+        body: body.into(),
+    }
+}
+
+impl World {
+    async fn claimed(&self, claim: &Claim, seconds: i64) -> Claimed<KeptAnswer> {
+        self.store.claim(claim.clone(), OWNER, at(seconds)).await.unwrap()
+    }
+
+    async fn acts_for(&self, claim: &Claim) {
+        let entry = AuditEntry {
+            at: at(1),
+            workspace_id: DEFAULT.into(),
+            actor: "key".into(),
+            action: "act".into(),
+            subject: "it".into(),
+            detail: serde_json::Value::Null,
+        };
+        for_claim(claim.clone(), self.store.audit(entry)).await.unwrap();
+    }
+}
+
+pub fn a_key_is_claimed_once_and_answered_from_the_claim(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let claim = World::claim("key", "print");
+        assert_eq!(world.claimed(&claim, 1).await, Claimed::New);
+        assert_eq!(world.claimed(&claim, 2).await, Claimed::Before(Progress::AtWork));
+        let other = World::claim("key", "another print");
+        assert_eq!(world.claimed(&other, 2).await, Claimed::Reused);
+        world
+            .store
+            .answer_claim(claim.clone(), answer("first"), None)
+            .await
+            .unwrap();
+        assert_eq!(
+            world.claimed(&claim, 3).await,
+            Claimed::Before(Progress::Answered(answer("first")))
+        );
+        assert_eq!(world.claimed(&other, 3).await, Claimed::Reused);
+        // Another API key, and another tenant, have keys of their own.
+        let strangers = Claim {
+            api_key: world.id(),
+            ..claim.clone()
+        };
+        assert_eq!(world.claimed(&strangers, 3).await, Claimed::New);
+        let tenants = Claim {
+            workspace_id: "another".into(),
+            ..claim.clone()
+        };
+        assert_eq!(world.claimed(&tenants, 3).await, Claimed::New);
+        let end = 1 + limits::IDEMPOTENCY.as_secs().cast_signed();
+        assert_ne!(world.claimed(&claim, end - 1).await, Claimed::New);
+        assert_eq!(world.claimed(&other, end).await, Claimed::New);
+    });
+}
+
+pub fn what_was_refused_may_be_asked_again(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let claim = World::claim("key", "print");
+        assert_eq!(world.claimed(&claim, 1).await, Claimed::New);
+        // That it was refused is written too.
+        world.acts_for(&claim).await;
+        world.store.release_claim(claim.clone()).await.unwrap();
+        assert_eq!(world.claimed(&claim, 2).await, Claimed::New);
+        world
+            .store
+            .answer_claim(claim.clone(), answer("first"), None)
+            .await
+            .unwrap();
+        world.store.release_claim(claim.clone()).await.unwrap();
+        assert_ne!(
+            world.claimed(&claim, 3).await,
+            Claimed::New,
+            "an answer is not given back"
+        );
+    });
+}
+
+pub fn a_claim_of_a_dead_process_is_free_if_nothing_was_written(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let (idle, acted) = (World::claim("idle", "print"), World::claim("acted", "print"));
+        let (answered, ours) = (World::claim("answered", "print"), World::claim("ours", "print"));
+        for claim in [&idle, &acted, &answered] {
+            world.store.claim(claim.clone(), "dead", at(1)).await.unwrap();
+        }
+        world.claimed(&ours, 1).await;
+        world.acts_for(&acted).await;
+        world.acts_for(&answered).await;
+        world
+            .store
+            .answer_claim(answered.clone(), answer("first"), None)
+            .await
+            .unwrap();
+        assert_eq!(world.store.interrupt_claims_of_others(OWNER).await.unwrap(), 2);
+        assert_eq!(world.claimed(&idle, 2).await, Claimed::New);
+        assert_eq!(world.claimed(&acted, 2).await, Claimed::Before(Progress::Interrupted));
+        assert_eq!(
+            world.claimed(&answered, 2).await,
+            Claimed::Before(Progress::Answered(answer("first")))
+        );
+        assert_eq!(world.claimed(&ours, 2).await, Claimed::Before(Progress::AtWork));
+    });
+}
+
+pub fn a_request_that_broke_off_is_free_if_nothing_was_written(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        for (key, acts) in [("idle", false), ("acted", true)] {
+            let claim = World::claim(key, "print");
+            world.claimed(&claim, 1).await;
+            if acts {
+                world.acts_for(&claim).await;
+            }
+            world.store.interrupt_claim(claim.clone()).await.unwrap();
+            let again = world.claimed(&claim, 2).await;
+            let is_free = again == Claimed::New;
+            assert_eq!(is_free, !acts, "{again:?}");
+        }
+    });
+}
