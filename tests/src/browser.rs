@@ -42,15 +42,7 @@ impl Browser {
     /// # Errors
     /// As [`Self::open`].
     pub async fn submit(&mut self, url: Url, fields: &[(&str, &str)]) -> anyhow::Result<(Url, u16, String)> {
-        let body: String = url::form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(fields)
-            .finish();
-        let request = self
-            .client
-            .post(url.clone())
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(body);
-        let answer = self.send(request, &url).await?;
+        let answer = self.post(&url, fields).await?;
         match self.redirect(&url, &answer)? {
             Some(next) => self.open(next).await,
             None => Ok((url, answer.status().as_u16(), answer.text().await?)),
@@ -76,6 +68,15 @@ impl Browser {
         decision: &str,
         granted: &[&str],
     ) -> anyhow::Result<(Url, u16, String)> {
+        let callback = self.decide(url, account, decision, granted).await?;
+        self.open(callback).await
+    }
+
+    /// As [`Self::consent_to`], but stops where TikTok sends the browser back to: gives that URL.
+    ///
+    /// # Errors
+    /// As [`Self::consent`], or TikTok shows a page instead.
+    pub async fn decide(&mut self, url: &str, account: &str, decision: &str, granted: &[&str]) -> anyhow::Result<Url> {
         let (at, status, page) = self.open(url.parse().context("the connect session's URL")?).await?;
         ensure!(
             status == 200 && at.path().starts_with("/v2/auth/authorize"),
@@ -92,7 +93,21 @@ impl Browser {
             ("decision", decision),
         ];
         form.extend(granted.iter().map(|scope| ("granted", *scope)));
-        self.submit(at.clone(), &form).await
+        let answer = self.post(&at, &form).await?;
+        self.redirect(&at, &answer)?
+            .with_context(|| format!("{at} sends the browser nowhere: {}", answer.status()))
+    }
+
+    async fn post(&mut self, url: &Url, fields: &[(&str, &str)]) -> anyhow::Result<reqwest::Response> {
+        let body: String = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
+        let request = self
+            .client
+            .post(url.clone())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body);
+        self.send(request, url).await
     }
 
     async fn send(&mut self, request: reqwest::RequestBuilder, url: &Url) -> anyhow::Result<reqwest::Response> {

@@ -3,16 +3,13 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use weir_tests::{Crash, Figures, Plan, SKEWS_S};
+use weir_tests::{Crash, Figures, HangUpPlan, HangUps, Plan, SKEWS_S};
 
 use crate::{build, show};
 
 /// Plays the rounds; the seed is the time's if none is given. As JSON, the figures are the only thing on the output.
 pub(crate) fn run(rounds: u32, seed: Option<u64>, json: bool) -> anyhow::Result<()> {
-    let seed = seed.unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        now.as_secs()
-    });
+    let seed = seed.unwrap_or_else(time);
     let data = build::empty_folder("crash")?;
     let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
     let figures = runtime.block_on(async {
@@ -80,6 +77,46 @@ pub(crate) fn skew(json: bool) -> anyhow::Result<()> {
         figures.breaches.join("\n")
     );
     Ok(())
+}
+
+/// `cargo xtask crash --hang-ups`: callers hang up on everything that changes something, and ask again.
+pub(crate) fn hang_ups(rounds: u32, seed: Option<u64>, json: bool) -> anyhow::Result<()> {
+    const SHOWN_EVERY: u32 = 50;
+    let seed = seed.unwrap_or_else(time);
+    let data = build::empty_folder("hang-ups")?;
+    let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
+    let figures = runtime.block_on(async {
+        show::note(&format!(
+            "{rounds} requests with seed {seed}; the record and the logs are in {}",
+            data.display()
+        ));
+        let mut hang_ups = HangUps::begin(HangUpPlan { rounds, seed }, &data).await?;
+        while hang_ups.has_more() {
+            hang_ups.round().await?;
+            let so_far = hang_ups.figures();
+            if so_far.rounds.is_multiple_of(SHOWN_EVERY) {
+                show::note(&format!("{:>4} of {rounds}, {} cut off", so_far.rounds, so_far.cut_off));
+            }
+        }
+        hang_ups.end().await
+    })?;
+    if json {
+        anstream::println!("{}", serde_json::to_string(&figures)?);
+    } else {
+        anstream::println!(
+            "{} R8 hang-ups: {} with seed {seed}, {} cut off, {} of them done before they were asked for again: ok",
+            show::good("✓"),
+            figures.rounds,
+            figures.cut_off,
+            figures.done_before,
+        );
+    }
+    Ok(())
+}
+
+fn time() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_secs()
 }
 
 fn line(figures: &Figures) -> String {

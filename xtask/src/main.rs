@@ -35,12 +35,15 @@ enum Chore {
     },
     /// Kill Weir again and again under load, and compare what the platform, Weir and the endpoint then know.
     Crash {
-        /// How often it is killed.
-        #[arg(long, default_value_t = 10)]
-        rounds: u32,
+        /// How often it is killed, 10 if not given; or hung up on, 300 if not given.
+        #[arg(long)]
+        rounds: Option<u32>,
         /// Makes every choice; the time's if none is given.
         #[arg(long)]
         seed: Option<u64>,
+        /// Instead of killing Weir, hang up on it: cut off each kind of request that changes something, and repeat it.
+        #[arg(long)]
+        hang_ups: bool,
         /// Take the programs that are built already, beside this one.
         #[arg(long)]
         built: bool,
@@ -94,14 +97,17 @@ fn main() -> ExitCode {
         Chore::Crash {
             rounds,
             seed,
+            hang_ups,
             built,
             skew,
             json,
         } => build::unless(built).and_then(|()| {
             if skew {
                 crash::skew(json)
+            } else if hang_ups {
+                crash::hang_ups(rounds.unwrap_or(300), seed, json)
             } else {
-                crash::run(rounds, seed, json)
+                crash::run(rounds.unwrap_or(10), seed, json)
             }
         }),
         Chore::Bench { names, against } => bench::run(&names, against.as_deref()),

@@ -1,0 +1,22 @@
+//! Who hangs up loses the answer and nothing else. `cargo xtask crash --hang-ups` plays more rounds.
+
+use weir_tests::{HangUpPlan, HangUps};
+
+#[expect(clippy::print_stdout, reason = "the test runner shows it when the test fails")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_who_hangs_up_halves_and_doubles_nothing() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let plan = HangUpPlan {
+        rounds: 26,
+        seed: 20_261_127,
+    };
+    let mut hang_ups = HangUps::begin(plan, &folder.path().join("data")).await?;
+    while hang_ups.has_more() {
+        hang_ups.round().await?;
+    }
+    let figures = hang_ups.end().await?;
+    println!("{figures:#?}");
+    assert_eq!(figures.rounds, 26);
+    assert!(figures.cut_off > 0, "nobody hung up: {figures:#?}");
+    Ok(())
+}
