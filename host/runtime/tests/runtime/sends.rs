@@ -311,7 +311,7 @@ struct Never(Semaphore);
 
 #[async_trait::async_trait]
 impl Pacer for Never {
-    async fn turn(&self, _: RouteClass) -> Result<(), TooLong> {
+    async fn turn(&self, _: RouteClass) -> Result<Option<Box<dyn weir_egress::Departure>>, TooLong> {
         self.0.add_permits(1);
         std::future::pending().await
     }
