@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use weir_domain::limits;
 use weir_domain::signature::RawWebhook;
 use weir_domain::time::Timestamp;
 
