@@ -278,6 +278,7 @@ mod tests {
         metrics.refresh("renewed");
         metrics.depths(&Depths::default(), Timestamp::default());
         metrics.silence([("deliverer", Duration::ZERO)].into_iter());
+        metrics.platform_clock("tiktok", ClockOffset::from_millis(1_000));
         let text = metrics.render();
         let there: BTreeSet<&str> = text
             .lines()
