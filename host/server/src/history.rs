@@ -43,6 +43,11 @@ const CONVERSATIONS: usize = 500;
 /// Channels that wait to be read; a host with more reads the rest when it is asked again.
 const WAITING: usize = 10_000;
 
+/// How long after a failure a channel's history is tried again, at first and at most.
+const TRY_AGAIN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
+/// How often it is tried: for a platform that is down for some hours.
+const TRIES: u32 = 24;
+
 /// Which channels are to be read, and since when.
 #[derive(Default)]
 pub(crate) struct Asked {
@@ -55,6 +60,15 @@ struct Channels {
     waiting: BTreeMap<ChannelId, Timestamp>,
     /// What is asked for meanwhile waits anew.
     reading: Option<(ChannelId, Timestamp)>,
+    /// Those whose platform did not answer.
+    failed: BTreeMap<ChannelId, Failed>,
+}
+
+#[derive(Clone, Copy)]
+struct Failed {
+    since: Timestamp,
+    tries: u32,
+    due_at: Timestamp,
 }
 
 impl Asked {
@@ -72,24 +86,46 @@ impl Asked {
         self.wake.notify_one();
     }
 
-    /// The next one to be read; the one before it is done with, unless it is put off.
-    fn next(&self) -> Option<(ChannelId, Timestamp)> {
+    /// The next one to be read; the one before it is done with, unless it is put off or failed.
+    fn next(&self, now: Timestamp) -> Option<(ChannelId, Timestamp)> {
         let mut channels = self.channels();
-        channels.reading = channels.waiting.pop_first();
+        if let Some((channel, _)) = channels.reading.take() {
+            channels.failed.remove(&channel);
+        }
+        let due = channels.failed.iter().find(|(_, failed)| failed.due_at <= now);
+        channels.reading = due
+            .map(|(channel, failed)| (*channel, failed.since))
+            .or_else(|| channels.waiting.pop_first());
         channels.reading
+    }
+
+    /// What is being read could not be: it is tried again, later each time. How often it was tried; none if that was the last.
+    fn fail(&self, jitter: f64, now: Timestamp) -> Option<u32> {
+        let mut channels = self.channels();
+        let (channel, since) = channels.reading.take()?;
+        let tries = channels.failed.remove(&channel).map_or(0, |failed| failed.tries) + 1;
+        let due_at = now.after(backoff(TRY_AGAIN, tries, jitter));
+        if tries >= TRIES {
+            return None;
+        }
+        channels.failed.insert(channel, Failed { since, tries, due_at });
+        Some(tries)
     }
 
     /// What is being read is to be read later.
     fn put_off(&self) {
-        let reading = self.channels().reading.take();
-        if let Some((channel, since)) = reading {
+        let mut channels = self.channels();
+        let reading = channels.reading.take();
+        let waits = reading.filter(|(channel, _)| !channels.failed.contains_key(channel));
+        drop(channels);
+        if let Some((channel, since)) = waits {
             self.add(channel, since);
         }
     }
 
     fn is_empty(&self) -> bool {
         let channels = self.channels();
-        channels.waiting.is_empty() && channels.reading.is_none()
+        channels.waiting.is_empty() && channels.reading.is_none() && channels.failed.is_empty()
     }
 }
 
@@ -179,10 +215,10 @@ impl Host {
     /// Reads what was asked for, and what a platform refused before. How many channels and conversations.
     ///
     /// # Errors
-    /// The record. What a platform refuses is logged.
+    /// The record. What a platform refuses is logged, and tried again later.
     pub(crate) async fn history_round(&self) -> Result<u32, StoreError> {
         let mut read = 0;
-        while let Some((id, since)) = self.0.asked.next() {
+        while let Some((id, since)) = self.0.asked.next(self.now()) {
             let found = self.0.store.channel(id).await;
             let Some(channel) = found.inspect_err(|_| self.0.asked.put_off())? else {
                 continue;
@@ -201,7 +237,15 @@ impl Host {
                     self.0.asked.put_off();
                     return Err(error);
                 }
-                Err(error) => tracing::warn!(channel.id = %id, "The history of {id} cannot be read: {error}"),
+                Err(error) => match self.0.asked.fail(self.jitter(), self.now()) {
+                    Some(tries) => {
+                        tracing::warn!(channel.id = %id, "The history of {id} cannot be read (try {tries}): {error}");
+                    }
+                    None => tracing::error!(
+                        channel.id = %id,
+                        "The history of {id} cannot be read, and is not tried again by itself: {error}"
+                    ),
+                },
             }
         }
         Ok(read + self.read_gaps().await?)
@@ -437,8 +481,11 @@ mod tests {
         asked.add(channel, Timestamp::from_millis(2_000));
         asked.add(channel, Timestamp::from_millis(1_000));
         asked.add(channel, Timestamp::from_millis(3_000));
-        assert_eq!(asked.next(), Some((channel, Timestamp::from_millis(1_000))));
-        assert_eq!(asked.next(), None);
+        assert_eq!(
+            asked.next(Timestamp::default()),
+            Some((channel, Timestamp::from_millis(1_000)))
+        );
+        assert_eq!(asked.next(Timestamp::default()), None);
     }
 
     #[test]
@@ -447,17 +494,36 @@ mod tests {
         let channel = Mint::from_seed([1; 32]).id(Timestamp::default());
         let since = Timestamp::from_millis(1_000);
         asked.add(channel, since);
-        assert_eq!(asked.next(), Some((channel, since)));
+        assert_eq!(asked.next(Timestamp::default()), Some((channel, since)));
         assert!(!asked.is_empty(), "it is being read");
         asked.put_off();
-        assert_eq!(asked.next(), Some((channel, since)));
+        assert_eq!(asked.next(Timestamp::default()), Some((channel, since)));
         asked.add(channel, Timestamp::from_millis(2_000));
         assert_eq!(
-            asked.next(),
+            asked.next(Timestamp::default()),
             Some((channel, Timestamp::from_millis(2_000))),
             "asked for meanwhile"
         );
-        assert_eq!(asked.next(), None);
+        assert_eq!(asked.next(Timestamp::default()), None);
+        assert!(asked.is_empty());
+    }
+
+    #[test]
+    fn a_failed_history_is_tried_again_later() {
+        let asked = Asked::default();
+        let channel = Mint::from_seed([1; 32]).id(Timestamp::default());
+        let since = Timestamp::from_millis(1_000);
+        asked.add(channel, since);
+        let mut now = since;
+        for tries in 1..TRIES {
+            assert_eq!(asked.next(now), Some((channel, since)));
+            assert_eq!(asked.fail(1.0, now), Some(tries));
+            assert_eq!(asked.next(now), None, "not at once");
+            assert!(!asked.is_empty(), "it is not done with");
+            now = now.after(TRY_AGAIN.1);
+        }
+        assert_eq!(asked.next(now), Some((channel, since)));
+        assert_eq!(asked.fail(1.0, now), None);
         assert!(asked.is_empty());
     }
 
