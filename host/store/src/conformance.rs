@@ -208,6 +208,7 @@ macro_rules! store_conformance {
             the_same_facts_in_any_order_and_number_are_the_same_messages,
             facts_in_any_order_are_one_conversation,
             of_many_callers_only_as_many_are_accepted_as_the_budget_has,
+            an_endpoint_gets_a_conversation_in_order_whatever_happens_to_it,
         );
     };
     (@ $factory:ident, $part:ident: $($promise:ident,)*) => {

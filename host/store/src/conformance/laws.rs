@@ -7,14 +7,16 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use weir_domain::conversation::OpenedBy;
 use weir_domain::delivery::Next;
-use weir_domain::id::MessageId;
+use weir_domain::event::Event;
+use weir_domain::id::{EndpointId, MessageId};
 use weir_domain::inbound::{InboundEvent, ReceiptStatus};
+use weir_domain::limits;
 use weir_domain::message::{Content, Direction, Origin, Status};
 use weir_domain::time::Timestamp;
 
 use super::world::*;
-use super::{Factory, run};
-use crate::{MessageLease, Resolution};
+use super::{Factory, events, run};
+use crate::{DeliveriesOf, DeliveryAttempt, DeliveryLease, DeliveryNext, EndpointPatch, MessageLease, Resolution};
 
 /// Worlds tried for each law: each is a record on a disk.
 const WORLDS: u32 = 24;
@@ -403,4 +405,130 @@ pub fn of_many_callers_only_as_many_are_accepted_as_the_budget_has(factory: Fact
             })
         })
         .unwrap();
+}
+
+/// Something that happens to an endpoint.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    ContactWrites(bool),
+    Lease,
+    Settle(usize, Handed),
+    Enable(bool),
+    Recover(i64),
+    Wait(i64),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Handed {
+    Taken,
+    Later(i64),
+    GivenUp,
+    Gone,
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    let handed = prop_oneof![
+        3 => Just(Handed::Taken),
+        2 => (1..200i64).prop_map(Handed::Later),
+        1 => Just(Handed::GivenUp),
+        1 => Just(Handed::Gone),
+    ];
+    prop_oneof![
+        5 => any::<bool>().prop_map(Turn::ContactWrites),
+        6 => Just(Turn::Lease),
+        6 => (0..4usize, handed).prop_map(|(n, handed)| Turn::Settle(n, handed)),
+        2 => any::<bool>().prop_map(Turn::Enable),
+        2 => (0..100i64).prop_map(Turn::Recover),
+        2 => (1..120i64).prop_map(Turn::Wait),
+    ]
+}
+
+pub fn an_endpoint_gets_a_conversation_in_order_whatever_happens_to_it(factory: Factory) {
+    let law = |turns: Vec<Turn>| {
+        run(async {
+            let world = World::begin(factory).await;
+            let endpoint = events::add(&world, &["message.received"]).await;
+            let mut now = 0;
+            let mut in_hand: Vec<(DeliveryLease, i64)> = Vec::new();
+            for (n, turn) in turns.into_iter().enumerate() {
+                now += 1;
+                match turn {
+                    Turn::ContactWrites(other) => {
+                        let thread = if other { "other" } else { "thread" };
+                        world.hear(vec![says_in(thread, &format!("m{n}"), now)], now).await;
+                    }
+                    Turn::Lease => {
+                        let lease_ends = now + i64::try_from(limits::LEASE.as_secs()).unwrap();
+                        in_hand.retain(|(_, ends)| *ends > now);
+                        let waiting = waiting(&world, endpoint.id).await;
+                        for lease in world.store.lease_deliveries("p", 4, at(now)).await.unwrap() {
+                            let lane = lease.event.conversation_id;
+                            if in_hand.iter().any(|(held, _)| held.event.conversation_id == lane) {
+                                return Err(TestCaseError::fail("two of a conversation are in hand"));
+                            }
+                            let oldest = waiting.iter().find(|event| event.conversation_id == lane);
+                            if oldest.map(|event| event.id) != Some(lease.event.id) {
+                                return Err(TestCaseError::fail("a newer one goes before an older one"));
+                            }
+                            in_hand.push((lease, lease_ends));
+                        }
+                    }
+                    Turn::Settle(n, handed) if !in_hand.is_empty() => {
+                        let (lease, _) = in_hand.remove(n % in_hand.len());
+                        let next = match handed {
+                            Handed::Taken => DeliveryNext::Delivered,
+                            Handed::Later(wait) => DeliveryNext::RetryAt(at(now + wait)),
+                            Handed::GivenUp => DeliveryNext::Failed,
+                            Handed::Gone => DeliveryNext::Disable { reason: "410".into() },
+                        };
+                        let attempt = DeliveryAttempt {
+                            number: lease.attempt,
+                            at: at(now),
+                            status: None,
+                            answer: None,
+                            elapsed_ms: 1,
+                            error: None,
+                        };
+                        let settled = world.store.settle_delivery(&lease, attempt, next, at(now));
+                        settled.await.unwrap();
+                    }
+                    Turn::Settle(..) => {}
+                    Turn::Enable(enabled) => {
+                        let patch = EndpointPatch {
+                            enabled: Some(enabled),
+                            ..EndpointPatch::default()
+                        };
+                        let changed = world.store.update_endpoint(DEFAULT, endpoint.id, patch, at(now));
+                        changed.await.unwrap();
+                    }
+                    Turn::Recover(back) => {
+                        let begun = world
+                            .store
+                            .begin_recovery(DEFAULT, endpoint.id, at((now - back).max(0)), at(now));
+                        assert!(begun.await.unwrap());
+                        while !world.store.recover_step(endpoint.id, at(now)).await.unwrap().done {}
+                    }
+                    Turn::Wait(seconds) => now += seconds,
+                }
+            }
+            Ok(())
+        })
+    };
+    runner().run(&vec(turn(), 1..60), law).unwrap();
+}
+
+/// The events that wait for an endpoint, oldest first.
+async fn waiting(world: &World, endpoint: EndpointId) -> Vec<Event> {
+    let of = DeliveriesOf {
+        endpoint: Some(endpoint),
+        event: None,
+    };
+    let listed = world.store.deliveries(DEFAULT, of, page()).await.unwrap();
+    let waits = |event: &Event| {
+        let mut theirs = listed.rows.iter().filter(|one| one.event_id == event.id);
+        theirs.any(|one| one.status == "pending")
+    };
+    let mut all = world.events().await;
+    all.retain(waits);
+    all
 }

@@ -148,38 +148,45 @@ fn may_go(db: &Db<'_>, endpoint: &Endpoint, now: Timestamp) -> Result<bool> {
 }
 
 fn lease_head(db: &Db<'_>, endpoint: &Endpoint, owner: &str, now: Timestamp) -> Result<Option<DeliveryLease>> {
-    let head = db.one(
-        &format!(
-            "SELECT {}, d.id, d.n, d.epoch + 1, d.attempts + 1 FROM deliveries d JOIN events e ON e.sequence = d.event
-             WHERE d.endpoint_id = ?1 AND d.due_at <= ?2 ORDER BY d.due_at, d.n LIMIT 1",
-            events::EVENT
-        ),
-        params![key(endpoint.id), now.as_millis()],
-        |row| {
-            Ok((
-                events::read(row)?,
-                get_id::<DeliveryId>(row, 8)?,
-                row.get::<_, i64>(9)?,
-                row.get::<_, i64>(10)?,
-                row.get::<_, u32>(11)?,
-            ))
-        },
-    )?;
-    let Some((event, delivery, n, epoch, attempt)) = head else {
-        return Ok(None);
-    };
-    db.run(
-        "UPDATE deliveries SET owner = ?2, epoch = ?3, due_at = ?4 WHERE n = ?1",
-        params![n, owner, epoch, now.after(limits::LEASE).as_millis()],
-    )?;
-    Ok(Some(DeliveryLease {
-        delivery,
-        owner: owner.to_owned(),
-        epoch,
-        endpoint: endpoint.clone(),
-        event,
-        attempt,
-    }))
+    loop {
+        let due = db.one(
+            &format!(
+                "SELECT {}, d.id, d.n, d.epoch + 1, d.attempts + 1, d.lane, d.owner IS NOT NULL
+                 FROM deliveries d JOIN events e ON e.sequence = d.event
+                 WHERE d.endpoint_id = ?1 AND d.due_at <= ?2 ORDER BY d.due_at, d.n LIMIT 1",
+                events::EVENT
+            ),
+            params![key(endpoint.id), now.as_millis()],
+            |row| {
+                let lease = DeliveryLease {
+                    delivery: get_id(row, 8)?,
+                    owner: owner.to_owned(),
+                    epoch: row.get(10)?,
+                    endpoint: endpoint.clone(),
+                    event: events::read(row)?,
+                    attempt: row.get(11)?,
+                };
+                let (lane, was_leased): (Option<[u8; 16]>, bool) = (row.get(12)?, row.get(13)?);
+                Ok((lease, row.get::<_, i64>(9)?, lane.filter(|_| was_leased)))
+            },
+        )?;
+        let Some((lease, n, lost_in)) = due else {
+            return Ok(None);
+        };
+        // Its lease ran out, and an older one of its conversation may have been recovered meanwhile, which goes first.
+        if let Some(lane) = lost_in
+            && head(db, endpoint.id, lane)? != Some(n)
+        {
+            db.run("UPDATE deliveries SET due_at = NULL, owner = NULL WHERE n = ?1", [n])?;
+            release(db, endpoint.id, lane, now)?;
+            continue;
+        }
+        db.run(
+            "UPDATE deliveries SET owner = ?2, epoch = ?3, due_at = ?4 WHERE n = ?1",
+            params![n, owner, lease.epoch, now.after(limits::LEASE).as_millis()],
+        )?;
+        return Ok(Some(lease));
+    }
 }
 
 pub(super) fn settle(
