@@ -21,19 +21,22 @@ async fn told(host: &Host) -> Vec<Event> {
     events.expect("a record").rows
 }
 
-async fn conversation(host: &Host) -> Conversation {
+/// The conversation of an account: what a stranger invents is of now, and so is first in the list of all.
+async fn conversation(host: &Host, channel: &Channel) -> Conversation {
     let page = Page { limit: 1, cursor: None };
-    let all = host
-        .store()
-        .conversations("default", ConversationFilter::default(), page);
+    let filter = ConversationFilter {
+        channel: Some(channel.id),
+        ..ConversationFilter::default()
+    };
+    let all = host.store().conversations("default", filter, page);
     all.await.expect("a record").rows.remove(0)
 }
 
 /// A message of ours in the victim's conversation that left and has no answer yet: what an invented echo would settle.
-async fn in_hand(host: &Host) -> MessageId {
+async fn in_hand(host: &Host, channel: &Channel) -> MessageId {
     let new = NewMessage {
         workspace_id: "default".to_owned(),
-        conversation_id: conversation(host).await.id,
+        conversation_id: conversation(host, channel).await.id,
         content: Content::Text {
             text: "invented echo".to_owned(),
         },
@@ -96,7 +99,7 @@ async fn c16_what_a_connector_invents_reaches_no_account_of_another_app() {
     let host = with_echo(&folder).await;
     let victim = with_account(&host, "acme", &[]).await;
     host.receive("echo", webhook(&host, "hi")).await.expect("it is taken");
-    let ours = in_hand(&host).await;
+    let ours = in_hand(&host, &victim).await;
     with_forger(&host).await;
     let unharmed = async |victim: &Channel| {
         let message = host.store().message("default", ours).await.expect("a record");
@@ -108,7 +111,7 @@ async fn c16_what_a_connector_invents_reaches_no_account_of_another_app() {
             .expect("a record")
             .expect("a channel");
         assert_eq!(channel.status, ChannelStatus::Connected);
-        let thread = conversation(&host).await;
+        let thread = conversation(&host, victim).await;
         assert_eq!((thread.unread, thread.contact.platform_id.as_str()), (0, "u1"));
     };
     // The victim's account by its name, from an app that has no such account.
