@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 macro_rules! event_types {
     ($(#[doc = $meaning:literal] $variant:ident = $name:literal,)*) => {
         /// Every event that Weir tells. The names are for ever.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum EventType {
             $(#[doc = $meaning] #[serde(rename = $name)] $variant,)*
         }
@@ -42,6 +42,19 @@ macro_rules! event_types {
         }
     };
 }
+
+// By hand, since the derive does not read names that a macro makes.
+impl utoipa::PartialSchema for EventType {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .description(Some("The type of an event. The names are for ever; more may come."))
+            .enum_values(Some(Self::ALL.iter().map(|kind| kind.as_str())))
+            .into()
+    }
+}
+
+impl ToSchema for EventType {}
 
 event_types! {
     /// The contact wrote.

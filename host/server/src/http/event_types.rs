@@ -21,6 +21,7 @@ use weir_domain::event::{
 
 use super::caller::{May, Read};
 use super::list::List;
+use super::openapi;
 use super::problem::{Answer, Problem};
 use crate::Host;
 
@@ -173,12 +174,9 @@ impl Catalogue {
 
 fn schema(api: &Value, kind: EventType) -> Value {
     let known = &api["components"]["schemas"];
-    let mut whole = known["Event"].clone();
+    let mut whole = known[openapi::event_name(kind)].clone();
     whole["$schema"] = DIALECT.into();
     whole["title"] = kind.as_str().into();
-    whole["description"] = kind.meaning().into();
-    whole["properties"]["type"] = json!({ "const": kind.as_str() });
-    whole["properties"]["data"] = carried(kind);
     let mut defs = Map::new();
     gather(known, &mut whole, &mut defs);
     whole["$defs"] = defs.into();

@@ -1,6 +1,8 @@
 //! The OpenAPI 3.1 description, made from the handlers themselves: what is served is what is described.
 
-use serde_json::{Value, json};
+mod names;
+
+use serde_json::{Map, Value, json};
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem, Paths, PathsBuilder};
 use utoipa::openapi::request_body::RequestBodyBuilder;
@@ -144,7 +146,9 @@ pub(crate) fn finish(mut api: OpenApi) -> OpenApi {
             post.parameters.get_or_insert_default().push(idempotency_key().into());
         }
         for (method, operation) in operations(item) {
-            operation.operation_id = Some(operation_id(method, path));
+            if let Some(name) = names::operation(method, path) {
+                operation.operation_id = Some(name.to_owned());
+            }
             operation
                 .responses
                 .responses
@@ -155,20 +159,133 @@ pub(crate) fn finish(mut api: OpenApi) -> OpenApi {
     api
 }
 
-/// The document, with what each type of event carries.
+/// The document as it is served: named for clients, each event with what it carries, nothing left undescribed.
 pub(crate) fn document(api: &OpenApi) -> Value {
     // Plain data with string keys: it always becomes JSON.
     let mut document = serde_json::to_value(api).unwrap_or_default();
-    for kind in EventType::ALL {
-        let content = &mut document["webhooks"][kind.as_str()]["post"]["requestBody"]["content"];
-        content["application/json"]["schema"] = json!({
-            "allOf": [
-                { "$ref": "#/components/schemas/Event" },
-                { "properties": { "type": { "const": kind.as_str() }, "data": event_types::carried(*kind) } },
-            ],
-        });
-    }
+    type_events(&mut document);
+    each_operation(&mut document, &mut |operation| {
+        let summary = operation["summary"].as_str().unwrap_or_default().to_owned();
+        for (status, response) in members(&mut operation["responses"]) {
+            describe(status, &summary, response);
+        }
+    });
+    rename(&mut document);
+    flatten_tuples(&mut document["components"]);
+    // What OpenAPI 3.1 asks for in place of an address of the license.
+    document["info"]["license"]["identifier"] = "Apache-2.0".into();
     document
+}
+
+/// Writes tuples as lists of so many items: generators do not read `prefixItems`.
+fn flatten_tuples(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(flatten_tuples),
+        Value::Object(members) => {
+            if let Some(Value::Array(each)) = members.remove("prefixItems") {
+                members.insert("minItems".to_owned(), each.len().into());
+                members.insert("maxItems".to_owned(), each.len().into());
+                let is_alike = each.windows(2).all(|two| two[0] == two[1]);
+                let items = match each.first() {
+                    Some(first) if is_alike => first.clone(),
+                    _ => json!({ "anyOf": each }),
+                };
+                members.insert("items".to_owned(), items);
+            }
+            members.values_mut().for_each(flatten_tuples);
+        }
+        _ => {}
+    }
+}
+
+/// Gives each type of event a schema of its own, and makes `Event` any one of them.
+fn type_events(document: &mut Value) {
+    let event = document["components"]["schemas"]["Event"].clone();
+    let mut mapping = Map::new();
+    for kind in EventType::ALL {
+        let name = event_name(*kind);
+        let reference = format!("#/components/schemas/{name}");
+        let mut typed = event.clone();
+        typed["description"] = kind.meaning().into();
+        typed["properties"]["type"] = json!({ "type": "string", "const": kind.as_str() });
+        typed["properties"]["data"] = event_types::carried(*kind);
+        document["components"]["schemas"][name] = typed;
+        let content = &mut document["webhooks"][kind.as_str()]["post"]["requestBody"]["content"];
+        content["application/json"]["schema"] = json!({ "$ref": reference });
+        mapping.insert(kind.as_str().to_owned(), reference.into());
+    }
+    let each: Vec<Value> = mapping.values().map(|reference| json!({ "$ref": reference })).collect();
+    document["components"]["schemas"]["Event"] = json!({
+        "description": event["description"],
+        "oneOf": each,
+        "discriminator": { "propertyName": "type", "mapping": mapping },
+    });
+}
+
+/// The name of an event's schema: `MessageReceivedEvent`.
+pub(super) fn event_name(kind: EventType) -> String {
+    let words = kind.as_str().split(['.', '_']);
+    let words = words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]);
+    words.chain(["Event".to_owned()]).collect()
+}
+
+/// Says what an answer is where its handler does not, since OpenAPI wants a description of each; and bytes are bytes.
+fn describe(status: &str, summary: &str, response: &mut Value) {
+    let said = response["description"].as_str().unwrap_or_default();
+    if said.is_empty() {
+        response["description"] = match status {
+            "201" => format!("Created: {summary}"),
+            "202" => format!("Accepted: {summary}"),
+            "204" => format!("Done: {summary}"),
+            _ => format!("Success: {summary}"),
+        }
+        .into();
+    }
+    for kind in ["image/png", "application/octet-stream"] {
+        if let Some(content) = response.pointer_mut(&format!("/content/{}", kind.replace('/', "~1"))) {
+            content["schema"] = json!({ "type": "string", "format": "binary" });
+        }
+    }
+}
+
+/// Names schemas, and what refers to them, as clients know them.
+fn rename(document: &mut Value) {
+    let schemas = std::mem::take(&mut document["components"]["schemas"]);
+    if let Value::Object(schemas) = schemas {
+        let named = schemas.into_iter().map(|(name, schema)| (names::schema(&name), schema));
+        document["components"]["schemas"] = Value::Object(named.collect());
+    }
+    rename_references(document);
+}
+
+fn rename_references(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Some(name) = text.strip_prefix(SCHEMA) {
+                *text = format!("{SCHEMA}{}", names::schema(name));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(rename_references),
+        Value::Object(members) => members.values_mut().for_each(rename_references),
+        _ => {}
+    }
+}
+
+const SCHEMA: &str = "#/components/schemas/";
+
+fn each_operation(document: &mut Value, change: &mut dyn FnMut(&mut Value)) {
+    for paths in ["paths", "webhooks"] {
+        for (_, item) in members(&mut document[paths]) {
+            for (_, operation) in members(item).filter(|(_, operation)| operation["responses"].is_object()) {
+                change(operation);
+            }
+        }
+    }
+}
+
+fn members(value: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> {
+    let members = value.as_object_mut().into_iter().flatten();
+    members.map(|(name, value)| (name.as_str(), value))
 }
 
 /// The operations of a path, by method.
@@ -182,20 +299,6 @@ pub(crate) fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static 
     ]
     .into_iter()
     .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
-}
-
-/// A name for generated clients: the method and the path, `get_channels_id_queue`; what wants no key is `public`.
-fn operation_id(method: &str, path: &str) -> String {
-    let (place, path) = path
-        .strip_prefix("/v1/")
-        .map_or((Some("public"), path), |path| (None, path));
-    let words = path.split(|character: char| !character.is_ascii_alphanumeric());
-    let words = words.filter(|word| !word.is_empty());
-    std::iter::once(method)
-        .chain(place)
-        .chain(words)
-        .collect::<Vec<_>>()
-        .join("_")
 }
 
 fn idempotency_key() -> Parameter {

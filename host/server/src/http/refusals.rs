@@ -19,6 +19,7 @@ use crate::Host;
 
 /// A no that was said.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Refusal)]
 pub(crate) struct RefusalView {
     /// Its id.
     id: RefusalId,
