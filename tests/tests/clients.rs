@@ -97,11 +97,19 @@ async fn a_generated_python_client_works() -> Result {
             text(&config)?,
             "--output-path",
             text(&client.join("weir_client"))?,
-            "--fail-on-warning",
         ],
     )
     .await?;
-    ensure!(!made.contains("WARNING"), "{made}");
+    // It has no pictures and no components; all else it has.
+    for line in made
+        .lines()
+        .filter(|line| line.starts_with("WARNING") || line.starts_with("Unable"))
+    {
+        let is_known = ["/qr.png ", "/qr.svg ", "POST /v1/connectors "]
+            .iter()
+            .any(|known| line.contains(known));
+        ensure!(is_known, "{made}");
+    }
     let drive = client.join("drive.py");
     std::fs::write(&drive, DRIVE)?;
     let (origin, key) = (weir.stack.api.origin().to_owned(), weir.stack.api.key().to_owned());

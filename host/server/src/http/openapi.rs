@@ -172,9 +172,47 @@ pub(crate) fn document(api: &OpenApi) -> Value {
     });
     rename(&mut document);
     flatten_tuples(&mut document["components"]);
+    let schemas = document["components"]["schemas"].clone();
+    merge_variants(&mut document["components"]["schemas"], &schemas);
     // What OpenAPI 3.1 asks for in place of an address of the license.
     document["info"]["license"]["identifier"] = "Apache-2.0".into();
     document
+}
+
+/// Writes a variant that is all of a named object and its tag as one object: generators do not read `allOf` within `oneOf`.
+fn merge_variants(value: &mut Value, schemas: &Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| merge_variants(item, schemas)),
+        Value::Object(members) => {
+            for variant in members
+                .get_mut("oneOf")
+                .and_then(Value::as_array_mut)
+                .into_iter()
+                .flatten()
+            {
+                if let Some(parts) = variant.get("allOf").and_then(Value::as_array) {
+                    let description = variant["description"].clone();
+                    *variant = merged(parts, schemas);
+                    variant["description"] = description;
+                }
+            }
+            members.values_mut().for_each(|member| merge_variants(member, schemas));
+        }
+        _ => {}
+    }
+}
+
+fn merged(parts: &[Value], schemas: &Value) -> Value {
+    let (mut properties, mut required) = (Map::new(), Vec::new());
+    for part in parts {
+        let name = part["$ref"]
+            .as_str()
+            .and_then(|reference| reference.strip_prefix(SCHEMA));
+        let object = name.map_or(part, |name| &schemas[name]);
+        properties.extend(object["properties"].as_object().cloned().unwrap_or_default());
+        required.extend(object["required"].as_array().cloned().unwrap_or_default());
+    }
+    json!({ "type": "object", "properties": properties, "required": required })
 }
 
 /// Writes tuples as lists of so many items: generators do not read `prefixItems`.

@@ -200,6 +200,7 @@ const SCHEMAS: &[(&str, &str)] = &[
     ("Recover", "RecoverEndpoint"),
     ("Recovered", "RecoverResult"),
     ("RefusalCountView", "RefusalCount"),
+    ("ReferralView", "ReferralSummary"),
     ("RefusalView", "ReplyRefusal"),
     ("ReplayOf", "ReplayVersion"),
     ("Replayed", "ReplayResult"),
