@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, ensure};
-use support::{Connected, libraries, text_of};
+use support::{Connected, generators, text_of};
 use tokio::process::Command;
 
 type Result = anyhow::Result<()>;
@@ -80,7 +80,7 @@ async fn a_generated_python_client_works() -> Result {
     let conversation = weir.conversation().await?;
     let folder = tempfile::tempdir()?;
     let file = described(&weir, folder.path()).await?;
-    let bin = libraries().await?.join("bin");
+    let bin = generators().await?.join("bin");
     run(&bin.join("openapi-spec-validator"), &[text(&file)?]).await?;
     let client = folder.path().join("client");
     let config = folder.path().join("config.json");
@@ -125,7 +125,7 @@ async fn other_generators_take_the_description() -> Result {
     let weir = Connected::begin().await?;
     let folder = tempfile::tempdir()?;
     let file = described(&weir, folder.path()).await?;
-    let bin = libraries().await?.join("bin");
+    let bin = generators().await?.join("bin");
     let made = folder.path().join("java");
     // It finds the Java that comes beside it.
     run(

@@ -10,7 +10,7 @@ use sha2::Sha256;
 use tempfile::TempDir;
 use weir_tests::{Events, Options, Stack, until};
 
-pub(crate) use python::{libraries, python};
+pub(crate) use python::{generators, libraries, python};
 
 /// The default app's secret in the sandbox.
 pub(crate) const SECRET: &str = "sandbox-client-secret";

