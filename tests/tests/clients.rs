@@ -33,11 +33,11 @@ assert message.status.value == "queued", message
 
 seen, cursor = [], None
 while True:
-    page = list_events.sync(client=client, limit=2, **({"after": cursor} if cursor else {}))
+    page = list_events.sync(client=client, limit=2, **({"cursor": cursor} if cursor else {}))
     seen += page.data
-    if not page.next_:
+    if not page.next_cursor:
         break
-    cursor = page.next_
+    cursor = page.next_cursor
 received = [event for event in seen if isinstance(event, MessageReceivedEvent)]
 assert len(seen) > 2, "one page holds two"
 assert [event.data.content.text for event in received] == ["Hello!"], received

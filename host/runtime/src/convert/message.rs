@@ -36,7 +36,8 @@ pub(crate) fn events(events: Vec<wit::InboundEvent>) -> Taken<Vec<InboundEvent>>
         })
     })?;
     let account = match (account, broken) {
-        (None, Some(bad)) => return Err(bad.within("events")),
+        // None was taken: the first that is broken is the first of all.
+        (None, Some(bad)) => return Err(bad.within("events[0]")),
         (account, _) => account.unwrap_or_default(),
     };
     let known = taken.into_iter().enumerate().map(|(i, event)| {
