@@ -85,6 +85,9 @@ impl Record {
                     country: Some("ID".to_owned()),
                     scopes: vec!["message.list.send".to_owned(), "message.list.read".to_owned()],
                     reauthorize_by: None,
+                    state: Vec::new(),
+                    session: None,
+                    set_up_at: None,
                 };
                 anyhow::Ok(store.connect_channel(new, credential(n), now()).await?.0)
             });

@@ -78,6 +78,18 @@ impl Phone {
         self.order("faults", fault).await.map(|_| ())
     }
 
+    /// Waits until every fault that was ordered has struck: the last call is in the sandbox's hands.
+    ///
+    /// # Errors
+    /// None strikes.
+    pub async fn faults_struck(&self) -> anyhow::Result<()> {
+        crate::until("the ordered faults to strike", async || {
+            let orders = self.look("faults").await?;
+            Ok((orders["faults"].as_array().is_some_and(Vec::is_empty)).then_some(()))
+        })
+        .await
+    }
+
     /// Forgets the faults that still wait.
     ///
     /// # Errors

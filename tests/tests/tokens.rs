@@ -2,6 +2,8 @@
 
 mod support;
 
+use anyhow::Context;
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use support::{Connected, text_of};
 use weir_tests::{Browser, HOUR_MS, until};
@@ -158,5 +160,193 @@ async fn a_channel_is_authorised_again_in_place_and_by_its_own_account_only() ->
         (&json!("Our shop"), &json!("acme_store"))
     );
     weir.say(&thread, "as before").await?;
+    Ok(())
+}
+
+/// A channel's credential renewed by hand; the answer.
+async fn refresh(weir: &Connected) -> anyhow::Result<weir_tests::Answer> {
+    weir.stack.api.post(&weir.of_channel("/refresh")?, json!({})).await
+}
+
+/// Renews in a task of its own, and returns once the platform has the call in hand.
+async fn begin_refresh(
+    weir: &Connected,
+) -> anyhow::Result<tokio::task::JoinHandle<anyhow::Result<weir_tests::Answer>>> {
+    let slow = json!({"on": "refresh", "fault": {"delay_ms": 700}});
+    weir.stack.phone.order_fault(slow).await?;
+    let (api, path) = (weir.stack.api.clone(), weir.of_channel("/refresh")?);
+    let asked = tokio::spawn(async move { api.post(&path, json!({})).await });
+    weir.stack.phone.faults_struck().await?;
+    Ok(asked)
+}
+
+#[tokio::test]
+async fn a_token_renewed_while_the_record_is_locked_is_written_later() -> Result {
+    let mut weir = Connected::begin().await?;
+    let asked = begin_refresh(&weir).await?;
+    let record = Connection::open(weir.stack.data().join("weir.db"))?;
+    record.execute_batch("BEGIN IMMEDIATE")?;
+    // It is renewed, in memory only, and the host says so.
+    let said = until("the renewed token to wait for the record", async || {
+        let ready = weir.stack.api.get("/readyz").await?;
+        Ok((ready.body["code"] == "credential_unwritten").then_some(ready))
+    })
+    .await?;
+    assert_eq!(said.status, 503);
+    let held = format!("{:#}", said.body);
+    assert!(held.contains("do not end the host"), "{held}");
+    record.execute_batch("ROLLBACK")?;
+    asked.await??.expect(200)?;
+    assert_eq!(weir.stack.api.get("/readyz").await?.status, 200);
+    // The refresh token rotated, and the new one is on the disk.
+    weir.stack.kill_weir().await?;
+    weir.stack.start_weir().await?;
+    refresh(&weir).await?.expect(200)?;
+    let renewals = weir.stack.phone.calls("refresh").await?;
+    assert!(renewals.iter().all(|call| call["code"] == 0), "{renewals:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_renewal_ends_though_its_caller_left() -> Result {
+    let weir = Connected::begin().await?;
+    let asked = begin_refresh(&weir).await?;
+    asked.abort();
+    until("the renewal to end", async || {
+        let renewals = weir.stack.phone.calls("refresh").await?;
+        Ok((!renewals.is_empty()).then_some(()))
+    })
+    .await?;
+    // The platform takes the old refresh token no more.
+    refresh(&weir).await?.expect(200)?;
+    let renewals = weir.stack.phone.calls("refresh").await?;
+    assert!(renewals.iter().all(|call| call["code"] == 0), "{renewals:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_renewal_cut_off_by_a_kill_is_repeated_at_the_start() -> Result {
+    let mut weir = Connected::begin().await?;
+    // Kept, so that the answer that nobody got is not the only one.
+    weir.stack.phone.set(json!({"rotate_refresh_tokens": false})).await?;
+    let asked = begin_refresh(&weir).await?;
+    weir.stack.kill_weir().await?;
+    asked.abort();
+    weir.stack.start_weir().await?;
+    until("a second renewal", async || {
+        let renewals = weir.stack.phone.calls("refresh").await?;
+        Ok((renewals.len() == 2).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_empty_refresh_token_does_not_replace_the_one_that_works() -> Result {
+    let weir = Connected::begin().await?;
+    weir.stack.phone.set(json!({"rotate_refresh_tokens": false})).await?;
+    for members in [
+        json!({"refresh_token": ""}),
+        json!({"refresh_token": null}),
+        json!({"refresh_token": null, "expires_in": null, "refresh_token_expires_in": 0, "open_id": ""}),
+    ] {
+        let fault = json!({"on": "refresh", "fault": {"answer": members}});
+        weir.stack.phone.order_fault(fault).await?;
+        refresh(&weir).await?.expect(200)?;
+    }
+    // Without an access token it is no renewal.
+    let fault = json!({"on": "refresh", "fault": {"answer": {"access_token": ""}}});
+    weir.stack.phone.order_fault(fault).await?;
+    assert_eq!(refresh(&weir).await?.problem(502)?, "connector_failed");
+    refresh(&weir).await?.expect(200)?;
+    let channel = weir.stack.api.get(&weir.of_channel("")?).await?.expect(200)?;
+    assert_eq!(channel["status"], "connected");
+    // The life that no answer told is the one before.
+    let findings = weir
+        .stack
+        .api
+        .get(&weir.of_channel("/diagnostics")?)
+        .await?
+        .expect(200)?;
+    let token = of_subject(&findings, "token")?;
+    assert!(text_of(&token["evidence"])?.contains("renewed before"), "{token:#}");
+    Ok(())
+}
+
+/// One finding of a diagnosis.
+fn of_subject(findings: &Value, subject: &str) -> anyhow::Result<Value> {
+    let mut all = findings["data"].as_array().into_iter().flatten();
+    let found = all.find(|finding| finding["subject"] == subject).cloned();
+    found.with_context(|| format!("no finding {subject} in {findings:#}"))
+}
+
+#[tokio::test]
+async fn a_token_of_another_account_is_never_used() -> Result {
+    let mut weir = Connected::begin().await?;
+    weir.stack.phone.set(json!({"rotate_refresh_tokens": false})).await?;
+    let answer = json!({"access_token": "act.of.somebody.else", "open_id": "somebody-else"});
+    let fault = json!({"on": "refresh", "fault": {"answer": answer}});
+    weir.stack.phone.order_fault(fault).await?;
+    let refused = refresh(&weir).await?;
+    assert_eq!(refused.problem(502)?, "connector_failed");
+    assert!(
+        text_of(&refused.body["detail"])?.contains("somebody-else"),
+        "{:#}",
+        refused.body
+    );
+    let degraded = weir.events.wait_for("channel.degraded").await?;
+    assert!(
+        text_of(&degraded["data"]["reason"])?.contains("somebody-else"),
+        "{degraded:#}"
+    );
+    // The one before is used as ever.
+    let thread = weir.conversation().await?;
+    weir.say(&thread, "still us").await?;
+    let calls = weir.stack.phone.calls("").await?;
+    assert!(calls.iter().all(|call| call["code"] == 0), "{calls:#?}");
+    refresh(&weir).await?.expect(200)?;
+    let channel = weir.stack.api.get(&weir.of_channel("")?).await?.expect(200)?;
+    assert_eq!(channel["status"], "connected");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_gone_grant_met_by_hand_is_the_channels_state() -> Result {
+    let mut weir = Connected::begin().await?;
+    weir.stack
+        .phone
+        .order("revoke", json!({"account": "acme_store"}))
+        .await?;
+    assert_eq!(refresh(&weir).await?.problem(409)?, "reauthorization_required");
+    weir.events.wait_for("channel.reauthorization_required").await?;
+    let channel = weir.stack.api.get(&weir.of_channel("")?).await?.expect(200)?;
+    assert_eq!(channel["status"], "reauthorization_required");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_refused_consent_leaves_the_live_authorization() -> Result {
+    let mut weir = Connected::begin().await?;
+    let thread = weir.conversation().await?;
+    let session = weir
+        .stack
+        .api
+        .post(&weir.of_channel("/reauthorize")?, json!({}))
+        .await?
+        .expect(201)?;
+    Browser::new(weir.stack.client().clone())
+        .consent_to(
+            &text_of(&session["url"])?,
+            "acme_store",
+            "allow",
+            &["user.info.basic", "user.account.type"],
+        )
+        .await?;
+    let path = format!("/v1/connect-sessions/{}", text_of(&session["id"])?);
+    let refused = weir.stack.api.get(&path).await?.expect(200)?;
+    assert_eq!(refused["problem"]["code"], "ungranted_scopes");
+    let words = text_of(&refused["problem"]["detail"])?;
+    assert!(words.contains("stays so"), "{words}");
+    assert!(weir.stack.phone.calls("revoke").await?.is_empty());
+    weir.say(&thread, "still here").await?;
     Ok(())
 }

@@ -59,6 +59,40 @@ impl Secrets {
     }
 }
 
+/// A secret that no platform gave out like this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MisshapenSecret {
+    /// With it everybody could sign.
+    #[error("the secret is empty")]
+    Empty,
+    /// Most often the end of a line, copied with it or read from a file.
+    #[error("the secret begins or ends with a blank or a line end; enter it without")]
+    Surrounded,
+    /// It could stand in no header.
+    #[error("the secret holds a line end or another control character; enter it without")]
+    Control,
+}
+
+impl Secret {
+    /// Looks at a secret as a person entered it. Platforms give out none with blanks around it, so those came by copying, and
+    /// kept as they are they would fail at every use with another reason.
+    ///
+    /// # Errors
+    /// See [`MisshapenSecret`].
+    pub fn check(&self) -> Result<(), MisshapenSecret> {
+        let text = self.expose();
+        if text.trim().is_empty() {
+            Err(MisshapenSecret::Empty)
+        } else if text.trim() != text {
+            Err(MisshapenSecret::Surrounded)
+        } else if text.contains(char::is_control) {
+            Err(MisshapenSecret::Control)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 /// What the platform gave a channel to act with. Kept encrypted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
@@ -72,4 +106,129 @@ pub struct Credential {
     pub refresh_expires_at: Option<Timestamp>,
     /// When it was last renewed.
     pub renewed_at: Timestamp,
+}
+
+/// An answer of a platform's token endpoint, as it came: what it leaves out is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// The tokens.
+    pub credential: Credential,
+    /// The scopes that the person granted, if the platform says.
+    pub scopes: Option<Vec<String>>,
+    /// The platform's id of the account, if the answer has it.
+    pub platform_id: Option<String>,
+}
+
+/// An answer is made out to another account than the one that it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the platform answered with a token of the account {answered}, not of {asked}; it was not used")]
+pub struct OtherAccount {
+    /// The account of the answer.
+    pub answered: String,
+    /// The account that was asked for.
+    pub asked: String,
+}
+
+impl Tokens {
+    /// Whether these are the tokens of `account`, as far as the answer says.
+    ///
+    /// # Errors
+    /// They are another account's.
+    pub fn check_account(&self, account: &str) -> Result<(), OtherAccount> {
+        match self.platform_id.as_deref() {
+            Some(answered) if answered != account => Err(OtherAccount {
+                answered: answered.to_owned(),
+                asked: account.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The answer to a renewal of `old`, which belongs to `account`. Platforms that do not rotate the refresh token leave it out,
+    /// and some send it empty: the one that worked stays. An answer without a life is good for as long as the old one was.
+    ///
+    /// # Errors
+    /// It is another account's.
+    pub fn renew(self, old: &Credential, account: &str) -> Result<Credential, OtherAccount> {
+        self.check_account(account)?;
+        let new = self.credential;
+        let same_life = || Some(new.renewed_at.after(old.expires_at?.since(old.renewed_at)));
+        Ok(Credential {
+            expires_at: new.expires_at.or_else(same_life),
+            refresh_token: new.refresh_token.or_else(|| old.refresh_token.clone()),
+            refresh_expires_at: new.refresh_expires_at.or(old.refresh_expires_at),
+            access_token: new.access_token,
+            renewed_at: new.renewed_at,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn credential(access: &str, refresh: Option<&str>, life: Option<u64>, at: i64) -> Credential {
+        let renewed_at = Timestamp::from_millis(at);
+        Credential {
+            access_token: Secret::new(access),
+            refresh_token: refresh.map(Secret::new),
+            expires_at: life.map(|seconds| renewed_at.after(Duration::from_secs(seconds))),
+            refresh_expires_at: None,
+            renewed_at,
+        }
+    }
+
+    fn answer(credential: Credential, account: Option<&str>) -> Tokens {
+        Tokens {
+            credential,
+            scopes: None,
+            platform_id: account.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn what_an_answer_leaves_out_stays() {
+        let mut old = credential("old", Some("works"), Some(86_400), 0);
+        old.refresh_expires_at = Some(Timestamp::from_millis(9_000_000));
+        let renewed = answer(credential("new", None, None, 5_000), Some("me"))
+            .renew(&old, "me")
+            .expect("the same account");
+        assert_eq!(renewed.access_token, Secret::new("new"));
+        assert_eq!(renewed.refresh_token, old.refresh_token);
+        assert_eq!(renewed.refresh_expires_at, old.refresh_expires_at);
+        assert_eq!(renewed.expires_at, Some(Timestamp::from_millis(86_405_000)));
+    }
+
+    #[test]
+    fn a_rotated_token_takes_the_old_ones_place() {
+        let old = credential("old", Some("old"), Some(60), 0);
+        let new = credential("new", Some("rotated"), Some(120), 1_000);
+        assert_eq!(answer(new.clone(), None).renew(&old, "me"), Ok(new));
+    }
+
+    #[test]
+    fn another_accounts_token_is_refused() {
+        let old = credential("old", Some("works"), None, 0);
+        let refused = answer(credential("theirs", None, None, 0), Some("you")).renew(&old, "me");
+        assert_eq!(refused.map_err(|other| other.answered), Err("you".to_owned()));
+    }
+
+    #[test]
+    fn a_secret_with_blanks_around_it_is_refused() {
+        for (text, wrong) in [
+            ("", MisshapenSecret::Empty),
+            (" \n", MisshapenSecret::Empty),
+            ("secret\n", MisshapenSecret::Surrounded),
+            ("secret\r\n", MisshapenSecret::Surrounded),
+            (" secret", MisshapenSecret::Surrounded),
+            ("secret\u{a0}", MisshapenSecret::Surrounded),
+            ("se\ncret", MisshapenSecret::Control),
+            ("se\u{0}cret", MisshapenSecret::Control),
+        ] {
+            assert_eq!(Secret::new(text).check(), Err(wrong), "{text:?}");
+        }
+        assert_eq!(Secret::new("two words").check(), Ok(()));
+    }
 }

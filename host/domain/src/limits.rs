@@ -75,6 +75,9 @@ pub const KEY_LOOK: Duration = Duration::from_secs(60);
 pub const GROUP_COMMIT: usize = 256;
 /// Writes that wait for the writer; one more is told to come back (503), before memory grows.
 pub const WRITE_QUEUE: usize = 4_096;
+/// How long one who alone knows what an outside step came to asks a record that is locked or full to take it, before it goes on
+/// to its next means: more than a person's tool holds a lock, and less than a lease holds.
+pub const PERSIST: Duration = Duration::from_secs(8);
 /// Readers of the store. SQLite's readers do not wait for the writer; two cores need no more.
 pub const READERS: usize = 4;
 /// Bytes of the record's log that stay when it begins anew: some seconds of writing, so that its file seldom grows.
@@ -317,6 +320,15 @@ pub const CONVERSATIONS_SWEPT: u32 = 256;
 pub const NEWS_WAIT: Duration = Duration::from_secs(60);
 /// How long a connect session may take; TikTok's code lives as long (TikTok API reference, OAuth, Lifetimes).
 pub const CONNECT_SESSION: Duration = Duration::from_secs(600);
+/// How long whoever comes back from a platform's consent page is kept waiting for how it ended: past it a page says that it is not
+/// known yet, and the work goes on.
+pub const CONNECT_WAIT: Duration = Duration::from_secs(20);
+/// How long a channel that was just connected has for its first set-up, a call with network and its wait for the rate, until it
+/// is taken as cut off.
+pub const SET_UP: Duration = Duration::from_secs(180);
+/// First wait until a failed set-up of a channel is tried again, and the longest: some causes are gone in a minute, some need a
+/// person.
+pub const SET_UP_RETRY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3_600));
 /// A credential is renewed when less than this is left of its life, or this much has passed.
 pub const REFRESH_AHEAD: Duration = Duration::from_secs(6 * 3600);
 /// How long a browser stays signed in: a working week and its ends, after which the key is shown again.

@@ -176,7 +176,7 @@ impl Host {
         channel: &Channel,
         pacer: &Arc<ChannelPacer>,
     ) -> Result<Option<(CallContext, Secret)>, StoreError> {
-        let Some(credential) = self.0.store.credential(channel.id).await? else {
+        let Some(credential) = self.credential(channel.id).await? else {
             return Ok(None);
         };
         let state = self.0.store.state(channel.id).await?;

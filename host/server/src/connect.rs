@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 use url::Url;
 use weir_domain::caller::Caller;
 use weir_domain::channel::{Channel, ChannelStatus};
-use weir_domain::credential::Secret;
+use weir_domain::credential::{Secret, Tokens};
 use weir_domain::id::{ChannelId, ConnectSessionId};
 use weir_domain::limits;
 use weir_domain::manifest::{Authorization, Oauth};
@@ -19,14 +19,18 @@ use weir_store::{ConnectEnd, ConnectSession, NewChannel, StoreError};
 use crate::calls::{Serving, state_writes};
 use crate::cookie;
 use crate::host::Host;
-use crate::oauth::{self, Tokens, Values};
+use crate::oauth::{self, Values};
+use crate::persist::persist;
+use crate::refresher::Turn;
 
+mod at_work;
 mod failure;
 mod fields;
 mod set_up;
 
+pub(crate) use at_work::AtWork;
 pub use failure::{ConnectError, ConnectFailure};
-use failure::{denied, unserved};
+use failure::{NotConnected, denied, unserved};
 use fields::entered;
 
 /// An account to be connected.
@@ -55,15 +59,21 @@ pub struct OpenedConnect {
     pub cookie: String,
 }
 
-/// The end of connecting, as the browser is shown it.
+/// How far connecting has come, as the browser is shown it.
 #[derive(Clone, Debug)]
-pub struct ConnectEndPage {
-    /// The channel, or why there is none.
-    pub outcome: Result<Channel, ConnectFailure>,
-    /// Where the browser goes, if the session names a place; with `status`, `session` and `channel_id` or `code` in its query.
-    pub redirect_url: Option<Url>,
-    /// The value of `set-cookie` that takes the session's cookie back.
-    pub cookie: String,
+pub enum ConnectPage {
+    /// It is over.
+    Ended {
+        /// The channel, or why there is none.
+        outcome: Result<Box<Channel>, ConnectFailure>,
+        /// Where the browser goes, if the session names a place; with `status`, `session` and `channel_id` or `code` in its
+        /// query.
+        redirect_url: Option<Url>,
+    },
+    /// The person consented, and how it ends is not known yet: the same address shows it later.
+    AtWork,
+    /// A browser looked ahead; the code is not spent by that.
+    Untouched,
 }
 
 /// Where the platform sends the browser back to.
@@ -77,6 +87,8 @@ struct For<'a> {
     country: Option<&'a str>,
     /// The channel to be authorised again; none for whatever account it is.
     channel: Option<ChannelId>,
+    /// The session that ends with the channel; none where nothing is kept before.
+    session: Option<ConnectSessionId>,
 }
 
 impl Host {
@@ -110,9 +122,9 @@ impl Host {
                     platform_id: None,
                 };
                 let channel = self
-                    .bring_in(&serving, None, &For::of(&session), tokens)
+                    .bring_in(&serving, None, &For::of(&session), tokens, None)
                     .await
-                    .map_err(ConnectFailure::into_error)?;
+                    .map_err(NotConnected::into_error)?;
                 session.end = ConnectEnd::Succeeded { channel_id: channel.id };
             }
         }
@@ -173,7 +185,7 @@ impl Host {
             oauth::authorize_url(&serving, oauth, values).map_err(|error| ConnectError::Invalid(error.to_string()))?;
         Ok(OpenedConnect {
             authorize,
-            cookie: cookie::CONNECT.set(
+            cookie: cookie::connect(id).set(
                 self.config(),
                 session.browser.expose(),
                 limits::CONNECT_SESSION.as_secs(),
@@ -181,75 +193,171 @@ impl Host {
         })
     }
 
-    /// The platform sent the browser back. `header` is the request's whole `cookie` header.
-    pub async fn finish_connect(&self, query: BTreeMap<String, String>, header: Option<&str>) -> ConnectEndPage {
+    /// The platform sent the browser back. `header` is the request's whole `cookie` header; `spends` says whether a person is
+    /// there, and not a browser that looks ahead. The code is spent once; whoever comes again is shown how that ended. What
+    /// `slot` bounds is bounded until the work ends, whether or not it is waited for.
+    pub async fn finish_connect(
+        &self,
+        query: BTreeMap<String, String>,
+        header: Option<String>,
+        spends: bool,
+        slot: impl Send + 'static,
+    ) -> ConnectPage {
+        let host = self.clone();
+        // Taking a session and working on it are one, though the browser hangs up.
+        self.detached((), async move {
+            let page = host.called_back(query, header.as_deref(), spends, slot).await;
+            page.unwrap_or_else(ConnectPage::failed)
+        })
+        .await
+    }
+
+    async fn called_back(
+        &self,
+        query: BTreeMap<String, String>,
+        header: Option<&str>,
+        spends: bool,
+        slot: impl Send + 'static,
+    ) -> Result<ConnectPage, ConnectFailure> {
+        let store = &self.0.store;
         let state = query.get("state").map_or("", String::as_str);
-        // Taking it spends it: of two callbacks with one state, one goes on.
-        let taken = self.0.store.take_connect_session(state, self.now()).await;
-        let (outcome, redirect_url) = match taken {
-            Ok(Some(session)) => {
-                let outcome = self.complete(&session, &query, header).await;
-                let end = match &outcome {
-                    Ok(channel) => ConnectEnd::Succeeded { channel_id: channel.id },
-                    Err(ConnectFailure { code, detail }) => ConnectEnd::Failed {
-                        code: code.clone(),
-                        detail: detail.clone(),
-                    },
+        let unknown = || {
+            let words = "This link has ended, or was never ours. Begin connecting again.";
+            ConnectFailure::new("connect_session_not_found", words)
+        };
+        let session = store.connect_session_of(state, self.now()).await?.ok_or_else(unknown)?;
+        if session.end == ConnectEnd::Pending {
+            if !spends {
+                return Ok(ConnectPage::Untouched);
+            }
+            // Another browser spends nothing: who looks over a shoulder, or follows links to check them, ends nobody's connecting.
+            self.check_browser(&session, header)?;
+            if let Some(at_work) = self.0.connecting.begin(session.id)
+                && let Some(session) = store.take_connect_session(state, self.now()).await?
+            {
+                return Ok(self.take_up(session, query, (slot, at_work)).await);
+            }
+        }
+        // Somebody is at work, or was.
+        let _ = tokio::time::timeout(limits::CONNECT_WAIT, self.0.connecting.ended(session.id)).await;
+        let session = store
+            .connect_session(session.id, self.now())
+            .await?
+            .ok_or_else(unknown)?;
+        self.shown(&session).await
+    }
+
+    fn check_browser(&self, session: &ConnectSession, header: Option<&str>) -> Result<(), ConnectFailure> {
+        let cookie = cookie::connect(session.id);
+        let shown = header
+            .and_then(|header| cookie.value(self.config(), header))
+            .unwrap_or_default();
+        if bool::from(shown.as_bytes().ct_eq(session.browser.expose().as_bytes())) {
+            Ok(())
+        } else {
+            Err(ConnectFailure::new(
+                "other_browser",
+                "The link was opened in another browser. Open it again in this one, or finish in that one.",
+            ))
+        }
+    }
+
+    /// Finishes a session that was taken, and waits for that as long as a person does.
+    async fn take_up(
+        &self,
+        session: ConnectSession,
+        query: BTreeMap<String, String>,
+        held: impl Send + 'static,
+    ) -> ConnectPage {
+        let host = self.clone();
+        let work = self.detached(held, async move {
+            let outcome = host.complete(&session, &query).await;
+            host.end_session(&session, outcome).await
+        });
+        tokio::time::timeout(limits::CONNECT_WAIT, work)
+            .await
+            .unwrap_or(ConnectPage::AtWork)
+    }
+
+    /// Finishes the sessions that a browser is not waiting for: those that the end of the process or the record cut off.
+    pub(crate) async fn connect_round(&self) -> Result<(), StoreError> {
+        for session in self.0.store.taken_connect_sessions(self.now()).await? {
+            let Some(at_work) = self.0.connecting.begin(session.id) else {
+                continue;
+            };
+            let host = self.clone();
+            let finished = self.detached(at_work, async move {
+                let outcome = match session.tokens.clone() {
+                    Some(tokens) => host.resume(&session, tokens).await,
+                    // Whether the code is spent is not known, and who asks twice with one may lose what it gave.
+                    None => Err(NotConnected::Failed(ConnectFailure::new(
+                        "connect_interrupted",
+                        "The host ended before the account was connected. Begin connecting again.",
+                    ))),
                 };
-                if let Err(error) = self.0.store.finish_connect_session(session.id, end).await {
+                host.end_session(&session, outcome).await
+            });
+            finished.await;
+        }
+        Ok(())
+    }
+
+    /// Writes down why a session failed; a success is written with its channel. What the record does not take is done later.
+    async fn end_session(&self, session: &ConnectSession, outcome: Result<Channel, NotConnected>) -> ConnectPage {
+        let outcome = match outcome {
+            Ok(channel) => Ok(channel),
+            Err(NotConnected::Later(error)) => {
+                tracing::warn!(session.id = %session.id, "{} is finished once the record takes it: {error}", session.id);
+                return ConnectPage::AtWork;
+            }
+            Err(NotConnected::Failed(failure)) => {
+                let ConnectFailure { code, detail } = failure.clone();
+                tracing::info!(session.id = %session.id, "An account was not connected ({code}): {detail}");
+                let end = ConnectEnd::Failed { code, detail };
+                let written = persist(|| self.0.store.finish_connect_session(session.id, end.clone())).await;
+                if let Err(error) = written {
                     tracing::error!(session.id = %session.id, "How {} ended was not written: {error}", session.id);
                 }
-                let redirect_url = redirect(&session, &outcome);
-                (outcome, redirect_url)
+                Err(failure)
             }
-            Ok(None) => (
-                Err(ConnectFailure::new(
-                    "connect_session_not_found",
-                    "This link has been used, has ended, or was never ours. Begin connecting again.",
-                )),
-                None,
-            ),
-            Err(error) => (Err(error.into()), None),
         };
-        if let Err(ConnectFailure { code, detail }) = &outcome {
-            tracing::info!("An account was not connected ({code}): {detail}");
-        }
-        ConnectEndPage {
-            outcome,
-            redirect_url,
-            cookie: cookie::CONNECT.set(self.config(), "", 0),
-        }
+        ConnectPage::of(session, outcome)
+    }
+
+    /// How a session that was taken stands.
+    async fn shown(&self, session: &ConnectSession) -> Result<ConnectPage, ConnectFailure> {
+        let outcome = match &session.end {
+            ConnectEnd::Pending | ConnectEnd::Taken => return Ok(ConnectPage::AtWork),
+            ConnectEnd::Succeeded { channel_id } => {
+                let channel = self.0.store.channel(*channel_id).await?;
+                channel.ok_or_else(|| ConnectFailure::new("not_found", "The channel was deleted."))
+            }
+            ConnectEnd::Failed { code, detail } => Err(ConnectFailure::new(code, detail)),
+            ConnectEnd::Expired => Err(ConnectFailure::new(
+                "connect_session_over",
+                "The time of this link is over. Begin connecting again.",
+            )),
+        };
+        Ok(ConnectPage::of(session, outcome))
     }
 
     async fn complete(
         &self,
         session: &ConnectSession,
         query: &BTreeMap<String, String>,
-        header: Option<&str>,
-    ) -> Result<Channel, ConnectFailure> {
-        let shown = header
-            .and_then(|header| cookie::CONNECT.value(self.config(), header))
-            .unwrap_or_default();
-        if !bool::from(shown.as_bytes().ct_eq(session.browser.expose().as_bytes())) {
-            return Err(ConnectFailure::new(
-                "other_browser",
-                "The link was opened in another browser. Begin connecting again and stay in one browser.",
-            ));
-        }
+    ) -> Result<Channel, NotConnected> {
         if let Some(error) = query.get("error") {
-            return Err(denied(error, query.get("error_description").map(String::as_str)));
+            return Err(denied(error, query.get("error_description").map(String::as_str)).into());
         }
         let code = query
             .get("code")
             .filter(|code| !code.is_empty())
             .ok_or_else(|| ConnectFailure::new("no_code", "The platform sent no code. Begin connecting again."))?;
-        let serving = self.serving(&session.app).await?;
-        let Authorization::Oauth(oauth) = &serving.book.manifest().authorization else {
-            return Err(ConnectFailure::new(
-                "no_oauth",
-                "The connector that serves now has no OAuth.",
-            ));
-        };
+        let serving = self.serving(&session.app).await.map_err(ConnectFailure::from)?;
+        let oauth = oauth_of(&serving)?;
+        let bound = self.bound(session).await?;
+        // No renewal of the channel runs beside the exchange: each could end what the other is given.
+        let turn = self.turn_of(bound.as_ref()).await;
         let (redirect_uri, code) = (self.redirect_uri(), Secret::new(code));
         let values = Values {
             redirect_uri: &redirect_uri,
@@ -257,51 +365,143 @@ impl Host {
             verifier: Some(&session.verifier),
             ..Values::default()
         };
-        let tokens = oauth::call(&self.0.egress, &serving, oauth, &oauth.token, values, self.now()).await?;
-        let missing = oauth::ungranted(oauth, tokens.scopes.as_deref()).join(", ");
-        if !missing.is_empty() {
-            self.revoke(&serving, oauth, &tokens.credential.access_token).await;
-            return Err(ConnectFailure::new(
-                "ungranted_scopes",
-                &format!("These permissions were not granted: {missing}. Connect again and leave all of them ticked."),
-            ));
-        }
-        self.bring_in(&serving, Some(oauth), &For::of(session), tokens).await
+        let tokens = oauth::call(&self.0.egress, &serving, oauth, &oauth.token, values, self.now()).await;
+        let tokens = tokens.map_err(ConnectFailure::from)?;
+        self.keep_first_tokens(session.id, &tokens).await;
+        self.admit_tokens(&serving, session, bound, tokens, turn).await
     }
 
-    /// Makes a channel of an account whose credential is here; or says why not, and leaves nothing.
+    /// Goes on with what the platform gave for a session's code.
+    async fn resume(&self, session: &ConnectSession, tokens: Tokens) -> Result<Channel, NotConnected> {
+        let serving = self.serving(&session.app).await.map_err(ConnectFailure::from)?;
+        let bound = self.bound(session).await?;
+        let turn = self.turn_of(bound.as_ref()).await;
+        self.admit_tokens(&serving, session, bound, tokens, turn).await
+    }
+
+    /// The channel that a session authorizes again.
+    async fn bound(&self, session: &ConnectSession) -> Result<Option<Channel>, NotConnected> {
+        let Some(id) = session.channel_id else { return Ok(None) };
+        let bound = self.0.store.channel(id).await.map_err(NotConnected::Later)?;
+        let bound = bound.filter(|bound| bound.status != ChannelStatus::Deleted);
+        let gone = || {
+            ConnectFailure::new(
+                "channel_deleted",
+                "The channel was deleted meanwhile. Connect the account anew.",
+            )
+        };
+        Ok(Some(bound.ok_or_else(gone)?))
+    }
+
+    async fn turn_of(&self, channel: Option<&Channel>) -> Option<Turn<'_>> {
+        match channel {
+            Some(channel) => Some(self.0.turns.take(&channel.app, &channel.platform_id).await),
+            None => None,
+        }
+    }
+
+    async fn admit_tokens(
+        &self,
+        serving: &Serving,
+        session: &ConnectSession,
+        bound: Option<Channel>,
+        tokens: Tokens,
+        turn: Option<Turn<'_>>,
+    ) -> Result<Channel, NotConnected> {
+        let oauth = oauth_of(serving)?;
+        if let Some(bound) = &bound
+            && tokens.check_account(&bound.platform_id).is_err()
+        {
+            return Err(other_account(tokens.platform_id.as_deref().unwrap_or_default()).into());
+        }
+        let missing = oauth::ungranted(oauth, tokens.scopes.as_deref()).join(", ");
+        if !missing.is_empty() {
+            let words =
+                format!("These permissions were not granted: {missing}. Connect again and leave all of them ticked.");
+            let failure = ConnectFailure::new("ungranted_scopes", &words);
+            return Err(self.give_back(serving, oauth, session, &tokens, None, failure).await);
+        }
+        self.bring_in(serving, Some((oauth, session)), &For::of(session), tokens, turn)
+            .await
+    }
+
+    /// Revokes a token that is not used, unless that could end the authorization of a channel: on many platforms the token of a
+    /// new consent and those of the ones before it end together.
+    async fn give_back(
+        &self,
+        serving: &Serving,
+        oauth: &Oauth,
+        session: &ConnectSession,
+        tokens: &Tokens,
+        account: Option<&str>,
+        failure: ConnectFailure,
+    ) -> NotConnected {
+        let account = account.or(tokens.platform_id.as_deref());
+        let holder = match account {
+            _ if session.channel_id.is_some() => true,
+            // Whose token it is nobody said, and it ends by itself.
+            None => {
+                tracing::info!(session.id = %session.id, "A token whose account is not known is not revoked");
+                return failure.into();
+            }
+            Some(account) => match self.0.store.channel_of_account(&session.app, account).await {
+                Ok(channel) => channel.is_some_and(|channel| channel.status != ChannelStatus::Deleted),
+                Err(error) => return NotConnected::Later(error),
+            },
+        };
+        if !holder {
+            self.revoke(serving, oauth, &tokens.credential.access_token).await;
+            return failure.into();
+        }
+        tracing::info!(session.id = %session.id, "The token of a refused consent is not revoked: its account is connected");
+        let words = "The account is connected already and stays so: its authorization was not revoked.";
+        ConnectFailure::new(&failure.code, &format!("{} {words}", failure.detail)).into()
+    }
+
+    /// Makes a channel of an account whose credential is here; or says why not, and leaves nothing. `turn` is the account's, if
+    /// it is known.
     async fn bring_in(
         &self,
         serving: &Serving,
-        oauth: Option<&Oauth>,
+        consent: Option<(&Oauth, &ConnectSession)>,
         whose: &For<'_>,
         tokens: Tokens,
-    ) -> Result<Channel, ConnectFailure> {
-        let token = tokens.credential.access_token.clone();
+        turn: Option<Turn<'_>>,
+    ) -> Result<Channel, NotConnected> {
         let called = self.ask_who(serving, &tokens).await;
-        let profile = called.result?;
+        let profile = called.result.map_err(ConnectFailure::from)?;
+        if tokens.check_account(&profile.platform_id).is_err() {
+            return Err(other_account(&profile.platform_id).into());
+        }
         let country = profile.country.as_deref().or(whose.country);
         if let Err(failure) = admit(serving, &profile.account_kind, country) {
-            if let Some(oauth) = oauth {
-                self.revoke(serving, oauth, &token).await;
-            }
-            return Err(failure);
+            return Err(match consent {
+                Some((oauth, session)) => {
+                    let account = Some(profile.platform_id.as_str());
+                    self.give_back(serving, oauth, session, &tokens, account, failure).await
+                }
+                None => failure.into(),
+            });
         }
         if let Some(id) = whose.channel {
-            let bound = self.0.store.channel(id).await?;
+            let bound = self.0.store.channel(id).await.map_err(NotConnected::Later)?;
             if bound.is_none_or(|bound| bound.platform_id != profile.platform_id) {
                 // Not revoked: it may be the live credential of another channel.
                 let who = profile.username.as_deref().unwrap_or(&profile.platform_id);
-                let words = format!(
-                    "The account that consented is {who}, not the one of this channel. Log in with the right one."
-                );
-                return Err(ConnectFailure::new("other_account", &words));
+                return Err(other_account(who).into());
             }
         }
         let manifest = serving.book.manifest();
+        let app = &serving.app.app.name;
+        // Until the credential is written no renewal of the account runs that could write the old grant's over it.
+        let turn = match turn {
+            Some(turn) => turn,
+            None => self.0.turns.take(app, &profile.platform_id).await,
+        };
+        let now = self.now();
         let new = NewChannel {
             workspace_id: whose.workspace_id.to_owned(),
-            app: serving.app.app.name.clone(),
+            app: app.clone(),
             connector: manifest.name.clone(),
             platform: manifest.platform.clone(),
             platform_id: profile.platform_id,
@@ -313,12 +513,16 @@ impl Host {
             country: profile.country.or_else(|| whose.country.map(str::to_owned)),
             scopes: tokens.scopes.unwrap_or_default(),
             reauthorize_by: tokens.credential.refresh_expires_at,
+            state: state_writes(called.writes, &manifest.version),
+            session: whose.session,
+            set_up_at: Some(now.after(limits::SET_UP)),
         };
-        let (channel, is_new) = self.0.store.connect_channel(new, tokens.credential, self.now()).await?;
-        let writes = state_writes(called.writes, &manifest.version);
-        if !writes.is_empty() {
-            self.0.store.commit_state(channel.id, writes).await?;
-        }
+        let credential = tokens.credential;
+        let connected = persist(|| self.0.store.connect_channel(new.clone(), credential.clone(), now)).await;
+        let (channel, is_new) = connected.map_err(NotConnected::Later)?;
+        // A renewal of the old grant that still waits for the record is of no use any more.
+        self.0.unwritten.forget(channel.id);
+        drop(turn);
         tracing::info!(channel.id = %channel.id, is_new, "Connected the channel {}", channel.id);
         self.told();
         self.wake_senders();
@@ -364,10 +568,13 @@ impl Host {
         let Some(found) = found.filter(|found| found.workspace_id == caller.workspace_id()) else {
             return Ok(None);
         };
-        let credential = self.0.store.credential(found.id).await?;
+        let credential = self.credential(found.id).await?;
         // The record first: from here on nothing is sent, whatever the platform answers.
         let deleted = self.0.store.delete_channel(found.id, self.now()).await?;
         self.told();
+        // A renewal that is under way ends first: its token is the one to revoke.
+        let _turn = self.0.turns.take(&found.app, &found.platform_id).await;
+        let credential = self.0.unwritten.forget(found.id).or(credential);
         if let (Some(credential), Ok(serving)) = (credential, self.serving(&found.app).await)
             && let Authorization::Oauth(oauth) = &serving.book.manifest().authorization
         {
@@ -401,6 +608,7 @@ impl Host {
             created_at: now,
             expires_at: now.after(limits::CONNECT_SESSION),
             end: ConnectEnd::Pending,
+            tokens: None,
         }
     }
 
@@ -430,8 +638,40 @@ impl<'a> For<'a> {
             labels: &session.labels,
             country: session.country.as_deref(),
             channel: session.channel_id,
+            session: Some(session.id),
         }
     }
+}
+
+impl ConnectPage {
+    fn failed(failure: ConnectFailure) -> Self {
+        Self::Ended {
+            outcome: Err(failure),
+            redirect_url: None,
+        }
+    }
+
+    fn of(session: &ConnectSession, outcome: Result<Channel, ConnectFailure>) -> Self {
+        Self::Ended {
+            redirect_url: redirect(session, &outcome),
+            outcome: outcome.map(Box::new),
+        }
+    }
+}
+
+fn oauth_of(serving: &Serving) -> Result<&Oauth, ConnectFailure> {
+    match &serving.book.manifest().authorization {
+        Authorization::Oauth(oauth) => Ok(oauth),
+        Authorization::Fields { .. } => Err(ConnectFailure::new(
+            "no_oauth",
+            "The connector that serves now has no OAuth.",
+        )),
+    }
+}
+
+fn other_account(who: &str) -> ConnectFailure {
+    let words = format!("The account that consented is {who}, not the one of this channel. Log in with the right one.");
+    ConnectFailure::new("other_account", &words)
 }
 
 /// Whether this account may be connected.

@@ -1,33 +1,38 @@
 //! The cookies of this host: one binds a connect link to the browser that opened it, one is the console's session. No script
 //! reads them.
 
+use std::borrow::Cow;
+
+use weir_domain::id::ConnectSessionId;
+
 use crate::Config;
 
 /// One of them.
 pub(crate) struct Cookie {
-    plain: &'static str,
-    /// The prefix keeps the cookie to this very host, and browsers take it over TLS only (RFC 6265bis, 4.1.3).
-    over_tls: &'static str,
+    name: Cow<'static, str>,
     same_site: &'static str,
 }
 
-/// Lax, since the callback is a top-level visit that comes from the platform's site.
-pub(crate) const CONNECT: Cookie = Cookie {
-    plain: "weir-connect",
-    over_tls: "__Host-weir-connect",
-    same_site: "Lax",
-};
+/// Lax, since the callback is a top-level visit that comes from the platform's site. Each session has its own, so that two links
+/// can be open in one browser.
+pub(crate) fn connect(session: ConnectSessionId) -> Cookie {
+    Cookie {
+        name: format!("weir-connect-{session}").into(),
+        same_site: "Lax",
+    }
+}
 
 /// Strict: no request that another site begins carries it.
 pub(crate) const SESSION: Cookie = Cookie {
-    plain: "weir-session",
-    over_tls: "__Host-weir-session",
+    name: Cow::Borrowed("weir-session"),
     same_site: "Strict",
 };
 
 impl Cookie {
-    fn name(&self, config: &Config) -> &'static str {
-        if config.is_https() { self.over_tls } else { self.plain }
+    /// Over TLS a prefix keeps the cookie to this very host (RFC 6265bis, 4.1.3).
+    fn name(&self, config: &Config) -> String {
+        let prefix = if config.is_https() { "__Host-" } else { "" };
+        format!("{prefix}{}", self.name)
     }
 
     /// The value of `set-cookie`; one that lives for 0 seconds takes the cookie back.
@@ -43,24 +48,37 @@ impl Cookie {
         header
             .split(';')
             .filter_map(|pair| pair.trim().split_once('='))
-            .find(|(key, _)| *key == name)
+            .find(|(key, _)| *key == name.as_str())
             .map(|(_, value)| value)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use weir_domain::time::Timestamp;
+
     use super::*;
 
     #[test]
     fn a_cookie_is_found_by_its_whole_name() {
         let folder = tempfile::tempdir().expect("a folder");
         let config = Config::for_testing(folder.path());
-        assert_eq!(CONNECT.value(&config, "a=1; weir-connect=x; b=2"), Some("x"));
-        assert_eq!(CONNECT.value(&config, "not-weir-connect=x"), None);
+        assert_eq!(SESSION.value(&config, "a=1; weir-session=x; b=2"), Some("x"));
+        assert_eq!(SESSION.value(&config, "not-weir-session=x"), None);
         assert_eq!(
-            CONNECT.set(&config, "x", 60),
-            "weir-connect=x; Path=/; Max-Age=60; HttpOnly; SameSite=Lax"
+            SESSION.set(&config, "x", 60),
+            "weir-session=x; Path=/; Max-Age=60; HttpOnly; SameSite=Strict"
         );
+    }
+
+    #[test]
+    fn two_connect_links_have_a_cookie_each() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = Config::for_testing(folder.path());
+        let mint = weir_domain::id::Mint::from_seed([1; 32]);
+        let ids: [ConnectSessionId; 2] = [mint.id(Timestamp::default()), mint.id(Timestamp::default())];
+        let header = format!("weir-connect-{}=one; weir-connect-{}=two", ids[0], ids[1]);
+        let shown = ids.map(|id| connect(id).value(&config, &header));
+        assert_eq!(shown, [Some("one"), Some("two")]);
     }
 }

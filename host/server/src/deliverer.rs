@@ -5,7 +5,6 @@
 //! anything leaves, is the record's promise.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tracing::{Instrument, field, trace_span};
@@ -21,6 +20,7 @@ use weir_store::{MessageLease, RequestRecord, Room, StateWrite, StoreError};
 
 use crate::calls::{NotServed, Serving, hold_if_throttled, reauthorization_required, state_writes};
 use crate::host::Host;
+use crate::persist::persist;
 use crate::refresher::Renewal;
 use crate::services::ChannelPacer;
 use crate::worker::Work;
@@ -231,28 +231,14 @@ impl Deliverer {
     /// Writes down how a try went; a record that cannot be written now is asked again, since what left is known only here.
     async fn write_down(&self, lease: &MessageLease, tried: Tried) -> Result<bool, StoreError> {
         let Tried { next, requests, writes } = tried;
-        let store = &self.0.0.store;
-        let mut wait = FIRST_WAIT;
-        for _ in 1..WRITES {
+        persist(|| {
+            let (next, requests, writes) = (next.clone(), requests.clone(), writes.clone());
             let now = self.0.now();
-            let settled = store
-                .settle_message(&lease.token, next.clone(), requests.clone(), writes.clone(), now)
-                .await;
-            match settled {
-                Err(StoreError::Unavailable { .. }) => tokio::time::sleep(wait).await,
-                settled => return settled,
-            }
-            wait *= 2;
-        }
-        store
-            .settle_message(&lease.token, next, requests, writes, self.0.now())
-            .await
+            self.0.0.store.settle_message(&lease.token, next, requests, writes, now)
+        })
+        .await
     }
 }
-
-/// Tries of writing down what became of a send, and the first wait between them: together less than a lease holds.
-const WRITES: u32 = 6;
-const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// Nothing left, for a reason of ours: later, and the try counts, so that it ends some day.
 fn again(lease: &MessageLease, host: &Host, detail: &str) -> Next {

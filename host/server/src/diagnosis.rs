@@ -12,6 +12,7 @@ use weir_domain::time::Timestamp;
 use weir_store::{HistoryGap, Page, StoreError};
 
 use crate::calls::ActError;
+use crate::forged::RefusedWebhooks;
 use crate::host::Host;
 
 /// One thing that was looked at.
@@ -91,7 +92,14 @@ impl Host {
                 "Nothing here can change it: it is the platform's rule.",
             ),
         });
-        findings.push(token(self.0.store.credential(channel.id).await?.as_ref(), now));
+        findings.push(token(self.credential(channel.id).await?.as_ref(), now));
+        if self.0.unwritten.holds(channel.id) {
+            findings.push(Finding::bad(
+                "token_on_disk",
+                "the token was renewed and is in memory only: the record is locked or the disk is full",
+                "Free the disk, or end what locks the record; do not end the host before the token is written.",
+            ));
+        }
         let queue = self.0.store.queue(channel.id).await?;
         let oldest = queue
             .oldest_at
@@ -100,6 +108,7 @@ impl Host {
             "outbox",
             &format!("{} messages wait{oldest}", queue.depth),
         ));
+        findings.extend(self.proofs(&channel.app));
         findings.push(self.silence(&channel, now).await?);
         let gaps = self.0.store.history_gaps(channel.id).await?;
         findings.extend(gaps.first().map(|gap| history(gap, gaps.len())));
@@ -122,6 +131,20 @@ impl Host {
             )),
         }
         Ok(findings)
+    }
+
+    /// Whether the app's webhooks prove themselves, if some did not.
+    fn proofs(&self, app: &str) -> Option<Finding> {
+        let refused = self.0.forged.of(app)?;
+        let words = format!(
+            "{} webhooks of the app were refused since the host started, the last at {}: {}",
+            refused.count, refused.last_at, refused.reason
+        );
+        Some(if refused.accepted_since {
+            Finding::good("webhook_proof", &format!("{words}; genuine ones have come since"))
+        } else {
+            Finding::bad("webhook_proof", words, RefusedWebhooks::REMEDY)
+        })
     }
 
     /// Whether anything has come in at all: most often the account does not let everybody write.

@@ -119,11 +119,7 @@ impl Fetcher {
             })
             .await
             .map_err(not_located)?;
-        let credential = host
-            .store()
-            .credential(fetch.channel.id)
-            .await
-            .map_err(Missing::for_now)?;
+        let credential = host.credential(fetch.channel.id).await.map_err(Missing::for_now)?;
         let credential = credential.ok_or_else(|| Missing::for_now("the channel has no credential"))?;
         let secrets = serving.secrets().with_access_token(credential.access_token);
         let mut file = Incoming::create(host, fetch.id, fetch.attempt)

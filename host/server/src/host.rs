@@ -18,6 +18,9 @@ use weir_store::{MasterKey, SqliteStore, Store, StoreError};
 use crate::apps::Apps;
 use crate::clock::{self, HostClock};
 use crate::config::{Config, StoreConfig};
+use crate::connect::AtWork;
+use crate::credentials::Unwritten;
+use crate::forged::ForgedWebhooks;
 use crate::history::Asked;
 use crate::media::InHand;
 use crate::metrics::Metrics;
@@ -60,6 +63,12 @@ pub(crate) struct Shared {
     /// Work that ends though nobody waits for it.
     pub(crate) detached: TaskTracker,
     pub(crate) turns: Turns,
+    /// Credentials that the record has not taken yet.
+    pub(crate) unwritten: Unwritten,
+    /// Connect sessions at work.
+    pub(crate) connecting: AtWork,
+    /// What is known of webhooks whose proof did not hold.
+    pub(crate) forged: ForgedWebhooks,
     /// Histories to be read.
     pub(crate) asked: Asked,
     pub(crate) doubts: Doubts,
@@ -130,6 +139,15 @@ pub enum NotReady {
         name: &'static str,
         /// For how long.
         silent: Duration,
+    },
+    /// Credentials are in memory only.
+    #[error(
+        "{count} credentials that platforms have given are not on the disk yet: the record is locked or the disk is full. They are \
+         written as soon as it takes them; do not end the host before"
+    )]
+    Unwritten {
+        /// How many.
+        count: usize,
     },
 }
 
@@ -223,6 +241,9 @@ impl Host {
             webhooks: Arc::new(Semaphore::new(WEBHOOKS_IN_HAND)),
             detached: TaskTracker::new(),
             turns: Turns::default(),
+            unwritten: Unwritten::default(),
+            connecting: AtWork::default(),
+            forged: ForgedWebhooks::default(),
             asked: Asked::default(),
             doubts: Doubts::default(),
             pulses: Pulses::default(),
@@ -243,6 +264,7 @@ impl Host {
         }));
         host.end_what_died().await?;
         host.ask_after_outage().await?;
+        host.store().resume_set_ups(host.now()).await?;
         Ok(host)
     }
 
@@ -325,6 +347,10 @@ impl Host {
         self.probe().await?;
         if let Some(reason) = self.0.connectors.not_loaded() {
             return Err(NotReady::Connector(reason));
+        }
+        let count = self.0.unwritten.count();
+        if count > 0 {
+            return Err(NotReady::Unwritten { count });
         }
         match self.0.pulses.stalled(Instant::now()) {
             Some((name, silent)) => Err(NotReady::Stalled { name, silent }),

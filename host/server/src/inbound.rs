@@ -101,6 +101,13 @@ impl Host {
             Ok(Hook::Challenge(_)) => "challenge",
             Err(error) => error.outcome(),
         };
+        match &taken {
+            Err(error @ (HookError::Forged(_) | HookError::ChallengeFailed)) => {
+                self.0.forged.refused(app, &error.to_string(), self.now());
+            }
+            Ok(_) => self.0.forged.accepted(app),
+            Err(_) => {}
+        }
         // A name that nobody gave an app is a stranger's.
         if !matches!(taken, Err(HookError::NoSuchApp)) {
             span.record("app", app);

@@ -22,8 +22,7 @@ impl Host {
     /// Ends at the start what a process that died was at work on.
     pub(crate) async fn end_what_died(&self) -> Result<(), StoreError> {
         let requests = self.store().interrupt_claims_of_others(self.owner()).await?;
-        let any_time = Timestamp::from_millis(i64::MAX);
-        let sessions = self.store().end_connect_sessions(any_time, self.now()).await?;
+        let sessions = self.store().end_connect_sessions(self.now()).await?;
         if requests + sessions > 0 {
             tracing::info!(
                 "{requests} requests and {sessions} connect sessions were ended: the host ended before they did"
@@ -32,10 +31,9 @@ impl Host {
         Ok(())
     }
 
-    /// Ends the connect sessions whose time is over, and those at which a callback worked that must have failed.
+    /// Ends the connect sessions that nobody came to in time.
     pub(crate) async fn end_connect_sessions(&self, now: Timestamp) -> Result<(), StoreError> {
-        let taken = now.before(limits::CONNECT_SESSION);
-        self.store().end_connect_sessions(taken, now).await.map(drop)
+        self.store().end_connect_sessions(now).await.map(drop)
     }
 
     /// Removes the files that the record has let go, until they are gone.

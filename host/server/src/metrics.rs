@@ -39,6 +39,7 @@ pub struct Metrics {
     log_bytes: Gauge,
     platform_clocks: Family<[(&'static str, String); 1], Seconds>,
     dead_letters_used: Fraction,
+    unwritten: Gauge,
 }
 
 impl Default for Metrics {
@@ -105,6 +106,12 @@ impl Default for Metrics {
             "Dead letters of the app that has most, as a share of how many are kept",
             dead_letters_used.clone(),
         );
+        let unwritten = Gauge::default();
+        registry.register(
+            "credentials_unwritten",
+            "Credentials that platforms have given and the record has not taken yet",
+            unwritten.clone(),
+        );
         Self {
             registry,
             webhooks,
@@ -123,6 +130,7 @@ impl Default for Metrics {
             log_bytes,
             platform_clocks,
             dead_letters_used,
+            unwritten,
         }
     }
 }
@@ -187,6 +195,10 @@ impl Metrics {
 
     pub(crate) fn refresh(&self, outcome: &'static str) {
         one(&self.refreshes, "outcome", outcome, 1);
+    }
+
+    pub(crate) fn unwritten(&self, credentials: usize) {
+        self.unwritten.set(i64::try_from(credentials).unwrap_or(i64::MAX));
     }
 
     /// Since when each loop is silent.

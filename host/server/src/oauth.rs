@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use sha2::{Digest, Sha256};
 use url::Url;
-use weir_domain::credential::{Credential, Secret, Secrets};
+use weir_domain::credential::{Credential, OtherAccount, Secret, Secrets, Tokens};
 use weir_domain::manifest::{BodyEncoding, Oauth, Parameter, ParameterValue, TokenCall};
 use weir_domain::policy::{Request, RequestBody, may_authorize};
 use weir_domain::time::Timestamp;
@@ -28,16 +28,6 @@ pub(crate) struct Values<'a> {
     pub(crate) refresh_token: Option<&'a Secret>,
 }
 
-/// What the platform gave.
-#[derive(Debug)]
-pub(crate) struct Tokens {
-    pub(crate) credential: Credential,
-    /// The scopes that the person granted, if the platform says.
-    pub(crate) scopes: Option<Vec<String>>,
-    /// The platform's id of the account, if the answer has it.
-    pub(crate) platform_id: Option<String>,
-}
-
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TokenError {
@@ -53,6 +43,9 @@ pub(crate) enum TokenError {
     /// The platform said no.
     #[error("the platform refuses: {message} (code {code})")]
     Refused { code: String, message: String, gone: bool },
+    /// The answer is made out to another account.
+    #[error(transparent)]
+    OtherAccount(#[from] OtherAccount),
     /// No answer, or none that can be read; nothing is known.
     #[error("the platform's token endpoint gave no usable answer: {0}")]
     NoAnswer(String),
@@ -89,7 +82,7 @@ pub(crate) async fn call(
     now: Timestamp,
 ) -> Result<Tokens, TokenError> {
     let answer = post(egress, serving, oauth, call, values).await?;
-    read(oauth, &answer, values, now)
+    read(oauth, &answer, now)
 }
 
 /// Ends a token at the platform.
@@ -178,20 +171,19 @@ fn refusal(oauth: &Oauth, status: u16, body: &serde_json::Value) -> Option<Token
     })
 }
 
-fn read(oauth: &Oauth, body: &serde_json::Value, values: Values<'_>, now: Timestamp) -> Result<Tokens, TokenError> {
-    let at = |pointer: &Option<String>| text(body, pointer.as_deref());
-    let after = |pointer: &Option<String>| {
-        let seconds = at(pointer)?.parse().ok()?;
-        Some(now.after(Duration::from_secs(seconds)))
+/// Longest life that a token is believed to have: nobody plans further ahead.
+const LONGEST_LIFE_S: u64 = 100 * 366 * 24 * 3_600;
+
+fn read(oauth: &Oauth, body: &serde_json::Value, now: Timestamp) -> Result<Tokens, TokenError> {
+    // A member that is there and empty says as little as one that is not.
+    let at = |pointer: Option<&String>| text(body, pointer.map(String::as_str)).filter(|text| !text.trim().is_empty());
+    let after = |pointer: Option<&String>| {
+        let seconds = whole_seconds(&at(pointer)?)?;
+        Some(now.after(Duration::from_secs(seconds.min(LONGEST_LIFE_S))))
     };
     let answer = &oauth.answer;
-    let access_token = text(body, Some(&answer.access_token))
-        .filter(|token| !token.is_empty())
+    let access_token = at(Some(&answer.access_token))
         .ok_or_else(|| TokenError::NoAnswer("the answer has no access token".to_owned()))?;
-    // A platform that does not rotate the refresh token may leave it out.
-    let refresh_token = at(&answer.refresh_token)
-        .map(Secret::new)
-        .or_else(|| values.refresh_token.cloned());
     let split = |scopes: String| {
         scopes
             .split([',', ' '])
@@ -202,14 +194,21 @@ fn read(oauth: &Oauth, body: &serde_json::Value, values: Values<'_>, now: Timest
     Ok(Tokens {
         credential: Credential {
             access_token: Secret::new(access_token),
-            refresh_token,
-            expires_at: after(&answer.expires_in),
-            refresh_expires_at: after(&answer.refresh_expires_in),
+            refresh_token: at(answer.refresh_token.as_ref()).map(Secret::new),
+            expires_at: after(answer.expires_in.as_ref()),
+            refresh_expires_at: after(answer.refresh_expires_in.as_ref()),
             renewed_at: now,
         },
-        scopes: at(&answer.scope).map(split),
-        platform_id: at(&answer.platform_id),
+        scopes: at(answer.scope.as_ref()).map(split),
+        platform_id: at(answer.platform_id.as_ref()),
     })
+}
+
+/// A life in seconds; none if it is no number, or zero, which some platforms write for a token that does not end.
+fn whole_seconds(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let whole = text.split_once('.').map_or(text, |(whole, _)| whole);
+    whole.parse().ok().filter(|seconds| *seconds > 0)
 }
 
 /// A text or number in a document, as text.
@@ -229,7 +228,7 @@ fn parameters(
 ) -> Result<Vec<(String, String)>, TokenError> {
     let given = |name: &str, value: Option<&Secret>| {
         let value = value.ok_or_else(|| TokenError::Missing { name: name.to_owned() })?;
-        Ok(value.expose().to_owned())
+        Ok::<_, TokenError>(value.expose().to_owned())
     };
     parameters
         .iter()
@@ -323,7 +322,7 @@ mod tests {
             "refresh_token_expires_in": 31_536_000, "scope": "send, stats", "open_id": "B"}});
         assert!(refusal(&oauth(), 200, &body).is_none());
         let now = Timestamp::from_millis(1_000);
-        let tokens = read(&oauth(), &body, Values::default(), now).expect("tokens");
+        let tokens = read(&oauth(), &body, now).expect("tokens");
         assert_eq!(
             tokens.credential.expires_at,
             Some(now.after(Duration::from_secs(86_400)))
@@ -342,15 +341,37 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_token_that_is_not_rotated_is_kept() {
-        let body = json!({"code": 0, "data": {"access_token": "a"}});
-        let old = Secret::new("old");
-        let values = Values {
-            refresh_token: Some(&old),
-            ..Values::default()
-        };
-        let tokens = read(&oauth(), &body, values, Timestamp::default()).expect("tokens");
-        assert_eq!(tokens.credential.refresh_token, Some(old));
+    fn an_empty_member_is_read_as_none() {
+        let body = json!({"code": 0, "data": {"access_token": "act.new", "refresh_token": "", "expires_in": "",
+            "refresh_token_expires_in": null, "scope": " ", "open_id": ""}});
+        let tokens = read(&oauth(), &body, Timestamp::default()).expect("tokens");
+        let credential = tokens.credential;
+        assert_eq!((credential.refresh_token, credential.expires_at), (None, None));
+        assert_eq!(credential.refresh_expires_at, None);
+        assert_eq!((tokens.scopes, tokens.platform_id), (None, None));
+        for empty in [json!(""), json!(" "), json!(null), json!({})] {
+            let body = json!({"code": 0, "data": {"access_token": empty, "refresh_token": "r"}});
+            let read = read(&oauth(), &body, Timestamp::default());
+            assert!(matches!(read, Err(TokenError::NoAnswer(_))), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_life_is_read_however_it_is_written() {
+        for (written, seconds) in [
+            (json!(3600), Some(3_600)),
+            (json!("3600"), Some(3_600)),
+            (json!(3600.5), Some(3_600)),
+            (json!(0), None),
+            (json!(-1), None),
+            (json!("soon"), None),
+            (json!(u64::MAX), Some(LONGEST_LIFE_S)),
+        ] {
+            let body = json!({"code": 0, "data": {"access_token": "a", "expires_in": written}});
+            let tokens = read(&oauth(), &body, Timestamp::default()).expect("tokens");
+            let expected = seconds.map(|seconds| Timestamp::default().after(Duration::from_secs(seconds)));
+            assert_eq!(tokens.credential.expires_at, expected, "{body}");
+        }
     }
 
     #[test]

@@ -25,6 +25,10 @@ use crate::worker::{Work, Worker};
 /// How often leases that ran out and windows that close are looked for: a crash and hours are their causes, so seconds do not
 /// matter.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often credentials that the record has not taken yet are written again, and how soon after the stop.
+pub(crate) const WRITE_EVERY: Duration = Duration::from_secs(1);
+/// How often connecting that was cut off and set-ups that failed are looked for; a start finds them at once.
+const CONNECT_EVERY: Duration = Duration::from_secs(10);
 /// How often credentials that die soon are looked for; they are renewed hours ahead.
 const REFRESH_EVERY: Duration = Duration::from_secs(60);
 /// How often messages in doubt are looked at; the grace time before the first look is two minutes.
@@ -130,6 +134,11 @@ impl Host {
         loops.rounds("rollout", ROLL_EVERY, &never, |host, now| async move {
             host.rollout_round(now).await
         });
+        loops.rounds("connecting", CONNECT_EVERY, &never, |host, now| async move {
+            host.connect_round().await?;
+            host.set_up_round(now).await
+        });
+        loops.credentials();
         loops.clock();
         Loops {
             stop,
@@ -277,6 +286,25 @@ impl Starting<'_> {
             }
             while let Ok(note) = told.try_recv() {
                 keep(host.clone(), note).await;
+            }
+        });
+    }
+
+    /// Writes credentials until the record takes them. Ends when there are none and nothing is at work that could bring one.
+    fn credentials(&mut self) {
+        let (host, mut stopped) = (self.host.clone(), self.stopped.clone());
+        self.tasks.spawn(async move {
+            let more_may_come = |host: &Host| host.0.unwritten.count() > 0 || !host.0.detached.is_empty();
+            while !*stopped.borrow() || more_may_come(&host) {
+                host.lives("credentials", limits::LOOP_SILENCE);
+                let waiting = host.write_unwritten().await;
+                host.metrics().unwritten(waiting);
+                let is_stopped = *stopped.borrow();
+                tokio::select! {
+                    _ = stopped.changed(), if !is_stopped => {}
+                    () = host.0.unwritten.wake.notified() => {}
+                    () = tokio::time::sleep(WRITE_EVERY) => {}
+                }
             }
         });
     }

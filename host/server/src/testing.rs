@@ -96,6 +96,9 @@ pub(crate) fn account(platform_id: &str) -> NewChannel {
         country: None,
         scopes: Vec::new(),
         reauthorize_by: None,
+        state: Vec::new(),
+        session: None,
+        set_up_at: None,
     }
 }
 

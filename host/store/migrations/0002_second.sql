@@ -37,6 +37,17 @@ UPDATE connect_sessions SET status = 'taken' WHERE end = '{"status":"taken"}';
 
 -- ---- B: credentials, connecting -----------------------------------------------------------------------------------------
 
+-- What the platform gave for a session's code, sealed, until its channel has it.
+ALTER TABLE connect_sessions ADD COLUMN tokens BLOB;
+-- Found by their status at a start, which ends them; before, they were never found again.
+UPDATE connect_sessions SET status = 'taken' WHERE end = '{"status":"taken"}';
+-- Since when the platform is asked for another credential; null once the answer is here.
+ALTER TABLE credentials ADD COLUMN renewing_since INTEGER;
+-- When a channel's set-up at its platform is due; null once it is done. And how often it failed.
+ALTER TABLE channels ADD COLUMN set_up_at INTEGER;
+ALTER TABLE channels ADD COLUMN set_up_tries INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX channels_to_set_up ON channels (set_up_at) WHERE set_up_at IS NOT NULL;
+
 -- ---- C: versions of connectors ------------------------------------------------------------------------------------------
 
 -- ---- D: dead letters, polling, catching up ------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::claim::{Claim, Claimed};
 use weir_domain::clock::ClockOffset;
 use weir_domain::conversation::{Contact, Conversation};
-use weir_domain::credential::Credential;
+use weir_domain::credential::{Credential, Tokens};
 use weir_domain::delivery::Next;
 use weir_domain::event::{Event, EventType};
 use weir_domain::grant::Grants;
@@ -191,16 +191,23 @@ pub trait Store: Send + Sync + 'static {
     async fn insert_connect_session(&self, session: ConnectSession) -> Result<()>;
     /// The session, expired if its time is over at `now`.
     async fn connect_session(&self, id: ConnectSessionId, now: Timestamp) -> Result<Option<ConnectSession>>;
+    /// The session with this OAuth state, wherever it stands.
+    async fn connect_session_of(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>>;
     /// Takes the pending session with this OAuth state: of two callers, one gets it.
     async fn take_connect_session(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>>;
+    /// Keeps what the platform gave for the code of a session that was taken: the code is spent, so from here on a start goes
+    /// on with these.
+    async fn keep_first_tokens(&self, id: ConnectSessionId, tokens: Tokens) -> Result<()>;
+    /// Sessions that were taken and have not ended: at work, or cut off by the end of the process.
+    async fn taken_connect_sessions(&self, now: Timestamp) -> Result<Vec<ConnectSession>>;
     /// Says how a session ended.
     async fn finish_connect_session(&self, id: ConnectSessionId, end: ConnectEnd) -> Result<()>;
-    /// Ends the sessions that nobody came to in time, and those that were taken and whose time was over before `taken`: whoever
-    /// worked at them has died. How many.
-    async fn end_connect_sessions(&self, taken: Timestamp, now: Timestamp) -> Result<u32>;
+    /// Ends the sessions that nobody came to in time; those that were taken are finished by whoever took them, or by the next
+    /// start. How many.
+    async fn end_connect_sessions(&self, now: Timestamp) -> Result<u32>;
 
-    /// Connects an account, with its credential and an event. An account that the app knows already is updated in place: its
-    /// id, history and name stay, and a deleted one comes back. Says whether it is new.
+    /// Connects an account, with its credential, its state, the end of its session and an event. An account that the app knows
+    /// already is updated in place: its id, history and name stay, and a deleted one comes back. Says whether it is new.
     async fn connect_channel(&self, new: NewChannel, credential: Credential, now: Timestamp)
     -> Result<(Channel, bool)>;
     /// The channel of this id, deleted ones too.
@@ -221,11 +228,32 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes a channel: its credential is destroyed, queued messages fail, its conversations end with the next
     /// [`Store::tell_news`], its history stays. With an event.
     async fn delete_channel(&self, id: ChannelId, now: Timestamp) -> Result<Option<Channel>>;
+    /// The channel of an account, deleted ones too.
+    async fn channel_of_account(&self, app: &str, platform_id: &str) -> Result<Option<Channel>>;
+    /// The set-up of a channel is done.
+    async fn set_up_done(&self, id: ChannelId) -> Result<()>;
+    /// The set-up of a channel failed, and is due again later: the more often it failed, the later.
+    async fn set_up_failed(&self, id: ChannelId, now: Timestamp) -> Result<()>;
+    /// Channels whose set-up is due, longest first.
+    async fn set_ups_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Channel>>;
+    /// To be called at the start: set-ups that nobody reported the end of are due now, and their channels degraded until then,
+    /// with an event each. How many.
+    async fn resume_set_ups(&self, now: Timestamp) -> Result<u32>;
+
     /// The credential of a channel, decrypted.
     async fn credential(&self, id: ChannelId) -> Result<Option<Credential>>;
-    /// Replaces a credential. Commit this before the new token is used: a rotated one that is lost is a lost channel.
-    async fn put_credential(&self, id: ChannelId, credential: Credential) -> Result<()>;
-    /// Channels whose access token dies before `before`, soonest first.
+    /// Notes that the platform is asked for another credential: what follows cannot be undone. Commit this before.
+    async fn begin_renewal(&self, id: ChannelId, now: Timestamp) -> Result<()>;
+    /// Notes that the platform has refused to renew: the credential is as it was.
+    async fn end_renewal(&self, id: ChannelId) -> Result<()>;
+    /// Since when a renewal has no end: it is under way, or was cut off.
+    async fn renewal_begun(&self, id: ChannelId) -> Result<Option<Timestamp>>;
+    /// Puts a renewed credential in the place of `old`, which it was made from. A channel that waited for it is connected again,
+    /// with an event. False, and nothing is written, if the channel has another credential by now, or was deleted. Repeating it
+    /// changes nothing.
+    async fn put_credential(&self, id: ChannelId, old: Credential, renewed: Credential, now: Timestamp)
+    -> Result<bool>;
+    /// Channels whose access token dies before `before` or whose renewal has no end, soonest first.
     async fn credentials_due(&self, before: Timestamp, limit: u32) -> Result<Vec<ChannelId>>;
 
     /// Where asking a platform without webhooks goes on; none at the beginning.

@@ -6,6 +6,7 @@ use std::io::Read;
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Map, Value, json};
+use weir_domain::credential::Secret;
 
 use super::client::Client;
 use super::output::{Output, text};
@@ -75,7 +76,8 @@ impl Set {
     async fn run(self, client: &Client, output: &Output) -> Done {
         let mut secrets = BTreeMap::new();
         for (name, value) in self.secrets {
-            secrets.insert(name, secret(&value)?);
+            let text = secret(&name, &value, output)?;
+            secrets.insert(name, text);
         }
         let settings: Map<String, Value> = self
             .settings
@@ -105,7 +107,8 @@ impl Rotate {
     async fn run(self, client: &Client, output: &Output) -> Done {
         let mut secrets = BTreeMap::new();
         for (name, value) in self.secrets {
-            secrets.insert(name, secret(&value)?);
+            let text = secret(&name, &value, output)?;
+            secrets.insert(name, text);
         }
         let body = json!({ "secrets": secrets, "overlap_s": u32::from(self.overlap) * 3_600 });
         let url = client.at(&["v1", "apps", &self.name, "secrets", "rotate"]);
@@ -122,7 +125,7 @@ impl Rotate {
 }
 
 /// A secret that need not stand on the command line, where other users of the machine see it.
-fn secret(value: &str) -> Result<String, Failure> {
+fn secret(name: &str, value: &str, output: &Output) -> Result<String, Failure> {
     let read = match value.strip_prefix('@') {
         Some(path) => {
             std::fs::read_to_string(path).map_err(|error| Failure::failed(format!("{path} cannot be read: {error}")))?
@@ -134,7 +137,50 @@ fn secret(value: &str) -> Result<String, Failure> {
                 .map_err(|error| Failure::failed(format!("standard input cannot be read: {error}")))?;
             text
         }
-        None => return Ok(value.to_owned()),
+        None => value.to_owned(),
     };
-    Ok(read.trim_end_matches(['\n', '\r']).to_owned())
+    let text = without_line_end(&read);
+    if text.len() < read.len() {
+        output.note(&format!("{name}: the line end after the secret was left out"));
+    }
+    let checked = Secret::new(text).check();
+    checked.map_err(|wrong| Failure::failed(format!("{name}: {wrong}")))?;
+    Ok(text.to_owned())
+}
+
+/// A text without the one line end that editors and shells put at the end of a file.
+fn without_line_end(text: &str) -> &str {
+    text.strip_suffix('\n')
+        .map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_end_is_left_out_and_no_more() {
+        for (text, without) in [
+            ("secret", "secret"),
+            ("secret\n", "secret"),
+            ("secret\r\n", "secret"),
+            ("secret\n\n", "secret\n"),
+            ("secret ", "secret "),
+        ] {
+            assert_eq!(without_line_end(text), without);
+        }
+    }
+
+    #[test]
+    fn a_secret_with_blanks_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secret");
+        let read = |text: &str| {
+            std::fs::write(&path, text).expect("a file");
+            secret("client_secret", &format!("@{}", path.display()), &Output::new(true)).ok()
+        };
+        assert_eq!(read("secret\n"), Some("secret".to_owned()));
+        assert_eq!(read("secret \n"), None);
+        assert_eq!(read("\n"), None);
+    }
 }

@@ -13,6 +13,7 @@ use weir_store::SqliteStore;
 use super::client::{Client, key_file};
 use super::output::{Output, text};
 use super::{Common, Done, Failure};
+use crate::forged::RefusedWebhooks;
 use crate::platform_clocks::apart;
 use crate::{Config, folder};
 
@@ -115,6 +116,7 @@ async fn running(report: &mut Report<'_>, client: &Client, common: &Common) {
     if let Ok(apps) = client.get(client.at(&["v1", "apps"])).await {
         let rows = apps.get("data").and_then(Value::as_array).cloned().unwrap_or_default();
         for row in rows {
+            report.say("webhooks", webhooks(&row));
             let offset = row.get("clock_offset_ms").and_then(Value::as_i64).unwrap_or_default();
             let offset = ClockOffset::from_millis(offset);
             let words = apart(&text(&row, "/name"), offset);
@@ -146,6 +148,25 @@ async fn running(report: &mut Report<'_>, client: &Client, common: &Common) {
                 },
             );
         }
+    }
+}
+
+/// Whether the webhooks of an app prove themselves.
+fn webhooks(app: &Value) -> Result<String, String> {
+    let name = text(app, "/name");
+    let Some(refused) = app.get("refused_webhooks").filter(|refused| !refused.is_null()) else {
+        return Ok(format!("{name}: none was refused"));
+    };
+    let words = format!(
+        "{name}: {} were refused since the host started, the last at {}: {}",
+        text(refused, "/count"),
+        text(refused, "/last_at"),
+        text(refused, "/reason")
+    );
+    if refused.get("accepted_since") == Some(&Value::Bool(true)) {
+        Ok(format!("{words}; genuine ones have come since"))
+    } else {
+        Err(format!("{words}. {}", RefusedWebhooks::REMEDY))
     }
 }
 

@@ -68,12 +68,36 @@ impl ConnectFailure {
     }
 }
 
+/// Why an account is not connected, or not yet.
+#[derive(Debug)]
+pub(super) enum NotConnected {
+    /// It will not be.
+    Failed(ConnectFailure),
+    /// The record does not take it now, and what the platform gave is kept.
+    Later(StoreError),
+}
+
+impl NotConnected {
+    pub(super) fn into_error(self) -> ConnectError {
+        match self {
+            Self::Failed(failure) => failure.into_error(),
+            Self::Later(error) => error.into(),
+        }
+    }
+}
+
+impl From<ConnectFailure> for NotConnected {
+    fn from(failure: ConnectFailure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 impl From<StoreError> for ConnectFailure {
     fn from(error: StoreError) -> Self {
         tracing::error!("Connecting failed in the record: {error}");
         Self::new(
             "store_unavailable",
-            "Weir could not write this down. Begin connecting again in a moment.",
+            "Weir cannot write this down now, and has done nothing yet. Load this page again in a moment.",
         )
     }
 }

@@ -29,6 +29,14 @@ pub(super) fn entered(
             "the field {name:?} ({label}) is missing: {help}"
         )));
     }
+    for (name, value) in given {
+        // What may be left out may be left empty.
+        if !value.expose().is_empty() {
+            value
+                .check()
+                .map_err(|wrong| ConnectError::Invalid(format!("the field {name:?} cannot be taken: {wrong}")))?;
+        }
+    }
     let token = given
         .get(ACCESS_TOKEN)
         .ok_or_else(|| ConnectError::Invalid(format!("the field {ACCESS_TOKEN:?} is missing")))?;
@@ -63,6 +71,8 @@ mod tests {
             Some(token.clone())
         );
         assert!(entered(&fields, &BTreeMap::new(), now).is_err());
+        let copied = BTreeMap::from([(ACCESS_TOKEN.to_owned(), Secret::new("t\n"))]);
+        assert!(entered(&fields, &copied, now).is_err());
         let stray = BTreeMap::from([("other".to_owned(), token)]);
         assert!(entered(&fields, &stray, now).is_err());
     }

@@ -1,9 +1,9 @@
 // Connectors: versions, what each asks for and what was granted, and the apps that they speak for.
 
-import { call, get, put } from "./api.js";
+import { call, get, post, put } from "./api.js";
 import { ask, button, copyable, empty, field, h, icon, loading, replace, toast } from "./dom.js";
 import { pill, timeline, transcripts, versions } from "./versions.js";
-import { grant } from "./words.js";
+import { grant, moment, plural } from "./words.js";
 
 export function mount(root, { id, session, go }) {
   const may = (scope) => session.scopes.includes(scope) || session.scopes.includes("admin");
@@ -27,6 +27,7 @@ export function mount(root, { id, session, go }) {
       h("header", null, h("div", null, h("h2", null, "Apps"), h("p", { class: "quiet" }, "Your registrations with platforms' developer portals.")), writes && connectors.data.length > 0 && button("Register an app", () => register(connectors.data), { class: "small" })),
       apps.data.length ? h("div", { class: "cards" }, apps.data.map((app) => h("section", { class: "card", "aria-label": app.name }, h("header", null, h("div", null, h("h3", null, app.name), h("small", null, `speaks ${app.connector}`)), writes && button("Change", () => register(connectors.data, app), { class: "small" })),
         h("small", null, "Webhook URL, as the platform calls it"), copyable(app.webhook_url), h("small", null, "Redirect URL, to enter at the platform"), copyable(app.redirect_url),
+        app.refused_webhooks && !app.refused_webhooks.accepted_since && h("p", { class: "warn" }, `${plural(app.refused_webhooks.count, "webhook")} refused, the last ${moment(app.refused_webhooks.last_at)}: ${app.refused_webhooks.reason}`),
         Object.keys(app.origins).length > 0 && h("p", { class: "quiet" }, `Mapped to a sandbox: ${Object.values(app.origins).join(", ")}`), h("small", null, app.secrets.length ? `Secrets kept: ${app.secrets.join(", ")}` : "No secrets yet"))))
         : h("p", { class: "quiet" }, connectors.data.length ? "No app is registered yet." : ""));
   }
@@ -60,14 +61,20 @@ export function mount(root, { id, session, go }) {
     };
     which.addEventListener("change", () => look());
     await look();
-    const saved = await ask(app ? `App ${app.name}` : "Register an app", { nodes: [field("Name", name, "It is part of the webhook's URL."), connectors.length > 1 && field("Connector", which), settings], value: () => {
+    const overlap = h("input", { type: "checkbox", checked: true });
+    const rotating = app?.secrets.length > 0 && h("label", { class: "check" }, overlap, h("span", null, "The old secrets stay valid for a day ", h("small", null, "Webhooks that the platform signed with them are still accepted.")));
+    const saved = await ask(app ? `App ${app.name}` : "Register an app", { nodes: [field("Name", name, "It is part of the webhook's URL."), connectors.length > 1 && field("Connector", which), settings, rotating], value: async () => {
       const body = { connector: which.value, settings: {}, secrets: {}, origins: app?.origins ?? {} };
+      const rotated = {};
       for (const [key, [one, input]] of inputs) {
         if (!input.value) continue;
-        if (one.secret) body.secrets[key] = input.value;
+        if (one.secret && rotating && overlap.checked && app.secrets.includes(key)) rotated[key] = input.value;
+        else if (one.secret) body.secrets[key] = input.value;
         else body.settings[key] = input.value.includes(",") || /list/i.test(one.help) ? input.value.split(",").map((word) => word.trim()).filter(Boolean) : input.value;
       }
-      return put(`/v1/apps/${encodeURIComponent(name.value)}`, body);
+      const path = `/v1/apps/${encodeURIComponent(name.value)}`;
+      if (Object.keys(rotated).length) await post(`${path}/secrets/rotate`, { secrets: rotated });
+      return put(path, body);
     } }, "Save");
     if (saved) {
       toast("The app is saved");

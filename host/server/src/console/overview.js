@@ -80,6 +80,9 @@ export function mount(root) {
       if (!one.enabled && one.disabled_reason) add("bad", one.description || one.url, `Switched off: ${one.disabled_reason}`, `/endpoints/${one.id}`, "Mend");
       else if (one.failing_since) add("warn", one.description || one.url, `Does not take its events since ${moment(one.failing_since)}.`, `/endpoints/${one.id}`, "Look");
     }
+    for (const { name, refused_webhooks: refused } of apps.data) {
+      if (refused && !refused.accepted_since) add("warn", `${name}: webhooks are refused`, `${plural(refused.count, "webhook")}, the last ${moment(refused.last_at)}: ${refused.reason}. Compare the app's secret with the platform's.`, "/connectors", "Look");
+    }
     if (dead.data.length) add("warn", plural(dead.data.length, "dead letter") + (dead.has_more ? " and more" : ""), "Webhooks that a connector could not understand.", "/events?show=dead", "Replay");
     for (const one of connectors.data) if (!one.active_version) add("warn", `Connector ${one.name}`, "It is installed and does not serve yet.", `/connectors/${one.name}`, "Look");
     if (!connectors.data.length) add("warn", "No connector", "Install one: it speaks a platform's protocol.", "/connectors", "Install");

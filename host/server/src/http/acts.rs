@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use weir_domain::limits;
 
 use super::problem::{Answer, COME_BACK, Problem};
@@ -42,12 +42,9 @@ impl Api {
         self.detached(&self.acts, work).await
     }
 
-    /// The same for whoever comes back from a platform's consent page.
-    pub(crate) async fn call_back<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Answer<T> {
-        self.detached(&self.callbacks, work).await
+    /// Room for one more who comes back from a platform's consent page.
+    pub(crate) fn callback_slot(&self) -> Answer<OwnedSemaphorePermit> {
+        slot_of(&self.callbacks)
     }
 
     async fn detached<T: Send + 'static>(
@@ -55,14 +52,17 @@ impl Api {
         slots: &Arc<Semaphore>,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Answer<T> {
-        let slot = Arc::clone(slots).try_acquire_owned();
-        let slot = slot.map_err(|_| {
-            Problem::of(&codes::HOST_BUSY)
-                .detail("as many requests are at work as the host takes at once")
-                .retry_after(COME_BACK)
-        })?;
+        let slot = slot_of(slots)?;
         Ok(self.host.detached(slot, work).await)
     }
+}
+
+fn slot_of(slots: &Arc<Semaphore>) -> Answer<OwnedSemaphorePermit> {
+    Arc::clone(slots).try_acquire_owned().map_err(|_| {
+        Problem::of(&codes::HOST_BUSY)
+            .detail("as many requests are at work as the host takes at once")
+            .retry_after(COME_BACK)
+    })
 }
 
 #[cfg(test)]

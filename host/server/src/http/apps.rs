@@ -21,6 +21,7 @@ use super::list::List;
 use super::problem::{Answer, Problem};
 use crate::Host;
 use crate::apps::PutAppError;
+use crate::forged::RefusedWebhooks;
 
 /// What an operator enters for an app.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -85,6 +86,8 @@ pub(crate) struct AppView {
     /// How far the platform's clock is ahead of this host's, in milliseconds; negative when it is behind, 0 while nothing is
     /// known.
     clock_offset_ms: i64,
+    /// Webhooks that were refused since the host started, since their proof did not hold; none if there were none.
+    refused_webhooks: Option<RefusedWebhooks>,
     /// When it was first put.
     created_at: Timestamp,
     /// When it was last put.
@@ -104,6 +107,7 @@ impl AppView {
             webhook_url: host.config().public(&format!("/hooks/{}", app.name)),
             redirect_url: host.config().public("/oauth/callback"),
             clock_offset_ms: host.clock_offset(&app.name).as_millis(),
+            refused_webhooks: host.0.forged.of(&app.name),
             name: app.name,
             connector: app.connector,
             settings: app.settings,
@@ -165,17 +169,31 @@ pub(crate) async fn put(
     {
         return Err(Problem::parameter("name", "another workspace has an app of this name"));
     }
-    let mut secrets = before.as_ref().map(|app| app.secrets.clone()).unwrap_or_default();
-    for (secret, texts) in body.secrets {
-        match texts.into_vec() {
-            texts if texts.is_empty() => secrets.remove(&secret),
-            texts => secrets.insert(secret, texts),
-        };
-    }
+    // What an operator lists as several holds until it is listed otherwise; what a rotation left goes on to its end.
+    let lists_several = body
+        .secrets
+        .values()
+        .any(|texts| matches!(texts, SecretTexts::Several(texts) if texts.len() > 1));
+    let old_secrets_until = before
+        .as_ref()
+        .and_then(|app| app.old_secrets_until)
+        .filter(|_| !lists_several);
     let now = host.now();
+    let mut secrets = before
+        .as_ref()
+        .map(|app| app.secrets_at(now).into_owned())
+        .unwrap_or_default();
+    for (secret, texts) in body.secrets {
+        let texts = texts.into_vec();
+        check(&secret, &texts)?;
+        if texts.is_empty() {
+            secrets.remove(&secret);
+        } else {
+            secrets.insert(secret, texts);
+        }
+    }
     let app = App {
-        // What an operator lists as several holds until it is listed otherwise.
-        old_secrets_until: None,
+        old_secrets_until,
         name: name.clone(),
         workspace_id: caller.workspace_id().to_owned(),
         connector: body.connector,
@@ -241,6 +259,7 @@ pub(crate) async fn rotate(
     let mut secrets = app.secrets_at(now).into_owned();
     let names: Vec<String> = body.secrets.keys().cloned().collect();
     for (secret, text) in body.secrets {
+        check(&secret, std::slice::from_ref(&text))?;
         let before = secrets.get(&secret).and_then(|secrets| secrets.first()).cloned();
         secrets.insert(secret, std::iter::once(text).chain(before).collect());
     }
@@ -251,6 +270,16 @@ pub(crate) async fn rotate(
     let changed = serde_json::json!({ "secrets": names, "old_secrets_until": app.old_secrets_until });
     record(&host, &caller, "app.rotate_secrets", &name, changed).await;
     Ok(Answered(AppView::of(app, &host)))
+}
+
+/// Refuses secrets that no platform gives out like this; see [`Secret::check`].
+fn check(name: &str, texts: &[Secret]) -> Answer<()> {
+    for text in texts {
+        // The name is the caller's own, and may be anything: as RFC 6901 writes it.
+        let pointer = format!("/secrets/{}", name.replace('~', "~0").replace('/', "~1"));
+        text.check().map_err(|wrong| Problem::member(&pointer, wrong))?;
+    }
+    Ok(())
 }
 
 fn is_name(name: &str) -> bool {

@@ -18,12 +18,13 @@ use super::caller::{ChannelsWrite, May, Read};
 use super::codes;
 use super::connect_sessions;
 use super::list::{List, Paging};
-use super::problem::{Answer, Problem};
+use super::problem::{Answer, COME_BACK, Problem};
 use crate::Host;
 use crate::channel_test::{ChannelTest, TestError};
 use crate::diagnosis::Finding;
 use crate::entry_points::{EntryPointLink, LinkError};
 use crate::features::ChannelFeatures;
+use crate::refresher::RefreshError;
 
 /// Longest name that an operator may give.
 const NAME_CHARS: usize = 200;
@@ -194,6 +195,9 @@ pub(crate) async fn delete(
 }
 
 /// Renew a channel's credential now
+///
+/// Where it cannot be renewed because it was entered by a person, the answer is 409 `nothing_to_renew`, and says whether the
+/// platform accepts it.
 #[utoipa::path(post, path = "/v1/channels/{id}/refresh", tag = "channels", params(("id" = ChannelId, Path)), responses((status = 200, body = Channel)))]
 pub(crate) async fn refresh(
     caller: May<ChannelsWrite>,
@@ -363,6 +367,18 @@ pub(crate) async fn read_test(
 ) -> Answer<Answered<ChannelTest>> {
     let channel = find(&host, &caller, id).await?;
     Ok(Answered(host.test(&channel, &which.reference).await?))
+}
+
+impl From<RefreshError> for Problem {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::NothingToRenew(words) => Self::of(&codes::NOTHING_TO_RENEW).detail(words),
+            RefreshError::Unwritten => Self::of(&codes::CREDENTIAL_UNWRITTEN)
+                .detail(error)
+                .retry_after(COME_BACK),
+            RefreshError::Act(error) => error.into(),
+        }
+    }
 }
 
 impl From<TestError> for Problem {

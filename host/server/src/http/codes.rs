@@ -123,6 +123,12 @@ REGION_NOT_ELIGIBLE = "region_not_eligible" 409 Platform false, "The platform ex
 CHANNEL_DELETED = "channel_deleted" 409 Caller false, "The channel was deleted",
     "Its history can be read, and nothing can be sent.",
     "Connect the account again; its history stays.";
+NOTHING_TO_RENEW = "nothing_to_renew" 409 Caller false, "The credential is not one that is renewed",
+    "A person entered it, or the platform gave nothing to renew it with; `detail` says which, and whether the platform accepts it.",
+    "None while it is accepted. Else connect the account again, or authorize it again.";
+CREDENTIAL_UNWRITTEN = "credential_unwritten" 503 Host true, "A credential is not on the disk yet",
+    "A platform has given a new credential, and the record does not take it: it is locked, or the disk is full. The host uses it meanwhile, and writes it as soon as the record takes it.",
+    "Free the disk, or end what locks the record. Do not end the host before: the old credential is of no use any more.";
 CHANNEL_PAUSED = "channel_paused" 409 Caller false, "The channel is paused",
     "An operator holds it.",
     "`PATCH /v1/channels/{id}` with `{\"paused\": false}`.";
@@ -199,6 +205,9 @@ UNGRANTED_SCOPES = "ungranted_scopes" 422 Caller false, "A permission was not gi
 CONNECT_FAILED = "connect_failed" 502 Platform true, "The account could not be connected",
     "The platform refused the authorisation, or did not answer.",
     "`detail` has the platform's words. Begin again with a new connect session.";
+CONNECT_INTERRUPTED = "connect_interrupted" 409 Host true, "Connecting was cut off",
+    "The host ended before the account was connected, and what the platform gave is lost.",
+    "Begin a new one: `POST /v1/connect-sessions`.";
 CONNECT_SESSION_OVER = "connect_session_over" 409 Caller false, "The connect session is over",
     "It was used, it failed, or its ten minutes are over.",
     "Begin a new one: `POST /v1/connect-sessions`.";

@@ -53,6 +53,7 @@ pub(crate) async fn ready(State(host): State<Host>) -> Answer<Answered<Health>> 
                 NotReady::Store(_) => &codes::STORE_UNAVAILABLE,
                 NotReady::Connector(_) => &codes::CONNECTOR_NOT_LOADED,
                 NotReady::Stalled { .. } => &codes::LOOP_STALLED,
+                NotReady::Unwritten { .. } => &codes::CREDENTIAL_UNWRITTEN,
             };
             Err(Problem::of(code).detail(reason).retry_after(COME_BACK))
         }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, REFRESH, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use weir_domain::id::ConnectSessionId;
 
@@ -14,7 +14,7 @@ use super::body::{Named, Params};
 use super::problem::Problem;
 use super::{Api, codes};
 use crate::Host;
-use crate::connect::ConnectEndPage;
+use crate::connect::ConnectPage;
 
 /// One style sheet of our own, and nothing else.
 const POLICY: &str =
@@ -82,9 +82,10 @@ pub(crate) async fn open_connect(State(host): State<Host>, id: Result<Named<Conn
 
 /// Come back from the platform's consent page
 ///
-/// The code works once, so what it begins ends even when the browser is closed.
+/// The code works once, so what it begins ends even when the browser is closed; who opens the address again is shown how.
 pub(crate) async fn callback(
     State(api): State<Api>,
+    method: Method,
     headers: HeaderMap,
     query: Result<Params<Vec<(String, String)>>, Problem>,
 ) -> Response {
@@ -104,10 +105,9 @@ pub(crate) async fn callback(
         .get(COOKIE)
         .and_then(|cookie| cookie.to_str().ok())
         .map(str::to_owned);
-    let host = api.host.clone();
-    let finished = api.call_back(async move { host.finish_connect(query, cookie.as_deref()).await });
-    let end = match finished.await {
-        Ok(end) => end,
+    let spends = method == Method::GET && !looks_ahead(&headers);
+    let slot = match api.callback_slot() {
+        Ok(slot) => slot,
         Err(busy) => {
             return failure(
                 busy.status(),
@@ -116,21 +116,43 @@ pub(crate) async fn callback(
             );
         }
     };
-    let cookie = end.cookie.clone();
-    let mut response = ended(end);
-    if !cookie.is_empty() {
-        set(&mut response, SET_COOKIE, &cookie);
-    }
-    response
+    shown(api.host.finish_connect(query, cookie, spends, slot).await)
 }
 
-fn ended(end: ConnectEndPage) -> Response {
-    if let Some(url) = end.redirect_url {
+/// Whether a browser loads an address before a person opens it: `Sec-Purpose` (Fetch standard), and the names that it had before.
+fn looks_ahead(headers: &HeaderMap) -> bool {
+    ["sec-purpose", "purpose", "x-purpose", "x-moz"]
+        .iter()
+        .filter_map(|name| headers.get(*name)?.to_str().ok())
+        .any(|purpose| {
+            let purpose = purpose.to_ascii_lowercase();
+            ["prefetch", "prerender", "preview"]
+                .iter()
+                .any(|word| purpose.contains(word))
+        })
+}
+
+fn shown(connecting: ConnectPage) -> Response {
+    let (outcome, redirect_url) = match connecting {
+        ConnectPage::Ended { outcome, redirect_url } => (outcome, redirect_url),
+        ConnectPage::AtWork => {
+            let lines = ["Weir is still at work on it. This page shows how it ends."];
+            let mut response = page(StatusCode::ACCEPTED, "One moment", &lines, "");
+            set(&mut response, REFRESH, "3");
+            return response;
+        }
+        // With this status a browser that looked ahead drops the answer and asks again when the person comes.
+        ConnectPage::Untouched => {
+            let lines = ["This page is to be opened by a person."];
+            return page(StatusCode::SERVICE_UNAVAILABLE, "Not opened yet", &lines, "");
+        }
+    };
+    if let Some(url) = redirect_url {
         let mut response = StatusCode::SEE_OTHER.into_response();
         set(&mut response, LOCATION, url.as_str());
         return response;
     }
-    match end.outcome {
+    match outcome {
         Ok(channel) => {
             let name = channel
                 .display_name
@@ -206,6 +228,22 @@ mod tests {
             escape("<script>alert('a' & \"b\")</script>"),
             "&lt;script&gt;alert(&#39;a&#39; &amp; &quot;b&quot;)&lt;/script&gt;"
         );
+    }
+
+    #[test]
+    fn a_browser_that_looks_ahead_is_no_person() {
+        let with = |name: &'static str, value: &'static str| {
+            HeaderMap::from_iter([(name.parse().expect("a name"), value.parse().expect("a value"))])
+        };
+        for (name, value) in [
+            ("sec-purpose", "prefetch;prerender"),
+            ("purpose", "prefetch"),
+            ("x-moz", "prefetch"),
+            ("x-purpose", "preview"),
+        ] {
+            assert!(looks_ahead(&with(name, value)), "{name}");
+        }
+        assert!(!looks_ahead(&with("sec-fetch-dest", "document")));
     }
 
     #[test]

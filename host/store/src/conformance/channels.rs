@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use weir_domain::caller::{self, Key, Scope};
 use weir_domain::channel::ChannelStatus;
-use weir_domain::credential::Secret;
+use weir_domain::credential::{Secret, Tokens};
 use weir_domain::event::EventType;
 use weir_domain::grant::{Grant, Grants};
 use weir_domain::id::{ChannelId, ConnectSessionId};
@@ -14,7 +14,7 @@ use weir_domain::manifest::RouteClass;
 use super::world::*;
 use super::{Factory, run};
 use crate::{
-    App, ChannelPatch, ConnectEnd, ConnectSession, ConversationFilter, HistoryGap, NewVersion, Page, Signature,
+    App, ChannelPatch, ConnectEnd, ConnectSession, ConversationFilter, HistoryGap, NewChannel, NewVersion, Page, Signature,
     StageError, StateWrite, VersionStage,
 };
 
@@ -316,6 +316,7 @@ fn session(id: ConnectSessionId, state: &str) -> ConnectSession {
         created_at: at(0),
         expires_at: at(600),
         end: ConnectEnd::Pending,
+        tokens: None,
     }
 }
 
@@ -330,12 +331,11 @@ pub fn a_connect_session_always_gets_an_end(factory: Factory) {
             world.store.take_connect_session(state, at(599)).await.unwrap().unwrap();
         }
         let end = async |id, seconds| world.store.connect_session(id, at(seconds)).await.unwrap().unwrap().end;
-        let sweep = async |taken, now| world.store.end_connect_sessions(at(taken), at(now)).await.unwrap();
-        assert_eq!(sweep(0, 599).await, 0, "nothing is over");
-        assert_eq!(sweep(0, 600).await, 1);
+        let sweep = async |now| world.store.end_connect_sessions(at(now)).await.unwrap();
+        assert_eq!(sweep(599).await, 0, "nothing is over");
+        assert_eq!(sweep(600).await, 1);
         // Read at a time when it was not over: it has an end in the record.
         assert_eq!(end(nobody, 1).await, ConnectEnd::Expired);
-        assert_eq!(end(late, 601).await, ConnectEnd::Taken, "somebody may still be at work");
         let succeeded = ConnectEnd::Succeeded {
             channel_id: world.channel.id,
         };
@@ -344,10 +344,9 @@ pub fn a_connect_session_always_gets_an_end(factory: Factory) {
             .finish_connect_session(recent, succeeded.clone())
             .await
             .unwrap();
-        assert_eq!(sweep(600, 1_200).await, 1);
-        assert!(matches!(end(late, 1_200).await, ConnectEnd::Failed { code, .. } if code == "connect_failed"));
+        assert_eq!(sweep(1_200).await, 0);
+        assert_eq!(end(late, 1_200).await, ConnectEnd::Taken, "whoever took it ends it, or the next start");
         assert_eq!(end(recent, 1_200).await, succeeded);
-        assert_eq!(sweep(600, 1_200).await, 0);
     });
 }
 
@@ -405,6 +404,68 @@ pub fn a_connect_session_is_taken_once_and_in_time(factory: Factory) {
                 .unwrap()
                 .is_none()
         );
+    });
+}
+
+pub fn a_taken_session_is_found_until_it_ends(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let store = &world.store;
+        let id = world.id();
+        store.insert_connect_session(session(id, "state")).await.unwrap();
+        assert!(store.taken_connect_sessions(at(1)).await.unwrap().is_empty());
+        store.take_connect_session("state", at(1)).await.unwrap().unwrap();
+        let tokens = Tokens {
+            credential: credential("first"),
+            scopes: None,
+            platform_id: Some("new".into()),
+        };
+        store.keep_first_tokens(id, tokens.clone()).await.unwrap();
+        // Long after its time, too: the code is spent, and nobody else has these.
+        let taken = store.taken_connect_sessions(at(9_000)).await.unwrap();
+        assert_eq!((taken.len(), taken[0].tokens.as_ref()), (1, Some(&tokens)));
+        let new = NewChannel {
+            session: Some(id),
+            ..account("new")
+        };
+        let (channel, _) = store.connect_channel(new, tokens.credential, at(9_001)).await.unwrap();
+        assert!(store.taken_connect_sessions(at(9_001)).await.unwrap().is_empty());
+        let found = store.connect_session_of("state", at(9_001)).await.unwrap().unwrap();
+        let end = ConnectEnd::Succeeded { channel_id: channel.id };
+        assert_eq!((found.id, found.end, found.tokens), (id, end, None));
+        assert!(store.connect_session_of("other", at(1)).await.unwrap().is_none());
+    });
+}
+
+pub fn a_set_up_is_due_until_it_is_done(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let store = &world.store;
+        let new = NewChannel {
+            set_up_at: Some(at(180)),
+            ..account("new")
+        };
+        let (channel, _) = store.connect_channel(new, credential("first"), at(0)).await.unwrap();
+        let due = async |second| {
+            let due = store.set_ups_due(at(second), 10).await.unwrap();
+            due.iter().map(|channel| channel.id).collect::<Vec<_>>()
+        };
+        assert!(due(179).await.is_empty());
+        assert_eq!(due(180).await, [channel.id]);
+        // The process ended before it was reported.
+        assert_eq!(store.resume_set_ups(at(10)).await.unwrap(), 1);
+        assert_eq!(due(10).await, [channel.id]);
+        let shown = store.channel(channel.id).await.unwrap().unwrap();
+        assert_eq!(shown.status, ChannelStatus::Degraded);
+        assert_eq!(world.told(EventType::ChannelDegraded).await.len(), 1);
+        // Each failure makes the wait longer.
+        store.set_up_failed(channel.id, at(10)).await.unwrap();
+        assert_eq!((due(69).await.len(), due(70).await.len()), (0, 1));
+        store.set_up_failed(channel.id, at(70)).await.unwrap();
+        assert_eq!((due(189).await.len(), due(190).await.len()), (0, 1));
+        store.set_up_done(channel.id).await.unwrap();
+        assert!(due(1_000_000).await.is_empty());
+        assert_eq!(store.resume_set_ups(at(1_000_000)).await.unwrap(), 0);
     });
 }
 
@@ -492,13 +553,51 @@ pub fn a_credential_is_given_back_as_it_was_and_destroyed_with_its_channel(facto
         let world = World::begin(factory).await;
         let id = world.channel.id;
         assert_eq!(world.store.credential(id).await.unwrap(), Some(credential("token")));
-        world.store.put_credential(id, credential("rotated")).await.unwrap();
+        let put = async |old, new| {
+            let put = world.store.put_credential(id, credential(old), credential(new), at(1));
+            put.await.unwrap()
+        };
+        assert!(put("token", "rotated").await);
+        assert_eq!(world.store.credential(id).await.unwrap(), Some(credential("rotated")));
+        // A repeated write of the same changes nothing; one that was made from another credential is too late.
+        assert!(put("token", "rotated").await);
+        assert!(!put("token", "of the old grant").await);
         assert_eq!(world.store.credential(id).await.unwrap(), Some(credential("rotated")));
         world.store.delete_channel(id, at(1)).await.unwrap();
         assert_eq!(world.store.credential(id).await.unwrap(), None);
         // A renewal that was under way does not undo the deletion.
-        world.store.put_credential(id, credential("late")).await.unwrap();
+        assert!(!put("rotated", "late").await);
         assert_eq!(world.store.credential(id).await.unwrap(), None);
+    });
+}
+
+pub fn a_renewed_credential_recovers_its_channel(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let (store, id) = (&world.store, world.channel.id);
+        let dead = ChannelStatus::ReauthorizationRequired;
+        store.set_channel_status(id, dead, "refused", at(1)).await.unwrap();
+        let put = store.put_credential(id, credential("token"), credential("rotated"), at(2));
+        assert!(put.await.unwrap());
+        let channel = store.channel(id).await.unwrap().unwrap();
+        assert_eq!(channel.status, ChannelStatus::Connected);
+        assert_eq!(world.told(EventType::ChannelRecovered).await.len(), 1);
+    });
+}
+
+pub fn a_renewal_without_an_end_is_due(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let (store, id) = (&world.store, world.channel.id);
+        store.begin_renewal(id, at(1)).await.unwrap();
+        assert_eq!(store.renewal_begun(id).await.unwrap(), Some(at(1)));
+        assert_eq!(store.credentials_due(at(2), 10).await.unwrap(), [id]);
+        store.end_renewal(id).await.unwrap();
+        assert!(store.credentials_due(at(2), 10).await.unwrap().is_empty());
+        store.begin_renewal(id, at(3)).await.unwrap();
+        let put = store.put_credential(id, credential("token"), credential("rotated"), at(4));
+        assert!(put.await.unwrap());
+        assert_eq!(store.renewal_begun(id).await.unwrap(), None);
     });
 }
 

@@ -133,6 +133,9 @@ pub(crate) fn account(platform_id: &str) -> NewChannel {
         country: None,
         scopes: vec!["message".into()],
         reauthorize_by: None,
+        state: Vec::new(),
+        session: None,
+        set_up_at: None,
     }
 }
 

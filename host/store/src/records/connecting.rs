@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use weir_domain::channel::PolicyOverride;
-use weir_domain::credential::Secret;
+use weir_domain::credential::{Secret, Tokens};
 use weir_domain::id::{ChannelId, ConnectSessionId};
 use weir_domain::time::Timestamp;
 
@@ -39,6 +39,8 @@ pub struct ConnectSession {
     pub expires_at: Timestamp,
     /// Where it stands.
     pub end: ConnectEnd,
+    /// What the platform gave for the code, until a channel has it.
+    pub tokens: Option<Tokens>,
 }
 
 /// Where a connect session stands.
@@ -94,6 +96,12 @@ pub struct NewChannel {
     pub scopes: Vec<String>,
     /// When a person must authorise it again at the latest.
     pub reauthorize_by: Option<Timestamp>,
+    /// What its connector remembers of it.
+    pub state: Vec<StateWrite>,
+    /// The connect session that succeeds with it.
+    pub session: Option<ConnectSessionId>,
+    /// When its set-up at the platform is due, unless it was reported before; none if there is nothing to set up.
+    pub set_up_at: Option<Timestamp>,
 }
 
 /// What an operator may change of a channel; none leaves a member as it is.

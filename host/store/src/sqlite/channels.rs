@@ -3,15 +3,17 @@
 use rusqlite::{Row, params};
 use weir_domain::channel::{Channel, ChannelStatus, PolicyOverride};
 use weir_domain::credential::Credential;
+use weir_domain::delivery::backoff;
 use weir_domain::event::{ChannelTold, EventType};
 use weir_domain::id::ChannelId;
+use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_json, json, key, listed, ms, word};
+use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_json, get_time_if, json, key, listed, ms, word};
 use crate::sqlite::events::{self, About};
-use crate::sqlite::{news, outbox};
+use crate::sqlite::{connect, news, outbox, state};
 use crate::vault::Place;
-use crate::{ChannelPatch, Listed, NewChannel, Page, Result};
+use crate::{ChannelPatch, ConnectEnd, Listed, NewChannel, Page, Result};
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Channel> {
     get_json(row, 0, "channels.channel")
@@ -74,6 +76,7 @@ pub(super) fn connect(
 ) -> Result<(Channel, bool)> {
     let known = by_platform_id(db, &new.app, &new.platform_id)?;
     let is_new = known.is_none();
+    let (session, writes, set_up_at) = (new.session, new.state.clone(), new.set_up_at);
     let (channel, kind) = match known {
         None => (begun(db, new, now), EventType::ChannelConnected),
         Some(known) => {
@@ -87,6 +90,14 @@ pub(super) fn connect(
     };
     put(db, &channel)?;
     put_credential(db, channel.id, credential)?;
+    state::commit(db, channel.id, &writes)?;
+    db.run(
+        "UPDATE channels SET set_up_at = ?2, set_up_tries = 0 WHERE id = ?1",
+        params![key(channel.id), ms(set_up_at)],
+    )?;
+    if let Some(session) = session {
+        connect::finish(db, session, &ConnectEnd::Succeeded { channel_id: channel.id })?;
+    }
     events::append_channel(db, &channel, kind, now)?;
     Ok((channel, is_new))
 }
@@ -242,13 +253,12 @@ pub(super) fn credential(db: &Db<'_>, id: ChannelId) -> Result<Option<Credential
         .transpose()
 }
 
-/// A renewed credential is the renewed authorisation: what was held for it is due. A deleted channel takes none, so that a
-/// renewal that was under way cannot undo the deletion.
-pub(super) fn put_credential(db: &Db<'_>, id: ChannelId, credential: &Credential) -> Result<()> {
+/// A deleted channel takes none, so that a renewal that was under way cannot undo the deletion.
+fn put_credential(db: &Db<'_>, id: ChannelId, credential: &Credential) -> Result<()> {
     db.run(
         "INSERT INTO credentials (channel_id, sealed, expires_at)
          SELECT id, ?2, ?3 FROM channels WHERE id = ?1 AND status <> 'deleted'
-         ON CONFLICT (channel_id) DO UPDATE SET sealed = ?2, expires_at = ?3",
+         ON CONFLICT (channel_id) DO UPDATE SET sealed = ?2, expires_at = ?3, renewing_since = NULL",
         params![
             key(id),
             db.seal(credential, place(&id.to_string()))?,
@@ -258,13 +268,103 @@ pub(super) fn put_credential(db: &Db<'_>, id: ChannelId, credential: &Credential
     outbox::release_held(db, id)
 }
 
+/// A renewed credential is the renewed authorization: what was held for it is due.
+pub(super) fn put_renewed(
+    db: &Db<'_>,
+    id: ChannelId,
+    old: &Credential,
+    renewed: &Credential,
+    now: Timestamp,
+) -> Result<bool> {
+    match credential(db, id)? {
+        // The commit of an earlier try stood, and its answer was lost.
+        Some(there) if there == *renewed => return Ok(true),
+        Some(there) if there == *old => put_credential(db, id, renewed)?,
+        _ => return Ok(false),
+    }
+    if one(db, id)?.is_some_and(|channel| channel.status == ChannelStatus::ReauthorizationRequired) {
+        let reason = "the credential was renewed";
+        set_status(db, id, ChannelStatus::Connected, reason, now)?;
+    }
+    Ok(true)
+}
+
+pub(super) fn note_renewal(db: &Db<'_>, id: ChannelId, begun: Option<Timestamp>) -> Result<()> {
+    db.run(
+        "UPDATE credentials SET renewing_since = ?2 WHERE channel_id = ?1",
+        params![key(id), ms(begun)],
+    )?;
+    Ok(())
+}
+
+pub(super) fn renewal_begun(db: &Db<'_>, id: ChannelId) -> Result<Option<Timestamp>> {
+    let begun = db.one(
+        "SELECT renewing_since FROM credentials WHERE channel_id = ?1",
+        [key(id)],
+        |row| get_time_if(row, 0),
+    )?;
+    Ok(begun.flatten())
+}
+
 pub(super) fn credentials_due(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<Vec<ChannelId>> {
     db.all(
         "SELECT k.channel_id FROM credentials k JOIN channels c ON c.id = k.channel_id
-         WHERE k.expires_at < ?1 AND c.status <> 'reauthorization_required' ORDER BY k.expires_at LIMIT ?2",
+         WHERE (k.expires_at < ?1 OR k.renewing_since IS NOT NULL) AND c.status <> 'reauthorization_required'
+         ORDER BY k.expires_at LIMIT ?2",
         params![before.as_millis(), limit],
         |row| get_id(row, 0),
     )
+}
+
+// ---- set-ups ---------------------------------------------------------------------------------------------------------
+
+pub(super) fn set_up_done(db: &Db<'_>, id: ChannelId) -> Result<()> {
+    db.run(
+        "UPDATE channels SET set_up_at = NULL, set_up_tries = 0 WHERE id = ?1 AND set_up_at IS NOT NULL",
+        [key(id)],
+    )?;
+    Ok(())
+}
+
+pub(super) fn set_up_failed(db: &Db<'_>, id: ChannelId, now: Timestamp) -> Result<()> {
+    let tries: Option<u32> = db.one("SELECT set_up_tries FROM channels WHERE id = ?1", [key(id)], |row| {
+        row.get(0)
+    })?;
+    let Some(tries) = tries else { return Ok(()) };
+    let tries = tries.saturating_add(1);
+    let again = now.after(backoff(limits::SET_UP_RETRY, tries, 1.0));
+    db.run(
+        "UPDATE channels SET set_up_at = ?2, set_up_tries = ?3 WHERE id = ?1",
+        params![key(id), again.as_millis(), tries],
+    )?;
+    Ok(())
+}
+
+/// A channel without a good authorization is set up once it has one again.
+pub(super) fn set_ups_due(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<Vec<Channel>> {
+    db.all(
+        "SELECT channel FROM channels WHERE set_up_at <= ?1 AND status IN ('connected', 'degraded')
+         ORDER BY set_up_at LIMIT ?2",
+        params![now.as_millis(), limit],
+        read,
+    )
+}
+
+pub(super) fn resume_set_ups(db: &Db<'_>, now: Timestamp) -> Result<u32> {
+    let cut_off: Vec<ChannelId> = db.all(
+        "SELECT id FROM channels WHERE set_up_at IS NOT NULL AND status = 'connected'",
+        [],
+        |row| get_id(row, 0),
+    )?;
+    db.run(
+        "UPDATE channels SET set_up_at = ?1 WHERE set_up_at > ?1",
+        [now.as_millis()],
+    )?;
+    let reason = "the account is connected, but the host ended before its set-up was done; it is being done now";
+    for id in &cut_off {
+        set_status(db, *id, ChannelStatus::Degraded, reason, now)?;
+    }
+    Ok(u32::try_from(cut_off.len()).unwrap_or(u32::MAX))
 }
 
 // ---- polling ---------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use weir_domain::credential::Secret;
+use weir_domain::credential::{Secret, Tokens};
 use weir_domain::id::{ChannelId, ConnectSessionId};
 use weir_domain::time::Timestamp;
 
@@ -42,11 +42,19 @@ pub(super) fn place(row: &str) -> Place<'_> {
     }
 }
 
+pub(super) fn place_of_tokens(row: &str) -> Place<'_> {
+    Place {
+        table: "connect_sessions",
+        column: "tokens",
+        row,
+    }
+}
+
 fn digest(state: &str) -> [u8; 32] {
     Sha256::digest(state.as_bytes()).into()
 }
 
-/// The word by which sessions are found: those that can still be taken, and those that have no end yet.
+/// The word by which sessions are found that can be taken, or were and must come to an end.
 fn status(end: &ConnectEnd) -> &'static str {
     match end {
         ConnectEnd::Pending => "pending",
@@ -59,7 +67,7 @@ pub(super) fn insert(db: &Db<'_>, session: ConnectSession) -> Result<()> {
     let a_day_before = session.created_at.before(weir_domain::limits::IDEMPOTENCY);
     db.run(
         "DELETE FROM connect_sessions WHERE id IN
-             (SELECT id FROM connect_sessions WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+             (SELECT id FROM connect_sessions WHERE expires_at < ?1 AND status <> 'taken' ORDER BY expires_at LIMIT ?2)",
         params![a_day_before.as_millis(), FORGET],
     )?;
     let state_digest = digest(session.state.expose());
@@ -94,16 +102,23 @@ pub(super) fn insert(db: &Db<'_>, session: ConnectSession) -> Result<()> {
 pub(super) fn one(db: &Db<'_>, id: ConnectSessionId, now: Timestamp) -> Result<Option<ConnectSession>> {
     let found = db
         .connection
-        .prepare_cached("SELECT end, session FROM connect_sessions WHERE id = ?1")?
+        .prepare_cached("SELECT end, session, tokens FROM connect_sessions WHERE id = ?1")?
         .query_row([key(id)], |row| {
             Ok((
                 get_json::<ConnectEnd>(row, 0, "connect_sessions.end")?,
                 row.get::<_, Vec<u8>>(1)?,
+                row.get::<_, Option<Vec<u8>>>(2)?,
             ))
         })
         .optional()?;
-    let Some((end, sealed)) = found else { return Ok(None) };
-    let sealed: Sealed = db.open(&sealed, place(&id.to_string()))?;
+    let Some((end, sealed, tokens)) = found else {
+        return Ok(None);
+    };
+    let row = id.to_string();
+    let sealed: Sealed = db.open(&sealed, place(&row))?;
+    let tokens = tokens
+        .map(|tokens| db.open(&tokens, place_of_tokens(&row)))
+        .transpose()?;
     let over = end == ConnectEnd::Pending && now >= sealed.expires_at;
     Ok(Some(ConnectSession {
         id,
@@ -120,6 +135,7 @@ pub(super) fn one(db: &Db<'_>, id: ConnectSessionId, now: Timestamp) -> Result<O
         created_at: sealed.created_at,
         expires_at: sealed.expires_at,
         end: if over { ConnectEnd::Expired } else { end },
+        tokens,
     }))
 }
 
@@ -134,27 +150,49 @@ pub(super) fn take(db: &Db<'_>, state: &str, now: Timestamp) -> Result<Option<Co
     one(db, id, now)
 }
 
+pub(super) fn of_state(db: &Db<'_>, state: &str, now: Timestamp) -> Result<Option<ConnectSession>> {
+    let id: Option<ConnectSessionId> = db.one(
+        "SELECT id FROM connect_sessions WHERE state_digest = ?1",
+        [digest(state)],
+        |row| get_id(row, 0),
+    )?;
+    id.map_or(Ok(None), |id| one(db, id, now))
+}
+
+pub(super) fn keep_tokens(db: &Db<'_>, id: ConnectSessionId, tokens: &Tokens) -> Result<()> {
+    db.run(
+        "UPDATE connect_sessions SET tokens = ?2 WHERE id = ?1 AND status = 'taken'",
+        params![key(id), db.seal(tokens, place_of_tokens(&id.to_string()))?],
+    )?;
+    Ok(())
+}
+
+pub(super) fn taken(db: &Db<'_>, now: Timestamp) -> Result<Vec<ConnectSession>> {
+    let ids: Vec<ConnectSessionId> = db.all("SELECT id FROM connect_sessions WHERE status = 'taken'", [], |row| {
+        get_id(row, 0)
+    })?;
+    let sessions = ids.into_iter().filter_map(|id| one(db, id, now).transpose());
+    sessions.collect()
+}
+
 pub(super) fn finish(db: &Db<'_>, id: ConnectSessionId, end: &ConnectEnd) -> Result<()> {
     db.run(
-        "UPDATE connect_sessions SET status = ?2, end = ?3 WHERE id = ?1",
+        "UPDATE connect_sessions SET status = ?2, end = ?3, tokens = NULL WHERE id = ?1",
         params![key(id), status(end), json(end)?],
     )?;
     Ok(())
 }
 
-/// When the first session without an end is over.
+/// When the first session that nobody came to is over.
 pub(super) fn next_over(db: &Db<'_>) -> Result<Option<Timestamp>> {
-    db.moment("SELECT min(expires_at) FROM connect_sessions WHERE status <> 'ended'")
+    db.moment("SELECT min(expires_at) FROM connect_sessions WHERE status = 'pending'")
 }
 
-/// Ends the sessions that nobody came to before `now`, and those that were taken and whose time was over before `taken`.
-pub(super) fn end_over(db: &Db<'_>, taken: Timestamp, now: Timestamp) -> Result<u32> {
-    let cut_off = ConnectEnd::Failed {
-        code: "connect_failed".to_owned(),
-        detail: "The host ended while it connected the account. Begin connecting again.".to_owned(),
-    };
-    let sql = "UPDATE connect_sessions SET status = 'ended', end = ?3 WHERE status = ?1 AND expires_at <= ?2";
-    let expired = db.run(sql, params!["pending", now.as_millis(), json(&ConnectEnd::Expired)?])?;
-    let cut_off = db.run(sql, params!["taken", taken.as_millis(), json(&cut_off)?])?;
-    Ok(u32::try_from(expired + cut_off).unwrap_or(u32::MAX))
+/// Ends the sessions that nobody came to before `now`.
+pub(super) fn end_over(db: &Db<'_>, now: Timestamp) -> Result<u32> {
+    let expired = db.run(
+        "UPDATE connect_sessions SET status = 'ended', end = ?2 WHERE status = 'pending' AND expires_at <= ?1",
+        params![now.as_millis(), json(&ConnectEnd::Expired)?],
+    )?;
+    Ok(u32::try_from(expired).unwrap_or(u32::MAX))
 }

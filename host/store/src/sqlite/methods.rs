@@ -9,7 +9,7 @@ use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::claim::{Claim, Claimed};
 use weir_domain::clock::ClockOffset;
 use weir_domain::conversation::{Contact, Conversation};
-use weir_domain::credential::Credential;
+use weir_domain::credential::{Credential, Tokens};
 use weir_domain::delivery::Next;
 use weir_domain::event::{Event, EventType};
 use weir_domain::grant::Grants;
@@ -172,13 +172,23 @@ impl Store for SqliteStore {
         let state = state.to_owned();
         self.write(move |db| connect::take(db, &state, now)).await
     }
+    async fn connect_session_of(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>> {
+        let state = state.to_owned();
+        self.read(move |db| connect::of_state(db, &state, now)).await
+    }
+    async fn keep_first_tokens(&self, id: ConnectSessionId, tokens: Tokens) -> Result<()> {
+        self.write(move |db| connect::keep_tokens(db, id, &tokens)).await
+    }
+    async fn taken_connect_sessions(&self, now: Timestamp) -> Result<Vec<ConnectSession>> {
+        self.read(move |db| connect::taken(db, now)).await
+    }
     async fn finish_connect_session(&self, id: ConnectSessionId, end: ConnectEnd) -> Result<()> {
         self.write(move |db| connect::finish(db, id, &end)).await
     }
-    async fn end_connect_sessions(&self, taken: Timestamp, now: Timestamp) -> Result<u32> {
+    async fn end_connect_sessions(&self, now: Timestamp) -> Result<u32> {
         // Mostly there is none, and nobody needs the writer.
         match self.look(connect::next_over).await? {
-            Some(over) if over <= now || over <= taken => self.write(move |db| connect::end_over(db, taken, now)).await,
+            Some(over) if over <= now => self.write(move |db| connect::end_over(db, now)).await,
             _ => Ok(0),
         }
     }
@@ -214,11 +224,41 @@ impl Store for SqliteStore {
     async fn delete_channel(&self, id: ChannelId, now: Timestamp) -> Result<Option<Channel>> {
         self.write(move |db| channels::delete(db, id, now)).await
     }
+    async fn channel_of_account(&self, app: &str, platform_id: &str) -> Result<Option<Channel>> {
+        self.look(|db| channels::by_platform_id(db, app, platform_id)).await
+    }
+    async fn set_up_done(&self, id: ChannelId) -> Result<()> {
+        self.write(move |db| channels::set_up_done(db, id)).await
+    }
+    async fn set_up_failed(&self, id: ChannelId, now: Timestamp) -> Result<()> {
+        self.write(move |db| channels::set_up_failed(db, id, now)).await
+    }
+    async fn set_ups_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Channel>> {
+        self.read(move |db| channels::set_ups_due(db, now, limit)).await
+    }
+    async fn resume_set_ups(&self, now: Timestamp) -> Result<u32> {
+        self.write(move |db| channels::resume_set_ups(db, now)).await
+    }
     async fn credential(&self, id: ChannelId) -> Result<Option<Credential>> {
         self.look(|db| channels::credential(db, id)).await
     }
-    async fn put_credential(&self, id: ChannelId, credential: Credential) -> Result<()> {
-        self.write(move |db| channels::put_credential(db, id, &credential))
+    async fn begin_renewal(&self, id: ChannelId, now: Timestamp) -> Result<()> {
+        self.write(move |db| channels::note_renewal(db, id, Some(now))).await
+    }
+    async fn end_renewal(&self, id: ChannelId) -> Result<()> {
+        self.write(move |db| channels::note_renewal(db, id, None)).await
+    }
+    async fn renewal_begun(&self, id: ChannelId) -> Result<Option<Timestamp>> {
+        self.look(|db| channels::renewal_begun(db, id)).await
+    }
+    async fn put_credential(
+        &self,
+        id: ChannelId,
+        old: Credential,
+        renewed: Credential,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.write(move |db| channels::put_renewed(db, id, &old, &renewed, now))
             .await
     }
     async fn credentials_due(&self, before: Timestamp, limit: u32) -> Result<Vec<ChannelId>> {

@@ -18,7 +18,7 @@ struct Sealed {
     place: fn(&str) -> Place<'_>,
 }
 
-const SEALED: [Sealed; 4] = [
+const SEALED: [Sealed; 5] = [
     Sealed {
         read: "SELECT channel_id, sealed FROM credentials",
         write: "UPDATE credentials SET sealed = ?2 WHERE channel_id = ?1",
@@ -30,6 +30,12 @@ const SEALED: [Sealed; 4] = [
         write: "UPDATE connect_sessions SET session = ?2 WHERE id = ?1",
         row: named::<ConnectSessionId>,
         place: connect::place,
+    },
+    Sealed {
+        read: "SELECT id, tokens FROM connect_sessions WHERE tokens IS NOT NULL",
+        write: "UPDATE connect_sessions SET tokens = ?2 WHERE id = ?1",
+        row: named::<ConnectSessionId>,
+        place: connect::place_of_tokens,
     },
     Sealed {
         read: "SELECT id, secrets FROM endpoints",

@@ -151,7 +151,7 @@ async fn serve(
             untouched(None, Some(200));
             return Html(GATEWAY_PAGE).into_response();
         }
-        None | Some(ApiFaultKind::Late | ApiFaultKind::Lost | ApiFaultKind::Truncated) => {}
+        None | Some(ApiFaultKind::Late | ApiFaultKind::Lost | ApiFaultKind::Truncated | ApiFaultKind::Answer(_)) => {}
     }
     let lost = kind == Some(ApiFaultKind::Lost);
     let (result, echoes) = shared.with(|world, now| {
@@ -179,8 +179,25 @@ async fn serve(
             let half: String = whole.chars().take(whole.chars().count() / 2).collect();
             ([(header::CONTENT_TYPE, "application/json")], half).into_response()
         }
+        Some(ApiFaultKind::Answer(members)) => {
+            envelope(shared, result.map(|data| changed(data, members))).into_response()
+        }
         _ => envelope(shared, result).into_response(),
     }
+}
+
+/// An answer with other members; those that are null are left out.
+fn changed(mut data: Value, members: serde_json::Map<String, Value>) -> Value {
+    if let Some(object) = data.as_object_mut() {
+        for (name, value) in members {
+            if value.is_null() {
+                object.remove(&name);
+            } else {
+                object.insert(name, value);
+            }
+        }
+    }
+    data
 }
 
 async fn wait_for_echoes(shared: &App, echoes: &[u64]) {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::ControlError;
 use crate::api::{Api, MEDIA, UPLOAD};
@@ -60,6 +60,9 @@ pub struct FaultSpec {
     /// Performed; half the JSON comes back.
     #[serde(skip_serializing_if = "is_false")]
     pub truncated: bool,
+    /// Performed; these members of the answer's `data` are otherwise, and those that are null are left out (RFC 7386).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Map<String, Value>>,
     /// Webhook: sent twice.
     #[serde(skip_serializing_if = "is_false")]
     pub duplicate: bool,
@@ -105,6 +108,8 @@ pub enum ApiFaultKind {
     Html,
     /// Done, and half an answer.
     Truncated,
+    /// Done, and an answer with other members.
+    Answer(Map<String, Value>),
 }
 
 impl ApiFaultKind {
@@ -118,6 +123,7 @@ impl ApiFaultKind {
             Self::Reset => "reset".into(),
             Self::Html => "html".into(),
             Self::Truncated => "truncated".into(),
+            Self::Answer(_) => "answer".into(),
         }
     }
 }
@@ -147,6 +153,7 @@ impl FaultSpec {
             self.reset.then_some(ApiFaultKind::Reset),
             self.html.then_some(ApiFaultKind::Html),
             self.truncated.then_some(ApiFaultKind::Truncated),
+            self.answer.clone().map(ApiFaultKind::Answer),
         ];
         let mut given = kinds.into_iter().flatten();
         let kind = match (given.next(), self.delay_ms) {
@@ -208,7 +215,7 @@ impl Faults {
         };
         if !known {
             return invalid(
-                "give exactly one fault that fits: code, http_status, lost, reset, html, truncated or delay_ms for a call; duplicate, reorder, drop, delay_ms or early_echo for a webhook",
+                "give exactly one fault that fits: code, http_status, lost, reset, html, truncated, answer or delay_ms for a call; duplicate, reorder, drop, delay_ms or early_echo for a webhook",
             );
         }
         if fault.delay_ms.is_some_and(|ms| ms > limits::FAULT_DELAY_MS) {

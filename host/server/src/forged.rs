@@ -1,0 +1,114 @@
+//! Webhooks whose proof does not hold, as an operator must see them: a wrong secret looks like silence otherwise.
+//!
+//! Nothing of what a stranger sent is kept: the reason is in our words, and only apps that exist are counted.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use weir_domain::time::Timestamp;
+
+/// How often the log says so of one app: a flood fills no disk.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
+/// The webhooks of an app that were refused since the host started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct RefusedWebhooks {
+    /// How many.
+    pub count: u64,
+    /// When the last one came.
+    pub last_at: Timestamp,
+    /// Why it was refused.
+    pub reason: String,
+    /// Whether a genuine one has come after it: then the app's secret is right, and somebody else sent it.
+    pub accepted_since: bool,
+}
+
+impl RefusedWebhooks {
+    /// What to do about it.
+    pub(crate) const REMEDY: &'static str = "Compare the app's secret with the platform's (PUT /v1/apps/{name}, or rotate it), and see that nothing \
+         between changes the body or the headers.";
+}
+
+#[derive(Debug)]
+struct Kept {
+    refused: RefusedWebhooks,
+    logged_at: Timestamp,
+    not_logged: u64,
+}
+
+/// What is known of refused webhooks, by app.
+#[derive(Debug, Default)]
+pub(crate) struct ForgedWebhooks(Mutex<BTreeMap<String, Kept>>);
+
+impl ForgedWebhooks {
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A webhook of an app that exists was refused.
+    pub(crate) fn refused(&self, app: &str, reason: &str, now: Timestamp) {
+        let mut all = self.kept();
+        let is_first = !all.contains_key(app);
+        let kept = all.entry(app.to_owned()).or_insert_with(|| Kept {
+            refused: RefusedWebhooks {
+                count: 0,
+                last_at: now,
+                reason: String::new(),
+                accepted_since: false,
+            },
+            logged_at: now,
+            not_logged: 0,
+        });
+        kept.refused.count = kept.refused.count.saturating_add(1);
+        kept.refused.last_at = now;
+        reason.clone_into(&mut kept.refused.reason);
+        kept.refused.accepted_since = false;
+        kept.not_logged = kept.not_logged.saturating_add(1);
+        if is_first || now.since(kept.logged_at) >= LOG_EVERY {
+            tracing::warn!(
+                app,
+                count = kept.not_logged,
+                "Webhooks of the app {app} are refused ({} since the last such line): {reason}",
+                kept.not_logged
+            );
+            kept.logged_at = now;
+            kept.not_logged = 0;
+        }
+    }
+
+    /// A genuine one came.
+    pub(crate) fn accepted(&self, app: &str) {
+        if let Some(kept) = self.kept().get_mut(app) {
+            kept.refused.accepted_since = true;
+        }
+    }
+
+    /// The refused webhooks of an app; none if there were none.
+    pub(crate) fn of(&self, app: &str) -> Option<RefusedWebhooks> {
+        self.kept().get(app).map(|kept| kept.refused.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_webhook_is_counted_with_its_reason() {
+        let forged = ForgedWebhooks::default();
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1_000);
+        assert_eq!(forged.of("shop"), None);
+        forged.accepted("shop");
+        forged.refused("shop", "the header is missing", at(1));
+        forged.refused("shop", "the signature does not fit the body", at(2));
+        let seen = forged.of("shop").expect("two");
+        assert_eq!((seen.count, seen.last_at, seen.accepted_since), (2, at(2), false));
+        assert_eq!(seen.reason, "the signature does not fit the body");
+        forged.accepted("shop");
+        assert!(forged.of("shop").is_some_and(|seen| seen.accepted_since));
+        assert_eq!(forged.of("other"), None);
+    }
+}

@@ -1,0 +1,64 @@
+//! Writing down what an outside step came to, which is known only here: a record that is locked or full is asked again.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use weir_domain::limits;
+use weir_store::StoreError;
+
+/// The first wait between two tries; each next one is twice as long.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+
+/// Writes until the record takes it, for [`limits::PERSIST`] at most.
+///
+/// # Errors
+/// The record does not take it by then, or failed in a way that does not heal.
+pub(crate) async fn persist<T, F>(mut write: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let end = Instant::now() + limits::PERSIST;
+    let mut wait = FIRST_WAIT;
+    loop {
+        let written = write().await;
+        if !matches!(written, Err(StoreError::Unavailable { .. })) || Instant::now() + wait >= end {
+            return written;
+        }
+        tokio::time::sleep(wait).await;
+        wait *= 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A write that fails so often, and how often it was tried.
+    async fn failing(times: u32, error: fn() -> StoreError) -> (Result<(), StoreError>, u32) {
+        let mut tries = 0;
+        let written = persist(|| {
+            tries += 1;
+            std::future::ready(if tries > times { Ok(()) } else { Err(error()) })
+        });
+        let written = written.await;
+        (written, tries)
+    }
+
+    fn locked() -> StoreError {
+        StoreError::Unavailable {
+            reason: "locked".to_owned(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_locked_record_is_asked_again_and_not_for_ever() {
+        let (written, tries) = failing(3, locked).await;
+        assert_eq!((written.is_ok(), tries), (true, 4));
+        let begin = Instant::now();
+        let (written, _) = failing(u32::MAX, locked).await;
+        assert!(written.is_err() && begin.elapsed() <= limits::PERSIST);
+        let damaged = || StoreError::Database("no".to_owned());
+        assert_eq!(failing(1, damaged).await.1, 1, "what does not heal is not repeated");
+    }
+}
