@@ -140,7 +140,7 @@ impl Host {
         for channel in waiting {
             match self.write_renewed(channel).await {
                 Ok(()) => {
-                    tracing::info!(channel.id = %channel, "The renewed credential of the channel {channel} is on the disk")
+                    tracing::info!(channel.id = %channel, "The renewed credential of the channel {channel} is on the disk");
                 }
                 Err(error) => tracing::warn!(
                     channel.id = %channel,

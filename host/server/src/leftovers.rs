@@ -7,7 +7,6 @@ use std::io;
 use std::path::Path;
 
 use weir_domain::id::MediaId;
-use weir_domain::limits;
 use weir_domain::time::Timestamp;
 use weir_store::StoreError;
 

@@ -14,8 +14,8 @@ use weir_domain::manifest::RouteClass;
 use super::world::*;
 use super::{Factory, run};
 use crate::{
-    App, ChannelPatch, ConnectEnd, ConnectSession, ConversationFilter, HistoryGap, NewChannel, NewVersion, Page, Signature,
-    StageError, StateWrite, VersionStage,
+    App, ChannelPatch, ConnectEnd, ConnectSession, ConversationFilter, HistoryGap, NewChannel, NewVersion, Page,
+    Signature, StageError, StateWrite, VersionStage,
 };
 
 pub fn a_key_is_found_by_its_prefix_until_and_after_it_ends(factory: Factory) {
@@ -345,7 +345,11 @@ pub fn a_connect_session_always_gets_an_end(factory: Factory) {
             .await
             .unwrap();
         assert_eq!(sweep(1_200).await, 0);
-        assert_eq!(end(late, 1_200).await, ConnectEnd::Taken, "whoever took it ends it, or the next start");
+        assert_eq!(
+            end(late, 1_200).await,
+            ConnectEnd::Taken,
+            "whoever took it ends it, or the next start"
+        );
         assert_eq!(end(recent, 1_200).await, succeeded);
     });
 }
