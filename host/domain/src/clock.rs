@@ -124,6 +124,12 @@ impl PlatformClock {
         };
     }
 
+    /// Whether it is known within [`PRECISION`].
+    pub fn is_known(self) -> bool {
+        let precision = i64::try_from(PRECISION.as_millis()).unwrap_or(i64::MAX);
+        matches!((self.at_least, self.at_most), (Some(least), Some(most)) if most - least <= precision)
+    }
+
     /// Our clock was set by so many milliseconds, forward if positive.
     pub fn ours_was_set(&mut self, by_ms: i64) {
         self.at_least = self.at_least.map(|least| least.saturating_sub(by_ms));
@@ -188,7 +194,9 @@ mod tests {
         assert_eq!(clock.offset(), ClockOffset::default());
         clock.observe(ClockSample::signed(at(-60_000), at(0)));
         assert_eq!(clock.offset(), ClockOffset::default(), "it was a minute on its way");
+        assert!(!clock.is_known());
         clock.observe(answered(0, 0, 30, 30));
+        assert!(clock.is_known());
         assert_eq!(clock.offset(), ClockOffset::default());
     }
 

@@ -65,7 +65,7 @@ pub(crate) struct Again {
 
 /// Holds a call that was asked again against the first time.
 pub(crate) fn compare(transcript: &Transcript, again: Again) -> Replayed {
-    let mut found = Found(Vec::new());
+    let mut found = Found::default();
     let exchanges = transcript.exchanges.iter();
     let requests: Vec<_> = exchanges.map(|exchange| value(&exchange.request)).collect();
     found.lists(DifferenceKind::Request, "request", &requests, &again.requests);
@@ -77,18 +77,22 @@ pub(crate) fn compare(transcript: &Transcript, again: Again) -> Replayed {
     );
     found.ends(transcript, &again.end);
     Replayed {
-        differences: found.0,
+        differences: found.differences,
         end: again.end,
         before: transcript.cost,
         after: again.cost,
     }
 }
 
-/// What differs between two documents, member by member.
+/// What differs between two documents, member by member. What has an `id` in a list is compared with what has the same one, wherever
+/// it stands; where what both have stands in another order, that is one difference.
 pub fn differences(before: &impl Serialize, after: &impl Serialize) -> Vec<Difference> {
-    let mut found = Found(Vec::new());
+    let mut found = Found {
+        by_id: true,
+        ..Found::default()
+    };
     found.values(DifferenceKind::Answer, "", &value(before), &value(after));
-    found.0
+    found.differences
 }
 
 /// As JSON, which all of this is in a transcript.
@@ -96,12 +100,17 @@ pub(crate) fn value(of: &impl Serialize) -> Value {
     serde_json::to_value(of).unwrap_or_default()
 }
 
-struct Found(Vec<Difference>);
+#[derive(Default)]
+struct Found {
+    differences: Vec<Difference>,
+    /// Whether entries of lists are known by their `id`, and not by their place.
+    by_id: bool,
+}
 
 impl Found {
     fn push(&mut self, kind: DifferenceKind, at: &str, before: Option<&Value>, after: Option<&Value>) {
-        if self.0.len() < limits::DIFFERENCES {
-            self.0.push(Difference {
+        if self.differences.len() < limits::DIFFERENCES {
+            self.differences.push(Difference {
                 kind,
                 at: at.to_owned(),
                 before: before.map(shown),
@@ -137,7 +146,33 @@ impl Found {
         }
     }
 
+    /// Lists whose entries have ids.
+    fn named(&mut self, kind: DifferenceKind, at: &str, before: &Named<'_>, after: &Named<'_>) {
+        let find = |list: &Named<'_>, id: &str| list.iter().find(|(known, _)| *known == id).map(|(_, entry)| *entry);
+        let gone = before.iter().map(|(id, _)| id).filter(|id| find(after, id).is_none());
+        for id in after.iter().map(|(id, _)| id).chain(gone) {
+            let at = format!("{at}[{id}]");
+            match (find(before, id), find(after, id)) {
+                (Some(before), Some(after)) => self.values(kind, &at, before, after),
+                (before, after) => self.push(kind, &at, before, after),
+            }
+        }
+        let common = |list: &Named<'_>, other: &Named<'_>| -> Vec<Value> {
+            let ids = list.iter().map(|(id, _)| *id).filter(|id| find(other, id).is_some());
+            ids.map(Value::from).collect()
+        };
+        let (was, is) = (common(before, after), common(after, before));
+        if was != is {
+            self.push(kind, &format!("{at} in order"), Some(&was.into()), Some(&is.into()));
+        }
+    }
+
     fn lists(&mut self, kind: DifferenceKind, at: &str, before: &[Value], after: &[Value]) {
+        if self.by_id
+            && let (Some(before), Some(after)) = (named(before), named(after))
+        {
+            return self.named(kind, at, &before, &after);
+        }
         for i in 0..before.len().max(after.len()) {
             let at = format!("{at}[{i}]");
             match (before.get(i), after.get(i)) {
@@ -176,6 +211,20 @@ impl Found {
             (before, after) => self.push(kind, at, Some(before), Some(after)),
         }
     }
+}
+
+type Named<'v> = Vec<(&'v str, &'v Value)>;
+
+/// The entries of a list by their `id`; none if one has none, or two have the same.
+fn named(list: &[Value]) -> Option<Named<'_>> {
+    let named: Option<Named<'_>> = list
+        .iter()
+        .map(|entry| Some((entry.get("id")?.as_str()?, entry)))
+        .collect();
+    let named = named?;
+    let mut ids: Vec<&str> = named.iter().map(|(id, _)| *id).collect();
+    ids.sort_unstable();
+    ids.windows(2).all(|two| two[0] != two[1]).then_some(named)
 }
 
 /// A JSON document that travels as text: a body, a platform's own data. Its members are what differs, not the text.
@@ -289,9 +338,9 @@ mod tests {
     use super::*;
 
     fn differences(before: &Value, after: &Value) -> Vec<(String, Option<Value>, Option<Value>)> {
-        let mut found = Found(Vec::new());
+        let mut found = Found::default();
         found.values(DifferenceKind::Event, "", before, after);
-        let found = found.0.into_iter();
+        let found = found.differences.into_iter();
         found.map(|one| (one.at, one.before, one.after)).collect()
     }
 
@@ -306,6 +355,24 @@ mod tests {
                 ("[1]".to_owned(), None, Some(serde_json::json!({"key": "2"})))
             ]
         );
+    }
+
+    #[test]
+    fn an_inserted_route_is_one_difference() {
+        let route = |id: &str, method: &str| serde_json::json!({"id": id, "method": method});
+        let before = serde_json::json!({"routes": [route("send", "POST"), route("read", "GET")]});
+        let inserted =
+            serde_json::json!({"routes": [route("new", "GET"), route("send", "POST"), route("read", "PUT")]});
+        let places = |after: &Value| -> Vec<String> {
+            let found = super::differences(&before, after);
+            found.into_iter().map(|one| one.at).collect()
+        };
+        assert_eq!(places(&inserted), ["routes[new]", "routes[read].method"]);
+        // The first route that fits decides, so their order matters.
+        let turned = serde_json::json!({"routes": [route("read", "GET"), route("send", "POST")]});
+        assert_eq!(places(&turned), ["routes in order"]);
+        let without = serde_json::json!({"routes": [route("read", "GET")]});
+        assert_eq!(places(&without), ["routes[send]"]);
     }
 
     #[test]

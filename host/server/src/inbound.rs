@@ -102,11 +102,8 @@ impl Host {
             Err(error) => error.outcome(),
         };
         match &taken {
-            Err(error @ (HookError::Forged(_) | HookError::ChallengeFailed)) => {
-                self.0.forged.refused(app, &error.to_string(), self.now());
-            }
+            Err(error) => self.note_forged(app, error),
             Ok(_) => self.0.forged.accepted(app),
-            Err(_) => {}
         }
         // A name that nobody gave an app is a stranger's.
         if !matches!(taken, Err(HookError::NoSuchApp)) {
@@ -134,9 +131,17 @@ impl Host {
             Err(error) => Err(error),
         };
         if let Err(error) = &admitted {
+            self.note_forged(app, error);
             self.0.metrics.webhook(error.outcome());
         }
         admitted
+    }
+
+    /// A webhook whose proof does not hold is explained where an operator looks.
+    fn note_forged(&self, app: &str, error: &HookError) {
+        if matches!(error, HookError::Forged(_) | HookError::ChallengeFailed) {
+            self.0.forged.refused(app, &error.to_string(), self.now());
+        }
     }
 
     /// The version whose declaration proves what comes for an app, set aside or not.

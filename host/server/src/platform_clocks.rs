@@ -93,6 +93,11 @@ impl AppClock {
         self.with(|known| known.noted)
     }
 
+    /// Whether the offset is known, and not only thought to be none.
+    pub(crate) fn is_known(&self) -> bool {
+        self.moved.is_none() || self.with(|known| known.estimate.is_known())
+    }
+
     /// Whether nothing was learned that is not judged by yet.
     pub(crate) fn is_settled(&self) -> bool {
         self.with(|known| known.moved().is_none())

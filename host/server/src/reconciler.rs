@@ -87,11 +87,18 @@ impl Host {
         }
         let rules = serving.book.rules(&doubt.channel);
         let possible_since = rules.possible_since(doubt.dispatched_at);
+        let likely_since = rules.likely_since(doubt.dispatched_at);
+        // By a clock that is known it cannot be earlier; the further back, the less is a platform's history complete.
+        let since = if serving.app.clock.is_known() {
+            likely_since
+        } else {
+            possible_since
+        };
         let facts = ConversationFacts::from(&doubt.conversation);
         let page = self
             .call(&doubt.channel, |connector, context| {
                 let facts = facts.clone();
-                Box::pin(async move { connector.messages(context, &facts, possible_since).await })
+                Box::pin(async move { connector.messages(context, &facts, since).await })
             })
             .await?;
         // What cannot be read may be this message.
@@ -113,7 +120,7 @@ impl Host {
         }
         let read = Resolution::HistoryRead {
             possible_since,
-            likely_since: rules.likely_since(doubt.dispatched_at),
+            likely_since,
         };
         Ok(self.store().resolve_uncertain(doubt.message.id, read, now).await?)
     }

@@ -89,6 +89,8 @@ pub(crate) async fn once(State(api): State<Api>, mut request: Request, next: Nex
         parts.extensions.insert(Idempotency(Some(claim)));
         return Ok(next.run(Request::from_parts(parts, stream)).await);
     }
+    // Claimed here, and not once more by a handler that also takes files.
+    parts.extensions.insert(Idempotency(None));
     api.once(Some(claim), next.run(Request::from_parts(parts, stream)))
         .await
 }

@@ -164,6 +164,7 @@ pub(crate) fn document(api: &OpenApi) -> Value {
     // Plain data with string keys: it always becomes JSON.
     let mut document = serde_json::to_value(api).unwrap_or_default();
     type_events(&mut document);
+    name_entries(&mut document["components"]["schemas"]);
     each_operation(&mut document, &mut |operation| {
         let summary = operation["summary"].as_str().unwrap_or_default().to_owned();
         for (status, response) in members(&mut operation["responses"]) {
@@ -233,6 +234,19 @@ fn flatten_tuples(value: &mut Value) {
             members.values_mut().for_each(flatten_tuples);
         }
         _ => {}
+    }
+}
+
+/// The entries of a list are what the list is of, and not a copy of it.
+fn name_entries(schemas: &mut Value) {
+    let names: Vec<String> = members(schemas).map(|(name, _)| name.to_owned()).collect();
+    for name in &names {
+        if let Some(item) = name
+            .strip_prefix("List_")
+            .filter(|item| names.iter().any(|known| known == item))
+        {
+            schemas[name]["properties"]["data"]["items"] = json!({ "$ref": format!("{SCHEMA}{item}") });
+        }
     }
 }
 

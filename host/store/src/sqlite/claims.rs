@@ -125,10 +125,12 @@ pub(super) fn mark(db: &Db<'_>, claim: &Claim) -> Result<()> {
 
 /// Ends a claim at which nobody works any more: given back if nothing was written for it.
 pub(super) fn interrupt(db: &Db<'_>, claim: &Claim) -> Result<()> {
-    let one = "workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND status IS NULL";
-    let whose = params![claim.workspace_id, key(claim.api_key), claim.key];
-    db.run(&format!("DELETE FROM claims WHERE {one} AND acted = 0"), whose)?;
-    db.run(&format!("UPDATE claims SET owner = NULL WHERE {one}"), whose)?;
+    for sql in [
+        "DELETE FROM claims WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND status IS NULL AND acted = 0",
+        "UPDATE claims SET owner = NULL WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND status IS NULL",
+    ] {
+        db.run(sql, params![claim.workspace_id, key(claim.api_key), claim.key])?;
+    }
     Ok(())
 }
 

@@ -81,6 +81,19 @@ async fn a_request_cut_off_and_repeated_acts_once() {
 }
 
 #[tokio::test]
+async fn routes_that_also_take_files_take_keys_with_json() {
+    let api = Api::open().await;
+    for path in ["/v1/media", "/v1/connectors"] {
+        let request = api
+            .request("POST", path)
+            .header("content-type", "application/json")
+            .header("idempotency-key", "k");
+        let answer = api.ask(request.body(Body::from("{}")).expect("a request")).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{path}: {answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_upload_acts_once_whatever_its_boundary() {
     let api = Api::open().await;
     let post = |boundary: &str, text: &str| {
