@@ -50,6 +50,8 @@ fn call_faults() -> Vec<Value> {
             orders.push(json!({"on": on, "fault": fault, "times": 1}));
         }
     }
+    // A renewal that leaves out what it should give anew.
+    orders.push(json!({"on": "refresh", "fault": {"answer": {"refresh_token": ""}}, "times": 1}));
     orders
 }
 

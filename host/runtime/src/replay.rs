@@ -148,7 +148,6 @@ impl Found {
 
     /// Lists whose entries have ids.
     fn named(&mut self, kind: DifferenceKind, at: &str, before: &Named<'_>, after: &Named<'_>) {
-        let find = |list: &Named<'_>, id: &str| list.iter().find(|(known, _)| *known == id).map(|(_, entry)| *entry);
         let gone = before.iter().map(|(id, _)| id).filter(|id| find(after, id).is_none());
         for id in after.iter().map(|(id, _)| id).chain(gone) {
             let at = format!("{at}[{id}]");
@@ -214,6 +213,10 @@ impl Found {
 }
 
 type Named<'v> = Vec<(&'v str, &'v Value)>;
+
+fn find<'v>(list: &Named<'v>, id: &str) -> Option<&'v Value> {
+    list.iter().find(|(known, _)| *known == id).map(|(_, entry)| *entry)
+}
 
 /// The entries of a list by their `id`; none if one has none, or two have the same.
 fn named(list: &[Value]) -> Option<Named<'_>> {
