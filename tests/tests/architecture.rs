@@ -184,8 +184,9 @@ fn our_connectors_import_nothing_but_what_the_interface_lends() -> Result {
 
 #[test]
 fn no_text_from_outside_becomes_sql() -> Result {
-    /// What statements are put together from: texts of ours, each written out where its name is bound.
-    const OURS: [&str; 6] = ["table", "theirs", "told", "named", "of", "whole"];
+    /// What statements are put together from: texts of ours, each written out where its name is bound; `names` and `values` are
+    /// the columns of the first schema, which is a file of ours, and what fills them.
+    const OURS: [&str; 8] = ["table", "theirs", "told", "named", "of", "whole", "names", "values"];
     let mut files = Vec::new();
     sources(&root().join("host/store/src"), &mut files)?;
     files.retain(|file| !file.ends_with("tests.rs"));

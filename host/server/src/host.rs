@@ -344,13 +344,14 @@ impl Host {
     /// What is amiss.
     pub async fn ready(&self) -> Result<(), NotReady> {
         self.0.store.ping().await?;
-        self.probe().await?;
-        if let Some(reason) = self.0.connectors.not_loaded() {
-            return Err(NotReady::Connector(reason));
-        }
+        // Before the probe: that the record takes no write is why they wait, and they are what must not be lost.
         let count = self.0.unwritten.count();
         if count > 0 {
             return Err(NotReady::Unwritten { count });
+        }
+        self.probe().await?;
+        if let Some(reason) = self.0.connectors.not_loaded() {
+            return Err(NotReady::Connector(reason));
         }
         match self.0.pulses.stalled(Instant::now()) {
             Some((name, silent)) => Err(NotReady::Stalled { name, silent }),

@@ -206,13 +206,12 @@ fn rebuild(connection: &Connection, table: &str, sql: &str, wanted: &[Column]) -
         &format!("CREATE TABLE next_{table}"),
         1,
     );
+    let (names, values) = (names.join(", "), values.join(", "));
     Ok(connection.execute_batch(&format!(
         "{next};
-         INSERT INTO next_{table} ({}) SELECT {} FROM {table};
+         INSERT INTO next_{table} ({names}) SELECT {values} FROM {table};
          DROP TABLE {table};
          ALTER TABLE next_{table} RENAME TO {table};",
-        names.join(", "),
-        values.join(", "),
     ))?)
 }
 
