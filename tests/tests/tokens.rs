@@ -3,7 +3,6 @@
 mod support;
 
 use anyhow::Context;
-use rusqlite::Connection;
 use serde_json::{Value, json};
 use support::{Connected, text_of};
 use weir_tests::{Browser, HOUR_MS, until};
@@ -181,33 +180,6 @@ async fn begin_refresh(
 }
 
 #[tokio::test]
-async fn a_token_renewed_while_the_record_is_locked_is_written_later() -> Result {
-    let mut weir = Connected::begin().await?;
-    let asked = begin_refresh(&weir).await?;
-    let record = Connection::open(weir.stack.data().join("weir.db"))?;
-    record.execute_batch("BEGIN IMMEDIATE")?;
-    // It is renewed, in memory only, and the host says so.
-    let said = until("the renewed token to wait for the record", async || {
-        let ready = weir.stack.api.get("/readyz").await?;
-        Ok((ready.body["code"] == "credential_unwritten").then_some(ready))
-    })
-    .await?;
-    assert_eq!(said.status, 503);
-    let held = format!("{:#}", said.body);
-    assert!(held.contains("do not end the host"), "{held}");
-    record.execute_batch("ROLLBACK")?;
-    asked.await??.expect(200)?;
-    assert_eq!(weir.stack.api.get("/readyz").await?.status, 200);
-    // The refresh token rotated, and the new one is on the disk.
-    weir.stack.kill_weir().await?;
-    weir.stack.start_weir().await?;
-    refresh(&weir).await?.expect(200)?;
-    let renewals = weir.stack.phone.calls("refresh").await?;
-    assert!(renewals.iter().all(|call| call["code"] == 0), "{renewals:#?}");
-    Ok(())
-}
-
-#[tokio::test]
 async fn a_renewal_ends_though_its_caller_left() -> Result {
     let weir = Connected::begin().await?;
     let asked = begin_refresh(&weir).await?;
@@ -222,22 +194,6 @@ async fn a_renewal_ends_though_its_caller_left() -> Result {
     let renewals = weir.stack.phone.calls("refresh").await?;
     assert!(renewals.iter().all(|call| call["code"] == 0), "{renewals:#?}");
     Ok(())
-}
-
-#[tokio::test]
-async fn a_renewal_cut_off_by_a_kill_is_repeated_at_the_start() -> Result {
-    let mut weir = Connected::begin().await?;
-    // Kept, so that the answer that nobody got is not the only one.
-    weir.stack.phone.set(json!({"rotate_refresh_tokens": false})).await?;
-    let asked = begin_refresh(&weir).await?;
-    weir.stack.kill_weir().await?;
-    asked.abort();
-    weir.stack.start_weir().await?;
-    until("a second renewal", async || {
-        let renewals = weir.stack.phone.calls("refresh").await?;
-        Ok((renewals.len() == 2).then_some(()))
-    })
-    .await
 }
 
 #[tokio::test]
