@@ -33,6 +33,7 @@ mod media;
 mod messages;
 mod openapi;
 mod pages;
+mod parameters;
 mod problem;
 mod qr;
 mod referrals;
@@ -208,11 +209,13 @@ pub fn router(host: Host, closing: watch::Receiver<bool>) -> Router {
     let (open, _) = open().split_for_parts();
     let open = open.merge(console::router());
     let description = openapi::document(&description());
+    let described = parameters::Described::of(&description);
     let catalogue = event_types::Catalogue::of(&description);
     let description = Bytes::from(description.to_string());
     let guarded = v1
         .route_layer(from_fn_with_state(api.clone(), idempotency::once))
         .route_layer(from_fn_with_state(api.clone(), acts::detach))
+        .route_layer(from_fn_with_state(described, parameters::refuse_unknown))
         .route_layer(from_fn_with_state(api.clone(), caller::authenticate));
     Router::new()
         .merge(guarded)

@@ -11,7 +11,9 @@ use axum::http::request::Parts;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_path_to_error::Segment;
 use tower_http::timeout::TimeoutError;
 use weir_domain::limits;
@@ -178,6 +180,45 @@ fn wrong_member(parent: &str, words: &str) -> Problem {
         .at(&pointer, code, &words)
 }
 
+/// Reads what is kept in the record in the same form, and refuses members that it does not know. The type itself takes any, so
+/// that a record with more members than this version knows can be read.
+///
+/// # Errors
+/// Names the unknown member as serde does.
+pub(crate) fn whole<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned + Serialize,
+{
+    let given = Value::deserialize(deserializer)?;
+    let value = T::deserialize(&given).map_err(D::Error::custom)?;
+    let known = serde_json::to_value(&value).map_err(D::Error::custom)?;
+    match first_unknown(&given, &known) {
+        Some(name) => Err(D::Error::custom(format_args!("unknown field `{name}`"))),
+        None => Ok(value),
+    }
+}
+
+/// The first member that stands in one document and not in the other. A member without a value says nothing.
+fn first_unknown<'v>(given: &'v Value, known: &Value) -> Option<&'v str> {
+    match (given, known) {
+        (Value::Object(given), Value::Object(known)) => {
+            given
+                .iter()
+                .filter(|(_, value)| !value.is_null())
+                .find_map(|(name, value)| match known.get(name) {
+                    Some(known) => first_unknown(value, known),
+                    None => Some(name.as_str()),
+                })
+        }
+        (Value::Array(given), Value::Array(known)) => given
+            .iter()
+            .zip(known)
+            .find_map(|(given, known)| first_unknown(given, known)),
+        _ => None,
+    }
+}
+
 /// A path within a document, as a JSON Pointer (RFC 6901).
 fn pointer(path: &serde_path_to_error::Path) -> String {
     path.iter().fold(String::new(), |mut pointer, segment| {
@@ -201,7 +242,7 @@ fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// The query, as a type. Parameters that it does not know are ignored.
+/// The query, as a type. Parameters that the route does not have are refused [before](super::parameters).
 pub(crate) struct Params<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
@@ -235,8 +276,7 @@ impl<I: FromStr<Err: std::fmt::Display>, S: Send + Sync> FromRequestParts<S> for
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde::Deserialize;
-    use serde_json::Value;
+    use weir_domain::message::Content;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -287,6 +327,47 @@ mod tests {
             case("invalid_request", "/lines/0/a~1b", "missing")
         );
         assert_eq!(no("[]"), case("invalid_request", "", "invalid"));
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Letter {
+        #[serde(deserialize_with = "whole")]
+        content: Content,
+    }
+
+    #[test]
+    fn unknown_members_of_kept_forms_are_refused() {
+        let media = "med_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f";
+        for (content, pointer) in [
+            (r#"{"type":"text","text":"hi"}"#.to_owned(), None),
+            (
+                format!(r#"{{"type":"image","media":{{"id":"{media}"}},"caption":null}}"#),
+                None,
+            ),
+            (
+                r#"{"type":"text","text":"hi","markdown":true}"#.to_owned(),
+                Some("/content/markdown"),
+            ),
+            (
+                format!(r#"{{"type":"image","media":{{"id":"{media}","alt":"a rose"}}}}"#),
+                Some("/content/alt"),
+            ),
+            (
+                r#"{"type":"card","card":"list","title":"t","buttons":[{"id":"1","title":"a","icon":"x"}]}"#.to_owned(),
+                Some("/content/icon"),
+            ),
+            (
+                r#"{"type":"template","name":"n","language":null,"parameters":{"any":1}}"#.to_owned(),
+                None,
+            ),
+        ] {
+            let refused = parse::<Letter>(format!(r#"{{"content":{content}}}"#).as_bytes()).err();
+            let document = refused.map(|problem| serde_json::to_value(problem.document("req_1")).expect("JSON"));
+            let at = document.as_ref().map(|document| &document["errors"][0]["pointer"]);
+            assert_eq!(at.and_then(Value::as_str), pointer, "{content}: {document:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use weir_domain::id::{ChannelId, ConversationId};
 use weir_domain::message::Content;
 use weir_domain::policy::Refusal;
 
-use super::body::Json;
+use super::body::{self, Json};
 use super::caller::{May, MessagesWrite};
 use super::channels::find;
 use super::problem::{Answer, Problem};
@@ -24,6 +24,7 @@ pub(crate) struct Broadcast {
     /// The account that would send it.
     channel_id: ChannelId,
     /// What it would carry.
+    #[serde(deserialize_with = "body::whole")]
     #[expect(dead_code, reason = "read so that a body of another form is told as such")]
     content: Content,
     /// Who would get it; all if left out.

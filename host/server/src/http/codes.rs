@@ -64,7 +64,7 @@ INVALID_REQUEST = "invalid_request" 422 Caller false, "A member of the body is w
     "The body is JSON, but a member is missing, unknown, or of the wrong kind.",
     "`errors[].pointer` is a JSON Pointer (RFC 6901) to the member.";
 INVALID_PARAMETER = "invalid_parameter" 400 Caller false, "A parameter is wrong",
-    "A query parameter or a header cannot be read, or is out of its bounds.",
+    "A query parameter or a header cannot be read, is out of its bounds, or is none of the route's.",
     "`errors[].parameter` names it.";
 INTERNAL_ERROR = "internal_error" 500 Host true, "The host failed",
     "Something happened that nobody foresaw. The log has it under the `request_id`.",

@@ -47,6 +47,7 @@ pub(crate) struct Install {
 pub(crate) struct PutGrants {
     /// Those that the version wants, or fewer, or with fewer origins. What is left out is withheld: the version may serve
     /// without it, and is told so when it asks.
+    #[serde(deserialize_with = "body::whole")]
     grants: Vec<Grant>,
     /// The version that is answered; the newest if left out.
     version: Option<String>,

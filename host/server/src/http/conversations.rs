@@ -12,7 +12,7 @@ use weir_domain::message::{Content, Message};
 use weir_domain::policy::ConversationView;
 use weir_store::{ConversationFilter, EnqueueError, Enqueued, Listed};
 
-use super::body::{Json, Named, Params};
+use super::body::{self, Json, Named, Params};
 use super::caller::{May, MessagesWrite, Read};
 use super::codes;
 use super::idempotency::{Idempotency, REPLAYED};
@@ -32,6 +32,7 @@ const CLIENT_REF_CHARS: usize = 255;
 #[schema(example = json!({"content": {"type": "text", "text": "Yes, we have it in red."}, "client_ref": "order-17"}))]
 pub(crate) struct SendMessage {
     /// What it carries. Of an attachment give only the `id`.
+    #[serde(deserialize_with = "body::whole")]
     content: Content,
     /// A message of this conversation to quote.
     reply_to: Option<MessageId>,

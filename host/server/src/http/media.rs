@@ -125,15 +125,17 @@ fn stored(host: &Host, media: Result<Media, UploadError>) -> Answer<Response> {
 
 async fn from_form(host: &Host, mut form: Multipart) -> Answer<(Upload, [u8; 32], Option<String>)> {
     let broken = |error: axum::extract::multipart::MultipartError| Problem::member("", error.body_text());
-    while let Some(field) = form.next_field().await.map_err(broken)? {
-        if field.name() == Some("file") {
-            let filename = field.file_name().map(ToOwned::to_owned);
-            let bytes = field.map(|chunk| chunk.map_err(io::Error::other));
-            let (upload, digest) = host.receive_upload(bytes).await?;
-            return Ok((upload, digest, filename));
-        }
+    let only = "this route takes one field, `file`";
+    let field = form.next_field().await.map_err(broken)?;
+    let field = field.filter(|field| field.name() == Some("file"));
+    let field = field.ok_or_else(|| Problem::member("/file", only))?;
+    let filename = field.file_name().map(ToOwned::to_owned);
+    let bytes = field.map(|chunk| chunk.map_err(io::Error::other));
+    let (upload, digest) = host.receive_upload(bytes).await?;
+    match form.next_field().await.map_err(broken)? {
+        None => Ok((upload, digest, filename)),
+        Some(_) => Err(Problem::member("", only)),
     }
-    Err(Problem::member("/file", "the form has no field `file`"))
 }
 
 /// Get what is known of stored bytes, with a link to them

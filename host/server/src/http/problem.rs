@@ -110,11 +110,20 @@ impl Problem {
 
     /// A parameter of the query or a header that cannot be taken.
     pub(crate) fn parameter(name: &str, detail: impl Display) -> Self {
+        Self::of_parameter(name, "invalid", detail)
+    }
+
+    /// A parameter of the query that the route does not have.
+    pub(crate) fn unknown_parameter(name: &str, detail: impl Display) -> Self {
+        Self::of_parameter(name, "unknown", detail)
+    }
+
+    fn of_parameter(name: &str, code: &str, detail: impl Display) -> Self {
         let mut problem = Self::of(&codes::INVALID_PARAMETER).detail(format_args!("{name}: {detail}"));
         problem.errors.push(FieldError {
             pointer: None,
             parameter: Some(name.to_owned()),
-            code: "invalid".to_owned(),
+            code: code.to_owned(),
             detail: detail.to_string(),
         });
         problem

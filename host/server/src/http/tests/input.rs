@@ -389,3 +389,144 @@ async fn a_body_that_never_ends_is_given_up() {
     let answered = api.ask(request.expect("a request")).await;
     assert_eq!((answered.status.as_u16(), began.elapsed().as_secs()), (404, 0));
 }
+
+#[tokio::test]
+async fn unknown_query_parameters_are_refused_everywhere() {
+    let api = Api::open().await;
+    for (method, path) in operations() {
+        let path = format!("{}?username=rose", filled(&path));
+        let answered = api.json(&method, &path, json!({})).await;
+        let case = (answered.status.as_u16(), answered.problem());
+        assert_eq!(case, (400, "invalid_parameter"), "{method} {path}");
+        assert_eq!(answered.body["errors"][0]["parameter"], "username", "{method} {path}");
+        assert_eq!(answered.body["errors"][0]["code"], "unknown", "{method} {path}");
+    }
+    for (path, words) in [
+        ("/v1/contacts?chanel_id=x", "did you mean channel_id?"),
+        ("/v1/contacts?username=rose", "it takes channel_id, limit, cursor"),
+        ("/v1/keys/key_1?force=1", "takes no parameters"),
+    ] {
+        let method = if path.contains("keys") { "DELETE" } else { "GET" };
+        let answered = api.json(method, path, json!({})).await;
+        let detail = answered.body["detail"].as_str().expect("words");
+        assert!(detail.contains(words), "{path}: {detail}");
+    }
+    let stranger = Request::builder().uri("/v1/contacts?username=rose");
+    let stranger = api.ask(stranger.body(Body::empty()).expect("a request")).await;
+    assert_eq!(stranger.status, StatusCode::UNAUTHORIZED, "a stranger learns no names");
+}
+
+#[tokio::test]
+async fn unknown_members_are_refused_wherever_they_stand() {
+    let api = Api::open().await;
+    let document = openapi::document(&description());
+    let mut asked = 0;
+    for (method, path) in operations() {
+        let operation = &document["paths"][&path][method.to_lowercase()];
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        if schema.is_null() {
+            continue;
+        }
+        for body in Examples(&document).of(schema) {
+            for body in with_one_more_member(&body) {
+                let answered = api.json(&method, &filled(&path), body.clone()).await;
+                let error = &answered.body["errors"][0];
+                let case = (answered.status.as_u16(), answered.problem(), error["code"].as_str());
+                assert_eq!(
+                    case,
+                    (422, "invalid_request", Some("unknown")),
+                    "{method} {path} {body}: {answered:?}"
+                );
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 40, "only {asked} bodies were sent");
+}
+
+/// Documents that fit the schemas of a description.
+struct Examples<'d>(&'d Value);
+
+impl Examples<'_> {
+    /// One for each variant of the schema, each with all its members.
+    fn of(&self, schema: &Value) -> Vec<Value> {
+        if let Some(reference) = schema["$ref"].as_str() {
+            let pointer = reference.strip_prefix('#').expect("within the document");
+            return self.of(self.0.pointer(pointer).expect("a schema"));
+        }
+        if let Some(variants) = schema["oneOf"].as_array().or_else(|| schema["anyOf"].as_array()) {
+            let variants = variants.iter().filter(|variant| variant["type"] != "null");
+            return variants.flat_map(|variant| self.of(variant)).collect();
+        }
+        if let Some(value) = schema.get("const") {
+            return vec![value.clone()];
+        }
+        if let Some(value) = schema["enum"].as_array().and_then(|values| values.first()) {
+            return vec![value.clone()];
+        }
+        let kind = match &schema["type"] {
+            Value::Array(kinds) => kinds[0].as_str(),
+            kind => kind.as_str(),
+        };
+        match kind {
+            Some("object") => self.objects(schema),
+            Some("array") => self
+                .of(&schema["items"])
+                .into_iter()
+                .map(|item| json!([item]))
+                .collect(),
+            Some("integer" | "number") => vec![schema.get("minimum").cloned().unwrap_or(json!(1))],
+            Some("boolean") => vec![json!(true)],
+            Some("string") => vec![self.text(schema).into()],
+            _ => vec![json!({})],
+        }
+    }
+
+    fn objects(&self, schema: &Value) -> Vec<Value> {
+        let mut objects = vec![json!({})];
+        for (name, member) in schema["properties"].as_object().into_iter().flatten() {
+            let values = self.of(member);
+            let pairs = values
+                .iter()
+                .flat_map(|value| objects.iter().map(move |object| (object, value)));
+            let with = |(object, value): (&Value, &Value)| {
+                let mut object = object.clone();
+                object[name] = value.clone();
+                object
+            };
+            objects = pairs.map(with).collect();
+        }
+        objects
+    }
+
+    fn text(&self, schema: &Value) -> String {
+        let pattern = schema["pattern"].as_str().and_then(|pattern| pattern.get(1..));
+        match (pattern.and_then(|pattern| pattern.split_once('_')), &schema["format"]) {
+            (Some((prefix, _)), _) => format!("{prefix}_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f"),
+            (None, format) if format == "date-time" => "2026-03-02T10:00:00.000Z".to_owned(),
+            (None, _) => "text".to_owned(),
+        }
+    }
+}
+
+/// The document, once for each object in it that has members, with one more in it. Those of an object that has none are named by
+/// somebody else.
+fn with_one_more_member(document: &Value) -> Vec<Value> {
+    let Value::Object(members) = document else {
+        let items = document.as_array().into_iter().flatten();
+        return items.flat_map(with_one_more_member).map(|item| json!([item])).collect();
+    };
+    if members.is_empty() {
+        return Vec::new();
+    }
+    let mut all = vec![document.clone()];
+    all[0]["color"] = json!("red");
+    for (name, value) in members {
+        all.extend(with_one_more_member(value).into_iter().map(|value| {
+            let mut document = document.clone();
+            document[name] = value;
+            document
+        }));
+    }
+    all
+}

@@ -1,0 +1,106 @@
+//! The parameters of a query: a route refuses those that its description does not have, so that a misspelled filter is not
+//! silently lost and answered with everything.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::Response;
+use serde_json::Value;
+
+use super::problem::{Answer, Problem};
+
+/// The parameters that each route takes, by method and path.
+#[derive(Clone, Debug)]
+pub(super) struct Described(Arc<HashMap<(Method, String), Vec<String>>>);
+
+impl Described {
+    /// From the description of the API.
+    pub(super) fn of(api: &Value) -> Self {
+        let mut all = HashMap::new();
+        for (path, item) in api["paths"].as_object().into_iter().flatten() {
+            for (method, operation) in item.as_object().into_iter().flatten() {
+                let Ok(method) = method.to_ascii_uppercase().parse() else {
+                    continue;
+                };
+                let parameters = operation["parameters"].as_array().into_iter().flatten();
+                let names = parameters
+                    .filter(|parameter| parameter["in"] == "query")
+                    .filter_map(|parameter| parameter["name"].as_str().map(ToOwned::to_owned));
+                all.insert((method, path.clone()), names.collect());
+            }
+        }
+        Self(Arc::new(all))
+    }
+
+    /// # Errors
+    /// Names the first parameter that the route does not take, and those that it takes.
+    fn check(&self, method: &Method, path: &str, query: &str) -> Answer<()> {
+        // A HEAD request is answered by the handler of GET.
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        let Some(known) = self.0.get(&(method.clone(), path.to_owned())) else {
+            return Ok(());
+        };
+        let mut names = url::form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+        match names.find(|name| !known.iter().any(|known| known == name)) {
+            Some(unknown) => Err(refused(&unknown, known)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The layer around every route that is called with a key.
+pub(super) async fn refuse_unknown(
+    State(described): State<Described>,
+    request: Request,
+    next: Next,
+) -> Answer<Response> {
+    if let (Some(query), Some(path)) = (request.uri().query(), request.extensions().get::<MatchedPath>()) {
+        described.check(request.method(), path.as_str(), query)?;
+    }
+    Ok(next.run(request).await)
+}
+
+fn refused(unknown: &str, known: &[String]) -> Problem {
+    /// Characters of an unknown name that the answer repeats.
+    const SHOWN: usize = 64;
+    let name: String = unknown.chars().take(SHOWN).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let words = match (nearest(unknown, &known), known.as_slice()) {
+        (Some(near), _) => format!("this route does not take it; did you mean {near}?"),
+        (None, []) => "this route takes no parameters in the query".to_owned(),
+        (None, known) => format!("this route does not take it; it takes {}", known.join(", ")),
+    };
+    Problem::unknown_parameter(&name, words)
+}
+
+/// The name that somebody who wrote `text` most likely meant; none if no name is like it.
+pub(super) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
+    /// From here on clap, too, takes one word for another.
+    const ALIKE: f64 = 0.7;
+    let of = |name: &&'n str| (strsim::jaro(text, name), *name);
+    let (likeness, name) = names.iter().map(of).max_by(|one, other| one.0.total_cmp(&other.0))?;
+    (likeness > ALIKE).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelled_name_finds_its_neighbor() {
+        let known = ["channel_id", "limit", "cursor"];
+        for (text, near) in [
+            ("chanel_id", Some("channel_id")),
+            ("Limit", Some("limit")),
+            ("cusror", Some("cursor")),
+            ("username", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(text, &known), near, "{text}");
+        }
+        assert_eq!(nearest("limit", &[]), None);
+    }
+}
