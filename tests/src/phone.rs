@@ -90,7 +90,7 @@ impl Phone {
         .await
     }
 
-    /// Forgets the faults that still wait.
+    /// Forgets the faults that still wait, and ends the delay of calls that are late.
     ///
     /// # Errors
     /// The sandbox does not answer.

@@ -554,11 +554,12 @@ async fn a_closed_browser_does_not_cut_connecting_off() -> Result {
     let callback = consented(&stack, &mut browser, &session).await?;
     stack
         .phone
-        .order_fault(json!({"on": "token", "fault": {"delay_ms": 500}}))
+        .order_fault(json!({"on": "token", "fault": {"delay_ms": 300_000}}))
         .await?;
     let opened = tokio::spawn(async move { browser.open(callback).await.map(|_| ()) });
     stack.phone.faults_struck().await?;
     opened.abort();
+    stack.phone.forget_faults().await?;
     until("the account to be connected", async || {
         Ok((ended(&stack, &session).await?["status"] == "succeeded").then_some(()))
     })

@@ -78,7 +78,7 @@ async fn while_the_record_is_locked_everything_is_asked_to_come_back_and_nothing
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     // One send is in flight meanwhile: its answer comes while nothing can be written down.
-    let slow = json!({"on": "send", "fault": {"delay_ms": 700}});
+    let slow = json!({"on": "send", "fault": {"delay_ms": 300_000}});
     weir.stack.phone.order_fault(slow).await?;
     let in_flight = weir.stack.api.say(&thread, "in flight").await?.expect(202)?;
     let path = format!("/v1/messages/{}", text_of(&in_flight["id"])?);
@@ -101,6 +101,7 @@ async fn while_the_record_is_locked_everything_is_asked_to_come_back_and_nothing
     }
     // What is there can be read meanwhile.
     weir.stack.api.conversation(&thread).await?;
+    weir.stack.phone.forget_faults().await?;
     until("the platform to have the message", async || {
         Ok((!weir.on_phone().await?.is_empty()).then_some(()))
     })
@@ -298,14 +299,16 @@ async fn a_clock_that_steps_back_and_forth_loses_nothing_and_doubles_nothing() -
     // Less than a webhook's age may differ, so that the platform's are taken all along; and once beyond a lease, with a send in
     // flight, which must not be taken for lost and sent again.
     for (round, to) in [-120_000, 120_000, 0, 200_000].into_iter().enumerate() {
-        let slow = json!({"on": "send", "fault": {"delay_ms": 500}});
+        let slow = json!({"on": "send", "fault": {"delay_ms": 300_000}});
         weir.stack.phone.order_fault(slow).await?;
         for number in 0..2 {
             let text = format!("answer {round}.{number}");
             last = weir.stack.api.say(&thread, &text).await?.expect(202)?;
             texts.push(text);
         }
+        weir.stack.phone.faults_struck().await?;
         clock.set(&weir.stack.api, to).await?;
+        weir.stack.phone.forget_faults().await?;
         let question = format!("question {round}");
         weir.stack.hears(&mut weir.events, &question).await?;
         assert_eq!(times_heard(&weir, &question).await?, 1);

@@ -3,6 +3,7 @@
 mod support;
 
 use anyhow::Context;
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use support::{Connected, text_of};
 use weir_tests::{Browser, HOUR_MS, until};
@@ -167,11 +168,11 @@ async fn refresh(weir: &Connected) -> anyhow::Result<weir_tests::Answer> {
     weir.stack.api.post(&weir.of_channel("/refresh")?, json!({})).await
 }
 
-/// Renews in a task of its own, and returns once the platform has the call in hand.
+/// Renews in a task of its own, and returns once the platform has the call. It answers when the faults are forgotten.
 async fn begin_refresh(
     weir: &Connected,
 ) -> anyhow::Result<tokio::task::JoinHandle<anyhow::Result<weir_tests::Answer>>> {
-    let slow = json!({"on": "refresh", "fault": {"delay_ms": 700}});
+    let slow = json!({"on": "refresh", "fault": {"delay_ms": 300_000}});
     weir.stack.phone.order_fault(slow).await?;
     let (api, path) = (weir.stack.api.clone(), weir.of_channel("/refresh")?);
     let asked = tokio::spawn(async move { api.post(&path, json!({})).await });
@@ -180,10 +181,43 @@ async fn begin_refresh(
 }
 
 #[tokio::test]
+async fn a_token_renewed_while_the_record_is_locked_is_written_later() -> Result {
+    let mut weir = Connected::begin().await?;
+    let asked = begin_refresh(&weir).await?;
+    let record = Connection::open(weir.stack.data().join("weir.db"))?;
+    record.execute_batch("BEGIN IMMEDIATE")?;
+    weir.stack.phone.forget_faults().await?;
+    // It is renewed, in memory only, and the host says so.
+    let said = until("the renewed token to wait for the record", async || {
+        let ready = weir.stack.api.get("/readyz").await?;
+        Ok((ready.body["code"] == "credential_unwritten").then_some(ready))
+    })
+    .await?;
+    assert_eq!(said.status, 503);
+    let held = format!("{:#}", said.body);
+    assert!(held.contains("do not end the host"), "{held}");
+    record.execute_batch("ROLLBACK")?;
+    until("the record to take it", async || {
+        Ok((weir.stack.api.get("/readyz").await?.status == 200).then_some(()))
+    })
+    .await?;
+    // Who asked may have been answered before.
+    asked.await??;
+    // The refresh token rotated, and the new one is on the disk.
+    weir.stack.kill_weir().await?;
+    weir.stack.start_weir().await?;
+    refresh(&weir).await?.expect(200)?;
+    let renewals = weir.stack.phone.calls("refresh").await?;
+    assert!(renewals.iter().all(|call| call["code"] == 0), "{renewals:#?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_renewal_ends_though_its_caller_left() -> Result {
     let weir = Connected::begin().await?;
     let asked = begin_refresh(&weir).await?;
     asked.abort();
+    weir.stack.phone.forget_faults().await?;
     until("the renewal to end", async || {
         let renewals = weir.stack.phone.calls("refresh").await?;
         Ok((!renewals.is_empty()).then_some(()))
@@ -194,6 +228,23 @@ async fn a_renewal_ends_though_its_caller_left() -> Result {
     let renewals = weir.stack.phone.calls("refresh").await?;
     assert!(renewals.iter().all(|call| call["code"] == 0), "{renewals:#?}");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_renewal_cut_off_by_a_kill_is_repeated_at_the_start() -> Result {
+    let mut weir = Connected::begin().await?;
+    // Kept, so that the answer that nobody got is not the only one.
+    weir.stack.phone.set(json!({"rotate_refresh_tokens": false})).await?;
+    let asked = begin_refresh(&weir).await?;
+    weir.stack.kill_weir().await?;
+    asked.abort();
+    weir.stack.phone.forget_faults().await?;
+    weir.stack.start_weir().await?;
+    until("a second renewal", async || {
+        let renewals = weir.stack.phone.calls("refresh").await?;
+        Ok((renewals.len() == 2).then_some(()))
+    })
+    .await
 }
 
 #[tokio::test]

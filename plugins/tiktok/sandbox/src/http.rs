@@ -17,7 +17,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::extract::State;
 use axum::http::header::DATE;
 use axum::http::{HeaderValue, Request, Response, StatusCode};
-use axum::middleware::map_response_with_state;
+use axum::middleware::{Next, from_fn, map_response_with_state};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use hyper::server::conn::http1;
@@ -33,6 +33,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::limits;
 use crate::load::LoadState;
 use crate::world::World;
+use crate::world::faults::ApiFault;
 
 /// What every handler and the sender of webhooks share.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub struct Shared {
     pub wake: Notify,
     /// Told after every attempt of a webhook.
     pub tried: Notify,
+    /// Told when the faults are forgotten: calls that are late by one are late no longer.
+    pub forgotten: Notify,
     world: Mutex<World>,
     changes: watch::Sender<u64>,
     requests: AtomicU64,
@@ -56,6 +59,7 @@ impl Shared {
             clock,
             wake: Notify::new(),
             tried: Notify::new(),
+            forgotten: Notify::new(),
             world: Mutex::new(world),
             changes: watch::Sender::new(0),
             requests: AtomicU64::new(0),
@@ -85,6 +89,16 @@ impl Shared {
         let now = self.clock.now();
         world.tick(now);
         act(&mut world, now)
+    }
+
+    /// The fault that waits for a call, once it is late enough.
+    pub(crate) async fn take_fault(&self, name: &str) -> Option<ApiFault> {
+        // Made first, so that no word of it is missed.
+        let forgotten = self.forgotten.notified();
+        let fault = self.peek(|world, _| world.faults.take_api(name))?;
+        // Either end is one: nothing of the call was done yet.
+        let _ = tokio::time::timeout(Duration::from_millis(fault.delay_ms), forgotten).await;
+        Some(fault)
     }
 
     /// How the load goes.
@@ -124,6 +138,7 @@ pub fn router(shared: App) -> Router {
         &format!("{PREFIX}{}", UPLOAD.1),
         post(tiktok::upload).layer(DefaultBodyLimit::max(limits::UPLOAD_BYTES)),
     );
+    let api = api.layer(from_fn(to_the_end));
     Router::new()
         .merge(api)
         .route("/v2/auth/authorize", get(authorize::ask).post(authorize::decide))
@@ -134,6 +149,12 @@ pub fn router(shared: App) -> Router {
         .merge(phone::router())
         .layer(map_response_with_state(Arc::clone(&shared), dated))
         .with_state(shared)
+}
+
+/// A call that has come is performed and logged, though whoever made it hangs up or dies: so does a platform.
+async fn to_the_end(request: axum::extract::Request, next: Next) -> axum::response::Response {
+    let performed = tokio::spawn(next.run(request)).await;
+    performed.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 /// Dates each answer by the virtual clock, as a platform dates its own: whoever compares clocks compares them with this one.

@@ -169,10 +169,12 @@ async fn order_fault(State(shared): State<App>, body: Bytes) -> Answer {
 }
 
 async fn clear_faults(State(shared): State<App>) -> Json<Value> {
-    Json(shared.peek(|world, _| {
+    let left = shared.peek(|world, _| {
         world.faults.clear();
         world.faults.show()
-    }))
+    });
+    shared.forgotten.notify_waiters();
+    Json(left)
 }
 
 #[derive(Deserialize)]

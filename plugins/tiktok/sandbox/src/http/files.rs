@@ -27,11 +27,7 @@ pub(super) async fn media(
     Query(expiry): Query<Expiry>,
     headers: HeaderMap,
 ) -> Response {
-    let fault = shared.peek(|world, _| world.faults.take_api(MEDIA));
-    if let Some(fault) = &fault {
-        tokio::time::sleep(std::time::Duration::from_millis(fault.delay_ms)).await;
-    }
-    let kind = fault.map(|fault| fault.kind);
+    let kind = shared.take_fault(MEDIA).await.map(|fault| fault.kind);
     let user = headers.get("x-user").and_then(|value| value.to_str().ok());
     let file = shared.with(|world, now| {
         let file = expiry

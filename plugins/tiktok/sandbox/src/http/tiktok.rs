@@ -122,13 +122,7 @@ async fn serve(
     name: &'static str,
     act: impl FnOnce(&mut World, Timestamp) -> (Result<Value, Refusal>, Trace),
 ) -> Response {
-    let fault = shared.peek(|world, _| world.faults.take_api(name));
-    if let Some(fault) = &fault
-        && fault.delay_ms > 0
-    {
-        tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
-    }
-    let kind = fault.map(|fault| fault.kind);
+    let kind = shared.take_fault(name).await.map(|fault| fault.kind);
     let word = kind.as_ref().map(ApiFaultKind::name);
     let untouched = |code: Option<i64>, status: Option<u16>| {
         shared.with(|world, now| record(world, now, name, code, status, word.clone(), Trace::default()));
