@@ -1,25 +1,29 @@
 //! A grant as it is put before a person: what it lets happen, and what is new about it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Grant, Grants};
 use crate::manifest::RouteClass;
 
-/// A grant that is asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+/// A grant that is asked for. Read back, only the grant itself counts: the words are for whoever decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Asked {
     /// What is asked for.
     #[serde(flatten)]
     pub grant: Grant,
     /// What a yes lets happen, in a sentence or two.
+    #[serde(default)]
+    #[schema(required)]
     pub words: String,
     /// What differs from the grant of the same name that was given before; empty if there is none.
+    #[serde(default)]
+    #[schema(required)]
     pub changes: Vec<Change>,
 }
 
 /// One thing that a new version asks for otherwise.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Change {
     /// The member of the grant.
     pub member: String,

@@ -46,9 +46,10 @@ pub(crate) struct Install {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PutGrants {
     /// Those that the version wants, or fewer, or with fewer origins. What is left out is withheld: the version may serve
-    /// without it, and is told so when it asks.
+    /// without it, and is told so when it asks. What the host showed as wanted may be given back as it was shown.
     #[serde(deserialize_with = "body::whole")]
-    grants: Vec<Grant>,
+    #[schema(value_type = Vec<Grant>)]
+    grants: Vec<Asked>,
     /// The version that is answered; the newest if left out.
     version: Option<String>,
 }
@@ -309,7 +310,8 @@ pub(crate) async fn put_grants(
         ));
     }
     connector(&host, name.clone()).await?;
-    let grants = host.decide_grants(&name, body.version.as_deref(), body.grants).await?;
+    let granted = body.grants.into_iter().map(|given| given.grant).collect();
+    let grants = host.decide_grants(&name, body.version.as_deref(), granted).await?;
     let routes = |grants: &[Grant]| grants.iter().map(|grant| grant.route.clone()).collect::<Vec<_>>();
     let changed = serde_json::json!({ "granted": routes(&grants.granted), "withheld": routes(&grants.withheld) });
     record(&host, &caller, "connector.grant", &name, changed).await;

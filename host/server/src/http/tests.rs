@@ -18,6 +18,7 @@ use super::{codes, description, event_types, openapi, router};
 use crate::{Config, Host};
 
 mod document;
+mod grants;
 mod hangups;
 mod input;
 mod session;
