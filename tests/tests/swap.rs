@@ -335,3 +335,81 @@ async fn versions_change_under_load_and_nothing_is_lost_doubled_or_refused() -> 
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_version_without_routes_for_pictures_is_found_by_its_replay() -> Result {
+    let mut operator = Operator::begin().await?;
+    let thread = operator.with_calls().await?;
+    let media = operator.weir.picture().await?;
+    let image = json!({ "content": { "type": "image", "media": { "id": media } } });
+    let queued = operator.weir.send(&thread, image).await?.expect(202)?;
+    operator.weir.event_of("message.sent", &queued["id"]).await?;
+    let blind = operator.stage("tiktok-no-pictures").await?;
+    let replayed = async || operator.does(&blind, "replay", json!({})).await?.expect(200);
+    let report = until("the picture is among the transcripts", async || {
+        let report = replayed().await?;
+        Ok((report["refused"] == 1).then_some(report))
+    })
+    .await?;
+    ensure!(report["differ"].as_u64() >= Some(1), "{report:#}");
+    let groups = report["groups"].as_array().context("no groups")?;
+    let refusal = groups.iter().find(|group| group["kind"] == "refusal");
+    let refusal = refusal.with_context(|| format!("nothing is refused: {report:#}"))?;
+    ensure!(
+        refusal["call"] == "send" && refusal["count"] == 1 && refusal["after"]["rule"] == "no_route",
+        "{refusal:#}"
+    );
+    let reason = text_of(&refusal["after"]["reason"])?;
+    ensure!(reason.contains("POST https://business-api.tiktok.com"), "{reason}");
+    // The same on the command line, which ends as if anything differs.
+    let stack = &operator.weir.stack;
+    let printed = stack
+        .binaries()
+        .command("weir")
+        .args(["connector", "replay", "tiktok", &blind])
+        .env("WEIR_URL", stack.api.origin())
+        .env("WEIR_KEY", stack.api.key())
+        .output()
+        .await?;
+    ensure!(printed.status.code() == Some(3), "{printed:?}");
+    let words = String::from_utf8(printed.stdout)?;
+    ensure!(
+        words.contains(&reason) && words.contains("would refuse") && !words.contains("all end the same"),
+        "{words}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_quarantined_trial_serves_nobody() -> Result {
+    let mut operator = Operator::begin().await?;
+    let traps = operator.stage("tiktok-traps").await?;
+    let rule = json!({ "breaks": 1_000, "calls": 1_000 });
+    let canary = json!({ "percent": 100, "rule": rule });
+    operator.does(&traps, "canary", canary).await?.expect(200)?;
+    // It breaks off over each; the active version stands in, and nothing is lost.
+    let thread = operator.weir.conversation().await?;
+    for n in 1..5 {
+        let stack = &operator.weir.stack;
+        stack.hears(&mut operator.weir.events, &format!("word {n}")).await?;
+    }
+    operator.told("connector.quarantined", &traps).await?;
+    let version = operator.get(&format!("/versions/{traps}")).await?;
+    ensure!(
+        version["state"] == "quarantined" && version["canary"].is_null(),
+        "{version:#}"
+    );
+    // Its account sends and receives by the active version, in which alone calls are written down from now on.
+    let calls = async |operator: &Operator| -> anyhow::Result<usize> {
+        let found = operator.get(&format!("/transcripts?version={traps}&limit=200")).await?;
+        Ok(found["data"].as_array().context("no list")?.len())
+    };
+    let before = calls(&operator).await?;
+    operator.weir.say(&thread, "as before").await?;
+    let stack = &operator.weir.stack;
+    stack.hears(&mut operator.weir.events, "one more").await?;
+    operator.weir.say(&thread, "and after").await?;
+    ensure!(calls(&operator).await? == before, "no call of it begins");
+    ensure!(operator.serves().await? == FIRST);
+    Ok(())
+}

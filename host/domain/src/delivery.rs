@@ -107,6 +107,16 @@ impl Outcome {
     }
 }
 
+impl Next {
+    /// What becomes of a message whose account no version serves now, for this reason.
+    pub fn unserved(at: Timestamp, detail: &str) -> Self {
+        Self::Unserved {
+            at,
+            error: host_error("connector_failed", detail),
+        }
+    }
+}
+
 fn host_error(code: &str, detail: &str) -> MessageError {
     MessageError {
         code: code.to_owned(),
@@ -139,6 +149,14 @@ pub enum Next {
     /// It waits for the channel's authorisation, and is tried again when that is renewed.
     Held {
         /// Why.
+        error: MessageError,
+    },
+    /// No version of the connector serves its account: nothing was tried, and it waits at its place in the conversation, until a
+    /// version serves or it is of no more use.
+    Unserved {
+        /// When to look again.
+        at: Timestamp,
+        /// Why none serves.
         error: MessageError,
     },
     /// The contact may already have it. A second copy in somebody's chat is worse than a late one, so the echo, the history

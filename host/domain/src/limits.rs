@@ -286,6 +286,9 @@ pub const LEASE: Duration = Duration::from_secs(90);
 pub const SEND_ATTEMPTS: u32 = 12;
 /// First wait between two tries of a message, and the longest.
 pub const SEND_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// How long a message waits whose account no version serves, though its app's other accounts are served, before somebody looks
+/// again: each look is two transactions, for every conversation that waits.
+pub const UNSERVED_WAIT: Duration = Duration::from_secs(10);
 /// How long a conversation waits for an uncertain message before it goes on.
 pub const UNCERTAIN_WAIT: Duration = Duration::from_secs(150);
 /// Events handed over at once, over all endpoints.

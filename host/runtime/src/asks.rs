@@ -10,6 +10,7 @@ use std::pin::Pin;
 use serde::{Deserialize, Serialize};
 use wasmtime::Store;
 use wasmtime::component::{ComponentType, Instance, Lift, Lower};
+use weir_domain::id::MediaId;
 use weir_domain::inbound::{InboundEvent, Person};
 use weir_domain::policy::Finding;
 use weir_domain::time::Timestamp;
@@ -19,7 +20,7 @@ use crate::bindings::exports::weir::connector::{
     automations, descriptor, history, identity, media_transfer, outbound, polling, probing, signals, upgrade,
 };
 use crate::bindings::weir::connector::types::{
-    Channel, Contact, Conversation, Failure, Header, InboundEvent as SaidEvent, Media, Referral,
+    Channel, Contact, Content, Conversation, Failure, Header, InboundEvent as SaidEvent, Media, Referral,
 };
 use crate::call::{CallData, Stop};
 use crate::context::State;
@@ -259,6 +260,23 @@ pub(crate) struct Webhook {
     pub(crate) headers: Vec<Header>,
     #[serde(with = "blob")]
     pub(crate) body: Vec<u8>,
+}
+
+impl Asked {
+    /// The stored bytes that a request body of this call may name: those of the draft.
+    pub(crate) fn attachments(&self) -> Vec<MediaId> {
+        match self {
+            Self::SendMessage(SendMessage {
+                draft:
+                    outbound::Draft {
+                        content: Content::Media(media),
+                        ..
+                    },
+                ..
+            }) => media.reference.parse().into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// Where an attachment's bytes are, in the connector's words: to be judged before anything is fetched.

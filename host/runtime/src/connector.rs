@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir_domain::credential::Secrets;
 use weir_domain::delivery::{Outcome, Verdict};
 use weir_domain::inbound::{InboundEvent, Person, RemoteMedia};
 use weir_domain::manifest::Manifest;
@@ -21,7 +22,7 @@ use weir_egress::Departure;
 use crate::answers::{
     Automation, Batch, Capability, ConversationPage, MessagePage, Profile, SendReport, SetupFinding, Signal,
 };
-use crate::asks::{self, Ask, Webhook};
+use crate::asks::{self, Ask, Asked, Webhook};
 use crate::bindings::exports::weir::connector::signals;
 use crate::bindings::weir::connector::types::{self, Header};
 use crate::call::{CallData, Ended, Sandbox, VersionName};
@@ -32,7 +33,7 @@ use crate::error::{CallError, LoadError};
 use crate::exports::Exports;
 use crate::imports::http::{Ledger, Network, Seen};
 use crate::imports::state::StateView;
-use crate::replay::{self, Again, Replayed};
+use crate::replay::{self, Again, Boundary, Offline, Replayed};
 use crate::transcript::{self, Cost, End, FORMAT, Player, Recorder, Tape, Transcript};
 
 /// Where an attachment's bytes are.
@@ -360,8 +361,9 @@ impl Connector {
     // ---- the same again -----------------------------------------------------------------------------------------------
 
     /// Asks a call of a transcript again, offline: every import is answered from the transcript, nothing leaves, nothing is
-    /// written, and nobody is told. The version that the transcript is of does the same again.
-    pub async fn replay(&self, transcript: &Transcript) -> Replayed {
+    /// written, and nobody is told. Each request is judged as it would be now: by this version's routes, and by `boundary`. The
+    /// version that the transcript is of does the same again.
+    pub async fn replay(&self, transcript: &Transcript, boundary: &Boundary) -> Replayed {
         let interface = transcript.asked.interface();
         if !self.0.exports.has(interface) {
             return Replayed::of_lack(interface, transcript);
@@ -373,18 +375,40 @@ impl Connector {
         let mut data = CallData::pure(transcript.call, self.0.name.clone(), host);
         data.state = transcript.state().map(StateView::new);
         data.tape = Tape::Playing(Box::new(Player::of(transcript)));
+        data.network = (!transcript.call.is_pure()).then(|| Network {
+            manifest: self.0.manifest.clone(),
+            secrets: Secrets::default(),
+            grants: Arc::clone(&boundary.grants),
+            origins: Arc::clone(&boundary.origins),
+            pacer: Arc::new(Offline),
+            dates: Arc::new(Offline),
+            attachments: transcript.asked.attachments(),
+            call: Call::new(transcript.call),
+            ledger: Ledger::default(),
+        });
         let (asked, exports) = (transcript.asked.clone(), Arc::clone(&self.0.exports));
         let ended = self.0.sandbox.run(data, move |store, instance| {
-            Box::pin(async move { asked.put(&exports, store, instance).await })
+            Box::pin(async move {
+                let Asked::Locate(ask) = &asked else {
+                    return asked.put(&exports, store, instance).await;
+                };
+                let place = asks::put(ask, &exports, store, instance).await?;
+                let permit = store.data_mut().permit_fetch(&place.url, place.headers);
+                Ok(permit.map(drop).map_err(CallError::from)?)
+            })
         });
         let ended = ended.await;
-        let (requests, said) = match ended.tape {
-            Tape::Playing(player) => (player.requests.iter().map(replay::value).collect(), player.said),
+        let (requests, refusals, said) = match ended.tape {
+            Tape::Playing(player) => {
+                let requests = player.requests.iter().map(replay::value).collect();
+                (requests, player.refusals, player.said)
+            }
             Tape::Blank | Tape::Recording(_) => Default::default(),
         };
         let again = Again {
             end: End::of(said, ended.result.as_ref().err()),
             requests,
+            refusals,
             writes: transcript::writes(&ended.writes),
             cost: ended.cost,
         };
@@ -521,6 +545,7 @@ impl Replayed {
         let again = Again {
             end,
             requests: Vec::new(),
+            refusals: Vec::new(),
             writes: BTreeMap::new(),
             cost: Cost::default(),
         };

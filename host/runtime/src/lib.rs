@@ -35,5 +35,5 @@ pub use code::compile_here;
 pub use connector::{Connector, Located};
 pub use error::{CallError, LoadError};
 pub use load::{CacheSettings, Runtime, Settings};
-pub use replay::{Difference, DifferenceKind, Group, Replayed, Report, differences};
+pub use replay::{Boundary, Difference, DifferenceKind, Group, Replayed, Report, differences};
 pub use transcript::{Cost, End, FORMAT, Transcript};

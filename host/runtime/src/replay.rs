@@ -1,15 +1,24 @@
 //! A call asked again, of another version or of the same: offline, with every import answered from the transcript.
 //!
 //! What is compared is what crosses the boundary: the requests, in order; the writes to state; what is said, or how the call
-//! broke off. Log lines and time are not: two versions may word and take them as they like.
+//! broke off. Log lines and time are not: two versions may word and take them as they like. Each request is also judged, by the
+//! routes of the version that makes it now: what the host would refuse differs, though the version asks for the same.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::Value;
+use weir_domain::grant::Grants;
 use weir_domain::limits;
+use weir_domain::manifest::{Manifest, RouteClass};
+use weir_domain::policy::OriginMap;
+use weir_domain::time::Timestamp;
+use weir_egress::Departure;
 
-use crate::transcript::{Blob, Cost, End, Transcript};
+use crate::context::{AnswerDates, Pacer, TooLong};
+use crate::transcript::{Blob, Cost, End, RefusedRequest, Transcript};
 
 /// Something that differs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,6 +31,14 @@ pub struct Difference {
     pub before: Option<Value>,
     /// What came now; none if nothing did.
     pub after: Option<Value>,
+}
+
+impl Difference {
+    /// Why the host refuses; refusals for different reasons are different ones, wherever they are met.
+    fn reason(&self) -> Option<&str> {
+        let refusal = self.after.as_ref().filter(|_| self.kind == DifferenceKind::Refusal)?;
+        refusal.get("reason")?.as_str()
+    }
 }
 
 /// What differs.
@@ -40,6 +57,41 @@ pub enum DifferenceKind {
     Request,
     /// A write to the channel's state.
     StateWrite,
+    /// The host refuses what it let through when the call was written down: a request of the version, or the webhook itself.
+    Refusal,
+}
+
+/// By what the requests of a replay are judged, beside the routes of the version that makes them.
+#[derive(Clone, Debug, Default)]
+pub struct Boundary {
+    /// What the operator said yes to.
+    pub grants: Arc<Grants>,
+    /// Where the operator mapped origins to.
+    pub origins: Arc<OriginMap>,
+}
+
+impl Boundary {
+    /// That of an operator who granted all that a manifest asks for.
+    pub fn granting_all(manifest: &Manifest) -> Self {
+        Self {
+            grants: Arc::new(Grants::to(Grants::wanted_by(manifest))),
+            origins: Arc::default(),
+        }
+    }
+}
+
+/// The platform of a replay: it has no rate and no clock, since nothing leaves.
+pub(crate) struct Offline;
+
+#[async_trait]
+impl Pacer for Offline {
+    async fn turn(&self, _: RouteClass) -> Result<Option<Box<dyn Departure>>, TooLong> {
+        Ok(None)
+    }
+}
+
+impl AnswerDates for Offline {
+    fn answered(&self, _: &str, _: Timestamp, _: Timestamp) {}
 }
 
 /// What became of a call that was asked again.
@@ -59,6 +111,7 @@ pub struct Replayed {
 pub(crate) struct Again {
     pub(crate) end: End,
     pub(crate) requests: Vec<Value>,
+    pub(crate) refusals: Vec<RefusedRequest>,
     pub(crate) writes: BTreeMap<String, Option<Blob>>,
     pub(crate) cost: Cost,
 }
@@ -69,6 +122,21 @@ pub(crate) fn compare(transcript: &Transcript, again: Again) -> Replayed {
     let exchanges = transcript.exchanges.iter();
     let requests: Vec<_> = exchanges.map(|exchange| value(&exchange.request)).collect();
     found.lists(DifferenceKind::Request, "request", &requests, &again.requests);
+    for refused in &again.refusals {
+        // One that was refused then too ends the same.
+        let before = transcript.refused_at(refused.place);
+        if before.is_none_or(|before| !before.ends_with(&refused.reason)) {
+            let at = format!("request[{}]", refused.place);
+            let mut after = refusal(refused.rule, &refused.reason);
+            after["request"] = refused.request.clone().into();
+            found.push(
+                DifferenceKind::Refusal,
+                &at,
+                before.map(Value::from).as_ref(),
+                Some(&after),
+            );
+        }
+    }
     found.values(
         DifferenceKind::StateWrite,
         "state",
@@ -93,6 +161,23 @@ pub fn differences(before: &impl Serialize, after: &impl Serialize) -> Vec<Diffe
     };
     found.values(DifferenceKind::Answer, "", &value(before), &value(after));
     found.differences
+}
+
+/// A judge's no, as a difference shows it.
+fn refusal(rule: &str, reason: &str) -> Value {
+    serde_json::json!({ "rule": rule, "reason": reason })
+}
+
+impl Replayed {
+    /// The host would not even call the version: the proof that it declares does not hold for this webhook.
+    pub fn refuse_webhook(&mut self, reason: &str) {
+        self.differences.push(Difference {
+            kind: DifferenceKind::Refusal,
+            at: "webhook".to_owned(),
+            before: None,
+            after: Some(refusal("webhook_proof", reason)),
+        });
+    }
 }
 
 /// As JSON, which all of this is in a transcript.
@@ -255,6 +340,8 @@ pub struct Report {
     pub calls: u64,
     /// How many of them differ.
     pub differ: u64,
+    /// In how many of them the host would refuse what it let through then, by the version's routes and the operator's grants.
+    pub refused: u64,
     /// Differences of the same kind at the same place, the most frequent first; at most [`limits::DIFFERENCES`].
     pub groups: Vec<Group>,
     /// What the calls took, as their transcripts say, in all; the memory is that of the largest.
@@ -282,6 +369,8 @@ impl Report {
     pub fn add(&mut self, name: &str, transcript: &Transcript, replayed: Replayed) {
         self.calls += 1;
         self.differ += u64::from(!replayed.differences.is_empty());
+        let refusal = |difference: &Difference| difference.kind == DifferenceKind::Refusal;
+        self.refused += u64::from(replayed.differences.iter().any(refusal));
         for (sum, cost) in [(&mut self.before, replayed.before), (&mut self.after, replayed.after)] {
             sum.elapsed_us += cost.elapsed_us;
             sum.peak_memory = sum.peak_memory.max(cost.peak_memory);
@@ -290,13 +379,20 @@ impl Report {
         let mut counted = Vec::new();
         for mut difference in replayed.differences {
             difference.at = any_place(&difference.at);
-            let key = (difference.kind, difference.at.clone());
+            let key = (
+                difference.kind,
+                difference.at.clone(),
+                difference.reason().map(str::to_owned),
+            );
             // An event that moved by one place differs in many: the call counts once.
             if counted.contains(&key) {
                 continue;
             }
             let known = self.groups.iter().position(|group| {
-                group.call == call && group.example.kind == difference.kind && group.example.at == difference.at
+                group.call == call
+                    && group.example.kind == difference.kind
+                    && group.example.at == difference.at
+                    && group.example.reason() == difference.reason()
             });
             match known {
                 Some(known) => self.groups[known].count += 1,

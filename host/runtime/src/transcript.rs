@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 use weir_domain::id::ChannelId;
 use weir_domain::policy::CallKind;
+use weir_domain::signature::RawWebhook;
 use weir_domain::time::Timestamp;
 
 use crate::asks::Asked;
@@ -75,6 +76,33 @@ impl Transcript {
         Some(entries.map(|(key, value)| (key.clone(), value.0.clone())).collect())
     }
 
+    /// The webhook that was to be translated; none of any other call.
+    pub fn webhook(&self) -> Option<RawWebhook> {
+        let Asked::Receive(receive) = &self.asked else {
+            return None;
+        };
+        let webhook = receive.webhook.clone();
+        let headers = webhook.headers.into_iter();
+        Some(RawWebhook {
+            method: webhook.method,
+            query: webhook.query,
+            headers: headers.map(|header| (header.name, header.value)).collect(),
+            body: webhook.body.into(),
+        })
+    }
+
+    /// The words by which the host refused the request of this place when the call was written down; none if it did not.
+    pub(crate) fn refused_at(&self, place: usize) -> Option<&str> {
+        match (self.exchanges.get(place), &self.end) {
+            (Some(exchange), _) => match &exchange.answer {
+                Err(http::Error::Refused(words)) => Some(words),
+                _ => None,
+            },
+            (None, End::Broke { name, words, .. }) if name == "refused" => Some(words),
+            _ => None,
+        }
+    }
+
     /// Of what kind a difference in the answer is.
     pub(crate) fn said_kind(&self) -> DifferenceKind {
         match self.call {
@@ -118,8 +146,10 @@ impl End {
             },
         };
         match (said, error) {
-            // A failure in the connector's own words is something said; what cannot be taken is not.
-            (Some(_), Some(error @ CallError::Output(_))) | (None, Some(error)) => broke(error),
+            // A failure in the connector's own words is something said; what cannot be taken, or not be fetched, is not.
+            (Some(_), Some(error @ (CallError::Output(_) | CallError::Refused(_)))) | (None, Some(error)) => {
+                broke(error)
+            }
             (said, _) => Self::Said(said.unwrap_or_default()),
         }
     }
@@ -298,7 +328,18 @@ pub(crate) struct Player {
     last: u64,
     answers: VecDeque<Result<Response, http::Error>>,
     pub(crate) requests: Vec<Request>,
+    pub(crate) refusals: Vec<RefusedRequest>,
     pub(crate) said: Option<serde_json::Value>,
+}
+
+/// A request that the host would refuse.
+pub(crate) struct RefusedRequest {
+    /// Its place among the call's requests; that after the last for what is fetched where the connector located it.
+    pub(crate) place: usize,
+    /// Method and URL, without the query.
+    pub(crate) request: String,
+    pub(crate) rule: &'static str,
+    pub(crate) reason: String,
 }
 
 impl Player {
@@ -309,14 +350,34 @@ impl Player {
             last: u64::try_from(transcript.at.as_millis()).unwrap_or(0),
             answers: answers.map(|exchange| exchange.answer.clone()).collect(),
             requests: Vec::new(),
+            refusals: Vec::new(),
             said: None,
         }
     }
 
-    /// The answer to the request of the same place in the call: what it asks for may differ, and then is shown to.
-    pub(crate) fn fetch(&mut self, request: &http::Request) -> Result<http::Response, http::Error> {
+    /// The judge's no to the request that is being made.
+    pub(crate) fn refused(&mut self, request: String, rule: &'static str, reason: &str) {
+        self.refusals.push(RefusedRequest {
+            place: self.requests.len(),
+            request,
+            rule,
+            reason: reason.to_owned(),
+        });
+    }
+
+    /// The answer to the request of the same place in the call: what it asks for may differ, and then is shown to. One that the
+    /// judge refuses is answered by that, as it would be.
+    pub(crate) fn fetch(
+        &mut self,
+        request: &http::Request,
+        refusal: Option<String>,
+    ) -> Result<http::Response, http::Error> {
         if self.requests.len() < weir_domain::limits::REQUESTS_PER_CALL as usize {
             self.requests.push(request.into());
+        }
+        if let Some(words) = refusal {
+            self.answers.pop_front();
+            return Err(http::Error::Refused(words));
         }
         let none = || http::Error::Unreachable("the transcript holds no answer to this request".to_owned());
         self.answers.pop_front().ok_or_else(none)?.map(Into::into)

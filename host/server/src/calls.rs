@@ -155,6 +155,18 @@ impl Host {
         })
     }
 
+    /// Whether any version of an app's connector may run.
+    pub(crate) async fn is_served(&self, app: &str) -> Result<bool, StoreError> {
+        let serving = match self.installed(app).await {
+            Ok(serving) => serving,
+            Err(NotServed::Store(error)) => return Err(error),
+            Err(_) => return Ok(false),
+        };
+        let (connector, line) = (&serving.app.app.connector, &serving.line);
+        let runs = |loaded: &Arc<Loaded>| !self.0.quarantine.holds(connector, loaded.number());
+        Ok(runs(&line.active) || line.others().iter().any(runs))
+    }
+
     /// The active version of an app's connector, set aside or not.
     pub(crate) async fn installed(&self, app: &str) -> Result<Serving, NotServed> {
         let app = self

@@ -2,14 +2,17 @@
 //!
 //! Promises: a message is judged again at the moment it leaves; what became of a send is decided by what was seen to leave,
 //! and a send whose answer never came is never blindly repeated. Who is next, and that an attempt is written down before
-//! anything leaves, is the record's promise.
+//! anything leaves, is the record's promise. While no version serves an account its messages wait, in order, however long that
+//! is; only the end of the messaging window ends them.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tracing::{Instrument, field, trace_span};
 use weir_domain::channel::ChannelStatus;
 use weir_domain::delivery::{Next, Outcome, Verdict, settle};
+use weir_domain::limits;
 use weir_domain::message::MessageError;
 use weir_domain::policy::{Refusal, Stage, may_send};
 use weir_domain::problem::Fault;
@@ -26,7 +29,51 @@ use crate::services::ChannelPacer;
 use crate::worker::Work;
 
 /// Hands messages to their connectors.
-pub(crate) struct Deliverer(pub(crate) Host);
+pub(crate) struct Deliverer {
+    host: Host,
+    /// Apps of which nothing served when a message was to leave. Theirs are not leased until something does: they wait at their
+    /// places, and no try is counted.
+    unserved: Mutex<BTreeSet<String>>,
+}
+
+impl Deliverer {
+    pub(crate) fn new(host: Host) -> Self {
+        Self {
+            host,
+            unserved: Mutex::default(),
+        }
+    }
+
+    /// The apps of which nothing serves still.
+    async fn unserved(&self) -> Result<Vec<String>, StoreError> {
+        let lock = || self.unserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let known: Vec<String> = lock().iter().cloned().collect();
+        let mut unserved = Vec::new();
+        for app in known {
+            if self.host.is_served(&app).await? {
+                lock().remove(&app);
+            } else {
+                unserved.push(app);
+            }
+        }
+        Ok(unserved)
+    }
+
+    /// What becomes of a message that found nobody to send it: nothing left, and nothing was tried.
+    async fn waits(&self, lease: &MessageLease, why: &NotServed) -> Result<Next, StoreError> {
+        let (app, now) = (&lease.channel.app, self.host.now());
+        let at = if self.host.is_served(app).await? {
+            now.after(limits::UNSERVED_WAIT)
+        } else {
+            self.unserved
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(app.clone());
+            now
+        };
+        Ok(Next::unserved(at, &why.to_string()))
+    }
+}
 
 /// A message that may leave.
 pub(crate) struct Leased {
@@ -61,11 +108,12 @@ impl Work for Deliverer {
     }
 
     async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<Leased>, StoreError> {
-        let host = &self.0;
-        let room = Room {
+        let host = &self.host;
+        let mut room = Room {
             all: limit,
             of: host.0.pacers.room(),
         };
+        room.of.extend(self.unserved().await?.into_iter().map(|app| (app, 0)));
         let leases = host.0.store.lease_messages(&host.0.owner, room, now).await?;
         let mut leased = Vec::with_capacity(leases.len());
         for lease in leases {
@@ -81,11 +129,11 @@ impl Work for Deliverer {
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.0.0.store.next_message_due().await
+        self.host.0.store.next_message_due(self.unserved().await?).await
     }
 
     async fn work(&self, Leased { lease, served }: Leased) {
-        let host = &self.0;
+        let host = &self.host;
         let id = lease.message.id;
         let span = trace_span!("send", message.id = %id, attempt = lease.attempt, outcome = field::Empty);
         let tried = match self.deliver(&lease, served).instrument(span.clone()).await {
@@ -127,11 +175,11 @@ impl Deliverer {
         lease: &MessageLease,
         served: Result<(Serving, Arc<ChannelPacer>), NotServed>,
     ) -> Result<Tried, StoreError> {
-        let host = &self.0;
+        let host = &self.host;
         let (mut serving, pacer) = match served {
             Ok(served) => served,
             Err(NotServed::Store(error)) => return Err(error),
-            Err(error) => return Ok(Tried::without_requests(again(lease, host, &error.to_string()))),
+            Err(error) => return Ok(Tried::without_requests(self.waits(lease, &error).await?)),
         };
         let rules = serving.book.rules(&lease.channel);
         let mut requests = Vec::new();
@@ -220,7 +268,7 @@ impl Deliverer {
         requests: Vec<RequestRecord>,
         writes: Vec<StateWrite>,
     ) -> Tried {
-        let host = &self.0;
+        let host = &self.host;
         Tried {
             next: settle(outcome, lease.attempt, lease.expires_at, host.jitter(), host.now()),
             requests,
@@ -233,8 +281,11 @@ impl Deliverer {
         let Tried { next, requests, writes } = tried;
         persist(|| {
             let (next, requests, writes) = (next.clone(), requests.clone(), writes.clone());
-            let now = self.0.now();
-            self.0.0.store.settle_message(&lease.token, next, requests, writes, now)
+            let now = self.host.now();
+            self.host
+                .0
+                .store
+                .settle_message(&lease.token, next, requests, writes, now)
         })
         .await
     }
@@ -272,7 +323,7 @@ fn name_of(next: &Next) -> &'static str {
     match next {
         Next::Sent { .. } => "sent",
         Next::RetryAt { .. } => "retry",
-        Next::Held { .. } => "held",
+        Next::Held { .. } | Next::Unserved { .. } => "held",
         Next::Uncertain { .. } => "uncertain",
         Next::Failed { .. } => "failed",
     }
@@ -323,3 +374,6 @@ impl Host {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

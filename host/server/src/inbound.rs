@@ -19,6 +19,7 @@ use weir_store::{DeadLetter, Recorded, Source, StoreError};
 use crate::calls::ConnectorError;
 use crate::calls::{NotServed, Serving};
 use crate::host::Host;
+use crate::quarantine::Quarantine;
 
 /// What became of a webhook. Each is answered 200.
 #[derive(Debug)]
@@ -188,7 +189,7 @@ impl Host {
 
     /// Translates and records a webhook whose proof holds.
     async fn take_verified(&self, serving: Serving, webhook: VerifiedWebhook) -> Result<Hook, HookError> {
-        let parts = match serving.translate(&webhook).await {
+        let parts = match serving.translate(&self.0.quarantine, &webhook).await {
             Ok(parts) => parts,
             // Not the connector's fault, and nothing is lost if the platform comes back.
             Err(error) if error.is_nobodys_fault() => return Err(HookError::Busy(error.to_string())),
@@ -318,7 +319,7 @@ impl Host {
             None => {
                 // Verified when it came; its row is the host's own.
                 let webhook = VerifiedWebhook::from_dead_letter(letter.webhook);
-                let parts = serving.translate(&webhook).await;
+                let parts = serving.translate(&self.0.quarantine, &webhook).await;
                 let parts = parts.map_err(|error| ReplayError::Connector(error.into()))?;
                 self.record_parts(parts).await?
             }
@@ -335,14 +336,18 @@ impl Host {
 
 impl Serving {
     /// What a webhook says, each account's events by the version that serves it. The active version reads all of it, and stands
-    /// in for one that breaks off.
-    async fn translate(&self, webhook: &VerifiedWebhook) -> Result<Vec<(Self, Vec<InboundEvent>)>, CallError> {
+    /// in for one that breaks off or is quarantined.
+    async fn translate(
+        &self,
+        quarantine: &Quarantine,
+        webhook: &VerifiedWebhook,
+    ) -> Result<Vec<(Self, Vec<InboundEvent>)>, CallError> {
         let mut rest = read(&self.connector, webhook).await?;
         let mut parts = Vec::new();
         let app = &self.app.app.name;
         for other in self.line.others() {
             let is_theirs = |event: &InboundEvent| Arc::ptr_eq(self.line.of(app, &event.channel_platform_id), &other);
-            if !rest.iter().any(is_theirs) {
+            if quarantine.holds(&self.app.app.connector, other.number()) || !rest.iter().any(is_theirs) {
                 continue;
             }
             match read(&other.connector, webhook).await {

@@ -64,11 +64,16 @@ impl Quarantine {
         )
     }
 
-    /// A call ended: the version's standing may change by it.
-    pub(crate) fn note(&self, end: &CallEnd<'_>, now: Timestamp) {
+    /// Whether this version may not run.
+    pub(crate) fn holds(&self, connector: &str, version: &str) -> bool {
+        self.reason(connector, version).is_some()
+    }
+
+    /// A call ended: the version's standing may change by it. Whether it was quarantined by that.
+    pub(crate) fn note(&self, end: &CallEnd<'_>, now: Timestamp) -> bool {
         // Who only says what it is, at install, serves nobody.
         if end.kind == CallKind::Describe || !(end.canary.is_some() || end.broke_off) {
-            return;
+            return false;
         }
         let key = (end.connector.to_owned(), end.version.to_owned());
         let reason: Option<Arc<str>> = self.with(|versions| {
@@ -94,7 +99,7 @@ impl Quarantine {
             *standing = Standing::Aside(Arc::clone(&reason));
             Some(reason)
         });
-        let Some(reason) = reason else { return };
+        let Some(reason) = reason else { return false };
         tracing::error!("{} {} is set aside: {reason}", end.connector, end.version);
         let aside = SetAside {
             connector: end.connector.to_owned(),
@@ -107,6 +112,7 @@ impl Quarantine {
                 "That is not written down, since too much of its kind waits; it holds until the next start"
             );
         }
+        true
     }
 
     /// A version that the record holds as set aside.
@@ -126,7 +132,8 @@ impl Quarantine {
 }
 
 impl Host {
-    /// Writes down that a version was set aside.
+    /// Writes down that a version was quarantined. The trial of one ends: its accounts are the active version's again, with
+    /// their states.
     pub(crate) async fn keep_set_aside(&self, aside: SetAside) {
         let SetAside {
             connector,
@@ -134,6 +141,15 @@ impl Host {
             reason,
             at,
         } = aside;
+        let line = self.0.connectors.line(&connector);
+        if line.is_some_and(|line| line.trial_of(&version).is_some()) {
+            match self.roll_back(&connector, &version, &reason).await {
+                Ok(_) => self.0.wakes.messages.notify_one(),
+                Err(error) => {
+                    tracing::error!("The trial of {connector} {version}, which is quarantined, goes on: {error}");
+                }
+            }
+        }
         let kept = self.store().quarantine_version(&connector, &version, &reason, at).await;
         match kept {
             Ok(_) => self.told(),

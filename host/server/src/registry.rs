@@ -173,7 +173,7 @@ pub(crate) struct Connectors {
     lines: RwLock<HashMap<String, Arc<Line>>>,
     /// Versions that serve and could not be loaded, by name and number, with the reason.
     failed: Mutex<BTreeMap<(String, String), String>>,
-    trials: Arc<Trials>,
+    pub(crate) trials: Arc<Trials>,
     /// One change at a time, so that what the record and the memory say cannot part.
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// Held from a component's file to its row, and while files without a row are removed.
@@ -503,6 +503,8 @@ impl Host {
             connectors
                 .take_up(store, &self.0.runtime, &self.0.quarantine, &versions)
                 .await?;
+            // What waited for it.
+            self.0.wakes.all();
         }
         self.told();
         tracing::info!(

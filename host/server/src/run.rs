@@ -75,7 +75,7 @@ impl Host {
         };
         let wakes = &self.0.wakes;
         let bounds = &self.config().limits;
-        loops.worker(Deliverer(self.clone()), bounds.sends_in_flight, &wakes.messages);
+        loops.worker(Deliverer::new(self.clone()), bounds.sends_in_flight, &wakes.messages);
         loops.worker(Publisher(self.clone()), bounds.deliveries_in_flight, &wakes.deliveries);
         loops.worker(Fetcher(self.clone()), bounds.fetches_in_flight, &wakes.media);
         loops.worker(Poller::new(self.clone()), limits::POLLS_IN_FLIGHT, &wakes.polls);

@@ -368,7 +368,9 @@ impl Witness for HostWitness {
         self.metrics
             .call(end.connector, end.kind.as_str(), end.outcome, end.elapsed);
         let now = self.clock.now();
-        self.quarantine.note(end, now);
+        if self.quarantine.note(end, now) {
+            self.trials.end(end.connector, end.version);
+        }
         self.trials.note(end, now);
     }
 

@@ -10,14 +10,18 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use weir_domain::grant::Grants;
 use weir_domain::id::{ChannelId, TranscriptId};
 use weir_domain::limits;
-use weir_domain::policy::CallKind;
+use weir_domain::manifest::Manifest;
+use weir_domain::policy::{CallKind, OriginMap};
+use weir_domain::signature::verify;
 use weir_domain::time::Timestamp;
 use weir_runtime::context::{Wanted, Written};
-use weir_runtime::{End, Report, Transcript};
+use weir_runtime::{Boundary, Connector, End, Replayed, Report, Transcript};
 use weir_store::{StoreError, TranscriptFilter, TranscriptRecord};
 
+use crate::apps::Registered;
 use crate::host::Host;
 use crate::registry::PromoteError;
 
@@ -108,8 +112,12 @@ impl Host {
             && let Some(trial) = &line.trial
             && let Ok(transcript) = Transcript::read(&taken.json)
         {
-            let replayed = trial.loaded.connector.replay(&transcript).await;
-            trial.shadowed(&id.to_string(), &transcript, replayed);
+            let (candidate, grants) = (&trial.loaded.connector, &trial.loaded.grants);
+            let made_by = line.active.connector.manifest();
+            match self.replay_call(candidate, grants, &transcript, Some(made_by)).await {
+                Ok(replayed) => trial.shadowed(&id.to_string(), &transcript, replayed),
+                Err(error) => tracing::debug!("A call is not asked of the version that follows along: {error}"),
+            }
         }
         let record = TranscriptRecord {
             id,
@@ -126,17 +134,21 @@ impl Host {
         }
     }
 
-    /// Asks the newest calls of a connector again, of another version: nothing leaves, nothing is written.
+    /// Asks the newest calls of a connector again, of another version: nothing leaves, nothing is written. What the host would
+    /// refuse that version, by its manifest and the operator's grants, is a difference.
     ///
     /// # Errors
     /// [`PromoteError::NotFound`], [`PromoteError::Load`], and the record's own.
     pub async fn replay(&self, connector: &str, version: &str, replay: Replay) -> Result<Report, PromoteError> {
-        let known = self.store().version(connector, version).await?;
-        let known = known.ok_or_else(|| PromoteError::NotFound {
+        let mut versions = self.store().versions().await?;
+        versions.retain(|known| known.manifest.name == connector);
+        let numbered = |number: &str| versions.iter().find(|known| known.manifest.version == number);
+        let known = numbered(version).ok_or_else(|| PromoteError::NotFound {
             connector: connector.to_owned(),
             version: version.to_owned(),
         })?;
-        let candidate = self.load_version(&known).await?;
+        let candidate = self.load_version(known).await?;
+        let grants = Arc::new(self.store().grants(connector).await?);
         let filter = TranscriptFilter {
             version: replay.against,
             limit: replay.last.min(limits::REPLAY_CALLS),
@@ -149,17 +161,86 @@ impl Host {
             let Ok(transcript) = Transcript::read(&record.json) else {
                 continue;
             };
-            let replayed = candidate.replay(&transcript).await;
+            let made_by = numbered(&transcript.version).map(|known| &known.manifest);
+            let replayed = self.replay_call(&candidate, &grants, &transcript, made_by).await?;
             report.add(&record.id.to_string(), &transcript, replayed);
         }
         Ok(report)
+    }
+
+    /// Asks one call again, of another version. `made_by` is the manifest of the version that the transcript is of.
+    async fn replay_call(
+        &self,
+        candidate: &Connector,
+        grants: &Arc<Grants>,
+        transcript: &Transcript,
+        made_by: Option<&Manifest>,
+    ) -> Result<Replayed, StoreError> {
+        let boundary = Boundary {
+            grants: Arc::clone(grants),
+            origins: self.origins_of(transcript).await?,
+        };
+        let mut replayed = candidate.replay(transcript, &boundary).await;
+        let next = candidate.manifest();
+        if let (Some(made_by), Some(webhook)) = (made_by, transcript.webhook())
+            && made_by.webhook != next.webhook
+        {
+            let apps = self.apps_of(&next.name).await?;
+            let proves = |manifest: &Manifest, app: &Registered| {
+                let at = app.clock.offset().platform(transcript.at);
+                let secrets = app.app.secrets_at(transcript.at);
+                verify(manifest.webhook.as_ref(), &secrets, webhook.clone(), at)
+            };
+            // Its app is the one whose secret proves it; none does if that was replaced since, and nobody knows more.
+            let app = apps.iter().find(|app| proves(made_by, app).is_ok());
+            if let Some(Err(forged)) = app.map(|app| proves(next, app)) {
+                replayed.refuse_webhook(&forged.to_string());
+            }
+        }
+        Ok(replayed)
+    }
+
+    /// Where the operator mapped the origins of the app that a call was made for. A call for an account that was being connected
+    /// names no channel, and may have been made for any app of the connector.
+    async fn origins_of(&self, transcript: &Transcript) -> Result<Arc<OriginMap>, StoreError> {
+        if transcript.call.is_pure() {
+            return Ok(Arc::default());
+        }
+        if let Some(id) = transcript.channel_id {
+            let channel = self.store().channel(id).await?;
+            let app = match channel {
+                Some(channel) => self.app(&channel.app).await?,
+                None => None,
+            };
+            return Ok(app.map(|app| Arc::clone(&app.origins)).unwrap_or_default());
+        }
+        let apps = self.apps_of(&transcript.connector).await?;
+        let maps = apps.iter().flat_map(|app| app.origins.0.clone());
+        Ok(Arc::new(OriginMap(maps.collect())))
+    }
+
+    /// The apps of a connector.
+    async fn apps_of(&self, connector: &str) -> Result<Vec<Arc<Registered>>, StoreError> {
+        let mut apps = Vec::new();
+        for app in self.store().apps().await? {
+            if app.connector == connector {
+                apps.extend(self.app(&app.name).await?);
+            }
+        }
+        Ok(apps)
     }
 
     /// A transcript without what people wrote and are called. What a version broke off over is read by the active one, to know
     /// what that is. None if nobody knows.
     pub async fn scrub(&self, transcript: &Transcript) -> Option<Transcript> {
         let read = match (&transcript.end, self.0.connectors.line(&transcript.connector)) {
-            (End::Broke { .. }, Some(line)) => Some(line.active.connector.replay(transcript).await.end),
+            (End::Broke { .. }, Some(line)) => {
+                let reader = &line.active;
+                let replayed = self
+                    .replay_call(&reader.connector, &reader.grants, transcript, None)
+                    .await;
+                replayed.ok().map(|replayed| replayed.end)
+            }
             _ => None,
         };
         transcript.scrubbed(read.as_ref())

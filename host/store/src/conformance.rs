@@ -164,6 +164,7 @@ macro_rules! store_conformance {
         $crate::store_conformance!(@ $factory, leases:
             a_conversation_has_one_message_in_flight_in_order,
             a_retry_keeps_those_behind_it_waiting,
+            messages_without_a_version_wait_in_order,
             channels_take_turns,
             an_app_without_room_holds_up_no_other,
             a_held_channel_keeps_its_messages,

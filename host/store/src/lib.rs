@@ -430,8 +430,8 @@ pub trait Store: Send + Sync + 'static {
         book: &RuleBook,
         now: Timestamp,
     ) -> Result<Option<Message>, EnqueueError>;
-    /// When the next message is due; none if none waits.
-    async fn next_message_due(&self) -> Result<Option<Timestamp>>;
+    /// When the next message is due, of whichever app but these; none if none waits.
+    async fn next_message_due(&self, without: Vec<String>) -> Result<Option<Timestamp>>;
     /// How many messages of a channel wait, and since when.
     async fn queue(&self, channel: ChannelId) -> Result<QueueDepth>;
 

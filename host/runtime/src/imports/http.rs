@@ -170,6 +170,13 @@ impl CallData {
         judged
     }
 
+    /// Judges a request in the connector's own words.
+    fn admit(&mut self, shown: &Shown, request: wit::Request) -> Result<EgressPermit, CallRefusal> {
+        let attachments = self.network.as_ref().map_or(&[][..], |network| &network.attachments);
+        let request = read(request, attachments);
+        self.judge(shown, request)
+    }
+
     fn refused(&mut self, shown: &Shown, rule: &'static str, detail: &str) {
         if !self.is_worth_writing_down() {
             return;
@@ -177,6 +184,9 @@ impl CallData {
         if let Some(network) = &self.network {
             let record = shown.record(None, None);
             network.ledger.begin(record).ends(refused(rule, detail), false);
+        }
+        if let Tape::Playing(player) = &mut self.tape {
+            player.refused(format!("{} {}", shown.method, shown.url), rule, detail);
         }
         self.witness_refusal(shown, rule, detail);
     }
@@ -203,10 +213,8 @@ impl CallData {
             self.refused(&shown.without_url(), "canary", words);
             return Err(wit::Error::Refused(words.to_owned()));
         }
-        let attachments = self.network.as_ref().map_or(&[][..], |network| &network.attachments);
-        let request = read(request, attachments);
         let permit = self
-            .judge(&shown, request)
+            .admit(&shown, request)
             .map_err(|refusal| wit::Error::Refused(refusal.to_string()))?;
         let network = self.network.as_ref().ok_or_else(|| {
             // The judge lets nothing through without one.
@@ -385,8 +393,12 @@ fn purpose(permit: &EgressPermit) -> (Option<String>, Option<RouteClass>) {
 
 impl Host for CallData {
     async fn fetch(&mut self, request: wit::Request) -> Result<wit::Response, wit::Error> {
-        if let Tape::Playing(player) = &mut self.tape {
-            return player.fetch(&request);
+        if matches!(self.tape, Tape::Playing(_)) {
+            // Nothing leaves, and what would not leave is known all the same.
+            let judged = self.admit(&Shown::of(&request.method, &request.url), request.clone());
+            if let Tape::Playing(player) = &mut self.tape {
+                return player.fetch(&request, judged.err().map(|refusal| refusal.to_string()));
+            }
         }
         let written = self.tape.request(&request);
         // Boxed, since it runs on the call's small stack.

@@ -1,11 +1,18 @@
 //! Calls that are asked again: the version that a transcript is of does the same again, whatever it did; another one is shown
 //! to differ where it does.
 
-use serde_json::{Value, json};
-use weir_runtime::context::State;
-use weir_runtime::{Connector, Difference, DifferenceKind, End, Transcript};
+use std::sync::Arc;
 
-use crate::support::{Notes, Platform, Reply, TOKEN, context, echo, permit, raw_webhook, webhook};
+use serde_json::{Value, json};
+use weir_domain::grant::Grants;
+use weir_domain::inbound::RemoteMedia;
+use weir_domain::message::ContentKind;
+use weir_runtime::context::{ConversationFacts, State};
+use weir_runtime::{Boundary, Connector, Difference, DifferenceKind, End, Report, Transcript};
+
+use crate::support::{
+    Notes, Platform, Reply, TOKEN, component, context, context_of, echo, permit, raw_webhook, runtime, webhook,
+};
 
 const TAKEN: Reply = Reply::Answer(200, r#"{"id":"m9"}"#);
 
@@ -17,7 +24,10 @@ fn only(notes: &Notes) -> String {
 }
 
 async fn differences(echo: &Connector, json: &str) -> Vec<Difference> {
-    echo.replay(&Transcript::read(json).unwrap()).await.differences
+    let boundary = Boundary::granting_all(echo.manifest());
+    echo.replay(&Transcript::read(json).unwrap(), &boundary)
+        .await
+        .differences
 }
 
 /// Sends a text, and gives the transcript; the platform is gone afterwards.
@@ -145,7 +155,8 @@ async fn what_differs_is_named() {
             .replace("\"hi\"", "\"trap\"");
         t["asked"]["with"]["webhook"]["body"] = text.into();
     });
-    let replayed = echo.replay(&Transcript::read(&trapped).unwrap()).await;
+    let boundary = Boundary::granting_all(echo.manifest());
+    let replayed = echo.replay(&Transcript::read(&trapped).unwrap(), &boundary).await;
     assert!(
         matches!(&replayed.end, End::Broke { name, .. } if name == "trapped"),
         "{replayed:?}"
@@ -177,4 +188,121 @@ async fn a_file_that_is_no_transcript_is_refused_in_words() {
         let refused = Transcript::read(file).unwrap_err();
         assert!(refused.contains(word), "{refused}");
     }
+}
+
+/// What a version is refused that asks for the same as before.
+fn refusals(found: &[Difference]) -> Vec<(&str, &Value)> {
+    let refused = found.iter().filter(|one| one.kind == DifferenceKind::Refusal);
+    refused
+        .map(|one| (one.at.as_str(), one.after.as_ref().unwrap()))
+        .collect()
+}
+
+#[tokio::test]
+async fn pictures_without_a_route_are_refused_in_a_replay() {
+    let (runtime, notes) = runtime();
+    let tiktok = runtime.load(component("tiktok")).await.unwrap();
+    let blind = runtime.load(component("next/tiktok-no-pictures")).await.unwrap();
+    let answer = r#"{"code":0,"message":"OK","data":{"download_url":"https://p16.tiktokcdn.com/picture?x=1"}}"#;
+    let mut report = Report::default();
+    for _ in 0..3 {
+        let platform = Platform::that([Reply::Answer(200, answer)]).await;
+        let context = context_of(
+            "https://business-api.tiktok.com",
+            tiktok.manifest(),
+            &platform,
+            State::new(),
+        );
+        let conversation = ConversationFacts {
+            platform_id: "c1".into(),
+            contact_id: None,
+            answered: true,
+        };
+        let media = RemoteMedia {
+            reference: "r1".into(),
+            mime_type: None,
+            size: None,
+            filename: None,
+        };
+        let located = tiktok
+            .locate(context, &conversation, "m1", ContentKind::Image, &media)
+            .await;
+        assert!(located.result.is_ok(), "{located:?}");
+        let transcript = Transcript::read(&only(&notes)).unwrap();
+        let same = tiktok
+            .replay(&transcript, &Boundary::granting_all(tiktok.manifest()))
+            .await;
+        assert_eq!(same.differences, []);
+        let replayed = blind
+            .replay(&transcript, &Boundary::granting_all(blind.manifest()))
+            .await;
+        assert_eq!(
+            refusals(&replayed.differences),
+            [(
+                "request[1]",
+                &json!({
+                    "rule": "no_route",
+                    "reason": "no route of the manifest covers GET https://p16.tiktokcdn.com/picture",
+                    "request": "GET https://p16.tiktokcdn.com/picture",
+                })
+            )]
+        );
+        report.add("one", &transcript, replayed);
+    }
+    assert_eq!((report.calls, report.differ, report.refused), (3, 3, 3));
+    let group = report
+        .groups
+        .iter()
+        .find(|group| group.example.kind == DifferenceKind::Refusal);
+    assert_eq!(group.unwrap().count, 3);
+}
+
+#[tokio::test]
+async fn a_replayed_send_is_refused_without_its_grant() {
+    let (echo, notes) = echo().await;
+    notes.transcripts.lock().unwrap().clear();
+    let transcript = sent(&echo, &notes, "hello", vec![TAKEN], State::new()).await;
+    let transcript = Transcript::read(&transcript).unwrap();
+    let reasons = async |grants: Grants| {
+        let boundary = Boundary {
+            grants: Arc::new(grants),
+            ..Boundary::default()
+        };
+        let found = echo.replay(&transcript, &boundary).await.differences;
+        refusals(&found)
+            .iter()
+            .map(|(at, after)| format!("{at}: {}, {}", after["rule"], after["reason"]))
+            .collect::<Vec<_>>()
+    };
+    let manifest = echo.manifest();
+    assert_eq!(reasons(Grants::to(Grants::wanted_by(manifest))).await, [""; 0]);
+    let route = &manifest.routes[0].id;
+    assert_eq!(
+        reasons(Grants::default()).await,
+        [format!(
+            r#"request[0]: "not_granted", "the operator has not granted the route {route}""#
+        )]
+    );
+    assert_eq!(
+        reasons(Grants::default().answered(manifest, Vec::new())).await,
+        [format!(
+            r#"request[0]: "withheld", "the operator withholds the route {route} from this connector""#
+        )]
+    );
+}
+
+#[tokio::test]
+async fn what_was_refused_then_ends_the_same() {
+    let (echo, notes) = echo().await;
+    notes.transcripts.lock().unwrap().clear();
+    let refused = sent(&echo, &notes, "elsewhere", vec![], State::new()).await;
+    assert_eq!(differences(&echo, &refused).await, []);
+    // Another version's routes let it through.
+    let mut let_through: Value = serde_json::from_str(&refused).unwrap();
+    let_through["exchanges"][0]["answer"] = json!({ "Ok": { "status": 200, "headers": [], "body": "" } });
+    let found = differences(&echo, &let_through.to_string()).await;
+    assert_eq!(
+        refusals(&found)[0].1["reason"],
+        "no route of the manifest covers GET https://elsewhere.example/"
+    );
 }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 use weir_domain::limits;
-use weir_runtime::{Report, Transcript};
+use weir_runtime::{Boundary, Report, Transcript};
 
 use super::client::Client;
 use super::output::{Output, clean, text};
@@ -227,11 +227,12 @@ impl Replay {
         let connector = load_alone(read(&component)?)
             .await
             .map_err(|error| Failure::new(Exit::Refused, error.to_string()))?;
+        let boundary = Boundary::granting_all(connector.manifest());
         let mut report = Report::default();
         for file in &self.file {
             let transcript = transcript(&read(file)?)
                 .map_err(|reason| Failure::new(Exit::Refused, format!("{}: {reason}", file.display())))?;
-            let replayed = connector.replay(&transcript).await;
+            let replayed = connector.replay(&transcript, &boundary).await;
             if let weir_runtime::End::Broke { words, backtrace, .. } = &replayed.end
                 && !output.is_json()
             {
@@ -277,6 +278,12 @@ fn show_report(report: &Value, output: &Output) {
             (calls, differ) => format!("{differ} of {calls} calls differ"),
         },
     );
+    let refused = number("/refused");
+    if refused > 0 {
+        output.line(&format!(
+            "    The host would refuse what this version does in {refused} of them."
+        ));
+    }
     if calls > 0 {
         output.line(&format!(
             "    {:.2} ms a call before, {:.2} ms now; {} and {} KiB of memory at most",
@@ -295,7 +302,19 @@ fn show_report(report: &Value, output: &Output) {
             text(group, "/call"),
             text(group, "/at"),
         ));
-        show_difference(group, output);
+        match group
+            .pointer("/after/reason")
+            .filter(|_| text(group, "/kind") == "refusal")
+        {
+            Some(_) => {
+                let request = text(group, "/after/request");
+                output.line(&format!("    refused {}", clean(&text(group, "/after/reason"))));
+                if !request.is_empty() {
+                    output.line(&format!("    request {}", clean(&request)));
+                }
+            }
+            None => show_difference(group, output),
+        }
         output.line(&format!("    as in {}", text(group, "/transcript")));
     }
 }

@@ -7,7 +7,7 @@ import { bytes, moment } from "./words.js";
 const STATES = { staged: ["accent", "Installed, does not serve"], canary: ["warn", "On trial"], active: ["good", "Serves"], draining: ["warn", "Ends its work"], retired: ["", "Retired"], quarantined: ["bad", "Set aside"] };
 export const pill = (state) => h("span", { class: `pill ${STATES[state]?.[0] ?? ""}` }, STATES[state]?.[1] ?? state);
 
-const KINDS = { trap: "breaks off", outcome: "ends otherwise", event: "tells otherwise", answer: "answers otherwise", request: "asks the platform otherwise", state_write: "remembers otherwise" };
+const KINDS = { trap: "breaks off", outcome: "ends otherwise", event: "tells otherwise", answer: "answers otherwise", request: "asks the platform otherwise", state_write: "remembers otherwise", refusal: "is refused by the host" };
 const text = (value) => (value === null || value === undefined ? "nothing" : typeof value === "string" ? value : JSON.stringify(value));
 
 /** One difference, before beside now. What stands there was written by people: text, never markup. */
@@ -18,6 +18,7 @@ const difference = (one, ...more) => h("li", { class: "difference" }, h("b", nul
 export const report = (it) => (it.calls === 0 ? h("p", { class: "quiet" }, "No call was asked again yet.")
   : h("div", { class: "stack" },
     h("p", { class: it.differ ? "warn" : "quiet" }, it.differ ? `${it.differ} of ${it.calls} calls would end otherwise.` : `${it.calls} calls, and all end the same.`),
+    it.refused > 0 && h("p", { class: "warn" }, `The host would refuse what this version does in ${it.refused} of them.`),
     h("small", { class: "quiet" }, `${(it.before.elapsed_us / it.calls / 1000).toFixed(1)} ms a call before, ${(it.after.elapsed_us / it.calls / 1000).toFixed(1)} ms now`),
     h("ul", { class: "differences" }, it.groups.map((one) => difference(one, h("small", null, ` ${one.count} × in ${one.call}: ${KINDS[one.kind] ?? one.kind}`))))));
 

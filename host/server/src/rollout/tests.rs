@@ -3,7 +3,9 @@
 use tempfile::TempDir;
 use weir_domain::channel::Channel;
 use weir_domain::event::EventType;
+use weir_domain::policy::CallKind;
 use weir_domain::rollout::{Canary, CanaryRule, VersionStage};
+use weir_runtime::context::CallEnd;
 use weir_store::{EventFilter, StateWrite};
 
 use crate::Host;
@@ -199,4 +201,39 @@ async fn a_share_of_the_accounts_meets_the_version_on_trial_in_and_out() {
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Staged);
     let nothing = host.roll_back("echo", FIRST, "").await;
     assert!(matches!(nothing, Err(PromoteError::NothingBefore { .. })));
+}
+
+#[tokio::test]
+async fn a_call_out_of_wall_time_counts_for_no_trial() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    let channel = with_account(&host, "acme", &[]).await;
+    let canary = Canary {
+        percent: 100,
+        rule: CanaryRule::default(),
+        since: host.now(),
+    };
+    host.begin_canary("echo", NEXT, canary).await.expect("it is on trial");
+    let end = |outcome, broke_off| CallEnd {
+        connector: "echo",
+        version: NEXT,
+        kind: CallKind::Send,
+        outcome,
+        elapsed: std::time::Duration::ZERO,
+        ticks: 0,
+        peak_memory: 0,
+        lines_dropped: 0,
+        broke_off,
+        canary: None,
+    };
+    let trials = &host.0.connectors.trials;
+    for _ in 0..100 {
+        trials.note(&end("timed_out", false), host.now());
+    }
+    let trial = host.trial("echo", NEXT).expect("a trial");
+    assert_eq!((trial.on_trial.calls, trial.on_trial.failed), (0, 0));
+    assert_eq!(serves(&host, &channel).await, NEXT);
+    // One that breaks off does count, and the active version serves at once.
+    trials.note(&end("trapped", true), host.now());
+    assert_eq!(serves(&host, &channel).await, FIRST);
 }

@@ -156,6 +156,14 @@ impl Trials {
         });
     }
 
+    /// A version was quarantined: if it is on trial, it serves nobody from now on.
+    pub(crate) fn end(&self, connector: &str, version: &str) {
+        let trial = self.with(|trials| trials.get(connector).cloned());
+        if let Some(trial) = trial.filter(|trial| trial.loaded.number() == version) {
+            trial.over.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// A call ended: a version on trial may go back by it, at once.
     pub(crate) fn note(&self, end: &CallEnd<'_>, now: Timestamp) {
         let Some(trial) = self.with(|trials| trials.get(end.connector).cloned()) else {

@@ -73,7 +73,7 @@ pub fn a_retry_keeps_those_behind_it_waiting(factory: Factory) {
         assert!(world.settle(&lease, retry(60, false), 21).await);
         assert_eq!(world.message(&lease.message).await.status, Status::Queued);
         assert!(world.lease(10, 59).await.is_empty());
-        assert_eq!(world.store.next_message_due().await.unwrap(), Some(at(60)));
+        assert_eq!(world.store.next_message_due(Vec::new()).await.unwrap(), Some(at(60)));
         let lease = world.lease(10, 60).await.remove(0);
         // Being asked to slow down is no try.
         assert_eq!((lease.attempt, lease.token.epoch), (1, 2));
@@ -81,6 +81,63 @@ pub fn a_retry_keeps_those_behind_it_waiting(factory: Factory) {
         let lease = world.lease(10, 70).await.remove(0);
         assert_eq!((lease.attempt, lease.token.epoch), (2, 3));
         assert_eq!(world.used().await, 2);
+    });
+}
+
+pub fn messages_without_a_version_wait_in_order(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        world.send("one", 20).await.unwrap();
+        world.send("two", 20).await.unwrap();
+        // Looks beyond the bound on tries, and nothing of them is left.
+        for look in 0..i64::from(limits::SEND_ATTEMPTS) * 2 {
+            let second = 20 + look * 10;
+            let leases = world.lease(10, second).await;
+            assert_eq!(leases.len(), 1, "the next of the conversation waits behind it");
+            let lease = &leases[0];
+            assert_eq!(
+                (lease.attempt, &lease.message.content),
+                (1, &world.draft(lease.conversation.id, "one").content)
+            );
+            assert!(
+                world
+                    .settle(lease, Next::unserved(at(second + 10), "none serves"), second)
+                    .await
+            );
+            let waiting = world.message(&lease.message).await;
+            assert_eq!(waiting.status, Status::Queued);
+            assert_eq!(waiting.error.unwrap().detail, "none serves");
+            assert!(world.store.attempts(lease.message.id).await.unwrap().is_empty());
+        }
+        // An app of which nothing serves is not looked at.
+        let app = world.app.name.clone();
+        let of = [(app.clone(), 0)].into();
+        let leases = world
+            .store
+            .lease_messages("worker", Room { all: 10, of }, at(1_000))
+            .await;
+        assert!(leases.unwrap().is_empty());
+        assert_eq!(world.store.next_message_due(vec![app]).await.unwrap(), None);
+        // When one serves again they leave, in order.
+        for (text, second) in [("one", 1_000), ("two", 1_001)] {
+            let lease = world.lease(10, second).await.remove(0);
+            assert_eq!(lease.draft.content, world.draft(lease.conversation.id, text).content);
+            world.settle(&lease, sent(text, second), second).await;
+        }
+        // The window's end is the end of a message that waits.
+        world.send("late", 1_010).await.unwrap();
+        let lease = world.lease(10, 1_010).await.remove(0);
+        let end = 10 + WINDOW;
+        world
+            .settle(&lease, Next::unserved(at(end + 60), "none serves"), 1_010)
+            .await;
+        world.store.sweep_messages(at(end)).await.unwrap();
+        let late = world.message(&lease.message).await;
+        assert_eq!(
+            (late.status, late.error.unwrap().code.as_str()),
+            (Status::Failed, "reply_window_closed")
+        );
     });
 }
 
@@ -155,7 +212,7 @@ pub fn a_held_channel_keeps_its_messages(factory: Factory) {
             .await
             .unwrap();
         assert!(world.lease(10, 22).await.is_empty());
-        assert_eq!(world.store.next_message_due().await.unwrap(), None);
+        assert_eq!(world.store.next_message_due(Vec::new()).await.unwrap(), None);
         assert_eq!(world.store.queue(world.channel.id).await.unwrap().depth, 1);
         assert!(matches!(
             world.send("more", 23).await,
@@ -298,7 +355,7 @@ pub fn what_waits_past_the_window_fails(factory: Factory) {
             (Status::Failed, "reply_window_closed")
         );
         assert_eq!(world.used().await, 0);
-        assert_eq!(world.store.next_message_due().await.unwrap(), None);
+        assert_eq!(world.store.next_message_due(Vec::new()).await.unwrap(), None);
     });
 }
 

@@ -501,8 +501,8 @@ impl Store for SqliteStore {
         self.write(move |db| outbound::retry(db, &workspace, id, &book, now))
             .await
     }
-    async fn next_message_due(&self) -> Result<Option<Timestamp>> {
-        self.look(outbox::next_due).await
+    async fn next_message_due(&self, without: Vec<String>) -> Result<Option<Timestamp>> {
+        self.look(move |db| outbox::next_due(db, &without)).await
     }
     async fn queue(&self, channel: ChannelId) -> Result<QueueDepth> {
         self.read(move |db| outbox::queue(db, channel)).await

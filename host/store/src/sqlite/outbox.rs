@@ -195,8 +195,16 @@ pub(super) fn left(db: &Db<'_>, conversation: ConversationId) -> Result<Vec<Left
     )
 }
 
-pub(super) fn next_due(db: &Db<'_>) -> Result<Option<Timestamp>> {
-    db.moment("SELECT min(due_at) FROM turns WHERE due_at IS NOT NULL")
+pub(super) fn next_due(db: &Db<'_>, without: &[String]) -> Result<Option<Timestamp>> {
+    if without.is_empty() {
+        return db.moment("SELECT min(due_at) FROM turns WHERE due_at IS NOT NULL");
+    }
+    let due = db.one(
+        "SELECT min(due_at) FROM turns WHERE due_at IS NOT NULL AND app NOT IN (SELECT value FROM json_each(?1))",
+        [json(&without)?],
+        |row| get_time_if(row, 0),
+    )?;
+    Ok(due.flatten())
 }
 
 pub(super) fn queue(db: &Db<'_>, channel: ChannelId) -> Result<QueueDepth> {
@@ -349,16 +357,26 @@ pub(super) fn settle(
         Next::Sent { .. } => ("sent", None),
         Next::RetryAt { error, .. } => ("retry", Some(error)),
         Next::Held { error } => ("held", Some(error)),
+        Next::Unserved { error, .. } => ("unserved", Some(error)),
         Next::Uncertain { error } => ("uncertain", Some(error)),
         Next::Failed { error } => ("failed", Some(error)),
     };
-    close_attempt(db, token.message, token.epoch, outcome, error, Some(requests), now)?;
+    if matches!(next, Next::Unserved { .. }) {
+        // Nothing was tried, and in hours of that nobody wants to read each look.
+        db.run(
+            "DELETE FROM attempts WHERE message_id = ?1 AND number = ?2",
+            params![key(token.message), token.epoch],
+        )?;
+    } else {
+        close_attempt(db, token.message, token.epoch, outcome, error, Some(requests), now)?;
+    }
     match next {
         Next::Sent { platform_id, at } => echo::arrived(db, &mut message, &platform_id, at, now)?,
         // The echo or a receipt was here first: the contact has it, whatever the answer was.
         _ if message.status != Status::Sending => remove(db, &message)?,
         Next::RetryAt { at, counts, error } => again(db, &mut message, at, counts, false, error)?,
         Next::Held { error } => again(db, &mut message, now, false, true, error)?,
+        Next::Unserved { at, error } => again(db, &mut message, at, false, false, error)?,
         Next::Uncertain { error } => doubt(db, &mut message, error, now)?,
         Next::Failed { error } => fail(db, &mut message, error, now)?,
     }
