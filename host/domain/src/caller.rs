@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use utoipa::ToSchema;
 
-use crate::id::{KeyId, Mint};
+use crate::id::{ChannelId, KeyId, Mint};
 use crate::message::Origin;
 use crate::time::Timestamp;
 
@@ -29,7 +29,7 @@ pub enum Scope {
     /// Endpoints and dead letters.
     #[serde(rename = "events:write")]
     EventsWrite,
-    /// Apps and connectors.
+    /// Apps; in the operator's workspace connectors too.
     #[serde(rename = "connectors:write")]
     ConnectorsWrite,
     /// Loosening what an operator tightened.
@@ -49,6 +49,14 @@ impl Scope {
         Self::PolicyLoosen,
     ];
 
+    /// Whether a key that is bound to channels may have it: what it covers happens in a channel.
+    pub fn is_within_channels(self) -> bool {
+        match self {
+            Self::Read | Self::MessagesWrite | Self::ChannelsWrite | Self::PolicyLoosen => true,
+            Self::Admin | Self::EventsWrite | Self::ConnectorsWrite => false,
+        }
+    }
+
     /// The name, as in the API.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -62,6 +70,10 @@ impl Scope {
         }
     }
 }
+
+/// The workspace that is there without being made. Who runs the host acts through it: connectors, transcripts, other workspaces
+/// and origins on this machine are for its keys alone.
+pub const OPERATORS_WORKSPACE: &str = "default";
 
 /// A key as the record holds it: never the key, only its digest. A fast digest is right for a random key of 256 bits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +90,8 @@ pub struct Key {
     pub digest: [u8; 32],
     /// What it may be used for.
     pub scopes: BTreeSet<Scope>,
+    /// The channels that it is bound to; all of the workspace, with what stands around them, if empty.
+    pub channels: BTreeSet<ChannelId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it stops working.
@@ -147,6 +161,7 @@ pub struct Caller {
     workspace_id: String,
     key: KeyId,
     scopes: BTreeSet<Scope>,
+    channels: BTreeSet<ChannelId>,
     origin: Origin,
     ends_at: Option<Timestamp>,
 }
@@ -177,7 +192,12 @@ impl Caller {
         &self.scopes
     }
 
-    /// Whether they may do what `scope` covers.
+    /// The channels that their key is bound to; all of the workspace if empty.
+    pub fn channels(&self) -> &BTreeSet<ChannelId> {
+        &self.channels
+    }
+
+    /// Whether they may do what `scope` covers, in a channel that they [see](Self::sees).
     ///
     /// # Errors
     /// Names the scope that is missing.
@@ -186,6 +206,58 @@ impl Caller {
             Ok(())
         } else {
             Err(Denied::Scope { scope: scope.as_str() })
+        }
+    }
+
+    /// Whether they may do what `scope` covers where it concerns their whole workspace.
+    ///
+    /// # Errors
+    /// The scope is missing, or the key is bound to channels.
+    pub fn may_in_workspace(&self, scope: Scope) -> Result<(), Denied> {
+        self.may(scope)?;
+        if self.channels.is_empty() {
+            Ok(())
+        } else {
+            Err(Denied::Bound)
+        }
+    }
+
+    /// Whether they may do what `scope` covers where it concerns the host and every workspace.
+    ///
+    /// # Errors
+    /// They may not do it in their workspace, or that is not the [operator's](OPERATORS_WORKSPACE).
+    pub fn may_on_host(&self, scope: Scope) -> Result<(), Denied> {
+        self.may_in_workspace(scope)?;
+        if self.workspace_id == OPERATORS_WORKSPACE {
+            Ok(())
+        } else {
+            Err(Denied::NotOperator)
+        }
+    }
+
+    /// The workspace that a request is about, which may name another than theirs if they may do this on the host.
+    ///
+    /// # Errors
+    /// It names another, and they may not.
+    pub fn workspace_of(&self, named: Option<&str>, scope: Scope) -> Result<String, Denied> {
+        match named {
+            Some(other) if other != self.workspace_id => self.may_on_host(scope).map(|()| other.to_owned()),
+            _ => self.may_in_workspace(scope).map(|()| self.workspace_id.clone()),
+        }
+    }
+
+    /// Whether something of their workspace is within what their key is bound to. `channel` is the channel that it belongs to; what
+    /// belongs to none is the workspace's.
+    pub fn sees(&self, channel: Option<ChannelId>) -> bool {
+        self.channels.is_empty() || channel.is_some_and(|channel| self.channels.contains(&channel))
+    }
+
+    /// The channels to look in for who asks for `wanted`, or for whatever there is; all of the workspace if empty. None if they do
+    /// not see the one that they want.
+    pub fn narrowed(&self, wanted: Option<ChannelId>) -> Option<BTreeSet<ChannelId>> {
+        match wanted {
+            Some(channel) => self.sees(wanted).then(|| [channel].into()),
+            None => Some(self.channels.clone()),
         }
     }
 }
@@ -205,6 +277,14 @@ pub enum Denied {
     /// The request did not come from a page of ours.
     #[error("the request shows a session without its token; send X-CSRF-Token as GET /v1/session gives it")]
     CrossSite,
+    /// The key is bound to channels.
+    #[error("the API key is bound to channels, and this concerns the whole workspace; use a key that is bound to none")]
+    Bound,
+    /// The key is not the operator's.
+    #[error(
+        "this concerns the whole host; use a key of the workspace {OPERATORS_WORKSPACE:?}, which is its operator's"
+    )]
+    NotOperator,
     /// The key may not do this.
     #[error("the API key lacks the scope {scope}")]
     Scope {
@@ -256,6 +336,7 @@ fn caller(key: &Key, origin: Origin, now: Timestamp) -> Result<Caller, Denied> {
         workspace_id: key.workspace_id.clone(),
         key: key.id,
         scopes: key.scopes.clone(),
+        channels: key.channels.clone(),
         origin,
         ends_at: key.expires_at,
     })
@@ -273,6 +354,7 @@ mod tests {
             prefix: prefix(text).expect("long enough").into(),
             digest: digest(text),
             scopes: [Scope::Read].into(),
+            channels: BTreeSet::new(),
             created_at: Timestamp::from_millis(0),
             expires_at: Some(Timestamp::from_millis(1_000)),
             revoked_at: None,
@@ -290,6 +372,72 @@ mod tests {
             authenticate(&text, Some(&found), Timestamp::from_millis(1_000)).err(),
             Some(Denied::Ended)
         );
+    }
+
+    #[test]
+    fn a_key_reaches_its_channels_its_workspace_or_the_host() {
+        let mint = Mint::from_seed([4; 32]);
+        let (mine, other): (ChannelId, ChannelId) =
+            (mint.id(Timestamp::from_millis(0)), mint.id(Timestamp::from_millis(1)));
+        let of = |workspace: &str, scopes: &[Scope], channels: &[ChannelId]| Caller {
+            workspace_id: workspace.to_owned(),
+            key: mint.id(Timestamp::from_millis(0)),
+            scopes: scopes.iter().copied().collect(),
+            channels: channels.iter().copied().collect(),
+            origin: Origin::Api,
+            ends_at: None,
+        };
+        let lacks = Err(Denied::Scope {
+            scope: "connectors:write",
+        });
+        let write = Scope::ConnectorsWrite;
+        for (caller, channel, workspace, host) in [
+            (of("default", &[Scope::Admin], &[]), Ok(()), Ok(()), Ok(())),
+            (of("default", &[write], &[]), Ok(()), Ok(()), Ok(())),
+            (of("default", &[Scope::Read], &[]), lacks, lacks, lacks),
+            (
+                of("default", &[write], &[mine]),
+                Ok(()),
+                Err(Denied::Bound),
+                Err(Denied::Bound),
+            ),
+            (
+                of("acme", &[Scope::Admin], &[]),
+                Ok(()),
+                Ok(()),
+                Err(Denied::NotOperator),
+            ),
+            (of("acme", &[write], &[]), Ok(()), Ok(()), Err(Denied::NotOperator)),
+            (of("acme", &[Scope::Read], &[]), lacks, lacks, lacks),
+        ] {
+            let judged = (
+                caller.may(write),
+                caller.may_in_workspace(write),
+                caller.may_on_host(write),
+            );
+            assert_eq!(judged, (channel, workspace, host), "{caller:?}");
+            assert_eq!(caller.workspace_of(None, write).map(drop), workspace, "{caller:?}");
+            assert_eq!(
+                caller.workspace_of(Some(caller.workspace_id()), write).map(drop),
+                workspace
+            );
+            assert_eq!(caller.workspace_of(Some("other"), write).map(drop), host, "{caller:?}");
+        }
+        let (all, one) = (of("acme", &[], &[]), of("acme", &[], &[mine]));
+        for (caller, channel, sees) in [
+            (&all, Some(mine), true),
+            (&all, None, true),
+            (&one, Some(mine), true),
+            (&one, Some(other), false),
+            (&one, None, false),
+        ] {
+            assert_eq!(caller.sees(channel), sees, "{channel:?}");
+        }
+        assert_eq!(all.narrowed(None), Some(BTreeSet::new()));
+        assert_eq!(all.narrowed(Some(other)), Some([other].into()));
+        assert_eq!(one.narrowed(None), Some([mine].into()));
+        assert_eq!(one.narrowed(Some(mine)), Some([mine].into()));
+        assert_eq!(one.narrowed(Some(other)), None, "never all of them");
     }
 
     #[test]

@@ -338,6 +338,8 @@ pub const REFRESH_AHEAD: Duration = Duration::from_secs(6 * 3600);
 pub const SESSION: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Browsers signed in with one key at once; one more signs the oldest out.
 pub const SESSIONS_PER_KEY: u32 = 64;
+/// Channels that one key may be bound to: each is looked into for a page of a list, and who has more has a workspace.
+pub const CHANNELS_PER_KEY: usize = 100;
 /// How long a signed media link works.
 pub const MEDIA_LINK: Duration = Duration::from_secs(24 * 3600);
 /// How long a loop that only leases work may be silent before the host counts as not ready: four of its longest sleeps.

@@ -50,6 +50,7 @@ impl Host {
     /// See [`ActError`]; what the platform could not answer now is not kept.
     pub async fn ad(&self, caller: &Caller, id: ReferralId) -> Result<Ad, ActError> {
         let record = self.store().referral(caller.workspace_id(), id).await?;
+        let record = record.filter(|record| caller.sees(Some(record.channel_id)));
         let record = record.ok_or(ActError::NotFound)?;
         let now = self.now();
         if let Some(kept) = record.ad.clone().filter(|kept| now < kept.until) {

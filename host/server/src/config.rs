@@ -34,6 +34,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// How long things are kept.
     pub retention: Retention,
+    /// Whether `/metrics` needs a key. It does not unless set: what it shows are counts and names of connectors, apps and rules.
+    pub metrics_require_key: bool,
     /// A collector that spans are handed to; none are made if there is none.
     pub otlp: Option<Url>,
     /// The first API key, if it is not made by the host.
@@ -211,6 +213,7 @@ struct File {
     clock: Option<String>,
     delivery: Delivery,
     retention: Retention,
+    metrics_require_key: bool,
     otlp: Option<String>,
 }
 
@@ -269,6 +272,10 @@ impl Config {
             Some(value) => value.parse("write true or false")?,
             None => file.delivery.allow_private,
         };
+        let metrics_require_key = match setting(&env, "WEIR_METRICS_REQUIRE_KEY", "metrics_require_key", None) {
+            Some(value) => value.parse("write true or false")?,
+            None => file.metrics_require_key,
+        };
         let store = match setting(&env, "WEIR_STORE", "store", file.store) {
             None => StoreConfig::Sqlite,
             Some(value) if value.text == "sqlite" => StoreConfig::Sqlite,
@@ -301,6 +308,7 @@ impl Config {
                 ..file.delivery
             },
             retention: file.retention.of(&env)?,
+            metrics_require_key,
             otlp,
             admin_key: env("WEIR_ADMIN_KEY").map(Secret::new),
             master_key: env("WEIR_MASTER_KEY").map(Secret::new),
@@ -459,6 +467,19 @@ mod tests {
         );
         let words = refused("[delivery]\nallow_privat = true", &[]);
         assert!(words.contains("allow_privat"), "{words}");
+    }
+
+    #[test]
+    fn metrics_need_a_key_where_it_is_set() {
+        let needs = |file, env: &[_]| config(file, env).expect("right").metrics_require_key;
+        assert!(!needs("", &[]));
+        assert!(needs("metrics_require_key = true", &[]));
+        assert!(needs("", &[("WEIR_METRICS_REQUIRE_KEY", "true")]));
+        assert!(!needs(
+            "metrics_require_key = true",
+            &[("WEIR_METRICS_REQUIRE_KEY", "false")]
+        ));
+        assert!(refused("", &[("WEIR_METRICS_REQUIRE_KEY", "yes")]).contains("true or false"));
     }
 
     #[test]

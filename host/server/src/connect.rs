@@ -145,7 +145,7 @@ impl Host {
     ) -> Result<(ConnectSession, Url), ConnectError> {
         let found = self.0.store.channel(channel).await?;
         let channel = found
-            .filter(|channel| channel.workspace_id == caller.workspace_id())
+            .filter(|found| found.workspace_id == caller.workspace_id() && caller.sees(Some(channel)))
             .filter(|channel| channel.status != ChannelStatus::Deleted)
             .ok_or(ConnectError::NoSuchChannel)?;
         let serving = self.served(caller, &channel.app).await?;
@@ -565,7 +565,8 @@ impl Host {
     /// The record.
     pub async fn delete_channel(&self, caller: &Caller, channel: ChannelId) -> Result<Option<Channel>, StoreError> {
         let found = self.0.store.channel(channel).await?;
-        let Some(found) = found.filter(|found| found.workspace_id == caller.workspace_id()) else {
+        let is_theirs = |found: &Channel| found.workspace_id == caller.workspace_id() && caller.sees(Some(channel));
+        let Some(found) = found.filter(is_theirs) else {
             return Ok(None);
         };
         let credential = self.credential(found.id).await?;

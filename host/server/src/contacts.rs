@@ -16,6 +16,7 @@ impl Host {
     pub async fn look_up(&self, caller: &Caller, contact: ContactId) -> Result<Contact, ActError> {
         let workspace = caller.workspace_id();
         let known = self.store().contact(workspace, contact).await?;
+        let known = known.filter(|known| caller.sees(Some(known.channel_id)));
         let known = known.ok_or(ActError::NotFound)?;
         let conversation = self.store().conversation_with(workspace, contact).await?;
         let channel = self.store().channel(known.channel_id).await?;

@@ -156,7 +156,7 @@ impl Host {
             .conversations(
                 &channel.workspace_id,
                 weir_store::ConversationFilter {
-                    channel: Some(channel.id),
+                    channels: [channel.id].into(),
                     name: None,
                 },
                 page,

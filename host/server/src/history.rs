@@ -402,7 +402,7 @@ impl Host {
                 limit: limits::PAGE,
                 cursor,
             };
-            let listed = self.0.store.channels(workspace, false, page).await?;
+            let listed = self.0.store.channels(workspace, BTreeSet::new(), false, page).await?;
             channels.extend(listed.rows);
             if listed.next.is_none() || channels.len() >= WAITING {
                 return Ok(channels);

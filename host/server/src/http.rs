@@ -194,7 +194,6 @@ fn open() -> OpenApiRouter<Api> {
         .routes(routes!(media::bytes))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
-        .routes(routes!(health::metrics))
         .route("/style.css", get(pages::style))
         .route("/docs/errors", get(pages::errors))
         .route("/docs/errors.md", get(pages::errors_as_text))
@@ -202,12 +201,21 @@ fn open() -> OpenApiRouter<Api> {
         .route("/oauth/callback", get(pages::callback))
 }
 
+/// What the host counts, with a key or without one as the configuration says.
+fn metrics() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(health::metrics))
+}
+
 /// The whole API. `closing` becomes true when the host is about to end, so that streams do not hold it up.
 pub fn router(host: Host, closing: watch::Receiver<bool>) -> Router {
     let api = Api::new(host, closing);
     let (v1, _) = v1().split_for_parts();
     let (open, _) = open().split_for_parts();
-    let open = open.merge(console::router());
+    let (mut metrics, _) = metrics().split_for_parts();
+    if api.host.config().metrics_require_key {
+        metrics = metrics.route_layer(from_fn_with_state(api.clone(), caller::authenticate));
+    }
+    let open = open.merge(metrics).merge(console::router());
     let description = openapi::document(&description());
     let described = parameters::Described::of(&description);
     let catalogue = event_types::Catalogue::of(&description);
@@ -241,6 +249,7 @@ fn description() -> OpenApi {
     let mut api = openapi::head();
     api.merge(v1().into_openapi());
     api.merge(open().into_openapi());
+    api.merge(metrics().into_openapi());
     openapi::finish(api)
 }
 

@@ -1,5 +1,6 @@
 //! The keys that the host keeps for itself: the master key, what is derived from it, and the first API key.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -9,7 +10,7 @@ use base64::Engine;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
-use weir_domain::caller::{self, Key, Scope};
+use weir_domain::caller::{self, Key, OPERATORS_WORKSPACE, Scope};
 use weir_domain::credential::Secret;
 use weir_domain::id::Mint;
 use weir_domain::time::Timestamp;
@@ -17,9 +18,6 @@ use weir_store::Store;
 
 use crate::config::Config;
 use crate::folder;
-
-/// The tenant that is there without being made.
-pub const DEFAULT_WORKSPACE: &str = "default";
 
 /// Shortest API key that an operator may choose: as many characters as 128 random bits in hex.
 const ADMIN_KEY_CHARS: usize = 32;
@@ -119,10 +117,10 @@ pub(crate) async fn first_key(config: &Config, store: &dyn Store, mint: &Mint, n
         }
         return Ok(store.put_configured_key(key, now).await?);
     }
-    let keys = store.keys(DEFAULT_WORKSPACE).await?;
+    let keys = store.keys(OPERATORS_WORKSPACE).await?;
     let (named, others): (Vec<_>, Vec<_>) = keys.iter().partition(|key| key.name == CONFIGURED);
     for key in named.into_iter().filter(|key| key.revoked_at.is_none()) {
-        store.revoke_key(DEFAULT_WORKSPACE, key.id, now).await?;
+        store.revoke_key(OPERATORS_WORKSPACE, key.id, now).await?;
         tracing::info!("WEIR_ADMIN_KEY is not set any more: the API key that it named was revoked");
     }
     if !others.is_empty() {
@@ -149,11 +147,12 @@ fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
 fn admin(text: &str, name: &str, mint: &Mint, now: Timestamp) -> anyhow::Result<Key> {
     Ok(Key {
         id: mint.id(now),
-        workspace_id: DEFAULT_WORKSPACE.to_owned(),
+        workspace_id: OPERATORS_WORKSPACE.to_owned(),
         name: name.to_owned(),
         prefix: caller::prefix(text).context("the API key is too short")?.to_owned(),
         digest: caller::digest(text),
         scopes: [Scope::Admin].into(),
+        channels: BTreeSet::new(),
         created_at: now,
         expires_at: None,
         revoked_at: None,

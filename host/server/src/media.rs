@@ -306,6 +306,7 @@ impl Host {
         let media = Media {
             id,
             workspace_id: caller.workspace_id().to_owned(),
+            channel_id: None,
             mime_type: Some(mime_type),
             size: Some(size),
             filename: filename.as_deref().and_then(clean_name),
@@ -363,6 +364,10 @@ impl Host {
     /// # Errors
     /// The record.
     pub async fn erase_contact(&self, caller: &Caller, id: ContactId) -> Result<Option<Removed>, StoreError> {
+        let known = self.0.store.contact(caller.workspace_id(), id).await?;
+        if known.is_none_or(|known| !caller.sees(Some(known.channel_id))) {
+            return Ok(None);
+        }
         let erased = self
             .0
             .store

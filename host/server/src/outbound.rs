@@ -238,7 +238,8 @@ impl Host {
         caller: &Caller,
         id: ConversationId,
     ) -> Result<Option<(Conversation, Channel)>, StoreError> {
-        let Some(conversation) = self.0.store.conversation(caller.workspace_id(), id).await? else {
+        let found = self.0.store.conversation(caller.workspace_id(), id).await?;
+        let Some(conversation) = found.filter(|found| caller.sees(Some(found.channel_id))) else {
             return Ok(None);
         };
         let channel = self.0.store.channel(conversation.channel_id).await?;
@@ -254,12 +255,7 @@ impl Host {
     ) -> Result<Draft, EnqueueError> {
         let workspace = caller.workspace_id();
         if let Some(id) = content.media().map(|media| media.id) {
-            let row = self
-                .0
-                .store
-                .media(id)
-                .await?
-                .filter(|row| row.workspace_id == workspace);
+            let row = self.0.store.media(id).await?.filter(|row| row.is_of(caller));
             content = content.map_media(|_| Attachment {
                 id,
                 mime_type: row.as_ref().and_then(|row| row.mime_type.clone()),

@@ -5,6 +5,7 @@
 //! and to whom, is counted for good.
 
 use serde_json::{Value, json};
+use weir_domain::caller::OPERATORS_WORKSPACE;
 use weir_domain::channel::Channel;
 use weir_domain::id::{ChannelId, ConversationId, MessageId, RefusalId};
 use weir_domain::policy::Refusal;
@@ -13,7 +14,6 @@ use weir_store::{RefusalRecord, RefusedWhat};
 
 use crate::host::Host;
 use crate::http::codes;
-use crate::keyring::DEFAULT_WORKSPACE;
 
 /// Stands after a refusal that the operator's own limit decided.
 pub(crate) const OPERATORS_LIMIT: &str =
@@ -100,7 +100,7 @@ impl Host {
             Some(id) => self.0.store.channel(id).await.ok().flatten(),
             None => None,
         };
-        let workspace = channel.map_or_else(|| DEFAULT_WORKSPACE.to_owned(), |channel| channel.workspace_id);
+        let workspace = channel.map_or_else(|| OPERATORS_WORKSPACE.to_owned(), |channel| channel.workspace_id);
         let (changes, remedy) = of_connector(refused.rule);
         self.keep_refusal(RefusalRecord {
             id: self.0.mint.id(self.now()),

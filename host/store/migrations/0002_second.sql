@@ -164,6 +164,8 @@ INSERT OR IGNORE INTO sent_uploads (conversation_id, media_id)
 
 -- ---- H: keys, workspaces ------------------------------------------------------------------------------------------------
 
+ALTER TABLE keys ADD COLUMN channels TEXT;            -- those that it is bound to; null is all of the workspace
+
 -- ---- I: clocks ----------------------------------------------------------------------------------------------------------
 
 -- How far the clock of an app's platform is from ours, where it is; what waits for a moment of the platform was set by it.

@@ -212,8 +212,14 @@ pub trait Store: Send + Sync + 'static {
     -> Result<(Channel, bool)>;
     /// The channel of this id, deleted ones too.
     async fn channel(&self, id: ChannelId) -> Result<Option<Channel>>;
-    /// Channels of a workspace, newest first; deleted ones only if asked.
-    async fn channels(&self, workspace: &str, deleted: bool, page: Page) -> Result<Listed<Channel>>;
+    /// Channels of a workspace, or these of it, newest first; deleted ones only if asked.
+    async fn channels(
+        &self,
+        workspace: &str,
+        these: BTreeSet<ChannelId>,
+        deleted: bool,
+        page: Page,
+    ) -> Result<Listed<Channel>>;
     /// Changes what an operator may change, with an event. None if there is none.
     async fn update_channel(&self, id: ChannelId, patch: ChannelPatch, now: Timestamp) -> Result<Option<Channel>>;
     /// Notes whether a channel works, with an event if that is news: `reauthorization_required` and `recovered` among them.
@@ -325,8 +331,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// One contact.
     async fn contact(&self, workspace: &str, id: ContactId) -> Result<Option<Contact>>;
-    /// Contacts, newest first.
-    async fn contacts(&self, workspace: &str, channel: Option<ChannelId>, page: Page) -> Result<Listed<Contact>>;
+    /// Contacts of these channels, of all if none is named; newest first.
+    async fn contacts(&self, workspace: &str, of: BTreeSet<ChannelId>, page: Page) -> Result<Listed<Contact>>;
     /// The conversation with a contact that something last happened in; none before the first.
     async fn conversation_with(&self, workspace: &str, id: ContactId) -> Result<Option<Conversation>>;
     /// Keeps what the platform says of a person that a channel talks to, with an event if that is news.
@@ -365,18 +371,19 @@ pub trait Store: Send + Sync + 'static {
     async fn set_images_allowed(&self, id: ConversationId, allowed: bool, until: Timestamp) -> Result<()>;
     /// One message.
     async fn message(&self, workspace: &str, id: MessageId) -> Result<Option<Message>>;
-    /// Messages that hold these words, in whatever case, newest first. One page looks through the next
+    /// Messages of these channels, of all if none is named, that hold these words, in whatever case, newest first. One page looks through the next
     /// [`limits::MESSAGES_SEARCHED`](weir_domain::limits::MESSAGES_SEARCHED) at most, so it may hold none, and another follow.
-    async fn search_messages(&self, workspace: &str, words: &str, page: Page) -> Result<Listed<Message>>;
-    /// Messages of a conversation, newest first.
-    async fn messages(&self, workspace: &str, conversation: ConversationId, page: Page) -> Result<Listed<Message>>;
-    /// How contacts came, newest first.
-    async fn referrals(
+    async fn search_messages(
         &self,
         workspace: &str,
-        channel: Option<ChannelId>,
+        of: BTreeSet<ChannelId>,
+        words: &str,
         page: Page,
-    ) -> Result<Listed<ReferralRecord>>;
+    ) -> Result<Listed<Message>>;
+    /// Messages of a conversation, newest first.
+    async fn messages(&self, workspace: &str, conversation: ConversationId, page: Page) -> Result<Listed<Message>>;
+    /// How contacts came to these channels, to all if none is named; newest first.
+    async fn referrals(&self, workspace: &str, of: BTreeSet<ChannelId>, page: Page) -> Result<Listed<ReferralRecord>>;
     /// How a contact came.
     async fn referral(&self, workspace: &str, id: ReferralId) -> Result<Option<ReferralRecord>>;
     /// Keeps what was found out of the ad that brought a contact.

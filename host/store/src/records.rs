@@ -16,6 +16,8 @@ pub use media::*;
 pub use outbox::*;
 pub use registry::*;
 
+use std::collections::BTreeSet;
+
 use weir_domain::conversation::Conversation;
 use weir_domain::id::ChannelId;
 
@@ -31,8 +33,8 @@ pub struct Page {
 /// Which conversations.
 #[derive(Clone, Debug, Default)]
 pub struct ConversationFilter {
-    /// Of this channel.
-    pub channel: Option<ChannelId>,
+    /// Of these channels; of all if empty.
+    pub channels: BTreeSet<ChannelId>,
     /// Whose contact's name or handle contains this, in ASCII whatever its case.
     pub name: Option<String>,
 }

@@ -42,8 +42,12 @@ export function mount(root, { session }) {
     async function make() {
       const name = h("input", { required: true, maxlength: 200, placeholder: "crm", dir: "auto" });
       const boxes = Object.entries(SCOPES).map(([scope, words]) => [scope, h("input", { type: "checkbox", checked: scope === "read" }), words]);
-      const made = await ask("Make a key", { nodes: [field("What it is for", name), h("div", { class: "field" }, h("span", null, "It may"), boxes.map(([scope, box, words]) => h("label", { class: "check" }, box, h("span", null, words, " ", h("small", null, scope)))))],
-        value: () => post("/v1/keys", { name: name.value, scopes: boxes.filter(([, box]) => box.checked).map(([scope]) => scope) }) }, "Make it");
+      const channels = (await get("/v1/channels?limit=100")).data.map((channel) => [channel.id, h("input", { type: "checkbox" }), channel.name]);
+      const checked = (of) => of.filter(([, box]) => box.checked).map(([value]) => value);
+      const made = await ask("Make a key", { nodes: [field("What it is for", name), h("div", { class: "field" }, h("span", null, "It may"), boxes.map(([scope, box, words]) => h("label", { class: "check" }, box, h("span", null, words, " ", h("small", null, scope))))),
+        channels.length && h("div", { class: "field" }, h("span", null, "Only in these channels"), channels.map(([id, box, words]) => h("label", { class: "check" }, box, h("span", { dir: "auto" }, words, " ", h("small", null, id)))),
+          h("small", null, "Without any, the key is for the whole workspace."))].filter(Boolean),
+        value: () => post("/v1/keys", { name: name.value, scopes: checked(boxes), ...(checked(channels).length ? { channel_ids: checked(channels) } : {}) }) }, "Make it");
       if (!made) return;
       await shownOnce("The new key", "It is shown once. Keep it where secrets are kept.", made.key);
       place.reload();

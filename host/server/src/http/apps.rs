@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
+use weir_domain::caller::Scope;
 use weir_domain::credential::Secret;
 use weir_domain::policy::OriginMap;
 use weir_domain::time::Timestamp;
@@ -168,6 +169,14 @@ pub(crate) async fn put(
         .is_some_and(|app| app.workspace_id != caller.workspace_id())
     {
         return Err(Problem::parameter("name", "another workspace has an app of this name"));
+    }
+    let is_same = |before: &App| before.origins == body.origins;
+    if body.origins.leads_to_loopback() && !before.as_ref().is_some_and(is_same) {
+        caller.may_on_host(Scope::ConnectorsWrite).map_err(|denied| {
+            Problem::from(denied).detail(
+                "an origin on this machine reaches whatever listens here, so only a key of the workspace \"default\" may set it",
+            )
+        })?;
     }
     // What an operator lists as several holds until it is listed otherwise; what a rotation left goes on to its end.
     let lists_several = body

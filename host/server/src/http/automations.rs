@@ -11,7 +11,7 @@ use weir_runtime::Automation;
 
 use super::audit::record;
 use super::body::Json;
-use super::caller::{ChannelsWrite, May, Read};
+use super::caller::{ChannelsWrite, InChannels, May, Read};
 use super::channels::find;
 use super::list::List;
 use super::problem::{Answer, Problem};
@@ -76,7 +76,7 @@ impl AutomationView {
     params(("id" = ChannelId, Path), ("kind" = String, Path, description = "`welcome_message`, `suggested_question`, `chat_prompt`, `comment_to_message`")),
     responses((status = 200, body = List<AutomationView>)))]
 pub(crate) async fn list(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Path((id, kind)): Path<(String, String)>,
 ) -> Answer<Answered<List<AutomationView>>> {
@@ -89,7 +89,7 @@ pub(crate) async fn list(
 #[utoipa::path(put, path = "/v1/channels/{id}/automations/{kind}", operation_id = "put_automation", tag = "channels",
     params(("id" = ChannelId, Path), ("kind" = String, Path)), request_body = PutAutomation, responses((status = 200, body = Put)))]
 pub(crate) async fn put(
-    caller: May<ChannelsWrite>,
+    caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
     Path((id, kind)): Path<(String, String)>,
     Json(body): Json<PutAutomation>,
@@ -113,7 +113,7 @@ pub(crate) async fn put(
     params(("id" = ChannelId, Path), ("kind" = String, Path), ("automation" = String, Path, description = "The platform's id")),
     responses((status = 204, description = "It is gone, or switched off where the platform keeps it")))]
 pub(crate) async fn remove(
-    caller: May<ChannelsWrite>,
+    caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
     Path((id, kind, automation)): Path<(String, String, String)>,
 ) -> Answer<StatusCode> {

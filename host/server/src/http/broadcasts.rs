@@ -11,7 +11,7 @@ use weir_domain::message::Content;
 use weir_domain::policy::Refusal;
 
 use super::body::{self, Json};
-use super::caller::{May, MessagesWrite};
+use super::caller::{InChannels, May, MessagesWrite};
 use super::channels::find;
 use super::problem::{Answer, Problem};
 use crate::Host;
@@ -37,7 +37,7 @@ pub(crate) struct Broadcast {
 #[utoipa::path(post, path = "/v1/broadcasts", operation_id = "broadcast", tag = "messages", request_body = Broadcast,
     responses((status = 422, description = "`broadcast_not_supported`: send to each conversation in its own window")))]
 pub(crate) async fn create(
-    caller: May<MessagesWrite>,
+    caller: May<MessagesWrite, InChannels>,
     State(host): State<Host>,
     Json(body): Json<Broadcast>,
 ) -> Answer<Infallible> {

@@ -38,23 +38,51 @@ macro_rules! wanted {
 }
 wanted!(Admin, Read, MessagesWrite, ChannelsWrite, EventsWrite, ConnectorsWrite);
 
-/// A caller whose key has the scope. Stands first among a handler's arguments, so that nothing of a stranger's body is read.
-#[derive(Debug)]
-pub(crate) struct May<W>(Caller, PhantomData<W>);
+/// How far a route reaches, as a type.
+pub(crate) trait Extent: Send + Sync + 'static {
+    /// Whether the caller may do there what the scope covers.
+    fn judge(caller: &Caller, scope: Scope) -> Result<(), Denied>;
+}
 
-impl<W> Deref for May<W> {
+macro_rules! extent {
+    ($($(#[$doc:meta])* $name:ident: $judge:path;)*) => { $(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(crate) struct $name;
+        impl Extent for $name {
+            fn judge(caller: &Caller, scope: Scope) -> Result<(), Denied> {
+                $judge(caller, scope)
+            }
+        }
+    )* };
+}
+extent! {
+    /// What belongs to channels: the handler gives nothing of one that the caller does not [see](Caller::sees).
+    InChannels: Caller::may;
+    /// What belongs to the whole workspace.
+    InWorkspace: Caller::may_in_workspace;
+    /// What belongs to the host.
+    OnHost: Caller::may_on_host;
+}
+
+/// A caller whose key has the scope, as far as the route reaches. Stands first among a handler's arguments, so that nothing of a
+/// stranger's body is read.
+#[derive(Debug)]
+pub(crate) struct May<W, E = InWorkspace>(Caller, PhantomData<(W, E)>);
+
+impl<W, E> Deref for May<W, E> {
     type Target = Caller;
     fn deref(&self) -> &Caller {
         &self.0
     }
 }
 
-impl<W: Wanted, S: Send + Sync> FromRequestParts<S> for May<W> {
+impl<W: Wanted, E: Extent, S: Send + Sync> FromRequestParts<S> for May<W, E> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
         let caller = parts.extensions.get::<Caller>().cloned().ok_or(Denied::Unknown)?;
-        caller.may(W::SCOPE)?;
+        E::judge(&caller, W::SCOPE)?;
         Ok(Self(caller, PhantomData))
     }
 }
@@ -66,6 +94,8 @@ impl From<Denied> for Problem {
             Denied::Ended => Self::of(&codes::KEY_ENDED),
             Denied::SignedOut => Self::of(&codes::SESSION_OVER),
             Denied::CrossSite => Self::of(&codes::CSRF_TOKEN_MISSING),
+            Denied::Bound => Self::of(&codes::KEY_BOUND),
+            Denied::NotOperator => Self::of(&codes::OPERATOR_ONLY),
             Denied::Scope { scope } => Self::of(&codes::SCOPE_MISSING).with("scope", scope),
         }
         .detail(denied)

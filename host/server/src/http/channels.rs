@@ -14,7 +14,7 @@ use weir_store::ChannelPatch;
 
 use super::audit::record;
 use super::body::{Json, MaybeJson, Named, Params};
-use super::caller::{ChannelsWrite, May, Read};
+use super::caller::{ChannelsWrite, InChannels, May, Read};
 use super::codes;
 use super::connect_sessions;
 use super::list::{List, Paging};
@@ -72,21 +72,26 @@ pub(crate) struct QueueView {
 pub(crate) async fn find(host: &Host, caller: &Caller, id: ChannelId) -> Answer<Channel> {
     let channel = host.store().channel(id).await?;
     channel
-        .filter(|channel| channel.workspace_id == caller.workspace_id())
+        .filter(|channel| channel.workspace_id == caller.workspace_id() && caller.sees(Some(id)))
         .ok_or_else(|| Problem::no_such("channel"))
 }
 
 /// List channels, newest first
 #[utoipa::path(get, path = "/v1/channels", tag = "channels", params(Which, Paging), responses((status = 200, body = List<Channel>)))]
 pub(crate) async fn list(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Params(which): Params<Which>,
     Params(paging): Params<Paging>,
 ) -> Answer<Answered<List<Channel>>> {
     let listed = host
         .store()
-        .channels(caller.workspace_id(), which.deleted, paging.page()?)
+        .channels(
+            caller.workspace_id(),
+            caller.channels().clone(),
+            which.deleted,
+            paging.page()?,
+        )
         .await?;
     Ok(List::of(listed, |channel| channel))
 }
@@ -94,7 +99,7 @@ pub(crate) async fn list(
 /// Get a channel
 #[utoipa::path(get, path = "/v1/channels/{id}", tag = "channels", params(("id" = ChannelId, Path)), responses((status = 200, body = Channel)))]
 pub(crate) async fn get(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
 ) -> Answer<Answered<Channel>> {
@@ -105,7 +110,7 @@ pub(crate) async fn get(
 #[utoipa::path(patch, path = "/v1/channels/{id}", tag = "channels", params(("id" = ChannelId, Path)), request_body = Patch,
     responses((status = 200, body = Channel)))]
 pub(crate) async fn patch(
-    caller: May<ChannelsWrite>,
+    caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
     Json(body): Json<Patch>,
@@ -182,7 +187,7 @@ fn loosens(old: &PolicyOverride, new: &PolicyOverride) -> bool {
 /// Delete a channel; its history stays
 #[utoipa::path(delete, path = "/v1/channels/{id}", tag = "channels", params(("id" = ChannelId, Path)), responses((status = 200, body = Channel)))]
 pub(crate) async fn delete(
-    caller: May<ChannelsWrite>,
+    caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
 ) -> Answer<Answered<Channel>> {
@@ -200,7 +205,7 @@ pub(crate) async fn delete(
 /// platform accepts it.
 #[utoipa::path(post, path = "/v1/channels/{id}/refresh", tag = "channels", params(("id" = ChannelId, Path)), responses((status = 200, body = Channel)))]
 pub(crate) async fn refresh(
-    caller: May<ChannelsWrite>,
+    caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
 ) -> Answer<Answered<Channel>> {
@@ -213,7 +218,7 @@ pub(crate) async fn refresh(
 #[utoipa::path(get, path = "/v1/channels/{id}/diagnostics", tag = "channels", params(("id" = ChannelId, Path)),
     responses((status = 200, body = List<Finding>)))]
 pub(crate) async fn diagnostics(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
 ) -> Answer<Answered<List<Finding>>> {
@@ -266,7 +271,7 @@ pub(crate) struct Gap {
 #[utoipa::path(get, path = "/v1/channels/{id}/entry-points", tag = "channels", params(("id" = ChannelId, Path), Carried),
     responses((status = 200, body = List<EntryPointLink>)))]
 pub(crate) async fn entry_points(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
     Params(carried): Params<Carried>,
@@ -282,7 +287,7 @@ pub(crate) async fn entry_points(
 #[utoipa::path(post, path = "/v1/channels/{id}/catch-up", tag = "channels", params(("id" = ChannelId, Path)),
     request_body = Option<CatchUp>, responses((status = 200, body = CaughtUp)))]
 pub(crate) async fn catch_up(
-    caller: May<ChannelsWrite>,
+    caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
     MaybeJson(body): MaybeJson<CatchUp>,
@@ -309,7 +314,7 @@ pub(crate) async fn catch_up(
 /// Count the messages that wait
 #[utoipa::path(get, path = "/v1/channels/{id}/queue", tag = "channels", params(("id" = ChannelId, Path)), responses((status = 200, body = QueueView)))]
 pub(crate) async fn queue(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
 ) -> Answer<Answered<QueueView>> {
@@ -327,7 +332,7 @@ pub(crate) async fn queue(
 #[utoipa::path(get, path = "/v1/channels/{id}/features", operation_id = "channel_features", tag = "channels", params(("id" = ChannelId, Path)),
     responses((status = 200, body = ChannelFeatures)))]
 pub(crate) async fn features(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
 ) -> Answer<Answered<ChannelFeatures>> {
@@ -348,7 +353,7 @@ pub(crate) struct WhichTest {
 #[utoipa::path(post, path = "/v1/channels/{id}/test", operation_id = "begin_channel_test", tag = "channels", params(("id" = ChannelId, Path)),
     responses((status = 200, body = ChannelTest)))]
 pub(crate) async fn begin_test(
-    caller: May<ChannelsWrite>,
+    caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
 ) -> Answer<Answered<ChannelTest>> {
@@ -360,7 +365,7 @@ pub(crate) async fn begin_test(
 #[utoipa::path(get, path = "/v1/channels/{id}/test", operation_id = "read_channel_test", tag = "channels", params(("id" = ChannelId, Path), WhichTest),
     responses((status = 200, body = ChannelTest)))]
 pub(crate) async fn read_test(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
     Params(which): Params<WhichTest>,

@@ -86,6 +86,12 @@ CSRF_TOKEN_MISSING = "csrf_token_missing" 403 Caller false, "The request does no
 SCOPE_MISSING = "scope_missing" 403 Caller false, "The API key may not do this",
     "The key lacks the scope that `scope` names.",
     "Use a key that has it.";
+KEY_BOUND = "key_bound" 403 Caller false, "The API key is bound to channels",
+    "What was asked for concerns the whole workspace; the key is bound to some of its channels.",
+    "Use a key that is bound to none.";
+OPERATOR_ONLY = "operator_only" 403 Caller false, "This is for the operator of the host",
+    "What was asked for concerns the host and every workspace: connectors, transcripts, workspaces, origins on this machine.",
+    "Use a key of the workspace `default`.";
 TOO_MANY_ATTEMPTS = "too_many_attempts" 429 Caller true, "Too many wrong keys",
     "Too many requests with wrong keys came from this address.",
     "Wait as long as `Retry-After` says, and mend the key.";

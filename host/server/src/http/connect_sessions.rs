@@ -16,7 +16,7 @@ use weir_store::{ConnectEnd, ConnectSession};
 
 use super::audit::record;
 use super::body::{Json, Named};
-use super::caller::{ChannelsWrite, May, Read};
+use super::caller::{ChannelsWrite, InChannels, May, Read};
 use super::codes;
 use super::problem::{Answer, Problem};
 use crate::Host;
@@ -139,13 +139,13 @@ pub(crate) async fn create(
 #[utoipa::path(get, path = "/v1/connect-sessions/{id}", tag = "connect sessions", params(("id" = ConnectSessionId, Path)),
     responses((status = 200, body = SessionView)))]
 pub(crate) async fn get(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ConnectSessionId>,
 ) -> Answer<Answered<SessionView>> {
     let session = host.store().connect_session(id, host.now()).await?;
     let session = session
-        .filter(|session| session.workspace_id == caller.workspace_id())
+        .filter(|session| session.workspace_id == caller.workspace_id() && caller.sees(session.channel_id))
         .ok_or_else(|| Problem::no_such("connect session"))?;
     let url = host.config().public(&format!("/connect/{id}"));
     Ok(Answered(SessionView::of(session, url)))
@@ -155,7 +155,7 @@ pub(crate) async fn get(
 #[utoipa::path(post, path = "/v1/channels/{id}/reauthorize", tag = "channels", params(("id" = ChannelId, Path)),
     request_body = Option<BeginAgain>, responses((status = 201, body = SessionView)))]
 pub(crate) async fn reauthorize(
-    caller: May<ChannelsWrite>,
+    caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
     super::body::MaybeJson(body): super::body::MaybeJson<BeginAgain>,

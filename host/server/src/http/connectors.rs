@@ -22,7 +22,7 @@ use weir_store::{StageError, Version, VersionStage};
 
 use super::audit::record;
 use super::body::{self, Json, Params};
-use super::caller::{ConnectorsWrite, May, Read};
+use super::caller::{ConnectorsWrite, May, OnHost, Read};
 use super::idempotency::Idempotency;
 use super::list::List;
 use super::problem::{Answer, Problem};
@@ -209,7 +209,7 @@ pub(crate) async fn list(_: May<Read>, State(host): State<Host>) -> Answer<Answe
         ("Component-Signature" = Option<String>, Header, description = "What minisign wrote into FILE.minisig, in base64")),
     request_body(content_type = "application/wasm", content = Vec<u8>), responses((status = 201, body = VersionView)))]
 pub(crate) async fn install(
-    caller: May<ConnectorsWrite>,
+    caller: May<ConnectorsWrite, OnHost>,
     State(api): State<Api>,
     Extension(idempotency): Extension<Idempotency>,
     Params(install): Params<Install>,
@@ -296,7 +296,7 @@ pub(crate) async fn version(
 #[utoipa::path(put, path = "/v1/connectors/{name}/grants", tag = "connectors", params(("name" = String, Path, description = "The connector's name")),
     request_body = PutGrants, responses((status = 200, body = ConnectorView)))]
 pub(crate) async fn put_grants(
-    caller: May<ConnectorsWrite>,
+    caller: May<ConnectorsWrite, OnHost>,
     State(host): State<Host>,
     Path(name): Path<String>,
     Json(body): Json<PutGrants>,
@@ -323,7 +323,7 @@ pub(crate) async fn put_grants(
     params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "Its version")),
     responses((status = 200, body = VersionView)))]
 pub(crate) async fn promote(
-    caller: May<ConnectorsWrite>,
+    caller: May<ConnectorsWrite, OnHost>,
     State(host): State<Host>,
     Path((name, version)): Path<(String, String)>,
 ) -> Answer<Answered<VersionView>> {

@@ -1,18 +1,21 @@
 //! Contacts: people that channels talk to.
 
+use std::collections::BTreeSet;
+
 use axum::Json as Answered;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
+use weir_domain::caller::Caller;
 use weir_domain::conversation::Contact;
 use weir_domain::event::Removed;
 use weir_domain::id::{ChannelId, ContactId};
 
 use super::audit::record;
 use super::body::{Named, Params};
-use super::caller::{ChannelsWrite, May, Read};
+use super::caller::{ChannelsWrite, InChannels, May, Read};
 use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
 use crate::Host;
@@ -25,17 +28,22 @@ pub(crate) struct OfChannel {
     pub(crate) channel_id: Option<ChannelId>,
 }
 
+/// The channels to look in; all if empty.
+pub(super) fn narrowed(caller: &Caller, wanted: Option<ChannelId>) -> Answer<BTreeSet<ChannelId>> {
+    caller.narrowed(wanted).ok_or_else(|| Problem::no_such("channel"))
+}
+
 /// List contacts, newest first
 #[utoipa::path(get, path = "/v1/contacts", tag = "contacts", params(OfChannel, Paging), responses((status = 200, body = List<Contact>)))]
 pub(crate) async fn list(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Params(of): Params<OfChannel>,
     Params(paging): Params<Paging>,
 ) -> Answer<Answered<List<Contact>>> {
     let listed = host
         .store()
-        .contacts(caller.workspace_id(), of.channel_id, paging.page()?)
+        .contacts(caller.workspace_id(), narrowed(&caller, of.channel_id)?, paging.page()?)
         .await?;
     Ok(List::of(listed, |contact| contact))
 }
@@ -43,11 +51,12 @@ pub(crate) async fn list(
 /// Get a contact
 #[utoipa::path(get, path = "/v1/contacts/{id}", tag = "contacts", params(("id" = ContactId, Path)), responses((status = 200, body = Contact)))]
 pub(crate) async fn get(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ContactId>,
 ) -> Answer<Answered<Contact>> {
     let contact = host.store().contact(caller.workspace_id(), id).await?;
+    let contact = contact.filter(|contact| caller.sees(Some(contact.channel_id)));
     Ok(Answered(contact.ok_or_else(|| Problem::no_such("contact"))?))
 }
 
@@ -57,7 +66,7 @@ pub(crate) async fn get(
 #[utoipa::path(post, path = "/v1/contacts/{id}/refresh", operation_id = "refresh_contact", tag = "contacts", params(("id" = ContactId, Path)),
     responses((status = 200, body = Contact)))]
 pub(crate) async fn refresh(
-    caller: May<ChannelsWrite>,
+    caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ContactId>,
 ) -> Answer<Answered<Contact>> {
@@ -81,7 +90,7 @@ pub(crate) async fn refresh(
     responses((status = 200, body = Removed, description = "What was removed, if the request asks for it"),
         (status = 204, description = "Nothing of the contact is left; its next message makes a new one")))]
 pub(crate) async fn erase(
-    caller: May<ChannelsWrite>,
+    caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ContactId>,
     headers: HeaderMap,

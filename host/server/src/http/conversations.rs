@@ -7,14 +7,17 @@ use axum::{Extension, Json as Answered};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
+use weir_domain::caller::Caller;
+use weir_domain::conversation::Conversation;
 use weir_domain::id::{ChannelId, ConversationId, MessageId};
 use weir_domain::message::{Content, Message};
 use weir_domain::policy::ConversationView;
 use weir_store::{ConversationFilter, EnqueueError, Enqueued, Listed};
 
 use super::body::{self, Json, Named, Params};
-use super::caller::{May, MessagesWrite, Read};
+use super::caller::{InChannels, May, MessagesWrite, Read};
 use super::codes;
+use super::contacts::narrowed;
 use super::idempotency::{Idempotency, REPLAYED};
 use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
@@ -78,13 +81,13 @@ pub(crate) struct Activity {
 #[utoipa::path(get, path = "/v1/conversations", tag = "conversations", params(Which, Paging),
     responses((status = 200, body = List<Glance>)))]
 pub(crate) async fn list(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Params(which): Params<Which>,
     Params(paging): Params<Paging>,
 ) -> Answer<Answered<List<Glance>>> {
     let filter = ConversationFilter {
-        channel: which.channel_id,
+        channels: narrowed(&caller, which.channel_id)?,
         name: which.name.filter(|name| !name.is_empty()),
     };
     let Listed { rows, next } = host
@@ -103,16 +106,22 @@ pub(crate) async fn list(
     Ok(List::of(Listed { rows: glances, next }, |glance| glance))
 }
 
+async fn find(host: &Host, caller: &Caller, id: ConversationId) -> Answer<Conversation> {
+    let conversation = host.store().conversation(caller.workspace_id(), id).await?;
+    conversation
+        .filter(|conversation| caller.sees(Some(conversation.channel_id)))
+        .ok_or_else(|| Problem::no_such("conversation"))
+}
+
 /// Get a conversation
 #[utoipa::path(get, path = "/v1/conversations/{id}", tag = "conversations", params(("id" = ConversationId, Path)),
     responses((status = 200, body = ConversationView)))]
 pub(crate) async fn get(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ConversationId>,
 ) -> Answer<Answered<ConversationView>> {
-    let conversation = host.store().conversation(caller.workspace_id(), id).await?;
-    let conversation = conversation.ok_or_else(|| Problem::no_such("conversation"))?;
+    let conversation = find(&host, &caller, id).await?;
     Ok(Answered(host.view(&conversation).await?))
 }
 
@@ -120,14 +129,13 @@ pub(crate) async fn get(
 #[utoipa::path(get, path = "/v1/conversations/{id}/messages", tag = "messages", params(("id" = ConversationId, Path), Paging),
     responses((status = 200, body = List<Message>)))]
 pub(crate) async fn messages(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ConversationId>,
     Params(paging): Params<Paging>,
 ) -> Answer<Answered<List<Value>>> {
     let page = paging.page()?;
-    let conversation = host.store().conversation(caller.workspace_id(), id).await?;
-    conversation.ok_or_else(|| Problem::no_such("conversation"))?;
+    find(&host, &caller, id).await?;
     let listed = host.store().messages(caller.workspace_id(), id, page).await?;
     Ok(List::of(listed, |message| shown(&host, &message)))
 }
@@ -144,7 +152,7 @@ pub(crate) fn shown(host: &Host, message: &Message) -> Value {
 #[utoipa::path(post, path = "/v1/conversations/{id}/messages", tag = "messages", params(("id" = ConversationId, Path)),
     request_body = SendMessage, responses((status = 202, body = Message)))]
 pub(crate) async fn send(
-    caller: May<MessagesWrite>,
+    caller: May<MessagesWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ConversationId>,
     Extension(Idempotency(claim)): Extension<Idempotency>,
@@ -190,7 +198,7 @@ pub(crate) async fn send(
 #[utoipa::path(post, path = "/v1/conversations/{id}/activity", tag = "conversations", params(("id" = ConversationId, Path)),
     request_body = Activity, responses((status = 204, description = "The platform took it")))]
 pub(crate) async fn activity(
-    caller: May<MessagesWrite>,
+    caller: May<MessagesWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ConversationId>,
     Json(body): Json<Activity>,
@@ -203,7 +211,7 @@ pub(crate) async fn activity(
 #[utoipa::path(get, path = "/v1/conversations/{id}/features", tag = "conversations", params(("id" = ConversationId, Path)),
     responses((status = 200, body = Features)))]
 pub(crate) async fn features(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ConversationId>,
 ) -> Answer<Answered<Features>> {

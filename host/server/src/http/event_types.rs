@@ -19,7 +19,7 @@ use weir_domain::event::{
     MediaFetched, Reaction, ReferralReceived,
 };
 
-use super::caller::{May, Read};
+use super::caller::{InChannels, May, Read};
 use super::list::List;
 use super::openapi;
 use super::problem::{Answer, Problem};
@@ -208,7 +208,7 @@ fn gather(known: &Value, value: &mut Value, defs: &mut Map<String, Value>) {
 
 /// List the types of events
 #[utoipa::path(get, path = "/v1/event-types", tag = "events", responses((status = 200, body = List<EventTypeView>)))]
-pub(crate) async fn list(_caller: May<Read>, State(host): State<Host>) -> Answered<List<EventTypeView>> {
+pub(crate) async fn list(_caller: May<Read, InChannels>, State(host): State<Host>) -> Answered<List<EventTypeView>> {
     let all = EventType::ALL.iter().map(|kind| EventTypeView {
         kind: *kind,
         description: kind.meaning(),
@@ -221,7 +221,7 @@ pub(crate) async fn list(_caller: May<Read>, State(host): State<Host>) -> Answer
 #[utoipa::path(get, path = "/v1/event-types/{type}", tag = "events", params(("type" = String, Path, description = "As `message.received`")),
     responses((status = 200, content_type = "application/schema+json", body = Value)))]
 pub(crate) async fn get(
-    _caller: May<Read>,
+    _caller: May<Read, InChannels>,
     Extension(Catalogue(schemas)): Extension<Catalogue>,
     Path(name): Path<String>,
 ) -> Answer<impl IntoResponse> {

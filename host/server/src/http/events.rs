@@ -14,13 +14,15 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use utoipa::IntoParams;
+use weir_domain::caller::Caller;
 use weir_domain::event::{Event, EventType};
 use weir_domain::id::{ChannelId, ConversationId, EventId, KeyId};
 use weir_domain::limits;
 use weir_store::{EventFilter, Listed};
 
 use super::body::Params;
-use super::caller::{May, Read};
+use super::caller::{InChannels, May, Read};
+use super::contacts::narrowed;
 use super::list::{List, bounded};
 use super::problem::{Answer, COME_BACK, Problem};
 use super::{Api, codes};
@@ -70,14 +72,14 @@ pub(crate) struct Paging {
 }
 
 impl Which {
-    fn filter(self) -> Answer<EventFilter> {
+    fn filter(self, caller: &Caller) -> Answer<EventFilter> {
         let types = self.types.unwrap_or_default();
         let names = types.split(',').map(str::trim).filter(|name| !name.is_empty());
         Ok(EventFilter {
             types: names
                 .map(|name| known_type("types", name).map(|kind| kind.as_str().to_owned()))
                 .collect::<Answer<_>>()?,
-            channels: self.channel_id.into_iter().collect(),
+            channels: narrowed(caller, self.channel_id)?,
             conversation: self.conversation_id,
         })
     }
@@ -122,14 +124,14 @@ pub(crate) fn shown(host: &Host, mut event: Event) -> Value {
 /// `next_cursor`. `after` goes on working when the event that it names is gone.
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(After, Which, Paging), responses((status = 200, body = List<Event>)))]
 pub(crate) async fn list(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Params(after): Params<After>,
     Params(which): Params<Which>,
     Params(paging): Params<Paging>,
 ) -> Answer<Answered<List<Value>>> {
     let limit = bounded(paging.limit)?;
-    let filter = which.filter()?;
+    let filter = which.filter(&caller)?;
     let after = match (&paging.cursor, &after.after) {
         (Some(cursor), _) => place(&host, caller.workspace_id(), "cursor", cursor).await?,
         (None, Some(after)) => place(&host, caller.workspace_id(), "after", after).await?,
@@ -150,13 +152,13 @@ pub(crate) async fn list(
     params(After, Which, ("Last-Event-ID" = Option<String>, Header, description = "The last event that was seen")),
     responses((status = 200, content_type = "text/event-stream", body = String)))]
 pub(crate) async fn stream(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(api): State<Api>,
     headers: HeaderMap,
     Params(after): Params<After>,
     Params(which): Params<Which>,
 ) -> Answer<impl IntoResponse> {
-    let filter = which.filter()?;
+    let filter = which.filter(&caller)?;
     let workspace = caller.workspace_id().to_owned();
     // Subscribed before the record is read: what is written in between wakes the reader.
     let changed = api.host.events_changed();

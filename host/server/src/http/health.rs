@@ -1,11 +1,12 @@
 //! Whether the host lives, serves, and how it fares.
 
-use axum::Json as Answered;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json as Answered};
 use serde::Serialize;
 use utoipa::ToSchema;
+use weir_domain::caller::{Caller, Denied, Scope};
 
 use super::codes;
 use super::problem::{Answer, COME_BACK, Problem};
@@ -61,14 +62,21 @@ pub(crate) async fn ready(State(host): State<Host>) -> Answer<Answered<Health>> 
 }
 
 /// Read what the host counts (Prometheus)
-#[utoipa::path(get, path = "/metrics", tag = "health", security(()), responses((status = 200, content_type = "text/plain", body = String)))]
-pub(crate) async fn metrics(State(host): State<Host>) -> Response {
-    (
+///
+/// Without a key, unless the configuration says `metrics_require_key`: then with one of the workspace `default` that has `read`.
+#[utoipa::path(get, path = "/metrics", tag = "health", security((), ("key" = [])), responses((status = 200, content_type = "text/plain", body = String)))]
+pub(crate) async fn metrics(State(host): State<Host>, caller: Option<Extension<Caller>>) -> Answer<Response> {
+    if host.config().metrics_require_key {
+        // The numbers are the whole host's.
+        let Extension(caller) = caller.ok_or(Denied::Unknown)?;
+        caller.may_on_host(Scope::Read)?;
+    }
+    Ok((
         [(
             CONTENT_TYPE,
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
         )],
         host.metrics().render(),
     )
-        .into_response()
+        .into_response())
 }

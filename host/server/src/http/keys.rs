@@ -7,13 +7,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json as Answered};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use weir_domain::caller::{self, Key, Scope};
-use weir_domain::id::KeyId;
+use weir_domain::id::{ChannelId, KeyId};
+use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use super::audit::record;
-use super::body::{Json, Named};
+use super::body::{Json, Named, Params};
 use super::caller::{Admin, May};
 use super::idempotency::KeepInstead;
 use super::list::List;
@@ -32,8 +33,22 @@ pub(crate) struct NewKey {
     name: String,
     /// What it may be used for.
     scopes: BTreeSet<Scope>,
+    /// The channels that it is bound to: it sees nothing else, and does nothing elsewhere. All of the workspace if left out.
+    #[serde(default)]
+    #[schema(min_items = 1, max_items = 100)]
+    channel_ids: Option<BTreeSet<ChannelId>>,
     /// When it stops working; never if left out.
     expires_at: Option<Timestamp>,
+    /// The workspace that it acts for, if that is not the caller's; for the operator of the host.
+    workspace_id: Option<String>,
+}
+
+/// Of which workspace.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct OfWorkspace {
+    /// Of this workspace; the caller's if left out. Others are for the operator of the host.
+    pub(crate) workspace_id: Option<String>,
 }
 
 /// A key, without the key.
@@ -47,6 +62,8 @@ pub(crate) struct KeyView {
     prefix: String,
     /// What it may be used for.
     scopes: BTreeSet<Scope>,
+    /// The channels that it is bound to; null is all of the workspace.
+    channel_ids: Option<BTreeSet<ChannelId>>,
     /// The key itself. Shown once: when it is made.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
@@ -65,6 +82,7 @@ impl KeyView {
             name: key.name,
             prefix: key.prefix,
             scopes: key.scopes,
+            channel_ids: Some(key.channels).filter(|channels| !channels.is_empty()),
             key: None,
             created_at: key.created_at,
             expires_at: key.expires_at,
@@ -74,9 +92,14 @@ impl KeyView {
 }
 
 /// List keys, oldest first
-#[utoipa::path(get, path = "/v1/keys", tag = "keys", responses((status = 200, body = List<KeyView>)))]
-pub(crate) async fn list(caller: May<Admin>, State(host): State<Host>) -> Answer<Answered<List<KeyView>>> {
-    let keys = host.store().keys(caller.workspace_id()).await?;
+#[utoipa::path(get, path = "/v1/keys", tag = "keys", params(OfWorkspace), responses((status = 200, body = List<KeyView>)))]
+pub(crate) async fn list(
+    caller: May<Admin>,
+    State(host): State<Host>,
+    Params(of): Params<OfWorkspace>,
+) -> Answer<Answered<List<KeyView>>> {
+    let workspace = caller.workspace_of(of.workspace_id.as_deref(), Scope::Admin)?;
+    let keys = host.store().keys(&workspace).await?;
     Ok(List::whole(keys.into_iter().map(KeyView::of).collect()))
 }
 
@@ -93,6 +116,8 @@ pub(crate) async fn create(caller: May<Admin>, State(host): State<Host>, Json(bo
     if body.scopes.is_empty() {
         return Err(Problem::member("/scopes", "name at least one"));
     }
+    let workspace = caller.workspace_of(body.workspace_id.as_deref(), Scope::Admin)?;
+    let channels = bound(&host, &workspace, &body.scopes, body.channel_ids).await?;
     if body.expires_at.is_some_and(|end| end <= now) {
         return Err(Problem::member("/expires_at", "it is in the past"));
     }
@@ -100,17 +125,20 @@ pub(crate) async fn create(caller: May<Admin>, State(host): State<Host>, Json(bo
     let prefix = caller::prefix(&text).ok_or_else(|| Problem::internal("a new key is too short"))?;
     let key = Key {
         id: host.mint().id(now),
-        workspace_id: caller.workspace_id().to_owned(),
+        workspace_id: workspace,
         name: body.name,
         prefix: prefix.to_owned(),
         digest: caller::digest(&text),
         scopes: body.scopes,
+        channels,
         created_at: now,
         expires_at: body.expires_at,
         revoked_at: None,
     };
     host.store().insert_key(key.clone()).await?;
-    let changed = serde_json::json!({ "name": key.name, "scopes": key.scopes });
+    let changed = serde_json::json!({
+        "name": key.name, "scopes": key.scopes, "channel_ids": key.channels, "workspace_id": key.workspace_id,
+    });
     record(&host, &caller, "key.create", &key.id.to_string(), changed).await;
     let view = KeyView::of(key);
     let kept = KeepInstead(serde_json::to_value(&view).unwrap_or_default());
@@ -121,14 +149,47 @@ pub(crate) async fn create(caller: May<Admin>, State(host): State<Host>, Json(bo
     Ok((StatusCode::CREATED, Extension(kept), Answered(shown)).into_response())
 }
 
+/// The channels that a new key is bound to; all if empty.
+async fn bound(
+    host: &Host,
+    workspace: &str,
+    scopes: &BTreeSet<Scope>,
+    channels: Option<BTreeSet<ChannelId>>,
+) -> Answer<BTreeSet<ChannelId>> {
+    let Some(channels) = channels else {
+        return Ok(BTreeSet::new());
+    };
+    if !(1..=limits::CHANNELS_PER_KEY).contains(&channels.len()) {
+        let right = format_args!("name 1 to {} channels, or leave it out", limits::CHANNELS_PER_KEY);
+        return Err(Problem::member("/channel_ids", right));
+    }
+    if let Some(scope) = scopes.iter().find(|scope| !scope.is_within_channels()) {
+        let words = format_args!(
+            "{} concerns the whole workspace: no key that is bound to channels has it",
+            scope.as_str()
+        );
+        return Err(Problem::member("/scopes", words));
+    }
+    for id in &channels {
+        let channel = host.store().channel(*id).await?;
+        if channel.is_none_or(|channel| channel.workspace_id != workspace) {
+            let words = format_args!("there is no channel {id} in the workspace");
+            return Err(Problem::member("/channel_ids", words));
+        }
+    }
+    Ok(channels)
+}
+
 /// Revoke a key
-#[utoipa::path(delete, path = "/v1/keys/{id}", tag = "keys", params(("id" = KeyId, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/v1/keys/{id}", tag = "keys", params(("id" = KeyId, Path), OfWorkspace), responses((status = 204)))]
 pub(crate) async fn revoke(
     caller: May<Admin>,
     State(host): State<Host>,
     Named(id): Named<KeyId>,
+    Params(of): Params<OfWorkspace>,
 ) -> Answer<StatusCode> {
-    if !host.store().revoke_key(caller.workspace_id(), id, host.now()).await? {
+    let workspace = caller.workspace_of(of.workspace_id.as_deref(), Scope::Admin)?;
+    if !host.store().revoke_key(&workspace, id, host.now()).await? {
         return Err(Problem::no_such("key"));
     }
     host.keys_ended();

@@ -24,7 +24,7 @@ use weir_domain::time::Timestamp;
 use weir_store::Media;
 
 use super::body::{self, Named, Params};
-use super::caller::{May, MessagesWrite, Read};
+use super::caller::{InChannels, May, MessagesWrite, Read};
 use super::idempotency::Idempotency;
 use super::problem::{Answer, COME_BACK, Problem};
 use super::{Api, codes};
@@ -89,7 +89,7 @@ impl MediaView {
 #[utoipa::path(post, path = "/v1/media", tag = "media",
     request_body(content((UploadForm = "multipart/form-data"), (FromUrl = "application/json"))), responses((status = 201, body = MediaView)))]
 pub(crate) async fn upload(
-    caller: May<MessagesWrite>,
+    caller: May<MessagesWrite, InChannels>,
     State(api): State<Api>,
     Extension(idempotency): Extension<Idempotency>,
     request: Request,
@@ -141,13 +141,13 @@ async fn from_form(host: &Host, mut form: Multipart) -> Answer<(Upload, [u8; 32]
 /// Get what is known of stored bytes, with a link to them
 #[utoipa::path(get, path = "/v1/media/{id}", tag = "media", params(("id" = MediaId, Path)), responses((status = 200, body = MediaView)))]
 pub(crate) async fn get(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<MediaId>,
 ) -> Answer<Answered<MediaView>> {
     let media = host.store().media(id).await?;
     let media = media
-        .filter(|media| media.workspace_id == caller.workspace_id())
+        .filter(|media| media.is_of(&caller))
         .ok_or_else(|| Problem::no_such("media"))?;
     Ok(Answered(MediaView::of(media, &host)))
 }

@@ -4,6 +4,7 @@ use axum::Json as Answered;
 use axum::extract::State;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
+use weir_domain::caller::Caller;
 use weir_domain::id::MessageId;
 use weir_domain::limits;
 use weir_domain::message::{Message, MessageError, Status};
@@ -12,7 +13,7 @@ use weir_store::{Attempt, RequestRecord};
 
 use super::audit::record;
 use super::body::{Named, Params};
-use super::caller::{May, MessagesWrite, Read};
+use super::caller::{InChannels, May, MessagesWrite, Read};
 use super::codes;
 use super::conversations::shown;
 use super::list::{List, Paging};
@@ -82,10 +83,10 @@ impl From<RequestRecord> for RequestView {
     }
 }
 
-async fn find(host: &Host, workspace: &str, id: MessageId) -> Answer<Message> {
-    host.store()
-        .message(workspace, id)
-        .await?
+async fn find(host: &Host, caller: &Caller, id: MessageId) -> Answer<Message> {
+    let message = host.store().message(caller.workspace_id(), id).await?;
+    message
+        .filter(|message| caller.sees(Some(message.channel_id)))
         .ok_or_else(|| Problem::no_such("message"))
 }
 
@@ -104,7 +105,7 @@ pub(crate) struct Search {
 /// looked at yet.
 #[utoipa::path(get, path = "/v1/messages", operation_id = "search_messages", tag = "messages", params(Search, Paging), responses((status = 200, body = List<Message>)))]
 pub(crate) async fn search(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Params(wanted): Params<Search>,
     Params(paging): Params<Paging>,
@@ -115,18 +116,21 @@ pub(crate) async fn search(
         return Err(Problem::parameter("search", right));
     }
     let page = paging.page()?;
-    let found = host.store().search_messages(caller.workspace_id(), words, page).await?;
+    let found = host
+        .store()
+        .search_messages(caller.workspace_id(), caller.channels().clone(), words, page)
+        .await?;
     Ok(List::of(found, |message| shown(&host, &message)))
 }
 
 /// Get a message
 #[utoipa::path(get, path = "/v1/messages/{id}", tag = "messages", params(("id" = MessageId, Path)), responses((status = 200, body = Message)))]
 pub(crate) async fn get(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<MessageId>,
 ) -> Answer<Answered<Value>> {
-    Ok(Answered(shown(&host, &find(&host, caller.workspace_id(), id).await?)))
+    Ok(Answered(shown(&host, &find(&host, &caller, id).await?)))
 }
 
 /// Take a queued message back, or give one in doubt up
@@ -134,10 +138,11 @@ pub(crate) async fn get(
 /// One in doubt fails, keeps its share of the budget, and is asked about no more.
 #[utoipa::path(delete, path = "/v1/messages/{id}", tag = "messages", params(("id" = MessageId, Path)), responses((status = 200, body = Message)))]
 pub(crate) async fn cancel(
-    caller: May<MessagesWrite>,
+    caller: May<MessagesWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<MessageId>,
 ) -> Answer<Answered<Value>> {
+    find(&host, &caller, id).await?;
     match host
         .cancel(&caller, id)
         .await?
@@ -156,11 +161,11 @@ pub(crate) async fn cancel(
 /// Queue a failed or uncertain message again, judged anew
 #[utoipa::path(post, path = "/v1/messages/{id}/retry", tag = "messages", params(("id" = MessageId, Path)), responses((status = 202, body = Message)))]
 pub(crate) async fn retry(
-    caller: May<MessagesWrite>,
+    caller: May<MessagesWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<MessageId>,
 ) -> Answer<(axum::http::StatusCode, Answered<Value>)> {
-    let message = find(&host, caller.workspace_id(), id).await?;
+    let message = find(&host, &caller, id).await?;
     if !matches!(message.status, Status::Failed | Status::Uncertain) {
         return Err(not_retryable(&message));
     }
@@ -170,7 +175,7 @@ pub(crate) async fn retry(
             Ok((axum::http::StatusCode::ACCEPTED, Answered(shown(&host, &message))))
         }
         // It moved on between the two looks.
-        None => Err(not_retryable(&find(&host, caller.workspace_id(), id).await?)),
+        None => Err(not_retryable(&find(&host, &caller, id).await?)),
     }
 }
 
@@ -184,11 +189,11 @@ fn not_retryable(message: &Message) -> Problem {
 #[utoipa::path(get, path = "/v1/messages/{id}/attempts", tag = "messages", params(("id" = MessageId, Path)),
     responses((status = 200, body = List<AttemptView>)))]
 pub(crate) async fn attempts(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<MessageId>,
 ) -> Answer<Answered<List<AttemptView>>> {
-    find(&host, caller.workspace_id(), id).await?;
+    find(&host, &caller, id).await?;
     let attempts = host.store().attempts(id).await?;
     Ok(List::whole(attempts.into_iter().map(AttemptView::from).collect()))
 }

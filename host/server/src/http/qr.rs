@@ -12,7 +12,7 @@ use weir_domain::id::ChannelId;
 use weir_domain::manifest::EntryKind;
 
 use super::body::{Named, Params};
-use super::caller::{May, Read};
+use super::caller::{InChannels, May, Read};
 use super::problem::{Answer, Problem};
 use super::{channels, codes};
 use crate::Host;
@@ -44,7 +44,7 @@ pub(crate) struct Link {
 #[utoipa::path(get, path = "/v1/channels/{id}/qr.svg", tag = "channels", params(("id" = ChannelId, Path), Link),
     responses((status = 200, content_type = "image/svg+xml", body = String)))]
 pub(crate) async fn svg(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
     Params(link): Params<Link>,
@@ -58,7 +58,7 @@ pub(crate) async fn svg(
 #[utoipa::path(get, path = "/v1/channels/{id}/qr.png", tag = "channels", params(("id" = ChannelId, Path), Link),
     responses((status = 200, content_type = "image/png", body = Vec<u8>)))]
 pub(crate) async fn png(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
     Params(link): Params<Link>,

@@ -8,8 +8,8 @@ use weir_domain::id::{ChannelId, ContactId, ConversationId, ReferralId};
 use weir_domain::message::Referral;
 
 use super::body::{Named, Params};
-use super::caller::{May, Read};
-use super::contacts::OfChannel;
+use super::caller::{InChannels, May, Read};
+use super::contacts::{OfChannel, narrowed};
 use super::list::{List, Paging};
 use super::problem::Answer;
 use crate::Host;
@@ -33,14 +33,14 @@ pub(crate) struct ReferralView {
 #[utoipa::path(get, path = "/v1/referrals", operation_id = "list_referrals", tag = "contacts", params(OfChannel, Paging),
     responses((status = 200, body = List<ReferralView>)))]
 pub(crate) async fn list(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Params(of): Params<OfChannel>,
     Params(paging): Params<Paging>,
 ) -> Answer<Answered<List<ReferralView>>> {
     let listed = host
         .store()
-        .referrals(caller.workspace_id(), of.channel_id, paging.page()?)
+        .referrals(caller.workspace_id(), narrowed(&caller, of.channel_id)?, paging.page()?)
         .await?;
     Ok(List::of(listed, |record| ReferralView {
         referral: record.referral,
@@ -56,7 +56,7 @@ pub(crate) async fn list(
 #[utoipa::path(get, path = "/v1/referrals/{id}/ad", operation_id = "ad_of_referral", tag = "contacts", params(("id" = ReferralId, Path)),
     responses((status = 200, body = Ad)))]
 pub(crate) async fn ad(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ReferralId>,
 ) -> Answer<Answered<Ad>> {

@@ -11,7 +11,7 @@ use weir_domain::time::Timestamp;
 use weir_store::{RefusalCount, RefusalRecord, RefusedWhat};
 
 use super::body::{Named, Params};
-use super::caller::{May, Read};
+use super::caller::{InChannels, May, Read};
 use super::codes;
 use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
@@ -125,11 +125,12 @@ pub(crate) async fn list(
 /// Ask why something was refused
 #[utoipa::path(get, path = "/v1/refusals/{id}", tag = "refusals", params(("id" = RefusalId, Path)), responses((status = 200, body = RefusalView)))]
 pub(crate) async fn get(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<RefusalId>,
 ) -> Answer<Answered<RefusalView>> {
     let refusal = host.store().refusal(caller.workspace_id(), id).await?;
+    let refusal = refusal.filter(|refusal| caller.sees(refusal.channel_id));
     Ok(Answered(RefusalView::of(
         refusal.ok_or_else(|| Problem::no_such("refusal"))?,
     )))

@@ -13,7 +13,7 @@ use weir_store::{TranscriptFilter, TranscriptRecord, VersionChange};
 
 use super::audit::record;
 use super::body::{Json, Params};
-use super::caller::{ConnectorsWrite, May, Read};
+use super::caller::{ConnectorsWrite, May, OnHost, Read};
 use super::codes;
 use super::connectors::{VersionView, refused_promotion};
 use super::list::{List, bounded};
@@ -160,7 +160,7 @@ type Names = Path<(String, String)>;
     params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "Its version")),
     responses((status = 200, body = VersionView)))]
 pub(crate) async fn canary(
-    caller: May<ConnectorsWrite>,
+    caller: May<ConnectorsWrite, OnHost>,
     State(host): State<Host>,
     Path((name, version)): Names,
     Json(body): Json<PutCanary>,
@@ -190,7 +190,7 @@ pub(crate) async fn canary(
     params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "The version that goes back")),
     responses((status = 200, description = "The version that was on trial, or the one that serves now", body = VersionView)))]
 pub(crate) async fn rollback(
-    caller: May<ConnectorsWrite>,
+    caller: May<ConnectorsWrite, OnHost>,
     State(host): State<Host>,
     Path((name, version)): Names,
     Json(body): Json<RollBack>,
@@ -220,7 +220,7 @@ pub(crate) async fn rollback(
     params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "Its version")),
     responses((status = 200, body = VersionView)))]
 pub(crate) async fn retire(
-    caller: May<ConnectorsWrite>,
+    caller: May<ConnectorsWrite, OnHost>,
     State(host): State<Host>,
     Path((name, version)): Names,
 ) -> Answer<Answered<VersionView>> {
@@ -243,7 +243,7 @@ pub(crate) async fn retire(
     params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "The version that is asked")),
     responses((status = 200, description = "What differs, by kind and place", body = Object)))]
 pub(crate) async fn replay(
-    caller: May<ConnectorsWrite>,
+    caller: May<ConnectorsWrite, OnHost>,
     State(host): State<Host>,
     Path((name, version)): Names,
     Json(body): Json<ReplayOf>,
@@ -269,7 +269,7 @@ pub(crate) async fn replay(
     params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "The version on trial")),
     responses((status = 200, body = TrialView)))]
 pub(crate) async fn trial(
-    _: May<Read>,
+    _: May<Read, OnHost>,
     State(host): State<Host>,
     Path((name, version)): Names,
 ) -> Answer<Answered<TrialView>> {
@@ -305,7 +305,7 @@ pub(crate) async fn changes(
 #[utoipa::path(get, path = "/v1/connectors/{name}/timeline", tag = "connectors", params(("name" = String, Path, description = "The connector's name")),
     responses((status = 200, description = "Newest first", body = List<Step>)))]
 pub(crate) async fn timeline(
-    _: May<Read>,
+    _: May<Read, OnHost>,
     State(host): State<Host>,
     Path(name): Path<String>,
 ) -> Answer<Answered<List<Step>>> {
@@ -323,7 +323,7 @@ pub(crate) async fn timeline(
     params(("name" = String, Path, description = "The connector's name"), Transcripts),
     responses((status = 200, body = List<TranscriptView>)))]
 pub(crate) async fn transcripts(
-    _: May<ConnectorsWrite>,
+    _: May<ConnectorsWrite, OnHost>,
     State(host): State<Host>,
     Path(name): Path<String>,
     Params(wanted): Params<Transcripts>,
@@ -346,7 +346,7 @@ pub(crate) async fn transcripts(
     params(("name" = String, Path, description = "The connector's name"), ("id" = TranscriptId, Path, description = "The transcript's id"), HowWritten),
     responses((status = 200, description = "The transcript", body = Object)))]
 pub(crate) async fn transcript(
-    caller: May<ConnectorsWrite>,
+    caller: May<ConnectorsWrite, OnHost>,
     State(host): State<Host>,
     Path((name, id)): Path<(String, String)>,
     Params(how): Params<HowWritten>,

@@ -1,7 +1,7 @@
 //! The whole router over a host of its own: every route is described and guarded, and whatever comes in, what goes out is an
 //! answer of its kind or a problem.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Router;
 use axum::body::Body;
@@ -21,6 +21,7 @@ mod document;
 mod grants;
 mod hangups;
 mod input;
+mod reach;
 mod session;
 mod standing;
 mod start;
@@ -130,9 +131,24 @@ fn operations() -> Vec<(String, String)> {
     all
 }
 
+/// Ids by their prefix; one that is not named has the right form and names nothing.
+#[derive(Clone, Debug, Default)]
+struct Ids(BTreeMap<String, String>);
+
+impl Ids {
+    fn of(&self, prefix: &str) -> String {
+        let nothing = || format!("{prefix}_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f");
+        self.0.get(prefix).cloned().unwrap_or_else(nothing)
+    }
+}
+
 /// The path with ids of the right form that name nothing.
 fn filled(path: &str) -> String {
-    let id = "0193a4c6b2f07c5e8d1f2a3b4c5d6e7f";
+    filled_with(path, &Ids::default())
+}
+
+/// The path with these ids.
+fn filled_with(path: &str, ids: &Ids) -> String {
     let prefix = match path.split('/').nth(2).unwrap_or_default() {
         "channels" => "chn",
         "conversations" => "cnv",
@@ -145,9 +161,13 @@ fn filled(path: &str) -> String {
         "dead-letters" => "dl",
         "refusals" => "rfs",
         "keys" => "key",
+        "referrals" => "ref",
         _ => "nothing",
     };
-    path.replace("{id}", &format!("{prefix}_{id}"))
-        .replace("{name}", "nothing")
+    path.replace("{id}", &ids.of(prefix))
+        .replace(
+            "{name}",
+            &ids.0.get("name").cloned().unwrap_or_else(|| "nothing".to_owned()),
+        )
         .replace("{version}", "1.0.0")
 }

@@ -4,7 +4,7 @@ use axum::Json as Answered;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::caller::{May, Read};
+use super::caller::{InChannels, May, Read};
 use super::list::List;
 
 /// A tenant.
@@ -16,7 +16,7 @@ pub(crate) struct WorkspaceView {
 
 /// List workspaces that the key may see
 #[utoipa::path(get, path = "/v1/workspaces", tag = "workspaces", responses((status = 200, body = List<WorkspaceView>)))]
-pub(crate) async fn list(caller: May<Read>) -> Answered<List<WorkspaceView>> {
+pub(crate) async fn list(caller: May<Read, InChannels>) -> Answered<List<WorkspaceView>> {
     List::whole(vec![WorkspaceView {
         id: caller.workspace_id().to_owned(),
     }])

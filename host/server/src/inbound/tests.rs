@@ -25,7 +25,7 @@ async fn told(host: &Host) -> Vec<Event> {
 async fn conversation(host: &Host, channel: &Channel) -> Conversation {
     let page = Page { limit: 1, cursor: None };
     let filter = ConversationFilter {
-        channel: Some(channel.id),
+        channels: [channel.id].into(),
         ..ConversationFilter::default()
     };
     let all = host.store().conversations("default", filter, page);

@@ -1,6 +1,6 @@
 //! Keys, apps, connectors and accounts are kept as they were given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weir_domain::caller::{self, Key, Scope};
 use weir_domain::channel::ChannelStatus;
@@ -29,6 +29,7 @@ pub fn a_key_is_found_by_its_prefix_until_and_after_it_ends(factory: Factory) {
             prefix: caller::prefix(text).unwrap().into(),
             digest: caller::digest(text),
             scopes: [Scope::Read, Scope::MessagesWrite].into(),
+            channels: BTreeSet::new(),
             created_at: at(0),
             expires_at: Some(at(100)),
             revoked_at: None,
@@ -63,6 +64,7 @@ pub fn a_configured_key_takes_the_place_of_the_one_before(factory: Factory) {
             prefix: text.into(),
             digest: caller::digest(text),
             scopes: [Scope::Admin].into(),
+            channels: BTreeSet::new(),
             created_at: at(0),
             expires_at: None,
             revoked_at: None,
@@ -102,6 +104,7 @@ pub fn a_session_is_kept_with_its_key_until_it_is_over(factory: Factory) {
             prefix: "weir_0123456789a".into(),
             digest: caller::digest("weir_0123456789abcdef"),
             scopes: [Scope::Read].into(),
+            channels: BTreeSet::new(),
             created_at: at(0),
             expires_at: None,
             revoked_at: None,
@@ -501,13 +504,22 @@ pub fn an_account_connected_again_keeps_its_id_and_name(factory: Factory) {
         assert!(
             world
                 .store
-                .channels(DEFAULT, false, page())
+                .channels(DEFAULT, BTreeSet::new(), false, page())
                 .await
                 .unwrap()
                 .rows
                 .is_empty()
         );
-        assert_eq!(world.store.channels(DEFAULT, true, page()).await.unwrap().rows.len(), 1);
+        assert_eq!(
+            world
+                .store
+                .channels(DEFAULT, BTreeSet::new(), true, page())
+                .await
+                .unwrap()
+                .rows
+                .len(),
+            1
+        );
         let (back, new) = world
             .store
             .connect_channel(renewed, credential("third"), at(4))

@@ -214,6 +214,7 @@ pub fn a_sent_picture_goes_with_its_last_conversation(factory: Factory) {
         let world = World::begin(factory).await;
         world.hear(vec![says("m1", 10), says_in("other", "m2", 10)], 10).await;
         let upload = |id| Media {
+            channel_id: None,
             id,
             workspace_id: DEFAULT.into(),
             mime_type: Some("image/png".into()),
@@ -302,7 +303,7 @@ pub fn a_new_name_is_told_and_a_newly_signed_picture_is_not(factory: Factory) {
         assert_eq!(
             world
                 .store
-                .contacts(DEFAULT, Some(world.channel.id), page())
+                .contacts(DEFAULT, [world.channel.id].into(), page())
                 .await
                 .unwrap()
                 .rows
@@ -414,7 +415,7 @@ pub fn a_conversation_is_found_by_its_contacts_name(factory: Factory) {
         world.hear(vec![says("m1", 1)], 1).await;
         let found = async |name: &str| {
             let filter = ConversationFilter {
-                channel: None,
+                channels: BTreeSet::new(),
                 name: Some(name.to_owned()),
             };
             world

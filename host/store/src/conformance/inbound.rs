@@ -1,5 +1,6 @@
 //! What comes in is kept once, whatever the order, and moves what it must.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use weir_domain::channel::ChannelStatus;
@@ -58,7 +59,11 @@ pub fn what_was_written_is_found_in_whatever_case_and_page_by_page(factory: Fact
             world.hear(vec![echo(id, Origin::App, text, seconds)], seconds).await;
         }
         let found = async |workspace, words: &str, page| {
-            let listed = world.store.search_messages(workspace, words, page).await.unwrap();
+            let listed = world
+                .store
+                .search_messages(workspace, BTreeSet::new(), words, page)
+                .await
+                .unwrap();
             let ids = listed.rows.into_iter().filter_map(|message| message.platform_id);
             (ids.collect::<Vec<_>>(), listed.next)
         };
@@ -232,12 +237,12 @@ pub fn a_referral_is_on_the_first_message_after_it(factory: Factory) {
             let conversation = world.conversation("thread").await;
             let referral = conversation.referral.unwrap();
             assert_eq!((referral.ad_id.as_deref(), referral.at), (Some("ad-1"), Some(at(20))));
-            let of = |channel, limit| world.store.referrals(DEFAULT, channel, Page { limit, cursor: None });
-            let listed = of(Some(world.channel.id), 10).await.unwrap().rows;
+            let of = |channels, limit| world.store.referrals(DEFAULT, channels, Page { limit, cursor: None });
+            let listed = of([world.channel.id].into(), 10).await.unwrap().rows;
             assert_eq!(listed.len(), 1);
             assert_eq!(listed[0].referral, referral);
-            assert_eq!(of(None, 10).await.unwrap().rows, listed);
-            assert!(of(Some(world.id()), 10).await.unwrap().rows.is_empty());
+            assert_eq!(of(BTreeSet::new(), 10).await.unwrap().rows, listed);
+            assert!(of([world.id()].into(), 10).await.unwrap().rows.is_empty());
         }
     });
 }

@@ -1,5 +1,7 @@
 //! What goes out is judged once, and the same request is accepted once.
 
+use std::collections::BTreeSet;
+
 use weir_domain::claim::Claim;
 use weir_domain::event::EventType;
 use weir_domain::limits;
@@ -297,7 +299,7 @@ pub fn other_tenants_see_nothing(factory: Factory) {
         assert!(
             world
                 .store
-                .contacts(other, Some(world.channel.id), page())
+                .contacts(other, [world.channel.id].into(), page())
                 .await
                 .unwrap()
                 .rows
@@ -321,7 +323,15 @@ pub fn other_tenants_see_nothing(factory: Factory) {
                 .rows
                 .is_empty()
         );
-        assert!(world.store.channels(other, true, page()).await.unwrap().rows.is_empty());
+        assert!(
+            world
+                .store
+                .channels(other, BTreeSet::new(), true, page())
+                .await
+                .unwrap()
+                .rows
+                .is_empty()
+        );
         assert!(
             world
                 .store

@@ -34,7 +34,7 @@ pub(crate) const ACCOUNT: &str = "account";
 /// The conversations of one channel.
 pub(crate) fn of(channel: ChannelId) -> ConversationFilter {
     ConversationFilter {
-        channel: Some(channel),
+        channels: [channel].into(),
         name: None,
     }
 }

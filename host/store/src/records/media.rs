@@ -1,8 +1,9 @@
 //! Stored bytes, and those still to be fetched.
 
+use weir_domain::caller::Caller;
 use weir_domain::channel::Channel;
 use weir_domain::conversation::Conversation;
-use weir_domain::id::{MediaId, MessageId};
+use weir_domain::id::{ChannelId, MediaId, MessageId};
 use weir_domain::inbound::RemoteMedia;
 use weir_domain::message::MediaStatus;
 use weir_domain::time::Timestamp;
@@ -14,6 +15,8 @@ pub struct Media {
     pub id: MediaId,
     /// The tenant that owns them.
     pub workspace_id: String,
+    /// The channel of the message that brought them; none of an upload, which is the workspace's.
+    pub channel_id: Option<ChannelId>,
     /// As sniffed; none until they are here.
     pub mime_type: Option<String>,
     /// In bytes.
@@ -24,6 +27,13 @@ pub struct Media {
     pub status: MediaStatus,
     /// When the row was made.
     pub created_at: Timestamp,
+}
+
+impl Media {
+    /// Whether a caller may know of them. An upload is no channel's: whoever learned its id got it from the one who made it.
+    pub fn is_of(&self, caller: &Caller) -> bool {
+        self.workspace_id == caller.workspace_id() && (self.channel_id.is_none() || caller.sees(self.channel_id))
+    }
 }
 
 /// An attachment to be fetched.

@@ -1,5 +1,7 @@
 //! Channels, their credentials and their connectors' state.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Row, params};
 use weir_domain::channel::{Channel, ChannelStatus, PolicyOverride};
 use weir_domain::credential::Credential;
@@ -39,14 +41,30 @@ pub(super) fn by_platform_id(db: &Db<'_>, app: &str, platform_id: &str) -> Resul
     )
 }
 
-pub(super) fn all(db: &Db<'_>, workspace: &str, deleted: bool, page: &Page) -> Result<Listed<Channel>> {
-    let rows = db.all(
-        "SELECT channel FROM channels
-         WHERE workspace_id = ?1 AND (?2 OR status <> 'deleted') AND id < ?3
-         ORDER BY id DESC LIMIT ?4",
-        params![workspace, deleted, cursor_id::<ChannelId>(page), fetch(page)],
-        read,
-    )?;
+pub(super) fn all(
+    db: &Db<'_>,
+    workspace: &str,
+    these: &BTreeSet<ChannelId>,
+    deleted: bool,
+    page: &Page,
+) -> Result<Listed<Channel>> {
+    let cursor = cursor_id::<ChannelId>(page);
+    let rows = if these.is_empty() {
+        db.all(
+            "SELECT channel FROM channels
+             WHERE workspace_id = ?1 AND (?2 OR status <> 'deleted') AND id < ?3
+             ORDER BY id DESC LIMIT ?4",
+            params![workspace, deleted, cursor, fetch(page)],
+            read,
+        )?
+    } else {
+        let mut rows = Vec::new();
+        for id in these.iter().rev().filter(|id| key(**id) < cursor) {
+            let found = one(db, *id)?.filter(|found| found.workspace_id == workspace);
+            rows.extend(found.filter(|found| deleted || found.status != ChannelStatus::Deleted));
+        }
+        rows
+    };
     Ok(listed(page, rows, |last| last.id.to_string()))
 }
 

@@ -1,6 +1,7 @@
 //! Versions of connectors, and what the operator granted them.
 
 use rusqlite::{Row, params};
+use weir_domain::caller::OPERATORS_WORKSPACE;
 use weir_domain::event::EventType;
 use weir_domain::grant::Grants;
 use weir_domain::rollout::Canary;
@@ -9,9 +10,6 @@ use weir_domain::time::Timestamp;
 use crate::sqlite::db::{Db, get_json, get_json_if, get_time, get_word, json, json_if, word};
 use crate::sqlite::events::{self, About};
 use crate::{NewVersion, Result, StageError, StoreError, Version, VersionChange, VersionStage};
-
-/// Connectors belong to the host and not to a tenant; their events are told in the workspace that is always there.
-const WORKSPACE: &str = "default";
 
 const VERSION: &str = "manifest, digest, size, signature, source, stage, canary, staged_at, changed_at";
 
@@ -286,7 +284,8 @@ fn tell(db: &Db<'_>, version: &Version, kind: EventType, reason: &str, now: Time
     if let Some(canary) = &version.canary {
         data["percent"] = canary.percent.into();
     }
-    events::append(db, About::workspace(WORKSPACE), kind, &data, now)?;
+    // Connectors belong to the host and not to a tenant.
+    events::append(db, About::workspace(OPERATORS_WORKSPACE), kind, &data, now)?;
     Ok(())
 }
 

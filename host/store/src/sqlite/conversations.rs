@@ -1,5 +1,8 @@
 //! Contacts and conversations: reading them, and the row as those see it who write in it.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
 use rusqlite::{Row, params};
 use weir_domain::conversation::{Contact, Conversation, ConversationStatus, Marks, OpenedBy, later};
 use weir_domain::event::EventType;
@@ -48,30 +51,26 @@ pub(super) fn contact_by_platform_id(db: &Db<'_>, channel: ChannelId, platform_i
     )
 }
 
-pub(super) fn contacts(
-    db: &Db<'_>,
-    workspace: &str,
-    channel: Option<ChannelId>,
-    page: &Page,
-) -> Result<Listed<Contact>> {
+pub(super) fn contacts(db: &Db<'_>, workspace: &str, of: &BTreeSet<ChannelId>, page: &Page) -> Result<Listed<Contact>> {
     let cursor = cursor_id::<ContactId>(page);
-    let rows = match channel {
-        Some(channel) => db.all(
-            &format!(
-                "SELECT {CONTACT} FROM contacts WHERE channel_id = ?2 AND workspace_id = ?1 AND id < ?3
-                 ORDER BY id DESC LIMIT ?4"
-            ),
-            params![workspace, key(channel), cursor, fetch(page)],
-            |row| read_contact(row, 0),
-        )?,
-        None => db.all(
-            &format!(
-                "SELECT {CONTACT} FROM contacts WHERE workspace_id = ?1 AND id < ?2
-                 ORDER BY id DESC LIMIT ?3"
-            ),
+    let rows = if of.is_empty() {
+        db.all(
+            &format!("SELECT {CONTACT} FROM contacts WHERE workspace_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"),
             params![workspace, cursor, fetch(page)],
             |row| read_contact(row, 0),
-        )?,
+        )?
+    } else {
+        let sql = format!(
+            "SELECT {CONTACT} FROM contacts WHERE channel_id = ?2 AND workspace_id = ?1 AND id < ?3
+             ORDER BY id DESC LIMIT ?4"
+        );
+        let each = |channel: &ChannelId| {
+            let of_channel = params![workspace, key(*channel), cursor, fetch(page)];
+            db.all(&sql, of_channel, |row| read_contact(row, 0))
+        };
+        let mut rows = of.iter().map(each).collect::<Result<Vec<_>>>()?.concat();
+        rows.sort_by_key(|contact| Reverse(contact.id));
+        rows
     };
     Ok(listed(page, rows, |last| last.id.to_string()))
 }
@@ -349,16 +348,54 @@ pub(super) fn one(db: &Db<'_>, workspace: &str, id: ConversationId) -> Result<Op
         .map(|thread| thread.conversation))
 }
 
+/// A conversation's place in lists: one without a message comes last, as if it were at the beginning of time.
+type Place = (Timestamp, ConversationId);
+
+fn place(conversation: &Conversation) -> Place {
+    (conversation.last_message_at.unwrap_or_default(), conversation.id)
+}
+
 pub(super) fn all(
     db: &Db<'_>,
     workspace: &str,
     filter: &ConversationFilter,
     page: &Page,
 ) -> Result<Listed<Conversation>> {
-    // A conversation without a message comes last, as if its last message were at the beginning of time.
+    let mut looks = Vec::new();
+    if filter.channels.is_empty() {
+        looks.push(look(db, workspace, None, filter, page)?);
+    }
+    for channel in &filter.channels {
+        looks.push(look(db, workspace, Some(*channel), filter, page)?);
+    }
+    // Where the shortest look ended, that channel may have more.
+    let end = looks.iter().filter_map(|(_, next)| *next).max();
+    let mut rows: Vec<Conversation> = looks.into_iter().flat_map(|(rows, _)| rows).collect();
+    rows.retain(|row| end.is_none_or(|end| place(row) >= end));
+    rows.sort_by_key(|row| Reverse(place(row)));
+    let next = if rows.len() > limit(page) {
+        rows.truncate(limit(page));
+        rows.last().map(place)
+    } else {
+        end
+    };
+    Ok(Listed {
+        rows,
+        next: next.map(|(at, id)| format!("{}.{id}", at.as_millis())),
+    })
+}
+
+/// What a page finds in one channel, or in all, and where it ended if more may follow.
+fn look(
+    db: &Db<'_>,
+    workspace: &str,
+    channel: Option<ChannelId>,
+    filter: &ConversationFilter,
+    page: &Page,
+) -> Result<(Vec<Conversation>, Option<Place>)> {
     let (at, id) = cursor(page).unwrap_or((i64::MAX, [u8::MAX; 16]));
     // Two statements, so that each keeps to its index.
-    let of = match filter.channel {
+    let of = match channel {
         Some(_) => "+c.workspace_id = ?1 AND c.channel_id = ?4",
         None => "c.workspace_id = ?1 AND ?4 IS NULL",
     };
@@ -366,28 +403,27 @@ pub(super) fn all(
         "SELECT {THREAD} WHERE {of} AND (c.last_message_at, c.id) < (?2, ?3)
          ORDER BY c.last_message_at DESC, c.id DESC"
     ))?;
-    let mut rows = statement.query(params![workspace, at, id, key_if(filter.channel)])?;
+    let mut rows = statement.query(params![workspace, at, id, key_if(channel)])?;
+    // The bound is on the whole page.
+    let bound = limits::ROWS_SCANNED / filter.channels.len().max(1);
     let (mut found, mut looked, mut last) = (Vec::new(), 0, None);
     let next = loop {
         let Some(row) = rows.next()? else { break None };
-        if looked == limits::ROWS_SCANNED {
+        if looked == bound {
             break last;
         }
         looked += 1;
         let conversation = read_conversation(row)?;
-        let cursor = (conversation.last_message_at.unwrap_or_default(), conversation.id);
+        let here = place(&conversation);
         if filter.wants(&conversation) {
             if found.len() == limit(page) {
                 break last;
             }
             found.push(conversation);
         }
-        last = Some(cursor);
+        last = Some(here);
     };
-    Ok(Listed {
-        rows: found,
-        next: next.map(|(at, id)| format!("{}.{id}", at.as_millis())),
-    })
+    Ok((found, next))
 }
 
 fn cursor(page: &Page) -> Option<(i64, [u8; 16])> {

@@ -6,11 +6,11 @@ use weir_domain::id::KeyId;
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{Db, get_id, get_json, get_time, get_time_if, json, key, ms};
+use crate::sqlite::db::{Db, get_id, get_json, get_json_if, get_time, get_time_if, json, key, ms};
 use crate::vault::Place;
 use crate::{App, Result};
 
-const KEY: &str = "id, workspace_id, name, prefix, digest, scopes, created_at, expires_at, revoked_at";
+const KEY: &str = "id, workspace_id, name, prefix, digest, scopes, created_at, expires_at, revoked_at, channels";
 
 fn read_key(row: &Row<'_>) -> rusqlite::Result<Key> {
     Ok(Key {
@@ -23,12 +23,13 @@ fn read_key(row: &Row<'_>) -> rusqlite::Result<Key> {
         created_at: get_time(row, 6)?,
         expires_at: get_time_if(row, 7)?,
         revoked_at: get_time_if(row, 8)?,
+        channels: get_json_if(row, 9, "keys.channels")?.unwrap_or_default(),
     })
 }
 
 pub(super) fn insert(db: &Db<'_>, new: &Key) -> Result<()> {
     db.run(
-        &format!("INSERT INTO keys ({KEY}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"),
+        &format!("INSERT INTO keys ({KEY}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"),
         params![
             key(new.id),
             new.workspace_id,
@@ -39,6 +40,7 @@ pub(super) fn insert(db: &Db<'_>, new: &Key) -> Result<()> {
             new.created_at.as_millis(),
             ms(new.expires_at),
             ms(new.revoked_at),
+            (!new.channels.is_empty()).then(|| json(&new.channels)).transpose()?,
         ],
     )?;
     Ok(())

@@ -10,12 +10,13 @@ use weir_domain::limits;
 use weir_domain::message::{Attachment, Content, MediaStatus, Message};
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{Db, get_id, get_json, get_time, get_word, json, key, word};
+use crate::sqlite::db::{Db, get_id, get_id_if, get_json, get_time, get_word, json, key, word};
 use crate::sqlite::events::{self, About};
 use crate::sqlite::{channels, conversations, messages};
 use crate::{Media, MediaFetch, Result};
 
 const MEDIA: &str = "id, workspace_id, mime_type, size, filename, status, created_at";
+const CHANNEL: &str = "(SELECT m.channel_id FROM messages m WHERE m.id = message_id)";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Media> {
     Ok(Media {
@@ -26,6 +27,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Media> {
         filename: row.get(4)?,
         status: get_word(row, 5, "media.status")?,
         created_at: get_time(row, 6)?,
+        channel_id: get_id_if(row, 7)?,
     })
 }
 
@@ -50,7 +52,11 @@ pub(super) fn insert(db: &Db<'_>, media: &Media) -> Result<()> {
 }
 
 pub(super) fn one(db: &Db<'_>, id: MediaId) -> Result<Option<Media>> {
-    db.one(&format!("SELECT {MEDIA} FROM media WHERE id = ?1"), [key(id)], read)
+    db.one(
+        &format!("SELECT {MEDIA}, {CHANNEL} FROM media WHERE id = ?1"),
+        [key(id)],
+        read,
+    )
 }
 
 /// The content with its attachment as the record knows it; bytes of another tenant are not known.

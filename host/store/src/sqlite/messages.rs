@@ -1,6 +1,7 @@
 //! Messages: the row, and the one way in which a status moves.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
@@ -145,13 +146,20 @@ pub(super) fn one(db: &Db<'_>, workspace: &str, id: MessageId) -> Result<Option<
 }
 
 /// Messages that hold `words`, which are in small letters.
-pub(super) fn search(db: &Db<'_>, workspace: &str, words: &str, page: &Page) -> Result<Listed<Message>> {
+pub(super) fn search(
+    db: &Db<'_>,
+    workspace: &str,
+    of: &BTreeSet<ChannelId>,
+    words: &str,
+    page: &Page,
+) -> Result<Listed<Message>> {
     // The bound is on what is looked at, whosever it is. What does not fit is not kept.
     let looked = db.all(
-        "SELECT n, workspace_id, content, id FROM messages WHERE n < ?1 ORDER BY n DESC LIMIT ?2",
+        "SELECT n, workspace_id, content, id, channel_id FROM messages WHERE n < ?1 ORDER BY n DESC LIMIT ?2",
         params![cursor_number(page), limits::MESSAGES_SEARCHED],
         |row| {
-            let theirs = row.get_ref(1)?.as_str()? == workspace;
+            let theirs =
+                row.get_ref(1)?.as_str()? == workspace && (of.is_empty() || of.contains(&get_id::<ChannelId>(row, 4)?));
             let content: Option<Content> = if theirs {
                 Some(get_json(row, 2, "messages.content")?)
             } else {

@@ -203,9 +203,16 @@ impl Store for SqliteStore {
     async fn channel(&self, id: ChannelId) -> Result<Option<Channel>> {
         self.look(|db| channels::one(db, id)).await
     }
-    async fn channels(&self, workspace: &str, deleted: bool, page: Page) -> Result<Listed<Channel>> {
+    async fn channels(
+        &self,
+        workspace: &str,
+        these: BTreeSet<ChannelId>,
+        deleted: bool,
+        page: Page,
+    ) -> Result<Listed<Channel>> {
         let workspace = workspace.to_owned();
-        self.read(move |db| channels::all(db, &workspace, deleted, &page)).await
+        self.read(move |db| channels::all(db, &workspace, &these, deleted, &page))
+            .await
     }
     async fn update_channel(&self, id: ChannelId, patch: ChannelPatch, now: Timestamp) -> Result<Option<Channel>> {
         self.write(move |db| channels::update(db, id, patch, now)).await
@@ -351,9 +358,9 @@ impl Store for SqliteStore {
     async fn contact(&self, workspace: &str, id: ContactId) -> Result<Option<Contact>> {
         self.look(|db| conversations::contact(db, workspace, id)).await
     }
-    async fn contacts(&self, workspace: &str, channel: Option<ChannelId>, page: Page) -> Result<Listed<Contact>> {
+    async fn contacts(&self, workspace: &str, of: BTreeSet<ChannelId>, page: Page) -> Result<Listed<Contact>> {
         let workspace = workspace.to_owned();
-        self.read(move |db| conversations::contacts(db, &workspace, channel, &page))
+        self.read(move |db| conversations::contacts(db, &workspace, &of, &page))
             .await
     }
     async fn conversation_with(&self, workspace: &str, id: ContactId) -> Result<Option<Conversation>> {
@@ -411,9 +418,15 @@ impl Store for SqliteStore {
     async fn message(&self, workspace: &str, id: MessageId) -> Result<Option<Message>> {
         self.look(|db| messages::one(db, workspace, id)).await
     }
-    async fn search_messages(&self, workspace: &str, words: &str, page: Page) -> Result<Listed<Message>> {
+    async fn search_messages(
+        &self,
+        workspace: &str,
+        of: BTreeSet<ChannelId>,
+        words: &str,
+        page: Page,
+    ) -> Result<Listed<Message>> {
         let (workspace, words) = (workspace.to_owned(), words.to_lowercase());
-        self.read(move |db| messages::search(db, &workspace, &words, &page))
+        self.read(move |db| messages::search(db, &workspace, &of, &words, &page))
             .await
     }
     async fn messages(&self, workspace: &str, conversation: ConversationId, page: Page) -> Result<Listed<Message>> {
@@ -425,15 +438,9 @@ impl Store for SqliteStore {
         let workspace = workspace.to_owned();
         self.read(move |db| referrals::one(db, &workspace, id)).await
     }
-    async fn referrals(
-        &self,
-        workspace: &str,
-        channel: Option<ChannelId>,
-        page: Page,
-    ) -> Result<Listed<ReferralRecord>> {
+    async fn referrals(&self, workspace: &str, of: BTreeSet<ChannelId>, page: Page) -> Result<Listed<ReferralRecord>> {
         let workspace = workspace.to_owned();
-        self.read(move |db| referrals::all(db, &workspace, channel, &page))
-            .await
+        self.read(move |db| referrals::all(db, &workspace, &of, &page)).await
     }
     async fn keep_ad(&self, id: ReferralId, answer: AdAnswer) -> Result<()> {
         self.write(move |db| referrals::keep_ad(db, id, &answer)).await

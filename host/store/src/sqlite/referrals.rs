@@ -1,5 +1,8 @@
 //! How contacts came, and what was found out of it later.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
 use rusqlite::{Row, params};
 use weir_domain::id::{ChannelId, ConversationId, ReferralId};
 use weir_domain::message::Referral;
@@ -52,27 +55,25 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ReferralRecord> {
 pub(super) fn all(
     db: &Db<'_>,
     workspace: &str,
-    channel: Option<ChannelId>,
+    of: &BTreeSet<ChannelId>,
     page: &Page,
 ) -> Result<Listed<ReferralRecord>> {
     let cursor = cursor_id::<ReferralId>(page);
-    let rows = match channel {
-        Some(channel) => db.all(
-            &format!(
-                "SELECT {REFERRAL} FROM referrals WHERE channel_id = ?2 AND workspace_id = ?1 AND (?3 IS NULL OR id < ?3)
-                 ORDER BY id DESC LIMIT ?4"
-            ),
-            params![workspace, key(channel), cursor, fetch(page)],
-            read,
-        )?,
-        None => db.all(
-            &format!(
-                "SELECT {REFERRAL} FROM referrals WHERE workspace_id = ?1 AND (?2 IS NULL OR id < ?2)
-                 ORDER BY id DESC LIMIT ?3"
-            ),
+    let rows = if of.is_empty() {
+        db.all(
+            &format!("SELECT {REFERRAL} FROM referrals WHERE workspace_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"),
             params![workspace, cursor, fetch(page)],
             read,
-        )?,
+        )?
+    } else {
+        let sql = format!(
+            "SELECT {REFERRAL} FROM referrals WHERE channel_id = ?2 AND workspace_id = ?1 AND id < ?3
+             ORDER BY id DESC LIMIT ?4"
+        );
+        let each = |channel: &ChannelId| db.all(&sql, params![workspace, key(*channel), cursor, fetch(page)], read);
+        let mut rows = of.iter().map(each).collect::<Result<Vec<_>>>()?.concat();
+        rows.sort_by_key(|row| Reverse(row.referral.id));
+        rows
     };
     Ok(listed(page, rows, |last| {
         last.referral.id.map_or_else(String::new, |id| id.to_string())

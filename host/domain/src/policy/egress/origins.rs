@@ -41,6 +41,11 @@ impl OriginMap {
         Origin::of(url).is_some_and(|origin| self.0.values().any(|mapped| *mapped == origin))
     }
 
+    /// Whether a mapping ends on this machine, where it reaches services that were never meant for strangers.
+    pub fn leads_to_loopback(&self) -> bool {
+        self.0.values().any(Origin::is_loopback)
+    }
+
     /// Whether every mapping ends on this machine, so that a clock under test control can do no harm.
     pub fn is_all_loopback(&self) -> bool {
         self.0.values().all(Origin::is_loopback)

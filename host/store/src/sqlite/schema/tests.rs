@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -104,7 +105,11 @@ fn every_older_record_is_read_whole() {
             for message in &messages {
                 store.attempts(message.id).await.unwrap();
             }
-            let channel = &store.channels(DEFAULT, true, page()).await.unwrap().rows[0];
+            let channel = &store
+                .channels(DEFAULT, BTreeSet::new(), true, page())
+                .await
+                .unwrap()
+                .rows[0];
             assert!(store.credential(channel.id).await.unwrap().is_some(), "{name}");
             assert_eq!(store.state(channel.id).await.unwrap().entries.len(), 1, "{name}");
             let keys: Vec<Key> = store.keys(DEFAULT).await.unwrap();
