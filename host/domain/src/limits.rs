@@ -176,8 +176,11 @@ pub const CALLS: u32 = 192;
 pub const BREAKS: usize = 5;
 /// The span in which breaks are counted together.
 pub const BREAK_SPAN: Duration = Duration::from_secs(60);
-/// Versions set aside that wait to be written down: more than one host runs.
-pub const SET_ASIDE: usize = 64;
+/// How long a change of versions waits for the calls of a channel to end before it takes the channel's state over; its next calls
+/// wait as long. A send and this wait fit into [`LEASE`].
+pub const STATE_TURN: Duration = Duration::from_secs(20);
+/// Channels whose states a change of versions moves at once: enough for one commit of the record to take several.
+pub const STATE_MOVES: usize = 8;
 /// Events of one webhook.
 pub const EVENTS_PER_WEBHOOK: usize = 1_000;
 /// Longest text that a connector may hand over, in bytes: ten times the longest of any platform.

@@ -1,4 +1,5 @@
-//! Which version of a connector serves an account, and when one on trial goes back.
+//! Which version of a connector serves an account, when one on trial goes back, and what becomes of a change of versions that
+//! was cut off.
 
 use std::time::Duration;
 
@@ -54,6 +55,143 @@ impl Canary {
     }
 }
 
+/// What changes a connector's versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VersionAct {
+    /// A version becomes the active one, and takes all states over.
+    Promote,
+    /// A version's trial begins, or its share or rule changes.
+    BeginCanary,
+    /// A version's trial ends, and the active one takes its states back.
+    EndCanary,
+    /// The version before the active one becomes the active one again.
+    RollBack,
+}
+
+/// A change of versions as it is written down before the first state moves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Intent {
+    /// What is done.
+    pub act: VersionAct,
+    /// The version that it is done to.
+    pub version: String,
+    /// The version that takes states over by it.
+    pub taker: String,
+    /// The version that was active when it began.
+    pub before: Option<String>,
+    /// The trial that is to begin.
+    pub canary: Option<Canary>,
+    /// Whether the version goes back for its failures.
+    pub failed: bool,
+    /// Why, in words; empty if a person wanted it.
+    pub reason: String,
+    /// When it began.
+    pub begun_at: Timestamp,
+}
+
+/// How one account's state moves by a change of versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateSteps<'i> {
+    /// It is given back to this version first.
+    pub back_to: Option<&'i str>,
+    /// Then the taker takes it over.
+    pub over: bool,
+}
+
+impl Intent {
+    fn serves_a_share(&self) -> bool {
+        self.canary.as_ref().is_some_and(|canary| canary.percent > 0)
+    }
+
+    /// How the state of an account moves that `owner` owns. `on_trial` is the version that was on trial when the change began.
+    pub fn steps(&self, owner: &str, on_trial: Option<&str>, app: &str, account: &str) -> StateSteps<'_> {
+        let before = self.before.as_deref();
+        let is_meant = match &self.canary {
+            Some(canary) => canary.serves(app, account),
+            None => true,
+        };
+        let leaves_trial = owner != self.version && on_trial == Some(owner);
+        match self.act {
+            VersionAct::EndCanary | VersionAct::RollBack if owner == self.version => StateSteps {
+                back_to: Some(&self.taker),
+                over: false,
+            },
+            VersionAct::EndCanary | VersionAct::RollBack => StateSteps::default(),
+            VersionAct::Promote | VersionAct::BeginCanary if owner == self.taker => StateSteps {
+                // A share that became smaller.
+                back_to: before.filter(|_| !is_meant),
+                over: false,
+            },
+            VersionAct::Promote | VersionAct::BeginCanary => StateSteps {
+                back_to: before.filter(|_| leaves_trial),
+                over: is_meant,
+            },
+        }
+    }
+}
+
+/// What is known of the version that takes states over, before the first of them moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakerFacts {
+    /// Its bytes are there, and run here.
+    pub loads: bool,
+    /// The operator has decided about all that it asks for.
+    pub granted: bool,
+    /// It was quarantined.
+    pub quarantined: bool,
+}
+
+/// What becomes of a change that was cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// It is carried out to its end.
+    Finish,
+    /// The states that it moved are given back to their owners.
+    Undo,
+}
+
+/// Decides what becomes of a change that was cut off.
+pub fn resolve(intent: &Intent, taker: TakerFacts) -> Resolution {
+    let may_serve = taker.loads && taker.granted;
+    let finish = match intent.act {
+        // A trial that ended never comes back: what its active version cannot take now stays where it is.
+        VersionAct::EndCanary => true,
+        // A person may promote or try a version that was quarantined; a roll-back brings none back.
+        VersionAct::Promote => may_serve,
+        VersionAct::RollBack => may_serve && !taker.quarantined,
+        // One that only follows along needs no grants.
+        VersionAct::BeginCanary => taker.loads && (taker.granted || !intent.serves_a_share()),
+    };
+    if finish { Resolution::Finish } else { Resolution::Undo }
+}
+
+/// A version that became active.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Activation {
+    /// The version.
+    pub version: String,
+    /// Whether by a roll-back; none where that was not written down.
+    pub rolled_back: Option<bool>,
+}
+
+/// The version before the active one, in the line of those that became active, oldest first. A roll-back takes versions off its
+/// end, so that a second one goes on back and does not return to what the first one left. Where it was not written down,
+/// a version that is in the line already came back by a roll-back.
+pub fn active_before(activations: &[Activation]) -> Option<&str> {
+    let mut line: Vec<&str> = Vec::new();
+    for Activation { version, rolled_back } in activations {
+        let place = line.iter().rposition(|known| known == version);
+        match place.filter(|_| *rolled_back != Some(false)) {
+            Some(place) => line.truncate(place + 1),
+            // The same once more, as after a quarantine, is no step.
+            None if line.last() == Some(&version.as_str()) => {}
+            None => line.push(version),
+        }
+    }
+    line.len().checked_sub(2).and_then(|place| line.get(place)).copied()
+}
+
 /// When a version on trial goes back by itself, and when it goes ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -83,7 +221,7 @@ impl Default for CanaryRule {
 }
 
 /// What the calls of one version came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
     /// Calls that ended.
     pub calls: u64,
@@ -92,7 +230,6 @@ pub struct Figures {
     /// Those in which the connector broke off or was stopped.
     pub broke_off: u64,
     /// How many took at most so long: less than 2, 4, 8, … microseconds.
-    #[serde(skip)]
     took: [u64; limits::LATENCY_STEPS],
 }
 
@@ -198,6 +335,112 @@ mod tests {
             prop_assert!(!canary(0).serves("tiktok", &account));
             prop_assert!(canary(100).serves("tiktok", &account));
         }
+    }
+
+    fn intent(act: VersionAct) -> Intent {
+        Intent {
+            act,
+            version: "2".into(),
+            taker: "2".into(),
+            before: Some("1".into()),
+            canary: (act == VersionAct::BeginCanary).then(|| canary(10)),
+            failed: false,
+            reason: String::new(),
+            begun_at: Timestamp::from_millis(0),
+        }
+    }
+
+    #[test]
+    fn states_move_by_the_act() {
+        use VersionAct::{BeginCanary, EndCanary, Promote, RollBack};
+        let moves = |intent: &Intent, owner: &str| {
+            let steps = intent.steps(owner, Some("3"), "app", "account");
+            (steps.back_to.map(str::to_owned), steps.over)
+        };
+        let (one, back) = (
+            || Some("1".to_owned()),
+            |act| Intent {
+                taker: "1".into(),
+                ..intent(act)
+            },
+        );
+        assert_eq!(moves(&intent(Promote), "1"), (None, true));
+        assert_eq!(moves(&intent(Promote), "2"), (None, false));
+        // What another version had on trial goes by way of the active one.
+        assert_eq!(moves(&intent(Promote), "3"), (one(), true));
+        for act in [EndCanary, RollBack] {
+            assert_eq!(moves(&back(act), "2"), (one(), false));
+            assert_eq!(moves(&back(act), "1"), (None, false));
+            assert_eq!(moves(&back(act), "3"), (None, false));
+        }
+        for (percent, meant) in [(100, true), (0, false)] {
+            let mut share = intent(BeginCanary);
+            share.canary = Some(canary(percent));
+            assert_eq!(moves(&share, "1"), (None, meant));
+            assert_eq!(moves(&share, "2"), (one().filter(|_| !meant), false));
+            assert_eq!(moves(&share, "3"), (one(), meant));
+        }
+    }
+
+    #[test]
+    fn cut_off_changes_finish_or_undo() {
+        use VersionAct::{BeginCanary, EndCanary, Promote, RollBack};
+        let well = TakerFacts {
+            loads: true,
+            granted: true,
+            quarantined: false,
+        };
+        for act in [Promote, BeginCanary, EndCanary, RollBack] {
+            assert_eq!(resolve(&intent(act), well), Resolution::Finish, "{act:?}");
+        }
+        for facts in [
+            TakerFacts { loads: false, ..well },
+            TakerFacts { granted: false, ..well },
+        ] {
+            for act in [Promote, BeginCanary, RollBack] {
+                assert_eq!(resolve(&intent(act), facts), Resolution::Undo, "{act:?}");
+            }
+            assert_eq!(resolve(&intent(EndCanary), facts), Resolution::Finish);
+        }
+        let quarantined = TakerFacts {
+            quarantined: true,
+            ..well
+        };
+        assert_eq!(resolve(&intent(Promote), quarantined), Resolution::Finish);
+        assert_eq!(resolve(&intent(RollBack), quarantined), Resolution::Undo);
+        let mut follows = intent(BeginCanary);
+        follows.canary = Some(canary(0));
+        let ungranted = TakerFacts { granted: false, ..well };
+        assert_eq!(resolve(&follows, ungranted), Resolution::Finish);
+    }
+
+    #[test]
+    fn roll_backs_walk_the_line_of_active_versions() {
+        let line = |steps: &[(&str, Option<bool>)]| -> Option<String> {
+            let steps: Vec<_> = steps
+                .iter()
+                .map(|(version, rolled_back)| Activation {
+                    version: (*version).to_owned(),
+                    rolled_back: *rolled_back,
+                })
+                .collect();
+            active_before(&steps).map(str::to_owned)
+        };
+        let (ahead, back) = (Some(false), Some(true));
+        assert_eq!(line(&[]), None);
+        assert_eq!(line(&[("1", ahead)]), None);
+        assert_eq!(line(&[("1", ahead), ("2", ahead), ("3", ahead)]).unwrap(), "2");
+        // The second one goes on back, and does not return to 3.
+        assert_eq!(
+            line(&[("1", ahead), ("2", ahead), ("3", ahead), ("2", back)]).unwrap(),
+            "1"
+        );
+        assert_eq!(line(&[("1", ahead), ("2", ahead), ("1", back)]), None);
+        // A person put the old one ahead: back from it is what served before.
+        assert_eq!(line(&[("1", ahead), ("2", ahead), ("1", ahead)]).unwrap(), "2");
+        assert_eq!(line(&[("1", ahead), ("2", ahead), ("2", ahead)]).unwrap(), "1");
+        // Records of before do not say which it was.
+        assert_eq!(line(&[("1", None), ("2", None), ("1", None)]), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use weir_domain::grant::Grants;
 use weir_domain::limits;
@@ -334,7 +334,7 @@ fn shown(value: &Value) -> Value {
 // ---- many of them -------------------------------------------------------------------------------------------------------
 
 /// What many calls, asked again of one version, came to.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     /// How many calls were asked again.
     pub calls: u64,
@@ -343,6 +343,7 @@ pub struct Report {
     /// In how many of them the host would refuse what it let through then, by the version's routes and the operator's grants.
     pub refused: u64,
     /// Differences of the same kind at the same place, the most frequent first; at most [`limits::DIFFERENCES`].
+    #[serde(skip_deserializing)]
     pub groups: Vec<Group>,
     /// What the calls took, as their transcripts say, in all; the memory is that of the largest.
     pub before: Cost,

@@ -20,7 +20,7 @@ use crate::apps::Registered;
 use crate::host::Host;
 use crate::refresher::Renewal;
 use crate::registry::Loaded;
-use crate::rollout::Line;
+use crate::rollout::{Line, StateUse};
 use crate::services::ChannelPacer;
 
 /// The version that serves an app, and what its calls are judged by. One call uses one of these to its end.
@@ -32,6 +32,15 @@ pub(crate) struct Serving {
     pub(crate) connector: Connector,
     pub(crate) grants: Arc<Grants>,
     pub(crate) book: RuleBook,
+}
+
+/// What a call for a channel runs with.
+pub(crate) struct Ready {
+    pub(crate) context: CallContext,
+    /// The token that it carries.
+    pub(crate) token: Secret,
+    /// Held until what the call wrote to the state is in the record.
+    pub(crate) state_use: StateUse,
 }
 
 /// Why nothing serves an app.
@@ -56,6 +65,9 @@ pub(crate) enum NotServed {
         /// Why, in words.
         reason: Arc<str>,
     },
+    /// The account's state belongs to a version that cannot run; its calls wait for one that can.
+    #[error("{0}")]
+    Held(String),
     /// The record.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -133,8 +145,16 @@ impl Host {
     /// What serves a channel now.
     pub(crate) async fn serving_of(&self, channel: &Channel) -> Result<Serving, NotServed> {
         let serving = self.installed(&channel.app).await?;
-        let loaded = Arc::clone(serving.line.of(&channel.app, &channel.platform_id));
-        self.runs(serving.by(&loaded))
+        let loaded = serving.line.of(&channel.app, &channel.platform_id);
+        let loaded = loaded.map_err(|owner| self.held(&serving, &owner))?;
+        self.runs(serving.by(loaded))
+    }
+
+    /// That a version which is not here owns an account's state.
+    pub(crate) fn held(&self, serving: &Serving, owner: &str) -> NotServed {
+        let connector = &serving.app.app.connector;
+        let reason = self.cannot_run(connector, &serving.line, owner);
+        NotServed::Held(reason.unwrap_or_else(|| format!("{connector} {owner} is about to serve this account")))
     }
 
     fn runs(&self, serving: Serving) -> Result<Serving, NotServed> {
@@ -180,23 +200,27 @@ impl Host {
         Ok(Serving::of(app, line))
     }
 
-    /// What a call for a channel runs with. None if it has no credential. If the channel's state was handed to another version
-    /// since `serving` was taken, that one is taken in its place: nobody else understands the state.
+    /// What a call for a channel runs with. None if it has no credential. If the channel's state belongs to another version than
+    /// `serving`, that one is taken in its place: nobody else understands the state.
+    ///
+    /// # Errors
+    /// That version cannot run; or the record's.
     pub(crate) async fn context(
         &self,
         serving: &mut Serving,
         channel: &Channel,
         pacer: &Arc<ChannelPacer>,
-    ) -> Result<Option<(CallContext, Secret)>, StoreError> {
+    ) -> Result<Option<Ready>, NotServed> {
         let Some(credential) = self.credential(channel.id).await? else {
             return Ok(None);
         };
+        let state_use = self.0.state_turns.share(channel.id).await;
         let state = self.0.store.state(channel.id).await?;
         if let Some(owner) = state.owner.filter(|owner| owner != serving.version()) {
             let line = self.0.connectors.line(&serving.app.app.connector);
-            if let Some(loaded) = line.as_ref().and_then(|line| line.numbered(&owner)) {
-                *serving = serving.by(loaded);
-            }
+            let loaded = line.as_ref().and_then(|line| line.numbered(&owner));
+            let loaded = loaded.ok_or_else(|| self.held(serving, &owner))?;
+            *serving = self.runs(serving.by(loaded))?;
         }
         let context = CallContext {
             channel_id: Some(channel.id),
@@ -214,7 +238,18 @@ impl Host {
             pacer: Arc::clone(pacer) as Arc<dyn weir_runtime::context::Pacer>,
             dates: Arc::clone(&serving.app.clock) as Arc<dyn weir_runtime::context::AnswerDates>,
         };
-        Ok(Some((context, credential.access_token)))
+        Ok(Some(Ready {
+            context,
+            token: credential.access_token,
+            state_use,
+        }))
+    }
+
+    /// A version wrote to a channel's state: if nobody owned that, the version does from now on.
+    pub(crate) fn state_written(&self, channel: &Channel, writes: &[StateWrite]) {
+        if let (Some(write), Some(line)) = (writes.first(), self.0.connectors.line(&channel.connector)) {
+            line.owners.begin(&channel.app, &channel.platform_id, &write.by);
+        }
     }
 
     /// The platform's rates for a channel.
@@ -239,12 +274,23 @@ impl Host {
         let pacer = self.pacer(&serving, channel);
         let mut is_second = false;
         loop {
-            let Some((context, token)) = self.context(&mut serving, channel, &pacer).await? else {
+            let ready = self.context(&mut serving, channel, &pacer).await?;
+            let Some(Ready {
+                context,
+                token,
+                state_use,
+            }) = ready
+            else {
                 return Err(CallFailure::Unauthorized);
             };
             let called = call(&serving.connector, context).await;
             let writes = state_writes(called.writes, serving.version());
-            self.store().commit_state(channel.id, writes).await?;
+            if !self.store().commit_state(channel.id, writes.clone()).await? {
+                let words = "another version took the account's state over while the call ran; try again";
+                return Err(NotServed::Held(words.to_owned()).into());
+            }
+            self.state_written(channel, &writes);
+            drop(state_use);
             match called.result {
                 Ok(value) => return Ok(value),
                 Err(CallError::Failed {
@@ -350,7 +396,7 @@ impl ConnectorError {
         match error {
             NotServed::Store(error) => Err(error),
             NotServed::NoSuchApp(connector) | NotServed::NotServing { connector } => Ok(Self::NotServing { connector }),
-            error @ NotServed::SetAside { .. } => Ok(Self::SetAside(error.to_string())),
+            error @ (NotServed::SetAside { .. } | NotServed::Held(_)) => Ok(Self::SetAside(error.to_string())),
         }
     }
 }

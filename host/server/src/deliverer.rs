@@ -21,10 +21,11 @@ use weir_runtime::SendReport;
 use weir_runtime::context::{Fate, RequestRecord as Made};
 use weir_store::{MessageLease, RequestRecord, Room, StateWrite, StoreError};
 
-use crate::calls::{NotServed, Serving, hold_if_throttled, reauthorization_required, state_writes};
+use crate::calls::{NotServed, Ready, Serving, hold_if_throttled, reauthorization_required, state_writes};
 use crate::host::Host;
 use crate::persist::persist;
 use crate::refresher::Renewal;
+use crate::rollout::StateUse;
 use crate::services::ChannelPacer;
 use crate::worker::Work;
 
@@ -87,6 +88,8 @@ struct Tried {
     next: Next,
     requests: Vec<RequestRecord>,
     writes: Vec<StateWrite>,
+    /// Held until they are in the record.
+    state_use: Option<StateUse>,
 }
 
 impl Tried {
@@ -95,6 +98,7 @@ impl Tried {
             next,
             requests: Vec::new(),
             writes: Vec::new(),
+            state_use: None,
         }
     }
 }
@@ -206,10 +210,21 @@ impl Deliverer {
                         },
                         requests,
                         writes: Vec::new(),
+                        state_use: None,
                     });
                 }
             };
-            let Some((context, token)) = host.context(&mut serving, &lease.channel, &pacer).await? else {
+            let ready = match host.context(&mut serving, &lease.channel, &pacer).await {
+                Ok(ready) => ready,
+                Err(NotServed::Store(error)) => return Err(error),
+                Err(error) => return Ok(Tried::without_requests(self.waits(lease, &error).await?)),
+            };
+            let Some(Ready {
+                context,
+                token,
+                state_use,
+            }) = ready
+            else {
                 return Ok(Tried::without_requests(Next::Held {
                     error: reauthorization_required("the channel has no credential"),
                 }));
@@ -231,7 +246,7 @@ impl Deliverer {
             let writes = state_writes(writes, serving.version());
             requests.extend(made.into_iter().map(|made| record(made, now)));
             let Outcome::Failed { verdict, error } = &outcome else {
-                return Ok(self.settled(lease, timed(outcome, now), requests, writes));
+                return Ok(self.settled(lease, timed(outcome, now), requests, writes, state_use));
             };
             hold_if_throttled(&pacer, *verdict, error);
             if *verdict == Verdict::Reauthorize {
@@ -253,11 +268,17 @@ impl Deliverer {
                             counts: true,
                         };
                         let error = error.clone();
-                        return Ok(self.settled(lease, Outcome::Failed { verdict, error }, requests, writes));
+                        return Ok(self.settled(
+                            lease,
+                            Outcome::Failed { verdict, error },
+                            requests,
+                            writes,
+                            state_use,
+                        ));
                     }
                 }
             }
-            return Ok(self.settled(lease, outcome, requests, writes));
+            return Ok(self.settled(lease, outcome, requests, writes, state_use));
         }
     }
 
@@ -267,19 +288,26 @@ impl Deliverer {
         outcome: Outcome,
         requests: Vec<RequestRecord>,
         writes: Vec<StateWrite>,
+        state_use: StateUse,
     ) -> Tried {
         let host = &self.host;
         Tried {
             next: settle(outcome, lease.attempt, lease.expires_at, host.jitter(), host.now()),
             requests,
             writes,
+            state_use: Some(state_use),
         }
     }
 
     /// Writes down how a try went; a record that cannot be written now is asked again, since what left is known only here.
     async fn write_down(&self, lease: &MessageLease, tried: Tried) -> Result<bool, StoreError> {
-        let Tried { next, requests, writes } = tried;
-        persist(|| {
+        let Tried {
+            next,
+            requests,
+            writes,
+            state_use,
+        } = tried;
+        let settled = persist(|| {
             let (next, requests, writes) = (next.clone(), requests.clone(), writes.clone());
             let now = self.host.now();
             self.host
@@ -287,7 +315,12 @@ impl Deliverer {
                 .store
                 .settle_message(&lease.token, next, requests, writes, now)
         })
-        .await
+        .await;
+        drop(state_use);
+        if matches!(settled, Ok(true)) {
+            self.host.state_written(&lease.channel, &writes);
+        }
+        settled
     }
 }
 

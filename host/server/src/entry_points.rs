@@ -124,7 +124,11 @@ impl Host {
     /// The links that the connector declares and the operator offers, and the one that QR codes open.
     async fn offered(&self, channel: &Channel) -> Result<(Vec<EntryPoint>, EntryKind), StoreError> {
         let line = self.0.connectors.line(&channel.connector);
-        let loaded = line.as_ref().map(|line| line.of(&channel.app, &channel.platform_id));
+        let loaded = line.as_ref().map(|line| {
+            let serves = line.of(&channel.app, &channel.platform_id);
+            // Links are declared, and work whether the account's version runs or not.
+            serves.unwrap_or(&line.active)
+        });
         let mut points = loaded.map_or_else(Vec::new, |loaded| loaded.connector.manifest().entry_points.clone());
         let app = self.app(&channel.app).await?;
         // Judged when the app was put.

@@ -9,7 +9,6 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use weir_domain::id::Mint;
-use weir_domain::limits;
 use weir_domain::time::Timestamp;
 use weir_egress::Egress;
 use weir_runtime::{CacheSettings, Runtime};
@@ -26,14 +25,15 @@ use crate::media::InHand;
 use crate::metrics::Metrics;
 use crate::platform_clocks::PlatformClocks;
 use crate::pulse::Pulses;
-use crate::quarantine::{Quarantine, SetAside};
+use crate::quarantine::Quarantine;
 use crate::reconciler::Doubts;
 use crate::refresher::Turns;
 use crate::refusals::ActRefused;
 use crate::registry::Connectors;
-use crate::rollout::{GoesBack, Trials};
+use crate::rollout::{StateTurns, Trials};
 use crate::services::{HostWitness, Pacers, REFUSALS_WAITING, StoredBodies};
 use crate::transcripts::{self, Taken, Transcripts};
+use crate::version_failures::VersionFailures;
 use crate::{backup, folder, keyring, media};
 
 /// The host. Cheap to clone.
@@ -86,8 +86,10 @@ pub(crate) struct Shared {
     pub(crate) owner: String,
     pub(crate) refusals: Mutex<Option<mpsc::Receiver<ActRefused>>>,
     pub(crate) quarantine: Arc<Quarantine>,
-    pub(crate) set_aside: Mutex<Option<mpsc::Receiver<SetAside>>>,
-    pub(crate) goes_back: Mutex<Option<mpsc::Receiver<GoesBack>>>,
+    /// Versions that failed and are not marked in the record yet.
+    pub(crate) version_failures: Arc<VersionFailures>,
+    /// Who uses the states of channels.
+    pub(crate) state_turns: StateTurns,
     pub(crate) transcripts: Arc<Transcripts>,
     pub(crate) transcribed: Mutex<Option<mpsc::Receiver<Taken>>>,
 }
@@ -188,10 +190,9 @@ impl Host {
         }
         let metrics = Arc::new(Metrics::default());
         let (refusals, kept) = mpsc::channel(REFUSALS_WAITING);
-        let (told, set_aside) = mpsc::channel(limits::SET_ASIDE);
-        let quarantine = Arc::new(Quarantine::new(told));
-        let (told, goes_back) = mpsc::channel(limits::SET_ASIDE);
-        let trials = Arc::new(Trials::new(told));
+        let version_failures = Arc::new(VersionFailures::default());
+        let quarantine = Arc::new(Quarantine::new(Arc::clone(&version_failures)));
+        let trials = Arc::new(Trials::new(Arc::clone(&version_failures)));
         let (transcripts, transcribed) = transcripts::begin(config.retention.transcripts);
         let runtime = Runtime::start(
             weir_runtime::Settings {
@@ -255,13 +256,14 @@ impl Host {
             owner: hex::encode(owner),
             refusals: Mutex::new(Some(kept)),
             quarantine,
-            set_aside: Mutex::new(Some(set_aside)),
-            goes_back: Mutex::new(Some(goes_back)),
+            version_failures,
+            state_turns: StateTurns::default(),
             transcripts,
             transcribed: Mutex::new(Some(transcribed)),
             mint,
             config,
         }));
+        host.resume_versions().await?;
         host.end_what_died().await?;
         host.ask_after_outage().await?;
         host.store().resume_set_ups(host.now()).await?;

@@ -198,8 +198,14 @@ impl Host {
                 return Ok(Hook::DeadLettered(id));
             }
         };
-        let unknown = words_for_unknown(parts.iter().flat_map(|(_, events)| events));
-        let recorded = self.record_parts(parts).await?;
+        let unknown = words_for_unknown(parts.events.iter().flat_map(|(_, events)| events));
+        let recorded = self.record_parts(parts.events).await?;
+        // The others' events are recorded, and are known when it is replayed.
+        if let Some(owner) = &parts.held {
+            let reason = self.held(&serving, owner).to_string();
+            let id = self.keep_dead_letter(&serving, &webhook, reason).await?;
+            return Ok(Hook::DeadLettered(id));
+        }
         if recorded.unknown_events > 0 {
             let reason = format!("the connector does not know {unknown}");
             self.keep_dead_letter(&serving, &webhook, reason).await?;
@@ -321,7 +327,12 @@ impl Host {
                 let webhook = VerifiedWebhook::from_dead_letter(letter.webhook);
                 let parts = serving.translate(&self.0.quarantine, &webhook).await;
                 let parts = parts.map_err(|error| ReplayError::Connector(error.into()))?;
-                self.record_parts(parts).await?
+                let recorded = self.record_parts(parts.events).await?;
+                if let Some(owner) = &parts.held {
+                    let reason = self.held(&serving, owner).to_string();
+                    return Err(ReplayError::Connector(ConnectorError::SetAside(reason)));
+                }
+                recorded
             }
         };
         if recorded.unknown_events > 0 {
@@ -337,16 +348,24 @@ impl Host {
 impl Serving {
     /// What a webhook says, each account's events by the version that serves it. The active version reads all of it, and stands
     /// in for one that breaks off or is quarantined.
-    async fn translate(
-        &self,
-        quarantine: &Quarantine,
-        webhook: &VerifiedWebhook,
-    ) -> Result<Vec<(Self, Vec<InboundEvent>)>, CallError> {
+    async fn translate(&self, quarantine: &Quarantine, webhook: &VerifiedWebhook) -> Result<Translated, CallError> {
         let mut rest = read(&self.connector, webhook).await?;
-        let mut parts = Vec::new();
+        let mut translated = Translated::default();
+        let parts = &mut translated.events;
         let app = &self.app.app.name;
+        // Nobody else may serve an account whose version is not here.
+        rest.retain(|event| match self.line.of(app, &event.channel_platform_id) {
+            Ok(_) => true,
+            Err(owner) => {
+                translated.held = Some(owner);
+                false
+            }
+        });
         for other in self.line.others() {
-            let is_theirs = |event: &InboundEvent| Arc::ptr_eq(self.line.of(app, &event.channel_platform_id), &other);
+            let is_theirs = |event: &InboundEvent| {
+                let serves = self.line.of(app, &event.channel_platform_id);
+                serves.is_ok_and(|serves| Arc::ptr_eq(serves, &other))
+            };
             if quarantine.holds(&self.app.app.connector, other.number()) || !rest.iter().any(is_theirs) {
                 continue;
             }
@@ -368,8 +387,17 @@ impl Serving {
         if parts.is_empty() || !rest.is_empty() {
             parts.push((self.clone(), rest));
         }
-        Ok(parts)
+        Ok(translated)
     }
+}
+
+/// What a webhook says.
+#[derive(Default)]
+struct Translated {
+    /// Each account's events, by the version that serves it.
+    events: Vec<(Serving, Vec<InboundEvent>)>,
+    /// A version that owns accounts of which it says something, and is not here.
+    held: Option<String>,
 }
 
 /// What a version makes of a webhook, asked once more if the host stood still for so long that the call ran out of time.

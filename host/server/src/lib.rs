@@ -61,6 +61,7 @@ mod share;
 mod testing;
 pub mod traces;
 pub mod transcripts;
+mod version_failures;
 pub mod worker;
 
 pub use config::Config;

@@ -7,7 +7,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::mpsc;
 use weir_domain::breaker::Breaker;
 use weir_domain::limits;
 use weir_domain::policy::CallKind;
@@ -17,23 +16,14 @@ use weir_store::{Page, StoreError, VersionStage};
 
 use crate::host::Host;
 use crate::inbound::ReplayError;
-
-/// A version that was set aside, on its way into the record.
-#[derive(Debug)]
-pub(crate) struct SetAside {
-    pub(crate) connector: String,
-    pub(crate) version: String,
-    pub(crate) reason: Arc<str>,
-    /// When: what comes from then on is kept for the version that serves next, however late this is written down.
-    pub(crate) at: Timestamp,
-}
+use crate::version_failures::{Cause, Failed, Lost, VersionFailures};
 
 /// Who is set aside, and who is on the way there.
 #[derive(Debug)]
 pub(crate) struct Quarantine {
     /// By connector and version.
     versions: Mutex<HashMap<(String, String), Standing>>,
-    told: mpsc::Sender<SetAside>,
+    failures: Arc<VersionFailures>,
 }
 
 #[derive(Debug)]
@@ -43,10 +33,10 @@ enum Standing {
 }
 
 impl Quarantine {
-    pub(crate) fn new(told: mpsc::Sender<SetAside>) -> Self {
+    pub(crate) fn new(failures: Arc<VersionFailures>) -> Self {
         Self {
             versions: Mutex::default(),
-            told,
+            failures,
         }
     }
 
@@ -101,17 +91,12 @@ impl Quarantine {
         });
         let Some(reason) = reason else { return false };
         tracing::error!("{} {} is set aside: {reason}", end.connector, end.version);
-        let aside = SetAside {
+        let failed = Failed {
             connector: end.connector.to_owned(),
             version: end.version.to_owned(),
-            reason,
-            at: now,
+            lost: Lost::Leave,
         };
-        if self.told.try_send(aside).is_err() {
-            tracing::error!(
-                "That is not written down, since too much of its kind waits; it holds until the next start"
-            );
-        }
+        self.failures.add(failed, Cause { reason, at: now });
         true
     }
 
@@ -128,35 +113,11 @@ impl Quarantine {
     /// Somebody lets the version serve.
     pub(crate) fn release(&self, connector: &str, version: &str) {
         self.with(|versions| versions.remove(&(connector.to_owned(), version.to_owned())));
+        self.failures.forgive(connector, version);
     }
 }
 
 impl Host {
-    /// Writes down that a version was quarantined. The trial of one ends: its accounts are the active version's again, with
-    /// their states.
-    pub(crate) async fn keep_set_aside(&self, aside: SetAside) {
-        let SetAside {
-            connector,
-            version,
-            reason,
-            at,
-        } = aside;
-        let line = self.0.connectors.line(&connector);
-        if line.is_some_and(|line| line.trial_of(&version).is_some()) {
-            match self.roll_back(&connector, &version, &reason).await {
-                Ok(_) => self.0.wakes.messages.notify_one(),
-                Err(error) => {
-                    tracing::error!("The trial of {connector} {version}, which is quarantined, goes on: {error}");
-                }
-            }
-        }
-        let kept = self.store().quarantine_version(&connector, &version, &reason, at).await;
-        match kept {
-            Ok(_) => self.told(),
-            Err(error) => tracing::error!("That {connector} {version} is set aside is not written down: {error}"),
-        }
-    }
-
     /// Translates what came for a connector's apps since `since` and could not be translated then, oldest first. Ends early if
     /// the version that serves now is set aside in its turn.
     ///
@@ -317,8 +278,8 @@ mod tests {
 
     #[test]
     fn r7_a_version_that_tells_its_canary_is_set_aside_at_once() {
-        let (told, mut waiting) = mpsc::channel(1);
-        let quarantine = Quarantine::new(told);
+        let failures = Arc::new(VersionFailures::default());
+        let quarantine = Quarantine::new(Arc::clone(&failures));
         let now = Timestamp::from_millis(0);
         quarantine.note(&end(CallKind::Describe, true, Some("a log line")), now);
         quarantine.note(&end(CallKind::Send, false, None), now);
@@ -328,10 +289,12 @@ mod tests {
         assert_eq!(&*reason, "its canary secret was seen in a request, in a call of `send`");
         // Once, and the others not with it.
         quarantine.note(&end(CallKind::Send, false, Some("a request")), now);
-        assert_eq!(waiting.try_recv().expect("told").reason, reason);
-        assert!(waiting.try_recv().is_err());
+        let unwritten = failures.all();
+        assert_eq!(unwritten.len(), 1);
+        assert_eq!(unwritten[0].1.reason, reason);
         assert_eq!(quarantine.reason("echo", "1.0.1"), None);
         quarantine.release("echo", "1.0.0");
         assert_eq!(quarantine.reason("echo", "1.0.0"), None);
+        assert!(failures.is_empty());
     }
 }

@@ -95,6 +95,27 @@ pub enum PromoteError {
         /// The version.
         version: String,
     },
+    /// The version to go back to was quarantined.
+    #[error("{connector} {version} served before and is quarantined; promote it, or another version, by its number")]
+    BeforeQuarantined {
+        /// The connector.
+        connector: String,
+        /// The version.
+        version: String,
+    },
+    /// Accounts' states are its own.
+    #[error(
+        "{connector} {version} owns the states of {accounts} accounts, which only it can serve; promote a version that takes \
+         them over, or delete those channels, and retire it then"
+    )]
+    Owns {
+        /// The connector.
+        connector: String,
+        /// The version.
+        version: String,
+        /// How many.
+        accounts: u64,
+    },
     /// It broke off too often while it took the states of accounts over.
     #[error("{connector} {version} was set aside while it took states over: {reason}; what served before goes on")]
     SetAside {
@@ -174,6 +195,8 @@ pub(crate) struct Connectors {
     /// Versions that serve and could not be loaded, by name and number, with the reason.
     failed: Mutex<BTreeMap<(String, String), String>>,
     pub(crate) trials: Arc<Trials>,
+    /// The accounts that are held by the record, as far as this process has looked: by connector, the versions and why.
+    held: Mutex<HashMap<String, BTreeMap<String, String>>>,
     /// One change at a time, so that what the record and the memory say cannot part.
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// Held from a component's file to its row, and while files without a row are removed.
@@ -196,6 +219,7 @@ impl Connectors {
             lines: RwLock::default(),
             failed: Mutex::default(),
             trials,
+            held: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             staging: tokio::sync::Mutex::default(),
         };
@@ -218,14 +242,17 @@ impl Connectors {
             VersionStage::Quarantined => last_to_serve(versions, version),
             _ => false,
         };
+        for version in versions
+            .iter()
+            .filter(|version| version.stage == VersionStage::Quarantined)
+        {
+            let since = format!("since {}, as its event connector.quarantined says", version.changed_at);
+            quarantine.put(&version.manifest.name, &version.manifest.version, &since);
+        }
         for version in versions.iter().filter(|version| serves(version)) {
             let name = &version.manifest.name;
             if self.line(name).is_some() {
                 continue;
-            }
-            if version.stage == VersionStage::Quarantined {
-                let since = format!("since {}, as its event connector.quarantined says", version.changed_at);
-                quarantine.put(name, &version.manifest.version, &since);
             }
             if let Some(loaded) = self.loaded(store, runtime, version).await? {
                 self.put(name, &loaded);
@@ -234,22 +261,25 @@ impl Connectors {
             }
         }
         for version in versions {
-            let beside = matches!(version.stage, VersionStage::Draining | VersionStage::Canary);
             let (name, number) = (&version.manifest.name, &version.manifest.version);
-            let Some(line) = self.line(name).filter(|_| beside) else {
-                continue;
-            };
-            if line.beside.contains_key(number)
-                || line.trial.as_ref().is_some_and(|trial| trial.loaded.number() == number)
-            {
+            let Some(line) = self.line(name) else { continue };
+            // Who owns a state serves its account, wherever it stands.
+            let beside = matches!(version.stage, VersionStage::Draining | VersionStage::Canary);
+            if line.numbered(number).is_some() || !(beside || line.owners.owns(number)) {
                 continue;
             }
             let Some(loaded) = self.loaded(store, runtime, version).await? else {
                 continue;
             };
-            let canary = version.canary.clone();
-            self.change(name, |line| match canary {
-                Some(canary) => line.trial = Some(Arc::new(Trial::new(loaded, canary))),
+            let trial = match version.canary.clone() {
+                Some(canary) => {
+                    let figures = store.trial(name, number).await?.and_then(|trial| trial.figures);
+                    Some(Arc::new(Trial::resumed(Arc::clone(&loaded), canary, figures)))
+                }
+                None => None,
+            };
+            self.change(name, |line| match trial {
+                Some(trial) => line.trial = Some(trial),
                 None => drop(line.beside.insert(number.clone(), loaded)),
             });
         }
@@ -270,6 +300,24 @@ impl Connectors {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, reason) = failed.iter().find(|((failed, _), _)| failed == name)?;
         self.line(name).is_none().then(|| reason.clone())
+    }
+
+    /// Why a version could not be loaded, if that was tried.
+    pub(crate) fn why_not_loaded(&self, name: &str, version: &str) -> Option<String> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.get(&(name.to_owned(), version.to_owned())).cloned()
+    }
+
+    /// Whether the record holds the accounts of these versions and no others, as far as this process knows.
+    pub(crate) fn holds(&self, name: &str, reasons: &BTreeMap<String, String>) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(name).is_some_and(|held| held.keys().eq(reasons.keys()))
+    }
+
+    /// The record holds the accounts of these versions and no others.
+    pub(crate) fn hold(&self, name: &str, reasons: BTreeMap<String, String>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.insert(name.to_owned(), reasons);
     }
 
     fn note_load(&self, version: &Version, failure: Option<&String>) -> bool {

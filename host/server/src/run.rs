@@ -25,7 +25,8 @@ use crate::worker::{Work, Worker};
 /// How often leases that ran out and windows that close are looked for: a crash and hours are their causes, so seconds do not
 /// matter.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// How often credentials that the record has not taken yet are written again, and how soon after the stop.
+/// How often credentials and failures of versions that the record has not taken yet are written again, and how soon after the
+/// stop.
 pub(crate) const WRITE_EVERY: Duration = Duration::from_secs(1);
 /// How often connecting that was cut off and set-ups that failed are looked for; a start finds them at once.
 const CONNECT_EVERY: Duration = Duration::from_secs(10);
@@ -121,13 +122,6 @@ impl Host {
         loops.notes(&self.0.refusals, |host, refused| async move {
             host.keep_act_refusal(refused).await;
         });
-        loops.notes(&self.0.set_aside, |host, aside| async move {
-            host.keep_set_aside(aside).await;
-        });
-        loops.notes(
-            &self.0.goes_back,
-            |host, back| async move { host.take_back(back).await },
-        );
         loops.notes(&self.0.transcribed, |host, taken| async move {
             host.keep_transcript(taken).await;
         });
@@ -139,6 +133,7 @@ impl Host {
             host.set_up_round(now).await
         });
         loops.credentials();
+        loops.version_failures();
         loops.clock();
         Loops {
             stop,
@@ -303,6 +298,23 @@ impl Starting<'_> {
                 tokio::select! {
                     _ = stopped.changed(), if !is_stopped => {}
                     () = host.0.unwritten.wake.notified() => {}
+                    () = tokio::time::sleep(WRITE_EVERY) => {}
+                }
+            }
+        });
+    }
+
+    /// Marks versions that failed until the record takes it, also after the stop.
+    fn version_failures(&mut self) {
+        let (host, mut stopped) = (self.host.clone(), self.stopped.clone());
+        self.tasks.spawn(async move {
+            while !*stopped.borrow() || !host.0.version_failures.is_empty() {
+                host.lives("version failures", limits::LOOP_SILENCE);
+                host.write_version_failures().await;
+                let is_stopped = *stopped.borrow();
+                tokio::select! {
+                    _ = stopped.changed(), if !is_stopped => {}
+                    () = host.0.version_failures.wake.notified() => {}
                     () = tokio::time::sleep(WRITE_EVERY) => {}
                 }
             }

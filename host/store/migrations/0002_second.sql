@@ -50,6 +50,67 @@ CREATE INDEX channels_to_set_up ON channels (set_up_at) WHERE set_up_at IS NOT N
 
 -- ---- C: versions of connectors ------------------------------------------------------------------------------------------
 
+-- A change of a connector's versions that has begun: written before the first state moves, and removed in the transaction that
+-- changes the stages. A start finishes or undoes it.
+CREATE TABLE version_intents (
+    connector TEXT PRIMARY KEY,
+    act       TEXT NOT NULL,
+    version   TEXT NOT NULL,                           -- the one that is put ahead, tried or taken back
+    taker     TEXT NOT NULL,                           -- the one that takes the states over
+    before    TEXT,                                    -- the one that was active
+    canary    TEXT,                                    -- the trial that is to begin
+    failed    INTEGER NOT NULL,                        -- whether it goes back for its failures
+    reason    TEXT NOT NULL,
+    begun_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- States as they were before the open intent of their connector moved them, and whose they were.
+CREATE TABLE moved_states (
+    channel_id   BLOB PRIMARY KEY REFERENCES channels (id),
+    connector    TEXT NOT NULL,
+    state        TEXT NOT NULL,
+    version      TEXT NOT NULL,
+    copy_version TEXT,
+    copy         TEXT,
+    reason       TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX moved_states_of_connector ON moved_states (connector);
+
+-- Every state has an owner: what had none was written by the version that served then, as far as the record knows it.
+INSERT INTO state_owners (channel_id, connector, version)
+    SELECT c.id, a.connector, (SELECT v.version FROM versions v WHERE v.connector = a.connector
+        ORDER BY v.stage = 'active' DESC, v.stage = 'quarantined' DESC,
+            (SELECT max(s.n) FROM version_changes s
+                WHERE s.connector = v.connector AND s.version = v.version AND s.stage = 'active') DESC,
+            v.changed_at DESC, v.release DESC LIMIT 1)
+    FROM channels c JOIN apps a ON a.name = c.app
+    WHERE EXISTS (SELECT 1 FROM state s WHERE s.channel_id = c.id)
+        AND NOT EXISTS (SELECT 1 FROM state_owners o WHERE o.channel_id = c.id)
+        AND EXISTS (SELECT 1 FROM versions v WHERE v.connector = a.connector);
+-- Why the version that owns the state cannot run, and since when the account is held for that; none while it can.
+ALTER TABLE state_owners ADD COLUMN held TEXT;
+ALTER TABLE state_owners ADD COLUMN held_at INTEGER;
+
+-- Whether a version became active again by a roll-back; none where that was not written down.
+ALTER TABLE version_changes ADD COLUMN rolled_back INTEGER;
+
+-- Why a version last went back by itself or was quarantined.
+ALTER TABLE versions ADD COLUMN failure TEXT;
+ALTER TABLE versions ADD COLUMN failed_at INTEGER;
+
+-- The last trial of each version, also after its end.
+CREATE TABLE trials (
+    connector TEXT NOT NULL,
+    version   TEXT NOT NULL,
+    canary    TEXT NOT NULL,
+    figures   TEXT,                                    -- what its calls came to, written every few seconds
+    ended_at  INTEGER,
+    reason    TEXT,                                    -- of the end
+    PRIMARY KEY (connector, version)
+) STRICT, WITHOUT ROWID;
+INSERT INTO trials (connector, version, canary)
+    SELECT connector, version, canary FROM versions WHERE canary IS NOT NULL;
+
 -- ---- D: dead letters, polling, catching up ------------------------------------------------------------------------------
 
 -- ---- E: endpoints, deliveries, the event log ----------------------------------------------------------------------------

@@ -130,6 +130,11 @@ macro_rules! store_conformance {
         $crate::store_conformance!(@ $factory, rollout:
             a_trial_begins_grows_and_ends_with_its_reason,
             a_state_is_handed_over_whole_and_given_back_as_it_was,
+            an_owner_keeps_its_version_from_retirement,
+            an_undone_change_leaves_states_as_they_were,
+            roll_backs_go_on_back,
+            a_trial_is_known_after_its_end,
+            accounts_are_held_and_freed_with_events,
             transcripts_are_a_ring_and_go_with_their_contact,
         );
         $crate::store_conformance!(@ $factory, retention:

@@ -39,7 +39,7 @@ use weir_domain::id::{
 use weir_domain::inbound::{InboundEvent, Person};
 use weir_domain::message::{Message, Referral};
 use weir_domain::policy::{Refusal, RuleBook};
-use weir_domain::rollout::Canary;
+use weir_domain::rollout::{Canary, Intent};
 use weir_domain::time::Timestamp;
 
 /// Why the record could not be read or written.
@@ -139,8 +139,15 @@ pub trait Store: Send + Sync + 'static {
     async fn versions(&self) -> Result<Vec<Version>>;
     /// One version.
     async fn version(&self, connector: &str, version: &str) -> Result<Option<Version>>;
-    /// Makes a version the active one, and the one before draining, with an event and what made it so, in words. None if there
-    /// is no such version.
+    /// Writes down that a change of a connector's versions begins: from here on a start finishes or undoes it. False, and
+    /// nothing is written, if another one is open.
+    async fn begin_version_change(&self, connector: &str, intent: Intent) -> Result<bool>;
+    /// Changes that have begun and are not over, by their connectors.
+    async fn open_version_changes(&self) -> Result<Vec<(String, Intent)>>;
+    /// Undoes the open change of a connector: the states that it moved are as they were, their owners' again. How many.
+    async fn undo_version_change(&self, connector: &str) -> Result<u64>;
+    /// Makes a version the active one, and the one before draining, with an event and what made it so, in words. Ends the open
+    /// change. None if there is no such version.
     async fn activate_version(
         &self,
         connector: &str,
@@ -148,8 +155,8 @@ pub trait Store: Send + Sync + 'static {
         reason: &str,
         now: Timestamp,
     ) -> Result<Option<Version>>;
-    /// Puts a version on trial, or changes its trial, with an event; another one that was on trial is staged again. None if
-    /// there is no such version.
+    /// Puts a version on trial, or changes its trial, with an event; another one that was on trial is staged again. Ends the
+    /// open change. None if there is no such version.
     async fn begin_canary(
         &self,
         connector: &str,
@@ -157,11 +164,25 @@ pub trait Store: Send + Sync + 'static {
         canary: Canary,
         now: Timestamp,
     ) -> Result<Option<Version>>;
-    /// Ends a version's trial: it is staged again, with an event that says why. None if it is on none.
-    async fn end_canary(&self, connector: &str, version: &str, reason: &str, now: Timestamp)
-    -> Result<Option<Version>>;
-    /// Retires a version that serves nobody. None if there is no such version, or it serves.
-    async fn retire_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Option<Version>>;
+    /// Ends a version's trial: it is staged again, or drains if it owns accounts, with an event that says why. Ends the open
+    /// change. None if it is on none.
+    async fn end_canary(
+        &self,
+        connector: &str,
+        version: &str,
+        reason: &str,
+        failed: bool,
+        now: Timestamp,
+    ) -> Result<Option<Version>>;
+    /// Keeps what the calls of a trial came to, also after its end. A version that never was on trial changes nothing.
+    async fn keep_trial_figures(&self, connector: &str, version: &str, figures: serde_json::Value) -> Result<()>;
+    /// The last trial of a version.
+    async fn trial(&self, connector: &str, version: &str) -> Result<Option<TrialRecord>>;
+    /// Retires a version that serves nobody and owns no account.
+    async fn retire_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Retirement>;
+    /// The version that served before the active one, in the line of those that were active: a roll-back takes the last of the
+    /// line away.
+    async fn active_before(&self, connector: &str) -> Result<Option<String>>;
     /// The steps in the lives of a connector's versions, newest first.
     async fn version_changes(&self, connector: &str, limit: u32) -> Result<Vec<VersionChange>>;
     /// Keeps what was written down of a call; beyond `ring` of its connector the oldest go.
@@ -172,7 +193,7 @@ pub trait Store: Send + Sync + 'static {
     async fn transcript(&self, connector: &str, id: TranscriptId) -> Result<Option<TranscriptRecord>>;
     /// Drops the transcripts that are older; how many.
     async fn drop_transcripts(&self, before: Timestamp) -> Result<u64>;
-    /// Sets a version aside, with an event that says why. None if there is no such version.
+    /// Quarantines a version, with an event that says why. None if there is no such version.
     async fn quarantine_version(
         &self,
         connector: &str,
@@ -278,8 +299,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// A channel's state.
     async fn state(&self, id: ChannelId) -> Result<ChannelState>;
-    /// Writes of one call, all or none.
-    async fn commit_state(&self, id: ChannelId, writes: Vec<StateWrite>) -> Result<()>;
+    /// Writes of one call, all or none. A state that nobody owned is the writer's from then on. False, and nothing is written,
+    /// if another version owns it.
+    async fn commit_state(&self, id: ChannelId, writes: Vec<StateWrite>) -> Result<bool>;
     /// The channels of a connector that have a state, and whose it is.
     async fn state_owners(&self, connector: &str) -> Result<Vec<StateOwner>>;
     /// Hands a channel's state from one version to another, and keeps a copy of what it was. False, and nothing is written,
@@ -294,8 +316,19 @@ pub trait Store: Send + Sync + 'static {
         reason: &str,
         now: Timestamp,
     ) -> Result<()>;
-    /// Gives the states that a version took over back to the version before it, as they were; how many.
-    async fn give_state_back(&self, connector: &str, version: &str) -> Result<u64>;
+    /// Gives a channel's state back to the version that it was taken over from, as it was. False, and nothing is written, if
+    /// `from` does not own it, or there is no copy of `to`.
+    async fn give_state_back(&self, connector: &str, channel: ChannelId, from: &str, to: &str) -> Result<bool>;
+    /// Holds the accounts of a connector whose versions cannot run, by version and why, and frees all others, with an event for
+    /// each change.
+    async fn hold_accounts(
+        &self,
+        connector: &str,
+        reasons: BTreeMap<String, String>,
+        now: Timestamp,
+    ) -> Result<HeldAccounts>;
+    /// Why a channel is held, since the version that owns its state cannot run.
+    async fn held(&self, id: ChannelId) -> Result<Option<String>>;
 
     // ---- inbound ---------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ mod erasure;
 mod events;
 mod gaps;
 mod inbound;
+mod intents;
 mod keys;
 mod ledger;
 mod media;
@@ -37,6 +38,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod transcripts;
+mod trials;
 mod writer;
 
 use std::path::{Path, PathBuf};

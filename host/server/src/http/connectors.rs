@@ -18,7 +18,7 @@ use weir_domain::limits;
 use weir_domain::manifest::Manifest;
 use weir_domain::rollout::Canary;
 use weir_domain::time::Timestamp;
-use weir_store::{StageError, Version, VersionStage};
+use weir_store::{StageError, Version, VersionFailure, VersionStage};
 
 use super::audit::record;
 use super::body::{self, Json, Params};
@@ -94,6 +94,23 @@ pub(crate) struct VersionView {
     staged_at: Timestamp,
     /// When its state last changed.
     changed_at: Timestamp,
+    /// Why it last went back by itself or was quarantined; null if it never was.
+    failure: Option<FailureView>,
+}
+
+/// Why a version went back by itself, or was quarantined.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FailureView {
+    /// In words.
+    reason: String,
+    /// When.
+    at: Timestamp,
+}
+
+impl From<VersionFailure> for FailureView {
+    fn from(VersionFailure { reason, at }: VersionFailure) -> Self {
+        Self { reason, at }
+    }
 }
 
 /// A connector, with its versions.
@@ -131,6 +148,8 @@ pub(crate) struct VersionLine {
     source: Option<String>,
     /// When it was staged.
     staged_at: Timestamp,
+    /// Why it last went back by itself or was quarantined; null if it never was.
+    failure: Option<FailureView>,
 }
 
 impl VersionView {
@@ -152,6 +171,7 @@ impl VersionView {
             manifest: version.manifest,
             staged_at: version.staged_at,
             changed_at: version.changed_at,
+            failure: version.failure.map(FailureView::from),
         }
     }
 }
@@ -179,6 +199,7 @@ impl ConnectorView {
                     state: version.stage,
                     source: version.source.clone(),
                     staged_at: version.staged_at,
+                    failure: version.failure.clone().map(FailureView::from),
                 })
                 .collect(),
             grants: grants.granted,
@@ -465,9 +486,11 @@ impl From<PromoteError> for Problem {
             PromoteError::Missing { ref missing, .. } => {
                 Self::of(&codes::GRANTS_MISSING).with("missing", missing).detail(&error)
             }
-            PromoteError::Serves { .. } | PromoteError::NothingActive { .. } | PromoteError::NothingBefore { .. } => {
-                Self::of(&codes::VERSION_STAGE).detail(&error)
-            }
+            PromoteError::Serves { .. }
+            | PromoteError::NothingActive { .. }
+            | PromoteError::NothingBefore { .. }
+            | PromoteError::BeforeQuarantined { .. }
+            | PromoteError::Owns { .. } => Self::of(&codes::VERSION_STAGE).detail(&error),
             PromoteError::SetAside { .. } | PromoteError::Load(_) => Self::of(&codes::CONNECTOR_FAILED).detail(&error),
             PromoteError::Store(error) => error.into(),
         }

@@ -264,7 +264,9 @@ pub(crate) async fn replay(
     Ok(Answered(report))
 }
 
-/// See how a version does on trial
+/// See how a version does on trial, or did
+///
+/// Also after the trial's end, with why it ended, and after a restart of the host.
 #[utoipa::path(get, path = "/v1/connectors/{name}/versions/{version}/trial", tag = "connectors",
     params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "The version on trial")),
     responses((status = 200, body = TrialView)))]
@@ -273,7 +275,7 @@ pub(crate) async fn trial(
     State(host): State<Host>,
     Path((name, version)): Names,
 ) -> Answer<Answered<TrialView>> {
-    let trial = host.trial(&name, &version);
+    let trial = host.trial(&name, &version).await?;
     trial.map(Answered).ok_or_else(|| Problem::no_such("trial"))
 }
 

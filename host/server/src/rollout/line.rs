@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use weir_store::{StateOwner, Store, StoreError};
+use weir_domain::time::Timestamp;
+use weir_store::{Store, StoreError};
 
 use crate::registry::Loaded;
 use crate::rollout::Trial;
@@ -16,7 +17,7 @@ pub(crate) struct Line {
     /// Others that serve the accounts whose state is theirs: those that served before and finish what they began, and one that
     /// is about to serve and takes account after account over.
     pub(crate) beside: BTreeMap<String, Arc<Loaded>>,
-    /// Whose the state of an account is, where that was ever handed over.
+    /// Whose the states of accounts are.
     pub(crate) owners: Owners,
 }
 
@@ -30,17 +31,19 @@ impl Line {
         }
     }
 
-    /// The version that serves an account: the one whose state it holds; else the one on trial, for its share; else the active
+    /// The version that serves an account: the one that owns its state; else the one on trial, for its share; else the active
     /// one.
-    pub(crate) fn of(&self, app: &str, account: &str) -> &Arc<Loaded> {
-        let owner = self.owners.of(app, account);
-        if let Some(owner) = owner.and_then(|owner| self.numbered(&owner)) {
-            return owner;
+    ///
+    /// # Errors
+    /// The number of the version that owns the state, which does not run here: nobody else understands the state.
+    pub(crate) fn of(&self, app: &str, account: &str) -> Result<&Arc<Loaded>, String> {
+        if let Some(owner) = self.owners.of(app, account) {
+            return self.numbered(&owner).ok_or(owner);
         }
-        match self.trial.as_ref().filter(|trial| trial.serves_somebody()) {
+        Ok(match self.trial.as_ref().filter(|trial| trial.serves_somebody()) {
             Some(trial) if trial.canary.serves(app, account) => &trial.loaded,
             _ => &self.active,
-        }
+        })
     }
 
     /// The version of this number, if it serves anybody.
@@ -54,8 +57,12 @@ impl Line {
 
     /// The versions besides the active one that serve somebody.
     pub(crate) fn others(&self) -> Vec<Arc<Loaded>> {
-        let trial = self.trial.iter().filter(|trial| trial.serves_somebody());
-        let owning = self.beside.values().filter(|beside| self.owners.owns(beside.number()));
+        let serves = |trial: &&Arc<Trial>| trial.serves_somebody() || self.owners.owns(trial.loaded.number());
+        let trial = self.trial.iter().filter(serves);
+        let owning = self
+            .beside
+            .values()
+            .filter(|beside| self.owners.owns(beside.number()) && self.trial_of(beside.number()).is_none());
         trial.map(|trial| &trial.loaded).chain(owning).cloned().collect()
     }
 
@@ -77,6 +84,8 @@ struct Owned {
     by_account: HashMap<Account, String>,
     /// How many accounts each version owns, so that a webhook need not count them.
     accounts: HashMap<String, usize>,
+    /// Since when the first of those that the record holds is held.
+    held_since: Option<Timestamp>,
 }
 
 impl Owned {
@@ -95,9 +104,11 @@ impl Owners {
     pub(crate) async fn read(store: &dyn Store, connector: &str) -> Result<Self, StoreError> {
         let mut owned = Owned::default();
         for owner in store.state_owners(connector).await? {
-            if let Some(version) = owner.version {
-                owned.give((owner.app, owner.platform_id), &version);
-            }
+            owned.held_since = match (owned.held_since, owner.held_at) {
+                (Some(first), Some(at)) => Some(first.min(at)),
+                (first, at) => first.or(at),
+            };
+            owned.give((owner.app, owner.platform_id), &owner.version);
         }
         Ok(Self(Arc::new(RwLock::new(owned))))
     }
@@ -111,14 +122,33 @@ impl Owners {
     }
 
     /// Whether this version owns any.
-    pub(super) fn owns(&self, version: &str) -> bool {
+    pub(crate) fn owns(&self, version: &str) -> bool {
         let owned = self.0.read().unwrap_or_else(PoisonError::into_inner);
         owned.accounts.get(version).is_some_and(|count| *count > 0)
     }
 
-    /// A version took an account's state over.
-    pub(super) fn hand(&self, owner: &StateOwner, to: &str) {
+    /// The versions that own any.
+    pub(crate) fn versions(&self) -> Vec<String> {
+        let owned = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let owning = owned.accounts.iter().filter(|(_, count)| **count > 0);
+        owning.map(|(version, _)| version.clone()).collect()
+    }
+
+    /// Since when the first of the accounts that the record holds is held; none if it holds none.
+    pub(super) fn held_since(&self) -> Option<Timestamp> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).held_since
+    }
+
+    /// A version owns an account's state from now on: it took it over, or was the first to write to it.
+    pub(crate) fn hand(&self, app: &str, account: &str, to: &str) {
         let mut owned = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        owned.give((owner.app.clone(), owner.platform_id.clone()), to);
+        owned.give((app.to_owned(), account.to_owned()), to);
+    }
+
+    /// The same, if nobody owned it.
+    pub(crate) fn begin(&self, app: &str, account: &str, by: &str) {
+        if self.of(app, account).is_none() {
+            self.hand(app, account, by);
+        }
     }
 }

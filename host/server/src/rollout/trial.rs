@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
-use tokio::sync::mpsc;
+use serde::{Deserialize, Serialize};
 use weir_domain::rollout::{Canary, CanaryVerdict, Figures, judge};
 use weir_domain::time::Timestamp;
 use weir_runtime::context::CallEnd;
 use weir_runtime::{Replayed, Report, Transcript};
+use weir_store::{TrialEnd, TrialRecord};
 
 use crate::registry::Loaded;
+use crate::version_failures::{Cause, Failed, Lost, VersionFailures};
 
 /// A version on trial, and what is known of it.
 #[derive(Debug)]
@@ -22,10 +23,12 @@ pub(crate) struct Trial {
     tally: Mutex<Tally>,
     /// It goes back; what is in hand ends, and nothing new begins.
     over: AtomicBool,
+    /// Something was counted that the record does not have yet.
+    counted: AtomicBool,
 }
 
 /// What was counted since the trial began.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Tally {
     on_trial: Figures,
     active: Figures,
@@ -42,9 +45,21 @@ pub struct TrialView {
     pub on_trial: FiguresView,
     /// What the calls of the active version came to in the same time.
     pub active: FiguresView,
-    /// Calls of the active version that were asked of this one again, and how it differs.
+    /// Calls of the active version that were asked of this one again, and how it differs. The differences themselves hold what
+    /// people wrote, and are shown only as long as the host runs.
     #[schema(value_type = Object)]
     pub shadow: Report,
+    /// How it ended; null while it is on.
+    pub end: Option<TrialEndView>,
+}
+
+/// The end of a trial.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct TrialEndView {
+    /// Why, in words.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// Figures as they are shown.
@@ -82,6 +97,34 @@ impl Trial {
             canary,
             tally: Mutex::default(),
             over: AtomicBool::new(false),
+            counted: AtomicBool::new(false),
+        }
+    }
+
+    /// A trial that the record knows, with what was counted of it.
+    pub(crate) fn resumed(loaded: Arc<Loaded>, canary: Canary, figures: Option<serde_json::Value>) -> Self {
+        Self {
+            tally: Mutex::new(Tally::read(figures)),
+            ..Self::new(loaded, canary)
+        }
+    }
+
+    /// What was counted, for the record; none if it has it already.
+    pub(super) fn take_counted(&self) -> Option<serde_json::Value> {
+        let is_new = self.counted.swap(false, Ordering::Relaxed);
+        is_new.then(|| self.tally(|tally| tally.written()))
+    }
+
+    /// The record did not take it.
+    pub(super) fn count_again(&self) {
+        self.counted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it goes back, by what was counted before a restart.
+    pub(super) fn failed(&self, now: Timestamp) -> Option<String> {
+        match self.judge(now) {
+            CanaryVerdict::RollBack(reason) if self.canary.percent > 0 => Some(reason),
+            _ => None,
         }
     }
 
@@ -92,6 +135,7 @@ impl Trial {
             canary: self.canary.clone(),
             tally: Mutex::new(self.tally(|tally| tally.clone())),
             over: AtomicBool::new(self.over.load(Ordering::Relaxed)),
+            counted: AtomicBool::new(self.counted.load(Ordering::Relaxed)),
         }
     }
 
@@ -110,38 +154,58 @@ impl Trial {
     /// A call of the active version was asked of this one again.
     pub(crate) fn shadowed(&self, name: &str, transcript: &Transcript, replayed: Replayed) {
         self.tally(|tally| tally.shadow.add(name, transcript, replayed));
+        self.counted.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn view(&self) -> TrialView {
-        self.tally(|tally| TrialView {
-            canary: self.canary.clone(),
-            on_trial: (&tally.on_trial).into(),
-            active: (&tally.active).into(),
-            shadow: tally.shadow.clone(),
-        })
+        self.tally(|tally| tally.view(self.canary.clone(), None))
     }
 }
 
-/// A version that goes back by itself, on its way into the record.
-#[derive(Debug)]
-pub(crate) struct GoesBack {
-    pub(crate) connector: String,
-    pub(crate) version: String,
-    pub(crate) reason: String,
+impl Tally {
+    /// As [`Tally::written`] wrote it; begins anew where a later form cannot be read.
+    fn read(figures: Option<serde_json::Value>) -> Self {
+        let read = figures.map(serde_json::from_value).transpose();
+        read.ok().flatten().unwrap_or_default()
+    }
+
+    /// Without the differences: they hold what people wrote, and the record would keep it beyond its time.
+    fn written(&self) -> serde_json::Value {
+        let mut tally = self.clone();
+        tally.shadow.groups.clear();
+        serde_json::to_value(tally).unwrap_or_default()
+    }
+
+    fn view(&self, canary: Canary, end: Option<TrialEndView>) -> TrialView {
+        TrialView {
+            canary,
+            on_trial: (&self.on_trial).into(),
+            active: (&self.active).into(),
+            shadow: self.shadow.clone(),
+            end,
+        }
+    }
+}
+
+impl From<TrialRecord> for TrialView {
+    fn from(record: TrialRecord) -> Self {
+        let end = record.end.map(|TrialEnd { reason, at }| TrialEndView { reason, at });
+        Tally::read(record.figures).view(record.canary, end)
+    }
 }
 
 /// The trials that are on, as calls count for them.
 #[derive(Debug)]
 pub(crate) struct Trials {
     by_connector: Mutex<HashMap<String, Arc<Trial>>>,
-    told: mpsc::Sender<GoesBack>,
+    failures: Arc<VersionFailures>,
 }
 
 impl Trials {
-    pub(crate) fn new(told: mpsc::Sender<GoesBack>) -> Self {
+    pub(crate) fn new(failures: Arc<VersionFailures>) -> Self {
         Self {
             by_connector: Mutex::default(),
-            told,
+            failures,
         }
     }
 
@@ -182,6 +246,7 @@ impl Trials {
             };
             figures.note(end.outcome != "ok", end.broke_off, end.elapsed);
         });
+        trial.counted.store(true, Ordering::Relaxed);
         if !is_on_trial || trial.canary.percent == 0 {
             return;
         }
@@ -189,12 +254,13 @@ impl Trials {
             && !trial.over.swap(true, Ordering::Relaxed)
         {
             tracing::error!("{} {} goes back: {reason}", end.connector, end.version);
-            // The room is for one of each connector, and there is no second before the first is seen to.
-            let _ = self.told.try_send(GoesBack {
+            let failed = Failed {
                 connector: end.connector.to_owned(),
                 version: end.version.to_owned(),
-                reason,
-            });
+                lost: Lost::Trial,
+            };
+            let reason = reason.into();
+            self.failures.add(failed, Cause { reason, at: now });
         }
     }
 }

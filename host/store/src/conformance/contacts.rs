@@ -145,7 +145,12 @@ pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
         assert!(transcripts[0].json.contains("person-other"));
         let state = store.state(world.channel.id).await.unwrap();
         assert_eq!(state.entries.keys().collect::<Vec<_>>(), ["last:person-other"]);
-        assert_eq!(store.give_state_back("example", "2.0.0").await.unwrap(), 1);
+        assert!(
+            store
+                .give_state_back("example", world.channel.id, "2.0.0", "1.0.0")
+                .await
+                .unwrap()
+        );
         assert_eq!(store.state(world.channel.id).await.unwrap().entries, state.entries);
         let events = world.events().await;
         let kinds: Vec<EventType> = events.iter().map(|event| event.kind).collect();

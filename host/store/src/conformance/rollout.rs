@@ -1,12 +1,14 @@
 //! The lives of versions, what was written down of their calls, and whose a channel's state is.
 
+use std::collections::BTreeMap;
+
 use weir_domain::event::EventType;
-use weir_domain::rollout::{Canary, CanaryRule, VersionStage};
+use weir_domain::rollout::{Canary, CanaryRule, Intent, VersionAct, VersionStage};
 
 use super::channels::version;
 use super::world::*;
 use super::{Factory, run};
-use crate::{StateMove, StateWrite, TranscriptFilter, TranscriptRecord};
+use crate::{HeldAccounts, Retirement, StateMove, StateWrite, TranscriptFilter, TranscriptRecord};
 
 const NAME: &str = "example";
 
@@ -55,15 +57,18 @@ pub fn a_trial_begins_grows_and_ends_with_its_reason(factory: Factory) {
         );
         // What serves cannot be retired.
         for serves in ["1.0.0", "1.1.0"] {
-            assert!(store.retire_version(NAME, serves, at(4)).await.unwrap().is_none());
+            let refused = store.retire_version(NAME, serves, at(4)).await.unwrap();
+            assert!(matches!(refused, Retirement::Serves), "{refused:?}");
         }
         let back = store
-            .end_canary(NAME, "1.1.0", "it broke off", at(5))
+            .end_canary(NAME, "1.1.0", "it broke off", true, at(5))
             .await
             .unwrap()
             .unwrap();
         assert_eq!((back.stage, back.canary), (VersionStage::Staged, None));
-        assert!(store.end_canary(NAME, "1.1.0", "again", at(6)).await.unwrap().is_none());
+        assert_eq!(back.failure.unwrap().reason, "it broke off");
+        let again = store.end_canary(NAME, "1.1.0", "again", false, at(6)).await.unwrap();
+        assert!(again.is_none());
         assert!(
             store
                 .begin_canary(NAME, "9.9.9", canary(1), at(6))
@@ -83,7 +88,8 @@ pub fn a_trial_begins_grows_and_ends_with_its_reason(factory: Factory) {
             .unwrap();
         assert_eq!((active.stage, active.canary), (VersionStage::Active, None));
         assert_eq!(stages(&world).await[1], ("1.0.0".into(), VersionStage::Draining));
-        store.retire_version(NAME, "1.0.0", at(8)).await.unwrap().unwrap();
+        let retired = store.retire_version(NAME, "1.0.0", at(8)).await.unwrap();
+        assert!(matches!(retired, Retirement::Retired(_)), "{retired:?}");
         let steps = store.version_changes(NAME, 100).await.unwrap();
         let steps: Vec<_> = steps
             .iter()
@@ -106,48 +112,59 @@ pub fn a_trial_begins_grows_and_ends_with_its_reason(factory: Factory) {
     });
 }
 
+fn write(by: &str, value: &str) -> Vec<StateWrite> {
+    vec![StateWrite {
+        by: by.into(),
+        key: "cursor".into(),
+        value: Some(value.into()),
+    }]
+}
+
+fn cursor(value: &str) -> BTreeMap<String, Vec<u8>> {
+    [("cursor".to_owned(), value.as_bytes().to_vec())].into()
+}
+
+/// A move of the world's channel, from 1.0.0 to 1.1.0.
+fn handed(world: &World, before: &str, after: &str) -> StateMove {
+    StateMove {
+        channel_id: world.channel.id,
+        from: "1.0.0".into(),
+        to: "1.1.0".into(),
+        before: cursor(before),
+        after: cursor(after),
+    }
+}
+
+async fn owned_by(world: &World) -> String {
+    let owners = world.store.state_owners(NAME).await.unwrap();
+    assert_eq!((owners.len(), &owners[0].platform_id[..]), (1, ACCOUNT));
+    owners[0].version.clone()
+}
+
 pub fn a_state_is_handed_over_whole_and_given_back_as_it_was(factory: Factory) {
     run(async {
         let world = with_two_versions(factory).await;
         let (store, id) = (&world.store, world.channel.id);
-        let write = |by: &str, value: &str| {
-            vec![StateWrite {
-                by: by.into(),
-                key: "cursor".into(),
-                value: Some(value.into()),
-            }]
-        };
-        let state = |value: &str| [("cursor".to_owned(), value.as_bytes().to_vec())].into();
-        store.commit_state(id, write("1.0.0", "1")).await.unwrap();
-        let handed = |before: &str| StateMove {
-            channel_id: id,
-            from: "1.0.0".into(),
-            to: "1.1.0".into(),
-            before: state(before),
-            after: state("one"),
-        };
+        assert!(store.state_owners(NAME).await.unwrap().is_empty());
+        assert!(store.commit_state(id, write("1.0.0", "1")).await.unwrap());
+        assert_eq!(owned_by(&world).await, "1.0.0");
         // Written to in between: what was translated is not what is there.
-        assert!(!store.hand_state_over(NAME, handed("0")).await.unwrap());
-        assert_eq!(store.state_owners(NAME).await.unwrap()[0].version, None);
-        assert!(store.hand_state_over(NAME, handed("1")).await.unwrap());
-        assert_eq!(store.state(id).await.unwrap().entries, state("one"));
-        let owners = store.state_owners(NAME).await.unwrap();
-        assert_eq!(
-            (owners[0].version.as_deref(), &owners[0].platform_id[..]),
-            (Some("1.1.0"), ACCOUNT)
-        );
-        // A call of the old version that ends late writes nothing; one of the new does.
-        store.commit_state(id, write("1.0.0", "2")).await.unwrap();
-        assert_eq!(store.state(id).await.unwrap().entries, state("one"));
-        store.commit_state(id, write("1.1.0", "two")).await.unwrap();
-        assert_eq!(store.state(id).await.unwrap().entries, state("two"));
-        assert_eq!(store.give_state_back(NAME, "1.1.0").await.unwrap(), 1);
-        assert_eq!(store.state(id).await.unwrap().entries, state("1"));
-        assert_eq!(
-            store.state_owners(NAME).await.unwrap()[0].version.as_deref(),
-            Some("1.0.0")
-        );
-        assert_eq!(store.give_state_back(NAME, "1.1.0").await.unwrap(), 0);
+        assert!(!store.hand_state_over(NAME, handed(&world, "0", "one")).await.unwrap());
+        assert_eq!(owned_by(&world).await, "1.0.0");
+        assert!(store.hand_state_over(NAME, handed(&world, "1", "one")).await.unwrap());
+        assert_eq!(store.state(id).await.unwrap().entries, cursor("one"));
+        assert_eq!(owned_by(&world).await, "1.1.0");
+        // A call of the old version that ends late is refused its write; one of the new is not.
+        assert!(!store.commit_state(id, write("1.0.0", "2")).await.unwrap());
+        assert_eq!(store.state(id).await.unwrap().entries, cursor("one"));
+        assert!(store.commit_state(id, write("1.1.0", "two")).await.unwrap());
+        assert_eq!(store.state(id).await.unwrap().entries, cursor("two"));
+        // Only to whom it was taken over from.
+        assert!(!store.give_state_back(NAME, id, "1.1.0", "0.9.0").await.unwrap());
+        assert!(store.give_state_back(NAME, id, "1.1.0", "1.0.0").await.unwrap());
+        assert_eq!(store.state(id).await.unwrap().entries, cursor("1"));
+        assert_eq!(owned_by(&world).await, "1.0.0");
+        assert!(!store.give_state_back(NAME, id, "1.1.0", "1.0.0").await.unwrap());
         store
             .hold_state(NAME, id, "1.0.0", "the new one loops", at(9))
             .await
@@ -156,6 +173,162 @@ pub fn a_state_is_handed_over_whole_and_given_back_as_it_was(factory: Factory) {
         assert_eq!(held[0].reason.as_deref(), Some("the new one loops"));
         let told = world.told(EventType::ChannelDegraded).await;
         assert_eq!(told[0].data["reason"], "the new one loops");
+    });
+}
+
+pub fn an_owner_keeps_its_version_from_retirement(factory: Factory) {
+    run(async {
+        let world = with_two_versions(factory).await;
+        let (store, id) = (&world.store, world.channel.id);
+        store.activate_version(NAME, "1.1.0", "", at(3)).await.unwrap();
+        assert!(store.commit_state(id, write("1.0.0", "1")).await.unwrap());
+        let refused = store.retire_version(NAME, "1.0.0", at(4)).await.unwrap();
+        assert!(matches!(refused, Retirement::Owns(1)), "{refused:?}");
+        assert!(store.hand_state_over(NAME, handed(&world, "1", "1")).await.unwrap());
+        let retired = store.retire_version(NAME, "1.0.0", at(5)).await.unwrap();
+        assert!(matches!(retired, Retirement::Retired(_)), "{retired:?}");
+        let nobody = store.retire_version(NAME, "9.9.9", at(5)).await.unwrap();
+        assert!(matches!(nobody, Retirement::NotFound), "{nobody:?}");
+    });
+}
+
+fn intent(act: VersionAct, version: &str, taker: &str) -> Intent {
+    Intent {
+        act,
+        version: version.into(),
+        taker: taker.into(),
+        before: Some("1.0.0".into()),
+        canary: (act == VersionAct::BeginCanary).then(|| canary(50)),
+        failed: false,
+        reason: "wanted".into(),
+        begun_at: at(3),
+    }
+}
+
+pub fn an_undone_change_leaves_states_as_they_were(factory: Factory) {
+    run(async {
+        let world = with_two_versions(factory).await;
+        let (store, id) = (&world.store, world.channel.id);
+        assert!(store.commit_state(id, write("1.0.0", "1")).await.unwrap());
+        let promote = intent(VersionAct::Promote, "1.1.0", "1.1.0");
+        assert!(store.begin_version_change(NAME, promote.clone()).await.unwrap());
+        // One at a time.
+        let second = intent(VersionAct::BeginCanary, "1.1.0", "1.1.0");
+        assert!(!store.begin_version_change(NAME, second.clone()).await.unwrap());
+        assert_eq!(
+            store.open_version_changes().await.unwrap(),
+            [(NAME.to_owned(), promote)]
+        );
+        assert!(store.hand_state_over(NAME, handed(&world, "1", "one")).await.unwrap());
+        assert!(store.commit_state(id, write("1.1.0", "two")).await.unwrap());
+        assert_eq!(store.undo_version_change(NAME).await.unwrap(), 1);
+        assert_eq!(store.state(id).await.unwrap().entries, cursor("1"));
+        assert_eq!(owned_by(&world).await, "1.0.0");
+        assert!(store.open_version_changes().await.unwrap().is_empty());
+        assert_eq!(stages(&world).await[1], ("1.0.0".into(), VersionStage::Active));
+        // Also one that gave states back: they are the taker's again, with their copies.
+        assert!(store.hand_state_over(NAME, handed(&world, "1", "one")).await.unwrap());
+        store.begin_canary(NAME, "1.1.0", canary(100), at(4)).await.unwrap();
+        let end = intent(VersionAct::EndCanary, "1.1.0", "1.0.0");
+        assert!(store.begin_version_change(NAME, end).await.unwrap());
+        assert!(store.give_state_back(NAME, id, "1.1.0", "1.0.0").await.unwrap());
+        assert_eq!(store.undo_version_change(NAME).await.unwrap(), 1);
+        assert_eq!(owned_by(&world).await, "1.1.0");
+        assert_eq!(store.state(id).await.unwrap().entries, cursor("one"));
+        assert!(store.give_state_back(NAME, id, "1.1.0", "1.0.0").await.unwrap());
+        assert_eq!(store.state(id).await.unwrap().entries, cursor("1"));
+        // The change of stages ends the intent, and what moved by it stays.
+        assert!(store.begin_version_change(NAME, second).await.unwrap());
+        assert!(store.hand_state_over(NAME, handed(&world, "1", "one")).await.unwrap());
+        store.begin_canary(NAME, "1.1.0", canary(50), at(5)).await.unwrap();
+        assert!(store.open_version_changes().await.unwrap().is_empty());
+        assert_eq!(store.undo_version_change(NAME).await.unwrap(), 0);
+        assert_eq!(owned_by(&world).await, "1.1.0");
+    });
+}
+
+pub fn roll_backs_go_on_back(factory: Factory) {
+    run(async {
+        let world = with_two_versions(factory).await;
+        let store = &world.store;
+        let third = version("1.2.0", 3, "sha256:c");
+        store.stage_version(third, at(2)).await.unwrap();
+        assert_eq!(store.active_before(NAME).await.unwrap(), None);
+        for ahead in ["1.1.0", "1.2.0"] {
+            let promote = intent(VersionAct::Promote, ahead, ahead);
+            assert!(store.begin_version_change(NAME, promote).await.unwrap());
+            store.activate_version(NAME, ahead, "", at(3)).await.unwrap();
+        }
+        for (version, before) in [("1.2.0", "1.1.0"), ("1.1.0", "1.0.0")] {
+            assert_eq!(store.active_before(NAME).await.unwrap().as_deref(), Some(before));
+            let back = intent(VersionAct::RollBack, version, before);
+            assert!(store.begin_version_change(NAME, back).await.unwrap());
+            store.activate_version(NAME, before, "worse", at(4)).await.unwrap();
+        }
+        assert_eq!(store.active_before(NAME).await.unwrap(), None);
+        assert_eq!(world.told(EventType::ConnectorRolledBack).await.len(), 2);
+    });
+}
+
+pub fn a_trial_is_known_after_its_end(factory: Factory) {
+    run(async {
+        let world = with_two_versions(factory).await;
+        let store = &world.store;
+        assert_eq!(store.trial(NAME, "1.1.0").await.unwrap(), None);
+        let figures = serde_json::json!({ "calls": 7 });
+        // Nobody was on trial.
+        store.keep_trial_figures(NAME, "1.1.0", figures.clone()).await.unwrap();
+        assert_eq!(store.trial(NAME, "1.1.0").await.unwrap(), None);
+        store.begin_canary(NAME, "1.1.0", canary(5), at(3)).await.unwrap();
+        store.keep_trial_figures(NAME, "1.1.0", figures.clone()).await.unwrap();
+        let on = store.trial(NAME, "1.1.0").await.unwrap().unwrap();
+        assert_eq!(
+            (on.canary, on.figures, on.end),
+            (canary(5), Some(figures.clone()), None)
+        );
+        store
+            .quarantine_version(NAME, "1.1.0", "it crashes", at(5))
+            .await
+            .unwrap();
+        let ended = store.trial(NAME, "1.1.0").await.unwrap().unwrap();
+        assert_eq!(ended.figures, Some(figures));
+        let end = ended.end.unwrap();
+        assert_eq!((end.reason.as_str(), end.at), ("it crashes", at(5)));
+        let marked = store.version(NAME, "1.1.0").await.unwrap().unwrap().failure.unwrap();
+        assert_eq!((marked.reason.as_str(), marked.at), ("it crashes", at(5)));
+        // Another trial of it begins at nothing.
+        store.begin_canary(NAME, "1.1.0", canary(6), at(6)).await.unwrap();
+        let again = store.trial(NAME, "1.1.0").await.unwrap().unwrap();
+        assert_eq!((again.figures, again.end), (None, None));
+        store.activate_version(NAME, "1.1.0", "", at(7)).await.unwrap();
+        let end = store.trial(NAME, "1.1.0").await.unwrap().unwrap().end.unwrap();
+        assert_eq!(end.reason, "it was promoted");
+    });
+}
+
+pub fn accounts_are_held_and_freed_with_events(factory: Factory) {
+    run(async {
+        let world = with_two_versions(factory).await;
+        let (store, id) = (&world.store, world.channel.id);
+        assert!(store.commit_state(id, write("1.0.0", "1")).await.unwrap());
+        let reasons: BTreeMap<_, _> = [("1.0.0".to_owned(), "its file is gone".to_owned())].into();
+        for held in [1, 0] {
+            let changed = store.hold_accounts(NAME, reasons.clone(), at(3)).await.unwrap();
+            assert_eq!(changed, HeldAccounts { held, freed: 0 });
+        }
+        assert_eq!(store.held(id).await.unwrap().as_deref(), Some("its file is gone"));
+        let owner = &store.state_owners(NAME).await.unwrap()[0];
+        assert_eq!(owner.held_at, Some(at(3)));
+        for freed in [1, 0] {
+            let changed = store.hold_accounts(NAME, BTreeMap::new(), at(4)).await.unwrap();
+            assert_eq!(changed, HeldAccounts { held: 0, freed });
+        }
+        assert_eq!(store.held(id).await.unwrap(), None);
+        assert_eq!(
+            world.told(EventType::ChannelDegraded).await[0].data["reason"],
+            "its file is gone"
+        );
+        assert_eq!(world.told(EventType::ChannelRecovered).await.len(), 1);
     });
 }
 

@@ -88,6 +88,59 @@ pub struct Version {
     pub staged_at: Timestamp,
     /// When its stage last changed.
     pub changed_at: Timestamp,
+    /// Why it last went back by itself or was quarantined; none if it never was.
+    pub failure: Option<VersionFailure>,
+}
+
+/// Why a version went back by itself, or was quarantined.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VersionFailure {
+    /// In words.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The last trial of a version.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrialRecord {
+    /// Its share and its rule.
+    pub canary: Canary,
+    /// What its calls came to, as a document of whoever counted them; none before the first was written.
+    pub figures: Option<serde_json::Value>,
+    /// How it ended; none while it is on.
+    pub end: Option<TrialEnd>,
+}
+
+/// How a trial ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TrialEnd {
+    /// Why, in words.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What became of the wish to retire a version.
+#[derive(Clone, Debug)]
+pub enum Retirement {
+    /// It is retired.
+    Retired(Box<Version>),
+    /// There is no such version.
+    NotFound,
+    /// It is active, or on trial.
+    Serves,
+    /// It owns the states of so many accounts.
+    Owns(u64),
+}
+
+/// What a look at the accounts whose versions cannot run came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldAccounts {
+    /// Accounts that are held from now on.
+    pub held: u32,
+    /// Accounts that are held no more.
+    pub freed: u32,
 }
 
 /// A step in a version's life.
@@ -108,7 +161,8 @@ pub struct VersionChange {
 pub struct ChannelState {
     /// Key to value.
     pub entries: BTreeMap<String, Vec<u8>>,
-    /// The version that it belongs to, if it was ever handed from one to another; only that version understands it.
+    /// The version that it belongs to: the first that wrote to it, or the one that it was handed to last. Only that version
+    /// understands it. None while nothing was written.
     pub owner: Option<String>,
 }
 
@@ -121,10 +175,14 @@ pub struct StateOwner {
     pub platform_id: String,
     /// The channel.
     pub channel_id: ChannelId,
-    /// The version; none if the state was never handed from one to another.
-    pub version: Option<String>,
+    /// The version.
+    pub version: String,
     /// Why the next version did not take the state over; none if it did.
     pub reason: Option<String>,
+    /// Why the account is held, since its version cannot run; none while it can.
+    pub held: Option<String>,
+    /// Since when.
+    pub held_at: Option<Timestamp>,
 }
 
 /// A channel's state, handed from one version to another.

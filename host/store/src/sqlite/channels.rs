@@ -108,7 +108,9 @@ pub(super) fn connect(
     };
     put(db, &channel)?;
     put_credential(db, channel.id, credential)?;
-    state::commit(db, channel.id, &writes)?;
+    if !state::commit(db, channel.id, &writes)? {
+        state::tell_unwritten(db, channel.id, &writes, now)?;
+    }
     db.run(
         "UPDATE channels SET set_up_at = ?2, set_up_tries = 0 WHERE id = ?1",
         params![key(channel.id), ms(set_up_at)],

@@ -4,14 +4,18 @@ use rusqlite::{Row, params};
 use weir_domain::caller::OPERATORS_WORKSPACE;
 use weir_domain::event::EventType;
 use weir_domain::grant::Grants;
-use weir_domain::rollout::Canary;
+use weir_domain::rollout::{self, Activation, Canary, VersionAct};
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{Db, get_json, get_json_if, get_time, get_word, json, json_if, word};
+use crate::sqlite::db::{Db, get_json, get_json_if, get_time, get_time_if, get_word, json, json_if, word};
 use crate::sqlite::events::{self, About};
-use crate::{NewVersion, Result, StageError, StoreError, Version, VersionChange, VersionStage};
+use crate::sqlite::{intents, state, trials};
+use crate::{
+    NewVersion, Result, Retirement, StageError, StoreError, Version, VersionChange, VersionFailure, VersionStage,
+};
 
-const VERSION: &str = "manifest, digest, size, signature, source, stage, canary, staged_at, changed_at";
+const VERSION: &str =
+    "manifest, digest, size, signature, source, stage, canary, staged_at, changed_at, failure, failed_at";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Version> {
     Ok(Version {
@@ -24,6 +28,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Version> {
         canary: get_json_if(row, 6, "versions.canary")?,
         staged_at: get_time(row, 7)?,
         changed_at: get_time(row, 8)?,
+        failure: match (row.get(9)?, get_time_if(row, 10)?) {
+            (Some(reason), Some(at)) => Some(VersionFailure { reason, at }),
+            _ => None,
+        },
     })
 }
 
@@ -74,7 +82,7 @@ pub(super) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Vers
     db.run(
         &format!(
             "INSERT INTO versions (connector, version, release, {VERSION})
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL, ?10, ?10)"
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL, ?10, ?10, NULL, NULL)"
         ),
         params![
             connector,
@@ -99,6 +107,7 @@ pub(super) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Vers
         canary: None,
         staged_at: now,
         changed_at: now,
+        failure: None,
     };
     note(
         db,
@@ -106,13 +115,14 @@ pub(super) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Vers
         &staged.manifest.version,
         VersionStage::Staged,
         "",
+        None,
         now,
     )?;
     tell(db, &staged, EventType::ConnectorStaged, "", now)?;
     Ok(staged)
 }
 
-/// Puts a version at a stage, with its place in the timeline.
+/// Puts a version at a stage, with its place in the timeline. A trial that it is on ends, unless it goes on.
 fn put(
     db: &Db<'_>,
     found: Version,
@@ -132,7 +142,12 @@ fn put(
             now.as_millis()
         ],
     )?;
-    note(db, connector, version, stage, reason, now)?;
+    match &canary {
+        Some(canary) => trials::begin(db, connector, version, canary)?,
+        None if stage == VersionStage::Active => trials::end(db, connector, version, "it was promoted", now)?,
+        None => trials::end(db, connector, version, reason, now)?,
+    }
+    note(db, connector, version, stage, reason, None, now)?;
     Ok(Version {
         stage,
         canary,
@@ -141,12 +156,51 @@ fn put(
     })
 }
 
-fn note(db: &Db<'_>, connector: &str, version: &str, stage: VersionStage, reason: &str, now: Timestamp) -> Result<()> {
+fn note(
+    db: &Db<'_>,
+    connector: &str,
+    version: &str,
+    stage: VersionStage,
+    reason: &str,
+    rolled_back: Option<bool>,
+    now: Timestamp,
+) -> Result<()> {
     db.run(
-        "INSERT INTO version_changes (connector, version, stage, reason, at) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![connector, version, word(stage)?, reason, now.as_millis()],
+        "INSERT INTO version_changes (connector, version, stage, reason, rolled_back, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![connector, version, word(stage)?, reason, rolled_back, now.as_millis()],
     )?;
     Ok(())
+}
+
+/// Marks a version by what it did wrong.
+fn mark(db: &Db<'_>, found: Version, reason: &str, now: Timestamp) -> Result<Version> {
+    db.run(
+        "UPDATE versions SET failure = ?3, failed_at = ?4 WHERE connector = ?1 AND version = ?2",
+        params![found.manifest.name, found.manifest.version, reason, now.as_millis()],
+    )?;
+    let failure = Some(VersionFailure {
+        reason: reason.to_owned(),
+        at: now,
+    });
+    Ok(Version { failure, ..found })
+}
+
+/// The newest activations are read; nobody rolls back further.
+const ACTIVATIONS: u32 = 1_000;
+
+pub(super) fn active_before(db: &Db<'_>, connector: &str) -> Result<Option<String>> {
+    let mut line = db.all(
+        "SELECT version, rolled_back FROM version_changes WHERE connector = ?1 AND stage = ?2 ORDER BY n DESC LIMIT ?3",
+        params![connector, word(VersionStage::Active)?, ACTIVATIONS],
+        |row| {
+            Ok(Activation {
+                version: row.get(0)?,
+                rolled_back: row.get(1)?,
+            })
+        },
+    )?;
+    line.reverse();
+    Ok(rollout::active_before(&line).map(str::to_owned))
 }
 
 pub(super) fn timeline(db: &Db<'_>, connector: &str, limit: u32) -> Result<Vec<VersionChange>> {
@@ -179,6 +233,8 @@ pub(super) fn activate(
     reason: &str,
     now: Timestamp,
 ) -> Result<Option<Version>> {
+    let act = intents::act(db, connector)?;
+    intents::end(db, connector)?;
     let Some(found) = one(db, connector, version)? else {
         return Ok(None);
     };
@@ -188,14 +244,41 @@ pub(super) fn activate(
     if let Some(before) = at_stage(db, connector, VersionStage::Active)? {
         put(db, before, VersionStage::Draining, None, "", now)?;
     }
+    // The trial of another ends with it: the states are all the active version's.
+    if let Some(other) = at_stage(db, connector, VersionStage::Canary)?
+        && other.digest != found.digest
+    {
+        let words = format!("{version} became the active version");
+        let other = leave_trial(db, other, &words, now)?;
+        tell(db, &other, EventType::ConnectorRolledBack, &words, now)?;
+    }
     // A version that served before comes back: that is the way back, and not a step ahead.
-    let kind = match found.stage {
-        VersionStage::Retired | VersionStage::Draining => EventType::ConnectorRolledBack,
-        _ => EventType::ConnectorPromoted,
+    let served = matches!(found.stage, VersionStage::Retired | VersionStage::Draining);
+    let rolled_back = act.map(|act| act == VersionAct::RollBack);
+    let kind = if rolled_back == Some(true) || served {
+        EventType::ConnectorRolledBack
+    } else {
+        EventType::ConnectorPromoted
     };
     let active = put(db, found, VersionStage::Active, None, reason, now)?;
+    db.run(
+        "UPDATE version_changes SET rolled_back = ?2
+         WHERE n = (SELECT max(n) FROM version_changes WHERE connector = ?1)",
+        params![connector, rolled_back],
+    )?;
     tell(db, &active, kind, reason, now)?;
     Ok(Some(active))
+}
+
+/// A version whose trial ends: it drains while accounts are its own.
+fn leave_trial(db: &Db<'_>, found: Version, reason: &str, now: Timestamp) -> Result<Version> {
+    let owns = state::owned(db, &found.manifest.name, &found.manifest.version)? > 0;
+    let stage = if owns {
+        VersionStage::Draining
+    } else {
+        VersionStage::Staged
+    };
+    put(db, found, stage, None, reason, now)
 }
 
 pub(super) fn begin_canary(
@@ -205,27 +288,16 @@ pub(super) fn begin_canary(
     canary: Canary,
     now: Timestamp,
 ) -> Result<Option<Version>> {
+    intents::end(db, connector)?;
     let Some(found) = one(db, connector, version)? else {
         return Ok(None);
     };
     if let Some(other) = at_stage(db, connector, VersionStage::Canary)?
         && other.digest != found.digest
     {
-        let other = put(
-            db,
-            other,
-            VersionStage::Staged,
-            None,
-            "another version is on trial",
-            now,
-        )?;
-        tell(
-            db,
-            &other,
-            EventType::ConnectorRolledBack,
-            "another version is on trial",
-            now,
-        )?;
+        let words = "another version is on trial";
+        let other = leave_trial(db, other, words, now)?;
+        tell(db, &other, EventType::ConnectorRolledBack, words, now)?;
     }
     let percent = canary.percent;
     let words = format!("serves {percent} of 100 accounts");
@@ -239,22 +311,35 @@ pub(super) fn end_canary(
     connector: &str,
     version: &str,
     reason: &str,
+    failed: bool,
     now: Timestamp,
 ) -> Result<Option<Version>> {
+    intents::end(db, connector)?;
     let Some(found) = one(db, connector, version)?.filter(|found| found.stage == VersionStage::Canary) else {
         return Ok(None);
     };
-    let back = put(db, found, VersionStage::Staged, None, reason, now)?;
+    let mut back = leave_trial(db, found, reason, now)?;
+    if failed {
+        back = mark(db, back, reason, now)?;
+    }
     tell(db, &back, EventType::ConnectorRolledBack, reason, now)?;
     Ok(Some(back))
 }
 
-pub(super) fn retire(db: &Db<'_>, connector: &str, version: &str, now: Timestamp) -> Result<Option<Version>> {
-    match one(db, connector, version)? {
-        Some(found) if matches!(found.stage, VersionStage::Active | VersionStage::Canary) => Ok(None),
-        Some(found) if found.stage == VersionStage::Retired => Ok(Some(found)),
-        Some(found) => put(db, found, VersionStage::Retired, None, "", now).map(Some),
-        None => Ok(None),
+pub(super) fn retire(db: &Db<'_>, connector: &str, version: &str, now: Timestamp) -> Result<Retirement> {
+    let Some(found) = one(db, connector, version)? else {
+        return Ok(Retirement::NotFound);
+    };
+    if matches!(found.stage, VersionStage::Active | VersionStage::Canary) {
+        return Ok(Retirement::Serves);
+    }
+    match state::owned(db, connector, version)? {
+        0 if found.stage == VersionStage::Retired => Ok(Retirement::Retired(Box::new(found))),
+        0 => {
+            let retired = put(db, found, VersionStage::Retired, None, "", now)?;
+            Ok(Retirement::Retired(Box::new(retired)))
+        }
+        accounts => Ok(Retirement::Owns(accounts)),
     }
 }
 
@@ -272,6 +357,7 @@ pub(super) fn quarantine(
         return Ok(Some(found));
     }
     let aside = put(db, found, VersionStage::Quarantined, None, reason, now)?;
+    let aside = mark(db, aside, reason, now)?;
     tell(db, &aside, EventType::ConnectorQuarantined, reason, now)?;
     Ok(Some(aside))
 }

@@ -21,13 +21,13 @@ use weir_domain::inbound::{InboundEvent, Person};
 use weir_domain::limits;
 use weir_domain::message::{Message, Referral};
 use weir_domain::policy::RuleBook;
-use weir_domain::rollout::Canary;
+use weir_domain::rollout::{Canary, Intent};
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::{
     SqliteStore, channels, claims, clock, connect, connectors, conversations, deliveries, endpoints, erasure, events,
-    gaps, inbound, keys, ledger, media, messages, news, outbound, outbox, recovery, referrals, retention, state,
-    transcripts,
+    gaps, inbound, intents, keys, ledger, media, messages, news, outbound, outbox, recovery, referrals, retention,
+    state, transcripts, trials,
 };
 use crate::*;
 
@@ -94,6 +94,17 @@ impl Store for SqliteStore {
         self.write(move |db| connectors::quarantine(db, &connector, &version, &reason, now))
             .await
     }
+    async fn begin_version_change(&self, connector: &str, intent: Intent) -> Result<bool> {
+        let connector = connector.to_owned();
+        self.write(move |db| intents::begin(db, &connector, &intent)).await
+    }
+    async fn open_version_changes(&self) -> Result<Vec<(String, Intent)>> {
+        self.read(intents::open).await
+    }
+    async fn undo_version_change(&self, connector: &str) -> Result<u64> {
+        let connector = connector.to_owned();
+        self.write(move |db| intents::undo(db, &connector)).await
+    }
     async fn activate_version(
         &self,
         connector: &str,
@@ -121,16 +132,30 @@ impl Store for SqliteStore {
         connector: &str,
         version: &str,
         reason: &str,
+        failed: bool,
         now: Timestamp,
     ) -> Result<Option<Version>> {
         let (connector, version, reason) = (connector.to_owned(), version.to_owned(), reason.to_owned());
-        self.write(move |db| connectors::end_canary(db, &connector, &version, &reason, now))
+        self.write(move |db| connectors::end_canary(db, &connector, &version, &reason, failed, now))
             .await
     }
-    async fn retire_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Option<Version>> {
+    async fn keep_trial_figures(&self, connector: &str, version: &str, figures: serde_json::Value) -> Result<()> {
+        let (connector, version) = (connector.to_owned(), version.to_owned());
+        self.write(move |db| trials::keep_figures(db, &connector, &version, &figures))
+            .await
+    }
+    async fn trial(&self, connector: &str, version: &str) -> Result<Option<TrialRecord>> {
+        let (connector, version) = (connector.to_owned(), version.to_owned());
+        self.read(move |db| trials::one(db, &connector, &version)).await
+    }
+    async fn retire_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Retirement> {
         let (connector, version) = (connector.to_owned(), version.to_owned());
         self.write(move |db| connectors::retire(db, &connector, &version, now))
             .await
+    }
+    async fn active_before(&self, connector: &str) -> Result<Option<String>> {
+        let connector = connector.to_owned();
+        self.read(move |db| connectors::active_before(db, &connector)).await
     }
     async fn version_changes(&self, connector: &str, limit: u32) -> Result<Vec<VersionChange>> {
         let connector = connector.to_owned();
@@ -294,7 +319,7 @@ impl Store for SqliteStore {
     async fn state(&self, id: ChannelId) -> Result<ChannelState> {
         self.look(|db| state::state(db, id)).await
     }
-    async fn commit_state(&self, id: ChannelId, writes: Vec<StateWrite>) -> Result<()> {
+    async fn commit_state(&self, id: ChannelId, writes: Vec<StateWrite>) -> Result<bool> {
         self.write(move |db| state::commit(db, id, &writes)).await
     }
     async fn state_owners(&self, connector: &str) -> Result<Vec<StateOwner>> {
@@ -317,9 +342,23 @@ impl Store for SqliteStore {
         self.write(move |db| state::hold(db, &connector, channel, &version, &reason, now))
             .await
     }
-    async fn give_state_back(&self, connector: &str, version: &str) -> Result<u64> {
-        let (connector, version) = (connector.to_owned(), version.to_owned());
-        self.write(move |db| state::give_back(db, &connector, &version)).await
+    async fn give_state_back(&self, connector: &str, channel: ChannelId, from: &str, to: &str) -> Result<bool> {
+        let (connector, from, to) = (connector.to_owned(), from.to_owned(), to.to_owned());
+        self.write(move |db| state::give_back(db, &connector, channel, &from, &to))
+            .await
+    }
+    async fn hold_accounts(
+        &self,
+        connector: &str,
+        reasons: BTreeMap<String, String>,
+        now: Timestamp,
+    ) -> Result<HeldAccounts> {
+        let connector = connector.to_owned();
+        self.write(move |db| state::hold_accounts(db, &connector, &reasons, now))
+            .await
+    }
+    async fn held(&self, id: ChannelId) -> Result<Option<String>> {
+        self.look(|db| state::held(db, id)).await
     }
 
     // ---- inbound ---------------------------------------------------------------------------------------------------

@@ -352,7 +352,9 @@ pub(super) fn settle(
         return Ok(false);
     }
     let mut message = messages::needed(db, token.message)?;
-    state::commit(db, message.channel_id, writes)?;
+    if !state::commit(db, message.channel_id, writes)? {
+        state::tell_unwritten(db, message.channel_id, writes, now)?;
+    }
     let (outcome, error) = match &next {
         Next::Sent { .. } => ("sent", None),
         Next::RetryAt { error, .. } => ("retry", Some(error)),

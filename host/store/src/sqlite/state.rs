@@ -3,49 +3,63 @@
 use std::collections::BTreeMap;
 
 use rusqlite::params;
+use weir_domain::channel::ChannelStatus;
 use weir_domain::erasure::Marks;
 use weir_domain::event::{ChannelTold, EventType};
 use weir_domain::id::ChannelId;
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::channels;
-use crate::sqlite::db::{Db, get_id, get_json, get_json_if, json, key};
+use crate::sqlite::db::{Db, get_id, get_json, get_json_if, get_time_if, json, json_if, key};
 use crate::sqlite::events::{self, About};
-use crate::{ChannelState, Result, StateMove, StateOwner, StateWrite};
+use crate::sqlite::{channels, intents};
+use crate::{ChannelState, HeldAccounts, Result, StateMove, StateOwner, StateWrite};
 
-type State = BTreeMap<String, Vec<u8>>;
+pub(super) type State = BTreeMap<String, Vec<u8>>;
 
 /// In one statement, so that state and owner are of one moment.
 pub(super) fn state(db: &Db<'_>, id: ChannelId) -> Result<ChannelState> {
     let mut state = ChannelState::default();
-    let rows: Vec<(String, Vec<u8>, Option<String>)> = db.all(
-        "SELECT s.key, s.value, o.version FROM state s LEFT JOIN state_owners o ON o.channel_id = s.channel_id
-         WHERE s.channel_id = ?1",
+    let rows: Vec<(Option<String>, Option<Vec<u8>>, Option<String>)> = db.all(
+        "SELECT s.key, s.value, o.version FROM (SELECT ?1 AS id) c
+         LEFT JOIN state_owners o ON o.channel_id = c.id LEFT JOIN state s ON s.channel_id = c.id",
         [key(id)],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )?;
     for (name, value, owner) in rows {
-        state.entries.insert(name, value);
+        state.entries.extend(name.zip(value));
         state.owner = owner;
     }
     Ok(state)
 }
 
-pub(super) fn commit(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]) -> Result<()> {
-    let Some(first) = writes.first() else { return Ok(()) };
-    let other = "SELECT 1 FROM state_owners WHERE channel_id = ?1 AND version <> ?2";
-    if db.exists(other, params![key(id), first.by])? {
-        tracing::warn!(
-            channel.id = %id,
-            "What {} wrote to the state of {id} is dropped: another version has taken it over",
-            first.by
-        );
-        return Ok(());
+/// The version that owns a channel's state.
+pub(super) fn owner(db: &Db<'_>, id: ChannelId) -> Result<Option<String>> {
+    db.one(
+        "SELECT version FROM state_owners WHERE channel_id = ?1",
+        [key(id)],
+        |row| row.get(0),
+    )
+}
+
+/// False, and nothing is written, if another version owns the state.
+pub(super) fn commit(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]) -> Result<bool> {
+    let Some(first) = writes.first() else { return Ok(true) };
+    match owner(db, id)? {
+        Some(owner) if owner != first.by => return Ok(false),
+        Some(_) => {}
+        // Whoever writes first owns it.
+        None => {
+            let connector = channels::needed(db, id)?.connector;
+            db.run(
+                "INSERT INTO state_owners (channel_id, connector, version) VALUES (?1, ?2, ?3)",
+                params![key(id), connector, first.by],
+            )?;
+        }
     }
     for write in writes {
         put(db, id, &write.key, write.value.as_deref())?;
     }
-    Ok(())
+    Ok(true)
 }
 
 fn put(db: &Db<'_>, id: ChannelId, name: &str, value: Option<&[u8]>) -> Result<()> {
@@ -63,7 +77,7 @@ fn put(db: &Db<'_>, id: ChannelId, name: &str, value: Option<&[u8]>) -> Result<(
     Ok(())
 }
 
-fn replace(db: &Db<'_>, id: ChannelId, with: &State) -> Result<()> {
+pub(super) fn replace(db: &Db<'_>, id: ChannelId, with: &State) -> Result<()> {
     db.run("DELETE FROM state WHERE channel_id = ?1", [key(id)])?;
     for (name, value) in with {
         put(db, id, name, Some(value))?;
@@ -73,9 +87,8 @@ fn replace(db: &Db<'_>, id: ChannelId, with: &State) -> Result<()> {
 
 pub(super) fn owners(db: &Db<'_>, connector: &str) -> Result<Vec<StateOwner>> {
     db.all(
-        "SELECT c.app, c.platform_id, c.id, o.version, o.reason
-         FROM apps a JOIN channels c ON c.app = a.name LEFT JOIN state_owners o ON o.channel_id = c.id
-         WHERE a.connector = ?1 AND (o.channel_id IS NOT NULL OR EXISTS (SELECT 1 FROM state s WHERE s.channel_id = c.id))",
+        "SELECT c.app, c.platform_id, c.id, o.version, o.reason, o.held, o.held_at
+         FROM state_owners o JOIN channels c ON c.id = o.channel_id WHERE o.connector = ?1 ORDER BY c.id",
         [connector],
         |row| {
             Ok(StateOwner {
@@ -84,16 +97,31 @@ pub(super) fn owners(db: &Db<'_>, connector: &str) -> Result<Vec<StateOwner>> {
                 channel_id: get_id(row, 2)?,
                 version: row.get(3)?,
                 reason: row.get(4)?,
+                held: row.get(5)?,
+                held_at: get_time_if(row, 6)?,
             })
         },
     )
 }
 
+/// How many accounts a version owns the states of.
+pub(super) fn owned(db: &Db<'_>, connector: &str, version: &str) -> Result<u64> {
+    let count: Option<i64> = db.one(
+        "SELECT count(*) FROM state_owners o JOIN channels c ON c.id = o.channel_id
+         WHERE o.connector = ?1 AND o.version = ?2 AND c.status <> 'deleted'",
+        [connector, version],
+        |row| row.get(0),
+    )?;
+    Ok(count.unwrap_or_default().unsigned_abs())
+}
+
 /// False if the state is another by now.
 pub(super) fn hand_over(db: &Db<'_>, connector: &str, handed: &StateMove) -> Result<bool> {
-    if state(db, handed.channel_id)?.entries != handed.before {
+    let now = state(db, handed.channel_id)?;
+    if now.entries != handed.before || owner(db, handed.channel_id)?.is_some_and(|owner| owner != handed.from) {
         return Ok(false);
     }
+    intents::keep_moved(db, connector, handed.channel_id, &now.entries)?;
     replace(db, handed.channel_id, &handed.after)?;
     db.run(
         "INSERT INTO state_owners (channel_id, connector, version, copy_version, copy, reason)
@@ -125,36 +153,84 @@ pub(super) fn hold(
          ON CONFLICT (channel_id) DO UPDATE SET version = ?3, reason = ?4",
         params![key(id), connector, version, reason],
     )?;
-    let channel = channels::needed(db, id)?;
+    tell(db, id, EventType::ChannelDegraded, reason, now)
+}
+
+fn tell(db: &Db<'_>, id: ChannelId, kind: EventType, reason: &str, now: Timestamp) -> Result<()> {
     let told = ChannelTold {
-        channel,
+        channel: channels::needed(db, id)?,
         reason: Some(reason.to_owned()),
         days_left: None,
     };
-    let about = About {
-        channel: Some(id),
-        ..About::workspace(&told.channel.workspace_id)
-    };
-    events::append(db, about, EventType::ChannelDegraded, &told, now)?;
+    events::append(db, About::channel(&told.channel), kind, &told, now)?;
     Ok(())
 }
 
-/// Gives the states that a version took over back as they were.
-pub(super) fn give_back(db: &Db<'_>, connector: &str, version: &str) -> Result<u64> {
-    let copies: Vec<(ChannelId, String, State)> = db.all(
-        "SELECT channel_id, copy_version, copy FROM state_owners
-         WHERE connector = ?1 AND version = ?2 AND copy IS NOT NULL",
-        [connector, version],
-        |row| Ok((get_id(row, 0)?, row.get(1)?, get_json(row, 2, "state_owners.copy")?)),
+/// What a call wrote to a state that another version took over while it ran is not in the record: says so.
+pub(super) fn tell_unwritten(db: &Db<'_>, id: ChannelId, writes: &[StateWrite], now: Timestamp) -> Result<()> {
+    let by = writes.first().map_or("", |write| write.by.as_str());
+    let reason = format!("what {by} wrote to the channel's state is not kept: another version owns it");
+    tell(db, id, EventType::ChannelDegraded, &reason, now)
+}
+
+/// Gives a state that `from` took over from `to` back as it was. False if there is no copy of it.
+pub(super) fn give_back(db: &Db<'_>, connector: &str, id: ChannelId, from: &str, to: &str) -> Result<bool> {
+    let copy: Option<State> = db.one(
+        "SELECT copy FROM state_owners
+         WHERE channel_id = ?1 AND version = ?2 AND copy_version = ?3 AND copy IS NOT NULL",
+        params![key(id), from, to],
+        |row| get_json(row, 0, "state_owners.copy"),
     )?;
-    for (id, owner, copy) in &copies {
-        replace(db, *id, copy)?;
+    let Some(copy) = copy else { return Ok(false) };
+    intents::keep_moved(db, connector, id, &state(db, id)?.entries)?;
+    replace(db, id, &copy)?;
+    db.run(
+        "UPDATE state_owners SET version = ?2, copy_version = NULL, copy = NULL, reason = NULL WHERE channel_id = ?1",
+        params![key(id), to],
+    )?;
+    Ok(true)
+}
+
+pub(super) fn held(db: &Db<'_>, id: ChannelId) -> Result<Option<String>> {
+    let held = db.one(
+        "SELECT held FROM state_owners WHERE channel_id = ?1",
+        [key(id)],
+        |row| row.get(0),
+    )?;
+    Ok(held.flatten())
+}
+
+/// Holds the accounts whose versions cannot run, for these reasons, and frees the others.
+pub(super) fn hold_accounts(
+    db: &Db<'_>,
+    connector: &str,
+    reasons: &BTreeMap<String, String>,
+    now: Timestamp,
+) -> Result<HeldAccounts> {
+    let mut changed = HeldAccounts::default();
+    for owner in owners(db, connector)? {
+        let (id, why) = (owner.channel_id, reasons.get(&owner.version));
+        // Another reason of the same is no news.
+        if why.is_some() == owner.held.is_some() || channels::needed(db, id)?.status == ChannelStatus::Deleted {
+            continue;
+        }
         db.run(
-            "UPDATE state_owners SET version = ?2, copy_version = NULL, copy = NULL WHERE channel_id = ?1",
-            params![key(*id), owner],
+            "UPDATE state_owners SET held = ?2, held_at = ?3 WHERE channel_id = ?1",
+            params![key(id), why, why.map(|_| now.as_millis())],
         )?;
+        match why {
+            Some(why) => {
+                changed.held += 1;
+                tell(db, id, EventType::ChannelDegraded, why, now)?;
+            }
+            None => {
+                changed.freed += 1;
+                let words = format!("{connector} {} serves the account", owner.version);
+                tell(db, id, EventType::ChannelRecovered, &words, now)?;
+            }
+        }
     }
-    Ok(copies.len() as u64)
+    Ok(changed)
 }
 
 /// Forgets the entries in which one of these stands, also in the copy that is kept for a roll-back: the connector begins anew
@@ -179,6 +255,27 @@ pub(super) fn forget(db: &Db<'_>, id: ChannelId, marks: &Marks) -> Result<()> {
         db.run(
             "UPDATE state_owners SET copy = ?2 WHERE channel_id = ?1",
             params![key(id), json(&copy)?],
+        )?;
+    }
+    // And in what an undone change of versions would bring back.
+    let moved: Option<(State, Option<State>)> = db.one(
+        "SELECT state, copy FROM moved_states WHERE channel_id = ?1",
+        [key(id)],
+        |row| {
+            Ok((
+                get_json(row, 0, "moved_states.state")?,
+                get_json_if(row, 1, "moved_states.copy")?,
+            ))
+        },
+    )?;
+    if let Some((mut was, mut copy)) = moved {
+        was.retain(|name, value| !names(name, value));
+        if let Some(copy) = &mut copy {
+            copy.retain(|name, value| !names(name, value));
+        }
+        db.run(
+            "UPDATE moved_states SET state = ?2, copy = ?3 WHERE channel_id = ?1",
+            params![key(id), json(&was)?, json_if(copy.as_ref())?],
         )?;
     }
     Ok(())

@@ -85,6 +85,26 @@ fn every_older_record_gets_the_newest_form() {
     }
 }
 
+/// What nobody owned is the version's that served.
+#[test]
+fn every_older_state_gets_an_owner() {
+    // The version of the fixture as the one that serves the app, and a newer one that serves nobody.
+    let served = "UPDATE versions SET connector = 'echo', stage = 'active';
+        CREATE TABLE newer AS SELECT * FROM versions;
+        UPDATE newer SET version = '2.0.0', release = 2, stage = 'staged', changed_at = changed_at + 1;
+        INSERT INTO versions SELECT * FROM newer;
+        DROP TABLE newer;";
+    for (name, sql) in fixtures() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = restored(&folder, &sql);
+        Connection::open(&path).unwrap().execute_batch(served).unwrap();
+        let store = open(&path).unwrap();
+        let owners = block_on(store.state_owners("echo")).unwrap();
+        assert_eq!(owners.len(), 1, "{name}");
+        assert_eq!(owners[0].version, "1.0.0", "{name}");
+    }
+}
+
 /// Whatever document or column changed since, each list of the record can be read.
 #[test]
 fn every_older_record_is_read_whole() {
