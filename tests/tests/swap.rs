@@ -228,6 +228,15 @@ async fn a_version_that_asks_for_more_waits_and_what_it_would_change_is_shown() 
     let thread = operator.weir.conversation().await?;
     let staged = operator.stage_only("tiktok-asks").await?;
     let asks = text_of(&staged["version"])?;
+    let missing = staged["missing_grants"].as_array().context("no list")?;
+    let missing: Vec<_> = missing
+        .iter()
+        .map(|one| (one["route"].as_str(), one["changes"][0]["member"].as_str()))
+        .collect();
+    ensure!(
+        missing == [(Some("more"), None), (Some("proof"), Some("tolerance_s"))],
+        "{missing:?}"
+    );
     let changes = operator.get(&format!("/versions/{asks}/changes")).await?;
     ensure!(changes["active_version"] == FIRST);
     let members: Vec<_> = changes["manifest"].as_array().context("no changes")?.iter().collect();

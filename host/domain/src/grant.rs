@@ -6,20 +6,23 @@ use utoipa::ToSchema;
 
 use crate::manifest::{
     Authorization, Manifest, Oauth, Origin, OriginPattern, Parameter, ParameterValue, Route, RouteClass, SecretPlace,
-    SecretUse, TokenCall,
+    SecretUse, TokenCall, Webhook,
 };
 use crate::policy::CallRefusal;
 
+mod terms;
 mod words;
 
+pub use terms::Terms;
 pub use words::{Asked, Change};
 
 /// One thing a connector asks for, in words that a person can judge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Grant {
-    /// `http` for a route of the connector's; `authorization` for a call that the host itself makes by the connector's data.
+    /// `http` for a route of the connector's; `authorization` for a call that the host itself makes by the connector's data;
+    /// `webhook` for how the platform's webhooks prove themselves.
     pub capability: String,
-    /// The route's name; of authorization: `authorize`, `token`, `refresh`, `revoke`.
+    /// The route's name; of authorization: `authorize`, `token`, `refresh`, `revoke`; of webhooks: `proof`.
     pub route: String,
     /// The method.
     pub method: String,
@@ -37,14 +40,17 @@ pub struct Grant {
     /// What the JSON body must say for the route to fit: `/message_type = TEXT`.
     #[serde(default)]
     pub body_has: Vec<String>,
+    /// On which terms; none in a grant from before they were asked for. Left out, they are those of the version that is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Terms>,
     /// Why the connector needs it.
     #[serde(default)]
     pub why: String,
 }
 
 impl Grant {
-    /// What a route asks for.
-    pub fn of(route: &Route) -> Self {
+    /// What a route asks for that stands behind these in its manifest.
+    pub fn of(route: &Route, before: &[Route]) -> Self {
         Self {
             capability: "http".to_owned(),
             route: route.id.clone(),
@@ -59,7 +65,32 @@ impl Grant {
                 .iter()
                 .map(|member| format!("{} = {}", member.pointer, member.value))
                 .collect(),
+            terms: Some(Terms::of_route(route, before)),
             why: route.why.clone(),
+        }
+    }
+
+    /// What the routes of a manifest ask for.
+    pub fn of_all(routes: &[Route]) -> Vec<Self> {
+        let placed = routes.iter().enumerate();
+        placed.map(|(place, route)| Self::of(route, &routes[..place])).collect()
+    }
+
+    /// How webhooks prove themselves: what is believed because of it is recorded as the platform's word.
+    fn of_webhook(webhook: &Webhook) -> Self {
+        let (secret, header) = webhook.proof.secret_and_header();
+        Self {
+            capability: "webhook".to_owned(),
+            route: "proof".to_owned(),
+            method: "POST".to_owned(),
+            origin: String::new(),
+            path: String::new(),
+            class: RouteClass::Read,
+            secrets: vec![secret.to_owned()],
+            places: vec![format!("header {header}")],
+            body_has: Vec::new(),
+            terms: Some(Terms::of_webhook(webhook)),
+            why: "Takes what the platform reports.".to_owned(),
         }
     }
 
@@ -84,6 +115,7 @@ impl Grant {
             secrets: secrets.iter().map(|(secret, _)| secret.clone()).collect(),
             places: secrets.into_iter().map(|(_, place)| place).collect(),
             body_has: Vec::new(),
+            terms: Some(Terms::of_parameters(parameters)),
             why: why.to_owned(),
         }
     }
@@ -92,13 +124,17 @@ impl Grant {
     fn of_oauth(oauth: &Oauth) -> Vec<Self> {
         let call = |name, call: &TokenCall, why| Self::of_authorization(name, "POST", &call.url, &call.parameters, why);
         let page = "Where the account's owner consents, in a browser.";
-        let mut grants = vec![Self::of_authorization(
+        let mut authorize = Self::of_authorization(
             "authorize",
             "GET",
             &oauth.authorize_url,
             &oauth.authorize_parameters,
             page,
-        )];
+        );
+        if let Some(terms) = &mut authorize.terms {
+            terms.scopes = oauth.scopes.iter().map(|scope| scope.name.clone()).collect();
+        }
+        let mut grants = vec![authorize];
         grants.push(call("token", &oauth.token, "Makes a token of the owner's consent."));
         grants.extend(
             oauth
@@ -118,7 +154,12 @@ impl Grant {
     /// Whether this decides exactly that wish: everything but the reason must be the same, so that a new version cannot widen
     /// a grant behind an old name.
     fn decides(&self, wanted: &Self) -> bool {
-        self.origin == wanted.origin && self.is_alike(wanted)
+        self.origin == wanted.origin && self.is_alike(wanted) && self.terms == wanted.terms
+    }
+
+    /// Whether this is a yes to the whole of that wish. A version that asks for the same on narrower terms asks for nothing new.
+    fn covers(&self, wanted: &Self) -> bool {
+        self.origin == wanted.origin && self.is_alike(wanted) && self.allows_terms_of(wanted)
     }
 
     /// Whether this is a yes to that wish, or to a part of it: the operator may name fewer origins than were asked for.
@@ -127,10 +168,17 @@ impl Grant {
             (Some(given), Some(asked)) => given.is_within(&asked),
             _ => false,
         };
-        self.is_alike(wanted) && (self.origin == wanted.origin || is_within())
+        self.is_alike(wanted) && self.allows_terms_of(wanted) && (self.origin == wanted.origin || is_within())
     }
 
-    /// Whether all but origin and reason are the same.
+    fn allows_terms_of(&self, wanted: &Self) -> bool {
+        match (&self.terms, &wanted.terms) {
+            (Some(given), Some(asked)) => given.allow(asked),
+            (given, asked) => given == asked,
+        }
+    }
+
+    /// Whether all but origin, terms and reason are the same.
     fn is_alike(&self, wanted: &Self) -> bool {
         self.capability == wanted.capability
             && self.route == wanted.route
@@ -144,6 +192,22 @@ impl Grant {
 
     fn pattern(&self) -> Option<OriginPattern> {
         self.origin.parse().ok()
+    }
+
+    /// The same on the terms that the first of these manifests asked it on, if it says none itself.
+    #[must_use]
+    pub fn on_terms_of(mut self, manifests: &[&Manifest]) -> Self {
+        if self.terms.is_none() {
+            let mut wishes = manifests.iter().flat_map(|manifest| Grants::wanted_by(manifest));
+            self.terms = wishes.find_map(|wish| {
+                let on_its_terms = Self {
+                    terms: wish.terms.clone(),
+                    ..self.clone()
+                };
+                on_its_terms.gives(&wish).then_some(wish.terms).flatten()
+            });
+        }
+        self
     }
 }
 
@@ -167,11 +231,34 @@ impl Grants {
 
     /// Everything that a manifest asks for.
     pub fn wanted_by(manifest: &Manifest) -> Vec<Grant> {
-        let mut wanted: Vec<Grant> = manifest.routes.iter().map(Grant::of).collect();
+        let mut wanted = Grant::of_all(&manifest.routes);
         if let Authorization::Oauth(oauth) = &manifest.authorization {
             wanted.extend(Grant::of_oauth(oauth));
         }
+        wanted.extend(manifest.webhook.as_ref().map(Grant::of_webhook));
         wanted
+    }
+
+    /// Grants from before terms were asked for, as the yes and the no to what these versions asked for then, the one that serves
+    /// first. None if they say their terms already.
+    pub fn with_terms(&self, manifests: &[&Manifest]) -> Option<Self> {
+        let serving = manifests.first()?;
+        let mut all = self.granted.iter().chain(&self.withheld);
+        if all.any(|grant| grant.terms.is_some()) {
+            return None;
+        }
+        let fill = |grants: &[Grant]| {
+            grants
+                .iter()
+                .map(|grant| grant.clone().on_terms_of(manifests))
+                .collect()
+        };
+        let mut granted: Vec<Grant> = fill(&self.granted);
+        granted.extend(serving.webhook.as_ref().map(Grant::of_webhook));
+        Some(Self {
+            granted,
+            withheld: fill(&self.withheld),
+        })
     }
 
     /// The operator's answer to what `manifest` asks for: a yes to `granted`, and a no to the rest of it. What was withheld
@@ -180,7 +267,7 @@ impl Grants {
     pub fn answered(self, manifest: &Manifest, granted: Vec<Grant>) -> Self {
         let mut withheld: Vec<Grant> = Vec::new();
         for grant in self.withheld.into_iter().chain(Self::wanted_by(manifest)) {
-            if !granted.iter().any(|given| given.decides(&grant)) && !withheld.contains(&grant) {
+            if !granted.iter().any(|given| given.covers(&grant)) && !withheld.contains(&grant) {
                 withheld.push(grant);
             }
         }
@@ -190,12 +277,12 @@ impl Grants {
         Self { granted, withheld }
     }
 
-    /// Whether the operator said yes to this route, for a request to `origin`.
+    /// Whether the operator said yes to this route, behind these in its manifest, for a request to `origin`.
     ///
     /// # Errors
     /// The operator gave less, or was never asked; says which.
-    pub fn admit(&self, route: &Route, origin: &Origin) -> Result<(), CallRefusal> {
-        let wanted = Grant::of(route);
+    pub fn admit(&self, route: &Route, before: &[Route], origin: &Origin) -> Result<(), CallRefusal> {
+        let wanted = Grant::of(route, before);
         let given: Vec<&Grant> = self.granted.iter().filter(|grant| grant.gives(&wanted)).collect();
         let covers = |grant: &&Grant| grant.pattern().is_some_and(|pattern| pattern.covers(origin));
         if given.iter().any(covers) {
@@ -220,6 +307,11 @@ impl Grants {
         Grant::of_oauth(oauth).iter().all(|wanted| self.has(wanted))
     }
 
+    /// Whether the operator said yes to how this connector's webhooks prove themselves.
+    pub fn allow_webhook(&self, webhook: &Webhook) -> bool {
+        self.has(&Grant::of_webhook(webhook))
+    }
+
     /// What `manifest` asks for that the operator has not decided about, yes or no.
     pub fn missing_for(&self, manifest: &Manifest) -> Vec<Grant> {
         Self::wanted_by(manifest)
@@ -230,13 +322,13 @@ impl Grants {
 
     /// The given grant that a changed wish would take the place of: the same thing by name.
     pub fn before(&self, wanted: &Grant) -> Option<&Grant> {
-        self.granted.iter().find(|grant| {
-            grant.capability == wanted.capability && grant.route == wanted.route && !grant.decides(wanted)
-        })
+        self.granted
+            .iter()
+            .find(|grant| grant.capability == wanted.capability && grant.route == wanted.route && !grant.covers(wanted))
     }
 
     fn has(&self, wanted: &Grant) -> bool {
-        self.granted.iter().any(|grant| grant.decides(wanted))
+        self.granted.iter().any(|grant| grant.covers(wanted))
     }
 }
 
@@ -289,7 +381,7 @@ fn place_in_words(secret: &SecretUse) -> String {
 mod tests {
     use super::*;
     use crate::manifest::tests::manifest;
-    use crate::manifest::{BodyMember, Route};
+    use crate::manifest::{BodyMember, Encoding, Located, Proof, Route, Scope, SignedPart};
 
     /// Each way in which a new version could widen a route under its old name.
     #[test]
@@ -369,6 +461,163 @@ mod tests {
         assert!(!grants.allow_authorization(&moved));
     }
 
+    /// What a new version asks for that `before` was not granted, by what is new about it.
+    fn asked_anew(before: &Manifest, next: &Manifest) -> Vec<(String, Vec<String>)> {
+        let grants = Grants::to(Grants::wanted_by(before));
+        let asked = Asked::all(grants.missing_for(next), &grants);
+        let members = |asked: &Asked| asked.changes.iter().map(|change| change.member.clone()).collect();
+        asked
+            .iter()
+            .map(|asked| (asked.grant.route.clone(), members(asked)))
+            .collect()
+    }
+
+    fn anew(route: &str, member: &str) -> Vec<(String, Vec<String>)> {
+        vec![(route.to_owned(), vec![member.to_owned()])]
+    }
+
+    /// A manifest with a narrow route for messages, and behind it a wide one that reads.
+    fn narrow_before_wide() -> Manifest {
+        let mut manifest = manifest();
+        let wide = Route {
+            id: "everything".into(),
+            path: "/**".parse().expect("a path"),
+            class: RouteClass::Read,
+            ..manifest.routes[0].clone()
+        };
+        manifest.routes.truncate(1);
+        manifest.routes.push(wide);
+        manifest
+    }
+
+    #[test]
+    fn a_route_that_takes_more_by_its_place_needs_a_new_yes() {
+        let manifest = narrow_before_wide();
+        let mut turned = manifest.clone();
+        turned.routes.reverse();
+        assert_eq!(asked_anew(&manifest, &turned), anew("everything", "except"));
+        // So does one that takes more since the other is gone, or fits less.
+        let mut without = manifest.clone();
+        without.routes.remove(0);
+        assert_eq!(asked_anew(&manifest, &without), anew("everything", "except"));
+        // Taking less, since something stands before it now, is nothing to ask about.
+        assert_eq!(
+            asked_anew(&turned, &manifest).first().map(|(route, _)| route.as_str()),
+            Some("send")
+        );
+        assert_eq!(asked_anew(&turned, &manifest).len(), 1);
+        // Routes that no request fits both may stand anywhere.
+        let mut apart = manifest.clone();
+        apart.routes[1].method = "GET".into();
+        let mut apart_turned = apart.clone();
+        apart_turned.routes.reverse();
+        assert_eq!(asked_anew(&apart, &apart_turned), []);
+    }
+
+    #[test]
+    fn a_granted_wide_route_covers_no_sends_by_a_new_order() {
+        let manifest = narrow_before_wide();
+        let grants = Grants::to(Grants::wanted_by(&manifest));
+        let (send, wide) = (&manifest.routes[0], &manifest.routes[1]);
+        let at = origin("https://api.example.com");
+        assert_eq!(grants.admit(wide, std::slice::from_ref(send), &at), Ok(()));
+        assert!(matches!(
+            grants.admit(wide, &[], &at),
+            Err(CallRefusal::NotGranted { .. })
+        ));
+    }
+
+    #[test]
+    fn another_proof_of_webhooks_needs_a_new_yes() {
+        let with = |secret: &str, part: &str, signed: &[SignedPart], tolerance_s| {
+            let located = |part: &str| Located {
+                header: "x-signature".into(),
+                part: Some(part.into()),
+                prefix: String::new(),
+            };
+            let proof = Proof::Hmac {
+                secret: secret.into(),
+                signature: located(part),
+                encoding: Encoding::Hex,
+                timestamp: Some(located("t")),
+                signed: signed.to_vec(),
+                tolerance_s,
+            };
+            let challenge = None;
+            Manifest {
+                webhook: Some(Webhook { proof, challenge }),
+                ..manifest()
+            }
+        };
+        let whole = [SignedPart::Timestamp, SignedPart::Body];
+        let before = with("webhook_secret", "s", &whole, 300);
+        for (next, route, member) in [
+            (with("client_secret", "s", &whole, 300), "proof", "secrets"),
+            (with("webhook_secret", "x", &whole, 300), "proof", "fixed"),
+            (with("webhook_secret", "s", &whole[..1], 300), "proof", "fixed"),
+            (with("webhook_secret", "s", &whole, 301), "proof", "tolerance_s"),
+        ] {
+            assert_eq!(asked_anew(&before, &next), anew(route, member));
+        }
+        assert_eq!(asked_anew(&before, &with("webhook_secret", "s", &whole, 60)), []);
+        let shared = asked_anew(&before, &manifest());
+        assert_eq!(shared.first().map(|(route, _)| route.as_str()), Some("proof"));
+        // Without a yes nothing is believed.
+        let webhook = before.webhook.as_ref().expect("webhooks");
+        assert!(!Grants::default().allow_webhook(webhook));
+        assert!(Grants::to(Grants::wanted_by(&before)).allow_webhook(webhook));
+    }
+
+    #[test]
+    fn more_scopes_need_a_new_yes_and_fewer_do_not() {
+        let scope = |name: &str| Scope {
+            name: name.into(),
+            required: true,
+            why: String::new(),
+        };
+        let with = |scopes: &[&str], literal: &str| {
+            let mut oauth = crate::manifest::tests::oauth();
+            oauth.scopes = scopes.iter().map(|name| scope(name)).collect();
+            oauth.authorize_parameters.push(Parameter {
+                name: "access".into(),
+                value: ParameterValue::Literal(literal.into()),
+            });
+            Manifest {
+                authorization: Authorization::Oauth(Box::new(oauth)),
+                ..manifest()
+            }
+        };
+        let before = with(&["read", "send"], "online");
+        assert_eq!(
+            asked_anew(&before, &with(&["read", "send", "ads"], "online")),
+            anew("authorize", "scopes")
+        );
+        assert_eq!(asked_anew(&before, &with(&["send"], "online")), []);
+        // A permission may hide in a fixed parameter.
+        assert_eq!(
+            asked_anew(&before, &with(&["read", "send"], "offline")),
+            anew("authorize", "fixed")
+        );
+    }
+
+    #[test]
+    fn grants_of_before_are_a_yes_to_what_served() {
+        let manifest = narrow_before_wide();
+        let mut turned = manifest.clone();
+        turned.routes.reverse();
+        let mut of_before = Grants::to(Grants::wanted_by(&manifest));
+        of_before.granted.retain(|grant| grant.capability != "webhook");
+        of_before.granted.iter_mut().for_each(|grant| grant.terms = None);
+        // As they were written then.
+        let kept = serde_json::to_string(&of_before).expect("JSON");
+        assert!(!kept.contains("terms"), "{kept}");
+        let read: Grants = serde_json::from_str(&kept).expect("the same form");
+        let grants = read.with_terms(&[&manifest, &turned]).expect("they say none");
+        assert_eq!(grants.missing_for(&manifest), []);
+        assert_eq!(grants.missing_for(&turned).len(), 1);
+        assert_eq!(grants.with_terms(&[&turned]), None, "once");
+    }
+
     #[test]
     fn without_a_yes_everything_is_missing() {
         assert_eq!(
@@ -396,9 +645,9 @@ mod tests {
         let grants = Grants::default().answered(&manifest, granted);
         assert_eq!(grants.missing_for(&manifest), [], "it was decided");
         let route = &manifest.routes[0];
-        assert_eq!(grants.admit(route, &origin("https://cdn.example.com")), Ok(()));
+        assert_eq!(grants.admit(route, &[], &origin("https://cdn.example.com")), Ok(()));
         let refused = grants
-            .admit(route, &origin("https://api.example.com"))
+            .admit(route, &[], &origin("https://api.example.com"))
             .expect_err("narrowed");
         assert_eq!(refused.rule(), "narrowed");
         let words = refused.to_string();
@@ -418,15 +667,15 @@ mod tests {
         assert_eq!(grants.missing_for(&manifest), []);
         let route = &manifest.routes[0];
         let at = origin(&route.origin.to_string());
-        assert_eq!(grants.admit(route, &at).expect_err("withheld").rule(), "withheld");
+        assert_eq!(grants.admit(route, &[], &at).expect_err("withheld").rule(), "withheld");
         assert_eq!(
-            Grants::to(granted).admit(route, &at).expect_err("unasked").rule(),
+            Grants::to(granted).admit(route, &[], &at).expect_err("unasked").rule(),
             "not_granted"
         );
         // Given later, it is withheld no more.
         let grants = grants.answered(&manifest, Grants::wanted_by(&manifest));
         assert_eq!(grants.withheld, []);
-        assert_eq!(grants.admit(route, &at), Ok(()));
+        assert_eq!(grants.admit(route, &[], &at), Ok(()));
     }
 
     #[test]

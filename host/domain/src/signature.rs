@@ -59,6 +59,14 @@ pub enum Forged {
     /// The connector declares no webhooks.
     #[error("this app's connector takes no webhooks")]
     NoScheme,
+    /// The operator said no to how the connector's webhooks prove themselves, or was never asked.
+    #[error(
+        "the operator has not granted how {connector}'s webhooks prove themselves; PUT /v1/connectors/{connector}/grants"
+    )]
+    NotGranted {
+        /// The connector.
+        connector: String,
+    },
     /// The app has no such secret yet.
     #[error("the app has no secret {name:?}; set it with PUT /v1/apps")]
     NoSecret {

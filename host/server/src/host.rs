@@ -221,7 +221,7 @@ impl Host {
             },
         )?;
         keyring::first_key(&config, &*store, &mint, clock.now()).await?;
-        let connectors = Connectors::load(&*store, &runtime, &config, &quarantine, trials).await?;
+        let connectors = Connectors::load(&*store, &runtime, &config, &quarantine, trials, clock.now()).await?;
         let mut owner = [0; 8];
         mint.fill(&mut owner);
         let platform_clocks = PlatformClocks::new(store.platform_clocks().await?);

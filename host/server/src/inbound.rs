@@ -147,12 +147,19 @@ impl Host {
 
     /// The version whose declaration proves what comes for an app, set aside or not.
     async fn verifier(&self, app: &str) -> Result<Serving, HookError> {
-        self.installed(app).await.map_err(|error| match error {
+        let serving = self.installed(app).await.map_err(|error| match error {
             NotServed::NoSuchApp(_) => HookError::NoSuchApp,
             NotServed::Store(error) => error.into(),
             // Without a manifest nobody can say whether it is genuine; the platform keeps it and comes back.
             error => HookError::Busy(error.to_string()),
-        })
+        })?;
+        let manifest = serving.book.manifest();
+        match &manifest.webhook {
+            Some(webhook) if !serving.grants.allow_webhook(webhook) => Err(HookError::Forged(Forged::NotGranted {
+                connector: manifest.name.clone(),
+            })),
+            _ => Ok(serving),
+        }
     }
 
     async fn take(&self, app: &str, raw: RawWebhook) -> Result<Hook, HookError> {

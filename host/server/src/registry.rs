@@ -211,6 +211,7 @@ impl Connectors {
         config: &Config,
         quarantine: &Quarantine,
         trials: Arc<Trials>,
+        now: Timestamp,
     ) -> Result<Self, StoreError> {
         let connectors = Self {
             folder: config.data.join("components"),
@@ -224,6 +225,7 @@ impl Connectors {
             staging: tokio::sync::Mutex::default(),
         };
         let versions = store.versions().await?;
+        give_terms(store, &versions, now).await?;
         connectors.take_up(store, runtime, quarantine, &versions).await?;
         Ok(connectors)
     }
@@ -428,6 +430,35 @@ impl Connectors {
     }
 }
 
+/// Grants from before terms were asked for count as a yes to the terms of the versions that they were given for: the one that
+/// serves, and else whichever asked for the same.
+async fn give_terms(store: &dyn Store, versions: &[Version], now: Timestamp) -> Result<(), StoreError> {
+    let mut by_name: BTreeMap<&str, Vec<&Version>> = BTreeMap::new();
+    for version in versions {
+        by_name.entry(&version.manifest.name).or_default().push(version);
+    }
+    for (name, mut versions) in by_name {
+        versions.sort_by_key(|version| match version.stage {
+            VersionStage::Active => 0,
+            VersionStage::Quarantined => 1,
+            VersionStage::Canary | VersionStage::Draining => 2,
+            VersionStage::Staged | VersionStage::Retired => 3,
+        });
+        let grants = store.grants(name).await?;
+        let serves = versions
+            .first()
+            .is_some_and(|first| first.stage == VersionStage::Active);
+        if !serves && grants == Grants::default() {
+            continue;
+        }
+        let manifests: Vec<&Manifest> = versions.iter().map(|version| &version.manifest).collect();
+        if let Some(grants) = grants.with_terms(&manifests) {
+            store.put_grants(name, grants, now).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether nothing serves in place of this version, which was set aside: no active one, and none set aside after it.
 fn last_to_serve(versions: &[Version], aside: &Version) -> bool {
     let mut others = versions
@@ -580,6 +611,13 @@ impl Host {
         let _turn = connectors.changing.lock().await;
         let mut versions = self.0.store.versions().await?;
         versions.retain(|known| known.manifest.name == connector);
+        let meant = versions
+            .iter()
+            .find(|known| version.is_none_or(|version| known.manifest.version == version))
+            .ok_or(GrantError::NotFound)?;
+        let mut answered = vec![&meant.manifest];
+        answered.extend(versions.iter().map(|known| &known.manifest));
+        let granted: Vec<Grant> = granted.into_iter().map(|grant| grant.on_terms_of(&answered)).collect();
         let unasked = grant::unasked(
             &granted,
             &versions.iter().map(|known| &known.manifest).collect::<Vec<_>>(),
@@ -587,10 +625,6 @@ impl Host {
         if !unasked.is_empty() {
             return Err(GrantError::Unasked(unasked));
         }
-        let meant = versions
-            .iter()
-            .find(|known| version.is_none_or(|version| known.manifest.version == version))
-            .ok_or(GrantError::NotFound)?;
         let before = self.0.store.grants(connector).await?;
         let grants = before.answered(&meant.manifest, granted);
         self.0.store.put_grants(connector, grants.clone(), self.now()).await?;

@@ -1,6 +1,6 @@
-//! Asks for one route more, and allows fewer messages.
+//! Asks for one route more, takes older webhooks, and allows fewer messages.
 
-use weir_next::weir_sdk::descriptor::{BudgetRule, Manifest, Policy};
+use weir_next::weir_sdk::descriptor::{BudgetRule, Manifest, Policy, WebhookProof};
 use weir_next::{Next, tiktok};
 
 struct Asks;
@@ -14,6 +14,11 @@ impl Next for Asks {
             route.path = "/open_api/v1.3/business/more/".into();
             route.why = "Because it can.".into();
             manifest.routes.push(route);
+        }
+        if let Some(webhook) = &mut manifest.webhook
+            && let WebhookProof::Hmac(proof) = &mut webhook.proof
+        {
+            proof.tolerance_s += 60;
         }
         for policy in &mut manifest.policies {
             if let Policy::Budget(rule) = policy {

@@ -54,6 +54,19 @@ impl Asked {
 impl Grant {
     /// What a yes lets happen, for a person who knows neither the platform nor this program.
     pub fn in_words(&self) -> String {
+        let terms = self.terms.clone().unwrap_or_default();
+        if self.capability == "webhook" {
+            let age = terms.tolerance_s.map_or_else(
+                || " One that was heard before can be repeated: the proof has no time.".to_owned(),
+                |seconds| format!(" Its time may be {seconds} s from now."),
+            );
+            return format!(
+                "Takes a webhook as the platform's word if the secret {} proves it in {}: {}.{age}",
+                self.secrets.join(", "),
+                self.places.join(", "),
+                terms.fixed.join("; "),
+            );
+        }
         let does = match (self.capability.as_str(), self.class) {
             ("authorization", _) => "The host itself connects accounts through",
             (_, RouteClass::Read) => "Reads from the platform, and changes nothing, at",
@@ -78,12 +91,30 @@ impl Grant {
                 .collect();
             format!(" The host adds {}; the connector never sees it.", placed.join(" and "))
         };
-        format!("{does} {} {}{}.{only}{adds}", self.method, self.origin, self.path)
+        let also = |intro: &str, list: &[String]| {
+            if list.is_empty() {
+                String::new()
+            } else {
+                format!(" {intro} {}.", list.join(", "))
+            }
+        };
+        let except = also("Not what goes before it by", &terms.except);
+        let scopes = also("The account's owner is asked for", &terms.scopes);
+        let fixed = also("Always with", &terms.fixed);
+        format!(
+            "{does} {} {}{}.{only}{except}{scopes}{fixed}{adds}",
+            self.method, self.origin, self.path
+        )
     }
 
     /// What differs, the reason included: it is part of what was said yes to.
     fn changes_from(&self, before: &Self) -> Vec<Change> {
         let list = |items: &[String]| items.join(", ");
+        let (was, is) = (
+            before.terms.clone().unwrap_or_default(),
+            self.terms.clone().unwrap_or_default(),
+        );
+        let seconds = |tolerance: Option<u32>| tolerance.map_or_else(String::new, |seconds| seconds.to_string());
         let members = [
             ("method", before.method.clone(), self.method.clone()),
             ("origin", before.origin.clone(), self.origin.clone()),
@@ -92,6 +123,10 @@ impl Grant {
             ("secrets", list(&before.secrets), list(&self.secrets)),
             ("places", list(&before.places), list(&self.places)),
             ("body_has", list(&before.body_has), list(&self.body_has)),
+            ("except", list(&was.except), list(&is.except)),
+            ("scopes", list(&was.scopes), list(&is.scopes)),
+            ("fixed", list(&was.fixed), list(&is.fixed)),
+            ("tolerance_s", seconds(was.tolerance_s), seconds(is.tolerance_s)),
             ("why", before.why.clone(), self.why.clone()),
         ];
         members

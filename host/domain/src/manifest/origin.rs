@@ -121,6 +121,11 @@ impl OriginPattern {
         }
         wider.below && (self.origin == wider.origin || wider.covers(&self.origin))
     }
+
+    /// Whether some origin is covered by both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.is_within(other) || other.is_within(self)
+    }
 }
 
 impl fmt::Display for OriginPattern {
@@ -176,6 +181,18 @@ impl PathPattern {
             }
         }
         segments.next().is_none()
+    }
+
+    /// Whether some path may be covered by both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (mut ours, mut theirs) = (self.0.split('/'), other.0.split('/'));
+        loop {
+            match (ours.next(), theirs.next()) {
+                (Some("**"), _) | (_, Some("**")) | (None, None) => return true,
+                (Some(one), Some(other)) if one == other || one == "*" || other == "*" => {}
+                _ => return false,
+            }
+        }
     }
 }
 
@@ -316,6 +333,25 @@ mod tests {
             "ftp://a.example",
         ] {
             assert!(text.parse::<OriginPattern>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn patterns_overlap_where_one_path_fits_both() {
+        for (one, other, overlap) in [
+            ("/a/b", "/a/b", true),
+            ("/a/b", "/a/c", false),
+            ("/a/*", "/a/c", true),
+            ("/a/*", "/*/b", true),
+            ("/a/**", "/a", true),
+            ("/**", "/x/y/z", true),
+            ("/a/*/c", "/a/**", true),
+            ("/a/*", "/a/b/c", false),
+            ("/b/**", "/a/**", false),
+        ] {
+            let [one, other] = [one, other].map(|text| text.parse::<PathPattern>().expect("a path"));
+            assert_eq!(one.overlaps(&other), overlap, "{one} {other}");
+            assert_eq!(other.overlaps(&one), overlap, "{other} {one}");
         }
     }
 

@@ -31,6 +31,20 @@ pub struct Route {
     pub why: String,
 }
 
+impl Route {
+    /// Whether some request may fit both: the first of them in the manifest then decides.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let excludes = |one: &BodyMember| {
+            let is_other = |other: &BodyMember| one.pointer == other.pointer && one.value != other.value;
+            other.body_has.iter().any(is_other)
+        };
+        self.method == other.method
+            && self.origin.overlaps(&other.origin)
+            && self.path.overlaps(&other.path)
+            && !self.body_has.iter().any(excludes)
+    }
+}
+
 /// A member of a JSON body that tells two uses of one URL apart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BodyMember {

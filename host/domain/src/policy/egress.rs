@@ -268,7 +268,8 @@ pub fn may_call(
     rules::admit_body(&request)?;
     let covered = find_route(routes, origins, &request)?;
     let route = covered.route;
-    grants.admit(route, &covered.origin)?;
+    let before = routes.iter().position(|known| std::ptr::eq(known, route)).unwrap_or(0);
+    grants.admit(route, &routes[..before], &covered.origin)?;
     let (url, reach) = origins.target(&covered.url);
     rules::admit_target(&url, reach)?;
     call.take_turn(route)?;

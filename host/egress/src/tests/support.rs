@@ -295,7 +295,7 @@ pub(super) fn permit_to(sandbox: &str, request: Request, uses: Vec<SecretUse>) -
         secrets: uses,
         why: String::new(),
     };
-    let grant = Grant::of(&route);
+    let grant = Grant::of(&route, &[]);
     let origin = |text: &str| text.parse().expect("an origin");
     let origins = match sandbox {
         "" => OriginMap::default(),

@@ -108,7 +108,7 @@ export function mount(root, { id, session, go }) {
     const boxes = version.wanted_grants.map((one) => {
       const given = grant(one);
       const box = h("input", { type: "checkbox", checked: !withheld.has(exact(one)), disabled: !writes });
-      return [one, box, h("li", null, h("label", null, box, h("span", null, h("b", null, one.why || given.title), h("small", null, `${given.title}. ${given.secrets}`), h("code", null, given.where), one.body_has.length > 0 && h("small", null, `Only with ${one.body_has.join(", ")}.`), one.changes.map((change) => h("small", { class: "warn" }, `Otherwise than before: ${change.member} was ${change.before || "nothing"}, and would be ${change.after || "nothing"}.`)))))];
+      return [one, box, h("li", null, h("label", null, box, h("span", null, h("b", null, one.why || given.title), h("small", null, `${given.title}. ${given.secrets}`), h("code", null, given.where), one.body_has.length > 0 && h("small", null, `Only with ${one.body_has.join(", ")}.`), given.terms.map((words) => h("small", null, words)), one.changes.map((change) => h("small", { class: "warn" }, `Otherwise than before: ${change.member} was ${change.before || "nothing"}, and would be ${change.after || "nothing"}.`)))))];
     });
     const missing = version.missing_grants.length;
     return h("section", { class: "card", "aria-label": "What it may do" }, h("header", null, h("div", null, h("h2", null, `What ${version.version} asks for`), h("small", null, "It can reach these addresses and no others.")), h("span", { class: `pill ${missing ? "warn" : "good"}` }, missing ? `${missing} not decided` : "All decided")),

@@ -137,7 +137,14 @@ const CLASSES = {
 };
 /** A grant in plain words: what it lets the connector do, where, and with which secret. */
 export const grant = (given) => ({
-  title: given.capability === "authorization" ? "Log accounts in" : CLASSES[given.class] ?? given.class,
-  where: `${given.method} ${given.origin}${given.path}`,
-  secrets: given.secrets.length ? `This host adds ${given.secrets.map((name) => name.replaceAll("_", " ")).join(" and ")}; the connector never sees it.` : "No secret goes with it.",
+  title: given.capability === "authorization" ? "Log accounts in" : given.capability === "webhook" ? "Trust webhooks" : CLASSES[given.class] ?? given.class,
+  where: given.capability === "webhook" ? given.places.join(", ") : `${given.method} ${given.origin}${given.path}`,
+  secrets: given.capability === "webhook" ? `Proven with ${given.secrets.map((name) => name.replaceAll("_", " ")).join(" and ")}.`
+    : given.secrets.length ? `This host adds ${given.secrets.map((name) => name.replaceAll("_", " ")).join(" and ")}; the connector never sees it.` : "No secret goes with it.",
+  terms: given.terms ? [
+    given.terms.except.length > 0 && `Not what an earlier route takes: ${given.terms.except.join(", ")}.`,
+    given.terms.scopes.length > 0 && `Permissions: ${given.terms.scopes.join(", ")}.`,
+    given.terms.fixed.length > 0 && `Fixed: ${given.terms.fixed.join("; ")}.`,
+    given.terms.tolerance_s !== null && `Its time may be ${given.terms.tolerance_s} s from now.`,
+  ].filter(Boolean) : [],
 });

@@ -296,6 +296,7 @@ pub fn one_version_of_a_connector_is_active(factory: Factory) {
             secrets: Vec::new(),
             places: Vec::new(),
             body_has: Vec::new(),
+            terms: None,
             why: String::new(),
         }]);
         world.store.put_grants("example", grants.clone(), at(5)).await.unwrap();

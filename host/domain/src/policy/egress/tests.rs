@@ -74,7 +74,7 @@ fn routes() -> Vec<Route> {
 }
 
 fn grants(routes: &[Route]) -> Grants {
-    Grants::to(routes.iter().map(crate::grant::Grant::of).collect())
+    Grants::to(crate::grant::Grant::of_all(routes))
 }
 
 fn get(url: &str) -> Request {

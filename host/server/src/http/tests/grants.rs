@@ -3,7 +3,7 @@
 use weir_domain::grant::Grants;
 
 use super::*;
-use crate::testing::component;
+use crate::testing::{component, webhook, with_echo};
 
 async fn install(api: &Api, name: &str) -> Answered {
     let request = api
@@ -66,4 +66,57 @@ async fn wanted_grants_are_taken_as_shown() {
         .json("PUT", "/v1/connectors/echo/grants", json!({ "grants": wrong }))
         .await;
     assert_eq!(refused.problem(), "invalid_request", "{refused:?}");
+}
+
+/// The grants of Echo as an earlier release wrote them.
+async fn as_of_before(host: &Host) -> Grants {
+    let mut grants = host.store().grants("echo").await.expect("a record");
+    grants.granted.retain(|grant| grant.capability != "webhook");
+    grants.granted.iter_mut().for_each(|grant| grant.terms = None);
+    grants
+}
+
+#[tokio::test]
+async fn grants_of_an_earlier_release_go_on_serving() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_echo(&folder).await;
+    let given = host.store().grants("echo").await.expect("a record");
+    let of_before = as_of_before(&host).await;
+    host.store()
+        .put_grants("echo", of_before, host.now())
+        .await
+        .expect("a record");
+    host.store().close().await;
+    drop(host);
+    let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
+    let heard = host.receive("echo", webhook(&host, "hello")).await;
+    heard.expect("its webhooks are believed still");
+    let grants = host.store().grants("echo").await.expect("a record");
+    assert_eq!(grants, given, "they name their terms now");
+    let key = std::fs::read_to_string(folder.path().join("admin.key")).expect("the first key");
+    let api = Api::over(folder, host, key.trim());
+    let version = api.get("/v1/connectors/echo").await.body["active_version"].clone();
+    let path = format!("/v1/connectors/echo/versions/{}", version.as_str().expect("a version"));
+    assert_eq!(api.get(&path).await.body["missing_grants"], json!([]));
+    // A client of an earlier release leaves the terms out.
+    let of_before = as_of_before(&api.host).await;
+    let body = json!({ "grants": of_before.granted });
+    let answered = api.json("PUT", "/v1/connectors/echo/grants", body).await;
+    assert_eq!(answered.status, StatusCode::OK, "{answered:?}");
+    let terms = &answered.body["grants"][0]["terms"];
+    assert_eq!(terms["except"], json!([]), "{answered:?}");
+}
+
+#[tokio::test]
+async fn webhooks_are_refused_without_a_grant_of_their_proof() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_echo(&folder).await;
+    let mut grants = host.store().grants("echo").await.expect("a record").granted;
+    grants.retain(|grant| grant.capability != "webhook");
+    host.decide_grants("echo", None, grants).await.expect("an answer");
+    let refused = host
+        .receive("echo", webhook(&host, "hello"))
+        .await
+        .expect_err("refused");
+    assert!(refused.to_string().contains("has not granted"), "{refused}");
 }
