@@ -17,6 +17,7 @@ mod site;
 mod skew;
 mod soak;
 mod stack;
+mod steps;
 mod subscriber;
 
 pub use api::{Answer, Api, Events};
@@ -32,6 +33,7 @@ pub use site::{Page, Site};
 pub use skew::{SKEWS_S, SkewFigures, skew};
 pub use soak::{Sample, SoakPlan, Soaked, soak};
 pub use stack::{APP, Options, Stack};
+pub use steps::{KILL_POINTS, StepFigures, Steps};
 pub use subscriber::{Handed, Reply, Subscriber};
 
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! The built programs: where they are, and one that runs.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 
 use anyhow::{Context, bail};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -142,6 +143,17 @@ impl Program {
             .with_context(|| format!("{} cannot be killed", self.name))
     }
 
+    /// Waits until it has died at the kill point that it was started with.
+    ///
+    /// # Errors
+    /// It did not reach it, or ended otherwise.
+    pub async fn dies(mut self) -> anyhow::Result<()> {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait())
+            .await
+            .with_context(|| format!("{} did not reach its kill point", self.name))??;
+        was_killed(status)
+    }
+
     /// Asks it to end, as Ctrl-C would, and waits for it.
     ///
     /// # Errors
@@ -159,6 +171,17 @@ impl Program {
         anyhow::ensure!(status.success(), "{} ended with {status}", self.name);
         Ok(())
     }
+}
+
+/// Whether a process died at its kill point.
+///
+/// # Errors
+/// It ended otherwise.
+pub(crate) fn was_killed(status: ExitStatus) -> anyhow::Result<()> {
+    /// What a kill point ends with, and nothing else that Weir does.
+    const SIGABRT: i32 = 6;
+    anyhow::ensure!(status.signal() == Some(SIGABRT), "not killed at its point: {status}");
+    Ok(())
 }
 
 /// The first loopback origin in a line of output.

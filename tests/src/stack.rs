@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use crate::{Api, Binaries, Browser, Events, Phone, Program};
 
@@ -13,6 +14,9 @@ pub const APP: &str = "tiktok";
 /// The business account that is connected, and the person who writes to it.
 const ACCOUNT: &str = "acme_store";
 const PERSON: &str = "jane_doe";
+
+/// The variable that names the kill point at which a build with debug assertions dies.
+pub(crate) const KILL_AT: &str = "WEIR_KILL_AT";
 
 const CLIENT_KEY: &str = "7000000000000000001";
 const CLIENT_SECRET: &str = "sandbox-client-secret";
@@ -142,13 +146,38 @@ impl Stack {
     /// # Errors
     /// It cannot be started.
     pub async fn start_weir(&mut self) -> anyhow::Result<()> {
+        let command = self.weir_command();
+        self.run_weir(command).await
+    }
+
+    /// Starts Weir so that it dies at a kill point.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn start_weir_until(&mut self, point: &str) -> anyhow::Result<()> {
+        let mut command = self.weir_command();
+        command.env(KILL_AT, point);
+        self.run_weir(command).await
+    }
+
+    /// Starts Weir by this command, which [`Self::weir_command`] gave.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(crate) async fn run_weir(&mut self, mut command: Command) -> anyhow::Result<()> {
+        self.weir = Some(Program::start("weir", &mut command, &self.options.data.join("weir.log")).await?);
+        Ok(())
+    }
+
+    /// The command that starts Weir on its record.
+    pub fn weir_command(&self) -> Command {
         let origin = format!("http://127.0.0.1:{}", self.port);
         let weir = self.options.weir.clone();
         let weir = weir.unwrap_or_else(|| self.binaries.path("weir"));
         let mut command = match self.options.weir_through.split_first() {
-            None => tokio::process::Command::new(weir),
+            None => Command::new(weir),
             Some((first, rest)) => {
-                let mut command = tokio::process::Command::new(first);
+                let mut command = Command::new(first);
                 command.args(rest).arg(weir);
                 command
             }
@@ -167,8 +196,7 @@ impl Stack {
             .env("WEIR_ADMIN_KEY", ADMIN_KEY)
             .env("WEIR_CLOCK", format!("{}/control/clock", self.sandbox.origin()))
             .envs(self.options.env.iter().map(|(name, value)| (name, value)));
-        self.weir = Some(Program::start("weir", &mut command, &self.options.data.join("weir.log")).await?);
-        Ok(())
+        command
     }
 
     /// Starts Weir on another folder, and from now on always.
@@ -176,8 +204,13 @@ impl Stack {
     /// # Errors
     /// It cannot be started.
     pub async fn start_weir_on(&mut self, data: &Path) -> anyhow::Result<()> {
-        self.options.data = data.to_owned();
+        self.move_to(data);
         self.start_weir().await
+    }
+
+    /// Weir is on another folder from its next start on.
+    pub fn move_to(&mut self, data: &Path) {
+        data.clone_into(&mut self.options.data);
     }
 
     /// Ends Weir as a power cut would.

@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use weir_tests::{Crash, Figures, HangUpPlan, HangUps, Plan, SKEWS_S};
+use weir_tests::{Crash, Figures, HangUpPlan, HangUps, KILL_POINTS, Plan, SKEWS_S, Steps};
 
 use crate::{build, show};
 
@@ -76,6 +76,37 @@ pub(crate) fn skew(json: bool) -> anyhow::Result<()> {
         "promises broken:\n{}",
         figures.breaches.join("\n")
     );
+    Ok(())
+}
+
+/// Ends Weir at each kill point and prints the row R9; fails if a promise broke.
+pub(crate) fn steps(json: bool) -> anyhow::Result<()> {
+    let folder = build::empty_folder("steps")?;
+    let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
+    let figures = runtime.block_on(async {
+        show::note(&format!(
+            "{} kill points; the records and the logs are in {}",
+            KILL_POINTS.len(),
+            folder.display()
+        ));
+        let mut steps = Steps::begin(&folder).await?;
+        for point in KILL_POINTS {
+            show::note(&steps.play(point).await?);
+        }
+        steps.end().await
+    })?;
+    let is_ok = figures.breaches.is_empty();
+    if json {
+        anstream::println!("{}", serde_json::to_string(&figures)?);
+    } else {
+        anstream::println!(
+            "R9 steps: {} points, {} acts: {}",
+            figures.points,
+            figures.acts,
+            if is_ok { "ok" } else { "short" }
+        );
+    }
+    anyhow::ensure!(is_ok, "promises broken:\n{}", figures.breaches.join("\n"));
     Ok(())
 }
 

@@ -50,6 +50,9 @@ enum Chore {
         /// Set Weir's clock apart from the platform's instead, by seconds and minutes in both directions (R10).
         #[arg(long, conflicts_with_all = ["rounds", "seed", "hang_ups"])]
         skew: bool,
+        /// End Weir at each step of each act instead, and start it again: the act must be finished or undone (R9).
+        #[arg(long, conflicts_with_all = ["rounds", "seed", "hang_ups", "skew"])]
+        steps: bool,
         /// Print the figures as JSON.
         #[arg(long)]
         json: bool,
@@ -100,9 +103,12 @@ fn main() -> ExitCode {
             hang_ups,
             built,
             skew,
+            steps,
             json,
         } => build::unless(built).and_then(|()| {
-            if skew {
+            if steps {
+                crash::steps(json)
+            } else if skew {
                 crash::skew(json)
             } else if hang_ups {
                 crash::hang_ups(rounds.unwrap_or(300), seed, json)

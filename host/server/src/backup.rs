@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use weir_store::{SqliteStore, StoreError};
+use weir_store::{SqliteStore, StoreError, kill_point};
 
 use crate::folder;
 
@@ -96,10 +96,13 @@ pub fn copy(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     }
     let beside = beside(to);
     let marker = begin(&beside)?;
+    kill_point("backup.begun");
     let copied = fill(data, &beside).and_then(|copied| {
         std::fs::remove_file(beside.join(MARKER)).map_err(at(&beside))?;
         sync(&beside)?;
+        kill_point("backup.complete");
         std::fs::rename(&beside, to).map_err(at(to))?;
+        kill_point("backup.moved");
         sync(
             to.parent()
                 .filter(|parent| !parent.as_os_str().is_empty())
@@ -151,6 +154,7 @@ fn fill(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     // SQLite would give it the rights that the umask leaves.
     folder::private().open(&record).map_err(at(&record))?;
     SqliteStore::copy_of(&folder::record(data), &record)?;
+    kill_point("backup.copied");
     let (schema, _) = SqliteStore::schema_of(&record)?;
     let mut entries = vec![entry(to, &record)?];
     for folder in FOLDERS {
@@ -165,6 +169,7 @@ fn fill(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     let text = serde_json::to_vec_pretty(&manifest).map_err(|error| at(&path)(error.into()))?;
     write_synced(&path, &mut text.as_slice())?;
     sync(to)?;
+    kill_point("backup.listed");
     Ok(Copied {
         folder: to.to_owned(),
         record_bytes: manifest.files.first().map_or(0, |record| record.bytes),

@@ -14,7 +14,7 @@ use weir_domain::manifest::{Authorization, Oauth};
 use weir_domain::policy::region;
 use weir_runtime::Profile;
 use weir_runtime::context::{CallContext, Called, ChannelFacts, State};
-use weir_store::{ConnectEnd, ConnectSession, NewChannel, StoreError};
+use weir_store::{ConnectEnd, ConnectSession, NewChannel, StoreError, kill_point};
 
 use crate::calls::{Serving, state_writes};
 use crate::cookie;
@@ -235,6 +235,7 @@ impl Host {
             if let Some(at_work) = self.0.connecting.begin(session.id)
                 && let Some(session) = store.take_connect_session(state, self.now()).await?
             {
+                kill_point("connect.taken");
                 return Ok(self.take_up(session, query, (slot, at_work)).await);
             }
         }
@@ -367,7 +368,9 @@ impl Host {
         };
         let tokens = oauth::call(&self.0.egress, &serving, oauth, &oauth.token, values, self.now()).await;
         let tokens = tokens.map_err(ConnectFailure::from)?;
+        kill_point("connect.answered");
         self.keep_first_tokens(session.id, &tokens).await;
+        kill_point("connect.kept");
         self.admit_tokens(&serving, session, bound, tokens, turn).await
     }
 
@@ -520,6 +523,7 @@ impl Host {
         let credential = tokens.credential;
         let connected = persist(|| self.0.store.connect_channel(new.clone(), credential.clone(), now)).await;
         let (channel, is_new) = connected.map_err(NotConnected::Later)?;
+        kill_point("connect.recorded");
         // A renewal of the old grant that still waits for the record is of no use any more.
         self.0.unwritten.forget(channel.id);
         drop(turn);

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use weir_domain::id::MediaId;
 use weir_domain::time::Timestamp;
-use weir_store::StoreError;
+use weir_store::{StoreError, kill_point};
 
 use crate::host::Host;
 use crate::media;
@@ -43,12 +43,14 @@ impl Host {
             let mut gone = Vec::with_capacity(ids.len());
             for id in &ids {
                 if is_removed(&media::path(&folder, *id)).await {
+                    kill_point("erase.file_removed");
                     gone.push(*id);
                 }
             }
             if gone.is_empty() || !is_synced(&folder).await {
                 return Ok(());
             }
+            kill_point("erase.files_removed");
             let all = gone.len() == ids.len();
             self.store().files_removed(gone).await?;
             if !all || ids.len() < FILES {

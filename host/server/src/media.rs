@@ -24,7 +24,7 @@ use weir_domain::id::{ContactId, MediaId};
 use weir_domain::limits;
 use weir_domain::message::MediaStatus;
 use weir_domain::policy::may_fetch;
-use weir_store::{Erasing, Media, StoreError};
+use weir_store::{Erasing, Media, StoreError, kill_point};
 
 use crate::config::Config;
 use crate::folder::private;
@@ -374,6 +374,7 @@ impl Host {
             .erase_contact(caller.workspace_id(), id, self.now())
             .await?;
         let Some(erased) = erased else { return Ok(None) };
+        kill_point("erase.recorded");
         self.told();
         self.remove_files().await?;
         if tokio::time::timeout(ERASING, self.erase_round()).await.is_err() {
@@ -388,6 +389,7 @@ impl Host {
     /// The record; the next round goes on.
     pub(crate) async fn erase_round(&self) -> Result<(), StoreError> {
         while self.0.store.erase_on().await? == Erasing::More {
+            kill_point("erase.searched");
             tokio::task::yield_now().await;
         }
         Ok(())

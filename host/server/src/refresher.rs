@@ -15,7 +15,7 @@ use weir_domain::limits;
 use weir_domain::manifest::Authorization;
 use weir_domain::policy::Refusal;
 use weir_domain::time::Timestamp;
-use weir_store::StoreError;
+use weir_store::{StoreError, kill_point};
 
 use crate::calls::{ActError, CallFailure, ConnectorError, NotServed};
 use crate::host::Host;
@@ -295,11 +295,13 @@ impl Host {
         };
         // A record that cannot take this could not take the new credential either, and nothing is spent yet.
         persist(|| self.store().begin_renewal(channel.id, self.now())).await?;
+        kill_point("refresh.begun");
         let values = Values {
             refresh_token: Some(refresh_token),
             ..Values::default()
         };
         let answered = oauth::call(self.egress(), &serving, oauth, call, values, self.now()).await;
+        kill_point("refresh.answered");
         let renewed = answered.and_then(|tokens| Ok(tokens.renew(&old, &channel.platform_id)?));
         self.metrics()
             .refresh(if renewed.is_ok() { "renewed" } else { "failed" });
@@ -317,6 +319,7 @@ impl Host {
         };
         Ok(match self.keep_renewed(channel.id, old, new).await {
             Ok(()) => {
+                kill_point("refresh.written");
                 tracing::info!(channel.id = %channel.id, "The credential of the channel {} was renewed", channel.id);
                 Renewed::Written
             }

@@ -15,7 +15,7 @@ use weir_domain::time::Timestamp;
 use weir_egress::{Egress, NoBodies};
 use weir_runtime::context::{Clock, Silent};
 use weir_runtime::{Connector, Runtime};
-use weir_store::{NewVersion, Signature, StageError, Store, StoreError, Version, VersionStage};
+use weir_store::{NewVersion, Signature, StageError, Store, StoreError, Version, VersionStage, kill_point};
 
 use crate::config::Config;
 use crate::folder::private;
@@ -408,7 +408,10 @@ impl Connectors {
         let mut file = tokio::fs::OpenOptions::from(private()).open(&unfinished).await?;
         tokio::io::AsyncWriteExt::write_all(&mut file, bytes).await?;
         file.sync_all().await?;
-        tokio::fs::rename(&unfinished, &path).await
+        kill_point("install.written");
+        tokio::fs::rename(&unfinished, &path).await?;
+        // The row that names it comes next, and must not outlive its name.
+        tokio::fs::File::open(&self.folder).await?.sync_all().await
     }
 
     fn judge(&self, bytes: &[u8], signature: Option<&str>) -> Result<Signature, NotTrusted> {
@@ -561,6 +564,7 @@ impl Host {
             .keep(&digest, &bytes)
             .await
             .map_err(InstallError::File)?;
+        kill_point("install.kept");
         let new = NewVersion {
             manifest,
             digest,
@@ -574,6 +578,7 @@ impl Host {
             Err(StageError::Store(error)) => return Err(error.into()),
             Err(error) => return Err(InstallError::Stage(error)),
         };
+        kill_point("install.recorded");
         if self.0.connectors.note_load(&version, None) {
             // Its file is here again: what serves by it goes on.
             let _turn = self.0.connectors.changing.lock().await;

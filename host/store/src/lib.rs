@@ -10,11 +10,13 @@
 mod claims;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod kill_point;
 mod records;
 mod sqlite;
 mod vault;
 
 pub use claims::{carried, for_claim};
+pub use kill_point::kill_point;
 pub use records::*;
 pub use sqlite::SqliteStore;
 pub use vault::MasterKey;

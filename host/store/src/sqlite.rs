@@ -51,7 +51,7 @@ use weir_domain::id::Mint;
 use weir_domain::limits;
 
 use crate::vault::{MasterKey, Place, Vault};
-use crate::{Erasing, Result, StoreError};
+use crate::{Erasing, Result, StoreError, kill_point};
 use db::Db;
 use readers::Readers;
 use writer::Writer;
@@ -168,6 +168,7 @@ impl SqliteStore {
             if !self.empty_log().await? {
                 return Ok(Erasing::Waits);
             }
+            kill_point("erase.log_emptied");
             self.write(move |db| search.end(db)).await?;
             return Ok(Erasing::More);
         }
@@ -291,6 +292,7 @@ fn clean(connection: &Connection) -> Result<()> {
             tracing::warn!(%error, "The record could not be written anew: deleted words may still lie in free places of the file");
             return Ok(());
         }
+        kill_point("migration.cleaned");
     }
     connection.execute("INSERT INTO meta (name, value) VALUES ('clean', x'01')", [])?;
     Ok(())

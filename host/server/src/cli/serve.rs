@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -34,6 +35,8 @@ pub(super) async fn run(common: &Common, output: &Output) -> Done {
     let host = Host::open(config)
         .await
         .map_err(|error| Failure::failed(format!("{error:#}")))?;
+    // Before anybody reads that it listens: whoever then ends it at once must not cut anything off.
+    let mut ending = Ending::watch().map_err(|error| Failure::failed(format!("signals cannot be watched: {error}")))?;
     let loops = host.start();
     let config = host.config();
     let key = match config.admin_key {
@@ -66,7 +69,7 @@ pub(super) async fn run(common: &Common, output: &Output) -> Done {
     let (close, closing) = watch::channel(false);
     let router = http::router(host.clone(), closing.clone());
     let serving = tokio::spawn(serve::serve(listener, router, config.limits, closing, limits::SHUTDOWN));
-    end().await;
+    ending.comes().await;
     output.note("Finishing what is in hand; once more to end now.");
     close.send_replace(true);
     let finish = async {
@@ -80,7 +83,7 @@ pub(super) async fn run(common: &Common, output: &Output) -> Done {
     };
     tokio::select! {
         () = finish => Ok(()),
-        () = end() => Err(Failure::failed("ended at once; what was in hand is settled at the next start")),
+        () = ending.comes() => Err(Failure::failed("ended at once; what was in hand is settled at the next start")),
     }
 }
 
@@ -109,18 +112,25 @@ fn cannot_listen(config: &Config, error: &io::Error) -> Failure {
     Failure::new(Exit::Unreachable, format!("cannot listen at {}: {what}", config.listen))
 }
 
-/// Ctrl-C, or what a service manager sends.
-async fn end() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+/// Ctrl-C, and what a service manager sends; once they are watched they end nothing by themselves.
+struct Ending {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Ending {
+    fn watch() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next of them.
+    async fn comes(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -2,7 +2,7 @@
 
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::time::Timestamp;
-use weir_store::StoreError;
+use weir_store::{StoreError, kill_point};
 
 use crate::calls::CallFailure;
 use crate::host::Host;
@@ -19,6 +19,7 @@ impl Host {
                 Box::pin(async move { connector.connected(context).await })
             })
             .await;
+        kill_point("connect.set_up");
         let store = &self.0.store;
         let (noted, channel) = match set_up {
             Ok(()) => {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::sqlite::seen;
-use crate::{Result, StoreError};
+use crate::{Result, StoreError, kill_point};
 
 /// The first step. Frozen: a test knows its digest.
 const FIRST: &str = include_str!("../../migrations/0001_first.sql");
@@ -132,13 +132,17 @@ fn steps(connection: &mut Connection, found: i64) -> Result<()> {
     }
     if found == 1 {
         seen::digest_all(&transaction)?;
+        kill_point("migration.repaired");
     }
     let made = usize::try_from(found).unwrap_or(0).max(1);
     for step in STEPS.iter().skip(made) {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "user_version", NEWEST)?;
-    Ok(transaction.commit()?)
+    kill_point("migration.made");
+    transaction.commit()?;
+    kill_point("migration.committed");
+    Ok(())
 }
 
 fn cannot(reason: &str) -> StoreError {

@@ -1,0 +1,245 @@
+//! The power fails inside every act of several steps, at each of its steps: the next start finishes the act or undoes it, and
+//! everything else works as before.
+//!
+//! Weir is started with the name of a kill point, the act is asked for, and Weir must die there. A point that is not reached
+//! is a breach too. Builds without debug assertions have no kill points.
+
+mod acts;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{Options, Phone, Stack, until};
+
+/// Every kill point of Weir, in the order of the steps; its act stands before the dot.
+pub const KILL_POINTS: [&str; 25] = [
+    "connect.taken",
+    "connect.answered",
+    "connect.kept",
+    "connect.recorded",
+    "connect.set_up",
+    "refresh.begun",
+    "refresh.answered",
+    "refresh.written",
+    "erase.recorded",
+    "erase.file_removed",
+    "erase.files_removed",
+    "erase.searched",
+    "erase.log_emptied",
+    "install.written",
+    "install.kept",
+    "install.recorded",
+    "backup.begun",
+    "backup.copied",
+    "backup.listed",
+    "backup.complete",
+    "backup.moved",
+    "migration.repaired",
+    "migration.made",
+    "migration.committed",
+    "migration.cleaned",
+];
+
+/// The account that is connected from the beginning, and the person who writes to every account.
+const ACCOUNT: &str = "acme_store";
+const PERSON: &str = "jane_doe";
+
+/// What was counted.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct StepFigures {
+    /// Kill points at which Weir was ended.
+    pub points: usize,
+    /// Acts that they lie in.
+    pub acts: usize,
+    /// What was neither finished nor undone, by kill point; empty if every promise held.
+    pub breaches: Vec<String>,
+}
+
+/// A run under way.
+#[derive(Debug)]
+pub struct Steps {
+    stack: Stack,
+    /// Where the record of the connected account is; other acts have folders beside it.
+    data: PathBuf,
+    /// The channel of [`ACCOUNT`].
+    channel: String,
+    /// Makes names that were not used before.
+    number: u32,
+    acts: BTreeSet<String>,
+    figures: StepFigures,
+}
+
+impl Steps {
+    /// Starts the programs in `folder`, and connects the account.
+    ///
+    /// # Errors
+    /// A step is refused, or this build has no kill points.
+    pub async fn begin(folder: &Path) -> anyhow::Result<Self> {
+        ensure!(
+            cfg!(debug_assertions),
+            "a release has no kill points; build without --release"
+        );
+        let data = folder.join("data");
+        let stack = Stack::start(Options::new(&data)).await?;
+        stack.phone.set(json!({"qps": null})).await?;
+        stack.install("tiktok").await?;
+        stack.put_app().await?;
+        let channel = id_of(&stack.connect(ACCOUNT).await?)?;
+        let mut steps = Self {
+            stack,
+            data,
+            channel,
+            number: 0,
+            acts: BTreeSet::new(),
+            figures: StepFigures::default(),
+        };
+        steps.works(ACCOUNT).await?;
+        Ok(steps)
+    }
+
+    /// Ends Weir at one kill point, starts it again, and looks at what is left; gives a line that says how that went.
+    ///
+    /// # Errors
+    /// A program fails. A promise that was broken stands in the figures.
+    pub async fn play(&mut self, point: &str) -> anyhow::Result<String> {
+        self.number += 1;
+        let (act, _) = point.split_once('.').context("a kill point names its act")?;
+        let held = match act {
+            "connect" => self.connect(point).await,
+            "refresh" => self.refresh(point).await,
+            "erase" => self.erase(point).await,
+            "install" => self.install(point).await,
+            "backup" => self.backup(point).await,
+            "migration" => self.migrate(point).await,
+            _ => anyhow::bail!("nobody knows how to {act}"),
+        };
+        self.figures.points += 1;
+        self.acts.insert(act.to_owned());
+        self.figures.acts = self.acts.len();
+        match held {
+            Ok(found) => Ok(format!("{point}: {found}")),
+            Err(breach) => {
+                let breach = format!("{point}: {breach:#}");
+                self.figures.breaches.push(breach.clone());
+                self.go_home().await?;
+                Ok(breach)
+            }
+        }
+    }
+
+    /// Ends the programs, and gives what was counted.
+    ///
+    /// # Errors
+    /// A program does not end well.
+    pub async fn end(self) -> anyhow::Result<StepFigures> {
+        self.stack.stop().await?;
+        Ok(self.figures)
+    }
+
+    /// Starts Weir so that it dies at `point`, and does what leads there. How `act` ends does not matter: its caller is cut off.
+    async fn dies_at<T>(
+        &mut self,
+        point: &str,
+        act: impl AsyncFnOnce(&Stack) -> anyhow::Result<T>,
+    ) -> anyhow::Result<()> {
+        if self.stack.weir.is_some() {
+            self.stack.kill_weir().await?;
+        }
+        self.stack.start_weir_until(point).await?;
+        let weir = self.stack.weir.take().context("Weir runs")?;
+        let (_, died) = tokio::join!(act(&self.stack), weir.dies());
+        died
+    }
+
+    /// Weir runs on the record of the connected account.
+    async fn go_home(&mut self) -> anyhow::Result<()> {
+        if self.stack.weir.is_some() {
+            self.stack.kill_weir().await?;
+        }
+        let home = self.data.clone();
+        self.stack.start_weir_on(&home).await
+    }
+
+    /// What an account's customer writes arrives once, and so does what is answered.
+    async fn works(&mut self, account: &str) -> anyhow::Result<()> {
+        // A set-up that was cut off is repeated, and until then the channel says that it is degraded.
+        let channel = until("the account's channel to be connected", async || {
+            let channel = self.channel_of(account).await?;
+            Ok(channel.filter(|channel| channel["status"] == "connected"))
+        })
+        .await?;
+        let channel = id_of(&channel)?;
+        self.number += 1;
+        let (question, answer) = (format!("question {}", self.number), format!("answer {}", self.number));
+        let phone = Phone::new(
+            self.stack.client().clone(),
+            self.stack.sandbox.origin(),
+            account,
+            PERSON,
+        );
+        let api = &self.stack.api;
+        phone.writes(&question).await?;
+        let texts = async |conversation: &str| {
+            let page = format!("/v1/conversations/{conversation}/messages?limit=200");
+            let page = api.get(&page).await?.expect(200)?;
+            let rows = page["data"].as_array().cloned().unwrap_or_default();
+            Ok::<_, anyhow::Error>(
+                rows.iter()
+                    .filter_map(|row| text(&row["content"]["text"]))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let conversation = until("what the customer wrote", async || {
+            let page = format!("/v1/conversations?channel_id={channel}&limit=200");
+            let page = api.get(&page).await?.expect(200)?;
+            for row in page["data"].as_array().context("no list")? {
+                let conversation = id_of(row)?;
+                if texts(&conversation).await?.contains(&question) {
+                    return Ok(Some(conversation));
+                }
+            }
+            Ok(None)
+        })
+        .await?;
+        api.say(&conversation, &answer).await?.expect(202)?;
+        let shown = until("the answer on the phone", async || {
+            let shown = phone.from_business().await?;
+            let shown: Vec<String> = shown.iter().filter_map(|message| text(&message["text"])).collect();
+            Ok(shown.contains(&answer).then_some(shown))
+        })
+        .await?;
+        let once = |all: &[String], one: &String| all.iter().filter(|other| *other == one).count() == 1;
+        ensure!(once(&shown, &answer), "the customer has the answer twice: {shown:?}");
+        let texts = texts(&conversation).await?;
+        ensure!(once(&texts, &question), "the question was taken twice: {texts:?}");
+        Ok(())
+    }
+
+    /// The channel of an account, if it has one.
+    async fn channel_of(&self, account: &str) -> anyhow::Result<Option<Value>> {
+        let page = self.stack.api.get("/v1/channels?limit=200").await?.expect(200)?;
+        let rows = page["data"].as_array().context("no list")?;
+        Ok(rows.iter().find(|row| row["username"] == account).cloned())
+    }
+
+    /// How often the platform was asked for one of these.
+    async fn calls(&self, is_meant: impl Fn(&str) -> bool) -> anyhow::Result<usize> {
+        let calls = self.stack.phone.calls("").await?;
+        Ok(calls
+            .iter()
+            .filter(|call| call["api"].as_str().is_some_and(&is_meant))
+            .count())
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+fn id_of(value: &Value) -> anyhow::Result<String> {
+    text(&value["id"]).with_context(|| format!("expected something with an id, saw {value}"))
+}
