@@ -242,7 +242,7 @@ impl Steps {
             command.stdout(Stdio::null()).kill_on_drop(true);
             command
         };
-        was_killed(copy().env(KILL_AT, point).status().await?)?;
+        was_killed(copy().env(KILL_AT, point).stderr(Stdio::null()).status().await?)?;
         let is_there = to.exists();
         ensure!(
             is_there == (point == "backup.moved"),
