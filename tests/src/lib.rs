@@ -33,7 +33,7 @@ pub use site::{Page, Site};
 pub use skew::{SKEWS_S, SkewFigures, skew};
 pub use soak::{Sample, SoakPlan, Soaked, soak};
 pub use stack::{APP, Options, Stack};
-pub use steps::{KILL_POINTS, StepFigures, Steps};
+pub use steps::{ACTS, StepFigures, Steps};
 pub use subscriber::{Handed, Reply, Subscriber};
 
 use std::time::Duration;

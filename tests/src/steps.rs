@@ -5,6 +5,7 @@
 //! is a breach too. Builds without debug assertions have no kill points.
 
 mod acts;
+mod versions;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,33 +16,61 @@ use serde_json::{Value, json};
 
 use crate::{Options, Phone, Stack, until};
 
-/// Every kill point of Weir, in the order of the steps; its act stands before the dot.
-pub const KILL_POINTS: [&str; 25] = [
-    "connect.taken",
-    "connect.answered",
-    "connect.kept",
-    "connect.recorded",
-    "connect.set_up",
-    "refresh.begun",
-    "refresh.answered",
-    "refresh.written",
-    "erase.recorded",
-    "erase.file_removed",
-    "erase.files_removed",
-    "erase.searched",
-    "erase.log_emptied",
-    "install.written",
-    "install.kept",
-    "install.recorded",
-    "backup.begun",
-    "backup.copied",
-    "backup.listed",
-    "backup.complete",
-    "backup.moved",
-    "migration.repaired",
-    "migration.made",
-    "migration.committed",
-    "migration.cleaned",
+/// The points of every change of versions.
+const VERSION: &[&str] = &[
+    "version.intended",
+    "version.state_moved",
+    "version.states_moved",
+    "version.changed",
+];
+
+/// The acts, each with its kill points in the order of its steps.
+pub const ACTS: [(&str, &[&str]); 10] = [
+    (
+        "connect",
+        &[
+            "connect.taken",
+            "connect.answered",
+            "connect.kept",
+            "connect.recorded",
+            "connect.set_up",
+        ],
+    ),
+    ("refresh", &["refresh.begun", "refresh.answered", "refresh.written"]),
+    (
+        "erase",
+        &[
+            "erase.recorded",
+            "erase.file_removed",
+            "erase.files_removed",
+            "erase.searched",
+            "erase.log_emptied",
+        ],
+    ),
+    ("install", &["install.written", "install.kept", "install.recorded"]),
+    (
+        "backup",
+        &[
+            "backup.begun",
+            "backup.copied",
+            "backup.listed",
+            "backup.complete",
+            "backup.moved",
+        ],
+    ),
+    (
+        "migrate",
+        &[
+            "migration.repaired",
+            "migration.made",
+            "migration.committed",
+            "migration.cleaned",
+        ],
+    ),
+    ("promote", VERSION),
+    ("roll back", VERSION),
+    ("begin a canary", VERSION),
+    ("end a canary", VERSION),
 ];
 
 /// The account that is connected from the beginning, and the person who writes to every account.
@@ -51,9 +80,9 @@ const PERSON: &str = "jane_doe";
 /// What was counted.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct StepFigures {
-    /// Kill points at which Weir was ended.
+    /// Kill points at which Weir was ended; those of an act count anew for each act that has them.
     pub points: usize,
-    /// Acts that they lie in.
+    /// Acts that were cut off.
     pub acts: usize,
     /// What was neither finished nor undone, by kill point; empty if every promise held.
     pub breaches: Vec<String>,
@@ -70,6 +99,8 @@ pub struct Steps {
     /// Makes names that were not used before.
     number: u32,
     acts: BTreeSet<String>,
+    /// Whether the versions that change lie ready.
+    has_versions: bool,
     figures: StepFigures,
 }
 
@@ -95,6 +126,7 @@ impl Steps {
             channel,
             number: 0,
             acts: BTreeSet::new(),
+            has_versions: false,
             figures: StepFigures::default(),
         };
         steps.works(ACCOUNT).await?;
@@ -105,25 +137,24 @@ impl Steps {
     ///
     /// # Errors
     /// A program fails. A promise that was broken stands in the figures.
-    pub async fn play(&mut self, point: &str) -> anyhow::Result<String> {
+    pub async fn play(&mut self, act: &str, point: &str) -> anyhow::Result<String> {
         self.number += 1;
-        let (act, _) = point.split_once('.').context("a kill point names its act")?;
         let held = match act {
             "connect" => self.connect(point).await,
             "refresh" => self.refresh(point).await,
             "erase" => self.erase(point).await,
             "install" => self.install(point).await,
             "backup" => self.backup(point).await,
-            "migration" => self.migrate(point).await,
-            _ => anyhow::bail!("nobody knows how to {act}"),
+            "migrate" => self.migrate(point).await,
+            _ => self.change_versions(act, point).await,
         };
         self.figures.points += 1;
         self.acts.insert(act.to_owned());
         self.figures.acts = self.acts.len();
         match held {
-            Ok(found) => Ok(format!("{point}: {found}")),
+            Ok(found) => Ok(format!("{act} at {point}: {found}")),
             Err(breach) => {
-                let breach = format!("{point}: {breach:#}");
+                let breach = format!("{act} at {point}: {breach:#}");
                 self.figures.breaches.push(breach.clone());
                 self.go_home().await?;
                 Ok(breach)
@@ -175,38 +206,15 @@ impl Steps {
         let channel = id_of(&channel)?;
         self.number += 1;
         let (question, answer) = (format!("question {}", self.number), format!("answer {}", self.number));
-        let phone = Phone::new(
-            self.stack.client().clone(),
-            self.stack.sandbox.origin(),
-            account,
-            PERSON,
-        );
+        let phone = self.phone(account);
         let api = &self.stack.api;
         phone.writes(&question).await?;
-        let texts = async |conversation: &str| {
-            let page = format!("/v1/conversations/{conversation}/messages?limit=200");
-            let page = api.get(&page).await?.expect(200)?;
-            let rows = page["data"].as_array().cloned().unwrap_or_default();
-            Ok::<_, anyhow::Error>(
-                rows.iter()
-                    .filter_map(|row| text(&row["content"]["text"]))
-                    .collect::<Vec<_>>(),
-            )
-        };
-        let conversation = until("what the customer wrote", async || {
-            let page = format!("/v1/conversations?channel_id={channel}&limit=200");
-            let page = api.get(&page).await?.expect(200)?;
-            for row in page["data"].as_array().context("no list")? {
-                let conversation = id_of(row)?;
-                if texts(&conversation).await?.contains(&question) {
-                    return Ok(Some(conversation));
-                }
-            }
-            Ok(None)
-        })
-        .await?;
-        api.say(&conversation, &answer).await?.expect(202)?;
+        let conversation = self.arrives_once(&channel, &question).await?;
+        let answered = api.say(&conversation, &answer).await?.expect(202)?;
+        let answered = format!("/v1/messages/{}", id_of(&answered)?);
         let shown = until("the answer on the phone", async || {
+            let message = api.get(&answered).await?.expect(200)?;
+            ensure!(message["status"] != "failed", "the answer failed: {message:#}");
             let shown = phone.from_business().await?;
             let shown: Vec<String> = shown.iter().filter_map(|message| text(&message["text"])).collect();
             Ok(shown.contains(&answer).then_some(shown))
@@ -214,9 +222,43 @@ impl Steps {
         .await?;
         let once = |all: &[String], one: &String| all.iter().filter(|other| *other == one).count() == 1;
         ensure!(once(&shown, &answer), "the customer has the answer twice: {shown:?}");
-        let texts = texts(&conversation).await?;
-        ensure!(once(&texts, &question), "the question was taken twice: {texts:?}");
         Ok(())
+    }
+
+    /// Waits for what a customer wrote, which must come once; gives the conversation.
+    async fn arrives_once(&self, channel: &str, question: &str) -> anyhow::Result<String> {
+        let api = &self.stack.api;
+        let count = async |conversation: &str| {
+            let page = format!("/v1/conversations/{conversation}/messages?limit=200");
+            let page = api.get(&page).await?.expect(200)?;
+            let rows = page["data"].as_array().context("no list")?;
+            Ok::<_, anyhow::Error>(rows.iter().filter(|row| row["content"]["text"] == question).count())
+        };
+        let conversation = until("what the customer wrote", async || {
+            let page = format!("/v1/conversations?channel_id={channel}&limit=200");
+            let page = api.get(&page).await?.expect(200)?;
+            for row in page["data"].as_array().context("no list")? {
+                let conversation = id_of(row)?;
+                if count(&conversation).await? > 0 {
+                    return Ok(Some(conversation));
+                }
+            }
+            Ok(None)
+        })
+        .await?;
+        let count = count(&conversation).await?;
+        ensure!(count == 1, "{question:?} was taken {count} times");
+        Ok(conversation)
+    }
+
+    /// The phone of the customer of an account.
+    fn phone(&self, account: &str) -> Phone {
+        Phone::new(
+            self.stack.client().clone(),
+            self.stack.sandbox.origin(),
+            account,
+            PERSON,
+        )
     }
 
     /// The channel of an account, if it has one.

@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use weir_tests::{Crash, Figures, HangUpPlan, HangUps, KILL_POINTS, Plan, SKEWS_S, Steps};
+use weir_tests::{ACTS, Crash, Figures, HangUpPlan, HangUps, Plan, SKEWS_S, Steps};
 
 use crate::{build, show};
 
@@ -85,13 +85,15 @@ pub(crate) fn steps(json: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
     let figures = runtime.block_on(async {
         show::note(&format!(
-            "{} kill points; the records and the logs are in {}",
-            KILL_POINTS.len(),
+            "{} acts; the records and the logs are in {}",
+            ACTS.len(),
             folder.display()
         ));
         let mut steps = Steps::begin(&folder).await?;
-        for point in KILL_POINTS {
-            show::note(&steps.play(point).await?);
+        for (act, points) in ACTS {
+            for point in points {
+                show::note(&steps.play(act, point).await?);
+            }
         }
         steps.end().await
     })?;

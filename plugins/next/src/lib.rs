@@ -32,10 +32,50 @@ pub trait Next {
     }
 }
 
+/// A state that names the version that owns it: what shows that a version ran on another's.
+pub mod owned {
+    use weir_sdk::abilities::upgrade::Entry;
+    use weir_sdk::outbound::{Draft, Sent};
+    use weir_sdk::state;
+    use weir_sdk::types::{Channel, Conversation, Failure};
+    use weir_tiktok::TikTok;
+
+    const OWNER: &str = "owner";
+
+    /// Sends a message, unless the state is another version's.
+    ///
+    /// # Errors
+    /// As the connector's, and for good on a state of another version.
+    pub fn send(number: &str, channel: Channel, conversation: Conversation, draft: Draft) -> Result<Sent, Failure> {
+        let fails = |words: String| Failure::permanent("connector_failed", words);
+        match state::get(OWNER).map_err(|error| fails(format!("{error:?}")))? {
+            Some(owner) if owner != number.as_bytes() => {
+                let owner = String::from_utf8_lossy(&owner).into_owned();
+                return Err(fails(format!("{number} runs on a state of {owner}")));
+            }
+            Some(_) => {}
+            None => state::set(OWNER, number.as_bytes()).map_err(|error| fails(format!("{error:?}")))?,
+        }
+        <TikTok as weir_sdk::Connector>::send(channel, conversation, draft)
+    }
+
+    /// Makes a state this version's.
+    pub fn migrate(number: &str, state: Vec<Entry>) -> Vec<Entry> {
+        let owned = |entry: Entry| match entry.key.as_str() {
+            OWNER => Entry {
+                value: number.into(),
+                ..entry
+            },
+            _ => entry,
+        };
+        state.into_iter().map(owned).collect()
+    }
+}
+
 /// Makes a component of a [`Next`]: the TikTok connector in all that it does not change.
 #[macro_export]
 macro_rules! tiktok {
-    ($Next:ident) => {
+    ($Next:ident $(: $($more:ident),+)?) => {
         const _: () = {
             use $crate::Next;
             use $crate::weir_sdk::Connector;
@@ -131,6 +171,6 @@ macro_rules! tiktok {
                 }
             }
         };
-        $crate::weir_sdk::export!($Next: signals, media_transfer, probing, history, contacts, automations, ads);
+        $crate::weir_sdk::export!($Next: signals, media_transfer, probing, history, contacts, automations, ads $($(, $more)+)?);
     };
 }

@@ -1,0 +1,29 @@
+//! Fails to send on a state of another version; translates one that it is handed.
+
+use weir_next::weir_sdk::abilities::upgrade::{self, Entry};
+use weir_next::weir_sdk::descriptor::Manifest;
+use weir_next::weir_sdk::outbound::{Draft, Sent};
+use weir_next::weir_sdk::types::{Channel, Conversation, Failure};
+use weir_next::{Next, owned, tiktok};
+
+struct Owns;
+
+impl Next for Owns {
+    const NUMBER: &'static str = "0.3.0";
+
+    fn manifest(manifest: &mut Manifest) {
+        manifest.release += 1;
+    }
+
+    fn send(channel: Channel, conversation: Conversation, draft: Draft) -> Result<Sent, Failure> {
+        owned::send(Self::NUMBER, channel, conversation, draft)
+    }
+}
+
+impl upgrade::Guest for Owns {
+    fn migrate(_: String, state: Vec<Entry>) -> Result<Vec<Entry>, String> {
+        Ok(owned::migrate(Self::NUMBER, state))
+    }
+}
+
+tiktok!(Owns: upgrade);
