@@ -26,7 +26,7 @@ use weir_domain::rollout::{
 };
 use weir_domain::time::Timestamp;
 use weir_runtime::Connector;
-use weir_store::{Retirement, StoreError, Version};
+use weir_store::{Retirement, StoreError, Version, kill_point};
 
 use crate::host::Host;
 use crate::registry::{Loaded, PromoteError};
@@ -200,6 +200,7 @@ impl Host {
     /// Carries out what was checked. The turn is the caller's.
     async fn carry_out(&self, connector: &str, intent: Intent, taker: Arc<Loaded>) -> Result<Version, PromoteError> {
         self.store().begin_version_change(connector, intent.clone()).await?;
+        kill_point("version.intended");
         self.finish(connector, &intent, Some(taker)).await
     }
 
@@ -221,10 +222,12 @@ impl Host {
             }
             return Err(error);
         }
+        kill_point("version.states_moved");
         let owners = Owners::read(self.store(), connector).await?;
         let quarantined_at = self.set_aside_at(connector).await?;
         self.keep_figures(connector).await?;
         let version = self.change_stages(connector, intent).await?;
+        kill_point("version.changed");
         let taker = taker.filter(|_| intent.act != VersionAct::EndCanary);
         if let Some(taker) = taker.as_ref().filter(|_| intent.act != VersionAct::BeginCanary) {
             self.0.connectors.put(connector, taker);

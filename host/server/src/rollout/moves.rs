@@ -6,7 +6,7 @@ use futures_util::{TryStreamExt, stream};
 use weir_domain::limits;
 use weir_domain::rollout::Intent;
 use weir_runtime::Connector;
-use weir_store::{StateMove, StateOwner, StoreError};
+use weir_store::{StateMove, StateOwner, StoreError, kill_point};
 
 use crate::host::Host;
 use crate::registry::{Loaded, PromoteError};
@@ -107,6 +107,7 @@ impl Host {
 
     /// A version owns an account's state from now on.
     fn owns(&self, connector: &str, owner: &StateOwner, version: &str) {
+        kill_point("version.state_moved");
         if let Some(line) = self.0.connectors.line(connector) {
             line.owners.hand(&owner.app, &owner.platform_id, version);
         }
