@@ -160,6 +160,7 @@ pub struct Shown<'a> {
 pub struct Caller {
     workspace_id: String,
     key: KeyId,
+    key_name: String,
     scopes: BTreeSet<Scope>,
     channels: BTreeSet<ChannelId>,
     origin: Origin,
@@ -190,6 +191,11 @@ impl Caller {
     /// What they may do.
     pub fn scopes(&self) -> &BTreeSet<Scope> {
         &self.scopes
+    }
+
+    /// What a person calls their key.
+    pub fn key_name(&self) -> &str {
+        &self.key_name
     }
 
     /// The channels that their key is bound to; all of the workspace if empty.
@@ -335,6 +341,7 @@ fn caller(key: &Key, origin: Origin, now: Timestamp) -> Result<Caller, Denied> {
     Ok(Caller {
         workspace_id: key.workspace_id.clone(),
         key: key.id,
+        key_name: key.name.clone(),
         scopes: key.scopes.clone(),
         channels: key.channels.clone(),
         origin,
@@ -382,6 +389,7 @@ mod tests {
         let of = |workspace: &str, scopes: &[Scope], channels: &[ChannelId]| Caller {
             workspace_id: workspace.to_owned(),
             key: mint.id(Timestamp::from_millis(0)),
+            key_name: "key".to_owned(),
             scopes: scopes.iter().copied().collect(),
             channels: channels.iter().copied().collect(),
             origin: Origin::Api,

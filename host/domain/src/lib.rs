@@ -26,3 +26,4 @@ pub mod problem;
 pub mod rollout;
 pub mod signature;
 pub mod time;
+pub mod workspace;

@@ -341,6 +341,8 @@ pub const REFRESH_AHEAD: Duration = Duration::from_secs(6 * 3600);
 pub const SESSION: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Browsers signed in with one key at once; one more signs the oldest out.
 pub const SESSIONS_PER_KEY: u32 = 64;
+/// Workspaces of a host: they are listed whole, and who has more has another host.
+pub const WORKSPACES: usize = 1_000;
 /// Channels that one key may be bound to: each is looked into for a page of a list, and who has more has a workspace.
 pub const CHANNELS_PER_KEY: usize = 100;
 /// How long a signed media link works.

@@ -91,6 +91,11 @@ impl Host {
         Ok(())
     }
 
+    /// Forgets what is kept in memory of a workspace's apps.
+    pub(crate) fn forget_apps(&self, workspace: &str) {
+        self.apps_mut(|apps| apps.retain(|_, known| known.app.workspace_id != workspace));
+    }
+
     fn apps_mut<T>(&self, change: impl FnOnce(&mut HashMap<String, Arc<Registered>>) -> T) -> T {
         change(&mut self.0.apps.write().unwrap_or_else(PoisonError::into_inner))
     }

@@ -22,6 +22,7 @@ mod serve;
 mod source;
 mod sse;
 mod why;
+mod workspace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -94,6 +95,9 @@ enum Command {
     /// Make and revoke API keys
     #[command(subcommand)]
     Key(key::Key),
+    /// Make and remove workspaces
+    #[command(subcommand)]
+    Workspace(workspace::Workspace),
     /// Look after webhooks that could not be translated
     #[command(subcommand)]
     DeadLetter(dead_letter::DeadLetter),
@@ -230,6 +234,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Done {
         Command::Events(verb) => verb.run(&client()?, output).await,
         Command::Connector(verb) => verb.run(common, output).await,
         Command::Key(verb) => verb.run(&client()?, output).await,
+        Command::Workspace(verb) => verb.run(&client()?, output).await,
         Command::DeadLetter(verb) => verb.run(&client()?, output).await,
         Command::Backup { to } => backup::run(common, output, &to),
         Command::Reseal { new } => reseal::run(common, output, new),

@@ -183,7 +183,8 @@ fn v1() -> OpenApiRouter<Api> {
         .routes(routes!(session::get, session::begin, session::end))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
-        .routes(routes!(workspaces::list))
+        .routes(routes!(workspaces::list, workspaces::create))
+        .routes(routes!(workspaces::get, workspaces::remove))
         .routes(routes!(audit::list))
 }
 

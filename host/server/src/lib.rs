@@ -63,6 +63,7 @@ pub mod traces;
 pub mod transcripts;
 mod version_failures;
 pub mod worker;
+mod workspaces;
 
 pub use config::Config;
 pub use host::Host;

@@ -40,6 +40,7 @@ impl Host {
             place: ForgetPlace::default(),
         };
         self.remove_leftovers().await?;
+        self.clear_workspaces().await?;
         self.forget_ledgers(now).await?;
         // What a message says stands in the transcript of its call too.
         let days = retention

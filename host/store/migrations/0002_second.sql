@@ -226,6 +226,9 @@ INSERT OR IGNORE INTO sent_uploads (conversation_id, media_id)
 -- ---- H: keys, workspaces ------------------------------------------------------------------------------------------------
 
 ALTER TABLE keys ADD COLUMN channels TEXT;            -- those that it is bound to; null is all of the workspace
+-- Since when it is being removed: nothing in it is found any more, and all of it is deleted in steps, this row last.
+ALTER TABLE workspaces ADD COLUMN removed_at INTEGER;
+CREATE INDEX uploads_of_workspace ON media (workspace_id) WHERE message_id IS NULL;
 
 -- ---- I: clocks ----------------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ pub mod news;
 pub mod outbound;
 pub mod retention;
 pub mod rollout;
+pub mod workspaces;
 pub(crate) mod world;
 
 use std::any::Any;
@@ -70,6 +71,10 @@ macro_rules! store_conformance {
             state_is_written_all_at_once,
             lists_go_on_where_they_stopped,
             a_history_gap_is_kept_until_it_is_read,
+        );
+        $crate::store_conformance!(@ $factory, workspaces:
+            a_workspace_is_made_once_and_listed,
+            a_removed_workspace_ends_at_once_and_is_cleared_in_steps,
         );
         $crate::store_conformance!(@ $factory, inbound:
             the_first_word_opens_the_conversation_and_the_window,

@@ -43,6 +43,7 @@ use weir_domain::message::{Message, Referral};
 use weir_domain::policy::{Refusal, RuleBook};
 use weir_domain::rollout::{Canary, Intent};
 use weir_domain::time::Timestamp;
+use weir_domain::workspace::{InUse, Workspace};
 
 /// Why the record could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -98,13 +99,37 @@ pub enum EnqueueError {
     Store(#[from] StoreError),
 }
 
+/// Why a workspace was not removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveWorkspaceError {
+    /// Nothing was changed.
+    #[error(transparent)]
+    InUse(#[from] InUse),
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// The result of most methods.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// The record. Every method is one transaction.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    // ---- keys, apps, connectors ------------------------------------------------------------------------------------
+    // ---- workspaces, keys, apps, connectors ------------------------------------------------------------------------
+
+    /// Keeps a workspace. False if there is one of this name, or one that is being removed.
+    async fn insert_workspace(&self, workspace: Workspace) -> Result<bool>;
+    /// All workspaces, by name.
+    async fn workspaces(&self) -> Result<Vec<Workspace>>;
+    /// The workspace of this name.
+    async fn workspace(&self, id: &str) -> Result<Option<Workspace>>;
+    /// Marks a workspace as removed, if its channels are deleted: its keys, sessions and endpoints end, its apps are found no more,
+    /// and nothing enters it from then on. What is in it waits for [`Self::clear_workspaces`]. False if there is no such workspace.
+    async fn remove_workspace(&self, id: &str, now: Timestamp) -> Result<bool, RemoveWorkspaceError>;
+    /// Deletes some of what is left in removed workspaces, `limit` rows of a kind at most, and a mark when nothing can follow it.
+    /// Whether there may be more.
+    async fn clear_workspaces(&self, now: Timestamp, limit: u32) -> Result<bool>;
 
     /// Keeps a key. The prefix is unique.
     async fn insert_key(&self, key: Key) -> Result<()>;

@@ -5,6 +5,7 @@
 
 mod channels;
 mod claims;
+mod clearing;
 mod clock;
 mod connect;
 mod connectors;
@@ -39,6 +40,7 @@ mod state;
 mod tests;
 mod transcripts;
 mod trials;
+mod workspaces;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -180,3 +180,28 @@ async fn what_was_written_is_found_and_opened() -> Result {
     browser.shows("Nothing holds these words").await?;
     console.is_innocent().await
 }
+
+#[tokio::test]
+async fn a_link_with_a_key_asks_first() -> Result {
+    let folder = tempfile::tempdir()?;
+    let stack = Stack::start(Options::new(&folder.path().join("data"))).await?;
+    let browser = Chromium::start(stack.client().clone()).await?;
+    let link = format!("{}/connectors#key={}", stack.api.origin(), stack.api.key());
+    browser.open(&link).await?;
+    browser.shows("Sign in with this link?").await?;
+    browser.shows("of the workspace default").await?;
+    browser
+        .holds("!location.hash && !document.querySelector('.rail')")
+        .await?;
+    // Nobody is signed in yet, and whoever says no is not either.
+    browser.press("Use another key").await?;
+    browser.holds("document.querySelector('input[name=key]')").await?;
+    browser.open(&format!("{}/inbox", stack.api.origin())).await?;
+    browser.holds("document.querySelector('input[name=key]')").await?;
+    browser.open(&link).await?;
+    browser.press("Sign in").await?;
+    browser.holds("document.querySelector('.live.on')").await?;
+    assert_eq!(browser.sins().await?, Vec::<String>::new());
+    browser.close().await?;
+    stack.stop().await
+}

@@ -100,10 +100,14 @@ export async function resume() {
   }
 }
 
+// A header takes visible ASCII only; what is none cannot be a key.
+const bearer = (key) => ({ authorization: `Bearer ${key.trim().replace(/[^\x21-\x7e]/g, "")}` });
+
+/** Whose key it is, without signing in. */
+export const whose = (key) => call("GET", "/v1/session", undefined, bearer(key));
+
 export async function signIn(key) {
-  // A header takes visible ASCII only; what is none cannot be a key.
-  const shown = key.trim().replace(/[^\x21-\x7e]/g, "");
-  return begin(await call("POST", "/v1/session", {}, { authorization: `Bearer ${shown}` }));
+  return begin(await call("POST", "/v1/session", {}, bearer(key)));
 }
 
 export async function signOut() {

@@ -1,6 +1,6 @@
 // The console's frame: signing in, the places, and what each of them hears.
 
-import { connect, listen, resume, signIn, signOut, whenSignedOut } from "./api.js";
+import { connect, listen, resume, signIn, signOut, whenSignedOut, whose } from "./api.js";
 import { button, h, icon, problem, replace } from "./dom.js";
 
 const PLACES = [
@@ -109,7 +109,34 @@ function signedOut(words = "") {
   key.focus();
 }
 
-/** A key after `#key=` signs in at once. Browsers never send that part to a host; it is taken out of the address first. */
+/**
+ * Asks before a link signs this browser in: whoever made the link chose the key, and would read what is done here in their workspace.
+ */
+async function confirmLink(key) {
+  const { key_name: name, workspace_id: workspace } = await whose(key);
+  document.title = "Sign in · Weir";
+  const note = h("div", { class: "note" });
+  const enter = h("button", { class: "primary" }, "Sign in");
+  const form = h("form", { class: "signin", method: "post", onsubmit: async (event) => {
+    event.preventDefault();
+    enter.disabled = true;
+    try {
+      await open(await signIn(key));
+    } catch (failure) {
+      replace(note, problem(failure));
+      enter.disabled = false;
+    }
+  } },
+  h("img", { src: "/console/icon.svg", alt: "", width: 44, height: 44 }),
+  h("h1", null, "Sign in with this link?"),
+  h("p", null, "It holds the API key ", h("b", { dir: "auto" }, name), " of the workspace ", h("b", null, workspace), "."),
+  h("p", { class: "quiet" }, "What you enter here then goes into that workspace. If the link came from somebody else, use your own key."),
+  enter, button("Use another key", () => signedOut(), { type: "button" }), note);
+  replace(app, h("main", { class: "center" }, form));
+  enter.focus();
+}
+
+/** The key after `#key=`. Browsers never send that part to a host; it is taken out of the address first. */
 function keyInAddress() {
   const key = new URLSearchParams(location.hash.slice(1)).get("key");
   if (key) history.replaceState(null, "", location.pathname);
@@ -139,9 +166,9 @@ async function begin() {
   whenSignedOut(() => signedOut("You are signed out."));
   const key = keyInAddress();
   try {
-    let session = await resume();
-    if (!session && key) session = await signIn(key);
+    const session = await resume();
     if (session) await open(session);
+    else if (key) await confirmLink(key);
     else signedOut();
   } catch (failure) {
     signedOut();

@@ -83,7 +83,7 @@ export function mount(root, { session }) {
   }
 
   function you() {
-    return h("section", { class: "card" }, h("h2", null, "This browser"), h("dl", null, [["Workspace", session.workspace_id], ["Your key may", session.scopes.map((scope) => SCOPES[scope] ?? scope).join("; ")], ["Signed in until", moment(session.expires_at)]].map(([label, value]) => [h("dt", null, label), h("dd", null, value)])),
+    return h("section", { class: "card" }, h("h2", null, "This browser"), h("dl", null, [["Workspace", session.workspace_id], ["Your key", session.key_name], ["Your key may", session.scopes.map((scope) => SCOPES[scope] ?? scope).join("; ")], ["Signed in until", moment(session.expires_at)]].map(([label, value]) => [h("dt", null, label), h("dd", null, value)])),
       h("h2", null, "Keys of the keyboard"), h("dl", null, [["1 to 8", "go to a place"], ["j, k", "the next, the one before in the inbox"], ["/", "search"], ["r", "write an answer"], ["Esc", "close"]].map(([key, words]) => [h("dt", null, h("code", null, key)), h("dd", null, words)])));
   }
 

@@ -92,6 +92,12 @@ KEY_BOUND = "key_bound" 403 Caller false, "The API key is bound to channels",
 OPERATOR_ONLY = "operator_only" 403 Caller false, "This is for the operator of the host",
     "What was asked for concerns the host and every workspace: connectors, transcripts, workspaces, origins on this machine.",
     "Use a key of the workspace `default`.";
+WORKSPACE_TAKEN = "workspace_taken" 409 Caller false, "The workspace cannot be made",
+    "There is a workspace of this name, one of this name is still being removed, or the host has as many as it may have.",
+    "Choose another name, or wait some twenty minutes after a removal.";
+WORKSPACE_IN_USE = "workspace_in_use" 409 Caller false, "The workspace is in use",
+    "It has `channels` that are not deleted, or it is the operator's.",
+    "Delete its channels first; each deletion ends the account's authorization at the platform.";
 TOO_MANY_ATTEMPTS = "too_many_attempts" 429 Caller true, "Too many wrong keys",
     "Too many requests with wrong keys came from this address.",
     "Wait as long as `Retry-After` says, and mend the key.";

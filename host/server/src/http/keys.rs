@@ -117,6 +117,9 @@ pub(crate) async fn create(caller: May<Admin>, State(host): State<Host>, Json(bo
         return Err(Problem::member("/scopes", "name at least one"));
     }
     let workspace = caller.workspace_of(body.workspace_id.as_deref(), Scope::Admin)?;
+    if workspace != caller.workspace_id() && host.store().workspace(&workspace).await?.is_none() {
+        return Err(Problem::member("/workspace_id", "there is no such workspace"));
+    }
     let channels = bound(&host, &workspace, &body.scopes, body.channel_ids).await?;
     if body.expires_at.is_some_and(|end| end <= now) {
         return Err(Problem::member("/expires_at", "it is in the past"));

@@ -13,6 +13,7 @@ use axum::{Extension, Json as Answered};
 use serde::Serialize;
 use utoipa::ToSchema;
 use weir_domain::caller::{self, Caller, Scope};
+use weir_domain::id::{ChannelId, KeyId};
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
@@ -31,8 +32,14 @@ pub(crate) const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token"
 pub(crate) struct SessionView {
     /// The tenant they act for.
     workspace_id: String,
+    /// The key that they came or signed in with.
+    key_id: KeyId,
+    /// What a person calls it.
+    key_name: String,
     /// What they may do.
     scopes: BTreeSet<Scope>,
+    /// The channels that the key is bound to; null is all of the workspace.
+    channel_ids: Option<BTreeSet<ChannelId>>,
     /// What a changing request must show in `X-CSRF-Token`; null for who came with a key, which needs none.
     csrf_token: Option<String>,
     /// When the session is over; null for who came with a key.
@@ -45,7 +52,10 @@ impl SessionView {
     fn of(caller: &Caller, host: &Host, session: Option<(&str, Timestamp)>) -> Self {
         Self {
             workspace_id: caller.workspace_id().to_owned(),
+            key_id: caller.key(),
+            key_name: caller.key_name().to_owned(),
             scopes: caller.scopes().clone(),
+            channel_ids: Some(caller.channels().clone()).filter(|channels| !channels.is_empty()),
             csrf_token: session.map(|(text, _)| caller::csrf_token(text)),
             expires_at: session.map(|(_, end)| end),
             now: host.now(),

@@ -13,7 +13,7 @@ use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_json, get_time_if, json, key, listed, ms, word};
 use crate::sqlite::events::{self, About};
-use crate::sqlite::{connect, news, outbox, state};
+use crate::sqlite::{connect, news, outbox, state, workspaces};
 use crate::vault::Place;
 use crate::{ChannelPatch, ConnectEnd, Listed, NewChannel, Page, Result};
 
@@ -93,6 +93,8 @@ pub(super) fn connect(
     now: Timestamp,
 ) -> Result<(Channel, bool)> {
     let known = by_platform_id(db, &new.app, &new.platform_id)?;
+    let owner = known.as_ref().map_or(&new.workspace_id, |known| &known.workspace_id);
+    workspaces::needs_open(db, owner)?;
     let is_new = known.is_none();
     let (session, writes, set_up_at) = (new.session, new.state.clone(), new.set_up_at);
     let (channel, kind) = match known {

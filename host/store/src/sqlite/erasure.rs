@@ -161,6 +161,14 @@ fn erase_thread(db: &Db<'_>, thread: ConversationId, erased: &mut Erased) -> Res
     Ok(())
 }
 
+/// A conversation with all that was written and told in it, whoever is in it.
+pub(super) fn erase_conversation(db: &Db<'_>, thread: ConversationId) -> Result<()> {
+    let mut erased = Erased::default();
+    erase_thread(db, thread, &mut erased)?;
+    db.run("DELETE FROM authors WHERE conversation_id = ?1", [key(thread)])?;
+    media::to_be_removed(db, &erased.media)
+}
+
 /// What one of several people wrote in a conversation, and the events that name them.
 fn erase_words(db: &Db<'_>, thread: ConversationId, author: &Contact, erased: &mut Erased) -> Result<()> {
     let by = params![key(thread), key(author.id)];

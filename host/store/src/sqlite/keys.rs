@@ -7,6 +7,7 @@ use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, get_id, get_json, get_json_if, get_time, get_time_if, json, key, ms};
+use crate::sqlite::workspaces;
 use crate::vault::Place;
 use crate::{App, Result};
 
@@ -28,6 +29,7 @@ fn read_key(row: &Row<'_>) -> rusqlite::Result<Key> {
 }
 
 pub(super) fn insert(db: &Db<'_>, new: &Key) -> Result<()> {
+    workspaces::needs_open(db, &new.workspace_id)?;
     db.run(
         &format!("INSERT INTO keys ({KEY}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"),
         params![
@@ -133,6 +135,9 @@ pub(super) fn end_session(db: &Db<'_>, digest: [u8; 32]) -> Result<()> {
 const APP: &str =
     "name, workspace_id, connector, settings, secrets, origins, created_at, updated_at, old_secrets_until";
 
+/// The app of a workspace that is being removed takes nothing in any more.
+const IS_OPEN: &str = "workspace_id NOT IN (SELECT id FROM workspaces WHERE removed_at IS NOT NULL)";
+
 pub(super) fn secrets_of(app: &str) -> Place<'_> {
     Place {
         table: "apps",
@@ -163,6 +168,11 @@ fn opened(db: &Db<'_>, (mut app, sealed): (App, Vec<u8>)) -> Result<App> {
 }
 
 pub(super) fn put_app(db: &Db<'_>, app: &App) -> Result<()> {
+    let owner = db.one("SELECT workspace_id FROM apps WHERE name = ?1", [&app.name], |row| {
+        row.get::<_, String>(0)
+    })?;
+    workspaces::needs_open(db, owner.as_deref().unwrap_or(&app.workspace_id))?;
+    workspaces::needs_open(db, &app.workspace_id)?;
     db.run(
         &format!(
             "INSERT INTO apps ({APP}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
@@ -185,14 +195,22 @@ pub(super) fn put_app(db: &Db<'_>, app: &App) -> Result<()> {
 }
 
 pub(super) fn app(db: &Db<'_>, name: &str) -> Result<Option<App>> {
-    db.one(&format!("SELECT {APP} FROM apps WHERE name = ?1"), [name], read_app)?
-        .map(|found| opened(db, found))
-        .transpose()
+    db.one(
+        &format!("SELECT {APP} FROM apps WHERE name = ?1 AND {IS_OPEN}"),
+        [name],
+        read_app,
+    )?
+    .map(|found| opened(db, found))
+    .transpose()
 }
 
 pub(super) fn apps(db: &Db<'_>) -> Result<Vec<App>> {
-    db.all(&format!("SELECT {APP} FROM apps ORDER BY name"), [], read_app)?
-        .into_iter()
-        .map(|found| opened(db, found))
-        .collect()
+    db.all(
+        &format!("SELECT {APP} FROM apps WHERE {IS_OPEN} ORDER BY name"),
+        [],
+        read_app,
+    )?
+    .into_iter()
+    .map(|found| opened(db, found))
+    .collect()
 }

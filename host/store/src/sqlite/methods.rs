@@ -23,18 +23,36 @@ use weir_domain::message::{Message, Referral};
 use weir_domain::policy::RuleBook;
 use weir_domain::rollout::{Canary, Intent};
 use weir_domain::time::Timestamp;
+use weir_domain::workspace::Workspace;
 
 use crate::sqlite::{
-    SqliteStore, channels, claims, clock, connect, connectors, conversations, deliveries, endpoints, erasure, events,
-    gaps, inbound, intents, keys, ledger, media, messages, news, outbound, outbox, recovery, referrals, retention,
-    state, transcripts, trials,
+    SqliteStore, channels, claims, clearing, clock, connect, connectors, conversations, deliveries, endpoints, erasure,
+    events, gaps, inbound, intents, keys, ledger, media, messages, news, outbound, outbox, recovery, referrals,
+    retention, state, transcripts, trials, workspaces,
 };
 use crate::*;
 
 #[async_trait]
 impl Store for SqliteStore {
-    // ---- keys, apps, connectors ------------------------------------------------------------------------------------
+    // ---- workspaces, keys, apps, connectors ------------------------------------------------------------------------
 
+    async fn insert_workspace(&self, workspace: Workspace) -> Result<bool> {
+        self.write(move |db| workspaces::insert(db, &workspace)).await
+    }
+    async fn workspaces(&self) -> Result<Vec<Workspace>> {
+        self.read(workspaces::all).await
+    }
+    async fn workspace(&self, id: &str) -> Result<Option<Workspace>> {
+        let id = id.to_owned();
+        self.look(move |db| workspaces::one(db, &id)).await
+    }
+    async fn remove_workspace(&self, id: &str, now: Timestamp) -> Result<bool, RemoveWorkspaceError> {
+        let id = id.to_owned();
+        self.write(move |db| workspaces::remove(db, &id, now)).await
+    }
+    async fn clear_workspaces(&self, now: Timestamp, limit: u32) -> Result<bool> {
+        self.write(move |db| clearing::clear(db, now, limit)).await
+    }
     async fn insert_key(&self, key: Key) -> Result<()> {
         self.write(move |db| keys::insert(db, &key)).await
     }

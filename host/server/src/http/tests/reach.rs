@@ -392,3 +392,169 @@ async fn a_stream_of_a_bound_key_tells_of_its_channels_alone() {
     );
     assert!(!told.contains("connector."), "what concerns no channel is not told");
 }
+
+#[tokio::test]
+async fn a_key_of_a_workspace_reaches_no_other() {
+    let mut api = opened().await;
+    let theirs = account(&api, "default", "other").await;
+    let mut theirs = things(&api, &theirs).await;
+    more_things(&api, &mut theirs).await;
+    let workspace = api.json("POST", "/v1/workspaces", json!({"id": "acme"})).await;
+    assert_eq!(workspace.status, StatusCode::CREATED, "{workspace:?}");
+    let key = made(
+        &api,
+        json!({"name": "acme", "scopes": ["admin"], "workspace_id": "acme"}),
+    )
+    .await;
+    let refused = [
+        "not_found",
+        "operator_only",
+        "invalid_request",
+        "invalid_parameter",
+        "unsupported_media_type",
+        "broadcast_not_supported",
+    ];
+    reaches_nothing(&api, &key, &theirs, &refused).await;
+    api.key = key;
+    let listed = api.get("/v1/workspaces").await;
+    assert_eq!(listed.body["data"].as_array().map(Vec::len), Some(1), "{listed:?}");
+    assert_eq!(listed.body["data"][0]["id"], "acme");
+}
+
+#[tokio::test]
+async fn connectors_belong_to_the_operator() {
+    let mut api = opened().await;
+    let operators = made(&api, json!({"name": "n", "scopes": ["read", "connectors:write"]})).await;
+    api.json("POST", "/v1/workspaces", json!({"id": "acme"})).await;
+    let scopes = ["admin"];
+    let tenants = made(&api, json!({"name": "n", "scopes": scopes, "workspace_id": "acme"})).await;
+    let version = "/v1/connectors/echo/versions/0.1.0";
+    for (method, path) in [
+        ("GET", "/v1/connectors/echo/transcripts".to_owned()),
+        ("GET", "/v1/connectors/echo/timeline".to_owned()),
+        ("PUT", "/v1/connectors/echo/grants".to_owned()),
+        ("POST", format!("{version}/promote")),
+        ("POST", format!("{version}/replay")),
+        ("POST", format!("{version}/canary")),
+        ("POST", format!("{version}/rollback")),
+        ("POST", format!("{version}/retire")),
+        ("GET", format!("{version}/trial")),
+        ("POST", "/v1/workspaces".to_owned()),
+        ("DELETE", "/v1/workspaces/default".to_owned()),
+    ] {
+        api.key.clone_from(&tenants);
+        let refused = api.json(method, &path, json!({})).await;
+        assert_eq!(refused.problem(), "operator_only", "{method} {path}");
+        api.key.clone_from(&operators);
+        let allowed = api.json(method, &path, json!({})).await;
+        assert!(allowed.body["code"] != "operator_only", "{method} {path}: {allowed:?}");
+    }
+    api.key = tenants;
+    for path in ["/v1/connectors", "/v1/connectors/echo", version] {
+        assert_eq!(api.get(path).await.status, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn origins_on_this_machine_are_the_operators() {
+    let mut api = opened().await;
+    let app = |to: &str| json!({"connector": "echo", "origins": {"https://echo.example": to}});
+    let put = api.json("PUT", "/v1/apps/local", app("http://127.0.0.1:9100")).await;
+    assert_eq!(put.status, StatusCode::OK, "{put:?}");
+    api.json("POST", "/v1/workspaces", json!({"id": "acme"})).await;
+    api.key = made(
+        &api,
+        json!({"name": "n", "scopes": ["connectors:write"], "workspace_id": "acme"}),
+    )
+    .await;
+    for inside in ["http://127.0.0.1:9100", "http://localhost:9100", "http://[::1]:9100"] {
+        let refused = api.json("PUT", "/v1/apps/acme", app(inside)).await;
+        assert!(!refused.status.is_success(), "{inside}: {refused:?}");
+    }
+    let refused = api.json("PUT", "/v1/apps/acme", app("http://127.0.0.1:9100")).await;
+    assert_eq!(refused.problem(), "operator_only");
+    let put = api.json("PUT", "/v1/apps/acme", app("https://sandbox.example")).await;
+    assert_eq!(put.status, StatusCode::OK, "{put:?}");
+}
+
+#[tokio::test]
+async fn metrics_can_be_made_to_need_a_key() {
+    let folder = TempDir::new().expect("a folder");
+    let mut config = Config::for_testing(folder.path());
+    config.metrics_require_key = true;
+    let host = Host::open(config).await.expect("a host");
+    let key = std::fs::read_to_string(folder.path().join("admin.key")).expect("the first key");
+    let mut api = Api::over(folder, host, key.trim());
+    let stranger = Request::get("/metrics").body(Body::empty()).expect("a request");
+    assert_eq!(api.ask(stranger).await.problem(), "key_unknown");
+    let reader = made(&api, json!({"name": "prometheus", "scopes": ["read"]})).await;
+    api.json("POST", "/v1/workspaces", json!({"id": "acme"})).await;
+    let tenant = made(&api, json!({"name": "n", "scopes": ["read"], "workspace_id": "acme"})).await;
+    api.key = reader;
+    assert_eq!(api.get("/metrics").await.status, StatusCode::OK);
+    api.key = tenant;
+    assert_eq!(api.get("/metrics").await.problem(), "operator_only");
+    for open in ["/healthz", "/readyz"] {
+        let stranger = Request::get(open).body(Body::empty()).expect("a request");
+        assert_ne!(api.ask(stranger).await.status, StatusCode::UNAUTHORIZED, "{open}");
+    }
+    let open = Api::open().await;
+    let stranger = Request::get("/metrics").body(Body::empty()).expect("a request");
+    assert_eq!(
+        open.ask(stranger).await.status,
+        StatusCode::OK,
+        "none is needed by default"
+    );
+}
+
+#[tokio::test]
+async fn a_removed_workspace_opens_nothing() {
+    let mut api = opened().await;
+    let admin = api.key.clone();
+    for (id, code) in [
+        ("default", "workspace_taken"),
+        ("A", "invalid_request"),
+        ("", "invalid_request"),
+    ] {
+        assert_eq!(
+            api.json("POST", "/v1/workspaces", json!({"id": id})).await.problem(),
+            code,
+            "{id:?}"
+        );
+    }
+    let nobodys = json!({"name": "n", "scopes": ["read"], "workspace_id": "acme"});
+    assert_eq!(api.json("POST", "/v1/keys", nobodys).await.problem(), "invalid_request");
+    api.json("POST", "/v1/workspaces", json!({"id": "acme"})).await;
+    let tenant = made(&api, json!({"name": "n", "scopes": ["admin"], "workspace_id": "acme"})).await;
+    let channel = account(&api, "acme", "theirs").await;
+    let in_use = api.json("DELETE", "/v1/workspaces/acme", json!({})).await;
+    assert_eq!(
+        (in_use.problem(), &in_use.body["channels"]),
+        ("workspace_in_use", &json!(1))
+    );
+    let default = api.json("DELETE", "/v1/workspaces/default", json!({})).await;
+    assert_eq!(default.problem(), "workspace_in_use");
+    api.key.clone_from(&tenant);
+    let deleted = api
+        .json("DELETE", &format!("/v1/channels/{}", channel.id), json!({}))
+        .await;
+    assert_eq!(deleted.status, StatusCode::OK, "{deleted:?}");
+    api.key.clone_from(&admin);
+    let removed = api.json("DELETE", "/v1/workspaces/acme", json!({})).await;
+    assert_eq!(removed.status, StatusCode::NO_CONTENT, "{removed:?}");
+    assert_eq!(
+        api.json("DELETE", "/v1/workspaces/acme", json!({})).await.problem(),
+        "not_found"
+    );
+    assert_eq!(api.get("/v1/workspaces/acme").await.problem(), "not_found");
+    api.key = tenant;
+    assert_eq!(api.get("/v1/channels").await.problem(), "key_ended");
+    while api
+        .host
+        .store()
+        .clear_workspaces(api.host.now(), 200)
+        .await
+        .expect("a record")
+    {}
+    assert!(api.host.store().channel(channel.id).await.expect("a record").is_none());
+}
