@@ -502,6 +502,10 @@ impl Host {
             None => self.0.turns.take(app, &profile.platform_id).await,
         };
         let now = self.now();
+        let writes = state_writes(called.writes, &manifest.version);
+        // Another version may own the state of an account that was connected before: nobody else writes to it.
+        let owner = serving.line.owners.of(app, &profile.platform_id);
+        let is_others = owner.is_some_and(|owner| owner != manifest.version);
         let new = NewChannel {
             workspace_id: whose.workspace_id.to_owned(),
             app: app.clone(),
@@ -516,7 +520,7 @@ impl Host {
             country: profile.country.or_else(|| whose.country.map(str::to_owned)),
             scopes: tokens.scopes.unwrap_or_default(),
             reauthorize_by: tokens.credential.refresh_expires_at,
-            state: state_writes(called.writes, &manifest.version),
+            state: if is_others { Vec::new() } else { writes.clone() },
             session: whose.session,
             set_up_at: Some(now.after(limits::SET_UP)),
         };
@@ -530,6 +534,14 @@ impl Host {
         tracing::info!(channel.id = %channel.id, is_new, "Connected the channel {}", channel.id);
         self.told();
         self.wake_senders();
+        if !is_others {
+            self.state_written(&channel, &writes);
+        } else if !writes.is_empty() {
+            let call = self.call(&channel, |connector, context| Box::pin(connector.who_am_i(context)));
+            if let Err(error) = call.await {
+                tracing::warn!(channel.id = %channel.id, "The version that owns its state did not read the account: {error}");
+            }
+        }
         Ok(self.set_up(channel).await)
     }
 

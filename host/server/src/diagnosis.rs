@@ -11,7 +11,7 @@ use weir_domain::policy::region;
 use weir_domain::time::Timestamp;
 use weir_store::{HistoryGap, Page, StoreError};
 
-use crate::calls::ActError;
+use crate::calls::{ActError, NotServed};
 use crate::forged::RefusedWebhooks;
 use crate::host::Host;
 
@@ -79,7 +79,18 @@ impl Host {
         if channel.status == ChannelStatus::Deleted {
             return Ok(findings);
         }
-        let serving = self.serving_of(&channel).await?;
+        let serving = match self.serving_of(&channel).await {
+            Ok(serving) => serving,
+            Err(error @ (NotServed::Held(_) | NotServed::SetAside { .. })) => {
+                findings.push(Finding::bad(
+                    "version",
+                    error,
+                    "Its messages wait and its webhooks are kept; both go on by themselves once a version serves it.",
+                ));
+                return Ok(findings);
+            }
+            Err(error) => return Err(error.into()),
+        };
         let rules = serving.book.rules(&channel);
         findings.push(match region::admit(&rules, channel.country.as_deref()) {
             Ok(()) => Finding::good(

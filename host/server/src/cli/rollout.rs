@@ -38,7 +38,7 @@ pub(super) enum Rollout {
         /// The version
         version: String,
     },
-    /// Show how a version does on trial
+    /// Show how a version does on trial, or did
     Trial {
         /// The connector
         name: String,
@@ -344,11 +344,14 @@ fn show_changes(changes: &Value, version: &str, output: &Output) {
 }
 
 fn show_trial(trial: &Value, version: &str, output: &Output) {
-    let percent = text(trial, "/canary/percent");
-    output.line(&format!(
-        "{version} is on trial since {} and serves {percent} of 100 accounts.",
-        text(trial, "/canary/since")
-    ));
+    let (percent, since) = (text(trial, "/canary/percent"), text(trial, "/canary/since"));
+    let ended = text(trial, "/end/at");
+    output.line(&if ended.is_empty() {
+        format!("{version} is on trial since {since} and serves {percent} of 100 accounts.")
+    } else {
+        let reason = clean(&text(trial, "/end/reason"));
+        format!("The trial of {version}, of {percent} of 100 accounts since {since}, ended at {ended}: {reason}")
+    });
     output.line("");
     let rows = json!({ "data": [
         { "who": "on trial", "figures": trial.get("on_trial") },

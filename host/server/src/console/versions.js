@@ -98,6 +98,7 @@ export function versions(it, list, { writes, again }) {
   };
   return h("ol", { class: "timeline" }, list.map((one) => h("li", { class: one.state }, h("i"), h("div", null, h("b", null, one.version), " ", pill(one.state),
     h("p", { class: "quiet" }, `${bytes(one.size)}, ${one.signature.status}${one.signature.key ? ` by ${one.signature.key}` : ""}, installed ${moment(one.staged_at)}`), h("small", null, h("code", { title: one.digest }, `${one.digest.slice(0, 26)}…`)),
+    one.failure && h("p", { class: "warn", dir: "auto" }, `Failed ${moment(one.failure.at)}: ${one.failure.reason}`),
     one.missing_grants.length > 0 && h("p", { class: "warn" }, `${one.missing_grants.length} of what it asks for is not decided.`),
     writes && h("p", { class: "row wrap" }, (steps[one.state] ?? others)(one)),
     one.state === "canary" && trial(one)))));

@@ -247,7 +247,7 @@ GRANTS_MISSING = "grants_missing" 409 Caller false, "The connector asks for more
     "`missing` lists what the version wants and nobody said yes to.",
     "Read it, then `PUT /v1/connectors/{name}/grants`, then promote.";
 VERSION_STAGE = "version_stage" 409 Caller false, "The version is not where this step begins",
-    "A trial needs an active version beside it, a way back needs one before it, and what serves cannot be retired.",
+    "A trial needs an active version beside it, a way back needs one before it that is not quarantined, and what serves, or owns the states of accounts, cannot be retired.",
     "`GET /v1/connectors/{name}/timeline` shows where each version stands.";
 CONNECTOR_FAILED = "connector_failed" 502 Host true, "The connector failed",
     "Its code trapped, ran out of time, or said something that nobody can use.",

@@ -113,7 +113,8 @@ impl Owners {
         Ok(Self(Arc::new(RwLock::new(owned))))
     }
 
-    fn of(&self, app: &str, account: &str) -> Option<String> {
+    /// The version that owns the state of an account; none while nothing was written.
+    pub(crate) fn of(&self, app: &str, account: &str) -> Option<String> {
         let owned = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if owned.by_account.is_empty() {
             return None;

@@ -399,6 +399,14 @@ async fn an_account_is_held_until_its_version_runs() {
     host.rollout_round(host.now()).await.expect("a record");
     let reason = host.store().held(hard.id).await.expect("a record").expect("held");
     assert!(reason.contains("cannot be loaded"), "{reason}");
+    let found = host.diagnose(hard.id).await.expect("findings");
+    let amiss: Vec<_> = found.iter().filter(|finding| !finding.ok).collect();
+    assert!(
+        amiss
+            .iter()
+            .any(|finding| finding.subject == "version" && finding.evidence == reason),
+        "{amiss:?}"
+    );
     assert!(reasons(&host, EventType::ChannelDegraded).await.contains(&reason));
     // Nobody else reads its webhooks.
     let kept = host

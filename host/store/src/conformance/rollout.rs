@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use weir_domain::channel::ChannelStatus;
 use weir_domain::event::EventType;
 use weir_domain::rollout::{Canary, CanaryRule, Intent, VersionAct, VersionStage};
 
@@ -319,11 +320,14 @@ pub fn accounts_are_held_and_freed_with_events(factory: Factory) {
         assert_eq!(store.held(id).await.unwrap().as_deref(), Some("its file is gone"));
         let owner = &store.state_owners(NAME).await.unwrap()[0];
         assert_eq!(owner.held_at, Some(at(3)));
+        let status = async || store.channel(id).await.unwrap().unwrap().status;
+        assert_eq!(status().await, ChannelStatus::Degraded);
         for freed in [1, 0] {
             let changed = store.hold_accounts(NAME, BTreeMap::new(), at(4)).await.unwrap();
             assert_eq!(changed, HeldAccounts { held: 0, freed });
         }
         assert_eq!(store.held(id).await.unwrap(), None);
+        assert_eq!(status().await, ChannelStatus::Connected);
         assert_eq!(
             world.told(EventType::ChannelDegraded).await[0].data["reason"],
             "its file is gone"

@@ -197,6 +197,14 @@ pub(super) fn update(db: &Db<'_>, id: ChannelId, patch: ChannelPatch, now: Times
     Ok(Some(channel))
 }
 
+/// Whether its set-up at the platform is not done.
+pub(super) fn waits_for_set_up(db: &Db<'_>, id: ChannelId) -> Result<bool> {
+    db.exists(
+        "SELECT 1 FROM channels WHERE id = ?1 AND set_up_at IS NOT NULL",
+        [key(id)],
+    )
+}
+
 pub(super) fn set_status(
     db: &Db<'_>,
     id: ChannelId,

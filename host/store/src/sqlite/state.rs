@@ -16,17 +16,23 @@ use crate::{ChannelState, HeldAccounts, Result, StateMove, StateOwner, StateWrit
 
 pub(super) type State = BTreeMap<String, Vec<u8>>;
 
+/// A key of a state, and its value.
+type Entry = (String, Vec<u8>);
+
 /// In one statement, so that state and owner are of one moment.
 pub(super) fn state(db: &Db<'_>, id: ChannelId) -> Result<ChannelState> {
     let mut state = ChannelState::default();
-    let rows: Vec<(Option<String>, Option<Vec<u8>>, Option<String>)> = db.all(
+    let rows: Vec<(Option<Entry>, Option<String>)> = db.all(
         "SELECT s.key, s.value, o.version FROM (SELECT ?1 AS id) c
          LEFT JOIN state_owners o ON o.channel_id = c.id LEFT JOIN state s ON s.channel_id = c.id",
         [key(id)],
-        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        |row| {
+            let (name, value): (Option<String>, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?);
+            Ok((name.zip(value), row.get(2)?))
+        },
     )?;
-    for (name, value, owner) in rows {
-        state.entries.extend(name.zip(value));
+    for (entry, owner) in rows {
+        state.entries.extend(entry);
         state.owner = owner;
     }
     Ok(state)
@@ -210,25 +216,32 @@ pub(super) fn hold_accounts(
     let mut changed = HeldAccounts::default();
     for owner in owners(db, connector)? {
         let (id, why) = (owner.channel_id, reasons.get(&owner.version));
+        let channel = channels::needed(db, id)?;
         // Another reason of the same is no news.
-        if why.is_some() == owner.held.is_some() || channels::needed(db, id)?.status == ChannelStatus::Deleted {
+        if why.is_some() == owner.held.is_some() || channel.status == ChannelStatus::Deleted {
             continue;
         }
         db.run(
             "UPDATE state_owners SET held = ?2, held_at = ?3 WHERE channel_id = ?1",
             params![key(id), why, why.map(|_| now.as_millis())],
         )?;
-        match why {
-            Some(why) => {
-                changed.held += 1;
-                tell(db, id, EventType::ChannelDegraded, why, now)?;
+        match (why, channel.status) {
+            (Some(why), ChannelStatus::Connected) => {
+                channels::set_status(db, id, ChannelStatus::Degraded, why, now)?;
             }
-            None => {
-                changed.freed += 1;
+            // A person is asked for already, or the channel is not set up: that stays the more urgent.
+            (Some(why), _) => tell(db, id, EventType::ChannelDegraded, why, now)?,
+            (None, status) => {
                 let words = format!("{connector} {} serves the account", owner.version);
-                tell(db, id, EventType::ChannelRecovered, &words, now)?;
+                if status == ChannelStatus::Degraded && !channels::waits_for_set_up(db, id)? {
+                    channels::set_status(db, id, ChannelStatus::Connected, &words, now)?;
+                } else {
+                    tell(db, id, EventType::ChannelRecovered, &words, now)?;
+                }
             }
         }
+        changed.held += u32::from(why.is_some());
+        changed.freed += u32::from(why.is_none());
     }
     Ok(changed)
 }
