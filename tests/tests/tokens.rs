@@ -6,7 +6,7 @@ use anyhow::Context;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use support::{Connected, text_of};
-use weir_tests::{Browser, HOUR_MS, until};
+use weir_tests::{APP, Browser, HOUR_MS, until};
 
 type Result = anyhow::Result<()>;
 
@@ -263,7 +263,7 @@ async fn an_empty_refresh_token_does_not_replace_the_one_that_works() -> Result 
     // Without an access token it is no renewal.
     let fault = json!({"on": "refresh", "fault": {"answer": {"access_token": ""}}});
     weir.stack.phone.order_fault(fault).await?;
-    assert_eq!(refresh(&weir).await?.problem(502)?, "connector_failed");
+    assert_eq!(refresh(&weir).await?.problem(502)?, "renewal_unanswered");
     refresh(&weir).await?.expect(200)?;
     let channel = weir.stack.api.get(&weir.of_channel("")?).await?.expect(200)?;
     assert_eq!(channel["status"], "connected");
@@ -276,6 +276,37 @@ async fn an_empty_refresh_token_does_not_replace_the_one_that_works() -> Result 
         .expect(200)?;
     let token = of_subject(&findings, "token")?;
     assert!(text_of(&token["evidence"])?.contains("renewed before"), "{token:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_refused_app_secret_is_the_operators_fault() -> Result {
+    let weir = Connected::begin().await?;
+    let path = format!("/v1/apps/{APP}");
+    let mut app = weir.stack.api.get(&path).await?.expect(200)?;
+    let mut put = async |secret: &str| {
+        let secrets = json!({"client_secret": secret});
+        let body = json!({"connector": app["connector"], "settings": app["settings"].take(), "origins": app["origins"], "secrets": secrets});
+        app = weir.stack.api.put(&path, body).await?.expect(200)?;
+        anyhow::Ok(())
+    };
+    put("not-the-platforms").await?;
+    let refused = refresh(&weir).await?;
+    assert_eq!(refused.problem(409)?, "renewal_refused");
+    assert_eq!(
+        (
+            &refused.body["fault"],
+            &refused.body["retryable"],
+            &refused.body["platform"]["code"]
+        ),
+        (&json!("caller"), &json!(false), &json!("40101")),
+        "{:#}",
+        refused.body
+    );
+    let channel = weir.stack.api.get(&weir.of_channel("")?).await?.expect(200)?;
+    assert_eq!(channel["status"], "connected", "the authorization stands");
+    put(support::SECRET).await?;
+    refresh(&weir).await?.expect(200)?;
     Ok(())
 }
 
@@ -294,7 +325,7 @@ async fn a_token_of_another_account_is_never_used() -> Result {
     let fault = json!({"on": "refresh", "fault": {"answer": answer}});
     weir.stack.phone.order_fault(fault).await?;
     let refused = refresh(&weir).await?;
-    assert_eq!(refused.problem(502)?, "connector_failed");
+    assert_eq!(refused.problem(502)?, "renewal_unanswered");
     assert!(
         text_of(&refused.body["detail"])?.contains("somebody-else"),
         "{:#}",

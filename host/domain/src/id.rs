@@ -145,6 +145,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_kind_is_documented() {
+        let page = include_str!("../../../docs/api.md");
+        let kinds = include_str!("id.rs").lines().filter(|line| line.starts_with("id!("));
+        let kinds: Vec<&str> = kinds.filter_map(|line| line.rsplit('"').nth(1)).collect();
+        assert!(kinds.len() > 10, "{kinds:?}");
+        for kind in kinds {
+            assert!(page.contains(&format!("`{kind}_…`")), "docs/api.md lacks {kind}");
+        }
+    }
+
+    #[test]
     fn ids_sort_by_time_and_read_back() {
         let mint = Mint::from_seed([7; 32]);
         let first: MessageId = mint.id(Timestamp::from_millis(1_000));

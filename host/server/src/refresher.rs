@@ -237,12 +237,7 @@ impl Host {
             Err(RenewError::Store(error)) => return Err(error.into()),
             Err(error) => {
                 self.renewal_failed(&channel, &error, self.now()).await?;
-                let refused: ActError = if error.is_gone() {
-                    Refusal::ReauthorizationRequired.into()
-                } else {
-                    ConnectorError::Broken(error.to_string()).into()
-                };
-                return Err(refused.into());
+                return Err(RefreshError::of(error));
             }
         }
         self.set_up(channel).await;
@@ -361,9 +356,41 @@ pub enum RefreshError {
          soon as the record takes it; do not end the host before"
     )]
     Unwritten,
+    /// The platform refused it, and the grant stands: most often for the app's secret.
+    #[error("{words}")]
+    Refused {
+        /// What the platform said.
+        words: String,
+        /// The platform's code.
+        code: String,
+    },
+    /// The platform's answer is of no use.
+    #[error("{0}")]
+    Unanswered(String),
+    /// The app lacks a value that the request carries.
+    #[error("{0}")]
+    AppIncomplete(String),
+    /// The connector may not use the app's secrets.
+    #[error("{0}")]
+    NotGranted(String),
     /// Anything else.
     #[error(transparent)]
     Act(#[from] ActError),
+}
+
+impl RefreshError {
+    /// Whose fault it is that the platform gave nothing.
+    fn of(error: RenewError) -> Self {
+        let words = error.to_string();
+        match error {
+            error if error.is_gone() => ActError::from(Refusal::ReauthorizationRequired).into(),
+            RenewError::Token(TokenError::Refused { code, .. }) => Self::Refused { words, code },
+            RenewError::Token(TokenError::NoAnswer(_) | TokenError::OtherAccount(_)) => Self::Unanswered(words),
+            RenewError::Token(TokenError::Missing { .. }) => Self::AppIncomplete(words),
+            RenewError::Token(TokenError::NotGranted) => Self::NotGranted(words),
+            _ => ActError::from(ConnectorError::Broken(words)).into(),
+        }
+    }
 }
 
 impl From<StoreError> for RefreshError {

@@ -381,6 +381,12 @@ impl From<RefreshError> for Problem {
             RefreshError::Unwritten => Self::of(&codes::CREDENTIAL_UNWRITTEN)
                 .detail(error)
                 .retry_after(COME_BACK),
+            RefreshError::Refused { ref code, .. } => Self::of(&codes::RENEWAL_REFUSED)
+                .with("platform", serde_json::json!({ "code": code }))
+                .detail(&error),
+            RefreshError::Unanswered(_) => Self::of(&codes::RENEWAL_UNANSWERED).detail(&error),
+            RefreshError::AppIncomplete(_) => Self::of(&codes::APP_INCOMPLETE).detail(&error),
+            RefreshError::NotGranted(_) => Self::of(&codes::GRANTS_MISSING).detail(&error),
             RefreshError::Act(error) => error.into(),
         }
     }

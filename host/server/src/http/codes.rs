@@ -138,6 +138,12 @@ CHANNEL_DELETED = "channel_deleted" 409 Caller false, "The channel was deleted",
 NOTHING_TO_RENEW = "nothing_to_renew" 409 Caller false, "The credential is not one that is renewed",
     "A person entered it, or the platform gave nothing to renew it with; `detail` says which, and whether the platform accepts it.",
     "None while it is accepted. Else connect the account again, or authorize it again.";
+RENEWAL_REFUSED = "renewal_refused" 409 Caller false, "The platform refused to renew the credential",
+    "It answered, and does not accept the request, most often since the app's secret is not the platform's any more. The authorization stands, and the channel works until its credential ends. `detail` has the platform's words, `platform` its code.",
+    "Compare the app's secrets with the platform's portal, enter them with `PUT /v1/apps/{name}`, then refresh again. The host tries again by itself too.";
+RENEWAL_UNANSWERED = "renewal_unanswered" 502 Platform true, "The platform did not renew the credential",
+    "It gave no answer, one without a credential, or one that names another account. The channel keeps the credential that it has.",
+    "Refresh again later. The host tries again by itself too.";
 CREDENTIAL_UNWRITTEN = "credential_unwritten" 503 Host true, "A credential is not on the disk yet",
     "A platform has given a new credential, and the record does not take it: it is locked, or the disk is full. The host uses it meanwhile, and writes it as soon as the record takes it.",
     "Free the disk, or end what locks the record. Do not end the host before: the old credential is of no use any more.";
