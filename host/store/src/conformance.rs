@@ -98,6 +98,7 @@ macro_rules! store_conformance {
         );
         $crate::store_conformance!(@ $factory, contacts:
             an_erased_contact_leaves_nothing_and_begins_anew,
+            an_erasure_ends_what_waits_for_the_person,
             an_erasure_finds_the_person_in_documents,
             others_words_stay_in_a_shared_conversation,
             a_sent_picture_goes_with_its_last_conversation,

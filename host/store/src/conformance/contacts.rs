@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use weir_domain::claim::Claimed;
 use weir_domain::event::EventType;
 use weir_domain::inbound::{Fact, InboundMessage, Person};
-use weir_domain::message::{Attachment, Content, Direction, MediaStatus, Origin};
+use weir_domain::message::{Attachment, Content, Direction, MediaStatus, Origin, Status};
 
 use super::ledger::{apps, letter};
 use super::world::*;
 use super::{Factory, run};
 use crate::{
-    ConversationFilter, Erasing, KeptAnswer, Media, StateMove, StateWrite, TranscriptFilter, TranscriptRecord,
+    ConversationFilter, Erasing, HistoryGap, KeptAnswer, Media, StateMove, StateWrite, TranscriptFilter,
+    TranscriptRecord,
 };
 
 pub fn an_erased_contact_leaves_nothing_and_begins_anew(factory: Factory) {
@@ -56,6 +57,47 @@ pub fn an_erased_contact_leaves_nothing_and_begins_anew(factory: Factory) {
 async fn erase_all(world: &World) {
     while world.store.erase_on().await.unwrap() == Erasing::More {}
     assert_eq!(world.store.erase_on().await.unwrap(), Erasing::Over);
+}
+
+pub fn an_erasure_ends_what_waits_for_the_person(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let store = &world.store;
+        // Before the conversations: kept until they begin.
+        world.hear(vec![read_up_to("r1", 12)], 9).await;
+        world.hear(vec![says("m1", 10), says_in("other", "m2", 10)], 10).await;
+        let hers = world.conversation("thread").await;
+        let gap = |conversation: &str, contact: Option<&str>, detail: &str| HistoryGap {
+            channel: world.channel.id,
+            conversation: conversation.into(),
+            contact: contact.map(str::to_owned),
+            answered: false,
+            since: at(1),
+            attempts: 1,
+            due_at: Some(at(60)),
+            detail: detail.into(),
+        };
+        for gap in [
+            gap("thread", None, "refused"),
+            gap("elsewhere", Some("jane"), "refused"),
+            gap("named", None, "the platform refuses: jane is unknown"),
+            gap("other", Some("person-other"), "refused"),
+        ] {
+            store.keep_history_gap(gap).await.unwrap();
+        }
+        store
+            .erase_contact(DEFAULT, hers.contact.id, at(20))
+            .await
+            .unwrap()
+            .unwrap();
+        let left = store.history_gaps(world.channel.id).await.unwrap();
+        let left: Vec<_> = left.iter().map(|gap| gap.conversation.as_str()).collect();
+        assert_eq!(left, ["other"]);
+        erase_all(&world).await;
+        // A read mark that was kept would be hers.
+        world.hear(vec![echo("e1", Origin::App, "Hello again", 11)], 21).await;
+        assert_eq!(world.messages("thread").await[0].status, Status::Sent);
+    });
 }
 
 pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rusqlite::params;
+use weir_domain::erasure::Marks;
 use weir_domain::event::EventType;
 use weir_domain::id::ChannelId;
 use weir_domain::message::{Message, MessageError, Status};
@@ -89,6 +90,25 @@ pub(super) fn apply(db: &Db<'_>, workspace: &str, message: &mut Message, now: Ti
         "DELETE FROM early_receipts WHERE channel_id = ?1 AND message = ?2",
         params![key(message.channel_id), platform_id],
     )?;
+    Ok(())
+}
+
+/// Forgets what waits for a channel's messages and names one of these.
+pub(super) fn forget(db: &Db<'_>, channel: ChannelId, marks: &Marks) -> Result<()> {
+    let waiting: Vec<(String, String, String, Option<String>)> = db.all(
+        "SELECT message, thread, status, error FROM early_receipts WHERE channel_id = ?1",
+        [key(channel)],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+    )?;
+    for (message, thread, status, error) in waiting {
+        let texts = [Some(&message), Some(&thread), error.as_ref()];
+        if texts.into_iter().flatten().any(|text| marks.stand_in(text.as_bytes())) {
+            db.run(
+                "DELETE FROM early_receipts WHERE channel_id = ?1 AND message = ?2 AND thread = ?3 AND status = ?4",
+                params![key(channel), message, thread, status],
+            )?;
+        }
+    }
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, get_id, key};
 use crate::sqlite::events::{self, About};
-use crate::sqlite::{conversations, media, news, outbox, state};
+use crate::sqlite::{conversations, early, gaps, media, news, outbox, state};
 use crate::vault::Place;
 use crate::{Erased, Result};
 
@@ -117,6 +117,8 @@ pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
     media::to_be_removed(db, &erased.media)?;
     let marks = Marks::new(marks);
     state::forget(db, contact.channel_id, &marks)?;
+    early::forget(db, contact.channel_id, &marks)?;
+    gaps::forget(db, contact.channel_id, &marks)?;
     note(db, &contact, &marks)?;
     let about = About {
         channel: Some(contact.channel_id),

@@ -1,6 +1,7 @@
 //! Conversations whose history could not be read, until it is.
 
 use rusqlite::{Row, params};
+use weir_domain::erasure::Marks;
 use weir_domain::id::ChannelId;
 use weir_domain::time::Timestamp;
 
@@ -52,6 +53,22 @@ pub(super) fn close(db: &Db<'_>, channel: ChannelId, conversation: &str) -> Resu
         "DELETE FROM history_gaps WHERE channel_id = ?1 AND conversation = ?2",
         params![key(channel), conversation],
     )?;
+    Ok(())
+}
+
+/// Forgets a channel's gaps that name one of these: their history is not asked for again.
+pub(super) fn forget(db: &Db<'_>, channel: ChannelId, marks: &Marks) -> Result<()> {
+    let gaps = db.all(
+        &format!("SELECT {GAP} FROM history_gaps WHERE channel_id = ?1"),
+        [key(channel)],
+        read,
+    )?;
+    for gap in gaps {
+        let texts = [Some(&gap.conversation), gap.contact.as_ref(), Some(&gap.detail)];
+        if texts.into_iter().flatten().any(|text| marks.stand_in(text.as_bytes())) {
+            close(db, channel, &gap.conversation)?;
+        }
+    }
     Ok(())
 }
 

@@ -300,6 +300,97 @@ mod file {
         memchr::memmem::find(bytes, words.as_bytes()).is_some()
     }
 
+    /// Tables whose rows an erasure removes where they are a person's or name one.
+    const ERASED: &[&str] = &[
+        "attempts",
+        "authors",
+        "claims",
+        "contacts",
+        "conversations",
+        "dead_letters",
+        "deliveries",
+        "delivery_attempts",
+        "early_receipts",
+        "events",
+        "history_gaps",
+        "media",
+        "messages",
+        "moved_states",
+        "outbox",
+        "referrals",
+        "refusals",
+        "sent_uploads",
+        "state",
+        "state_owners",
+        "transcripts",
+    ];
+
+    /// The others, and why nobody's words, name or platform id stand in them.
+    const OF_NOBODY: &[(&str, &str)] = &[
+        ("apps", "the operator's"),
+        ("audit", "what keys did, by our ids"),
+        ("channels", "the business's account"),
+        ("connect_sessions", "the account's owner's consent, sealed"),
+        ("credentials", "the account's, sealed"),
+        ("dead_letter_counts", "numbers"),
+        ("endpoint_recoveries", "places in the log"),
+        ("endpoints", "the operator's"),
+        ("erasures", "sealed, and gone with the end of the erasure"),
+        ("files_to_remove", "our ids"),
+        ("grants", "the operator's"),
+        ("keys", "the operator's"),
+        ("meta", "the record's own"),
+        ("platform_clocks", "numbers"),
+        ("refusal_counts", "rules, channels and connectors"),
+        ("removed_events", "our ids"),
+        ("seen", "digests, so that what the platform repeats brings nobody back"),
+        ("sessions", "digests"),
+        ("trials", "rules and figures"),
+        ("turns", "numbers"),
+        (
+            "version_changes",
+            "steps of versions, in the host's and the operator's words",
+        ),
+        ("version_intents", "a step of versions"),
+        ("versions", "connectors"),
+        ("workspaces", "the operator's"),
+    ];
+
+    /// A new table needs a decision: whoever adds one says here what it holds of people.
+    #[test]
+    fn every_table_is_searched_or_of_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(open(&folder));
+        let file = Connection::open(folder.path().join("weir.db")).unwrap();
+        let mut tables = file
+            .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY name")
+            .unwrap();
+        let tables = tables.query_map([], |row| row.get(0)).unwrap();
+        let tables: Vec<String> = tables.collect::<Result<_, _>>().unwrap();
+        let mut known: Vec<&str> = ERASED
+            .iter()
+            .chain(OF_NOBODY.iter().map(|(table, _)| table))
+            .copied()
+            .collect();
+        known.sort_unstable();
+        assert_eq!(tables, known);
+        let sources = [
+            include_str!("erasure.rs"),
+            include_str!("early.rs"),
+            include_str!("gaps.rs"),
+            include_str!("media.rs"),
+            include_str!("outbox.rs"),
+            include_str!("state.rs"),
+        ]
+        .concat();
+        for table in ERASED {
+            let is_named = [format!("DELETE FROM {table} "), format!("UPDATE {table} ")]
+                .iter()
+                .any(|sql| sources.contains(sql));
+            assert!(is_named, "no erasure reaches {table}");
+        }
+    }
+
     /// So many that pages are split, joined and freed while the canary lies between others' words.
     #[test]
     fn no_byte_of_an_erased_person_is_in_the_files() {
