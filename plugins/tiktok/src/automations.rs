@@ -118,7 +118,11 @@ impl Automations for TikTok {
                     "auto_message_type": auto.wire(),
                     "auto_message_id": id,
                 });
-                wire::ask(auto_message("delete").json(&body)).map(drop)
+                match wire::ask(auto_message("delete").json(&body)) {
+                    // Gone already: a removal whose answer was lost is asked for again.
+                    Err(failure) if failure.platform_code.as_deref() == Some(NOT_THERE) => Ok(()),
+                    answer => answer.map(drop),
+                }
             }
             Kind::CommentToMessage => switch_comment_to_message(&channel, false),
             Kind::PromptOrder => Err(Failure::permanent(
@@ -128,6 +132,9 @@ impl Automations for TikTok {
         }
     }
 }
+
+/// TikTok's code for an id that names nothing.
+const NOT_THERE: &str = "40007";
 
 fn auto_message(call: &str) -> weir_sdk::http::Draft {
     wire::post(&format!("{}/{call}/", wire::AUTO_MESSAGE))

@@ -131,6 +131,14 @@ fn a_welcome_message_is_switched_off_since_it_cannot_be_deleted() {
 }
 
 #[test]
+fn a_prompt_that_is_gone_is_removed() {
+    let host = fixture::host();
+    let gone = r#"{"code":40007,"message":"The automatic message does not exist.","request_id":"r","data":{}}"#;
+    host.answer("POST", &url("delete"), 200, gone);
+    TikTok::remove(channel(), "chat_prompt".into(), "A2".into()).unwrap();
+}
+
+#[test]
 fn prompts_are_put_in_order() {
     let host = fixture::host();
     host.answer("POST", &url("sort"), 200, ok("{}"));
