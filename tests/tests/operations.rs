@@ -5,6 +5,7 @@ mod support;
 use std::path::Path;
 use std::process::Output;
 
+use anyhow::Context;
 use serde_json::{Value, json};
 use support::{Connected, text_of};
 use weir_tests::until;
@@ -33,6 +34,8 @@ async fn a_copy_made_under_load_is_a_host_that_goes_on() -> Result {
         made["record_bytes"].as_u64() > Some(0) && made["files"].as_u64() > Some(0),
         "{made}"
     );
+    documents(&data)?;
+    documents(&copy)?;
     // A copy is never written over, and holds no key.
     assert_eq!(run().await?.status.code(), Some(1));
     assert!(!copy.join("master.key").exists());
@@ -50,6 +53,32 @@ async fn a_copy_made_under_load_is_a_host_that_goes_on() -> Result {
     weir.stack.hears(&mut weir.events, "Still there?").await?;
     weir.say(&thread, "Yes").await?;
     assert_eq!(weir.on_phone().await?, ["before the copy", "Yes"]);
+    Ok(())
+}
+
+/// Whatever lies in a data folder is in the table of operations.md, but for the logs of the programs of these tests.
+fn documents(folder: &Path) -> Result {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md"))?;
+    let table = page
+        .split("## The data folder")
+        .nth(1)
+        .and_then(|rest| rest.split("\n## ").next());
+    let rows = table
+        .context("no table")?
+        .lines()
+        .filter(|line| line.starts_with("| `"));
+    let known: Vec<&str> = rows
+        .flat_map(|row| row.split('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2))
+        .collect();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let slash = if entry.file_type()?.is_dir() { "/" } else { "" };
+        let name = format!("{}{slash}", entry.file_name().to_string_lossy());
+        anyhow::ensure!(
+            known.contains(&name.as_str()) || matches!(name.as_str(), "weir.log" | "sandbox.log"),
+            "operations.md does not say what {name} is; it knows {known:?}"
+        );
+    }
     Ok(())
 }
 

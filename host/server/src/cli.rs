@@ -37,9 +37,9 @@ use weir_domain::limits;
 const EXIT_CODES: &str = "Exit codes:\n  \
     0  done\n  \
     1  failed\n  \
-    2  the command line is wrong\n  \
-    3  refused by a rule: the window, the budget, the content, the state of a channel\n  \
-    4  the host, or what it needs, cannot be reached";
+    2  the command line or the configuration is wrong\n  \
+    3  refused: by a rule, by the state of what is there, or for a value; `connector replay`: something differs\n  \
+    4  the host, the platform or a connector cannot be reached or does not work now";
 
 /// A self-hosted host for messaging-channel connectors.
 #[derive(Debug, Parser)]
@@ -272,6 +272,15 @@ mod tests {
             .filter(|verb| !text.contains(verb))
             .collect();
         assert!(missing.is_empty(), "docs/cli.md lacks {missing:?}");
+    }
+
+    #[test]
+    fn the_exit_codes_are_documented() {
+        let text = include_str!("../../../docs/cli.md");
+        for exit in [Exit::Failed, Exit::Usage, Exit::Refused, Exit::Unreachable].map(|exit| exit as u8) {
+            assert!(text.contains(&format!("\n| {exit} | ")), "docs/cli.md lacks {exit}");
+            assert!(EXIT_CODES.contains(&format!("\n  {exit}  ")), "--help lacks {exit}");
+        }
     }
 
     fn verbs(command: &clap::Command, path: &str) -> Vec<String> {

@@ -430,6 +430,9 @@ fn parse(path: &str, text: &str) -> Result<File, ConfigError> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn config(file: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -450,6 +453,84 @@ mod tests {
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(config.public("/hooks/tiktok"), "http://127.0.0.1:8080/hooks/tiktok");
         assert!(!config.delivery.allow_private);
+    }
+
+    /// Names in the first two columns of the table of operations.md, as (keys, variables).
+    fn documented() -> (BTreeSet<String>, BTreeSet<String>) {
+        let text = include_str!("../../../docs/operations.md");
+        let section = text
+            .split("## Configuration")
+            .nth(1)
+            .and_then(|rest| rest.split("\n## ").next());
+        let rows = section
+            .expect("the section")
+            .lines()
+            .filter(|line| line.starts_with("| "));
+        let columns = rows.flat_map(|row| row.split('|').skip(1).take(2).collect::<Vec<_>>());
+        columns
+            .flat_map(|column| column.split('`').skip(1).step_by(2))
+            .map(|name| {
+                name.split(' ')
+                    .next_back()
+                    .unwrap_or_default()
+                    .trim_matches(['[', ']'])
+                    .to_owned()
+            })
+            .partition(|name| !name.starts_with("WEIR_"))
+    }
+
+    #[test]
+    fn every_key_and_variable_is_documented() {
+        let (keys, variables) = documented();
+        let asked = RefCell::new(BTreeSet::from(["WEIR_LOG".to_owned()]));
+        Config::of(File::default(), |name| {
+            asked.borrow_mut().insert(name.to_owned());
+            None
+        })
+        .expect("defaults");
+        assert_eq!(variables, asked.into_inner());
+        // The parser lists what it knows.
+        let mut known = BTreeSet::new();
+        for section in ["", "[limits]", "[delivery]", "[retention]"] {
+            let words = refused(&format!("{section}\nnonsense = 1"), &[]);
+            let (_, expected) = words.split_once("expected").expect("a list of names");
+            known.extend(expected.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+        for section in ["limits", "delivery", "retention"] {
+            assert!(known.remove(section), "{known:?}");
+        }
+        // Of the table of keys the name is the operator's.
+        assert!(known.remove("trusted_keys"), "{known:?}");
+        let mut keys = keys;
+        assert!(keys.remove("NAME"), "{keys:?}");
+        assert_eq!(keys, known);
+    }
+
+    #[test]
+    fn no_page_names_another_variable() {
+        const OF_THE_COMMAND_LINE: [&str; 5] = [
+            "WEIR_URL",
+            "WEIR_KEY",
+            "WEIR_NEW_MASTER_KEY",
+            "WEIR_REGISTRY_USER",
+            "WEIR_REGISTRY_PASSWORD",
+        ];
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let (_, mut known) = documented();
+        known.extend(OF_THE_COMMAND_LINE.map(str::to_owned));
+        let pages = std::fs::read_dir(format!("{root}/docs")).expect("docs");
+        let mut pages: Vec<_> = pages.map(|page| page.expect("a page").path()).collect();
+        pages.push(format!("{root}/README.md").into());
+        for page in pages
+            .iter()
+            .filter(|page| page.extension().is_some_and(|kind| kind == "md"))
+        {
+            let text = std::fs::read_to_string(page).expect("a page");
+            let names = text.split(|letter: char| !(letter.is_ascii_uppercase() || letter == '_'));
+            for name in names.filter(|name| name.starts_with("WEIR_") && *name != "WEIR_") {
+                assert!(known.contains(name), "{} names {name}", page.display());
+            }
+        }
     }
 
     #[test]

@@ -204,6 +204,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_readme_names_the_scopes_that_are_asked_for() {
+        let text = include_str!("../../../README.md");
+        let is_scope = |name: &&str| name.starts_with("user.") || name.starts_with("message.list.");
+        let named: HashSet<&str> = text.split('`').skip(1).step_by(2).filter(is_scope).collect();
+        let asked = manifest();
+        let Authorization::Oauth(oauth) = &asked.authorization else {
+            panic!("TikTok's accounts are connected by OAuth");
+        };
+        let asked: HashSet<&str> = oauth.scopes.iter().map(|scope| scope.name.as_str()).collect();
+        assert_eq!(named, asked);
+    }
+
+    #[test]
     fn the_manifest_is_the_same_every_time() {
         assert_eq!(manifest(), manifest());
     }

@@ -97,7 +97,8 @@ impl Set {
                 ("webhook URL", text(&app, "/webhook_url")),
                 ("redirect URL", text(&app, "/redirect_url")),
             ]);
-            output.line("Enter both URLs in the platform's developer portal, then `weir channel connect`.");
+            output.line("Enter the redirect URL in the platform's developer portal, and the webhook URL if the connector does not subscribe it by \
+                 itself; then `weir channel connect`.");
         });
         Ok(())
     }

@@ -81,6 +81,10 @@ pub fn a_trial_begins_grows_and_ends_with_its_reason(factory: Factory) {
         let told = world.told(EventType::ConnectorRolledBack).await;
         assert_eq!(told.len(), 1);
         assert_eq!(told[0].data["reason"], "it broke off");
+        assert_eq!(
+            (&told[0].data["version"], &told[0].data["state"]),
+            (&"1.1.0".into(), &"staged".into())
+        );
         // Ahead all the same: the one before finishes what it began, and is retired then.
         let active = store
             .activate_version(NAME, "1.1.0", "seen to", at(7))

@@ -1,5 +1,7 @@
 //! What is documented is what is there.
 
+use weir_domain::caller::Scope;
+
 use super::*;
 
 #[test]
@@ -21,6 +23,17 @@ fn every_route_is_described_once_and_documented() {
     ids.dedup();
     assert_eq!(ids.len(), count, "operation ids are unique");
     assert_eq!(dangling(&document, &document), BTreeSet::new());
+}
+
+#[test]
+fn every_scope_is_documented() {
+    let text = include_str!("../../../../../docs/api.md");
+    for scope in Scope::ALL.map(Scope::as_str) {
+        assert!(
+            text.contains(&format!("`{scope}`")),
+            "docs/api.md lacks the scope {scope}"
+        );
+    }
 }
 
 #[test]
