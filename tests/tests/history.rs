@@ -91,6 +91,134 @@ async fn a_message_whose_webhook_never_came_is_found_when_somebody_asks() -> Res
     Ok(())
 }
 
+/// Four people write and no webhook tells of it; gives the platform's ids of their conversations.
+async fn four_write_unheard(weir: &Connected, text: &str) -> anyhow::Result<Vec<String>> {
+    weir.stack.phone.set(json!({"webhooks": false})).await?;
+    let mut conversations = Vec::new();
+    for person in ["jane_doe", "kenji", "nina", "omar"] {
+        let order = json!({"username": person, "country": "ID"});
+        weir.stack.phone.order("people", order).await?;
+        let written = weir.stack.phone.of(person).writes(text).await?;
+        conversations.push(text_of(&written["conversation_id"])?);
+    }
+    weir.stack.phone.set(json!({"webhooks": true})).await?;
+    Ok(conversations)
+}
+
+/// The platform's ids of the conversations in which Weir has this text, once each.
+async fn where_it_is(weir: &Connected, text: &str) -> anyhow::Result<Vec<String>> {
+    let page = weir.stack.api.get("/v1/conversations?limit=200").await?.expect(200)?;
+    let mut found = Vec::new();
+    for conversation in page["data"].as_array().into_iter().flatten() {
+        let messages = weir.messages(&text_of(&conversation["id"])?).await?;
+        let count = messages
+            .iter()
+            .filter(|message| message["content"]["text"] == text)
+            .count();
+        anyhow::ensure!(count <= 1, "{count} times in {conversation:#}");
+        if count == 1 {
+            found.push(text_of(&conversation["platform_id"])?);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Lets time pass until the conversation that was refused is read too.
+async fn read_again(weir: &Connected, text: &str) -> Result {
+    until("the refused conversation", async || {
+        if where_it_is(weir, text).await?.len() == 4 {
+            return Ok(Some(()));
+        }
+        weir.stack.time_passes(60_000).await?;
+        Ok(None)
+    })
+    .await?;
+    let findings = weir
+        .stack
+        .api
+        .get(&weir.of_channel("/diagnostics")?)
+        .await?
+        .expect(200)?;
+    anyhow::ensure!(found(&findings, "history").is_none(), "{findings:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_refused_conversation_costs_only_itself() -> Result {
+    let weir = Connected::begin().await?;
+    for (number, fault) in [
+        json!({"code": 40002, "message": "Param conversation_id is invalid."}),
+        json!({"code": 51065}),
+        json!({"reset": true}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let text = format!("missed {number}");
+        let conversations = four_write_unheard(&weir, &text).await?;
+        let fault = json!({"on": "content_list", "fault": fault});
+        weir.stack.phone.order_fault(fault).await?;
+        let caught_up = weir
+            .stack
+            .api
+            .post(&weir.of_channel("/catch-up")?, json!({}))
+            .await?
+            .expect(200)?;
+        assert_eq!(caught_up["stored"], 3, "{caught_up:#}");
+        let gaps = caught_up["gaps"].as_array().cloned().unwrap_or_default();
+        anyhow::ensure!(gaps.len() == 1 && gaps[0]["retry_at"].is_string(), "{caught_up:#}");
+        let refused = text_of(&gaps[0]["conversation_platform_id"])?;
+        let mut others = conversations;
+        others.retain(|conversation| *conversation != refused);
+        others.sort();
+        assert_eq!(others.len(), 3, "one of the four is named: {caught_up:#}");
+        assert_eq!(where_it_is(&weir, &text).await?, others);
+        let findings = weir
+            .stack
+            .api
+            .get(&weir.of_channel("/diagnostics")?)
+            .await?
+            .expect(200)?;
+        let finding = found(&findings, "history").unwrap_or_default();
+        anyhow::ensure!(finding.to_string().contains(&refused), "{findings:#}");
+        read_again(&weir, &text).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn after_an_outage_a_refused_conversation_is_read_later() -> Result {
+    let mut weir = Connected::begin().await?;
+    weir.stack.stop_weir().await?;
+    let conversations = four_write_unheard(&weir, "missed").await?;
+    weir.stack.phone.order("clock/advance", json!({"ms": HOUR_MS})).await?;
+    let fault = json!({"on": "content_list", "fault": {"code": 40002, "message": "Param conversation_id is invalid."}});
+    weir.stack.phone.order_fault(fault).await?;
+    weir.stack.start_weir().await?;
+    let gap = until("the named conversation", async || {
+        let findings = weir
+            .stack
+            .api
+            .get(&weir.of_channel("/diagnostics")?)
+            .await?
+            .expect(200)?;
+        Ok(found(&findings, "history"))
+    })
+    .await?;
+    anyhow::ensure!(
+        conversations
+            .iter()
+            .any(|conversation| gap.to_string().contains(conversation)),
+        "{gap:#}"
+    );
+    until("the other three", async || {
+        Ok((where_it_is(&weir, "missed").await?.len() >= 3).then_some(()))
+    })
+    .await?;
+    read_again(&weir, "missed").await
+}
+
 #[tokio::test]
 async fn a_picture_that_the_platform_holds_back_leaves_words_and_a_reason() -> Result {
     let mut weir = Connected::begin().await?;
