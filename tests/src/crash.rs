@@ -24,11 +24,14 @@ const PEOPLE: usize = 12;
 const LIFE_MS: std::ops::Range<u64> = 100..1_500;
 /// Rounds between two settlements: what one crash leaves meets the next.
 const SETTLE_EVERY: u32 = 5;
-/// Steps of the virtual clock in one settlement, and how long each is: beyond a lease and the grace time of a doubt.
-const STEPS: u32 = 40;
+/// Steps of the virtual clock without any change after which nothing more is waited for in a settlement, and all its steps; and how
+/// long each is: beyond a lease and the grace time of a doubt.
+const QUIET_STEPS: u32 = 40;
+const STEPS: u32 = 400;
 const STEP_MS: u64 = 60_000;
-/// How long one step is waited for to calm down; the next step comes in any case.
-const CALM: Duration = Duration::from_millis(1_500);
+/// After so many looks in a row that show the same a step is over. Looks and not seconds: each asks all programs for answers, so that
+/// it takes as long as the machine is slow.
+const SAME_LOOKS: u32 = 20;
 /// One of so many handings-over is refused by the endpoint.
 const REFUSED: usize = 23;
 
@@ -266,19 +269,45 @@ impl Crash {
     /// Lets time pass until nothing is on its way, and holds the records against each other.
     async fn settle(&mut self) -> anyhow::Result<()> {
         self.stack.phone.forget_faults().await?;
+        let mut quiet = 0;
         for _ in 0..STEPS {
+            let before = self.books.open();
             self.stack.time_passes(STEP_MS).await?;
             self.stack.phone.order("webhooks/retry", json!({})).await?;
-            let end = Instant::now() + CALM;
-            while Instant::now() < end {
-                self.read_all().await?;
-                if self.books.open().is_empty() {
-                    return self.compare().await;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+            let after = self.calm().await?;
+            if after.is_empty() {
+                break;
+            }
+            quiet = if after == before { quiet + 1 } else { 0 };
+            if quiet == QUIET_STEPS {
+                break;
             }
         }
         self.compare().await
+    }
+
+    /// What is still on its way once nothing changes any more at this moment of the virtual clock.
+    async fn calm(&mut self) -> anyhow::Result<Vec<String>> {
+        let (mut same, mut seen) = (0, Vec::new());
+        while same < SAME_LOOKS {
+            self.read_all().await?;
+            let open = self.books.open();
+            if open.is_empty() {
+                return Ok(open);
+            }
+            // What a process before this one was sending stays so until its lease ends by the clock.
+            let at_work = self.is_sending();
+            same = if open == seen && !at_work { same + 1 } else { 0 };
+            seen = open;
+            tokio::time::sleep(crate::LOOK_AGAIN).await;
+        }
+        Ok(seen)
+    }
+
+    /// Whether the process that runs now is sending a message; those that it met in the middle are left by others.
+    fn is_sending(&self) -> bool {
+        let mut sending = self.books.posted.values().filter(|posted| posted.status == "sending");
+        sending.any(|posted| !self.in_flight.contains(&posted.id))
     }
 
     async fn compare(&mut self) -> anyhow::Result<()> {
