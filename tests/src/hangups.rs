@@ -3,17 +3,21 @@
 //!
 //! What is asked for, and when it is cut off, follows from the seed; how far the machine has come by then does not.
 
+mod acts;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+pub use acts::unplayed_routes;
+use acts::{ACTS, Act};
 use anyhow::{Context, ensure};
 use fastrand::Rng;
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{APP, Answer, Browser, Options, Stack, until};
+use crate::{APP, Answer, Browser, Options, Stack, Subscriber, until};
 
 /// A caller's patience, in milliseconds: most requests end within it, and most of those that call the platform do not.
 const PATIENCE_MS: std::ops::RangeInclusive<u64> = 0..=50;
@@ -46,40 +50,6 @@ pub struct HangUpFigures {
     pub breaches: Vec<String>,
 }
 
-/// A kind of request that changes something.
-#[derive(Clone, Copy, Debug)]
-enum Act {
-    Callback,
-    CreateEndpoint,
-    CreateKey,
-    DeleteEndpoint,
-    EraseContact,
-    Install,
-    PutApp,
-    Refresh,
-    Rename,
-    RotateSecret,
-    Send,
-    StartSession,
-    Upload,
-}
-
-const ACTS: [Act; 13] = [
-    Act::Callback,
-    Act::CreateEndpoint,
-    Act::CreateKey,
-    Act::DeleteEndpoint,
-    Act::EraseContact,
-    Act::Install,
-    Act::PutApp,
-    Act::Refresh,
-    Act::Rename,
-    Act::RotateSecret,
-    Act::Send,
-    Act::StartSession,
-    Act::Upload,
-];
-
 /// What a request carries.
 enum Body {
     None,
@@ -97,11 +67,18 @@ pub struct HangUps {
     figures: HangUpFigures,
     channel: String,
     conversation: String,
+    /// An endpoint that is switched off, and one that is not.
     endpoint: String,
+    subscribed: String,
+    subscriber: Subscriber,
     /// Texts that were accepted; each must be on the phone once.
     sent: Vec<String>,
     /// Uploads that were answered.
     uploads: BTreeSet<String>,
+    /// Texts that were taken back; none may be on the phone.
+    taken_back: Vec<String>,
+    /// What an act that was prepared is to come to, or is about.
+    about: String,
 }
 
 impl HangUps {
@@ -112,9 +89,11 @@ impl HangUps {
     pub async fn begin(plan: HangUpPlan, data: &Path) -> anyhow::Result<Self> {
         let mut options = Options::new(data);
         options.seed = plan.seed;
+        options.env.push(("WEIR_DELIVERY_ALLOW_PRIVATE".into(), "true".into()));
         let stack = Stack::start(options).await?;
         stack.phone.set(json!({"qps": null})).await?;
         stack.install("tiktok").await?;
+        stack.stage("next/tiktok-same").await?;
         stack.put_app().await?;
         let channel = id_of(&stack.connect(ACCOUNT).await?)?;
         stack.phone.writes("Hello!").await?;
@@ -125,8 +104,10 @@ impl HangUps {
         .await?;
         let endpoint = json!({"url": "https://crm.example/weir", "enabled": false, "description": "rotated"});
         let endpoint = id_of(&stack.api.post("/v1/endpoints", endpoint).await?.expect(201)?)?;
-        let delay = json!({"on": "*", "fault": {"delay_ms": PLATFORM_MS}, "times": 1_000_000});
-        stack.phone.order_fault(delay).await?;
+        let subscriber = Subscriber::answering(vec![200]).await?;
+        let subscribed = json!({"url": subscriber.url(), "description": "subscribed"});
+        let subscribed = id_of(&stack.api.post("/v1/endpoints", subscribed).await?.expect(201)?)?;
+        slow_down(&stack).await?;
         Ok(Self {
             stack,
             plan,
@@ -138,8 +119,12 @@ impl HangUps {
             channel,
             conversation,
             endpoint,
+            subscribed,
+            subscriber,
             sent: Vec::new(),
             uploads: BTreeSet::new(),
+            taken_back: Vec::new(),
+            about: String::new(),
         })
     }
 
@@ -158,12 +143,13 @@ impl HangUps {
     /// # Errors
     /// A program misbehaves otherwise than by breaking a promise; those are in the figures.
     pub async fn round(&mut self) -> anyhow::Result<()> {
-        let act = ACTS[self.figures.rounds as usize % ACTS.len()];
+        let (act, ..) = ACTS[self.figures.rounds as usize % ACTS.len()];
         self.figures.rounds += 1;
         let patience = Duration::from_millis(self.rng.u64(PATIENCE_MS));
         let name = format!("{act:?} {}", self.figures.rounds);
         let found = match act {
             Act::Callback => self.callback(patience).await,
+            Act::Webhook => self.webhook(&name, patience).await,
             act => self.request(act, &name, patience).await,
         };
         if let Err(breach) = found {
@@ -213,7 +199,7 @@ impl HangUps {
         .await?;
         let was_done = again.headers.contains_key("idempotency-replayed");
         // A request without a key may find that it was done already.
-        let is_gone = matches!(act, Act::DeleteEndpoint) && again.status == 404;
+        let is_gone = act.is_over(&again);
         ensure!(
             again.status == right || is_gone,
             "the second answer is {} {:#}",
@@ -225,9 +211,14 @@ impl HangUps {
         }
         if let Ok(first) = first {
             let first = first?;
-            ensure!(first.status == right, "the answer is {} {:#}", first.status, first.body);
             ensure!(
-                first.body["id"] == again.body["id"],
+                first.status == right || act.is_over(&first),
+                "the answer is {} {:#}",
+                first.status,
+                first.body
+            );
+            ensure!(
+                is_gone || first.body["id"] == again.body["id"],
                 "the second answer is another's: {:#}",
                 again.body
             );
@@ -238,15 +229,7 @@ impl HangUps {
         }
         if method == Method::POST {
             let added = added(&before, &self.audit().await?);
-            let action = match act {
-                Act::CreateEndpoint => Some("endpoint.create"),
-                Act::CreateKey => Some("key.create"),
-                Act::EraseContact => Some("contact.erase"),
-                Act::Install => Some("connector.install"),
-                Act::RotateSecret => Some("endpoint.rotate_secret"),
-                Act::StartSession => Some("channel.connect"),
-                _ => None,
-            };
+            let action = act.audited();
             ensure!(
                 added.len() == usize::from(action.is_some())
                     && added.iter().all(|added| Some(added.as_str()) == action),
@@ -255,103 +238,6 @@ impl HangUps {
             );
         }
         self.look(act, name, &path, &again).await
-    }
-
-    /// The request of an act, and the status of its answer.
-    async fn prepare(&mut self, act: Act, name: &str) -> anyhow::Result<(Method, String, Body, u16)> {
-        let post = |path: &str, body: Body, right| (Method::POST, path.to_owned(), body, right);
-        Ok(match act {
-            Act::Callback => anyhow::bail!("a callback is a browser's"),
-            Act::CreateEndpoint => {
-                let body = json!({"url": "https://crm.example/weir", "enabled": false, "description": name});
-                post("/v1/endpoints", Body::Json(body), 201)
-            }
-            Act::CreateKey => post("/v1/keys", Body::Json(json!({"name": name, "scopes": ["read"]})), 201),
-            Act::DeleteEndpoint => {
-                let body = json!({"url": "https://crm.example/weir", "enabled": false});
-                let made = id_of(&self.stack.api.post("/v1/endpoints", body).await?.expect(201)?)?;
-                (Method::DELETE, format!("/v1/endpoints/{made}"), Body::None, 204)
-            }
-            Act::EraseContact => {
-                let contact = self.contact_with_picture().await?;
-                post(&format!("/v1/contacts/{contact}/erase"), Body::None, 204)
-            }
-            Act::Install => {
-                let bytes = self.stack.binaries().connector("tiktok")?;
-                post("/v1/connectors", Body::Component(bytes), 201)
-            }
-            Act::PutApp => {
-                let path = format!("/v1/apps/{APP}");
-                let app = self.stack.api.get(&path).await?.expect(200)?;
-                let body =
-                    json!({"connector": app["connector"], "settings": app["settings"], "origins": app["origins"]});
-                (Method::PUT, path, Body::Json(body), 200)
-            }
-            Act::Refresh => post(&format!("/v1/channels/{}/refresh", self.channel), Body::None, 200),
-            Act::Rename => (
-                Method::PATCH,
-                format!("/v1/channels/{}", self.channel),
-                Body::Json(json!({"name": name})),
-                200,
-            ),
-            Act::RotateSecret => post(
-                &format!("/v1/endpoints/{}/secret/rotate", self.endpoint),
-                Body::None,
-                200,
-            ),
-            Act::Send => {
-                // Gives the whole budget back.
-                self.writes("More?").await?;
-                let body = json!({"content": {"type": "text", "text": name}});
-                post(
-                    &format!("/v1/conversations/{}/messages", self.conversation),
-                    Body::Json(body),
-                    202,
-                )
-            }
-            Act::StartSession => post("/v1/connect-sessions", Body::Json(json!({"app": APP})), 201),
-            Act::Upload => post("/v1/media", Body::File(name.to_owned()), 201),
-        })
-    }
-
-    /// Whether what was asked for is there, once and whole.
-    async fn look(&mut self, act: Act, name: &str, path: &str, answer: &Answer) -> anyhow::Result<()> {
-        let api = &self.stack.api;
-        let once = async |list: &str, member: &str| {
-            let page = api.get(list).await?.expect(200)?;
-            let rows = page["data"].as_array().context("no list")?;
-            let count = rows.iter().filter(|row| row[member] == name).count();
-            ensure!(count == 1, "{count} of {list} are called {name:?}");
-            Ok(())
-        };
-        match act {
-            Act::CreateEndpoint => once("/v1/endpoints?limit=200", "description").await?,
-            Act::CreateKey => once("/v1/keys", "name").await?,
-            Act::DeleteEndpoint | Act::EraseContact => {
-                let path = path.trim_end_matches("/erase");
-                ensure!(api.get(path).await?.status == 404, "it is still there");
-            }
-            Act::Refresh => ensure!(answer.body["status"] == "connected", "the channel is {:#}", answer.body),
-            Act::Rename => {
-                let channel = api.get(path).await?.expect(200)?;
-                ensure!(channel["name"] == name, "the channel is called {}", channel["name"]);
-            }
-            Act::Send => {
-                let page = format!("{path}?limit=200");
-                let page = api.get(&page).await?.expect(200)?;
-                let rows = page["data"].as_array().context("no list")?;
-                let count = rows.iter().filter(|row| row["content"]["text"] == name).count();
-                ensure!(count == 1, "it was accepted {count} times");
-                self.sent.push(name.to_owned());
-            }
-            Act::Upload => {
-                let id = id_of(&answer.body)?;
-                api.get(&format!("/v1/media/{id}")).await?.expect(200)?;
-                self.uploads.insert(id);
-            }
-            Act::Callback | Act::Install | Act::PutApp | Act::RotateSecret | Act::StartSession => {}
-        }
-        Ok(())
     }
 
     /// A browser that is closed on its way back from the platform, and what became of its session.
@@ -395,6 +281,18 @@ impl HangUps {
         Ok(())
     }
 
+    /// A platform that leaves before the answer, and sends the same again.
+    async fn webhook(&mut self, name: &str, patience: Duration) -> anyhow::Result<()> {
+        let body = self.saying(name).await?;
+        let first = tokio::time::timeout(patience, self.post_webhook(&body)).await;
+        if first.is_err() {
+            self.figures.cut_off += 1;
+        }
+        let status = self.post_webhook(&body).await?;
+        ensure!(status == 200, "the second answer is {status}");
+        self.is_there_once(name).await
+    }
+
     /// What all rounds together must have left.
     async fn compare(&mut self) -> anyhow::Result<()> {
         let api = &self.stack.api;
@@ -415,6 +313,11 @@ impl HangUps {
             .filter(|text| shown.iter().filter(|other| other == text).count() > 1)
             .collect();
         ensure!(twice.is_empty(), "the customer has twice: {twice:?}");
+        let taken_back: Vec<_> = self.taken_back.iter().filter(|text| shown.contains(text)).collect();
+        ensure!(
+            taken_back.is_empty(),
+            "the customer has what was taken back: {taken_back:?}"
+        );
         // Each file that is left is one that the record knows, and none is unfinished.
         let mut uploads = self.uploads.clone();
         for entry in std::fs::read_dir(self.stack.data().join("media"))? {
@@ -425,7 +328,7 @@ impl HangUps {
         }
         ensure!(uploads.is_empty(), "the files of {uploads:?} are gone");
         let components = std::fs::read_dir(self.stack.data().join("components"))?.count();
-        ensure!(components == 1, "{components} files of one component");
+        ensure!(components == 2, "{components} files of two components");
         Ok(())
     }
 
@@ -435,49 +338,6 @@ impl HangUps {
             .iter()
             .filter_map(|message| message["text"].as_str().map(str::to_owned))
             .collect())
-    }
-
-    /// The customer writes, and Weir has it.
-    async fn writes(&self, text: &str) -> anyhow::Result<()> {
-        let written = self.stack.phone.writes(text).await?;
-        let path = format!("/v1/conversations/{}/messages?limit=200", self.conversation);
-        until("what the customer wrote", async || {
-            let page = self.stack.api.get(&path).await?.expect(200)?;
-            let rows = page["data"].as_array().context("no list")?;
-            let is_there = rows.iter().any(|row| row["platform_id"] == written["message_id"]);
-            Ok(is_there.then_some(()))
-        })
-        .await
-    }
-
-    /// Somebody who sent a picture that is stored; gives the contact.
-    async fn contact_with_picture(&self) -> anyhow::Result<String> {
-        let person = format!("person_{}", self.figures.rounds);
-        let phone = self.stack.phone.of(&person);
-        let order = json!({"username": person, "country": "ID"});
-        self.stack.phone.order("people", order).await?;
-        let written = phone.does("write", json!({"type": "image"})).await?;
-        let message = until("the picture", async || {
-            let page = self.stack.api.get("/v1/conversations?limit=200").await?.expect(200)?;
-            let rows = page["data"].as_array().context("no list")?;
-            for row in rows {
-                let path = format!("/v1/conversations/{}/messages", id_of(row)?);
-                let page = self.stack.api.get(&path).await?.expect(200)?;
-                let rows = page["data"].as_array().context("no list")?;
-                let found = rows.iter().find(|row| {
-                    row["platform_id"] == written["message_id"] && row["content"]["media"]["status"] == "stored"
-                });
-                if let Some(message) = found {
-                    return Ok(Some(message.clone()));
-                }
-            }
-            Ok(None)
-        })
-        .await?;
-        message["contact_id"]
-            .as_str()
-            .map(str::to_owned)
-            .context("the message has no contact")
     }
 
     async fn ask(&self, method: &Method, path: &str, body: &Body, key: &str) -> anyhow::Result<Answer> {
@@ -516,6 +376,12 @@ fn added(before: &[Value], after: &[Value]) -> Vec<String> {
         .iter()
         .filter_map(|entry| entry["action"].as_str().map(str::to_owned))
         .collect()
+}
+
+/// Has the platform take its time over each call.
+async fn slow_down(stack: &Stack) -> anyhow::Result<()> {
+    let delay = json!({"on": "*", "fault": {"delay_ms": PLATFORM_MS}, "times": 1_000_000});
+    stack.phone.order_fault(delay).await
 }
 
 fn id_of(value: &Value) -> anyhow::Result<String> {

@@ -25,7 +25,7 @@ pub use browser::Browser;
 pub use chromium::{Chromium, ENTER, ESCAPE, TAB, target};
 pub use clock::SteppingClock;
 pub use crash::{Crash, Figures, Plan};
-pub use hangups::{HangUpFigures, HangUpPlan, HangUps};
+pub use hangups::{HangUpFigures, HangUpPlan, HangUps, unplayed_routes};
 pub use oci::{LOGIN, OciRegistry, digest, manifest};
 pub use phone::Phone;
 pub use programs::{Binaries, Program};

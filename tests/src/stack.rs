@@ -19,7 +19,7 @@ const PERSON: &str = "jane_doe";
 pub(crate) const KILL_AT: &str = "WEIR_KILL_AT";
 
 const CLIENT_KEY: &str = "7000000000000000001";
-const CLIENT_SECRET: &str = "sandbox-client-secret";
+pub(crate) const CLIENT_SECRET: &str = "sandbox-client-secret";
 const ADMIN_KEY: &str = "weir_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// How the programs are started.
@@ -263,21 +263,31 @@ impl Stack {
     /// # Errors
     /// A step is refused.
     pub async fn install(&self, name: &str) -> anyhow::Result<Value> {
-        let bytes = self.binaries.connector(name)?;
+        let staged = self.stage(name).await?;
+        let version = staged["version"].as_str().context("the version has no number")?;
+        self.api
+            .post(&format!("/v1/connectors/{name}/versions/{version}/promote"), json!({}))
+            .await?
+            .expect(200)?;
+        Ok(staged)
+    }
+
+    /// Installs a connector and says yes to what it asks for. Gives the staged version as the API showed it.
+    ///
+    /// # Errors
+    /// A step is refused.
+    pub async fn stage(&self, component: &str) -> anyhow::Result<Value> {
+        let bytes = self.binaries.connector(component)?;
         let request = self.api.request(reqwest::Method::POST, "/v1/connectors");
         let staged = self
             .api
             .send(request.header("content-type", "application/wasm").body(bytes))
             .await?
             .expect(201)?;
-        let grants = json!({"grants": staged["wanted_grants"]});
+        let grants = json!({"version": staged["version"], "grants": staged["wanted_grants"]});
+        let name = staged["name"].as_str().context("the version has no name")?;
         self.api
             .put(&format!("/v1/connectors/{name}/grants"), grants)
-            .await?
-            .expect(200)?;
-        let version = staged["version"].as_str().context("the version has no number")?;
-        self.api
-            .post(&format!("/v1/connectors/{name}/versions/{version}/promote"), json!({}))
             .await?
             .expect(200)?;
         Ok(staged)

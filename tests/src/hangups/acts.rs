@@ -1,0 +1,700 @@
+//! What is asked for and hung up on: each route that changes something, how it is made ready, and what must have come of it.
+
+use anyhow::{Context, ensure};
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use super::{ACCOUNT, Body, HangUps, id_of, slow_down};
+use crate::stack::CLIENT_SECRET;
+use crate::{APP, Answer, until};
+
+/// A kind of request that changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    Activity,
+    AskForContact,
+    BeginTest,
+    Callback,
+    Canary,
+    CancelMessage,
+    CatchUp,
+    CreateEndpoint,
+    CreateKey,
+    CreateWorkspace,
+    DeleteAutomation,
+    DeleteChannel,
+    DeleteDeadLetter,
+    DeleteEndpoint,
+    DeleteWorkspace,
+    EraseContact,
+    Grant,
+    Install,
+    Promote,
+    PutApp,
+    PutAutomation,
+    Reauthorize,
+    Recover,
+    Refresh,
+    Rename,
+    ReplayDeadLetter,
+    ReplayVersion,
+    Resend,
+    Retire,
+    RetryMessage,
+    RevokeKey,
+    RollBack,
+    RotateAppSecrets,
+    RotateSecret,
+    Send,
+    SendExample,
+    StartSession,
+    UpdateEndpoint,
+    Upload,
+    Webhook,
+}
+
+const VERSION: &str = "/v1/connectors/{name}/versions/{version}";
+
+/// Every act with its route. The callback is a page and stands in no description.
+pub(super) const ACTS: [(Act, &str, &str); 40] = [
+    (Act::Activity, "post", "/v1/conversations/{id}/activity"),
+    (Act::AskForContact, "post", "/v1/contacts/{id}/refresh"),
+    (Act::BeginTest, "post", "/v1/channels/{id}/test"),
+    (Act::Callback, "get", "/oauth/callback"),
+    (Act::Canary, "post", "{version}/canary"),
+    (Act::CancelMessage, "delete", "/v1/messages/{id}"),
+    (Act::CatchUp, "post", "/v1/channels/{id}/catch-up"),
+    (Act::CreateEndpoint, "post", "/v1/endpoints"),
+    (Act::CreateKey, "post", "/v1/keys"),
+    (Act::CreateWorkspace, "post", "/v1/workspaces"),
+    (
+        Act::DeleteAutomation,
+        "delete",
+        "/v1/channels/{id}/automations/{kind}/{automation}",
+    ),
+    (Act::DeleteChannel, "delete", "/v1/channels/{id}"),
+    (Act::DeleteDeadLetter, "delete", "/v1/dead-letters/{id}"),
+    (Act::DeleteEndpoint, "delete", "/v1/endpoints/{id}"),
+    (Act::DeleteWorkspace, "delete", "/v1/workspaces/{id}"),
+    (Act::EraseContact, "post", "/v1/contacts/{id}/erase"),
+    (Act::Grant, "put", "/v1/connectors/{name}/grants"),
+    (Act::Install, "post", "/v1/connectors"),
+    (Act::Promote, "post", "{version}/promote"),
+    (Act::PutApp, "put", "/v1/apps/{name}"),
+    (Act::PutAutomation, "put", "/v1/channels/{id}/automations/{kind}"),
+    (Act::Reauthorize, "post", "/v1/channels/{id}/reauthorize"),
+    (Act::Recover, "post", "/v1/endpoints/{id}/recover"),
+    (Act::Refresh, "post", "/v1/channels/{id}/refresh"),
+    (Act::Rename, "patch", "/v1/channels/{id}"),
+    (Act::ReplayDeadLetter, "post", "/v1/dead-letters/{id}/replay"),
+    (Act::ReplayVersion, "post", "{version}/replay"),
+    (Act::Resend, "post", "/v1/deliveries/{id}/resend"),
+    (Act::Retire, "post", "{version}/retire"),
+    (Act::RetryMessage, "post", "/v1/messages/{id}/retry"),
+    (Act::RevokeKey, "delete", "/v1/keys/{id}"),
+    (Act::RollBack, "post", "{version}/rollback"),
+    (Act::RotateAppSecrets, "post", "/v1/apps/{name}/secrets/rotate"),
+    (Act::RotateSecret, "post", "/v1/endpoints/{id}/secret/rotate"),
+    (Act::Send, "post", "/v1/conversations/{id}/messages"),
+    (Act::SendExample, "post", "/v1/endpoints/{id}/send-example"),
+    (Act::StartSession, "post", "/v1/connect-sessions"),
+    (Act::UpdateEndpoint, "patch", "/v1/endpoints/{id}"),
+    (Act::Upload, "post", "/v1/media"),
+    (Act::Webhook, "post", "/hooks/{app}"),
+];
+
+/// Routes that are no act, and why.
+const LEFT_OUT: [(&str, &str, &str); 3] = [
+    ("post", "/v1/broadcasts", "always refused"),
+    (
+        "post",
+        "/v1/session",
+        "makes a cookie for its caller alone, which ends by its age",
+    ),
+    (
+        "delete",
+        "/v1/session",
+        "asked with a browser's cookie, and asked again does nothing",
+    ),
+];
+
+/// The routes of a description that change something and are neither an act nor left out, and acts without a route.
+pub fn unplayed_routes(document: &Value) -> Vec<String> {
+    let of_acts = ACTS
+        .iter()
+        .map(|(_, method, path)| format!("{method} {}", path.replace("{version}/", &format!("{VERSION}/"))));
+    let mut known: Vec<String> = of_acts
+        .filter(|route| !route.starts_with("get "))
+        .chain(LEFT_OUT.iter().map(|(method, path, _)| format!("{method} {path}")))
+        .collect();
+    let mut unplayed = Vec::new();
+    for (path, methods) in document["paths"].as_object().into_iter().flatten() {
+        for method in methods.as_object().into_iter().flatten().map(|(method, _)| method) {
+            let route = format!("{method} {path}");
+            let place = known.iter().position(|known| *known == route);
+            match place {
+                Some(place) => drop(known.swap_remove(place)),
+                None if matches!(method.as_str(), "post" | "put" | "patch" | "delete") => unplayed.push(route),
+                None => {}
+            }
+        }
+    }
+    unplayed.extend(known.into_iter().map(|route| format!("{route} is not described")));
+    unplayed
+}
+
+impl Act {
+    /// The action in the audit log, where the route is a `POST` that writes one.
+    pub(super) fn audited(self) -> Option<&'static str> {
+        Some(match self {
+            Self::AskForContact => "contact.refresh",
+            Self::Canary => "connector.canary",
+            Self::CatchUp => "channel.catch_up",
+            Self::CreateEndpoint => "endpoint.create",
+            Self::CreateKey => "key.create",
+            Self::CreateWorkspace => "workspace.create",
+            Self::EraseContact => "contact.erase",
+            Self::Install => "connector.install",
+            Self::Promote => "connector.promote",
+            Self::Reauthorize => "channel.reauthorize",
+            Self::Recover => "endpoint.recover",
+            Self::ReplayVersion => "connector.replay",
+            Self::Resend => "delivery.resend",
+            Self::Retire => "connector.retire",
+            Self::RetryMessage => "message.retry",
+            Self::RollBack => "connector.rollback",
+            Self::RotateAppSecrets => "app.rotate_secrets",
+            Self::RotateSecret => "endpoint.rotate_secret",
+            Self::SendExample => "endpoint.send_example",
+            Self::StartSession => "channel.connect",
+            _ => return None,
+        })
+    }
+
+    /// Whether an answer says that there is nothing left to do: a request without a key may find that it was done already.
+    pub(super) fn is_over(self, answer: &Answer) -> bool {
+        match self {
+            Self::DeleteAutomation
+            | Self::DeleteChannel
+            | Self::DeleteDeadLetter
+            | Self::DeleteEndpoint
+            | Self::DeleteWorkspace
+            | Self::RevokeKey => answer.status == 404,
+            Self::CancelMessage => answer.status == 409 && answer.body["code"] == "message_not_cancellable",
+            _ => false,
+        }
+    }
+}
+
+impl HangUps {
+    /// The request of an act, and the status of its answer.
+    pub(super) async fn prepare(&mut self, act: Act, name: &str) -> anyhow::Result<(Method, String, Body, u16)> {
+        let post = |path: &str, body: Value, right| (Method::POST, path.to_owned(), Body::Json(body), right);
+        let of_channel = format!("/v1/channels/{}", self.channel);
+        let of_conversation = format!("/v1/conversations/{}", self.conversation);
+        Ok(match act {
+            Act::Callback | Act::Webhook => anyhow::bail!("not asked with a key"),
+            Act::Activity => {
+                self.writes("Are you there?").await?;
+                post(&format!("{of_conversation}/activity"), json!({"type": "typing"}), 204)
+            }
+            Act::AskForContact => {
+                let conversation = self.stack.api.get(&of_conversation).await?.expect(200)?;
+                let contact = id_of(&conversation["contact"])?;
+                post(&format!("/v1/contacts/{contact}/refresh"), json!({}), 200)
+            }
+            Act::BeginTest => post(&format!("{of_channel}/test"), json!({}), 200),
+            Act::Canary => {
+                let other = self.other_version().await?;
+                post(&of_version(&other, "canary"), json!({"percent": 50}), 200)
+            }
+            Act::CancelMessage => {
+                self.writes("More?").await?;
+                let queued = self.stack.api.say(&self.conversation, name).await?.expect(202)?;
+                (
+                    Method::DELETE,
+                    format!("/v1/messages/{}", id_of(&queued)?),
+                    Body::None,
+                    200,
+                )
+            }
+            Act::CatchUp => {
+                self.stack.phone.set(json!({"webhooks": false})).await?;
+                self.stack.phone.writes(name).await?;
+                self.stack.phone.set(json!({"webhooks": true})).await?;
+                post(&format!("{of_channel}/catch-up"), json!({}), 200)
+            }
+            Act::CreateEndpoint => {
+                let body = json!({"url": "https://crm.example/weir", "enabled": false, "description": name});
+                post("/v1/endpoints", body, 201)
+            }
+            Act::CreateKey => post("/v1/keys", json!({"name": name, "scopes": ["read"]}), 201),
+            Act::CreateWorkspace => {
+                let body = json!({"id": format!("workspace-{}", self.figures.rounds)});
+                post("/v1/workspaces", body, 201)
+            }
+            Act::DeleteWorkspace => {
+                let body = json!({"id": format!("workspace-{}", self.figures.rounds)});
+                let made = id_of(&self.stack.api.post("/v1/workspaces", body).await?.expect(201)?)?;
+                (Method::DELETE, format!("/v1/workspaces/{made}"), Body::None, 204)
+            }
+            Act::DeleteAutomation => {
+                let path = format!("{of_channel}/automations/chat_prompt");
+                let prompt =
+                    json!({"enabled": true, "content": {"title": "Sizes", "content": "Which sizes are there?"}});
+                let made = self.stack.api.put(&path, prompt).await?.expect(200)?;
+                (Method::DELETE, format!("{path}/{}", id_of(&made)?), Body::None, 204)
+            }
+            Act::DeleteChannel => {
+                let account = format!("account_{}", self.figures.rounds);
+                let order = json!({"username": account, "country": "ID"});
+                self.stack.phone.order("accounts", order).await?;
+                let made = id_of(&self.stack.connect(&account).await?)?;
+                (Method::DELETE, format!("/v1/channels/{made}"), Body::None, 200)
+            }
+            Act::DeleteDeadLetter => {
+                let letter = self.dead_letter().await?;
+                (Method::DELETE, format!("/v1/dead-letters/{letter}"), Body::None, 204)
+            }
+            Act::DeleteEndpoint => {
+                let body = json!({"url": "https://crm.example/weir", "enabled": false});
+                let made = id_of(&self.stack.api.post("/v1/endpoints", body).await?.expect(201)?)?;
+                (Method::DELETE, format!("/v1/endpoints/{made}"), Body::None, 204)
+            }
+            Act::EraseContact => {
+                let contact = self.contact_with_picture().await?;
+                (Method::POST, format!("/v1/contacts/{contact}/erase"), Body::None, 204)
+            }
+            Act::Grant => {
+                let version = self.active_version().await?;
+                let path = format!("/v1/connectors/{APP}/versions/{version}");
+                let wanted = self.stack.api.get(&path).await?.expect(200)?["wanted_grants"].take();
+                let body = Body::Json(json!({"version": version, "grants": wanted}));
+                (Method::PUT, format!("/v1/connectors/{APP}/grants"), body, 200)
+            }
+            Act::Install => {
+                let bytes = self.stack.binaries().connector("tiktok")?;
+                (Method::POST, "/v1/connectors".to_owned(), Body::Component(bytes), 201)
+            }
+            Act::Promote => {
+                self.about = self.other_version().await?;
+                post(&of_version(&self.about, "promote"), json!({}), 200)
+            }
+            Act::PutApp => {
+                let path = format!("/v1/apps/{APP}");
+                let app = self.stack.api.get(&path).await?.expect(200)?;
+                let body =
+                    json!({"connector": app["connector"], "settings": app["settings"], "origins": app["origins"]});
+                (Method::PUT, path, Body::Json(body), 200)
+            }
+            Act::PutAutomation => {
+                let body = Body::Json(json!({"enabled": true}));
+                (
+                    Method::PUT,
+                    format!("{of_channel}/automations/comment_to_message"),
+                    body,
+                    200,
+                )
+            }
+            Act::Reauthorize => post(&format!("{of_channel}/reauthorize"), json!({}), 201),
+            Act::Recover => {
+                let since = json!({"since": "2020-01-01T00:00:00Z"});
+                post(&format!("/v1/endpoints/{}/recover", self.endpoint), since, 202)
+            }
+            Act::Refresh => post(&format!("{of_channel}/refresh"), json!({}), 200),
+            Act::Rename => (Method::PATCH, of_channel, Body::Json(json!({"name": name})), 200),
+            Act::ReplayDeadLetter => {
+                let letter = self.dead_letter().await?;
+                // No version can read it.
+                post(&format!("/v1/dead-letters/{letter}/replay"), json!({}), 409)
+            }
+            Act::ReplayVersion => {
+                let other = self.other_version().await?;
+                post(&of_version(&other, "replay"), json!({"last": 5}), 200)
+            }
+            Act::Resend => {
+                let example = format!("/v1/endpoints/{}/send-example", self.subscribed);
+                let example = self
+                    .stack
+                    .api
+                    .post(&example, json!({"type": "message.received"}))
+                    .await?;
+                let delivery = example.expect(202)?["delivery_id"].take();
+                let delivery = delivery.as_str().context("no delivery")?.to_owned();
+                self.delivered(&delivery).await?;
+                post(&format!("/v1/deliveries/{delivery}/resend"), json!({}), 202)
+            }
+            Act::Retire => {
+                let other = self.other_version().await?;
+                post(&of_version(&other, "retire"), json!({}), 200)
+            }
+            Act::RetryMessage => {
+                self.writes("More?").await?;
+                // The first order that fits a call is the one that holds.
+                self.stack.phone.forget_faults().await?;
+                let fault = json!({"code": 40064, "message": "Due to risk control strategy."});
+                self.stack
+                    .phone
+                    .order_fault(json!({"on": "send", "fault": fault}))
+                    .await?;
+                let queued = self.stack.api.say(&self.conversation, name).await?.expect(202)?;
+                let path = format!("/v1/messages/{}", id_of(&queued)?);
+                until("the failed message", async || {
+                    let message = self.stack.api.get(&path).await?.expect(200)?;
+                    Ok((message["status"] == "failed").then_some(()))
+                })
+                .await?;
+                slow_down(&self.stack).await?;
+                post(&format!("{path}/retry"), json!({}), 202)
+            }
+            Act::RevokeKey => {
+                let key = json!({"name": name, "scopes": ["read"]});
+                let made = id_of(&self.stack.api.post("/v1/keys", key).await?.expect(201)?)?;
+                (Method::DELETE, format!("/v1/keys/{made}"), Body::None, 204)
+            }
+            Act::RollBack => {
+                self.about = self.active_version().await?;
+                let other = self.other_version().await?;
+                let promoted = self.stack.api.post(&of_version(&other, "promote"), json!({})).await?;
+                promoted.expect(200)?;
+                post(&of_version(&other, "rollback"), json!({"reason": name}), 200)
+            }
+            Act::RotateAppSecrets => {
+                let body = json!({"secrets": {"client_secret": CLIENT_SECRET}});
+                post(&format!("/v1/apps/{APP}/secrets/rotate"), body, 200)
+            }
+            Act::RotateSecret => post(
+                &format!("/v1/endpoints/{}/secret/rotate", self.endpoint),
+                json!({}),
+                200,
+            ),
+            Act::Send => {
+                // Gives the whole budget back.
+                self.writes("More?").await?;
+                let body = json!({"content": {"type": "text", "text": name}});
+                post(&format!("{of_conversation}/messages"), body, 202)
+            }
+            Act::SendExample => {
+                let path = format!("/v1/endpoints/{}/send-example", self.subscribed);
+                post(&path, json!({"type": "message.received"}), 202)
+            }
+            Act::StartSession => post("/v1/connect-sessions", json!({"app": APP}), 201),
+            Act::UpdateEndpoint => {
+                let body = Body::Json(json!({"description": name}));
+                (Method::PATCH, format!("/v1/endpoints/{}", self.endpoint), body, 200)
+            }
+            Act::Upload => (Method::POST, "/v1/media".to_owned(), Body::File(name.to_owned()), 201),
+        })
+    }
+
+    /// Whether what was asked for is there, once and whole.
+    pub(super) async fn look(&mut self, act: Act, name: &str, path: &str, answer: &Answer) -> anyhow::Result<()> {
+        let api = &self.stack.api;
+        let once = async |list: &str, member: &str| {
+            let page = api.get(list).await?.expect(200)?;
+            let rows = page["data"].as_array().context("no list")?;
+            let count = rows.iter().filter(|row| row[member] == name).count();
+            ensure!(count == 1, "{count} of {list} are called {name:?}");
+            Ok(())
+        };
+        match act {
+            Act::CreateEndpoint => once("/v1/endpoints?limit=200", "description").await?,
+            Act::CreateKey => once("/v1/keys", "name").await?,
+            Act::CreateWorkspace => {
+                let id = id_of(&answer.body)?;
+                api.get(&format!("/v1/workspaces/{id}")).await?.expect(200)?;
+            }
+            Act::DeleteDeadLetter | Act::DeleteEndpoint | Act::DeleteWorkspace | Act::EraseContact => {
+                let path = path.trim_end_matches("/erase");
+                ensure!(api.get(path).await?.status == 404, "it is still there");
+            }
+            Act::DeleteAutomation => {
+                let (list, id) = path.rsplit_once('/').context("no list")?;
+                let kept = api.get(list).await?.expect(200)?;
+                ensure!(!kept.to_string().contains(id), "it is still there: {kept:#}");
+            }
+            Act::DeleteChannel => {
+                let channel = api.get(path).await?.expect(200)?;
+                ensure!(channel["status"] == "deleted", "it is {:#}", channel["status"]);
+            }
+            Act::RevokeKey => {
+                let keys = api.get("/v1/keys").await?.expect(200)?;
+                let mut rows = keys["data"].as_array().context("no list")?.iter();
+                let is_live = rows.any(|key| key["name"] == name && key["revoked_at"].is_null());
+                ensure!(!is_live, "the key still opens");
+            }
+            Act::Refresh => ensure!(answer.body["status"] == "connected", "the channel is {:#}", answer.body),
+            Act::Rename => {
+                let channel = api.get(path).await?.expect(200)?;
+                ensure!(channel["name"] == name, "the channel is called {}", channel["name"]);
+            }
+            Act::UpdateEndpoint => {
+                let endpoint = api.get(path).await?.expect(200)?;
+                ensure!(
+                    endpoint["description"] == name,
+                    "it is called {}",
+                    endpoint["description"]
+                );
+            }
+            Act::PutAutomation => {
+                let kept = api.get(path).await?.expect(200)?;
+                ensure!(kept["data"][0]["enabled"] == true, "{kept:#}");
+            }
+            Act::Send => {
+                self.is_there_once(name).await?;
+                self.sent.push(name.to_owned());
+            }
+            Act::CatchUp => self.is_there_once(name).await?,
+            Act::CancelMessage => {
+                // Whoever was first: it was taken back, or has left.
+                let message = api.get(path).await?.expect(200)?;
+                if message["status"] == "cancelled" {
+                    self.taken_back.push(name.to_owned());
+                } else {
+                    self.sent.push(name.to_owned());
+                }
+            }
+            Act::RetryMessage => self.sent.push(name.to_owned()),
+            Act::Upload => {
+                let id = id_of(&answer.body)?;
+                api.get(&format!("/v1/media/{id}")).await?.expect(200)?;
+                self.uploads.insert(id);
+            }
+            Act::Resend | Act::SendExample => {
+                let delivery = answer.body["delivery_id"].as_str().context("no delivery")?;
+                self.delivered(delivery).await?;
+            }
+            Act::Canary => {
+                self.serves_in_one_version().await?;
+                let back = path.replace("/canary", "/rollback");
+                api.post(&back, json!({})).await?.expect(200)?;
+                self.serves_in_one_version().await?;
+            }
+            Act::Promote | Act::RollBack => {
+                let active = self.serves_in_one_version().await?;
+                ensure!(active == self.about, "{active} serves, and not {}", self.about);
+            }
+            Act::Retire | Act::Grant | Act::Install | Act::ReplayVersion => {
+                self.serves_in_one_version().await?;
+            }
+            Act::Activity
+            | Act::AskForContact
+            | Act::BeginTest
+            | Act::Callback
+            | Act::PutApp
+            | Act::Reauthorize
+            | Act::Recover
+            | Act::ReplayDeadLetter
+            | Act::RotateAppSecrets
+            | Act::RotateSecret
+            | Act::StartSession
+            | Act::Webhook => {}
+        }
+        Ok(())
+    }
+
+    /// A message of the conversation that was recorded, and once.
+    pub(super) async fn is_there_once(&self, text: &str) -> anyhow::Result<()> {
+        let path = format!("/v1/conversations/{}/messages?limit=200", self.conversation);
+        let page = self.stack.api.get(&path).await?.expect(200)?;
+        let rows = page["data"].as_array().context("no list")?;
+        let count = rows.iter().filter(|row| row["content"]["text"] == text).count();
+        ensure!(count == 1, "{text:?} is in the conversation {count} times");
+        Ok(())
+    }
+
+    /// Waits for a delivery; what it is about must have been handed over as often as the record says.
+    async fn delivered(&self, id: &str) -> anyhow::Result<()> {
+        let api = &self.stack.api;
+        let path = format!("/v1/deliveries/{id}");
+        let delivery = until("the delivery", async || {
+            let delivery = api.get(&path).await?.expect(200)?;
+            Ok((delivery["status"] == "delivered").then_some(delivery))
+        })
+        .await?;
+        let event = delivery["event_id"].as_str().context("no event")?;
+        let list = format!(
+            "/v1/deliveries?endpoint_id={}&event_id={event}&limit=200",
+            self.subscribed
+        );
+        let page = api.get(&list).await?.expect(200)?;
+        let rows = page["data"].as_array().context("no list")?;
+        ensure!(
+            rows.iter().all(|row| row["status"] == "delivered"),
+            "another delivery is on its way: {page:#}"
+        );
+        let tried: u64 = rows.iter().filter_map(|row| row["attempt_count"].as_u64()).sum();
+        let handed = self.subscriber.handed();
+        let handed = handed
+            .iter()
+            .filter(|handed| handed.header("webhook-id").is_ok_and(|id| id == event));
+        let handed = handed.count() as u64;
+        ensure!(
+            handed == tried,
+            "{event} was handed over {handed} times, and tried {tried} times"
+        );
+        Ok(())
+    }
+
+    async fn active_version(&self) -> anyhow::Result<String> {
+        let connector = self
+            .stack
+            .api
+            .get(&format!("/v1/connectors/{APP}"))
+            .await?
+            .expect(200)?;
+        let active = connector["active_version"].as_str().context("no version serves")?;
+        Ok(active.to_owned())
+    }
+
+    /// The version that does not serve.
+    async fn other_version(&self) -> anyhow::Result<String> {
+        let connector = self
+            .stack
+            .api
+            .get(&format!("/v1/connectors/{APP}"))
+            .await?
+            .expect(200)?;
+        let mut versions = connector["versions"].as_array().context("no versions")?.iter();
+        let other = versions.find_map(|version| {
+            let version = version["version"].as_str()?;
+            (connector["active_version"] != version).then_some(version)
+        });
+        other.map(str::to_owned).context("one version only")
+    }
+
+    /// The one version that is active, through which the account receives and sends.
+    async fn serves_in_one_version(&self) -> anyhow::Result<String> {
+        let connector = self
+            .stack
+            .api
+            .get(&format!("/v1/connectors/{APP}"))
+            .await?
+            .expect(200)?;
+        let versions = connector["versions"].as_array().context("no versions")?;
+        let active = versions.iter().filter(|version| version["state"] == "active").count();
+        ensure!(active == 1, "{active} versions are active: {connector:#}");
+        let channel = self
+            .stack
+            .api
+            .get(&format!("/v1/channels/{}", self.channel))
+            .await?
+            .expect(200)?;
+        ensure!(channel["status"] == "connected", "the channel is {channel:#}");
+        self.writes("Which version is this?").await?;
+        self.active_version().await
+    }
+
+    /// A webhook that nobody can translate; gives its dead letter.
+    async fn dead_letter(&self) -> anyhow::Result<String> {
+        let known = self.dead_letters().await?;
+        let status = self.post_webhook("{}").await?;
+        ensure!(status == 200, "the webhook is answered {status}");
+        let mut letters = self.dead_letters().await?.into_iter();
+        letters.find(|letter| !known.contains(letter)).context("no dead letter")
+    }
+
+    async fn dead_letters(&self) -> anyhow::Result<Vec<String>> {
+        let page = self.stack.api.get("/v1/dead-letters?limit=200").await?.expect(200)?;
+        page["data"].as_array().context("no list")?.iter().map(id_of).collect()
+    }
+
+    /// The body of a webhook by which the customer says something new.
+    pub(super) async fn saying(&self, text: &str) -> anyhow::Result<String> {
+        let channel = self
+            .stack
+            .api
+            .get(&format!("/v1/channels/{}", self.channel))
+            .await?
+            .expect(200)?;
+        let conversation = self
+            .stack
+            .api
+            .get(&format!("/v1/conversations/{}", self.conversation))
+            .await?
+            .expect(200)?;
+        let now = self.now().await?;
+        let content = json!({
+            "from": "jane_doe", "to": ACCOUNT, "unique_identifier": conversation["contact"]["platform_id"],
+            "from_user": {"id": conversation["contact"]["platform_id"], "role": "personal_account"},
+            "to_user": {"id": channel["platform_id"], "role": "business_account"},
+            "conversation_id": conversation["platform_id"], "message_id": format!("m{text}"), "timestamp": now,
+            "type": "text", "text": {"body": text},
+        });
+        let webhook = json!({
+            "client_key": "7000000000000000001", "event": "im_receive_msg", "create_time": now / 1_000,
+            "user_openid": channel["platform_id"], "content": content.to_string(),
+        });
+        Ok(webhook.to_string())
+    }
+
+    /// Posts a body as the platform would, with its signature.
+    pub(super) async fn post_webhook(&self, body: &str) -> anyhow::Result<u16> {
+        let at = self.now().await? / 1_000;
+        let mut mac = Hmac::<Sha256>::new_from_slice(CLIENT_SECRET.as_bytes())?;
+        mac.update(format!("{at}.{body}").as_bytes());
+        let signature = format!("t={at},s={}", hex::encode(mac.finalize().into_bytes()));
+        let url = format!("{}/hooks/{APP}", self.stack.api.origin());
+        let request = self.stack.client().post(url).header("content-type", "application/json");
+        let answer = request
+            .header("tiktok-signature", signature)
+            .body(body.to_owned())
+            .send()
+            .await?;
+        Ok(answer.status().as_u16())
+    }
+
+    async fn now(&self) -> anyhow::Result<i64> {
+        let clock = self.stack.phone.look("clock").await?;
+        clock["now_ms"].as_i64().context("the clock has no time")
+    }
+
+    /// The customer writes, and Weir has it.
+    async fn writes(&self, text: &str) -> anyhow::Result<()> {
+        let written = self.stack.phone.writes(text).await?;
+        let path = format!("/v1/conversations/{}/messages?limit=200", self.conversation);
+        until("what the customer wrote", async || {
+            let page = self.stack.api.get(&path).await?.expect(200)?;
+            let rows = page["data"].as_array().context("no list")?;
+            let is_there = rows.iter().any(|row| row["platform_id"] == written["message_id"]);
+            Ok(is_there.then_some(()))
+        })
+        .await
+    }
+
+    /// Somebody who sent a picture that is stored; gives the contact.
+    async fn contact_with_picture(&self) -> anyhow::Result<String> {
+        let person = format!("person_{}", self.figures.rounds);
+        let phone = self.stack.phone.of(&person);
+        let order = json!({"username": person, "country": "ID"});
+        self.stack.phone.order("people", order).await?;
+        let written = phone.does("write", json!({"type": "image"})).await?;
+        let message = until("the picture", async || {
+            let page = self.stack.api.get("/v1/conversations?limit=200").await?.expect(200)?;
+            let rows = page["data"].as_array().context("no list")?;
+            for row in rows {
+                let path = format!("/v1/conversations/{}/messages", id_of(row)?);
+                let page = self.stack.api.get(&path).await?.expect(200)?;
+                let rows = page["data"].as_array().context("no list")?;
+                let found = rows.iter().find(|row| {
+                    row["platform_id"] == written["message_id"] && row["content"]["media"]["status"] == "stored"
+                });
+                if let Some(message) = found {
+                    return Ok(Some(message.clone()));
+                }
+            }
+            Ok(None)
+        })
+        .await?;
+        message["contact_id"]
+            .as_str()
+            .map(str::to_owned)
+            .context("the message has no contact")
+    }
+}
+
+fn of_version(version: &str, step: &str) -> String {
+    format!("/v1/connectors/{APP}/versions/{version}/{step}")
+}
