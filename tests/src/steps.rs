@@ -9,12 +9,16 @@ mod versions;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use anyhow::{Context, ensure};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::process::Command;
 
-use crate::{Options, Phone, Stack, until};
+use crate::programs::was_killed;
+use crate::stack::KILL_AT;
+use crate::{Options, PATIENCE, Phone, Stack, until};
 
 /// The points of every change of versions.
 const VERSION: &[&str] = &[
@@ -71,6 +75,21 @@ pub const ACTS: [(&str, &[&str]); 10] = [
     ("roll back", VERSION),
     ("begin a canary", VERSION),
     ("end a canary", VERSION),
+];
+
+/// Those that the next start passes too: it is ended there once more, so that what it goes on with is cut off in its turn.
+const PASSED_AGAIN: [&str; 11] = [
+    "connect.set_up",
+    "refresh.begun",
+    "refresh.answered",
+    "erase.file_removed",
+    "erase.files_removed",
+    "erase.searched",
+    "erase.log_emptied",
+    "migration.repaired",
+    "migration.made",
+    "migration.cleaned",
+    "version.states_moved",
 ];
 
 /// The account that is connected from the beginning, and the person who writes to every account.
@@ -186,6 +205,17 @@ impl Steps {
         died
     }
 
+    /// Starts Weir after its death at `point`, by these commands; a start that passes the point dies there first.
+    async fn starts_again(&mut self, point: &str, command: impl Fn(&Stack) -> Command) -> anyhow::Result<()> {
+        if PASSED_AGAIN.contains(&point) {
+            dies(command(&self.stack), point)
+                .await
+                .context("the start after the death")?;
+        }
+        let command = command(&self.stack);
+        self.stack.run_weir(command).await
+    }
+
     /// Weir runs on the record of the connected account.
     async fn go_home(&mut self) -> anyhow::Result<()> {
         if self.stack.weir.is_some() {
@@ -276,6 +306,13 @@ impl Steps {
             .filter(|call| call["api"].as_str().is_some_and(&is_meant))
             .count())
     }
+}
+
+/// Runs a command of Weir that must die at `point`.
+async fn dies(mut command: Command, point: &str) -> anyhow::Result<()> {
+    command.env(KILL_AT, point).stdout(Stdio::null()).stderr(Stdio::null());
+    let died = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).status()).await;
+    was_killed(died.with_context(|| format!("{point} was not reached"))??)
 }
 
 fn text(value: &Value) -> Option<String> {

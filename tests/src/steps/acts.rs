@@ -7,9 +7,7 @@ use anyhow::{Context, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{ACCOUNT, Steps, id_of, text};
-use crate::programs::was_killed;
-use crate::stack::KILL_AT;
+use super::{ACCOUNT, Steps, dies, id_of, text};
 use crate::{APP, Browser, PATIENCE, Stack, until};
 
 /// A record of the first schema, as it was before that was frozen, and the master key that it was written with.
@@ -38,7 +36,7 @@ impl Steps {
         let looked = self.calls(is_webhook).await?;
         self.dies_at(point, async |_: &Stack| browser.open(callback).await)
             .await?;
-        self.stack.start_weir().await?;
+        self.starts_again(point, Stack::weir_command).await?;
         let path = format!("/v1/connect-sessions/{}", id_of(&session)?);
         let ended = until("the session's end", async || {
             let session = self.stack.api.get(&path).await?.expect(200)?;
@@ -78,7 +76,7 @@ impl Steps {
         }
         // Where the old token goes on, it is renewed again.
         self.stack.phone.set(json!({"rotate_refresh_tokens": false})).await?;
-        self.renewed(point, 1).await?;
+        self.renewed(point, 2).await?;
         // Where it ended with the answer, nobody has one any more: only a new consent helps.
         self.stack.phone.set(json!({"rotate_refresh_tokens": true})).await?;
         self.renewal_dies(point).await?;
@@ -120,7 +118,7 @@ impl Steps {
         self.dies_at(point, async |stack: &Stack| stack.api.post(&path, json!({})).await)
             .await?;
         let asked = self.calls(|api| api == "refresh").await?;
-        self.stack.start_weir().await?;
+        self.starts_again(point, Stack::weir_command).await?;
         Ok(asked)
     }
 
@@ -159,7 +157,7 @@ impl Steps {
             stack.api.send(stack.api.request(Method::POST, &path)).await
         })
         .await?;
-        self.stack.start_weir().await?;
+        self.starts_again(point, Stack::weir_command).await?;
         let gone = self.stack.api.get(&format!("/v1/contacts/{contact}")).await?;
         ensure!(gone.status == 404, "the contact is there: {:#}", gone.body);
         until("every byte to be gone", async || {
@@ -205,7 +203,7 @@ impl Steps {
             stack.api.send(request).await
         })
         .await?;
-        self.stack.start_weir().await?;
+        self.starts_again(point, Stack::weir_command).await?;
         let staged = self.stack.api.get("/v1/connectors").await?.expect(200)?;
         let staged = staged["data"].as_array().context("no list")?.len();
         let right = usize::from(point == "install.recorded");
@@ -239,10 +237,9 @@ impl Steps {
         let copy = || {
             let mut command = self.stack.binaries().command("weir");
             command.args(["--json", "backup"]).arg(&to).env("WEIR_DATA", &self.data);
-            command.stdout(Stdio::null()).kill_on_drop(true);
             command
         };
-        was_killed(copy().env(KILL_AT, point).stderr(Stdio::null()).status().await?)?;
+        dies(copy(), point).await?;
         let is_there = to.exists();
         ensure!(
             is_there == (point == "backup.moved"),
@@ -289,22 +286,18 @@ impl Steps {
         self.stack.kill_weir().await?;
         self.stack.move_to(&folder);
         // The record's app may reach the real platform, so Weir would refuse a clock that is not the system's.
-        let by_the_systems_clock = || {
-            let mut weir = self.stack.weir_command();
+        let by_the_systems_clock = |stack: &Stack| {
+            let mut weir = stack.weir_command();
             weir.env_remove("WEIR_CLOCK");
             weir
         };
-        let mut weir = by_the_systems_clock();
-        weir.env(KILL_AT, point).stdout(Stdio::null()).stderr(Stdio::null());
-        let died = tokio::time::timeout(PATIENCE, weir.kill_on_drop(true).status()).await;
-        was_killed(died.context("the migration did not reach its kill point")??)?;
+        dies(by_the_systems_clock(&self.stack), point).await?;
         let schema = || -> anyhow::Result<i64> {
             let record = rusqlite::Connection::open(&record)?;
             Ok(record.pragma_query_value(None, "user_version", |row| row.get(0))?)
         };
         let is_undone = schema()? == 1;
-        let weir = by_the_systems_clock();
-        self.stack.run_weir(weir).await?;
+        self.starts_again(point, by_the_systems_clock).await?;
         ensure!(schema()? > 1, "the record was not migrated");
         self.stack.install("echo").await?;
         let api = &self.stack.api;

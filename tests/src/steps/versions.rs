@@ -46,7 +46,7 @@ impl Steps {
         for account in ACCOUNTS {
             self.phone(account).writes(&written).await?;
         }
-        self.stack.start_weir().await?;
+        self.starts_again(point, Stack::weir_command).await?;
         self.stack.phone.order("webhooks/retry", json!({})).await?;
         let stands = self.stages().await?;
         let done = match act {
