@@ -47,7 +47,6 @@ impl Steps {
             self.phone(account).writes(&written).await?;
         }
         self.starts_again(point, Stack::weir_command).await?;
-        self.stack.phone.order("webhooks/retry", json!({})).await?;
         let stands = self.stages().await?;
         let done = match act {
             "promote" => (vec![LATER_NUMBER.to_owned()], false),
