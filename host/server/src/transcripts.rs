@@ -260,7 +260,11 @@ pub(crate) fn begin(ring: u32) -> (Arc<Transcripts>, mpsc::Receiver<Taken>) {
 
 #[cfg(test)]
 mod tests {
+    use weir_domain::manifest::Proof;
+    use weir_runtime::DifferenceKind;
+
     use super::*;
+    use crate::testing::{webhook, with_echo};
 
     #[tokio::test(start_paused = true)]
     async fn so_many_of_each_kind_are_written_down_in_a_second_and_all_that_break_off() {
@@ -277,5 +281,51 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(wanted(CallKind::Receive), most);
         assert_eq!(begin(0).0.wants(CallKind::Send), Wanted::Nothing);
+    }
+
+    /// The transcript of a webhook of Echo whose proof stands in this header.
+    async fn webhook_proven_in(host: &Host, header: &str) -> Transcript {
+        let raw = webhook(host, "hello");
+        let proof = &raw.headers[0].1;
+        let transcript = serde_json::json!({
+            "format": weir_runtime::FORMAT, "connector": "echo", "version": "0.0.9", "digest": "", "call": "receive",
+            "channel_id": null, "at": host.now(), "state": null, "clock": [], "exchanges": [], "writes": {},
+            "asked": { "function": "receive", "with": { "webhook": { "method": "POST", "query": "",
+                "headers": [{ "name": header, "value": proof }], "body": String::from_utf8_lossy(&raw.body) } } },
+            "end": { "said": {} }, "cost": { "elapsed_us": 0, "peak_memory": 0 },
+        });
+        Transcript::read(&transcript.to_string()).expect("a transcript")
+    }
+
+    #[tokio::test]
+    async fn another_proof_of_webhooks_is_found_by_a_replay() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let host = with_echo(&folder).await;
+        let serving = host.serving("echo").await.expect("it serves");
+        let now = Manifest::clone(serving.book.manifest());
+        let mut before = now.clone();
+        let Some(Proof::Hmac {
+            signature, timestamp, ..
+        }) = before.webhook.as_mut().map(|webhook| &mut webhook.proof)
+        else {
+            panic!("Echo signs its webhooks")
+        };
+        signature.header = "old-signature".to_owned();
+        timestamp.as_mut().expect("a time").header = "old-signature".to_owned();
+        let refusals = async |header: &str, made_by: &Manifest| {
+            let transcript = webhook_proven_in(&host, header).await;
+            let replayed = host.replay_call(&serving.connector, &serving.grants, &transcript, Some(made_by));
+            let differences = replayed.await.expect("a record").differences.into_iter();
+            let refusals = differences.filter(|one| one.kind == DifferenceKind::Refusal);
+            refusals.filter_map(|one| one.after).collect::<Vec<_>>()
+        };
+        let found = refusals("old-signature", &before).await;
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0]["rule"], "webhook_proof");
+        let reason = found[0]["reason"].as_str().expect("words");
+        assert!(reason.contains("echo-signature"), "{reason}");
+        assert_eq!(refusals("echo-signature", &now).await, [serde_json::Value::Null; 0]);
+        // A secret that was replaced since proves nothing, and so nothing is said.
+        assert_eq!(refusals("nothing", &before).await, [serde_json::Value::Null; 0]);
     }
 }
