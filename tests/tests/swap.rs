@@ -413,7 +413,12 @@ async fn a_quarantined_trial_serves_nobody() -> Result {
         let found = operator.get(&format!("/transcripts?version={traps}&limit=200")).await?;
         Ok(found["data"].as_array().context("no list")?.len())
     };
-    let before = calls(&operator).await?;
+    // Each of the five breaks is written down, beside the event and perhaps after it.
+    let before = until("its breaks are written down", async || {
+        let written = calls(&operator).await?;
+        Ok((written >= 5).then_some(written))
+    })
+    .await?;
     operator.weir.say(&thread, "as before").await?;
     let stack = &operator.weir.stack;
     stack.hears(&mut operator.weir.events, "one more").await?;
