@@ -193,19 +193,19 @@ async fn a_request_without_a_whole_answer_may_have_been_seen() {
 
 #[tokio::test]
 async fn silence_ends_in_time() {
-    let short_request = |time| Config {
+    let short_request: WithTime = |time| Config {
         request: time,
         ..config()
     };
-    let short_read = |time| Config { read: time, ..config() };
+    let short_read: WithTime = |time| Config { read: time, ..config() };
     let head = || Step::Write("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\na".into());
-    let cases: [(&str, &dyn Fn(Duration) -> Config, Vec<Step>); 4] = [
-        ("no head", &short_request, vec![Step::Hang]),
-        ("no body", &short_read, vec![head(), Step::Hang]),
-        ("a dripping body", &short_request, vec![head(), Step::Drip]),
+    let cases = [
+        ("no head", short_request, vec![Step::Hang]),
+        ("no body", short_read, vec![head(), Step::Hang]),
+        ("a dripping body", short_request, vec![head(), Step::Drip]),
         (
             "a dripping head",
-            &short_request,
+            short_request,
             vec![Step::Write("HTTP/1.1 200 OK\r\nx: ".into()), Step::Drip],
         ),
     ];
@@ -215,6 +215,9 @@ async fn silence_ends_in_time() {
         assert!(seen_without_answer(&error), "{what}: {error}");
     }
 }
+
+/// A configuration with so much time for what is tried.
+type WithTime = fn(Duration) -> Config;
 
 /// How a request ends whose time is over before its answer, in a time that is long enough on this machine for the server to see it.
 async fn ended_by_time(
