@@ -39,3 +39,59 @@ impl Host {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tempfile::TempDir;
+    use weir_domain::time::Timestamp;
+    use weir_domain::workspace::Workspace;
+    use weir_store::Page;
+
+    use crate::testing;
+
+    #[tokio::test]
+    async fn a_start_goes_on_with_a_removal() {
+        let folder = TempDir::new().expect("a folder");
+        let host = testing::with_echo(&folder).await;
+        let (id, at) = ("acme".to_owned(), Timestamp::from_millis(0));
+        let made = host.store().insert_workspace(Workspace { id, created_at: at }).await;
+        assert!(made.expect("a record"));
+        let mut account = testing::account("acme");
+        "acme".clone_into(&mut account.workspace_id);
+        let connected = host
+            .store()
+            .connect_channel(account, testing::token(&host), host.now())
+            .await;
+        let channel = connected.expect("a record").0.id;
+        host.receive("echo", testing::webhook(&host, "hello"))
+            .await
+            .expect("stored");
+        host.store()
+            .delete_channel(channel, host.now())
+            .await
+            .expect("a record");
+        // The process dies right after the mark.
+        assert!(
+            host.store()
+                .remove_workspace("acme", host.now())
+                .await
+                .expect("no channel is left")
+        );
+        host.store().close().await;
+        drop(host);
+        let host = testing::with_echo(&folder).await;
+        let page = || Page { limit: 9, cursor: None };
+        let contacts = async || {
+            host.store()
+                .contacts("acme", BTreeSet::new(), page())
+                .await
+                .expect("a record")
+        };
+        assert_eq!(contacts().await.rows.len(), 1);
+        host.retention_round(host.now()).await.expect("a record");
+        assert_eq!(contacts().await.rows.len(), 0);
+        assert!(host.store().channel(channel).await.expect("a record").is_none());
+    }
+}
