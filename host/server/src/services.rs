@@ -5,7 +5,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -38,11 +38,42 @@ pub(crate) struct Pacers {
     origin: Instant,
     /// One for each rule and app, or each rule and channel.
     paces: Mutex<HashMap<Bucket, Pace>>,
-    /// What left of each.
-    departures: Mutex<HashMap<Bucket, Departures>>,
+    gate: Mutex<Gate>,
     /// What all channels of an app share, of each app that something was asked of.
     shared: Mutex<HashMap<String, Vec<(Bucket, Rate)>>>,
 }
+
+/// Before the platform: what left lately, and what waits to leave.
+#[derive(Debug, Default)]
+struct Gate {
+    departures: HashMap<Bucket, Departures>,
+    /// Requests whose turn has come and that may not leave yet, in the order of their turns.
+    waiting: BTreeMap<Ticket, Waiting>,
+    tickets: u64,
+}
+
+/// A request's turn, and a number that tells it from others with the same turn.
+type Ticket = (Duration, u64);
+
+#[derive(Debug)]
+struct Waiting {
+    rates: Vec<(Bucket, Rate)>,
+    waker: Waker,
+}
+
+/// What a request that would leave is to do.
+enum Leave {
+    /// Leave now, under these numbers.
+    Now(Vec<u64>),
+    /// Ask again then.
+    At(Duration),
+    /// Let one with an earlier turn go first.
+    GiveWay,
+}
+
+/// How long a request lets one with an earlier turn go first. That one was woken and leaves at once, unless its connection has just
+/// closed; half of the time between two requests at ten a second, so that the rate is kept up.
+const GIVE_WAY: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Bucket {
@@ -67,7 +98,7 @@ impl Pacers {
         Arc::new(Self {
             origin: Instant::now(),
             paces: Mutex::default(),
-            departures: Mutex::default(),
+            gate: Mutex::default(),
             shared: Mutex::default(),
         })
     }
@@ -138,39 +169,70 @@ impl Pacers {
         self.origin.elapsed()
     }
 
-    /// Lets a request go that all these rates count, and gives its number in each; or says when it may ask again.
-    fn leave(&self, rates: &[(Bucket, Rate)]) -> Result<Vec<u64>, Duration> {
+    /// Lets a request go that all these rates count; or says what it waits for. Of several that could leave now the one with the
+    /// earliest turn does, so that no channel leaves twice while another waits.
+    fn leave(&self, ticket: Ticket, rates: &[(Bucket, Rate)], gives_way: bool, waker: &Waker) -> Leave {
         let now = self.now();
-        let held = {
-            let paces = lock(&self.paces);
-            let held = |(bucket, _): &(Bucket, Rate)| paces.get(bucket).map(Pace::held);
-            rates.iter().filter_map(held).max().unwrap_or_default()
+        let paces = lock(&self.paces);
+        let mut gate = lock(&self.gate);
+        let free_at = |gate: &Gate, rates: &[(Bucket, Rate)]| {
+            let each = rates.iter().map(|(bucket, rate)| {
+                let held = paces.get(bucket).map(Pace::held).unwrap_or_default();
+                let departures = gate.departures.get(bucket);
+                let free_at = departures.map_or(now, |of| of.free_at(rate.permits, rate.per, now));
+                free_at.max(held)
+            });
+            each.max().unwrap_or(now)
         };
-        let mut departures = lock(&self.departures);
-        let free_at = |(bucket, rate): &(Bucket, Rate)| {
-            let of = departures.get(bucket);
-            of.map_or(now, |departures| departures.free_at(rate.permits, rate.per, now))
+        let wait = |gate: &mut Gate| {
+            let waiting = Waiting {
+                rates: rates.to_vec(),
+                waker: waker.clone(),
+            };
+            gate.waiting.insert(ticket, waiting);
         };
-        let free_at = rates.iter().map(free_at).fold(held, Duration::max);
-        if free_at > now {
-            return Err(free_at);
+        let mine = free_at(&gate, rates);
+        if mine > now {
+            wait(&mut gate);
+            return Leave::At(mine);
         }
+        let shares = |other: &Waiting| {
+            other
+                .rates
+                .iter()
+                .any(|(bucket, _)| rates.iter().any(|(own, _)| own == bucket))
+        };
+        let mut earlier = gate.waiting.range(..ticket).map(|(_, other)| other);
+        let first = earlier.find(|other| gives_way && shares(other) && free_at(&gate, &other.rates) <= now);
+        if let Some(first) = first {
+            first.waker.wake_by_ref();
+            wait(&mut gate);
+            return Leave::GiveWay;
+        }
+        gate.waiting.remove(&ticket);
         let leave = |(bucket, rate): &(Bucket, Rate)| {
-            let of = departures.entry(bucket.clone()).or_default();
+            let of = gate.departures.entry(bucket.clone()).or_default();
             of.leave(rate.permits, rate.per, now)
         };
-        Ok(rates.iter().map(leave).collect())
+        Leave::Now(rates.iter().map(leave).collect())
     }
 
     /// What was let go left, or will not any more.
-    fn left(&self, rates: &[(Bucket, Rate)], numbers: &[u64]) {
+    fn left(&self, ticket: Ticket, rates: &[(Bucket, Rate)], numbers: &[u64]) {
         let now = self.now();
-        let mut departures = lock(&self.departures);
+        let mut gate = lock(&self.gate);
+        gate.waiting.remove(&ticket);
         for ((bucket, _), number) in rates.iter().zip(numbers) {
-            if let Some(of) = departures.get_mut(bucket) {
+            if let Some(of) = gate.departures.get_mut(bucket) {
                 of.left(*number, now);
             }
         }
+    }
+
+    fn ticket(&self, turn: Duration) -> Ticket {
+        let mut gate = lock(&self.gate);
+        gate.tickets += 1;
+        (turn, gate.tickets)
     }
 }
 
@@ -178,9 +240,12 @@ impl Pacers {
 /// leaves room: no turn is ever used beside those whose time it is.
 struct Leaving {
     pacers: Arc<Pacers>,
+    ticket: Ticket,
     /// Those that count it.
     rates: Vec<(Bucket, Rate)>,
     waits: Option<Pin<Box<Sleep>>>,
+    /// Whether it lets one with an earlier turn go first; not again where that did not use the time that it was given.
+    gives_way: bool,
     /// Its numbers among the departures, while it leaves.
     numbers: Vec<u64>,
 }
@@ -192,18 +257,28 @@ impl Departure for Leaving {
                 ready!(waits.as_mut().poll(context));
                 self.waits = None;
             }
-            match self.pacers.leave(&self.rates) {
-                Ok(numbers) => {
+            let waker = context.waker();
+            let until = match self.pacers.leave(self.ticket, &self.rates, self.gives_way, waker) {
+                Leave::Now(numbers) => {
                     self.numbers = numbers;
                     return Poll::Ready(());
                 }
-                Err(free_at) => self.waits = Some(Box::pin(sleep_until(self.pacers.origin + free_at))),
-            }
+                Leave::At(free_at) => {
+                    self.gives_way = true;
+                    free_at
+                }
+                Leave::GiveWay => {
+                    self.gives_way = false;
+                    self.pacers.now() + GIVE_WAY
+                }
+            };
+            self.waits = Some(Box::pin(sleep_until(self.pacers.origin + until)));
         }
     }
 
     fn left(&mut self) {
-        self.pacers.left(&self.rates, &std::mem::take(&mut self.numbers));
+        let numbers = std::mem::take(&mut self.numbers);
+        self.pacers.left(self.ticket, &self.rates, &numbers);
     }
 }
 
@@ -305,8 +380,10 @@ impl Pacer for ChannelPacer {
         }
         Ok(Some(Box::new(Leaving {
             pacers: Arc::clone(&self.pacers),
+            ticket: self.pacers.ticket(turn),
             rates,
             waits: None,
+            gives_way: true,
             numbers: Vec::new(),
         })))
     }
@@ -520,6 +597,39 @@ mod tests {
             .find(|eleven| eleven[10] - eleven[0] < Duration::from_millis(1_014));
         assert_eq!(crowded, None, "{left:?}");
         assert!(left[149] < Duration::from_millis(149 * 102 + 200), "{:?}", left[149]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_at_the_gate_leaves_in_turn() {
+        let pacers = Pacers::new();
+        let began = Instant::now();
+        let at = |ms| sleep_until(began + Duration::from_millis(ms));
+        let taken = || {
+            let pacer = pacer(&pacers, None, 1, RateScope::App);
+            pacer.keep_turn();
+            pacer
+        };
+        let (before, one, other) = (taken(), taken(), taken());
+        let turn = async |pacer: ChannelPacer| {
+            let turn = pacer.turn(RouteClass::MessageSend).await.expect("within reach");
+            turn.expect("it is counted")
+        };
+        // It is late, so that the next two wait for the same moment, the later of them longer.
+        let mut before = turn(before).await;
+        std::future::poll_fn(|context| before.poll_leave(context)).await;
+        let late = async {
+            at(1_500).await;
+            before.left();
+        };
+        let leaves = async |pacer, comes| {
+            let turn = turn(pacer).await;
+            at(comes).await;
+            leave(Some(turn)).await;
+            began.elapsed()
+        };
+        let ((), one, other) = tokio::join!(late, leaves(one, 2_200), leaves(other, 2_030));
+        assert!(one < Duration::from_millis(2_600), "{one:?}");
+        assert!(other > Duration::from_millis(3_500), "{other:?}");
     }
 
     #[tokio::test(start_paused = true)]
