@@ -44,7 +44,7 @@ pub struct Shared {
     pub wake: Notify,
     /// Told after every attempt of a webhook.
     pub tried: Notify,
-    /// Told when the faults are forgotten: calls that are late by one are late no longer.
+    /// Notified when the faults are forgotten: calls that a fault delays go on at once.
     pub forgotten: Notify,
     world: Mutex<World>,
     changes: watch::Sender<u64>,
@@ -138,7 +138,7 @@ pub fn router(shared: App) -> Router {
         &format!("{PREFIX}{}", UPLOAD.1),
         post(tiktok::upload).layer(DefaultBodyLimit::max(limits::UPLOAD_BYTES)),
     );
-    let api = api.layer(from_fn(to_the_end));
+    let api = api.layer(from_fn(detached));
     Router::new()
         .merge(api)
         .route("/v2/auth/authorize", get(authorize::ask).post(authorize::decide))
@@ -151,8 +151,8 @@ pub fn router(shared: App) -> Router {
         .with_state(shared)
 }
 
-/// A call that has come is performed and logged, though whoever made it hangs up or dies: so does a platform.
-async fn to_the_end(request: axum::extract::Request, next: Next) -> axum::response::Response {
+/// Performs a call in a task of its own, so that it is performed and logged though its caller disconnects: a platform does so too.
+async fn detached(request: axum::extract::Request, next: Next) -> axum::response::Response {
     let performed = tokio::spawn(next.run(request)).await;
     performed.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
