@@ -19,22 +19,22 @@ use weir_domain::signature::VerifiedWebhook;
 use weir_domain::time::Timestamp;
 use weir_egress::Departure;
 
-use crate::answers::{
-    Automation, Batch, Capability, ConversationPage, MessagePage, Profile, SendReport, SetupFinding, Signal,
-};
-use crate::asks::{self, Ask, Asked, Webhook};
-use crate::bindings::exports::weir::connector::signals;
-use crate::bindings::weir::connector::types::{self, Header};
-use crate::call::{CallData, Ended, Sandbox, VersionName};
-use crate::canary::Canary;
+use crate::call::honeytoken::Canary;
+use crate::call::sandbox::{CallData, Ended, Sandbox, VersionName};
 use crate::context::{CallContext, Called, ConversationFacts, Host, Silent, State, StateWrites, Wanted, Written};
-use crate::convert;
 use crate::error::{CallError, LoadError};
-use crate::exports::Exports;
 use crate::imports::http::{Ledger, Network, Seen};
 use crate::imports::state::StateView;
-use crate::replay::{self, Again, Boundary, Offline, Replayed};
-use crate::transcript::{self, Cost, End, FORMAT, Player, Recorder, Tape, Transcript};
+use crate::interface::bindings::exports::weir::connector::signals;
+use crate::interface::bindings::weir::connector::types::{self, Header};
+use crate::interface::convert;
+use crate::interface::exports::Exports;
+use crate::interface::functions::{self, Ask, Asked, Webhook};
+use crate::interface::output::{
+    Automation, Batch, Capability, ConversationPage, MessagePage, Profile, SendReport, SetupFinding, Signal,
+};
+use crate::trace::replay::{self, Again, Boundary, Offline, Replayed};
+use crate::trace::transcript::{self, Cost, End, FORMAT, Player, Recorder, Tape, Transcript};
 
 /// Where an attachment's bytes are.
 pub struct Located {
@@ -85,10 +85,12 @@ impl Connector {
         let described = sandbox
             .run(data, move |store, instance| {
                 Box::pin(async move {
-                    if let Err(wrong) = asks::check_shapes(&found, store, &instance) {
+                    if let Err(wrong) = functions::check_shapes(&found, store, &instance) {
                         return Ok(Err(wrong));
                     }
-                    Ok(Ok(asks::put(&asks::Describe {}, &found, store, instance).await?))
+                    Ok(Ok(
+                        functions::put(&functions::Describe {}, &found, store, instance).await?
+                    ))
                 })
             })
             .await;
@@ -141,7 +143,7 @@ impl Connector {
             headers: headers.map(|(name, value)| Header { name, value }).collect(),
             body: raw.body.to_vec(),
         };
-        self.pure(CallKind::Receive, asks::Receive { webhook }).await
+        self.pure(CallKind::Receive, functions::Receive { webhook }).await
     }
 
     /// Judges a draft beyond what the manifest's rules can say; no findings is a yes. Pure: no network, no state.
@@ -150,7 +152,7 @@ impl Connector {
     /// How the call ended, if it did not return.
     pub async fn prepare(&self, draft: &Draft) -> Result<Vec<Finding>, CallError> {
         let draft = convert::draft(draft);
-        self.pure(CallKind::Prepare, asks::Prepare { draft }).await
+        self.pure(CallKind::Prepare, functions::Prepare { draft }).await
     }
 
     /// Translates a channel's state for this version, from that of `from_version`. Pure; works on a copy. A connector without
@@ -164,7 +166,7 @@ impl Connector {
         }
         let state = convert::state(state);
         let from_version = from_version.to_owned();
-        self.pure(CallKind::Migrate, asks::Migrate { from_version, state })
+        self.pure(CallKind::Migrate, functions::Migrate { from_version, state })
             .await
     }
 
@@ -176,7 +178,7 @@ impl Connector {
         if let (Some(network), Some(media)) = (&mut data.network, permit.draft().content.media()) {
             network.attachments.push(media.id);
         }
-        let ask = asks::SendMessage {
+        let ask = functions::SendMessage {
             channel,
             conversation: convert::conversation(&permit.conversation().into()),
             draft: convert::draft(permit.draft()),
@@ -208,19 +210,19 @@ impl Connector {
 
     /// Reads the account's own profile, with its credential in place.
     pub async fn who_am_i(&self, context: CallContext) -> Called<Profile> {
-        self.call(CallKind::Identify, context, |channel| asks::WhoAmI { channel })
+        self.call(CallKind::Identify, context, |channel| functions::WhoAmI { channel })
             .await
     }
 
     /// Sets up what the account needs: the webhook subscription. Safe to repeat.
     pub async fn connected(&self, context: CallContext) -> Called<()> {
-        self.call(CallKind::Identify, context, |channel| asks::Connected { channel })
+        self.call(CallKind::Identify, context, |channel| functions::Connected { channel })
             .await
     }
 
     /// Looks at the account's set-up, for the diagnosis of a channel.
     pub async fn check(&self, context: CallContext) -> Called<Vec<SetupFinding>> {
-        self.call(CallKind::Identify, context, |channel| asks::Check { channel })
+        self.call(CallKind::Identify, context, |channel| functions::Check { channel })
             .await
     }
 
@@ -230,7 +232,7 @@ impl Connector {
             Signal::Typing => signals::Signal::Typing,
             Signal::Read => signals::Signal::Read,
         };
-        self.call(CallKind::Signal, context, |channel| asks::Show {
+        self.call(CallKind::Signal, context, |channel| functions::Show {
             channel,
             conversation: convert::conversation(conversation),
             signal,
@@ -249,20 +251,20 @@ impl Connector {
         media: &RemoteMedia,
     ) -> Called<Located> {
         let (mut data, channel, ledger) = self.networked(CallKind::Locate, context);
-        let ask = asks::Locate {
+        let ask = functions::Locate {
             channel,
             conversation: convert::conversation(conversation),
             message_id: message_id.to_owned(),
             media: convert::media_out(kind, media),
         };
-        if !self.0.exports.has(asks::Locate::INTERFACE) {
-            return not_provided(asks::Locate::INTERFACE);
+        if !self.0.exports.has(functions::Locate::INTERFACE) {
+            return not_provided(functions::Locate::INTERFACE);
         }
         data.tape = self.tape(&data, &ask);
         let exports = Arc::clone(&self.0.exports);
         let located = self.0.sandbox.run(data, move |store, instance| {
             Box::pin(async move {
-                let place = asks::put(&ask, &exports, store, instance).await?;
+                let place = functions::put(&ask, &exports, store, instance).await?;
                 let permit = store.data_mut().permit_fetch(&place.url, place.headers);
                 let permit = permit.map_err(CallError::from)?;
                 let departure = store.data().turn_of_media().await.map_err(CallError::from)?;
@@ -274,7 +276,7 @@ impl Connector {
 
     /// Asks what a conversation can carry now.
     pub async fn probe(&self, context: CallContext, conversation: &ConversationFacts) -> Called<Vec<Capability>> {
-        self.call(CallKind::Probe, context, |channel| asks::Probe {
+        self.call(CallKind::Probe, context, |channel| functions::Probe {
             channel,
             conversation: convert::conversation(conversation),
         })
@@ -283,7 +285,7 @@ impl Connector {
 
     /// Reads one page of the channel's conversations from the platform's own record, newest first.
     pub async fn conversations(&self, context: CallContext, cursor: Option<String>) -> Called<ConversationPage> {
-        self.call(CallKind::History, context, |channel| asks::Conversations {
+        self.call(CallKind::History, context, |channel| functions::Conversations {
             channel,
             cursor,
         })
@@ -297,7 +299,7 @@ impl Connector {
         conversation: &ConversationFacts,
         since: Timestamp,
     ) -> Called<MessagePage> {
-        self.call(CallKind::History, context, |channel| asks::Messages {
+        self.call(CallKind::History, context, |channel| functions::Messages {
             channel,
             conversation: convert::conversation(conversation),
             since: u64::try_from(since.as_millis()).unwrap_or(0),
@@ -307,7 +309,7 @@ impl Connector {
 
     /// Asks who the contact of a conversation is.
     pub async fn look_up(&self, context: CallContext, conversation: &ConversationFacts) -> Called<Option<Person>> {
-        self.call(CallKind::History, context, |channel| asks::LookUp {
+        self.call(CallKind::History, context, |channel| functions::LookUp {
             channel,
             conversation: convert::conversation(conversation),
         })
@@ -317,7 +319,7 @@ impl Connector {
     /// Reads the automatic messages of a kind.
     pub async fn automations(&self, context: CallContext, kind: &str) -> Called<Vec<Automation>> {
         let kind = kind.to_owned();
-        self.call(CallKind::Automate, context, |channel| asks::Automations {
+        self.call(CallKind::Automate, context, |channel| functions::Automations {
             channel,
             kind,
         })
@@ -327,7 +329,7 @@ impl Connector {
     /// Makes an automatic message, or replaces the one with its id; gives the platform's id.
     pub async fn put_automation(&self, context: CallContext, automation: &Automation) -> Called<Option<String>> {
         let automation = convert::automation_out(automation);
-        self.call(CallKind::Automate, context, |channel| asks::PutAutomation {
+        self.call(CallKind::Automate, context, |channel| functions::PutAutomation {
             channel,
             automation,
         })
@@ -337,7 +339,7 @@ impl Connector {
     /// Removes an automatic message.
     pub async fn remove_automation(&self, context: CallContext, kind: &str, id: &str) -> Called<()> {
         let (kind, id) = (kind.to_owned(), id.to_owned());
-        self.call(CallKind::Automate, context, |channel| asks::RemoveAutomation {
+        self.call(CallKind::Automate, context, |channel| functions::RemoveAutomation {
             channel,
             kind,
             id,
@@ -348,13 +350,16 @@ impl Connector {
     /// A preview of the ad that brought a contact; none where the platform has none.
     pub async fn ad_preview(&self, context: CallContext, referral: &Referral) -> Called<Option<serde_json::Value>> {
         let referral = convert::referral_out(referral);
-        self.call(CallKind::Ads, context, |channel| asks::AdPreview { channel, referral })
-            .await
+        self.call(CallKind::Ads, context, |channel| functions::AdPreview {
+            channel,
+            referral,
+        })
+        .await
     }
 
     /// Asks for news, on platforms without webhooks.
     pub async fn poll(&self, context: CallContext, cursor: Option<String>) -> Called<Batch> {
-        self.call(CallKind::Poll, context, |channel| asks::Poll { channel, cursor })
+        self.call(CallKind::Poll, context, |channel| functions::Poll { channel, cursor })
             .await
     }
 
@@ -392,7 +397,7 @@ impl Connector {
                 let Asked::Locate(ask) = &asked else {
                     return asked.put(&exports, store, instance).await;
                 };
-                let place = asks::put(ask, &exports, store, instance).await?;
+                let place = functions::put(ask, &exports, store, instance).await?;
                 let permit = store.data_mut().permit_fetch(&place.url, place.headers);
                 Ok(permit.map(drop).map_err(CallError::from)?)
             })
@@ -464,7 +469,7 @@ impl Connector {
         data.tape = self.tape(&data, &ask);
         let exports = Arc::clone(&self.0.exports);
         let ended = self.0.sandbox.run(data, move |store, instance| {
-            Box::pin(async move { asks::put(&ask, &exports, store, instance).await })
+            Box::pin(async move { functions::put(&ask, &exports, store, instance).await })
         });
         self.written_down(ended.await)
     }

@@ -105,8 +105,8 @@ pub enum LoadError {
     },
 }
 
-impl From<crate::convert::Bad> for LoadError {
-    fn from(bad: crate::convert::Bad) -> Self {
+impl From<crate::interface::convert::Bad> for LoadError {
+    fn from(bad: crate::interface::convert::Bad) -> Self {
         let (part, reason) = bad.into_parts();
         Self::ManifestMember { part, reason }
     }

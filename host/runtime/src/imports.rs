@@ -3,9 +3,9 @@
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use crate::bindings::weir::connector;
-use crate::call::CallData;
-use crate::exports::VERSIONS;
+use crate::call::sandbox::CallData;
+use crate::interface::bindings::weir::connector;
+use crate::interface::exports::VERSIONS;
 
 pub(crate) mod clock;
 pub(crate) mod http;

@@ -8,32 +8,25 @@
 //! through the egress crate, and what a call wants remembered is handed back to the caller.
 #![deny(unsafe_code)]
 
-mod answers;
-mod asks;
-mod bindings;
 mod call;
-mod canary;
 mod code;
 mod connector;
 pub mod context;
-mod convert;
 mod engine;
 mod error;
-mod exports;
 mod imports;
+mod interface;
 mod load;
-mod replay;
-mod scrub;
 mod text;
-mod transcript;
+mod trace;
 
-pub use answers::{
-    Automation, Batch, Capability, ConversationPage, ConversationSummary, MessagePage, Profile, SendReport,
-    SetupFinding, Signal,
-};
 pub use code::compile_here;
 pub use connector::{Connector, Located};
 pub use error::{CallError, LoadError};
+pub use interface::output::{
+    Automation, Batch, Capability, ConversationPage, ConversationSummary, MessagePage, Profile, SendReport,
+    SetupFinding, Signal,
+};
 pub use load::{CacheSettings, Runtime, Settings};
-pub use replay::{Boundary, Difference, DifferenceKind, Group, Replayed, Report, differences};
-pub use transcript::{Cost, End, FORMAT, Transcript};
+pub use trace::replay::{Boundary, Difference, DifferenceKind, Group, Replayed, Report, differences};
+pub use trace::transcript::{Cost, End, FORMAT, Transcript};

@@ -16,12 +16,12 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 use weir_domain::limits;
 
-use crate::call::{CallData, Lanes, Sandbox};
+use crate::call::sandbox::{CallData, Lanes, Sandbox};
 use crate::code::{Cache, Compiler};
 use crate::connector::Connector;
 use crate::context::{Host, Readied};
 use crate::error::LoadError;
-use crate::exports::Exports;
+use crate::interface::exports::Exports;
 use crate::{engine, imports, text};
 
 /// How the runtime is set up.

@@ -1,7 +1,7 @@
 //! The host's clock.
 
-use crate::bindings::weir::connector::clock::Host;
-use crate::call::CallData;
+use crate::call::sandbox::CallData;
+use crate::interface::bindings::weir::connector::clock::Host;
 
 impl Host for CallData {
     fn now(&mut self) -> u64 {

@@ -17,13 +17,13 @@ use weir_domain::policy::{
 };
 use weir_egress::{Departure, EgressError};
 
-pub(crate) use crate::bindings::weir::connector::http as wit;
-use crate::bindings::weir::connector::http::Host;
-use crate::bindings::weir::connector::types::Header;
-use crate::call::CallData;
+use crate::call::sandbox::CallData;
 use crate::context::{Act, AnswerDates, Fate, Pacer, Refused, RequestRecord, TooLong};
+pub(crate) use crate::interface::bindings::weir::connector::http as wit;
+use crate::interface::bindings::weir::connector::http::Host;
+use crate::interface::bindings::weir::connector::types::Header;
 use crate::text;
-use crate::transcript::Tape;
+use crate::trace::transcript::Tape;
 
 /// What a call with network may do, and what it did.
 pub(crate) struct Network {

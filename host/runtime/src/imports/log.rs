@@ -2,9 +2,9 @@
 
 use weir_domain::limits;
 
-use crate::bindings::weir::connector::log::{Host, Level};
-use crate::call::CallData;
+use crate::call::sandbox::CallData;
 use crate::context::{LogLevel, LogLine};
+use crate::interface::bindings::weir::connector::log::{Host, Level};
 use crate::text;
 
 impl Host for CallData {

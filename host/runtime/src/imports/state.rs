@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use weir_domain::limits;
 
-use crate::bindings::weir::connector::state::{Error, Host};
-use crate::call::CallData;
+use crate::call::sandbox::CallData;
 use crate::context::{Act, Refused, State, StateWrites};
+use crate::interface::bindings::weir::connector::state::{Error, Host};
 use crate::text;
 
 /// A channel's state during one call.

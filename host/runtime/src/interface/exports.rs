@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use wasmtime::component::{ComponentExportIndex, InstancePre};
 use weir_domain::limits;
 
-use crate::asks::FUNCTIONS;
-use crate::call::CallData;
+use crate::call::sandbox::CallData;
 use crate::error::LoadError;
+use crate::interface::functions::FUNCTIONS;
 
 /// The versions of the interface that this host speaks, newest first. What one version adds to the one before it is found by
 /// looking for it; what both have has one shape.

@@ -6,7 +6,7 @@ use weir_domain::manifest as own;
 
 use super::reply::content_kind;
 use super::{Bad, Taken, each, text};
-use crate::bindings::exports::weir::connector::descriptor as wit;
+use crate::interface::bindings::exports::weir::connector::descriptor as wit;
 
 /// Entries of any list of a manifest but the routes.
 const ENTRIES: usize = 256;

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use weir_domain::policy::CallKind;
 
-use crate::transcript::{End, Transcript};
+use crate::trace::transcript::{End, Transcript};
 
 /// Members of the interface whose text is a person's: what they wrote, and what they are called.
 const PERSONAL: [&str; 6] = ["Text", "username", "display_name", "avatar_url", "caption", "filename"];

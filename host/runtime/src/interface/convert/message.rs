@@ -10,9 +10,9 @@ use super::{
     Bad, Taken, clean, each, id, json, name, shown_name, shown_url, some_id, some_json, some_text, some_token, text,
     token, url,
 };
-use crate::bindings::exports::weir::connector::{outbound, upgrade};
-use crate::bindings::weir::connector::types as wit;
 use crate::context::{ChannelFacts, ConversationFacts, State};
+use crate::interface::bindings::exports::weir::connector::{outbound, upgrade};
+use crate::interface::bindings::weir::connector::types as wit;
 use crate::text::{line, prefix};
 
 // ---- in ---------------------------------------------------------------------------------------------------------------

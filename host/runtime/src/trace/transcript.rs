@@ -11,12 +11,12 @@ use weir_domain::policy::CallKind;
 use weir_domain::signature::RawWebhook;
 use weir_domain::time::Timestamp;
 
-use crate::asks::Asked;
-use crate::bindings::weir::connector::http;
-use crate::bindings::weir::connector::types::Header;
 use crate::context::{State, StateWrites};
 use crate::error::CallError;
-use crate::replay::DifferenceKind;
+use crate::interface::bindings::weir::connector::http;
+use crate::interface::bindings::weir::connector::types::Header;
+use crate::interface::functions::Asked;
+use crate::trace::replay::DifferenceKind;
 
 /// The form that transcripts are written in now. A reader refuses others.
 pub const FORMAT: u32 = 1;

@@ -18,7 +18,7 @@ use weir_domain::time::Timestamp;
 use weir_egress::Departure;
 
 use crate::context::{AnswerDates, Pacer, TooLong};
-use crate::transcript::{Blob, Cost, End, RefusedRequest, Transcript};
+use crate::trace::transcript::{Blob, Cost, End, RefusedRequest, Transcript};
 
 /// Something that differs.
 #[derive(Clone, Debug, PartialEq, Serialize)]

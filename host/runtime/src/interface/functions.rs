@@ -15,20 +15,20 @@ use weir_domain::inbound::{InboundEvent, Person};
 use weir_domain::policy::Finding;
 use weir_domain::time::Timestamp;
 
-use crate::answers::{Automation, Batch, Capability, ConversationPage, MessagePage, Profile, SetupFinding};
-use crate::bindings::exports::weir::connector::{
+use crate::call::sandbox::{CallData, Stop};
+use crate::context::State;
+use crate::error::CallError;
+use crate::imports::state::check_quota;
+use crate::interface::bindings::exports::weir::connector::{
     automations, descriptor, history, identity, media_transfer, outbound, polling, probing, signals, upgrade,
 };
-use crate::bindings::weir::connector::types::{
+use crate::interface::bindings::weir::connector::types::{
     Channel, Contact, Content, Conversation, Failure, Header, InboundEvent as SaidEvent, Media, Referral,
 };
-use crate::call::{CallData, Stop};
-use crate::context::State;
-use crate::convert;
-use crate::error::CallError;
-use crate::exports::Exports;
-use crate::imports::state::check_quota;
-use crate::transcript::blob;
+use crate::interface::convert;
+use crate::interface::exports::Exports;
+use crate::interface::output::{Automation, Batch, Capability, ConversationPage, MessagePage, Profile, SetupFinding};
+use crate::trace::transcript::blob;
 
 /// What is done with an instance, in the engine's own words when it ends badly.
 pub(crate) type Putting<'a, T> = Pin<Box<dyn Future<Output = wasmtime::Result<T>> + Send + 'a>>;

@@ -12,13 +12,15 @@ use weir_domain::time::Timestamp;
 
 use super::message::{events, person};
 use super::{Bad, Taken, each, id, is_token, json, name, some_id, some_json, some_text, some_token, token, url};
-use crate::answers::{
-    Automation, Batch, Capability, ConversationPage, ConversationSummary, MessagePage, Profile, SetupFinding,
-};
-use crate::bindings::exports::weir::connector::{automations as auto, history, identity, outbound, polling, probing};
-use crate::bindings::weir::connector::types as wit;
 use crate::context::ConversationFacts;
 use crate::error::CallError;
+use crate::interface::bindings::exports::weir::connector::{
+    automations as auto, history, identity, outbound, polling, probing,
+};
+use crate::interface::bindings::weir::connector::types as wit;
+use crate::interface::output::{
+    Automation, Batch, Capability, ConversationPage, ConversationSummary, MessagePage, Profile, SetupFinding,
+};
 use crate::text;
 
 /// A failure. Never turned away: its verdict matters more than its words, which are cleaned and cut instead.
