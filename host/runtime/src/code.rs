@@ -7,6 +7,3 @@ mod precompiled;
 pub(crate) use cache::Cache;
 pub(crate) use compile::Compiler;
 pub use compile::compile_here;
-
-/// Machine code that this host made. Comes only from the compiler, or from the cache with a proof that it once did.
-pub(crate) struct MachineCode(Vec<u8>);

@@ -19,12 +19,12 @@ use weir_domain::signature::VerifiedWebhook;
 use weir_domain::time::Timestamp;
 use weir_egress::Departure;
 
+use crate::call::data::{CallData, VersionName};
 use crate::call::honeytoken::Canary;
-use crate::call::sandbox::{CallData, Ended, Sandbox, VersionName};
+use crate::call::network::{Ledger, Network, Seen};
+use crate::call::sandbox::{self, Ended, Sandbox};
 use crate::context::{CallContext, Called, ConversationFacts, Host, Silent, State, StateWrites, Wanted, Written};
 use crate::error::{CallError, LoadError};
-use crate::imports::http::{Ledger, Network, Seen};
-use crate::imports::state::StateView;
 use crate::interface::bindings::exports::weir::connector::signals;
 use crate::interface::bindings::weir::connector::types::{self, Header};
 use crate::interface::convert;
@@ -33,8 +33,10 @@ use crate::interface::functions::{self, Ask, Asked, Webhook};
 use crate::interface::output::{
     Automation, Batch, Capability, ConversationPage, MessagePage, Profile, SendReport, SetupFinding, Signal,
 };
+use crate::state::StateView;
+use crate::trace::recorder::{Player, Recorder, Tape};
 use crate::trace::replay::{self, Again, Boundary, Offline, Replayed};
-use crate::trace::transcript::{self, Cost, End, FORMAT, Player, Recorder, Tape, Transcript};
+use crate::trace::transcript::{self, Cost, End, FORMAT, Transcript};
 
 /// Where an attachment's bytes are.
 pub struct Located {
@@ -88,9 +90,7 @@ impl Connector {
                     if let Err(wrong) = functions::check_shapes(&found, store, &instance) {
                         return Ok(Err(wrong));
                     }
-                    Ok(Ok(
-                        functions::put(&functions::Describe {}, &found, store, instance).await?
-                    ))
+                    Ok(Ok(sandbox::put(&functions::Describe {}, &found, store, instance).await?))
                 })
             })
             .await;
@@ -264,7 +264,7 @@ impl Connector {
         let exports = Arc::clone(&self.0.exports);
         let located = self.0.sandbox.run(data, move |store, instance| {
             Box::pin(async move {
-                let place = functions::put(&ask, &exports, store, instance).await?;
+                let place = sandbox::put(&ask, &exports, store, instance).await?;
                 let permit = store.data_mut().permit_fetch(&place.url, place.headers);
                 let permit = permit.map_err(CallError::from)?;
                 let departure = store.data().turn_of_media().await.map_err(CallError::from)?;
@@ -395,9 +395,13 @@ impl Connector {
         let ended = self.0.sandbox.run(data, move |store, instance| {
             Box::pin(async move {
                 let Asked::Locate(ask) = &asked else {
-                    return asked.put(&exports, store, instance).await;
+                    let (said, taken) = asked.put(&exports, store, instance).await?;
+                    if let Tape::Playing(player) = &mut store.data_mut().tape {
+                        player.said = said;
+                    }
+                    return Ok(taken?);
                 };
-                let place = functions::put(ask, &exports, store, instance).await?;
+                let place = sandbox::put(ask, &exports, store, instance).await?;
                 let permit = store.data_mut().permit_fetch(&place.url, place.headers);
                 Ok(permit.map(drop).map_err(CallError::from)?)
             })
@@ -469,7 +473,7 @@ impl Connector {
         data.tape = self.tape(&data, &ask);
         let exports = Arc::clone(&self.0.exports);
         let ended = self.0.sandbox.run(data, move |store, instance| {
-            Box::pin(async move { functions::put(&ask, &exports, store, instance).await })
+            Box::pin(async move { sandbox::put(&ask, &exports, store, instance).await })
         });
         self.written_down(ended.await)
     }

@@ -15,6 +15,7 @@ use weir_domain::time::Timestamp;
 use weir_egress::{Bodies, Departure, Egress};
 
 use crate::error::CallError;
+pub use crate::error::TooLong;
 
 // ---- what a call is given --------------------------------------------------------------------------------------------
 
@@ -176,14 +177,6 @@ pub trait Pacer: Send + Sync {
     /// # Errors
     /// If that is further away than [`weir_domain::limits::RATE_WAIT`]; the turn is then not taken.
     async fn turn(&self, class: RouteClass) -> Result<Option<Box<dyn Departure>>, TooLong>;
-}
-
-/// The platform's rate leaves no turn within reach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the platform's rate leaves no turn for the next {} ms", wait.as_millis())]
-pub struct TooLong {
-    /// How long the wait would be.
-    pub wait: Duration,
 }
 
 /// Who is told what happens in calls. Called from the middle of them: must not block.

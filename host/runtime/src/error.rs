@@ -1,5 +1,6 @@
 //! Why a component is not taken, and how a call can end other than well.
 
+use std::fmt;
 use std::time::Duration;
 
 use weir_domain::delivery::Verdict;
@@ -105,8 +106,8 @@ pub enum LoadError {
     },
 }
 
-impl From<crate::interface::convert::Bad> for LoadError {
-    fn from(bad: crate::interface::convert::Bad) -> Self {
+impl From<Bad> for LoadError {
+    fn from(bad: Bad) -> Self {
         let (part, reason) = bad.into_parts();
         Self::ManifestMember { part, reason }
     }
@@ -169,7 +170,7 @@ pub enum CallError {
     Refused(#[from] CallRefusal),
     /// The platform's rate leaves no turn.
     #[error(transparent)]
-    NoTurn(#[from] crate::context::TooLong),
+    NoTurn(#[from] TooLong),
     /// All slots are taken.
     #[error("no slot came free within {} ms: {limit} calls run", waited.as_millis())]
     Busy {
@@ -231,5 +232,54 @@ impl CallError {
                 | Self::Exposed { .. }
                 | Self::Refused(_)
         )
+    }
+}
+
+/// The platform's rate leaves no turn within reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the platform's rate leaves no turn for the next {} ms", wait.as_millis())]
+pub struct TooLong {
+    /// How long the wait would be.
+    pub wait: Duration,
+}
+
+/// A member that is not taken, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Bad {
+    member: String,
+    why: String,
+}
+
+impl Bad {
+    pub(crate) fn new(member: impl Into<String>, why: impl Into<String>) -> Self {
+        Self {
+            member: member.into(),
+            why: why.into(),
+        }
+    }
+
+    /// The member, and what is wrong with it.
+    pub(crate) fn into_parts(self) -> (String, String) {
+        (self.member, self.why)
+    }
+
+    /// The same, seen from outside.
+    pub(crate) fn within(self, outer: impl fmt::Display) -> Self {
+        Self {
+            member: format!("{outer}.{}", self.member),
+            why: self.why,
+        }
+    }
+}
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.member, self.why)
+    }
+}
+
+impl From<Bad> for CallError {
+    fn from(bad: Bad) -> Self {
+        Self::Output(bad.to_string())
     }
 }

@@ -3,7 +3,7 @@
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use crate::call::sandbox::CallData;
+use crate::call::data::CallData;
 use crate::interface::bindings::weir::connector;
 use crate::interface::exports::VERSIONS;
 

@@ -17,6 +17,7 @@ mod error;
 mod imports;
 mod interface;
 mod load;
+mod state;
 mod text;
 mod trace;
 

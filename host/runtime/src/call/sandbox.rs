@@ -9,264 +9,27 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use cpu_time::ThreadTime;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 use tracing::Instrument;
 use wasmtime::component::{Instance, InstancePre};
-use wasmtime::{
-    PoolConcurrencyLimitError, ResourceLimiter, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace,
-};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 use weir_domain::id::ChannelId;
 use weir_domain::limits;
 use weir_domain::policy::CallKind;
-use weir_domain::time::Timestamp;
 
+use crate::call::data::CallData;
 use crate::call::honeytoken::Canary;
-use crate::context::{CallEnd, Host, StateWrites};
+use crate::call::limits::{Budget, Lanes};
+use crate::context::{CallEnd, StateWrites};
 use crate::error::CallError;
-use crate::imports::http::Network;
-use crate::imports::state::StateView;
-use crate::interface::bindings::weir::connector::types::Failure;
-use crate::interface::convert::Bad;
+use crate::interface::exports::Exports;
+use crate::interface::functions::Ask;
 use crate::text;
-use crate::trace::transcript::{Cost, Tape};
-
-/// Which version of which connector runs.
-#[derive(Debug)]
-pub(crate) struct VersionName {
-    pub(crate) name: String,
-    pub(crate) number: String,
-}
-
-/// What one call carries on the host's side.
-pub(crate) struct CallData {
-    pub(crate) kind: CallKind,
-    pub(crate) version: Arc<VersionName>,
-    pub(crate) host: Host,
-    /// The channel in the host's record; none in a call without one.
-    pub(crate) channel_id: Option<ChannelId>,
-    /// None in a call that has none.
-    pub(crate) state: Option<StateView>,
-    /// None in a call that has none.
-    pub(crate) network: Option<Network>,
-    /// Log lines written, those dropped among them.
-    pub(crate) lines: u32,
-    /// How often a judge said no.
-    pub(crate) refusals: u32,
-    /// What this connector must not repeat.
-    pub(crate) canary: Canary,
-    /// What runs along.
-    pub(crate) tape: Tape,
-    meter: Meter,
-    processor: Arc<Processor>,
-}
-
-impl CallData {
-    /// A call without network and state.
-    pub(crate) fn pure(kind: CallKind, version: Arc<VersionName>, host: Host) -> Self {
-        Self {
-            kind,
-            version,
-            host,
-            channel_id: None,
-            state: None,
-            network: None,
-            lines: 0,
-            refusals: 0,
-            canary: Canary::default(),
-            tape: Tape::Blank,
-            meter: Meter::default(),
-            processor: Arc::default(),
-        }
-    }
-
-    /// Counts a refusal. A connector that asks without end is answered without end, and written down for a while.
-    pub(crate) fn is_worth_writing_down(&mut self) -> bool {
-        self.refusals = self.refusals.saturating_add(1);
-        self.refusals <= limits::REQUESTS_PER_CALL && !self.is_mute()
-    }
-
-    /// Whether what it says is nobody's business: `describe` runs before anybody said yes to the connector.
-    pub(crate) fn is_mute(&self) -> bool {
-        self.kind == CallKind::Describe
-    }
-
-    /// The host's clock; a connector that says what it is must not look at it.
-    pub(crate) fn moment(&self) -> Timestamp {
-        if self.kind == CallKind::Describe {
-            Timestamp::default()
-        } else {
-            self.host.clock.now()
-        }
-    }
-}
-
-/// Sums what the instances of one store hold; wasmtime's own limits hold for each memory by itself.
-#[derive(Debug, Default)]
-struct Meter {
-    memory: usize,
-    peak_memory: usize,
-    elements: usize,
-    denied: Option<Denied>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Denied {
-    what: &'static str,
-    limit: usize,
-}
-
-const NO_MEMORY: Denied = Denied {
-    what: "bytes of memory",
-    limit: limits::GUEST_MEMORY_BYTES,
-};
-const NO_TABLE: Denied = Denied {
-    what: "table elements",
-    limit: limits::GUEST_TABLE_ELEMENTS,
-};
-
-impl Meter {
-    fn grow(held: &mut usize, current: usize, desired: usize, limit: usize) -> bool {
-        let sum = held.saturating_add(desired.saturating_sub(current));
-        let fits = sum <= limit;
-        if fits {
-            *held = sum;
-        }
-        fits
-    }
-}
-
-impl ResourceLimiter for Meter {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let fits = Self::grow(&mut self.memory, current, desired, NO_MEMORY.limit);
-        self.peak_memory = self.peak_memory.max(self.memory);
-        if !fits {
-            self.denied = Some(NO_MEMORY);
-        }
-        Ok(fits)
-    }
-
-    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let fits = Self::grow(&mut self.elements, current, desired, NO_TABLE.limit);
-        if !fits {
-            self.denied = Some(NO_TABLE);
-        }
-        Ok(fits)
-    }
-
-    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
-        self.denied = Some(NO_MEMORY);
-        Ok(())
-    }
-
-    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
-        self.denied = Some(NO_TABLE);
-        Ok(())
-    }
-
-    fn instances(&self) -> usize {
-        limits::CORE_INSTANCES as usize
-    }
-
-    fn tables(&self) -> usize {
-        limits::GUEST_TABLES as usize
-    }
-
-    fn memories(&self) -> usize {
-        1
-    }
-}
-
-/// The processor time of one call. Nearly all calls end before their first tick, and are not measured: the clock of a thread is
-/// a call into the kernel. What ran until then is a tick at most.
-#[derive(Debug, Default)]
-struct Processor {
-    ticks: AtomicU32,
-    /// Of the polls that are over, in nanoseconds.
-    used: AtomicU64,
-    /// What the thread had used when it began to poll, in nanoseconds.
-    since: AtomicU64,
-}
-
-impl Processor {
-    fn is_measured(&self) -> bool {
-        self.ticks() > 0
-    }
-
-    fn ticks(&self) -> u32 {
-        self.ticks.load(Ordering::Relaxed)
-    }
-
-    /// A thread begins to poll the call.
-    fn enter(&self) {
-        if self.is_measured() {
-            self.since.store(thread_time(), Ordering::Relaxed);
-        }
-    }
-
-    /// The thread leaves it.
-    fn leave(&self) {
-        if self.is_measured() {
-            let used = self.running();
-            self.used.fetch_add(used, Ordering::Relaxed);
-        }
-    }
-
-    /// A tick is over, in the middle of a poll; how long the call has run.
-    fn tick(&self) -> Duration {
-        if self.ticks.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.since.store(thread_time(), Ordering::Relaxed);
-        }
-        Duration::from_nanos(self.used.load(Ordering::Relaxed) + self.running())
-    }
-
-    fn running(&self) -> u64 {
-        thread_time().saturating_sub(self.since.load(Ordering::Relaxed))
-    }
-}
-
-/// The processor time of this thread, in nanoseconds.
-fn thread_time() -> u64 {
-    let time = ThreadTime::now().as_duration();
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// How long a call may run, and how long it may take.
-#[derive(Clone, Copy)]
-struct Budget {
-    cpu: Duration,
-    wall: Duration,
-}
-
-impl Budget {
-    fn of(kind: CallKind) -> Self {
-        if kind.is_pure() {
-            Self {
-                cpu: limits::PURE_CPU,
-                wall: limits::PURE_WALL,
-            }
-        } else {
-            Self {
-                cpu: limits::CALL_CPU,
-                wall: limits::CALL_WALL,
-            }
-        }
-    }
-
-    /// One tick of running is over.
-    fn tick(self, mut store: StoreContextMut<'_, CallData>) -> UpdateDeadline {
-        if store.data_mut().processor.tick() >= self.cpu {
-            UpdateDeadline::Interrupt
-        } else {
-            // Tokio's own yield goes to the back of the queue, so that every other task has its turn first.
-            UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
-        }
-    }
-}
+use crate::trace::recorder::Tape;
+use crate::trace::transcript::Cost;
 
 /// Why the inside of a call stopped.
 pub(crate) enum Stop {
@@ -285,18 +48,6 @@ impl From<wasmtime::Error> for Stop {
 impl From<CallError> for Stop {
     fn from(error: CallError) -> Self {
         Self::Call(error)
-    }
-}
-
-impl From<Bad> for Stop {
-    fn from(bad: Bad) -> Self {
-        Self::Call(bad.into())
-    }
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self::Call(failure.into())
     }
 }
 
@@ -337,6 +88,18 @@ impl<T> Ended<T> {
 /// The inside of a call: what is done with the instance.
 pub(crate) type Inside<'a, T> = Pin<Box<dyn Future<Output = Result<T, Stop>> + Send + 'a>>;
 
+/// Calls a function, writes down what it returned, and takes it.
+pub(crate) async fn put<A: Ask>(
+    ask: &A,
+    exports: &Exports,
+    store: &mut Store<CallData>,
+    instance: Instance,
+) -> Result<A::Taken, Stop> {
+    let said = ask.put(exports, &mut *store, instance).await?;
+    store.data_mut().tape.said(&said);
+    Ok(ask.take(said)?)
+}
+
 /// A component that is ready to be instantiated, and the slots that its calls run in.
 pub(crate) struct Sandbox {
     pre: InstancePre<CallData>,
@@ -346,50 +109,6 @@ pub(crate) struct Sandbox {
     all: Arc<Lanes>,
 }
 
-/// Slots for calls that wait for a platform, and slots for those that wait for nothing: neither can take the other's.
-pub(crate) struct Lanes {
-    networked: Lane,
-    pure: Lane,
-}
-
-struct Lane {
-    slots: Semaphore,
-    size: usize,
-}
-
-impl Lanes {
-    fn new(networked: usize, pure: usize) -> Self {
-        let lane = |size| Lane {
-            slots: Semaphore::new(size),
-            size,
-        };
-        Self {
-            networked: lane(networked),
-            pure: lane(pure),
-        }
-    }
-
-    /// Those of the process.
-    pub(crate) fn of_all() -> Self {
-        Self::new(limits::CALLS as usize, (limits::INSTANCES - limits::CALLS) as usize)
-    }
-
-    fn lane(&self, kind: CallKind) -> &Lane {
-        if kind.is_pure() { &self.pure } else { &self.networked }
-    }
-}
-
-impl Lane {
-    /// Waits for a slot until `deadline`.
-    async fn slot(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, CallError> {
-        let slot = tokio::time::timeout_at(deadline, self.slots.acquire()).await;
-        slot.ok().and_then(Result::ok).ok_or(CallError::Busy {
-            waited: limits::CALL_QUEUE,
-            limit: self.size,
-        })
-    }
-}
-
 impl Sandbox {
     pub(crate) fn new(pre: InstancePre<CallData>, all: Arc<Lanes>) -> Self {
         Self {
@@ -397,10 +116,6 @@ impl Sandbox {
             own: Lanes::new(limits::CALLS_PER_CONNECTOR, limits::PURE_PER_CONNECTOR),
             all,
         }
-    }
-
-    pub(crate) fn pre(&self) -> &InstancePre<CallData> {
-        &self.pre
     }
 
     /// Runs one call in an instance of its own.
@@ -438,7 +153,7 @@ impl Sandbox {
         store.set_max_component_handles(limits::GUEST_HANDLES);
         // The tick under way may be over at once, and does not count.
         store.set_epoch_deadline(2);
-        store.epoch_deadline_callback(move |store| Ok(budget.tick(store)));
+        store.epoch_deadline_callback(move |store| Ok(budget.tick(&store.data().processor)));
         let processor = Arc::clone(&store.data().processor);
         let work = async {
             let instance = self.pre.instantiate_async(&mut store).await?;

@@ -17,7 +17,7 @@ use sha2::Sha256;
 use wasmtime::Engine;
 use weir_domain::limits;
 
-use super::MachineCode;
+use super::precompiled::MachineCode;
 
 type HmacSha256 = Hmac<Sha256>;
 

@@ -16,7 +16,7 @@ use rlimit::Resource;
 use wasmtime::Engine;
 use weir_domain::limits;
 
-use super::MachineCode;
+use super::precompiled::MachineCode;
 use crate::error::LoadError;
 use crate::{engine, text};
 

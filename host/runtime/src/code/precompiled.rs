@@ -4,7 +4,8 @@
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::MachineCode;
+/// Machine code that this host made. Comes only from the compiler, or from the cache with a proof that it once did.
+pub(crate) struct MachineCode(pub(super) Vec<u8>);
 
 impl MachineCode {
     /// A component of this code.

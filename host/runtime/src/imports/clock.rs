@@ -1,6 +1,6 @@
 //! The host's clock.
 
-use crate::call::sandbox::CallData;
+use crate::call::data::CallData;
 use crate::interface::bindings::weir::connector::clock::Host;
 
 impl Host for CallData {

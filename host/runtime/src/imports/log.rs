@@ -2,7 +2,7 @@
 
 use weir_domain::limits;
 
-use crate::call::sandbox::CallData;
+use crate::call::data::CallData;
 use crate::context::{LogLevel, LogLine};
 use crate::interface::bindings::weir::connector::log::{Host, Level};
 use crate::text;

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use wasmtime::component::{ComponentExportIndex, InstancePre};
+use wasmtime::component::{Component, ComponentExportIndex};
 use weir_domain::limits;
 
-use crate::call::sandbox::CallData;
 use crate::error::LoadError;
-use crate::interface::functions::FUNCTIONS;
 
 /// The versions of the interface that this host speaks, newest first. What one version adds to the one before it is found by
 /// looking for it; what both have has one shape.
@@ -45,12 +43,11 @@ fn named(interface: &str, version: &str) -> String {
 }
 
 impl Exports {
-    /// Finds the exports of a component.
+    /// Finds `functions`, each named by its interface and its own name, among the exports of a component.
     ///
     /// # Errors
     /// An interface that every connector has is missing, or one lacks a function.
-    pub(crate) fn find(pre: &InstancePre<CallData>) -> Result<Self, LoadError> {
-        let component = pre.component();
+    pub(crate) fn find(component: &Component, functions: &[(&'static str, &'static str)]) -> Result<Self, LoadError> {
         let interface = |name: &str, version| component.get_export_index(None, named(name, version));
         // What it says of itself tells what it was built for; of a component without that, the newest is missed.
         let version = VERSIONS
@@ -68,7 +65,7 @@ impl Exports {
                 }
                 continue;
             };
-            for key @ (_, function) in FUNCTIONS.iter().filter(|(of, _)| *of == name) {
+            for key @ (_, function) in functions.iter().filter(|(of, _)| *of == name) {
                 let place = component
                     .get_export_index(Some(&found), function)
                     .ok_or_else(|| LoadError::Interface {

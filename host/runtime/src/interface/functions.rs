@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 use wasmtime::Store;
@@ -15,10 +14,8 @@ use weir_domain::inbound::{InboundEvent, Person};
 use weir_domain::policy::Finding;
 use weir_domain::time::Timestamp;
 
-use crate::call::sandbox::{CallData, Stop};
 use crate::context::State;
 use crate::error::CallError;
-use crate::imports::state::check_quota;
 use crate::interface::bindings::exports::weir::connector::{
     automations, descriptor, history, identity, media_transfer, outbound, polling, probing, signals, upgrade,
 };
@@ -28,10 +25,8 @@ use crate::interface::bindings::weir::connector::types::{
 use crate::interface::convert;
 use crate::interface::exports::Exports;
 use crate::interface::output::{Automation, Batch, Capability, ConversationPage, MessagePage, Profile, SetupFinding};
-use crate::trace::transcript::blob;
-
-/// What is done with an instance, in the engine's own words when it ends badly.
-pub(crate) type Putting<'a, T> = Pin<Box<dyn Future<Output = wasmtime::Result<T>> + Send + 'a>>;
+use crate::state::check_quota;
+use crate::trace::blob;
 
 /// One function of a connector, and what it is called with.
 pub(crate) trait Ask: Clone + Into<Asked> + Send + Sync + 'static {
@@ -43,27 +38,15 @@ pub(crate) trait Ask: Clone + Into<Asked> + Send + Sync + 'static {
     const INTERFACE: &'static str;
 
     /// Calls the function.
-    fn put<'a>(
-        &'a self,
-        exports: &'a Exports,
-        store: &'a mut Store<CallData>,
+    fn put<T: Send + 'static>(
+        &self,
+        exports: &Exports,
+        store: &mut Store<T>,
         instance: Instance,
-    ) -> Putting<'a, Self::Said>;
+    ) -> impl Future<Output = wasmtime::Result<Self::Said>> + Send;
 
     /// Bounds and converts what a stranger said.
     fn take(&self, said: Self::Said) -> Result<Self::Taken, CallError>;
-}
-
-/// Asks, writes down what is said, and takes it.
-pub(crate) async fn put<A: Ask>(
-    ask: &A,
-    exports: &Exports,
-    store: &mut Store<CallData>,
-    instance: Instance,
-) -> Result<A::Taken, Stop> {
-    let said = ask.put(exports, &mut *store, instance).await?;
-    store.data_mut().tape.said(&said);
-    Ok(ask.take(said)?)
 }
 
 macro_rules! asks {
@@ -82,18 +65,16 @@ macro_rules! asks {
                 type Taken = $Taken;
                 const INTERFACE: &'static str = $interface;
 
-                fn put<'a>(
-                    &'a self,
-                    exports: &'a Exports,
-                    store: &'a mut Store<CallData>,
+                async fn put<T: Send + 'static>(
+                    &self,
+                    exports: &Exports,
+                    store: &mut Store<T>,
                     instance: Instance,
-                ) -> Putting<'a, Self::Said> {
-                    Box::pin(async move {
-                        let place = exports.place($interface, $function)?;
-                        let function = instance.get_typed_func::<($(&$Field,)*), ($Said,)>(&mut *store, place)?;
-                        let (said,) = function.call_async(store, ($(&self.$field,)*)).await?;
-                        Ok(said)
-                    })
+                ) -> wasmtime::Result<Self::Said> {
+                    let place = exports.place($interface, $function)?;
+                    let function = instance.get_typed_func::<($(&$Field,)*), ($Said,)>(&mut *store, place)?;
+                    let (said,) = function.call_async(store, ($(&self.$field,)*)).await?;
+                    Ok(said)
                 }
 
                 fn take(&self, $said: Self::Said) -> Result<Self::Taken, CallError> {
@@ -120,15 +101,18 @@ macro_rules! asks {
         }
 
         impl Asked {
-            /// Asks it again; what is said is written down, and taken to see whether it would be.
-            pub(crate) async fn put(
+            /// Calls the function; gives what it returned as JSON, and whether the host takes that.
+            pub(crate) async fn put<T: Send + 'static>(
                 &self,
                 exports: &Exports,
-                store: &mut Store<CallData>,
+                store: &mut Store<T>,
                 instance: Instance,
-            ) -> Result<(), Stop> {
+            ) -> wasmtime::Result<(Option<serde_json::Value>, Result<(), CallError>)> {
                 match self {
-                    $(Self::$Ask(ask) => put(ask, exports, store, instance).await.map(drop),)*
+                    $(Self::$Ask(ask) => {
+                        let said = ask.put(exports, store, instance).await?;
+                        Ok((serde_json::to_value(&said).ok(), ask.take(said).map(drop)))
+                    })*
                 }
             }
 
@@ -147,9 +131,9 @@ macro_rules! asks {
         ///
         /// # Errors
         /// The first interface that has not, and the engine's words.
-        pub(crate) fn check_shapes(
+        pub(crate) fn check_shapes<T: 'static>(
             exports: &Exports,
-            store: &mut Store<CallData>,
+            store: &mut Store<T>,
             instance: &Instance,
         ) -> Result<(), (&'static str, wasmtime::Error)> {
             $(

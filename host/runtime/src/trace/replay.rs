@@ -13,12 +13,14 @@ use serde_json::Value;
 use weir_domain::grant::Grants;
 use weir_domain::limits;
 use weir_domain::manifest::{Manifest, RouteClass};
-use weir_domain::policy::OriginMap;
+use weir_domain::policy::{CallKind, OriginMap};
 use weir_domain::time::Timestamp;
 use weir_egress::Departure;
 
 use crate::context::{AnswerDates, Pacer, TooLong};
-use crate::trace::transcript::{Blob, Cost, End, RefusedRequest, Transcript};
+use crate::trace::blob::Blob;
+use crate::trace::recorder::RefusedRequest;
+use crate::trace::transcript::{Cost, End, Transcript};
 
 /// Something that differs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -180,6 +182,14 @@ impl Replayed {
     }
 }
 
+/// Of what kind a difference in the answer is.
+fn said_kind(call: CallKind) -> DifferenceKind {
+    match call {
+        CallKind::Receive | CallKind::History | CallKind::Poll => DifferenceKind::Event,
+        _ => DifferenceKind::Answer,
+    }
+}
+
 /// As JSON, which all of this is in a transcript.
 pub(crate) fn value(of: &impl Serialize) -> Value {
     serde_json::to_value(of).unwrap_or_default()
@@ -210,9 +220,9 @@ impl Found {
                 // A connector's result: `Ok` or `Err`, and what it holds.
                 let (was_ok, is_ok) = (before.get("Ok"), after.get("Ok"));
                 match (was_ok, is_ok) {
-                    (Some(before), Some(after)) => self.values(transcript.said_kind(), "", before, after),
+                    (Some(before), Some(after)) => self.values(said_kind(transcript.call), "", before, after),
                     (None, None) if before.get("Err").is_none() => {
-                        self.values(transcript.said_kind(), "", before, after);
+                        self.values(said_kind(transcript.call), "", before, after);
                     }
                     _ => self.values(DifferenceKind::Outcome, "", before, after),
                 }

@@ -4,8 +4,9 @@
 use weir_domain::limits;
 use weir_domain::manifest as own;
 
+use super::checks::{Taken, each, text};
 use super::reply::content_kind;
-use super::{Bad, Taken, each, text};
+use crate::error::Bad;
 use crate::interface::bindings::exports::weir::connector::descriptor as wit;
 
 /// Entries of any list of a manifest but the routes.

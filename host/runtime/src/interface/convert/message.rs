@@ -5,12 +5,13 @@ use weir_domain::limits;
 use weir_domain::message::{Attachment, Button, Content, ContentKind, Direction, Draft, Origin, Referral};
 use weir_domain::time::Timestamp;
 
-use super::reply::failure;
-use super::{
-    Bad, Taken, clean, each, id, json, name, shown_name, shown_url, some_id, some_json, some_text, some_token, text,
-    token, url,
+use super::checks::{
+    Taken, clean, each, id, json, name, shown_name, shown_url, some_id, some_json, some_text, some_token, text, token,
+    url,
 };
+use super::failure::failure;
 use crate::context::{ChannelFacts, ConversationFacts, State};
+use crate::error::Bad;
 use crate::interface::bindings::exports::weir::connector::{outbound, upgrade};
 use crate::interface::bindings::weir::connector::types as wit;
 use crate::text::{line, prefix};

@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use weir_domain::delivery::Verdict;
 use weir_domain::inbound::Person;
 use weir_domain::limits;
-use weir_domain::message::{ContentKind, MessageError, PlatformWords};
+use weir_domain::message::ContentKind;
 use weir_domain::policy::Finding;
-use weir_domain::problem::Fault;
 use weir_domain::time::Timestamp;
 
+use super::checks::{Taken, each, id, json, name, some_id, some_json, some_text, some_token, token, url};
 use super::message::{events, person};
-use super::{Bad, Taken, each, id, is_token, json, name, some_id, some_json, some_text, some_token, token, url};
 use crate::context::ConversationFacts;
-use crate::error::CallError;
+use crate::error::Bad;
 use crate::interface::bindings::exports::weir::connector::{
     automations as auto, history, identity, outbound, polling, probing,
 };
@@ -22,52 +20,6 @@ use crate::interface::output::{
     Automation, Batch, Capability, ConversationPage, ConversationSummary, MessagePage, Profile, SetupFinding,
 };
 use crate::text;
-
-/// A failure. Never turned away: its verdict matters more than its words, which are cleaned and cut instead.
-pub(crate) fn failure(failure: wit::Failure) -> (Verdict, MessageError) {
-    let words = |text: &str| text::line(text, limits::LOG_LINE_BYTES);
-    let code = if is_token(&failure.code) {
-        failure.code
-    } else {
-        "platform_error".to_owned()
-    };
-    let verdict = match failure.verdict {
-        wit::Verdict::Permanent => Verdict::Permanent,
-        wit::Verdict::Retry(after_ms) => Verdict::Retry {
-            after_ms,
-            counts: code != "rate_limited",
-        },
-        wit::Verdict::Reauthorize => Verdict::Reauthorize,
-        wit::Verdict::Uncertain => Verdict::Uncertain,
-    };
-    let platform = PlatformWords {
-        code: failure.platform_code.map(|text| words(&text)),
-        message: failure.platform_message.map(|text| words(&text)),
-        request_id: failure.platform_request_id.map(|text| words(&text)),
-    };
-    let error = MessageError {
-        fault: if code == "connector_failed" {
-            Fault::Host
-        } else {
-            Fault::Platform
-        },
-        code,
-        detail: words(&failure.detail),
-        retryable: matches!(verdict, Verdict::Retry { .. } | Verdict::Reauthorize),
-        platform: (platform != PlatformWords::default()).then_some(platform),
-    };
-    (verdict, error)
-}
-
-impl From<wit::Failure> for CallError {
-    fn from(said: wit::Failure) -> Self {
-        let (verdict, error) = failure(said);
-        Self::Failed {
-            verdict,
-            error: Box::new(error),
-        }
-    }
-}
 
 /// The platform's id of a message that was sent, and its time of it.
 pub(crate) fn sent(sent: outbound::Sent) -> Taken<(String, Option<Timestamp>)> {
@@ -256,48 +208,6 @@ pub(crate) fn preview(document: Option<String>) -> Taken<Option<serde_json::Valu
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn said(verdict: wit::Verdict, code: &str) -> wit::Failure {
-        wit::Failure {
-            verdict,
-            code: code.into(),
-            detail: "one\ntwo\u{1b}[31m".into(),
-            platform_code: Some("x".repeat(10_000)),
-            platform_message: None,
-            platform_request_id: None,
-        }
-    }
-
-    #[test]
-    fn a_failure_is_never_turned_away_for_its_words() {
-        let (verdict, error) = failure(said(wit::Verdict::Uncertain, "NOT A CODE"));
-        assert_eq!(verdict, Verdict::Uncertain);
-        assert_eq!(
-            (error.code.as_str(), error.detail.as_str()),
-            ("platform_error", "one two")
-        );
-        let code = error.platform.and_then(|words| words.code).unwrap_or_default();
-        assert!(code.len() <= limits::LOG_LINE_BYTES);
-    }
-
-    #[test]
-    fn being_asked_to_slow_down_does_not_count() {
-        let counts = |code| failure(said(wit::Verdict::Retry(Some(7)), code)).0;
-        assert_eq!(
-            counts("rate_limited"),
-            Verdict::Retry {
-                after_ms: Some(7),
-                counts: false
-            }
-        );
-        assert_eq!(
-            counts("platform_unavailable"),
-            Verdict::Retry {
-                after_ms: Some(7),
-                counts: true
-            }
-        );
-    }
 
     #[test]
     fn a_country_is_two_letters() {

@@ -1,0 +1,141 @@
+//! What a call may do on the network, and what was seen of its requests.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use weir_domain::credential::Secrets;
+use weir_domain::grant::Grants;
+use weir_domain::id::MediaId;
+use weir_domain::manifest::{Manifest, RouteClass};
+use weir_domain::policy::{Call, CallRefusal, EgressPermit, OriginMap, Request, may_call};
+use weir_egress::Departure;
+
+use crate::context::{AnswerDates, Fate, Pacer, RequestRecord};
+
+/// What a call with network may do, and what it did.
+pub(crate) struct Network {
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) secrets: Secrets,
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) origins: Arc<OriginMap>,
+    pub(crate) pacer: Arc<dyn Pacer>,
+    pub(crate) dates: Arc<dyn AnswerDates>,
+    /// Stored bytes that a body may name: those of the draft, and no others.
+    pub(crate) attachments: Vec<MediaId>,
+    pub(crate) call: Call,
+    pub(crate) ledger: Ledger,
+}
+
+impl Network {
+    pub(crate) fn judge(&mut self, request: Request) -> Result<EgressPermit, CallRefusal> {
+        may_call(
+            &mut self.call,
+            &self.manifest.routes,
+            &self.grants,
+            &self.origins,
+            request,
+        )
+    }
+}
+
+/// What was seen of a call's requests. Outlives the call, however that ends.
+#[derive(Clone, Default)]
+pub(crate) struct Ledger(Arc<Mutex<Seen>>);
+
+/// What was seen.
+#[derive(Default)]
+pub(crate) struct Seen {
+    pub(crate) requests: Vec<RequestRecord>,
+    /// A message-send request left, or may have.
+    pub(crate) sent: bool,
+    /// A whole answer to it came.
+    pub(crate) answered: bool,
+    /// The wait for the platform's rate that was too long for the message-send request.
+    pub(crate) no_turn: Option<Duration>,
+}
+
+impl Ledger {
+    fn with<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> T {
+        // What a panicking writer left is still what was seen.
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// All of it; the ledger is empty afterwards.
+    pub(crate) fn take(&self) -> Seen {
+        self.with(std::mem::take)
+    }
+
+    pub(crate) fn begin(&self, record: RequestRecord) -> Entry {
+        let is_send = record.class == Some(RouteClass::MessageSend);
+        let index = self.with(|seen| {
+            seen.requests.push(record);
+            seen.requests.len() - 1
+        });
+        Entry {
+            ledger: self.clone(),
+            index,
+            is_send,
+            started: Instant::now(),
+        }
+    }
+}
+
+/// A request that was let through, until it is over.
+pub(crate) struct Entry {
+    ledger: Ledger,
+    index: usize,
+    is_send: bool,
+    started: Instant,
+}
+
+impl Entry {
+    /// What is asked when the request leaves: from there on it may have left.
+    pub(crate) fn departure(&self, turn: Option<Box<dyn Departure>>) -> Box<dyn Departure> {
+        Box::new(Noted {
+            sends: self.is_send.then(|| self.ledger.clone()),
+            turn,
+        })
+    }
+
+    pub(crate) fn ends(self, fate: Fate, may_have_left: bool) {
+        self.ledger.with(|seen| {
+            if self.is_send {
+                seen.sent = may_have_left;
+                seen.answered = matches!(fate, Fate::Answered(_));
+                if let Fate::NoTurn { wait } = fate {
+                    seen.no_turn = Some(wait);
+                }
+            }
+            if let Some(record) = seen.requests.get_mut(self.index) {
+                record.elapsed = self.started.elapsed();
+                record.fate = fate;
+            }
+        });
+    }
+}
+
+/// A departure that is noted in the ledger before the first byte leaves.
+struct Noted {
+    sends: Option<Ledger>,
+    turn: Option<Box<dyn Departure>>,
+}
+
+impl Departure for Noted {
+    fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(turn) = &mut self.turn {
+            ready!(turn.poll_leave(context));
+        }
+        if let Some(ledger) = &self.sends {
+            ledger.with(|seen| seen.sent = true);
+        }
+        Poll::Ready(())
+    }
+
+    fn left(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.left();
+        }
+    }
+}
