@@ -29,7 +29,7 @@ use crate::interface::bindings::exports::weir::connector::signals;
 use crate::interface::bindings::weir::connector::types::{self, Header};
 use crate::interface::convert;
 use crate::interface::exports::Exports;
-use crate::interface::functions::{self, Ask, Asked, Webhook};
+use crate::interface::functions::{self, ExportCall, RecordedCall, Webhook};
 use crate::interface::output::{
     Automation, Batch, Capability, ConversationPage, MessagePage, Profile, SendReport, SetupFinding, Signal,
 };
@@ -90,7 +90,9 @@ impl Connector {
                     if let Err(wrong) = functions::check_shapes(&found, store, &instance) {
                         return Ok(Err(wrong));
                     }
-                    Ok(Ok(sandbox::put(&functions::Describe {}, &found, store, instance).await?))
+                    Ok(Ok(
+                        sandbox::invoke(&functions::Describe {}, &found, store, instance).await?
+                    ))
                 })
             })
             .await;
@@ -178,12 +180,12 @@ impl Connector {
         if let (Some(network), Some(media)) = (&mut data.network, permit.draft().content.media()) {
             network.attachments.push(media.id);
         }
-        let ask = functions::SendMessage {
+        let call = functions::SendMessage {
             channel,
             conversation: convert::conversation(&permit.conversation().into()),
             draft: convert::draft(permit.draft()),
         };
-        let called = self.ask(data, ask).await;
+        let called = self.invoke(data, call).await;
         let Seen {
             requests,
             sent,
@@ -251,7 +253,7 @@ impl Connector {
         media: &RemoteMedia,
     ) -> Called<Located> {
         let (mut data, channel, ledger) = self.networked(CallKind::Locate, context);
-        let ask = functions::Locate {
+        let call = functions::Locate {
             channel,
             conversation: convert::conversation(conversation),
             message_id: message_id.to_owned(),
@@ -260,11 +262,11 @@ impl Connector {
         if !self.0.exports.has(functions::Locate::INTERFACE) {
             return not_provided(functions::Locate::INTERFACE);
         }
-        data.tape = self.tape(&data, &ask);
+        data.tape = self.tape(&data, &call);
         let exports = Arc::clone(&self.0.exports);
         let located = self.0.sandbox.run(data, move |store, instance| {
             Box::pin(async move {
-                let place = sandbox::put(&ask, &exports, store, instance).await?;
+                let place = sandbox::invoke(&call, &exports, store, instance).await?;
                 let permit = store.data_mut().permit_fetch(&place.url, place.headers);
                 let permit = permit.map_err(CallError::from)?;
                 let departure = store.data().turn_of_media().await.map_err(CallError::from)?;
@@ -391,17 +393,17 @@ impl Connector {
             call: Call::new(transcript.call),
             ledger: Ledger::default(),
         });
-        let (asked, exports) = (transcript.asked.clone(), Arc::clone(&self.0.exports));
+        let (recorded, exports) = (transcript.asked.clone(), Arc::clone(&self.0.exports));
         let ended = self.0.sandbox.run(data, move |store, instance| {
             Box::pin(async move {
-                let Asked::Locate(ask) = &asked else {
-                    let (said, taken) = asked.put(&exports, store, instance).await?;
+                let RecordedCall::Locate(call) = &recorded else {
+                    let (raw, output) = recorded.invoke(&exports, store, instance).await?;
                     if let Tape::Playing(player) = &mut store.data_mut().tape {
-                        player.said = said;
+                        player.said = raw;
                     }
-                    return Ok(taken?);
+                    return Ok(output?);
                 };
-                let place = sandbox::put(ask, &exports, store, instance).await?;
+                let place = sandbox::invoke(call, &exports, store, instance).await?;
                 let permit = store.data_mut().permit_fetch(&place.url, place.headers);
                 Ok(permit.map(drop).map_err(CallError::from)?)
             })
@@ -426,22 +428,22 @@ impl Connector {
 
     // ---- how they run -------------------------------------------------------------------------------------------------
 
-    async fn pure<A: Ask>(&self, kind: CallKind, ask: A) -> Result<A::Taken, CallError> {
+    async fn pure<C: ExportCall>(&self, kind: CallKind, call: C) -> Result<C::Output, CallError> {
         let data = CallData::pure(kind, self.0.name.clone(), self.0.host.clone());
-        self.ask(data, ask).await.result
+        self.invoke(data, call).await.result
     }
 
-    async fn call<A: Ask>(
+    async fn call<C: ExportCall>(
         &self,
         kind: CallKind,
         context: CallContext,
-        ask: impl FnOnce(types::Channel) -> A,
-    ) -> Called<A::Taken> {
-        if !self.0.exports.has(A::INTERFACE) {
-            return not_provided(A::INTERFACE);
+        call: impl FnOnce(types::Channel) -> C,
+    ) -> Called<C::Output> {
+        if !self.0.exports.has(C::INTERFACE) {
+            return not_provided(C::INTERFACE);
         }
         let (data, channel, ledger) = self.networked(kind, context);
-        self.ask(data, ask(channel)).await.called(&ledger)
+        self.invoke(data, call(channel)).await.called(&ledger)
     }
 
     /// The host's side of a call with network, the channel as the connector sees it, and what will be seen of the call.
@@ -469,17 +471,17 @@ impl Connector {
         (data, channel, ledger)
     }
 
-    async fn ask<A: Ask>(&self, mut data: CallData, ask: A) -> Ended<A::Taken> {
-        data.tape = self.tape(&data, &ask);
+    async fn invoke<C: ExportCall>(&self, mut data: CallData, call: C) -> Ended<C::Output> {
+        data.tape = self.tape(&data, &call);
         let exports = Arc::clone(&self.0.exports);
         let ended = self.0.sandbox.run(data, move |store, instance| {
-            Box::pin(async move { sandbox::put(&ask, &exports, store, instance).await })
+            Box::pin(async move { sandbox::invoke(&call, &exports, store, instance).await })
         });
         self.written_down(ended.await)
     }
 
     /// What runs along with a call, as the host wants it.
-    fn tape<A: Ask>(&self, data: &CallData, ask: &A) -> Tape {
+    fn tape<C: ExportCall>(&self, data: &CallData, call: &C) -> Tape {
         let wanted = match data.host.witness.wants(data.kind) {
             Wanted::Nothing => return Tape::Blank,
             Wanted::Breaks => false,
@@ -488,7 +490,7 @@ impl Connector {
         Tape::Recording(Box::new(Recorder {
             wanted,
             at: data.moment(),
-            asked: ask.clone().into(),
+            asked: call.clone().into(),
             state: data.state.as_ref().map(StateView::entries),
             clock: Vec::new(),
             exchanges: Vec::new(),

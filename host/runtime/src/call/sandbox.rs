@@ -26,7 +26,7 @@ use crate::call::limits::{Budget, Lanes};
 use crate::context::{CallEnd, StateWrites};
 use crate::error::CallError;
 use crate::interface::exports::Exports;
-use crate::interface::functions::Ask;
+use crate::interface::functions::ExportCall;
 use crate::text;
 use crate::trace::recorder::Tape;
 use crate::trace::transcript::Cost;
@@ -88,16 +88,16 @@ impl<T> Ended<T> {
 /// The inside of a call: what is done with the instance.
 pub(crate) type Inside<'a, T> = Pin<Box<dyn Future<Output = Result<T, Stop>> + Send + 'a>>;
 
-/// Calls a function, writes down what it returned, and takes it.
-pub(crate) async fn put<A: Ask>(
-    ask: &A,
+/// Calls a function, records what it returned, and converts it.
+pub(crate) async fn invoke<C: ExportCall>(
+    call: &C,
     exports: &Exports,
     store: &mut Store<CallData>,
     instance: Instance,
-) -> Result<A::Taken, Stop> {
-    let said = ask.put(exports, &mut *store, instance).await?;
-    store.data_mut().tape.said(&said);
-    Ok(ask.take(said)?)
+) -> Result<C::Output, Stop> {
+    let raw = call.invoke(exports, &mut *store, instance).await?;
+    store.data_mut().tape.said(&raw);
+    Ok(call.convert(raw)?)
 }
 
 /// A component that is ready to be instantiated, and the slots that its calls run in.

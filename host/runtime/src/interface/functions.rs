@@ -1,7 +1,7 @@
-//! What a connector can be asked: one entry for each function of the interface, with what goes in, what comes out, and how
-//! that becomes a value of the host's.
+//! The functions of the interface: one entry for each, with its arguments, what a connector returns, and how the host converts
+//! that.
 //!
-//! An ask is data. The same value that a call is made with is written into its transcript, and a replay asks it again.
+//! A call is data: the value that a call is made with is recorded in its transcript, and a replay makes the same call from it.
 
 use std::fmt;
 use std::future::Future;
@@ -20,7 +20,7 @@ use crate::interface::bindings::exports::weir::connector::{
     automations, descriptor, history, identity, media_transfer, outbound, polling, probing, signals, upgrade,
 };
 use crate::interface::bindings::weir::connector::types::{
-    Channel, Contact, Content, Conversation, Failure, Header, InboundEvent as SaidEvent, Media, Referral,
+    Channel, Contact, Content, Conversation, Failure, Header, InboundEvent as RawEvent, Media, Referral,
 };
 use crate::interface::convert;
 use crate::interface::exports::Exports;
@@ -28,90 +28,90 @@ use crate::interface::output::{Automation, Batch, Capability, ConversationPage, 
 use crate::state::check_quota;
 use crate::trace::blob;
 
-/// One function of a connector, and what it is called with.
-pub(crate) trait Ask: Clone + Into<Asked> + Send + Sync + 'static {
-    /// What the connector says to it.
-    type Said: Serialize + Send;
-    /// What the host takes of that.
-    type Taken: fmt::Debug + Send;
+/// One exported function, with its arguments.
+pub(crate) trait ExportCall: Clone + Into<RecordedCall> + Send + Sync + 'static {
+    /// What the connector returns.
+    type Raw: Serialize + Send;
+    /// What the host makes of it.
+    type Output: fmt::Debug + Send;
     /// The interface that the function belongs to.
     const INTERFACE: &'static str;
 
     /// Calls the function.
-    fn put<T: Send + 'static>(
+    fn invoke<T: Send + 'static>(
         &self,
         exports: &Exports,
         store: &mut Store<T>,
         instance: Instance,
-    ) -> impl Future<Output = wasmtime::Result<Self::Said>> + Send;
+    ) -> impl Future<Output = wasmtime::Result<Self::Raw>> + Send;
 
-    /// Bounds and converts what a stranger said.
-    fn take(&self, said: Self::Said) -> Result<Self::Taken, CallError>;
+    /// Bounds and converts what the connector returned: untrusted data.
+    fn convert(&self, raw: Self::Raw) -> Result<Self::Output, CallError>;
 }
 
-macro_rules! asks {
+macro_rules! functions {
     ($(
         $(#[$doc:meta])*
-        $interface:literal $function:literal $Ask:ident { $($field:ident: $Field:ty),* } -> $Said:ty
-            => $Taken:ty: |$this:pat_param, $said:ident| $take:expr;
+        $interface:literal $function:literal $Call:ident { $($field:ident: $Field:ty),* } -> $Raw:ty
+            => $Output:ty: |$this:pat_param, $raw:ident| $convert:expr;
     )*) => {
         $(
             $(#[$doc])*
             #[derive(Clone, Debug, Serialize, Deserialize)]
-            pub(crate) struct $Ask { $(pub(crate) $field: $Field),* }
+            pub(crate) struct $Call { $(pub(crate) $field: $Field),* }
 
-            impl Ask for $Ask {
-                type Said = $Said;
-                type Taken = $Taken;
+            impl ExportCall for $Call {
+                type Raw = $Raw;
+                type Output = $Output;
                 const INTERFACE: &'static str = $interface;
 
-                async fn put<T: Send + 'static>(
+                async fn invoke<T: Send + 'static>(
                     &self,
                     exports: &Exports,
                     store: &mut Store<T>,
                     instance: Instance,
-                ) -> wasmtime::Result<Self::Said> {
+                ) -> wasmtime::Result<Self::Raw> {
                     let place = exports.place($interface, $function)?;
-                    let function = instance.get_typed_func::<($(&$Field,)*), ($Said,)>(&mut *store, place)?;
-                    let (said,) = function.call_async(store, ($(&self.$field,)*)).await?;
-                    Ok(said)
+                    let function = instance.get_typed_func::<($(&$Field,)*), ($Raw,)>(&mut *store, place)?;
+                    let (raw,) = function.call_async(store, ($(&self.$field,)*)).await?;
+                    Ok(raw)
                 }
 
-                fn take(&self, $said: Self::Said) -> Result<Self::Taken, CallError> {
+                fn convert(&self, $raw: Self::Raw) -> Result<Self::Output, CallError> {
                     let $this = self;
-                    $take
+                    $convert
                 }
             }
 
-            impl From<$Ask> for Asked {
-                fn from(ask: $Ask) -> Self {
-                    Self::$Ask(ask)
+            impl From<$Call> for RecordedCall {
+                fn from(call: $Call) -> Self {
+                    Self::$Call(call)
                 }
             }
         )*
 
-        /// Any ask, as a transcript keeps it.
+        /// Any call, as a transcript stores it.
         #[derive(Clone, Debug, Serialize, Deserialize)]
         #[serde(tag = "function", content = "with", rename_all = "snake_case")]
-        pub(crate) enum Asked {
+        pub(crate) enum RecordedCall {
             $(
-                /// An ask of this function.
-                $Ask($Ask),
+                /// A call of this function.
+                $Call($Call),
             )*
         }
 
-        impl Asked {
-            /// Calls the function; gives what it returned as JSON, and whether the host takes that.
-            pub(crate) async fn put<T: Send + 'static>(
+        impl RecordedCall {
+            /// Calls the function; gives what it returned as JSON, and the error if that cannot be converted.
+            pub(crate) async fn invoke<T: Send + 'static>(
                 &self,
                 exports: &Exports,
                 store: &mut Store<T>,
                 instance: Instance,
             ) -> wasmtime::Result<(Option<serde_json::Value>, Result<(), CallError>)> {
                 match self {
-                    $(Self::$Ask(ask) => {
-                        let said = ask.put(exports, store, instance).await?;
-                        Ok((serde_json::to_value(&said).ok(), ask.take(said).map(drop)))
+                    $(Self::$Call(call) => {
+                        let raw = call.invoke(exports, store, instance).await?;
+                        Ok((serde_json::to_value(&raw).ok(), call.convert(raw).map(drop)))
                     })*
                 }
             }
@@ -119,7 +119,7 @@ macro_rules! asks {
             /// The interface that the function belongs to.
             pub(crate) fn interface(&self) -> &'static str {
                 match self {
-                    $(Self::$Ask(_) => $interface,)*
+                    $(Self::$Call(_) => $interface,)*
                 }
             }
         }
@@ -139,7 +139,7 @@ macro_rules! asks {
             $(
                 if let Ok(place) = exports.place($interface, $function) {
                     instance
-                        .get_typed_func::<($(&$Field,)*), ($Said,)>(&mut *store, place)
+                        .get_typed_func::<($(&$Field,)*), ($Raw,)>(&mut *store, place)
                         .map_err(|error| ($interface, error))?;
                 }
             )*
@@ -148,94 +148,94 @@ macro_rules! asks {
     };
 }
 
-asks! {
-    /// What it is. The one call before anybody said yes to it.
+functions! {
+    /// The manifest. The only call before an operator approves the component.
     "descriptor" "describe" Describe {} -> descriptor::Manifest
-        => descriptor::Manifest: |_, said| Ok(said);
+        => descriptor::Manifest: |_, raw| Ok(raw);
 
-    /// Translate a webhook.
-    "inbound" "receive" Receive { webhook: Webhook } -> Result<Vec<SaidEvent>, String>
-        => Vec<InboundEvent>: |_, said| Ok(convert::events(said.map_err(answer)?)?);
+    /// Events of a webhook.
+    "inbound" "receive" Receive { webhook: Webhook } -> Result<Vec<RawEvent>, String>
+        => Vec<InboundEvent>: |_, raw| Ok(convert::events(raw.map_err(answer)?)?);
 
-    /// Judge a draft beyond the manifest's rules.
+    /// Findings about a draft that the manifest's rules cannot express.
     "outbound" "prepare" Prepare { draft: outbound::Draft } -> Vec<outbound::Finding>
-        => Vec<Finding>: |_, said| Ok(convert::findings(said)?);
+        => Vec<Finding>: |_, raw| Ok(convert::findings(raw)?);
 
-    /// Put one message before a person.
+    /// Sends one message.
     "outbound" "send" SendMessage { channel: Channel, conversation: Conversation, draft: outbound::Draft }
         -> Result<outbound::Sent, Failure>
-        => (String, Option<Timestamp>): |_, said| Ok(convert::sent(said?)?);
+        => (String, Option<Timestamp>): |_, raw| Ok(convert::sent(raw?)?);
 
-    /// Read the account's own profile.
+    /// The account's own profile.
     "identity" "who-am-i" WhoAmI { channel: Channel } -> Result<identity::Profile, Failure>
-        => Profile: |_, said| Ok(convert::profile(said?)?);
+        => Profile: |_, raw| Ok(convert::profile(raw?)?);
 
-    /// Set up what the account needs.
+    /// Sets up what the account needs, such as the webhook subscription.
     "identity" "connected" Connected { channel: Channel } -> Result<(), Failure>
-        => (): |_, said| Ok(said?);
+        => (): |_, raw| Ok(raw?);
 
-    /// Look at the account's set-up.
+    /// Checks the account's setup.
     "identity" "check" Check { channel: Channel } -> Result<Vec<identity::Finding>, Failure>
-        => Vec<SetupFinding>: |_, said| Ok(convert::setup_findings(said?)?);
+        => Vec<SetupFinding>: |_, raw| Ok(convert::setup_findings(raw?)?);
 
-    /// Show typing or a read mark.
+    /// Shows a typing indicator or a read receipt.
     "signals" "show" Show { channel: Channel, conversation: Conversation, signal: signals::Signal } -> Result<(), Failure>
-        => (): |_, said| Ok(said?);
+        => (): |_, raw| Ok(raw?);
 
-    /// Say where an attachment's bytes are.
+    /// The location of an attachment's bytes.
     "media-transfer" "locate" Locate { channel: Channel, conversation: Conversation, message_id: String, media: Media }
         -> Result<media_transfer::Location, Failure>
-        => Location: |_, said| Ok(said?.into());
+        => Location: |_, raw| Ok(raw?.into());
 
-    /// Say what a conversation can carry.
+    /// The content kinds that a conversation supports now.
     "probing" "probe" Probe { channel: Channel, conversation: Conversation } -> Result<Vec<probing::Capability>, Failure>
-        => Vec<Capability>: |_, said| Ok(convert::capabilities(said?)?);
+        => Vec<Capability>: |_, raw| Ok(convert::capabilities(raw?)?);
 
-    /// Read one page of conversations.
+    /// One page of conversations.
     "history" "conversations" Conversations { channel: Channel, cursor: Option<String> }
         -> Result<history::ConversationPage, Failure>
-        => ConversationPage: |_, said| Ok(convert::conversation_page(said?)?);
+        => ConversationPage: |_, raw| Ok(convert::conversation_page(raw?)?);
 
-    /// Read a conversation.
+    /// Messages of a conversation.
     "history" "messages" Messages { channel: Channel, conversation: Conversation, since: u64 }
         -> Result<history::MessagePage, Failure>
-        => MessagePage: |this, said| Ok(convert::message_page(said?, &this.channel.platform_id)?);
+        => MessagePage: |this, raw| Ok(convert::message_page(raw?, &this.channel.platform_id)?);
 
-    /// Say who a contact is. New in 0.2.
+    /// A contact's profile. New in 0.2.
     "contacts" "look-up" LookUp { channel: Channel, conversation: Conversation } -> Result<Option<Contact>, Failure>
-        => Option<Person>: |_, said| Ok(convert::some_person(said?)?);
+        => Option<Person>: |_, raw| Ok(convert::some_person(raw?)?);
 
-    /// Read automatic messages.
+    /// Automatic messages.
     "automations" "get" Automations { channel: Channel, kind: String } -> Result<Vec<automations::Automation>, Failure>
-        => Vec<Automation>: |_, said| Ok(convert::automations(said?)?);
+        => Vec<Automation>: |_, raw| Ok(convert::automations(raw?)?);
 
-    /// Make or replace an automatic message.
+    /// Creates or replaces an automatic message.
     "automations" "put" PutAutomation { channel: Channel, automation: automations::Automation }
         -> Result<Option<String>, Failure>
-        => Option<String>: |_, said| Ok(convert::automation_id(said?)?);
+        => Option<String>: |_, raw| Ok(convert::automation_id(raw?)?);
 
-    /// Remove an automatic message.
+    /// Removes an automatic message.
     "automations" "remove" RemoveAutomation { channel: Channel, kind: String, id: String } -> Result<(), Failure>
-        => (): |_, said| Ok(said?);
+        => (): |_, raw| Ok(raw?);
 
-    /// Show an ad.
+    /// Preview of an ad.
     "ads" "preview" AdPreview { channel: Channel, referral: Referral } -> Result<Option<String>, Failure>
-        => Option<serde_json::Value>: |_, said| Ok(convert::preview(said?)?);
+        => Option<serde_json::Value>: |_, raw| Ok(convert::preview(raw?)?);
 
-    /// Ask for news.
+    /// ExportCall for news.
     "polling" "poll" Poll { channel: Channel, cursor: Option<String> } -> Result<polling::Batch, Failure>
-        => Batch: |this, said| Ok(convert::batch(said?, &this.channel.platform_id)?);
+        => Batch: |this, raw| Ok(convert::batch(raw?, &this.channel.platform_id)?);
 
-    /// Translate a channel's state.
+    /// Migrates a channel's state.
     "upgrade" "migrate" Migrate { from_version: String, state: Vec<upgrade::Entry> }
         -> Result<Vec<upgrade::Entry>, String>
-        => State: |_, said| {
-            let entries = said.map_err(answer)?.into_iter();
+        => State: |_, raw| {
+            let entries = raw.map_err(answer)?.into_iter();
             check_quota(entries.map(|entry| (entry.key, entry.value)).collect()).map_err(CallError::Output)
         };
 }
 
-/// The record `webhook` of the interface `inbound`; its body is written as text where it is one.
+/// The record `webhook` of the interface `inbound`; its body is stored as text if it is UTF-8.
 #[derive(Clone, Debug, Serialize, Deserialize, ComponentType, Lower, Lift)]
 #[component(record)]
 pub(crate) struct Webhook {
@@ -246,8 +246,8 @@ pub(crate) struct Webhook {
     pub(crate) body: Vec<u8>,
 }
 
-impl Asked {
-    /// The stored bytes that a request body of this call may name: those of the draft.
+impl RecordedCall {
+    /// The stored media that a request body of this call may reference: that of the draft.
     pub(crate) fn attachments(&self) -> Vec<MediaId> {
         match self {
             Self::SendMessage(SendMessage {
@@ -263,7 +263,7 @@ impl Asked {
     }
 }
 
-/// Where an attachment's bytes are, in the connector's words: to be judged before anything is fetched.
+/// Where an attachment's bytes are, as the connector returned it: checked by policy before anything is fetched.
 #[derive(Debug)]
 pub(crate) struct Location {
     pub(crate) url: String,
@@ -271,10 +271,10 @@ pub(crate) struct Location {
 }
 
 impl From<media_transfer::Location> for Location {
-    fn from(said: media_transfer::Location) -> Self {
+    fn from(raw: media_transfer::Location) -> Self {
         Self {
-            url: said.url,
-            headers: said.headers,
+            url: raw.url,
+            headers: raw.headers,
         }
     }
 }

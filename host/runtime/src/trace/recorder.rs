@@ -8,7 +8,7 @@ use weir_domain::time::Timestamp;
 
 use crate::context::State;
 use crate::interface::bindings::weir::connector::http;
-use crate::interface::functions::Asked;
+use crate::interface::functions::RecordedCall;
 use crate::trace::transcript::{Exchange, Request, Response, Transcript};
 
 /// What runs along with a call.
@@ -28,7 +28,7 @@ pub(crate) struct Recorder {
     /// Whether it is kept however the call ends; else only if it breaks off.
     pub(crate) wanted: bool,
     pub(crate) at: Timestamp,
-    pub(crate) asked: Asked,
+    pub(crate) asked: RecordedCall,
     pub(crate) state: Option<State>,
     pub(crate) clock: Vec<u64>,
     pub(crate) exchanges: Vec<Exchange>,

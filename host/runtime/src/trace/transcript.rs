@@ -15,7 +15,7 @@ use crate::context::{State, StateWrites};
 use crate::error::CallError;
 use crate::interface::bindings::weir::connector::http;
 use crate::interface::bindings::weir::connector::types::Header;
-use crate::interface::functions::Asked;
+use crate::interface::functions::RecordedCall;
 use crate::trace::blob::Blob;
 
 /// The form that transcripts are written in now. A reader refuses others.
@@ -39,7 +39,7 @@ pub struct Transcript {
     /// When the call began.
     pub at: Timestamp,
     /// The function, and what it was called with.
-    pub(crate) asked: Asked,
+    pub(crate) asked: RecordedCall,
     /// The channel's state before the call; none in a call without one.
     pub(crate) state: Option<BTreeMap<String, Blob>>,
     /// The host's clock, at each look.
@@ -78,7 +78,7 @@ impl Transcript {
 
     /// The webhook that was to be translated; none of any other call.
     pub fn webhook(&self) -> Option<RawWebhook> {
-        let Asked::Receive(receive) = &self.asked else {
+        let RecordedCall::Receive(receive) = &self.asked else {
             return None;
         };
         let webhook = receive.webhook.clone();

@@ -5,10 +5,10 @@ use weir_domain::limits;
 use crate::error::Bad;
 use crate::text::prefix;
 
-pub(super) type Taken<T> = Result<T, Bad>;
+pub(super) type Converted<T> = Result<T, Bad>;
 
 /// A text of at most `max` bytes, [`clean`].
-pub(super) fn text(member: &str, text: String, max: usize) -> Taken<String> {
+pub(super) fn text(member: &str, text: String, max: usize) -> Converted<String> {
     if text.len() > max {
         return Err(Bad::new(
             member,
@@ -41,16 +41,16 @@ pub(super) fn shown_url(value: Option<String>) -> Option<String> {
 }
 
 /// A name of something: of a person, a file, an ad. Empty is the same as absent.
-pub(super) fn name(member: &str, value: Option<String>) -> Taken<Option<String>> {
+pub(super) fn name(member: &str, value: Option<String>) -> Converted<Option<String>> {
     some_text(member, value, limits::NAME_BYTES)
 }
 
 /// A link. Empty is the same as absent.
-pub(super) fn url(member: &str, value: Option<String>) -> Taken<Option<String>> {
+pub(super) fn url(member: &str, value: Option<String>) -> Converted<Option<String>> {
     some_text(member, value, limits::URL_BYTES)
 }
 
-pub(super) fn some_text(member: &str, value: Option<String>, max: usize) -> Taken<Option<String>> {
+pub(super) fn some_text(member: &str, value: Option<String>, max: usize) -> Converted<Option<String>> {
     value
         .filter(|value| !value.is_empty())
         .map(|value| text(member, value, max))
@@ -58,7 +58,7 @@ pub(super) fn some_text(member: &str, value: Option<String>, max: usize) -> Take
 }
 
 /// An id that a platform gave: it names something, so it is there, and whole.
-pub(super) fn id(member: &str, value: String) -> Taken<String> {
+pub(super) fn id(member: &str, value: String) -> Converted<String> {
     if value.is_empty() {
         return Err(Bad::new(member, "is empty"));
     }
@@ -68,7 +68,7 @@ pub(super) fn id(member: &str, value: String) -> Taken<String> {
     text(member, value, limits::PLATFORM_ID_BYTES)
 }
 
-pub(super) fn some_id(member: &str, value: Option<String>) -> Taken<Option<String>> {
+pub(super) fn some_id(member: &str, value: Option<String>) -> Converted<Option<String>> {
     value
         .filter(|value| !value.is_empty())
         .map(|value| id(member, value))
@@ -76,7 +76,7 @@ pub(super) fn some_id(member: &str, value: Option<String>) -> Taken<Option<Strin
 }
 
 /// A word of an open list.
-pub(super) fn token(member: &str, value: String) -> Taken<String> {
+pub(super) fn token(member: &str, value: String) -> Converted<String> {
     if is_token(&value) {
         return Ok(value);
     }
@@ -96,7 +96,7 @@ pub(super) fn is_token(value: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.'))
 }
 
-pub(super) fn some_token(member: &str, value: Option<String>) -> Taken<Option<String>> {
+pub(super) fn some_token(member: &str, value: Option<String>) -> Converted<Option<String>> {
     value
         .filter(|value| !value.is_empty())
         .map(|value| token(member, value))
@@ -104,7 +104,7 @@ pub(super) fn some_token(member: &str, value: Option<String>) -> Taken<Option<St
 }
 
 /// A JSON document.
-pub(super) fn json(member: &str, document: &str) -> Taken<serde_json::Value> {
+pub(super) fn json(member: &str, document: &str) -> Converted<serde_json::Value> {
     if document.len() > limits::PLATFORM_DATA_BYTES {
         return Err(Bad::new(
             member,
@@ -118,7 +118,7 @@ pub(super) fn json(member: &str, document: &str) -> Taken<serde_json::Value> {
     weir_json::from_slice(document.as_bytes()).map_err(|error| Bad::new(member, format!("is no JSON: {error}")))
 }
 
-pub(super) fn some_json(member: &str, document: Option<String>) -> Taken<Option<serde_json::Value>> {
+pub(super) fn some_json(member: &str, document: Option<String>) -> Converted<Option<serde_json::Value>> {
     document
         .filter(|document| !document.is_empty())
         .map(|document| json(member, &document))
@@ -130,8 +130,8 @@ pub(super) fn each<A, B>(
     member: &str,
     list: Vec<A>,
     max: usize,
-    mut convert: impl FnMut(A) -> Taken<B>,
-) -> Taken<Vec<B>> {
+    mut convert: impl FnMut(A) -> Converted<B>,
+) -> Converted<Vec<B>> {
     if list.len() > max {
         return Err(Bad::new(
             member,

@@ -4,7 +4,7 @@
 use weir_domain::limits;
 use weir_domain::manifest as own;
 
-use super::checks::{Taken, each, text};
+use super::checks::{Converted, each, text};
 use super::reply::content_kind;
 use crate::error::Bad;
 use crate::interface::bindings::exports::weir::connector::descriptor as wit;
@@ -13,7 +13,7 @@ use crate::interface::bindings::exports::weir::connector::descriptor as wit;
 const ENTRIES: usize = 256;
 
 /// The manifest as the host knows it, with the optional interfaces that were found.
-pub(crate) fn manifest(said: wit::Manifest, provides: Vec<String>) -> Taken<own::Manifest> {
+pub(crate) fn manifest(said: wit::Manifest, provides: Vec<String>) -> Converted<own::Manifest> {
     Ok(own::Manifest {
         name: said.name,
         version: short("version", said.version)?,
@@ -48,20 +48,20 @@ pub(crate) fn manifest(said: wit::Manifest, provides: Vec<String>) -> Taken<own:
     })
 }
 
-fn short(member: &str, value: String) -> Taken<String> {
+fn short(member: &str, value: String) -> Converted<String> {
     text(member, value, limits::NAME_BYTES)
 }
 
 /// What a person reads, and links.
-fn long(member: &str, value: String) -> Taken<String> {
+fn long(member: &str, value: String) -> Converted<String> {
     text(member, value, limits::URL_BYTES)
 }
 
-fn words(member: &str, list: Vec<String>) -> Taken<Vec<String>> {
+fn words(member: &str, list: Vec<String>) -> Converted<Vec<String>> {
     each(member, list, ENTRIES, |word| short("word", word))
 }
 
-fn parsed<T: std::str::FromStr>(member: &str, text: &str) -> Taken<T>
+fn parsed<T: std::str::FromStr>(member: &str, text: &str) -> Converted<T>
 where
     T::Err: std::fmt::Display,
 {
@@ -69,7 +69,7 @@ where
         .map_err(|error: T::Err| Bad::new(member, error.to_string()))
 }
 
-fn setting(setting: wit::Setting) -> Taken<own::Setting> {
+fn setting(setting: wit::Setting) -> Converted<own::Setting> {
     Ok(own::Setting {
         name: short("name", setting.name)?,
         label: long("label", setting.label)?,
@@ -79,7 +79,7 @@ fn setting(setting: wit::Setting) -> Taken<own::Setting> {
     })
 }
 
-fn route(route: wit::Route) -> Taken<own::Route> {
+fn route(route: wit::Route) -> Converted<own::Route> {
     Ok(own::Route {
         id: short("id", route.id)?,
         method: short("method", route.method)?,
@@ -118,7 +118,7 @@ fn class(class: wit::RouteClass) -> own::RouteClass {
     }
 }
 
-fn webhook(webhook: wit::Webhook) -> Taken<own::Webhook> {
+fn webhook(webhook: wit::Webhook) -> Converted<own::Webhook> {
     let proof = match webhook.proof {
         wit::WebhookProof::Hmac(hmac) => own::Proof::Hmac {
             secret: short("secret", hmac.secret)?,
@@ -152,7 +152,7 @@ fn webhook(webhook: wit::Webhook) -> Taken<own::Webhook> {
     })
 }
 
-fn located(located: wit::Located) -> Taken<own::Located> {
+fn located(located: wit::Located) -> Converted<own::Located> {
     Ok(own::Located {
         header: short("header", located.header)?,
         part: located.part.map(|part| short("part", part)).transpose()?,
@@ -160,7 +160,7 @@ fn located(located: wit::Located) -> Taken<own::Located> {
     })
 }
 
-fn signed_part(part: wit::SignedPart) -> Taken<own::SignedPart> {
+fn signed_part(part: wit::SignedPart) -> Converted<own::SignedPart> {
     Ok(match part {
         wit::SignedPart::Timestamp => own::SignedPart::Timestamp,
         wit::SignedPart::Body => own::SignedPart::Body,
@@ -168,7 +168,7 @@ fn signed_part(part: wit::SignedPart) -> Taken<own::SignedPart> {
     })
 }
 
-fn oauth_of(oauth: wit::Oauth) -> Taken<own::Oauth> {
+fn oauth_of(oauth: wit::Oauth) -> Converted<own::Oauth> {
     Ok(own::Oauth {
         authorize_url: long("authorize-url", oauth.authorize_url)?,
         authorize_parameters: parameters(oauth.authorize_parameters)?,
@@ -198,7 +198,7 @@ fn oauth_of(oauth: wit::Oauth) -> Taken<own::Oauth> {
     })
 }
 
-fn token_call(call: wit::TokenCall) -> Taken<own::TokenCall> {
+fn token_call(call: wit::TokenCall) -> Converted<own::TokenCall> {
     Ok(own::TokenCall {
         url: long("url", call.url)?,
         encoding: match call.encoding {
@@ -209,7 +209,7 @@ fn token_call(call: wit::TokenCall) -> Taken<own::TokenCall> {
     })
 }
 
-fn parameters(parameters: Vec<wit::Parameter>) -> Taken<Vec<own::Parameter>> {
+fn parameters(parameters: Vec<wit::Parameter>) -> Converted<Vec<own::Parameter>> {
     each("parameters", parameters, ENTRIES, |parameter| {
         Ok(own::Parameter {
             name: short("name", parameter.name)?,
@@ -229,7 +229,7 @@ fn parameters(parameters: Vec<wit::Parameter>) -> Taken<Vec<own::Parameter>> {
     })
 }
 
-fn policy(policy: wit::Policy) -> Taken<own::Policy> {
+fn policy(policy: wit::Policy) -> Converted<own::Policy> {
     Ok(match policy {
         wit::Policy::Window(rule) => own::Policy::Window {
             length_ms: rule.length_ms,
@@ -261,7 +261,7 @@ fn policy(policy: wit::Policy) -> Taken<own::Policy> {
     })
 }
 
-fn content_rule(rule: wit::ContentRule) -> Taken<own::ContentRule> {
+fn content_rule(rule: wit::ContentRule) -> Converted<own::ContentRule> {
     Ok(own::ContentRule {
         kind: content_kind(rule.kind),
         inbound: support(rule.inbound),
@@ -291,7 +291,7 @@ fn knowledge(knowledge: wit::Knowledge) -> own::Knowledge {
     }
 }
 
-fn entry_point(entry: wit::EntryPoint) -> Taken<own::EntryPoint> {
+fn entry_point(entry: wit::EntryPoint) -> Converted<own::EntryPoint> {
     Ok(own::EntryPoint {
         kind: match entry.kind {
             wit::EntryKind::Chat => own::EntryKind::Chat,

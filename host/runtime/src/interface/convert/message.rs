@@ -6,8 +6,8 @@ use weir_domain::message::{Attachment, Button, Content, ContentKind, Direction, 
 use weir_domain::time::Timestamp;
 
 use super::checks::{
-    Taken, clean, each, id, json, name, shown_name, shown_url, some_id, some_json, some_text, some_token, text, token,
-    url,
+    Converted, clean, each, id, json, name, shown_name, shown_url, some_id, some_json, some_text, some_token, text,
+    token, url,
 };
 use super::failure::failure;
 use crate::context::{ChannelFacts, ConversationFacts, State};
@@ -20,7 +20,7 @@ use crate::text::{line, prefix};
 
 /// The events of one webhook, poll or page. One that cannot be taken becomes an unknown one and takes no other with it; where
 /// none can, that is the connector's fault.
-pub(crate) fn events(events: Vec<wit::InboundEvent>) -> Taken<Vec<InboundEvent>> {
+pub(crate) fn events(events: Vec<wit::InboundEvent>) -> Converted<Vec<InboundEvent>> {
     let mut broken = None;
     let mut account = None;
     let taken = each("events", events, limits::EVENTS_PER_WEBHOOK, |event| {
@@ -51,7 +51,7 @@ pub(crate) fn events(events: Vec<wit::InboundEvent>) -> Taken<Vec<InboundEvent>>
     Ok(known.collect())
 }
 
-fn inbound_event(event: wit::InboundEvent) -> Taken<InboundEvent> {
+fn inbound_event(event: wit::InboundEvent) -> Converted<InboundEvent> {
     Ok(InboundEvent {
         channel_platform_id: id("channel-platform-id", event.channel_platform_id)?,
         key: id("key", event.key)?,
@@ -59,7 +59,7 @@ fn inbound_event(event: wit::InboundEvent) -> Taken<InboundEvent> {
     })
 }
 
-fn fact(event: wit::Event) -> Taken<Fact> {
+fn fact(event: wit::Event) -> Converted<Fact> {
     Ok(match event {
         wit::Event::Message(said) => Fact::Message(Box::new(message(said)?)),
         wit::Event::Receipt(receipt) => Fact::Receipt {
@@ -107,7 +107,7 @@ fn fact(event: wit::Event) -> Taken<Fact> {
     })
 }
 
-fn message(said: wit::Message) -> Taken<InboundMessage> {
+fn message(said: wit::Message) -> Converted<InboundMessage> {
     let direction = direction(said.direction);
     Ok(InboundMessage {
         platform_id: id("platform-id", said.platform_id)?,
@@ -151,7 +151,7 @@ fn moment(ms: u64) -> Timestamp {
     Timestamp::from_unsigned_millis(ms)
 }
 
-pub(super) fn person(contact: wit::Contact) -> Taken<Person> {
+pub(super) fn person(contact: wit::Contact) -> Converted<Person> {
     let platform_id = id("contact.platform-id", contact.platform_id)?;
     Ok(Person {
         platform_id,
@@ -162,7 +162,7 @@ pub(super) fn person(contact: wit::Contact) -> Taken<Person> {
 }
 
 /// A person whom an event may leave out: their id is empty then, and they are the conversation's.
-fn some_person(contact: wit::Contact) -> Taken<Person> {
+fn some_person(contact: wit::Contact) -> Converted<Person> {
     if contact.platform_id.is_empty() {
         return Ok(Person {
             platform_id: String::new(),
@@ -174,7 +174,7 @@ fn some_person(contact: wit::Contact) -> Taken<Person> {
     person(contact)
 }
 
-fn referral(referral: wit::Referral) -> Taken<Referral> {
+fn referral(referral: wit::Referral) -> Converted<Referral> {
     let convert = || {
         Ok(Referral {
             id: None,
@@ -204,7 +204,7 @@ fn too_large<A>(original_type: &str, whole: String, media: Option<A>) -> Content
     }
 }
 
-fn content(said: wit::Content) -> Taken<Content<RemoteMedia>> {
+fn content(said: wit::Content) -> Converted<Content<RemoteMedia>> {
     Ok(match said {
         wit::Content::Text(whole) if whole.len() > limits::TEXT_BYTES => too_large("text", whole, None),
         wit::Content::Text(text) => Content::Text { text: clean(text) },
@@ -260,7 +260,7 @@ fn content(said: wit::Content) -> Taken<Content<RemoteMedia>> {
     })
 }
 
-fn with_media(said: wit::Media) -> Taken<Content<RemoteMedia>> {
+fn with_media(said: wit::Media) -> Converted<Content<RemoteMedia>> {
     let kind = said.kind;
     let (media, caption) = remote_media(said)?;
     if let Some(whole) = caption.as_ref().filter(|caption| caption.len() > limits::TEXT_BYTES) {
@@ -277,7 +277,7 @@ fn with_media(said: wit::Media) -> Taken<Content<RemoteMedia>> {
 }
 
 /// Bytes at the platform, and what is written with them, however long.
-fn remote_media(media: wit::Media) -> Taken<(RemoteMedia, Option<String>)> {
+fn remote_media(media: wit::Media) -> Converted<(RemoteMedia, Option<String>)> {
     let remote = RemoteMedia {
         reference: text("media.reference", media.reference, limits::URL_BYTES)?,
         mime_type: name("media.mime-type", media.mime_type)?,

@@ -8,7 +8,7 @@ use weir_domain::message::ContentKind;
 use weir_domain::policy::Finding;
 use weir_domain::time::Timestamp;
 
-use super::checks::{Taken, each, id, json, name, some_id, some_json, some_text, some_token, token, url};
+use super::checks::{Converted, each, id, json, name, some_id, some_json, some_text, some_token, token, url};
 use super::message::{events, person};
 use crate::context::ConversationFacts;
 use crate::error::Bad;
@@ -22,7 +22,7 @@ use crate::interface::output::{
 use crate::text;
 
 /// The platform's id of a message that was sent, and its time of it.
-pub(crate) fn sent(sent: outbound::Sent) -> Taken<(String, Option<Timestamp>)> {
+pub(crate) fn sent(sent: outbound::Sent) -> Converted<(String, Option<Timestamp>)> {
     Ok((
         id("platform-id", sent.platform_id)?,
         sent.at.map(Timestamp::from_unsigned_millis),
@@ -30,7 +30,7 @@ pub(crate) fn sent(sent: outbound::Sent) -> Taken<(String, Option<Timestamp>)> {
 }
 
 /// Faults of a draft.
-pub(crate) fn findings(findings: Vec<outbound::Finding>) -> Taken<Vec<Finding>> {
+pub(crate) fn findings(findings: Vec<outbound::Finding>) -> Converted<Vec<Finding>> {
     each("findings", findings, limits::ANSWER_ENTRIES, |finding| {
         Ok(Finding {
             pointer: text::line(&finding.pointer, limits::NAME_BYTES),
@@ -41,7 +41,7 @@ pub(crate) fn findings(findings: Vec<outbound::Finding>) -> Taken<Vec<Finding>> 
 }
 
 /// Who an account is.
-pub(crate) fn profile(profile: identity::Profile) -> Taken<Profile> {
+pub(crate) fn profile(profile: identity::Profile) -> Converted<Profile> {
     Ok(Profile {
         platform_id: id("platform-id", profile.platform_id)?,
         username: name("username", profile.username)?,
@@ -53,7 +53,7 @@ pub(crate) fn profile(profile: identity::Profile) -> Taken<Profile> {
     })
 }
 
-fn country(country: Option<String>) -> Taken<Option<String>> {
+fn country(country: Option<String>) -> Converted<Option<String>> {
     let Some(country) = country.filter(|country| !country.is_empty()) else {
         return Ok(None);
     };
@@ -66,7 +66,7 @@ fn country(country: Option<String>) -> Taken<Option<String>> {
 }
 
 /// The diagnosis of a channel.
-pub(crate) fn setup_findings(findings: Vec<identity::Finding>) -> Taken<Vec<SetupFinding>> {
+pub(crate) fn setup_findings(findings: Vec<identity::Finding>) -> Converted<Vec<SetupFinding>> {
     each("findings", findings, limits::ANSWER_ENTRIES, |finding| {
         Ok(SetupFinding {
             subject: token("subject", finding.subject)?,
@@ -78,7 +78,7 @@ pub(crate) fn setup_findings(findings: Vec<identity::Finding>) -> Taken<Vec<Setu
 }
 
 /// What a conversation can carry.
-pub(crate) fn capabilities(capabilities: Vec<probing::Capability>) -> Taken<Vec<Capability>> {
+pub(crate) fn capabilities(capabilities: Vec<probing::Capability>) -> Converted<Vec<Capability>> {
     each("capabilities", capabilities, limits::ANSWER_ENTRIES, |capability| {
         Ok(Capability {
             kind: content_kind(capability.kind),
@@ -103,12 +103,12 @@ pub(super) fn content_kind(kind: wit::ContentKind) -> ContentKind {
     }
 }
 
-fn cursor(cursor: Option<String>) -> Taken<Option<String>> {
+fn cursor(cursor: Option<String>) -> Converted<Option<String>> {
     some_text("cursor", cursor, limits::URL_BYTES)
 }
 
 /// One page of a channel's conversations.
-pub(crate) fn conversation_page(page: history::ConversationPage) -> Taken<ConversationPage> {
+pub(crate) fn conversation_page(page: history::ConversationPage) -> Converted<ConversationPage> {
     let conversations = each(
         "conversations",
         page.conversations,
@@ -131,7 +131,7 @@ pub(crate) fn conversation_page(page: history::ConversationPage) -> Taken<Conver
 }
 
 /// The messages of a conversation, all of them the channel's own.
-pub(crate) fn message_page(page: history::MessagePage, channel_platform_id: &str) -> Taken<MessagePage> {
+pub(crate) fn message_page(page: history::MessagePage, channel_platform_id: &str) -> Converted<MessagePage> {
     Ok(MessagePage {
         events: own_events(page.events, channel_platform_id)?,
         contact: page.contact.map(person).transpose()?,
@@ -140,7 +140,7 @@ pub(crate) fn message_page(page: history::MessagePage, channel_platform_id: &str
 }
 
 /// What a poll brought, all of it the channel's own.
-pub(crate) fn batch(batch: polling::Batch, channel_platform_id: &str) -> Taken<Batch> {
+pub(crate) fn batch(batch: polling::Batch, channel_platform_id: &str) -> Converted<Batch> {
     Ok(Batch {
         events: own_events(batch.events, channel_platform_id)?,
         cursor: cursor(batch.cursor)?,
@@ -152,7 +152,7 @@ pub(crate) fn batch(batch: polling::Batch, channel_platform_id: &str) -> Taken<B
 fn own_events(
     said: Vec<wit::InboundEvent>,
     channel_platform_id: &str,
-) -> Taken<Vec<weir_domain::inbound::InboundEvent>> {
+) -> Converted<Vec<weir_domain::inbound::InboundEvent>> {
     let events = events(said)?;
     match events
         .iter()
@@ -167,12 +167,12 @@ fn own_events(
 }
 
 /// Who a contact is, if the platform tells.
-pub(crate) fn some_person(contact: Option<wit::Contact>) -> Taken<Option<Person>> {
+pub(crate) fn some_person(contact: Option<wit::Contact>) -> Converted<Option<Person>> {
     contact.map(person).transpose()
 }
 
 /// Automatic messages.
-pub(crate) fn automations(automations: Vec<auto::Automation>) -> Taken<Vec<Automation>> {
+pub(crate) fn automations(automations: Vec<auto::Automation>) -> Converted<Vec<Automation>> {
     each("automations", automations, limits::ANSWER_ENTRIES, |automation| {
         Ok(Automation {
             kind: token("kind", automation.kind)?,
@@ -196,12 +196,12 @@ pub(crate) fn automation_out(automation: &Automation) -> auto::Automation {
 }
 
 /// The id that the platform gave to an automation.
-pub(crate) fn automation_id(id: Option<String>) -> Taken<Option<String>> {
+pub(crate) fn automation_id(id: Option<String>) -> Converted<Option<String>> {
     some_id("id", id)
 }
 
 /// The preview of an ad.
-pub(crate) fn preview(document: Option<String>) -> Taken<Option<serde_json::Value>> {
+pub(crate) fn preview(document: Option<String>) -> Converted<Option<serde_json::Value>> {
     some_json("preview", document)
 }
 
