@@ -34,7 +34,7 @@ use crate::interface::output::{
     Automation, Batch, Capability, ConversationPage, MessagePage, Profile, SendReport, SetupFinding, Signal,
 };
 use crate::state::StateView;
-use crate::trace::recorder::{Player, Recorder, Tape};
+use crate::trace::recorder::{CallTrace, Recorder, ReplaySource};
 use crate::trace::replay::{self, Again, Boundary, Offline, Replayed};
 use crate::trace::transcript::{self, Cost, End, FORMAT, Transcript};
 
@@ -262,7 +262,7 @@ impl Connector {
         if !self.0.exports.has(functions::Locate::INTERFACE) {
             return not_provided(functions::Locate::INTERFACE);
         }
-        data.tape = self.tape(&data, &call);
+        data.trace = self.trace(&data, &call);
         let exports = Arc::clone(&self.0.exports);
         let located = self.0.sandbox.run(data, move |store, instance| {
             Box::pin(async move {
@@ -273,7 +273,7 @@ impl Connector {
                 Ok(Located { permit, departure })
             })
         });
-        self.written_down(located.await).called(&ledger)
+        self.report_transcript(located.await).called(&ledger)
     }
 
     /// Asks what a conversation can carry now.
@@ -381,7 +381,7 @@ impl Connector {
         };
         let mut data = CallData::pure(transcript.call, self.0.name.clone(), host);
         data.state = transcript.state().map(StateView::new);
-        data.tape = Tape::Playing(Box::new(Player::of(transcript)));
+        data.trace = CallTrace::Replaying(Box::new(ReplaySource::of(transcript)));
         data.network = (!transcript.call.is_pure()).then(|| Network {
             manifest: self.0.manifest.clone(),
             secrets: Secrets::default(),
@@ -398,8 +398,8 @@ impl Connector {
             Box::pin(async move {
                 let RecordedCall::Locate(call) = &recorded else {
                     let (raw, output) = recorded.invoke(&exports, store, instance).await?;
-                    if let Tape::Playing(player) = &mut store.data_mut().tape {
-                        player.said = raw;
+                    if let CallTrace::Replaying(source) = &mut store.data_mut().trace {
+                        source.returned = raw;
                     }
                     return Ok(output?);
                 };
@@ -409,12 +409,12 @@ impl Connector {
             })
         });
         let ended = ended.await;
-        let (requests, refusals, said) = match ended.tape {
-            Tape::Playing(player) => {
-                let requests = player.requests.iter().map(replay::value).collect();
-                (requests, player.refusals, player.said)
+        let (requests, refusals, said) = match ended.trace {
+            CallTrace::Replaying(source) => {
+                let requests = source.requests.iter().map(replay::value).collect();
+                (requests, source.refusals, source.returned)
             }
-            Tape::Blank | Tape::Recording(_) => Default::default(),
+            CallTrace::Off | CallTrace::Recording(_) => Default::default(),
         };
         let again = Again {
             end: End::of(said, ended.result.as_ref().err()),
@@ -472,40 +472,40 @@ impl Connector {
     }
 
     async fn invoke<C: ExportCall>(&self, mut data: CallData, call: C) -> Ended<C::Output> {
-        data.tape = self.tape(&data, &call);
+        data.trace = self.trace(&data, &call);
         let exports = Arc::clone(&self.0.exports);
         let ended = self.0.sandbox.run(data, move |store, instance| {
             Box::pin(async move { sandbox::invoke(&call, &exports, store, instance).await })
         });
-        self.written_down(ended.await)
+        self.report_transcript(ended.await)
     }
 
-    /// What runs along with a call, as the host wants it.
-    fn tape<C: ExportCall>(&self, data: &CallData, call: &C) -> Tape {
-        let wanted = match data.host.witness.wants(data.kind) {
-            Wanted::Nothing => return Tape::Blank,
+    /// The trace of a call, as the host wants it.
+    fn trace<C: ExportCall>(&self, data: &CallData, call: &C) -> CallTrace {
+        let keep_always = match data.host.witness.wants(data.kind) {
+            Wanted::Nothing => return CallTrace::Off,
             Wanted::Breaks => false,
             Wanted::All => true,
         };
-        Tape::Recording(Box::new(Recorder {
-            wanted,
+        CallTrace::Recording(Box::new(Recorder {
+            keep_always,
             at: data.moment(),
-            asked: call.clone().into(),
+            call: call.clone().into(),
             state: data.state.as_ref().map(StateView::entries),
             clock: Vec::new(),
             exchanges: Vec::new(),
-            said: None,
+            returned: None,
         }))
     }
 
-    /// Hands what was written down of a call to the host.
-    fn written_down<T>(&self, mut ended: Ended<T>) -> Ended<T> {
-        let Tape::Recording(recorder) = std::mem::take(&mut ended.tape) else {
+    /// Hands the transcript of a recorded call to the host.
+    fn report_transcript<T>(&self, mut ended: Ended<T>) -> Ended<T> {
+        let CallTrace::Recording(recorder) = std::mem::take(&mut ended.trace) else {
             return ended;
         };
         let error = ended.result.as_ref().err();
         let broke_off = error.is_some_and(CallError::is_break);
-        if !recorder.wanted && !broke_off {
+        if !recorder.keep_always && !broke_off {
             return ended;
         }
         let transcript = Transcript {
@@ -516,12 +516,12 @@ impl Connector {
             call: ended.kind,
             channel_id: ended.channel_id,
             at: recorder.at,
-            asked: recorder.asked,
+            asked: recorder.call,
             state: recorder.state.as_ref().map(transcript::written),
             clock: recorder.clock,
             exchanges: recorder.exchanges,
             writes: transcript::writes(&ended.writes),
-            end: End::of(recorder.said, error),
+            end: End::of(recorder.returned, error),
             cost: ended.cost,
         };
         if let Ok(json) = serde_json::to_string(&transcript) {

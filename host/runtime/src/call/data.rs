@@ -12,7 +12,7 @@ use crate::call::limits::{Meter, Processor};
 use crate::call::network::Network;
 use crate::context::Host;
 use crate::state::StateView;
-use crate::trace::recorder::Tape;
+use crate::trace::recorder::CallTrace;
 
 /// Which version of which connector runs.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(crate) struct CallData {
     /// What this connector must not repeat.
     pub(crate) canary: Canary,
     /// What runs along.
-    pub(crate) tape: Tape,
+    pub(crate) trace: CallTrace,
     pub(super) meter: Meter,
     pub(super) processor: Arc<Processor>,
 }
@@ -57,7 +57,7 @@ impl CallData {
             lines: 0,
             refusals: 0,
             canary: Canary::default(),
-            tape: Tape::Blank,
+            trace: CallTrace::Off,
             meter: Meter::default(),
             processor: Arc::default(),
         }

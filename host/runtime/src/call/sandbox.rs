@@ -28,7 +28,7 @@ use crate::error::CallError;
 use crate::interface::exports::Exports;
 use crate::interface::functions::ExportCall;
 use crate::text;
-use crate::trace::recorder::Tape;
+use crate::trace::recorder::CallTrace;
 use crate::trace::transcript::Cost;
 
 /// Why the inside of a call stopped.
@@ -56,7 +56,7 @@ pub(crate) struct Ended<T> {
     pub(crate) result: Result<T, CallError>,
     /// Those of a call that returned; of any other they are empty.
     pub(crate) writes: StateWrites,
-    pub(crate) tape: Tape,
+    pub(crate) trace: CallTrace,
     pub(crate) cost: Cost,
     pub(crate) kind: CallKind,
     pub(crate) channel_id: Option<ChannelId>,
@@ -73,7 +73,7 @@ impl<T> Ended<T> {
         Self {
             result,
             writes,
-            tape: data.tape,
+            trace: data.trace,
             cost: Cost {
                 elapsed_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
                 peak_memory: data.meter.peak_memory as u64,
@@ -96,7 +96,7 @@ pub(crate) async fn invoke<C: ExportCall>(
     instance: Instance,
 ) -> Result<C::Output, Stop> {
     let raw = call.invoke(exports, &mut *store, instance).await?;
-    store.data_mut().tape.said(&raw);
+    store.data_mut().trace.returned(&raw);
     Ok(call.convert(raw)?)
 }
 
@@ -132,7 +132,7 @@ impl Sandbox {
                 return Ended::of(
                     Err(busy),
                     CallData {
-                        tape: Tape::Blank,
+                        trace: CallTrace::Off,
                         ..data
                     },
                     Duration::ZERO,

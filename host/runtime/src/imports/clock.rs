@@ -6,6 +6,6 @@ use crate::interface::bindings::weir::connector::clock::Host;
 impl Host for CallData {
     fn now(&mut self) -> u64 {
         let host = u64::try_from(self.moment().as_millis()).unwrap_or(0);
-        self.tape.clock(host)
+        self.trace.clock(host)
     }
 }

@@ -16,7 +16,7 @@ pub(crate) use crate::interface::bindings::weir::connector::http as wit;
 use crate::interface::bindings::weir::connector::http::Host;
 use crate::interface::bindings::weir::connector::types::Header;
 use crate::text;
-use crate::trace::recorder::Tape;
+use crate::trace::recorder::CallTrace;
 
 /// A request as the record shows it.
 struct Shown {
@@ -64,8 +64,8 @@ impl CallData {
             let record = shown.record(None, None);
             network.ledger.begin(record).ends(refused(rule, detail), false);
         }
-        if let Tape::Playing(player) = &mut self.tape {
-            player.refused(format!("{} {}", shown.method, shown.url), rule, detail);
+        if let CallTrace::Replaying(source) = &mut self.trace {
+            source.refused(format!("{} {}", shown.method, shown.url), rule, detail);
         }
         self.witness_refusal(shown, rule, detail);
     }
@@ -260,18 +260,18 @@ fn purpose(permit: &EgressPermit) -> (Option<String>, Option<RouteClass>) {
 
 impl Host for CallData {
     async fn fetch(&mut self, request: wit::Request) -> Result<wit::Response, wit::Error> {
-        if matches!(self.tape, Tape::Playing(_)) {
+        if matches!(self.trace, CallTrace::Replaying(_)) {
             // Nothing leaves, and what would not leave is known all the same.
             let judged = self.admit(&Shown::of(&request.method, &request.url), request.clone());
-            if let Tape::Playing(player) = &mut self.tape {
-                return player.fetch(&request, judged.err().map(|refusal| refusal.to_string()));
+            if let CallTrace::Replaying(source) = &mut self.trace {
+                return source.fetch(&request, judged.err().map(|refusal| refusal.to_string()));
             }
         }
-        let written = self.tape.request(&request);
+        let written = self.trace.request(&request);
         // Boxed, since it runs on the call's small stack.
         let answer = Box::pin(self.send(request)).await;
         if let Some(request) = written {
-            self.tape.answered(request, &answer);
+            self.trace.responded(request, &answer);
         }
         answer
     }

@@ -222,7 +222,7 @@ functions! {
     "ads" "preview" AdPreview { channel: Channel, referral: Referral } -> Result<Option<String>, Failure>
         => Option<serde_json::Value>: |_, raw| Ok(convert::preview(raw?)?);
 
-    /// ExportCall for news.
+    /// New events, on platforms without webhooks.
     "polling" "poll" Poll { channel: Channel, cursor: Option<String> } -> Result<polling::Batch, Failure>
         => Batch: |this, raw| Ok(convert::batch(raw?, &this.channel.platform_id)?);
 

@@ -1,4 +1,4 @@
-//! What runs along with a call: what writes down what crosses the boundary, or gives what crossed before.
+//! What runs along with a call: the recorder of what crosses the boundary, or the source that a replay is answered from.
 
 use std::collections::VecDeque;
 
@@ -11,43 +11,43 @@ use crate::interface::bindings::weir::connector::http;
 use crate::interface::functions::RecordedCall;
 use crate::trace::transcript::{Exchange, Request, Response, Transcript};
 
-/// What runs along with a call.
+/// Whether a call is recorded, or replayed.
 #[derive(Default)]
-pub(crate) enum Tape {
-    /// Nobody writes down, and nothing is played.
+pub(crate) enum CallTrace {
+    /// Neither.
     #[default]
-    Blank,
-    /// What crosses is written down.
+    Off,
+    /// What crosses the boundary is recorded.
     Recording(Box<Recorder>),
-    /// What crossed before is given again.
-    Playing(Box<Player>),
+    /// What crosses the boundary comes from a transcript.
+    Replaying(Box<ReplaySource>),
 }
 
-/// What was written down so far.
+/// What was recorded so far.
 pub(crate) struct Recorder {
-    /// Whether it is kept however the call ends; else only if it breaks off.
-    pub(crate) wanted: bool,
+    /// Whether it is kept however the call ends; otherwise only if the call crashes.
+    pub(crate) keep_always: bool,
     pub(crate) at: Timestamp,
-    pub(crate) asked: RecordedCall,
+    pub(crate) call: RecordedCall,
     pub(crate) state: Option<State>,
     pub(crate) clock: Vec<u64>,
     pub(crate) exchanges: Vec<Exchange>,
-    pub(crate) said: Option<serde_json::Value>,
+    pub(crate) returned: Option<serde_json::Value>,
 }
 
-/// What a replay gives, and what it was asked for.
-pub(crate) struct Player {
+/// What a replay is answered from, and what it did.
+pub(crate) struct ReplaySource {
     clock: VecDeque<u64>,
     last: u64,
     answers: VecDeque<Result<Response, http::Error>>,
     pub(crate) requests: Vec<Request>,
     pub(crate) refusals: Vec<RefusedRequest>,
-    pub(crate) said: Option<serde_json::Value>,
+    pub(crate) returned: Option<serde_json::Value>,
 }
 
 /// A request that the host would refuse.
 pub(crate) struct RefusedRequest {
-    /// Its place among the call's requests; that after the last for what is fetched where the connector located it.
+    /// Its index among the call's requests; one past the last for the fetch of located media.
     pub(crate) place: usize,
     /// Method and URL, without the query.
     pub(crate) request: String,
@@ -55,7 +55,7 @@ pub(crate) struct RefusedRequest {
     pub(crate) reason: String,
 }
 
-impl Player {
+impl ReplaySource {
     pub(crate) fn of(transcript: &Transcript) -> Self {
         let answers = transcript.exchanges.iter();
         Self {
@@ -64,11 +64,11 @@ impl Player {
             answers: answers.map(|exchange| exchange.answer.clone()).collect(),
             requests: Vec::new(),
             refusals: Vec::new(),
-            said: None,
+            returned: None,
         }
     }
 
-    /// The judge's no to the request that is being made.
+    /// The policy refused the request that is being made.
     pub(crate) fn refused(&mut self, request: String, rule: &'static str, reason: &str) {
         self.refusals.push(RefusedRequest {
             place: self.requests.len(),
@@ -78,8 +78,8 @@ impl Player {
         });
     }
 
-    /// The answer to the request of the same place in the call: what it asks for may differ, and then is shown to. One that the
-    /// judge refuses is answered by that, as it would be.
+    /// The response to the request at the same place in the recorded call, whatever it asks for: a different request shows as a
+    /// difference. A request that the policy refuses now gets that refusal.
     pub(crate) fn fetch(
         &mut self,
         request: &http::Request,
@@ -97,42 +97,42 @@ impl Player {
     }
 }
 
-impl Tape {
-    /// What the connector said.
-    pub(crate) fn said(&mut self, said: &impl Serialize) {
-        let value = || serde_json::to_value(said).ok();
+impl CallTrace {
+    /// What the connector returned.
+    pub(crate) fn returned(&mut self, raw: &impl Serialize) {
+        let value = || serde_json::to_value(raw).ok();
         match self {
-            Self::Recording(recorder) if recorder.wanted => recorder.said = value(),
-            Self::Playing(player) => player.said = value(),
-            Self::Blank | Self::Recording(_) => {}
+            Self::Recording(recorder) if recorder.keep_always => recorder.returned = value(),
+            Self::Replaying(source) => source.returned = value(),
+            Self::Off | Self::Recording(_) => {}
         }
     }
 
-    /// What the clock shows: the host's, or what it showed when the call was written down.
+    /// What the clock shows: the host's time, or the recorded one.
     pub(crate) fn clock(&mut self, host: u64) -> u64 {
         match self {
-            Self::Blank => host,
+            Self::Off => host,
             Self::Recording(recorder) => {
-                // A guest that does nothing but look is stopped by its ticks; a few looks tell them all.
+                // A guest that reads the clock in a loop is stopped by its ticks; a few readings are enough to replay it.
                 if recorder.clock.len() < limits::CLOCK_READINGS {
                     recorder.clock.push(host);
                 }
                 host
             }
-            Self::Playing(player) => {
-                player.last = player.clock.pop_front().unwrap_or(player.last);
-                player.last
+            Self::Replaying(source) => {
+                source.last = source.clock.pop_front().unwrap_or(source.last);
+                source.last
             }
         }
     }
 
-    /// A request, if somebody writes it down.
+    /// A request, if the call is recorded.
     pub(crate) fn request(&self, request: &http::Request) -> Option<Request> {
         matches!(self, Self::Recording(_)).then(|| request.into())
     }
 
-    /// The answer to it.
-    pub(crate) fn answered(&mut self, request: Request, answer: &Result<http::Response, http::Error>) {
+    /// The response to it.
+    pub(crate) fn responded(&mut self, request: Request, answer: &Result<http::Response, http::Error>) {
         if let Self::Recording(recorder) = self
             && recorder.exchanges.len() < limits::REQUESTS_PER_CALL as usize
         {
