@@ -86,7 +86,7 @@ impl Loader {
                 master_key: MASTER_KEY,
             }),
             compiler: None,
-            canary_key: None,
+            honeytoken_key: None,
         };
         let host = Host {
             egress: Egress::new(weir_egress::Config::default()).context("no way out")?,

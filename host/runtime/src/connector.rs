@@ -20,7 +20,7 @@ use weir_domain::time::Timestamp;
 use weir_egress::Departure;
 
 use crate::call::data::{CallData, VersionName};
-use crate::call::honeytoken::Canary;
+use crate::call::honeytoken::Honeytoken;
 use crate::call::network::{Ledger, Network, Seen};
 use crate::call::sandbox::{self, Ended, Sandbox};
 use crate::context::{CallContext, Called, ConversationFacts, Host, Silent, State, StateWrites, Wanted, Written};
@@ -65,7 +65,7 @@ struct Version {
     host: Host,
     exports: Arc<Exports>,
     sandbox: Sandbox,
-    canary_key: Option<[u8; 32]>,
+    honeytoken_key: Option<[u8; 32]>,
 }
 
 impl Connector {
@@ -75,7 +75,7 @@ impl Connector {
         exports: Exports,
         digest: String,
         host: Host,
-        canary_key: Option<[u8; 32]>,
+        honeytoken_key: Option<[u8; 32]>,
     ) -> Result<Self, LoadError> {
         let nobody = Arc::new(VersionName {
             name: "?".to_owned(),
@@ -111,7 +111,7 @@ impl Connector {
             host,
             exports,
             sandbox,
-            canary_key,
+            honeytoken_key,
         })))
     }
 
@@ -451,9 +451,9 @@ impl Connector {
         let ledger = Ledger::default();
         let mut data = CallData::pure(kind, self.0.name.clone(), self.0.host.clone());
         data.channel_id = context.channel_id;
-        if let Some(key) = &self.0.canary_key {
-            data.canary = Canary::of(key, &self.0.name.name);
-            context.channel.settings = data.canary.plant(&context.channel.settings);
+        if let Some(key) = &self.0.honeytoken_key {
+            data.honeytoken = Honeytoken::of(key, &self.0.name.name);
+            context.channel.settings = data.honeytoken.plant(&context.channel.settings);
         }
         let channel = convert::channel(&context.channel);
         data.state = Some(StateView::new(context.state));
@@ -532,7 +532,7 @@ impl Connector {
                 at: transcript.at,
                 channel_id: transcript.channel_id,
                 broke_off,
-                json: ended.canary.without(json),
+                json: ended.honeytoken.without(json),
             });
         }
         ended

@@ -265,8 +265,8 @@ pub struct CallEnd<'a> {
     pub lines_dropped: u32,
     /// Whether the connector broke off or was stopped, by nobody's fault but its own.
     pub broke_off: bool,
-    /// Where its canary secret was seen: `a log line`, `a request`.
-    pub canary: Option<&'static str>,
+    /// Where its honeytoken was seen: `a log line`, `a request`.
+    pub honeytoken: Option<&'static str>,
 }
 
 /// A refusal, for the record.

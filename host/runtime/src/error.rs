@@ -159,8 +159,8 @@ pub enum CallError {
     /// What it handed over is larger than is taken, or not valid.
     #[error("what the connector handed over is refused: {0}")]
     Output(String),
-    /// Its canary secret stands in what it handed over.
-    #[error("the connector's canary secret was seen in {place}")]
+    /// Its honeytoken appears in what it handed over.
+    #[error("the connector's honeytoken was seen in {place}")]
     Exposed {
         /// Where.
         place: &'static str,

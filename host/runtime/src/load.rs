@@ -38,8 +38,8 @@ pub struct Settings {
     /// The program that compiles in a process of its own, with [`compile_here`](crate::compile_here) behind its verb
     /// `compile`; without, compiling is done in this process and nothing bounds it.
     pub compiler: Option<PathBuf>,
-    /// From what each connector's canary secret is derived; without, there are none.
-    pub canary_key: Option<[u8; 32]>,
+    /// The key that each connector's honeytoken is derived from; without it, none is planted.
+    pub honeytoken_key: Option<[u8; 32]>,
 }
 
 /// Without the key.
@@ -78,7 +78,7 @@ struct Inner {
     linker: Linker<CallData>,
     cache: Option<Cache>,
     compiler: Compiler,
-    canary_key: Option<[u8; 32]>,
+    honeytoken_key: Option<[u8; 32]>,
     host: Host,
     /// Instances alive at once.
     slots: Arc<Lanes>,
@@ -106,7 +106,7 @@ impl Runtime {
             linker,
             cache,
             compiler: settings.compiler.map_or(Compiler::Here, Compiler::Child),
-            canary_key: settings.canary_key,
+            honeytoken_key: settings.honeytoken_key,
             host,
             slots: Arc::new(Lanes::of_all()),
             compiling: Arc::new(Semaphore::new(1)),
@@ -123,7 +123,7 @@ impl Runtime {
         let component = self.ready(bytes, digest.clone()).await?;
         let sandbox = self.link(&component)?;
         let exports = Exports::find(&component, FUNCTIONS)?;
-        Connector::introduce(sandbox, exports, digest, self.0.host.clone(), self.0.canary_key).await
+        Connector::introduce(sandbox, exports, digest, self.0.host.clone(), self.0.honeytoken_key).await
     }
 
     /// The component, from the cache or compiled.

@@ -201,7 +201,7 @@ impl Host {
                     master_key: master,
                 }),
                 compiler: config.compiler.clone(),
-                canary_key: Some(keyring::derive(&master, "weir canaries")),
+                honeytoken_key: Some(keyring::derive(&master, "weir canaries")),
             },
             weir_runtime::context::Host {
                 egress: egress.clone(),

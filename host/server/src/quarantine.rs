@@ -62,7 +62,7 @@ impl Quarantine {
     /// A call ended: the version's standing may change by it. Whether it was quarantined by that.
     pub(crate) fn note(&self, end: &CallEnd<'_>, now: Timestamp) -> bool {
         // Who only says what it is, at install, serves nobody.
-        if end.kind == CallKind::Describe || !(end.canary.is_some() || end.broke_off) {
+        if end.kind == CallKind::Describe || !(end.honeytoken.is_some() || end.broke_off) {
             return false;
         }
         let key = (end.connector.to_owned(), end.version.to_owned());
@@ -71,9 +71,9 @@ impl Quarantine {
                 .entry(key)
                 .or_insert_with(|| Standing::Runs(Breaker::default()));
             let Standing::Runs(breaker) = standing else { return None };
-            let reason: Arc<str> = match end.canary {
+            let reason: Arc<str> = match end.honeytoken {
                 Some(place) => format!(
-                    "its canary secret was seen in {place}, in a call of `{}`",
+                    "its honeytoken was seen in {place}, in a call of `{}`",
                     end.kind.as_str()
                 ),
                 None if breaker.broke_off(now) => format!(
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(kept(&host, "hi again").await, None);
     }
 
-    fn end(kind: CallKind, broke_off: bool, canary: Option<&'static str>) -> CallEnd<'static> {
+    fn end(kind: CallKind, broke_off: bool, honeytoken: Option<&'static str>) -> CallEnd<'static> {
         CallEnd {
             connector: "echo",
             version: "1.0.0",
@@ -272,7 +272,7 @@ mod tests {
             peak_memory: 0,
             lines_dropped: 0,
             broke_off,
-            canary,
+            honeytoken,
         }
     }
 
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(quarantine.reason("echo", "1.0.0"), None);
         quarantine.note(&end(CallKind::Send, false, Some("a request")), now);
         let reason = quarantine.reason("echo", "1.0.0").expect("set aside");
-        assert_eq!(&*reason, "its canary secret was seen in a request, in a call of `send`");
+        assert_eq!(&*reason, "its honeytoken was seen in a request, in a call of `send`");
         // Once, and the others not with it.
         quarantine.note(&end(CallKind::Send, false, Some("a request")), now);
         let unwritten = failures.all();

@@ -7,7 +7,7 @@ use weir_domain::limits;
 use weir_domain::policy::CallKind;
 use weir_domain::time::Timestamp;
 
-use crate::call::honeytoken::Canary;
+use crate::call::honeytoken::Honeytoken;
 use crate::call::limits::{Meter, Processor};
 use crate::call::network::Network;
 use crate::context::Host;
@@ -36,8 +36,8 @@ pub(crate) struct CallData {
     pub(crate) lines: u32,
     /// How often a judge said no.
     pub(crate) refusals: u32,
-    /// What this connector must not repeat.
-    pub(crate) canary: Canary,
+    /// The planted secret that must not leave the call.
+    pub(crate) honeytoken: Honeytoken,
     /// What runs along.
     pub(crate) trace: CallTrace,
     pub(super) meter: Meter,
@@ -56,7 +56,7 @@ impl CallData {
             network: None,
             lines: 0,
             refusals: 0,
-            canary: Canary::default(),
+            honeytoken: Honeytoken::default(),
             trace: CallTrace::Off,
             meter: Meter::default(),
             processor: Arc::default(),

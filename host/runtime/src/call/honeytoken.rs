@@ -1,21 +1,21 @@
-//! A secret that is nobody's: it lies among what a connector is told, no honest connector has a use for it, and one in whose
-//! output it stands goes through its pockets and hands on what it finds.
+//! A planted secret that opens nothing: it is among the settings that a connector is given, no honest connector has a use for it,
+//! and a connector in whose output it appears collects secrets and leaks them.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// Where it lies: a member of the settings that a connector is given.
+/// The member of a connector's settings that holds it.
 const MEMBER: &str = "_secret";
 
-/// One call's canary, and where it was seen. The default is none.
+/// One call's honeytoken, and where it was seen. The default is none.
 #[derive(Debug, Default)]
-pub(crate) struct Canary {
+pub(crate) struct Honeytoken {
     value: String,
     seen: Option<&'static str>,
 }
 
-impl Canary {
-    /// That of a connector: the same in every call, over restarts too, so that one which was put aside is known again.
+impl Honeytoken {
+    /// The honeytoken of a connector: the same in every call and after a restart, so that what leaked earlier is recognized.
     pub(crate) fn of(key: &[u8; 32], connector: &str) -> Self {
         let mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length (RFC 2104)");
         let mac = mac.chain_update(b"weir: canary\0").chain_update(connector).finalize();
@@ -25,14 +25,14 @@ impl Canary {
         }
     }
 
-    /// The settings with the canary among them.
+    /// The settings with the honeytoken in them.
     pub(crate) fn plant(&self, settings: &serde_json::Value) -> serde_json::Value {
         let mut members = settings.as_object().cloned().unwrap_or_default();
         members.insert(MEMBER.to_owned(), self.value.as_str().into());
         members.into()
     }
 
-    /// A text with another word in its place: for what is kept and handed on.
+    /// `text` with a placeholder instead: for what is stored and shown.
     pub(crate) fn without(&self, text: String) -> String {
         if self.is_planted() && text.contains(&self.value) {
             text.replace(&self.value, "sk_planted")
@@ -46,10 +46,10 @@ impl Canary {
         !self.value.is_empty()
     }
 
-    /// Looks for it in what a connector hands over; gives whether it is there.
-    pub(crate) fn look(&mut self, place: &'static str, said: &[u8]) -> bool {
+    /// Whether it appears in what a connector hands over.
+    pub(crate) fn look(&mut self, place: &'static str, output: &[u8]) -> bool {
         let value = self.value.as_bytes();
-        let there = !value.is_empty() && memchr::memmem::find(said, value).is_some();
+        let there = !value.is_empty() && memchr::memmem::find(output, value).is_some();
         if there {
             self.seen.get_or_insert(place);
         }

@@ -21,7 +21,7 @@ use weir_domain::limits;
 use weir_domain::policy::CallKind;
 
 use crate::call::data::CallData;
-use crate::call::honeytoken::Canary;
+use crate::call::honeytoken::Honeytoken;
 use crate::call::limits::{Budget, Lanes};
 use crate::context::{CallEnd, StateWrites};
 use crate::error::CallError;
@@ -60,7 +60,7 @@ pub(crate) struct Ended<T> {
     pub(crate) cost: Cost,
     pub(crate) kind: CallKind,
     pub(crate) channel_id: Option<ChannelId>,
-    pub(crate) canary: Canary,
+    pub(crate) honeytoken: Honeytoken,
 }
 
 impl<T> Ended<T> {
@@ -80,7 +80,7 @@ impl<T> Ended<T> {
             },
             kind: data.kind,
             channel_id: data.channel_id,
-            canary: data.canary,
+            honeytoken: data.honeytoken,
         }
     }
 }
@@ -176,11 +176,11 @@ impl Sandbox {
             Ok(Err(Stop::Engine(error))) => Err(classify(&error, store.data(), budget)),
             Err(_) => Err(CallError::TimedOut { took: budget.wall }),
         };
-        if store.data().canary.is_planted() {
+        if store.data().honeytoken.is_planted() {
             let said = format!("{result:?}");
-            store.data_mut().canary.look("its answer", said.as_bytes());
+            store.data_mut().honeytoken.look("its answer", said.as_bytes());
         }
-        let result = match store.data().canary.seen() {
+        let result = match store.data().honeytoken.seen() {
             Some(place) => Err(CallError::Exposed { place }),
             None => result,
         };
@@ -215,7 +215,7 @@ fn report<T>(data: &CallData, result: &Result<T, CallError>, elapsed: Duration) 
         peak_memory: data.meter.peak_memory,
         lines_dropped: data.lines.saturating_sub(limits::LOG_LINES),
         broke_off: result.as_ref().is_err_and(CallError::is_break),
-        canary: data.canary.seen(),
+        honeytoken: data.honeytoken.seen(),
     });
 }
 

@@ -87,8 +87,8 @@ impl CallData {
 
     async fn send(&mut self, request: wit::Request) -> Result<wit::Response, wit::Error> {
         let shown = Shown::of(&request.method, &request.url);
-        if self.tells(&request) {
-            let words = "it holds a secret that the host planted to see who hands on what it finds";
+        if self.leaks_honeytoken(&request) {
+            let words = "it holds the honeytoken that the host planted to detect leaks";
             self.refused(&shown.without_url(), "canary", words);
             return Err(wit::Error::Refused(words.to_owned()));
         }
@@ -155,9 +155,9 @@ impl CallData {
         }
     }
 
-    /// Whether the canary stands anywhere in a request.
-    fn tells(&mut self, request: &wit::Request) -> bool {
-        let mut look = |said: &[u8]| self.canary.look("a request", said);
+    /// Whether the honeytoken appears anywhere in a request.
+    fn leaks_honeytoken(&mut self, request: &wit::Request) -> bool {
+        let mut look = |part: &[u8]| self.honeytoken.look("a request", part);
         look(request.url.as_bytes())
             || look(request.method.as_bytes())
             || request

@@ -13,8 +13,8 @@ impl Host for CallData {
         if self.lines > limits::LOG_LINES || self.is_mute() {
             return;
         }
-        // A line that tells it is not written either.
-        if self.canary.look("a log line", message.as_bytes()) {
+        // A line that leaks it is not written.
+        if self.honeytoken.look("a log line", message.as_bytes()) {
             return;
         }
         let level = match level {

@@ -43,8 +43,8 @@ impl Host for CallData {
 
     fn set(&mut self, key: String, value: Vec<u8>) -> Result<(), Error> {
         // The writes of such a call are dropped with it.
-        self.canary.look("its state", key.as_bytes());
-        self.canary.look("its state", &value);
+        self.honeytoken.look("its state", key.as_bytes());
+        self.honeytoken.look("its state", &value);
         let shown = text::line(&key, limits::STATE_KEY_BYTES);
         let set = self
             .state()

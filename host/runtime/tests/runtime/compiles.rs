@@ -25,7 +25,7 @@ async fn load_with(name: &str, script: &str) -> LoadError {
     let settings = Settings {
         cache: None,
         compiler: Some(program),
-        canary_key: None,
+        honeytoken_key: None,
     };
     let runtime = Runtime::start(settings, host).unwrap();
     runtime.load(component("echo")).await.unwrap_err()

@@ -81,7 +81,7 @@ pub(crate) struct Notes {
     pub(crate) dropped: Mutex<u32>,
     pub(crate) readied: Mutex<Vec<Readied>>,
     pub(crate) ticks: Mutex<u32>,
-    pub(crate) canary: Mutex<Option<&'static str>>,
+    pub(crate) honeytoken: Mutex<Option<&'static str>>,
     pub(crate) transcripts: Mutex<Vec<String>>,
 }
 
@@ -90,7 +90,7 @@ impl Witness for Notes {
         self.ends.lock().unwrap().push((end.kind.as_str(), end.outcome));
         *self.dropped.lock().unwrap() = end.lines_dropped;
         *self.ticks.lock().unwrap() = end.ticks;
-        *self.canary.lock().unwrap() = end.canary;
+        *self.honeytoken.lock().unwrap() = end.honeytoken;
     }
 
     fn refused(&self, refused: &Refused<'_>) {
@@ -161,7 +161,7 @@ pub(crate) fn runtime_with(folder: PathBuf, egress: weir_egress::Config) -> (Run
             master_key: KEY,
         }),
         compiler: None,
-        canary_key: Some(KEY),
+        honeytoken_key: Some(KEY),
     };
     (Runtime::start(settings, host).unwrap(), notes)
 }

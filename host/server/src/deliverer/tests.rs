@@ -110,7 +110,7 @@ async fn messages_of_a_quarantined_version_wait_in_order() {
         peak_memory: 0,
         lines_dropped: 0,
         broke_off: false,
-        canary: Some("a log line"),
+        honeytoken: Some("a log line"),
     };
     assert!(host.0.quarantine.note(&end, host.now()));
     both_wait(&host, one, two, "is set aside").await;

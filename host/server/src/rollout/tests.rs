@@ -217,7 +217,7 @@ fn ended(outcome: &'static str, broke_off: bool) -> CallEnd<'static> {
         peak_memory: 0,
         lines_dropped: 0,
         broke_off,
-        canary: None,
+        honeytoken: None,
     }
 }
 

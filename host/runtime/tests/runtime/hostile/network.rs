@@ -207,10 +207,10 @@ async fn r7_a_canary_that_is_handed_on_ends_the_call_and_says_where() {
         let error = called.result.unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("the connector's canary secret was seen in {seen}"),
+            format!("the connector's honeytoken was seen in {seen}"),
             "{place}"
         );
-        assert_eq!(notes.canary.lock().unwrap().take(), Some(seen), "{place}");
+        assert_eq!(notes.honeytoken.lock().unwrap().take(), Some(seen), "{place}");
         // And it got nowhere: not out, not into the log, not into the record.
         assert_eq!(platform.seen().len(), 0, "{place}");
         assert!(called.writes.0.is_empty(), "{place}");
