@@ -504,8 +504,8 @@ impl Connector {
             return ended;
         };
         let error = ended.result.as_ref().err();
-        let broke_off = error.is_some_and(CallError::is_break);
-        if !recorder.keep_always && !broke_off {
+        let crashed = error.is_some_and(CallError::is_crash);
+        if !recorder.keep_always && !crashed {
             return ended;
         }
         let transcript = Transcript {
@@ -531,7 +531,7 @@ impl Connector {
                 kind: transcript.call,
                 at: transcript.at,
                 channel_id: transcript.channel_id,
-                broke_off,
+                crashed,
                 json: ended.honeytoken.without(json),
             });
         }

@@ -228,8 +228,8 @@ pub struct Written<'a> {
     pub at: Timestamp,
     /// The channel; none in a call without one.
     pub channel_id: Option<ChannelId>,
-    /// Whether it broke off or was stopped.
-    pub broke_off: bool,
+    /// Whether the connector crashed.
+    pub crashed: bool,
     /// The transcript, as [`Transcript::read`](crate::Transcript::read) reads it.
     pub json: String,
 }
@@ -263,8 +263,8 @@ pub struct CallEnd<'a> {
     pub peak_memory: usize,
     /// Log lines over the bound, dropped.
     pub lines_dropped: u32,
-    /// Whether the connector broke off or was stopped, by nobody's fault but its own.
-    pub broke_off: bool,
+    /// Whether the connector crashed: it trapped, or exceeded its processor time or memory.
+    pub crashed: bool,
     /// Where its honeytoken was seen: `a log line`, `a request`.
     pub honeytoken: Option<&'static str>,
 }

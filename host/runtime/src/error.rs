@@ -206,8 +206,9 @@ impl CallError {
         }
     }
 
-    /// Whether the connector broke off or had to be stopped, rather than answering something that cannot be taken.
-    pub fn is_break(&self) -> bool {
+    /// Whether the connector crashed: it trapped, or exceeded its processor time or memory. Returning what cannot be used is no
+    /// crash.
+    pub fn is_crash(&self) -> bool {
         matches!(
             self,
             Self::Trapped { .. } | Self::OutOfTime { .. } | Self::OutOfMemory { .. }

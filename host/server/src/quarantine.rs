@@ -62,7 +62,7 @@ impl Quarantine {
     /// A call ended: the version's standing may change by it. Whether it was quarantined by that.
     pub(crate) fn note(&self, end: &CallEnd<'_>, now: Timestamp) -> bool {
         // Who only says what it is, at install, serves nobody.
-        if end.kind == CallKind::Describe || !(end.honeytoken.is_some() || end.broke_off) {
+        if end.kind == CallKind::Describe || !(end.honeytoken.is_some() || end.crashed) {
             return false;
         }
         let key = (end.connector.to_owned(), end.version.to_owned());
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(kept(&host, "hi again").await, None);
     }
 
-    fn end(kind: CallKind, broke_off: bool, honeytoken: Option<&'static str>) -> CallEnd<'static> {
+    fn end(kind: CallKind, crashed: bool, honeytoken: Option<&'static str>) -> CallEnd<'static> {
         CallEnd {
             connector: "echo",
             version: "1.0.0",
@@ -271,7 +271,7 @@ mod tests {
             ticks: 0,
             peak_memory: 0,
             lines_dropped: 0,
-            broke_off,
+            crashed,
             honeytoken,
         }
     }

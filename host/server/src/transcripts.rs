@@ -86,7 +86,7 @@ impl Transcripts {
             kind: written.kind,
             at: written.at,
             channel_id: written.channel_id,
-            broke_off: written.broke_off,
+            broke_off: written.crashed,
             json: written.json.clone(),
         };
         let _ = self.told.try_send(taken);

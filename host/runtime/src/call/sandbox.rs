@@ -214,7 +214,7 @@ fn report<T>(data: &CallData, result: &Result<T, CallError>, elapsed: Duration) 
         ticks: data.processor.ticks(),
         peak_memory: data.meter.peak_memory,
         lines_dropped: data.lines.saturating_sub(limits::LOG_LINES),
-        broke_off: result.as_ref().is_err_and(CallError::is_break),
+        crashed: result.as_ref().is_err_and(CallError::is_crash),
         honeytoken: data.honeytoken.seen(),
     });
 }

@@ -109,7 +109,7 @@ async fn messages_of_a_quarantined_version_wait_in_order() {
         ticks: 0,
         peak_memory: 0,
         lines_dropped: 0,
-        broke_off: false,
+        crashed: false,
         honeytoken: Some("a log line"),
     };
     assert!(host.0.quarantine.note(&end, host.now()));

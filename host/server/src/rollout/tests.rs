@@ -206,7 +206,7 @@ async fn a_share_of_the_accounts_meets_the_version_on_trial_in_and_out() {
 }
 
 /// A call of the next version that ended so.
-fn ended(outcome: &'static str, broke_off: bool) -> CallEnd<'static> {
+fn ended(outcome: &'static str, crashed: bool) -> CallEnd<'static> {
     CallEnd {
         connector: "echo",
         version: NEXT,
@@ -216,7 +216,7 @@ fn ended(outcome: &'static str, broke_off: bool) -> CallEnd<'static> {
         ticks: 0,
         peak_memory: 0,
         lines_dropped: 0,
-        broke_off,
+        crashed,
         honeytoken: None,
     }
 }

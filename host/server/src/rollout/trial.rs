@@ -244,7 +244,7 @@ impl Trials {
             } else {
                 &mut tally.active
             };
-            figures.note(end.outcome != "ok", end.broke_off, end.elapsed);
+            figures.note(end.outcome != "ok", end.crashed, end.elapsed);
         });
         trial.counted.store(true, Ordering::Relaxed);
         if !is_on_trial || trial.canary.percent == 0 {
