@@ -106,8 +106,8 @@ pub enum LoadError {
     },
 }
 
-impl From<Bad> for LoadError {
-    fn from(bad: Bad) -> Self {
+impl From<ConversionError> for LoadError {
+    fn from(bad: ConversionError) -> Self {
         let (part, reason) = bad.into_parts();
         Self::ManifestMember { part, reason }
     }
@@ -244,14 +244,14 @@ pub struct TooLong {
     pub wait: Duration,
 }
 
-/// A member that is not taken, and why.
+/// A member of what a connector returned that cannot be used, and why.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Bad {
+pub(crate) struct ConversionError {
     member: String,
     why: String,
 }
 
-impl Bad {
+impl ConversionError {
     pub(crate) fn new(member: impl Into<String>, why: impl Into<String>) -> Self {
         Self {
             member: member.into(),
@@ -264,7 +264,7 @@ impl Bad {
         (self.member, self.why)
     }
 
-    /// The same, seen from outside.
+    /// The same error, with the path of the enclosing member before its own.
     pub(crate) fn within(self, outer: impl fmt::Display) -> Self {
         Self {
             member: format!("{outer}.{}", self.member),
@@ -273,14 +273,14 @@ impl Bad {
     }
 }
 
-impl fmt::Display for Bad {
+impl fmt::Display for ConversionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.member, self.why)
     }
 }
 
-impl From<Bad> for CallError {
-    fn from(bad: Bad) -> Self {
+impl From<ConversionError> for CallError {
+    fn from(bad: ConversionError) -> Self {
         Self::Output(bad.to_string())
     }
 }

@@ -42,7 +42,7 @@ pub async fn serve(
     deadline: Duration,
 ) {
     let slots = Arc::new(Semaphore::new(bounds.connections));
-    let crowd = Crowd::default();
+    let limiter = ConnectionLimiter::default();
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -58,7 +58,7 @@ pub async fn serve(
             }
         };
         let Ok(peer) = stream.peer_addr() else { continue };
-        let Some(place) = crowd.enter(peer.ip(), bounds.connections_per_address) else {
+        let Some(place) = limiter.acquire(peer.ip(), bounds.connections_per_address) else {
             tracing::debug!(address = %peer.ip(), "A connection was closed: its address has as many as it may");
             continue;
         };
@@ -95,19 +95,19 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(T
     Ok((stream, slot))
 }
 
-/// Who is connected, and how often.
+/// Bounds how many connections one network has open.
 #[derive(Clone, Default)]
-struct Crowd(Arc<Mutex<HashMap<IpAddr, usize>>>);
+struct ConnectionLimiter(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
-/// One connection of an address, until it is dropped.
-struct Place {
-    crowd: Crowd,
+/// One open connection of a network; dropping it frees the slot.
+struct ConnectionSlot {
+    limiter: ConnectionLimiter,
     network: IpAddr,
 }
 
-impl Crowd {
-    /// Lets an address in, unless it has as many connections as it may.
-    fn enter(&self, address: IpAddr, most: usize) -> Option<Place> {
+impl ConnectionLimiter {
+    /// A slot for one more connection from `address`; none if its network has `most` already.
+    fn acquire(&self, address: IpAddr, most: usize) -> Option<ConnectionSlot> {
         let network = network(address);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(network).or_default();
@@ -115,16 +115,16 @@ impl Crowd {
             return None;
         }
         *count += 1;
-        Some(Place {
-            crowd: self.clone(),
+        Some(ConnectionSlot {
+            limiter: self.clone(),
             network,
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let mut counts = self.crowd.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.limiter.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Entry::Occupied(mut count) = counts.entry(self.network) {
             *count.get_mut() -= 1;
             // Addresses that are gone are not remembered.

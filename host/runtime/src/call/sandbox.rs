@@ -31,21 +31,21 @@ use crate::text;
 use crate::trace::recorder::CallTrace;
 use crate::trace::transcript::Cost;
 
-/// Why the inside of a call stopped.
-pub(crate) enum Stop {
-    /// The engine's word.
+/// Why a call was aborted.
+pub(crate) enum CallAbort {
+    /// The engine's error, not classified yet.
     Engine(wasmtime::Error),
-    /// Ours, or the connector's.
+    /// The host's, or the connector's.
     Call(CallError),
 }
 
-impl From<wasmtime::Error> for Stop {
+impl From<wasmtime::Error> for CallAbort {
     fn from(error: wasmtime::Error) -> Self {
         Self::Engine(error)
     }
 }
 
-impl From<CallError> for Stop {
+impl From<CallError> for CallAbort {
     fn from(error: CallError) -> Self {
         Self::Call(error)
     }
@@ -86,7 +86,7 @@ impl<T> Ended<T> {
 }
 
 /// The inside of a call: what is done with the instance.
-pub(crate) type Inside<'a, T> = Pin<Box<dyn Future<Output = Result<T, Stop>> + Send + 'a>>;
+pub(crate) type Inside<'a, T> = Pin<Box<dyn Future<Output = Result<T, CallAbort>> + Send + 'a>>;
 
 /// Calls a function, records what it returned, and converts it.
 pub(crate) async fn invoke<C: ExportCall>(
@@ -94,7 +94,7 @@ pub(crate) async fn invoke<C: ExportCall>(
     exports: &Exports,
     store: &mut Store<CallData>,
     instance: Instance,
-) -> Result<C::Output, Stop> {
+) -> Result<C::Output, CallAbort> {
     let raw = call.invoke(exports, &mut *store, instance).await?;
     store.data_mut().trace.returned(&raw);
     Ok(call.convert(raw)?)
@@ -172,8 +172,8 @@ impl Sandbox {
         };
         let result = match ended {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(Stop::Call(error))) => Err(error),
-            Ok(Err(Stop::Engine(error))) => Err(classify(&error, store.data(), budget)),
+            Ok(Err(CallAbort::Call(error))) => Err(error),
+            Ok(Err(CallAbort::Engine(error))) => Err(classify(&error, store.data(), budget)),
             Err(_) => Err(CallError::TimedOut { took: budget.wall }),
         };
         if store.data().honeytoken.is_planted() {

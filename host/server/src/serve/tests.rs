@@ -58,12 +58,12 @@ async fn an_address_has_so_many_connections_and_others_are_served_meanwhile() {
 
 #[test]
 fn a_network_counts_as_one_and_who_left_is_forgotten() {
-    let crowd = Crowd::default();
-    let enter = |address: &str| crowd.enter(address.parse().expect("an address"), 1);
+    let limiter = ConnectionLimiter::default();
+    let enter = |address: &str| limiter.acquire(address.parse().expect("an address"), 1);
     let one = enter("2001:db8::1");
     assert!(one.is_some());
     assert!(enter("2001:db8::ffff:2").is_none(), "the same network");
     assert!(enter("2001:db8:0:1::1").is_some());
     drop(one);
-    assert!(crowd.0.lock().expect("nobody panics").is_empty());
+    assert!(limiter.0.lock().expect("nobody panics").is_empty());
 }

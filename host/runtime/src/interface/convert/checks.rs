@@ -2,15 +2,15 @@
 
 use weir_domain::limits;
 
-use crate::error::Bad;
+use crate::error::ConversionError;
 use crate::text::prefix;
 
-pub(super) type Converted<T> = Result<T, Bad>;
+pub(super) type Converted<T> = Result<T, ConversionError>;
 
 /// A text of at most `max` bytes, [`clean`].
 pub(super) fn text(member: &str, text: String, max: usize) -> Converted<String> {
     if text.len() > max {
-        return Err(Bad::new(
+        return Err(ConversionError::new(
             member,
             format!("has {} bytes, and {max} are allowed", text.len()),
         ));
@@ -60,10 +60,10 @@ pub(super) fn some_text(member: &str, value: Option<String>, max: usize) -> Conv
 /// An id that a platform gave: it names something, so it is there, and whole.
 pub(super) fn id(member: &str, value: String) -> Converted<String> {
     if value.is_empty() {
-        return Err(Bad::new(member, "is empty"));
+        return Err(ConversionError::new(member, "is empty"));
     }
     if value.contains(char::is_control) {
-        return Err(Bad::new(member, "holds a control character"));
+        return Err(ConversionError::new(member, "holds a control character"));
     }
     text(member, value, limits::PLATFORM_ID_BYTES)
 }
@@ -80,7 +80,7 @@ pub(super) fn token(member: &str, value: String) -> Converted<String> {
     if is_token(&value) {
         return Ok(value);
     }
-    Err(Bad::new(
+    Err(ConversionError::new(
         member,
         format!(
             "is no word of 1 to {} letters a–z, digits and underscores",
@@ -106,7 +106,7 @@ pub(super) fn some_token(member: &str, value: Option<String>) -> Converted<Optio
 /// A JSON document.
 pub(super) fn json(member: &str, document: &str) -> Converted<serde_json::Value> {
     if document.len() > limits::PLATFORM_DATA_BYTES {
-        return Err(Bad::new(
+        return Err(ConversionError::new(
             member,
             format!(
                 "has {} bytes, and {} are allowed",
@@ -115,7 +115,8 @@ pub(super) fn json(member: &str, document: &str) -> Converted<serde_json::Value>
             ),
         ));
     }
-    weir_json::from_slice(document.as_bytes()).map_err(|error| Bad::new(member, format!("is no JSON: {error}")))
+    weir_json::from_slice(document.as_bytes())
+        .map_err(|error| ConversionError::new(member, format!("is no JSON: {error}")))
 }
 
 pub(super) fn some_json(member: &str, document: Option<String>) -> Converted<Option<serde_json::Value>> {
@@ -133,7 +134,7 @@ pub(super) fn each<A, B>(
     mut convert: impl FnMut(A) -> Converted<B>,
 ) -> Converted<Vec<B>> {
     if list.len() > max {
-        return Err(Bad::new(
+        return Err(ConversionError::new(
             member,
             format!("has {} entries, and {max} are allowed", list.len()),
         ));

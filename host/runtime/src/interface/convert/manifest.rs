@@ -6,7 +6,7 @@ use weir_domain::manifest as own;
 
 use super::checks::{Converted, each, text};
 use super::reply::content_kind;
-use crate::error::Bad;
+use crate::error::ConversionError;
 use crate::interface::bindings::exports::weir::connector::descriptor as wit;
 
 /// Entries of any list of a manifest but the routes.
@@ -66,7 +66,7 @@ where
     T::Err: std::fmt::Display,
 {
     text.parse()
-        .map_err(|error: T::Err| Bad::new(member, error.to_string()))
+        .map_err(|error: T::Err| ConversionError::new(member, error.to_string()))
 }
 
 fn setting(setting: wit::Setting) -> Converted<own::Setting> {

@@ -11,7 +11,7 @@ use super::checks::{
 };
 use super::failure::failure;
 use crate::context::{ChannelFacts, ConversationFacts, State};
-use crate::error::Bad;
+use crate::error::ConversionError;
 use crate::interface::bindings::exports::weir::connector::{outbound, upgrade};
 use crate::interface::bindings::weir::connector::types as wit;
 use crate::text::{line, prefix};
@@ -190,7 +190,7 @@ fn referral(referral: wit::Referral) -> Converted<Referral> {
             at: referral.at.map(moment),
         })
     };
-    convert().map_err(|bad: Bad| bad.within("referral"))
+    convert().map_err(|bad: ConversionError| bad.within("referral"))
 }
 
 /// What stands in for a text that is too long: its beginning.
@@ -228,7 +228,7 @@ fn content(said: wit::Content) -> Converted<Content<RemoteMedia>> {
         wit::Content::Location(place) => {
             let on_earth = (-90.0..=90.0).contains(&place.latitude) && (-180.0..=180.0).contains(&place.longitude);
             if !on_earth {
-                return Err(Bad::new("location", "is not on the earth"));
+                return Err(ConversionError::new("location", "is not on the earth"));
             }
             Content::Location {
                 latitude: place.latitude,

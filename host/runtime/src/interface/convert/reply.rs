@@ -11,7 +11,7 @@ use weir_domain::time::Timestamp;
 use super::checks::{Converted, each, id, json, name, some_id, some_json, some_text, some_token, token, url};
 use super::message::{events, person};
 use crate::context::ConversationFacts;
-use crate::error::Bad;
+use crate::error::ConversionError;
 use crate::interface::bindings::exports::weir::connector::{
     automations as auto, history, identity, outbound, polling, probing,
 };
@@ -61,7 +61,7 @@ fn country(country: Option<String>) -> Converted<Option<String>> {
     if code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase()) {
         Ok(Some(code))
     } else {
-        Err(Bad::new("country", "is no code of ISO 3166-1 alpha-2"))
+        Err(ConversionError::new("country", "is no code of ISO 3166-1 alpha-2"))
     }
 }
 
@@ -159,7 +159,7 @@ fn own_events(
         .position(|event| event.channel_platform_id != channel_platform_id)
     {
         None => Ok(events),
-        Some(i) => Err(Bad::new(
+        Some(i) => Err(ConversionError::new(
             format!("events[{i}].channel-platform-id"),
             "is another channel than the one asked about",
         )),
