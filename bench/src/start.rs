@@ -8,7 +8,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use weir_domain::time::Timestamp;
 use weir_egress::{Egress, NoBodies};
-use weir_runtime::context::{CallEnd, Clock, Host, Refused, Witness};
+use weir_runtime::context::{CallEnd, CallObserver, Clock, Host, Refused};
 use weir_runtime::{CacheSettings, Connector, Runtime, Settings};
 use weir_tests::Binaries;
 
@@ -92,7 +92,7 @@ impl Loader {
             egress: Egress::new(weir_egress::Config::default()).context("no way out")?,
             bodies: Arc::new(NoBodies),
             clock: Arc::new(System),
-            witness: Arc::new(Nobody),
+            observer: Arc::new(Nobody),
         };
         Ok(Self {
             runtime: Runtime::start(settings, host)?,
@@ -116,7 +116,7 @@ impl Clock for System {
 
 struct Nobody;
 
-impl Witness for Nobody {
-    fn called(&self, _: &CallEnd<'_>) {}
-    fn refused(&self, _: &Refused<'_>) {}
+impl CallObserver for Nobody {
+    fn on_call_end(&self, _: &CallEnd<'_>) {}
+    fn on_refusal(&self, _: &Refused<'_>) {}
 }

@@ -23,7 +23,9 @@ use crate::call::data::{CallData, VersionName};
 use crate::call::honeytoken::Honeytoken;
 use crate::call::network::{Ledger, Network, Seen};
 use crate::call::sandbox::{self, Ended, Sandbox};
-use crate::context::{CallContext, Called, ConversationFacts, Host, Silent, State, StateWrites, Wanted, Written};
+use crate::context::{
+    CallContext, Called, ConversationFacts, Host, NoObserver, RecordedTranscript, Recording, State, StateWrites,
+};
 use crate::error::{CallError, LoadError};
 use crate::interface::bindings::exports::weir::connector::signals;
 use crate::interface::bindings::weir::connector::types::{self, Header};
@@ -376,7 +378,7 @@ impl Connector {
             return Replayed::of_lack(interface, transcript);
         }
         let host = Host {
-            witness: Arc::new(Silent),
+            observer: Arc::new(NoObserver),
             ..self.0.host.clone()
         };
         let mut data = CallData::pure(transcript.call, self.0.name.clone(), host);
@@ -482,10 +484,10 @@ impl Connector {
 
     /// The trace of a call, as the host wants it.
     fn trace<C: ExportCall>(&self, data: &CallData, call: &C) -> CallTrace {
-        let keep_always = match data.host.witness.wants(data.kind) {
-            Wanted::Nothing => return CallTrace::Off,
-            Wanted::Breaks => false,
-            Wanted::All => true,
+        let keep_always = match data.host.observer.recording(data.kind) {
+            Recording::Off => return CallTrace::Off,
+            Recording::Crashes => false,
+            Recording::All => true,
         };
         CallTrace::Recording(Box::new(Recorder {
             keep_always,
@@ -525,7 +527,7 @@ impl Connector {
             cost: ended.cost,
         };
         if let Ok(json) = serde_json::to_string(&transcript) {
-            self.0.host.witness.transcribed(&Written {
+            self.0.host.observer.on_transcript(&RecordedTranscript {
                 connector: &transcript.connector,
                 version: &transcript.version,
                 kind: transcript.call,

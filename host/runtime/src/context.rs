@@ -151,8 +151,8 @@ pub struct Host {
     pub bodies: Arc<dyn Bodies>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
-    /// Who is told what happens.
-    pub witness: Arc<dyn Witness>,
+    /// Observes calls.
+    pub observer: Arc<dyn CallObserver>,
 }
 
 /// The host's clock; the connector's too.
@@ -179,45 +179,45 @@ pub trait Pacer: Send + Sync {
     async fn turn(&self, class: RouteClass) -> Result<Option<Box<dyn Departure>>, TooLong>;
 }
 
-/// Who is told what happens in calls. Called from the middle of them: must not block.
-pub trait Witness: Send + Sync {
+/// Observes calls. Called from the middle of them: must not block.
+pub trait CallObserver: Send + Sync {
     /// A call ended.
-    fn called(&self, end: &CallEnd<'_>);
-    /// A judge refused something. At most a few for each call.
-    fn refused(&self, refused: &Refused<'_>);
-    /// A connector wrote a line; it is clean and bounded. By default it goes to the host's log.
-    fn logged(&self, line: &LogLine<'_>) {
+    fn on_call_end(&self, end: &CallEnd<'_>);
+    /// The policy refused something. At most [`weir_domain::limits::REQUESTS_PER_CALL`] for each call.
+    fn on_refusal(&self, refused: &Refused<'_>);
+    /// A connector wrote a log line, sanitized and bounded. By default it goes to the host's log.
+    fn on_log_line(&self, line: &LogLine<'_>) {
         line.trace();
     }
-    /// Whether what crosses in a call of this kind is written down. Nothing, unless the host wants it.
-    fn wants(&self, kind: CallKind) -> Wanted {
+    /// Whether a call of this kind, about to begin, is recorded. By default none is.
+    fn recording(&self, kind: CallKind) -> Recording {
         let _ = kind;
-        Wanted::Nothing
+        Recording::Off
     }
-    /// A call was written down.
-    fn transcribed(&self, written: &Written<'_>) {
-        let _ = written;
+    /// A call was recorded.
+    fn on_transcript(&self, transcript: &RecordedTranscript<'_>) {
+        let _ = transcript;
     }
-    /// A component was made ready to run.
-    fn compiled(&self, digest: &str, how: Readied, elapsed: Duration) {
-        let _ = (digest, how, elapsed);
+    /// A component is ready to run.
+    fn on_loaded(&self, digest: &str, source: CodeSource, elapsed: Duration) {
+        let _ = (digest, source, elapsed);
     }
 }
 
-/// What is written down of a call.
+/// Which calls are recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// Nothing.
-    Nothing,
-    /// All of it if it breaks off, and nothing otherwise.
-    Breaks,
-    /// All of it.
+pub enum Recording {
+    /// None.
+    Off,
+    /// Only those that crash.
+    Crashes,
+    /// All.
     All,
 }
 
-/// A call that was written down.
+/// The transcript of a call.
 #[derive(Debug)]
-pub struct Written<'a> {
+pub struct RecordedTranscript<'a> {
     /// The connector's name.
     pub connector: &'a str,
     /// Its version.
@@ -234,14 +234,14 @@ pub struct Written<'a> {
     pub json: String,
 }
 
-/// A witness that tells nobody.
+/// Ignores everything.
 #[derive(Clone, Copy, Debug)]
-pub struct Silent;
+pub struct NoObserver;
 
-impl Witness for Silent {
-    fn called(&self, _: &CallEnd<'_>) {}
-    fn refused(&self, _: &Refused<'_>) {}
-    fn logged(&self, _: &LogLine<'_>) {}
+impl CallObserver for NoObserver {
+    fn on_call_end(&self, _: &CallEnd<'_>) {}
+    fn on_refusal(&self, _: &Refused<'_>) {}
+    fn on_log_line(&self, _: &LogLine<'_>) {}
 }
 
 /// The end of a call, for counting.
@@ -352,13 +352,13 @@ impl LogLine<'_> {
     }
 }
 
-/// How a component was made ready.
+/// Where a component's machine code comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Readied {
+pub enum CodeSource {
     /// Compiled.
     Compiled,
-    /// Taken from the cache.
+    /// The cache.
     Cached,
-    /// Compiled, because what the cache held was not what this host put there.
+    /// Compiled, because this host did not write what the cache holds.
     CacheTampered,
 }

@@ -20,7 +20,7 @@ use crate::call::limits::Lanes;
 use crate::call::sandbox::Sandbox;
 use crate::code::{Cache, Compiler};
 use crate::connector::Connector;
-use crate::context::{Host, Readied};
+use crate::context::{CodeSource, Host};
 use crate::error::LoadError;
 use crate::interface::exports::Exports;
 use crate::interface::functions::FUNCTIONS;
@@ -142,7 +142,7 @@ impl Runtime {
         let (component, how) = compiled.await.map_err(|_| LoadError::Compiler {
             detail: "the compiler broke off".to_owned(),
         })??;
-        self.0.host.witness.compiled(&digest, how, started.elapsed());
+        self.0.host.observer.on_loaded(&digest, how, started.elapsed());
         Ok(component)
     }
 
@@ -169,18 +169,18 @@ impl Runtime {
 }
 
 impl Inner {
-    fn ready(&self, bytes: &[u8], digest: &str) -> Result<(Component, Readied), LoadError> {
+    fn ready(&self, bytes: &[u8], digest: &str) -> Result<(Component, CodeSource), LoadError> {
         let how = match self.cache.as_ref().map(|cache| cache.get(digest)) {
             Some(Ok(Some(code))) => match code.load(&self.engine) {
-                Ok(component) => return Ok((component, Readied::Cached)),
+                Ok(component) => return Ok((component, CodeSource::Cached)),
                 // Code of this host that does not load was made by an engine that is another all the same.
-                Err(_) => Readied::Compiled,
+                Err(_) => CodeSource::Compiled,
             },
             Some(Err(_)) => {
                 tracing::error!("The cache held something for {digest} that this host did not put there");
-                Readied::CacheTampered
+                CodeSource::CacheTampered
             }
-            None | Some(Ok(None)) => Readied::Compiled,
+            None | Some(Ok(None)) => CodeSource::Compiled,
         };
         check_code(bytes)?;
         let code = self.compiler.compile(&self.engine, bytes)?;
@@ -220,7 +220,7 @@ mod tests {
 
     use super::checks::{COMPONENT, MAGIC};
     use super::*;
-    use crate::context::{Clock, Silent};
+    use crate::context::{Clock, NoObserver};
 
     struct Still;
 
@@ -242,7 +242,7 @@ mod tests {
             egress: Egress::new(weir_egress::Config::default()).expect("a way out"),
             bodies: Arc::new(NoBodies),
             clock: Arc::new(Still),
-            witness: Arc::new(Silent),
+            observer: Arc::new(NoObserver),
         };
         let settings = Settings {
             compiler: Some(compiler),

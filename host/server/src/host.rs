@@ -210,7 +210,7 @@ impl Host {
                     folder: media::folder(&config),
                 }),
                 clock: Arc::clone(&clock) as Arc<dyn weir_runtime::context::Clock>,
-                witness: Arc::new(HostWitness {
+                observer: Arc::new(HostWitness {
                     metrics: Arc::clone(&metrics),
                     quarantine: Arc::clone(&quarantine),
                     trials: Arc::clone(&trials),

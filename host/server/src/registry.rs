@@ -13,7 +13,7 @@ use weir_domain::grant::{self, Asked, Grant, Grants};
 use weir_domain::manifest::Manifest;
 use weir_domain::time::Timestamp;
 use weir_egress::{Egress, NoBodies};
-use weir_runtime::context::{Clock, Silent};
+use weir_runtime::context::{Clock, NoObserver};
 use weir_runtime::{Connector, Runtime};
 use weir_store::{NewVersion, Signature, StageError, Store, StoreError, Version, VersionStage, kill_point};
 
@@ -515,7 +515,7 @@ pub async fn load_alone(bytes: Bytes) -> Result<Connector, InstallError> {
         egress: Egress::new(weir_egress::Config::default()).map_err(|error| refused(&error))?,
         bodies: Arc::new(NoBodies),
         clock: Arc::new(Nobody),
-        witness: Arc::new(Silent),
+        observer: Arc::new(NoObserver),
     };
     let runtime = Runtime::start(weir_runtime::Settings::default(), host).map_err(|error| refused(&error))?;
     runtime.load(bytes).await.map_err(|error| refused(&error))

@@ -19,7 +19,7 @@ use weir_domain::message::MediaStatus;
 use weir_domain::policy::rate::{Departures, Pace};
 use weir_domain::policy::{CallKind, Rate, RuleBook};
 use weir_egress::{Bodies, BodyError, Departure, StoredBody};
-use weir_runtime::context::{CallEnd, Pacer, Refused, TooLong, Wanted, Witness, Written};
+use weir_runtime::context::{CallEnd, CallObserver, Pacer, RecordedTranscript, Recording, Refused, TooLong};
 use weir_store::Store;
 
 use crate::clock::HostClock;
@@ -440,8 +440,8 @@ pub(crate) struct HostWitness {
     pub(crate) refusals: mpsc::Sender<ActRefused>,
 }
 
-impl Witness for HostWitness {
-    fn called(&self, end: &CallEnd<'_>) {
+impl CallObserver for HostWitness {
+    fn on_call_end(&self, end: &CallEnd<'_>) {
         self.metrics
             .call(end.connector, end.kind.as_str(), end.outcome, end.elapsed);
         let now = self.clock.now();
@@ -451,15 +451,15 @@ impl Witness for HostWitness {
         self.trials.note(end, now);
     }
 
-    fn wants(&self, kind: CallKind) -> Wanted {
-        self.transcripts.wants(kind)
+    fn recording(&self, kind: CallKind) -> Recording {
+        self.transcripts.recording(kind)
     }
 
-    fn transcribed(&self, written: &Written<'_>) {
-        self.transcripts.take(written);
+    fn on_transcript(&self, transcript: &RecordedTranscript<'_>) {
+        self.transcripts.take(transcript);
     }
 
-    fn refused(&self, refused: &Refused<'_>) {
+    fn on_refusal(&self, refused: &Refused<'_>) {
         self.metrics.request_refused(refused.connector, refused.rule);
         // Full means a storm of refusals: the count above says so, and the first ones are kept.
         let _ = self.refusals.try_send(ActRefused::of(refused));

@@ -17,7 +17,7 @@ use weir_domain::manifest::Manifest;
 use weir_domain::policy::{CallKind, OriginMap};
 use weir_domain::signature::verify;
 use weir_domain::time::Timestamp;
-use weir_runtime::context::{Wanted, Written};
+use weir_runtime::context::{RecordedTranscript, Recording};
 use weir_runtime::{Boundary, Connector, End, Replayed, Report, Transcript};
 use weir_store::{StoreError, TranscriptFilter, TranscriptRecord};
 
@@ -57,9 +57,9 @@ impl Transcripts {
     }
 
     /// Whether a call of this kind, that begins now, is written down.
-    pub(crate) fn wants(&self, kind: CallKind) -> Wanted {
+    pub(crate) fn recording(&self, kind: CallKind) -> Recording {
         if self.ring == 0 || kind == CallKind::Describe {
-            return Wanted::Nothing;
+            return Recording::Off;
         }
         let now = Instant::now();
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,25 +69,25 @@ impl Transcripts {
         }
         *count += 1;
         if *count <= limits::TRANSCRIPTS_PER_SECOND {
-            Wanted::All
+            Recording::All
         } else {
-            Wanted::Breaks
+            Recording::Crashes
         }
     }
 
     /// A call was written down. One that is too large, or finds no room, is dropped.
-    pub(crate) fn take(&self, written: &Written<'_>) {
-        if written.json.len() > limits::TRANSCRIPT_BYTES {
+    pub(crate) fn take(&self, recorded: &RecordedTranscript<'_>) {
+        if recorded.json.len() > limits::TRANSCRIPT_BYTES {
             return;
         }
         let taken = Taken {
-            connector: written.connector.to_owned(),
-            version: written.version.to_owned(),
-            kind: written.kind,
-            at: written.at,
-            channel_id: written.channel_id,
-            broke_off: written.crashed,
-            json: written.json.clone(),
+            connector: recorded.connector.to_owned(),
+            version: recorded.version.to_owned(),
+            kind: recorded.kind,
+            at: recorded.at,
+            channel_id: recorded.channel_id,
+            broke_off: recorded.crashed,
+            json: recorded.json.clone(),
         };
         let _ = self.told.try_send(taken);
     }
@@ -134,7 +134,7 @@ impl Host {
         }
     }
 
-    /// Asks the newest calls of a connector again, of another version: nothing leaves, nothing is written. What the host would
+    /// Asks the newest calls of a connector again, of another version: nothing leaves, nothing is recorded. What the host would
     /// refuse that version, by its manifest and the operator's grants, is a difference.
     ///
     /// # Errors
@@ -157,7 +157,7 @@ impl Host {
         };
         let mut report = Report::default();
         for record in self.store().transcripts(connector, filter).await? {
-            // Written by a host that knew another form.
+            // RecordedTranscript by a host that knew another form.
             let Ok(transcript) = Transcript::read(&record.json) else {
                 continue;
             };
@@ -270,17 +270,17 @@ mod tests {
     async fn so_many_of_each_kind_are_written_down_in_a_second_and_all_that_break_off() {
         let (transcripts, _taken) = begin(10);
         let wanted = |kind| {
-            let wanted = std::iter::repeat_with(|| transcripts.wants(kind)).take(100);
-            wanted.filter(|wanted| *wanted == Wanted::All).count()
+            let wanted = std::iter::repeat_with(|| transcripts.recording(kind)).take(100);
+            wanted.filter(|wanted| *wanted == Recording::All).count()
         };
         let most = limits::TRANSCRIPTS_PER_SECOND as usize;
         assert_eq!(wanted(CallKind::Receive), most);
         assert_eq!(wanted(CallKind::Receive), 0);
-        assert_eq!(transcripts.wants(CallKind::Receive), Wanted::Breaks);
+        assert_eq!(transcripts.recording(CallKind::Receive), Recording::Crashes);
         assert_eq!(wanted(CallKind::Send), most);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(wanted(CallKind::Receive), most);
-        assert_eq!(begin(0).0.wants(CallKind::Send), Wanted::Nothing);
+        assert_eq!(begin(0).0.recording(CallKind::Send), Recording::Off);
     }
 
     /// The transcript of a webhook of Echo whose proof stands in this header.

@@ -205,7 +205,7 @@ fn outcome<T>(result: &Result<T, CallError>) -> &'static str {
 }
 
 fn report<T>(data: &CallData, result: &Result<T, CallError>, elapsed: Duration) {
-    data.host.witness.called(&CallEnd {
+    data.host.observer.on_call_end(&CallEnd {
         connector: &data.version.name,
         version: &data.version.number,
         kind: data.kind,

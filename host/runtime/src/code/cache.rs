@@ -58,7 +58,7 @@ impl Cache {
         self.verify(digest, bytes).map(Some).ok_or(Tampered)
     }
 
-    /// Keeps a component's code. Written beside its place and moved there, so that nobody ever reads half of it.
+    /// Keeps a component's code. RecordedTranscript beside its place and moved there, so that nobody ever reads half of it.
     pub(crate) fn put(&self, MachineCode(code): &MachineCode, digest: &str) -> io::Result<()> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));

@@ -67,11 +67,11 @@ impl CallData {
         if let CallTrace::Replaying(source) = &mut self.trace {
             source.refused(format!("{} {}", shown.method, shown.url), rule, detail);
         }
-        self.witness_refusal(shown, rule, detail);
+        self.report_refusal(shown, rule, detail);
     }
 
-    fn witness_refusal(&self, shown: &Shown, rule: &'static str, detail: &str) {
-        self.host.witness.refused(&Refused {
+    fn report_refusal(&self, shown: &Shown, rule: &'static str, detail: &str) {
+        self.host.observer.on_refusal(&Refused {
             connector: &self.version.name,
             version: &self.version.number,
             kind: self.kind,
@@ -137,7 +137,7 @@ impl CallData {
                 let words = error.to_string();
                 let (fate, told) = match error {
                     EgressError::Refused(no) => {
-                        self.witness_refusal(&shown, no.rule(), &words);
+                        self.report_refusal(&shown, no.rule(), &words);
                         (refused(no.rule(), &words), wit::Error::Refused(words))
                     }
                     EgressError::Body(_) => (refused("body", &words), wit::Error::Refused(words)),

@@ -23,7 +23,7 @@ impl Host for CallData {
             Level::Warn => LogLevel::Warn,
             Level::Error => LogLevel::Error,
         };
-        self.host.witness.logged(&LogLine {
+        self.host.observer.on_log_line(&LogLine {
             connector: &self.version.name,
             version: &self.version.number,
             kind: self.kind,

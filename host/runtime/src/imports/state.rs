@@ -24,7 +24,7 @@ impl CallData {
             Error::Quota(words) => ("state_quota", words),
             Error::Refused(words) => ("no_state", words),
         };
-        self.host.witness.refused(&Refused {
+        self.host.observer.on_refusal(&Refused {
             connector: &self.version.name,
             version: &self.version.number,
             kind: self.kind,

@@ -21,7 +21,7 @@ use crate::trace::blob::Blob;
 /// The form that transcripts are written in now. A reader refuses others.
 pub const FORMAT: u32 = 1;
 
-/// One call, as it can be asked again. Written as JSON; holds what people wrote, and no secret.
+/// One call, as it can be asked again. RecordedTranscript as JSON; holds what people wrote, and no secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Transcript {
     /// [`FORMAT`] when it was written.

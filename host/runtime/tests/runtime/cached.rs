@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use weir_runtime::context::Readied;
+use weir_runtime::context::CodeSource;
 
 use crate::support::{component, runtime_in, webhook};
 
@@ -16,10 +16,10 @@ async fn a_touched_file_is_compiled_again_and_never_run() {
         let (runtime, notes) = runtime_in(folder.clone());
         let connector = runtime.load(component("echo")).await.unwrap();
         assert_eq!(connector.receive(&webhook("hi")).await.unwrap().len(), 1);
-        notes.readied.lock().unwrap()[0]
+        notes.loaded.lock().unwrap()[0]
     };
-    assert_eq!(load().await, Readied::Compiled);
-    assert_eq!(load().await, Readied::Cached);
+    assert_eq!(load().await, CodeSource::Compiled);
+    assert_eq!(load().await, CodeSource::Cached);
     let file = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
     let good = fs::read(&file).unwrap();
 
@@ -38,8 +38,8 @@ async fn a_touched_file_is_compiled_again_and_never_run() {
     ];
     for (what, bytes) in touched {
         fs::write(&file, bytes).unwrap();
-        assert_eq!(load().await, Readied::CacheTampered, "{what}");
+        assert_eq!(load().await, CodeSource::CacheTampered, "{what}");
         assert_eq!(fs::read(&file).unwrap().len(), good.len(), "{what}: mended");
     }
-    assert_eq!(load().await, Readied::Cached);
+    assert_eq!(load().await, CodeSource::Cached);
 }

@@ -20,7 +20,7 @@ async fn load_with(name: &str, script: &str) -> LoadError {
         egress: Egress::new(weir_egress::Config::default()).unwrap(),
         bodies: Arc::new(NoBodies),
         clock: Arc::new(Frozen),
-        witness: Arc::new(Notes::default()),
+        observer: Arc::new(Notes::default()),
     };
     let settings = Settings {
         cache: None,

@@ -21,8 +21,8 @@ use weir_domain::signature::{RawWebhook, VerifiedWebhook};
 use weir_domain::time::Timestamp;
 use weir_egress::{Departure, Egress, NoBodies};
 use weir_runtime::context::{
-    AnswerDates, CallContext, CallEnd, ChannelFacts, Clock, Host, LogLine, Pacer, Readied, Refused, State, TooLong,
-    Wanted, Witness, Written,
+    AnswerDates, CallContext, CallEnd, CallObserver, ChannelFacts, Clock, CodeSource, Host, LogLine, Pacer,
+    RecordedTranscript, Recording, Refused, State, TooLong,
 };
 use weir_runtime::{CacheSettings, Connector, Runtime, Settings};
 
@@ -79,39 +79,39 @@ pub(crate) struct Notes {
     pub(crate) refusals: Mutex<Vec<(&'static str, String)>>,
     pub(crate) lines: Mutex<Vec<String>>,
     pub(crate) dropped: Mutex<u32>,
-    pub(crate) readied: Mutex<Vec<Readied>>,
+    pub(crate) loaded: Mutex<Vec<CodeSource>>,
     pub(crate) ticks: Mutex<u32>,
     pub(crate) honeytoken: Mutex<Option<&'static str>>,
     pub(crate) transcripts: Mutex<Vec<String>>,
 }
 
-impl Witness for Notes {
-    fn called(&self, end: &CallEnd<'_>) {
+impl CallObserver for Notes {
+    fn on_call_end(&self, end: &CallEnd<'_>) {
         self.ends.lock().unwrap().push((end.kind.as_str(), end.outcome));
         *self.dropped.lock().unwrap() = end.lines_dropped;
         *self.ticks.lock().unwrap() = end.ticks;
         *self.honeytoken.lock().unwrap() = end.honeytoken;
     }
 
-    fn refused(&self, refused: &Refused<'_>) {
+    fn on_refusal(&self, refused: &Refused<'_>) {
         let entry = (refused.rule, refused.detail.to_owned());
         self.refusals.lock().unwrap().push(entry);
     }
 
-    fn logged(&self, line: &LogLine<'_>) {
+    fn on_log_line(&self, line: &LogLine<'_>) {
         self.lines.lock().unwrap().push(line.text.to_owned());
     }
 
-    fn wants(&self, _: CallKind) -> Wanted {
-        Wanted::All
+    fn recording(&self, _: CallKind) -> Recording {
+        Recording::All
     }
 
-    fn transcribed(&self, written: &Written<'_>) {
-        self.transcripts.lock().unwrap().push(written.json.clone());
+    fn on_transcript(&self, transcript: &RecordedTranscript<'_>) {
+        self.transcripts.lock().unwrap().push(transcript.json.clone());
     }
 
-    fn compiled(&self, _: &str, how: Readied, _: Duration) {
-        self.readied.lock().unwrap().push(how);
+    fn on_loaded(&self, _: &str, source: CodeSource, _: Duration) {
+        self.loaded.lock().unwrap().push(source);
     }
 }
 
@@ -153,7 +153,7 @@ pub(crate) fn runtime_with(folder: PathBuf, egress: weir_egress::Config) -> (Run
         egress: Egress::new(egress).unwrap(),
         bodies: Arc::new(NoBodies),
         clock: Arc::new(Frozen),
-        witness: notes.clone(),
+        observer: notes.clone(),
     };
     let settings = Settings {
         cache: Some(CacheSettings {
