@@ -107,15 +107,15 @@ pub struct RequestRecord {
     pub method: String,
     /// The URL as the connector wrote it, without its query: that may hold what a person wrote.
     pub url: String,
-    /// What became of it.
-    pub fate: Fate,
+    /// How it ended.
+    pub outcome: RequestOutcome,
     /// From the judge's yes to the last byte, the wait for the platform's rate included.
     pub elapsed: Duration,
 }
 
-/// What became of a request.
+/// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum RequestOutcome {
     /// The host said no; nothing left. In words, and the rule's name.
     Refused {
         /// Which rule: `no_route`, `not_granted`.

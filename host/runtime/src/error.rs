@@ -217,7 +217,7 @@ impl CallError {
 
     /// Whether the call ended for what the host or the platform lacked at that moment: it says nothing of the connector, and the
     /// same call may be made again.
-    pub fn is_nobodys_fault(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(self, Self::Busy { .. } | Self::TimedOut { .. } | Self::NoTurn(_))
     }
 

@@ -18,7 +18,7 @@ use weir_domain::policy::{Refusal, Stage, may_send};
 use weir_domain::problem::Fault;
 use weir_domain::time::Timestamp;
 use weir_runtime::SendReport;
-use weir_runtime::context::{Fate, RequestRecord as Made};
+use weir_runtime::context::{RequestOutcome, RequestRecord as Made};
 use weir_store::{MessageLease, RequestRecord, Room, StateWrite, StoreError};
 
 use crate::calls::{NotServed, Ready, Serving, hold_if_throttled, reauthorization_required, state_writes};
@@ -364,14 +364,14 @@ fn name_of(next: &Next) -> &'static str {
 
 /// A request as the record keeps it.
 fn record(made: Made, at: Timestamp) -> RequestRecord {
-    let (status, error) = match made.fate {
-        Fate::Answered(status) => (Some(status), None),
-        Fate::Refused { rule, detail } => (None, Some(format!("refused by {rule}: {detail}"))),
-        Fate::NoTurn { wait } => (None, Some(format!("the rate left no turn for {} ms", wait.as_millis()))),
-        Fate::Unreachable(reason) => (None, Some(format!("not reachable: {reason}"))),
-        Fate::NoAnswer(reason) => (None, Some(format!("no answer: {reason}"))),
-        Fate::TooLarge => (None, Some("the answer was too large".to_owned())),
-        Fate::Abandoned => (None, Some("the call ended before the answer came".to_owned())),
+    let (status, error) = match made.outcome {
+        RequestOutcome::Answered(status) => (Some(status), None),
+        RequestOutcome::Refused { rule, detail } => (None, Some(format!("refused by {rule}: {detail}"))),
+        RequestOutcome::NoTurn { wait } => (None, Some(format!("the rate left no turn for {} ms", wait.as_millis()))),
+        RequestOutcome::Unreachable(reason) => (None, Some(format!("not reachable: {reason}"))),
+        RequestOutcome::NoAnswer(reason) => (None, Some(format!("no answer: {reason}"))),
+        RequestOutcome::TooLarge => (None, Some("the answer was too large".to_owned())),
+        RequestOutcome::Abandoned => (None, Some("the call ended before the answer came".to_owned())),
     };
     RequestRecord {
         route: made.route.unwrap_or_default(),

@@ -199,7 +199,7 @@ impl Host {
         let parts = match serving.translate(&self.0.quarantine, &webhook).await {
             Ok(parts) => parts,
             // Not the connector's fault, and nothing is lost if the platform comes back.
-            Err(error) if error.is_nobodys_fault() => return Err(HookError::Busy(error.to_string())),
+            Err(error) if error.is_transient() => return Err(HookError::Busy(error.to_string())),
             Err(error) => {
                 let id = self.keep_dead_letter(&serving, &webhook, error.to_string()).await?;
                 return Ok(Hook::DeadLettered(id));
@@ -382,7 +382,7 @@ impl Serving {
                     events.retain(is_theirs);
                     parts.push((self.by(&other), events));
                 }
-                Err(error) if error.is_nobodys_fault() => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
                 Err(error) => tracing::warn!(
                     app,
                     "{} cannot read a webhook that {} could: {error}",

@@ -12,7 +12,7 @@ use weir_domain::manifest::{Manifest, RouteClass};
 use weir_domain::policy::{Call, CallRefusal, EgressPermit, OriginMap, Request, may_call};
 use weir_egress::Departure;
 
-use crate::context::{AnswerDates, Fate, Pacer, RequestRecord};
+use crate::context::{AnswerDates, Pacer, RequestOutcome, RequestRecord};
 
 /// What a call with network may do, and what it did.
 pub(crate) struct Network {
@@ -99,18 +99,18 @@ impl Entry {
         })
     }
 
-    pub(crate) fn ends(self, fate: Fate, may_have_left: bool) {
+    pub(crate) fn ends(self, outcome: RequestOutcome, may_have_left: bool) {
         self.ledger.with(|seen| {
             if self.is_send {
                 seen.sent = may_have_left;
-                seen.answered = matches!(fate, Fate::Answered(_));
-                if let Fate::NoTurn { wait } = fate {
+                seen.answered = matches!(outcome, RequestOutcome::Answered(_));
+                if let RequestOutcome::NoTurn { wait } = outcome {
                     seen.no_turn = Some(wait);
                 }
             }
             if let Some(record) = seen.requests.get_mut(self.index) {
                 record.elapsed = self.started.elapsed();
-                record.fate = fate;
+                record.outcome = outcome;
             }
         });
     }

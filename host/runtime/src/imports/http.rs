@@ -11,7 +11,7 @@ use weir_domain::policy::{CallRefusal, EgressPermit, Part, PartContent, Purpose,
 use weir_egress::{Departure, EgressError};
 
 use crate::call::data::CallData;
-use crate::context::{Act, Fate, Refused, RequestRecord, TooLong};
+use crate::context::{Act, Refused, RequestOutcome, RequestRecord, TooLong};
 pub(crate) use crate::interface::bindings::weir::connector::http as wit;
 use crate::interface::bindings::weir::connector::http::Host;
 use crate::interface::bindings::weir::connector::types::Header;
@@ -108,7 +108,7 @@ impl CallData {
         let turn = match turn {
             Ok(turn) => turn,
             Err(too_long) => {
-                entry.ends(Fate::NoTurn { wait: too_long.wait }, false);
+                entry.ends(RequestOutcome::NoTurn { wait: too_long.wait }, false);
                 return Err(wit::Error::Unreachable(too_long.to_string()));
             }
         };
@@ -121,7 +121,7 @@ impl CallData {
             .await;
         match answer {
             Ok(answer) => {
-                entry.ends(Fate::Answered(answer.status), true);
+                entry.ends(RequestOutcome::Answered(answer.status), true);
                 if let Some(date) = dated(&answer.headers) {
                     network.dates.answered(date, sent_at, self.host.clock.now());
                 }
@@ -135,21 +135,22 @@ impl CallData {
             Err(error) => {
                 let may_have_left = error.may_have_been_seen();
                 let words = error.to_string();
-                let (fate, told) = match error {
+                let (outcome, told) = match error {
                     EgressError::Refused(no) => {
                         self.report_refusal(&shown, no.rule(), &words);
                         (refused(no.rule(), &words), wit::Error::Refused(words))
                     }
                     EgressError::Body(_) => (refused("body", &words), wit::Error::Refused(words)),
-                    EgressError::Unreachable { .. } => {
-                        (Fate::Unreachable(words.clone()), wit::Error::Unreachable(words))
-                    }
-                    EgressError::TooLarge { limit } => (Fate::TooLarge, wit::Error::TooLarge(limit)),
+                    EgressError::Unreachable { .. } => (
+                        RequestOutcome::Unreachable(words.clone()),
+                        wit::Error::Unreachable(words),
+                    ),
+                    EgressError::TooLarge { limit } => (RequestOutcome::TooLarge, wit::Error::TooLarge(limit)),
                     EgressError::NoAnswer { .. } | EgressError::Sink(_) => {
-                        (Fate::NoAnswer(words.clone()), wit::Error::NoAnswer(words))
+                        (RequestOutcome::NoAnswer(words.clone()), wit::Error::NoAnswer(words))
                     }
                 };
-                entry.ends(fate, may_have_left);
+                entry.ends(outcome, may_have_left);
                 Err(told)
             }
         }
@@ -227,7 +228,7 @@ impl Shown {
             class,
             method: self.method.clone(),
             url: self.url.clone(),
-            fate: Fate::Abandoned,
+            outcome: RequestOutcome::Abandoned,
             elapsed: Duration::ZERO,
         }
     }
@@ -244,8 +245,8 @@ fn dated(headers: &[(String, String)]) -> Option<&str> {
     value("date").filter(|_| value("age").is_none())
 }
 
-fn refused(rule: &'static str, detail: &str) -> Fate {
-    Fate::Refused {
+fn refused(rule: &'static str, detail: &str) -> RequestOutcome {
+    RequestOutcome::Refused {
         rule,
         detail: detail.to_owned(),
     }

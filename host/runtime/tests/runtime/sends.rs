@@ -8,7 +8,7 @@ use weir_domain::grant::Grants;
 use weir_domain::limits;
 use weir_domain::manifest::RouteClass;
 use weir_domain::policy::OriginMap;
-use weir_runtime::context::{Fate, Pacer, State, StateWrites, TooLong};
+use weir_runtime::context::{Pacer, RequestOutcome, State, StateWrites, TooLong};
 use weir_runtime::{CallError, SendReport, Signal};
 
 use crate::support::{Platform, Reply, TOKEN, Turns, context, echo, permit, webhook};
@@ -30,8 +30,8 @@ fn verdict(report: &SendReport) -> Verdict {
     }
 }
 
-fn fates(report: &SendReport) -> Vec<&Fate> {
-    report.requests.iter().map(|request| &request.fate).collect()
+fn fates(report: &SendReport) -> Vec<&RequestOutcome> {
+    report.requests.iter().map(|request| &request.outcome).collect()
 }
 
 const RETRY: Verdict = Verdict::Retry {
@@ -57,7 +57,7 @@ async fn a_message_leaves_once_with_the_secret_that_the_connector_never_saw() {
     };
     assert_eq!(request.route.as_deref(), Some("send"));
     assert_eq!(request.url, "https://echo.example/messages");
-    assert_eq!(request.fate, Fate::Answered(200));
+    assert_eq!(request.outcome, RequestOutcome::Answered(200));
     assert!(!format!("{report:?}").contains(TOKEN));
 }
 
@@ -75,7 +75,7 @@ async fn a_trap_after_the_request_is_uncertain() {
     assert!(matches!(report.error, Some(CallError::Trapped { .. })), "{report:?}");
     assert_eq!(verdict(&report), Verdict::Uncertain);
     assert_eq!(platform.seen().len(), 1);
-    assert_eq!(fates(&report), [&Fate::Answered(200)]);
+    assert_eq!(fates(&report), [&RequestOutcome::Answered(200)]);
 }
 
 #[tokio::test]
@@ -93,7 +93,10 @@ async fn one_permit_is_one_request() {
     assert!(
         matches!(
             fates(&report)[..],
-            [Fate::Answered(200), Fate::Refused { rule: "no_permit", .. }]
+            [
+                RequestOutcome::Answered(200),
+                RequestOutcome::Refused { rule: "no_permit", .. }
+            ]
         ),
         "{report:?}"
     );
@@ -106,7 +109,7 @@ async fn a_url_that_no_route_covers_is_refused_and_told() {
     let context = context(echo.manifest(), &platform, State::new());
     let report = echo.send(permit(echo.manifest(), "elsewhere"), context).await;
     assert!(
-        matches!(fates(&report)[..], [Fate::Refused { rule: "no_route", .. }]),
+        matches!(fates(&report)[..], [RequestOutcome::Refused { rule: "no_route", .. }]),
         "{report:?}"
     );
     let refusals = notes.refusals.lock().unwrap();
@@ -123,7 +126,7 @@ async fn state_over_the_quota_is_refused_and_written_down() {
     let platform = Platform::that([TAKEN]).await;
     let context = context(echo.manifest(), &platform, State::new());
     let report = echo.send(permit(echo.manifest(), "hoard"), context).await;
-    assert_eq!(fates(&report), [&Fate::Answered(200)], "{report:?}");
+    assert_eq!(fates(&report), [&RequestOutcome::Answered(200)], "{report:?}");
     let refusals = notes.refusals.lock().unwrap();
     assert_eq!(
         *refusals,
@@ -141,7 +144,7 @@ async fn without_the_operators_yes_nothing_leaves() {
     assert!(
         matches!(
             fates(&report)[..],
-            [Fate::Refused {
+            [RequestOutcome::Refused {
                 rule: "not_granted",
                 ..
             }]
@@ -164,7 +167,7 @@ async fn an_address_that_is_not_public_is_refused_at_the_last_door() {
     context.origins = Arc::new(OriginMap([mapped].into()));
     let report = echo.send(permit(echo.manifest(), "hello"), context).await;
     assert!(
-        matches!(fates(&report)[..], [Fate::Refused { rule: "address", .. }]),
+        matches!(fates(&report)[..], [RequestOutcome::Refused { rule: "address", .. }]),
         "{report:?}"
     );
     assert_eq!(notes.refusals.lock().unwrap()[0].0, "address");
@@ -175,7 +178,10 @@ async fn an_address_that_is_not_public_is_refused_at_the_last_door() {
 async fn a_line_that_breaks_after_the_request_is_uncertain() {
     let (report, platform) = send("hello", [Reply::HangUp]).await;
     assert_eq!(platform.seen().len(), 1);
-    assert!(matches!(fates(&report)[..], [Fate::NoAnswer(_)]), "{report:?}");
+    assert!(
+        matches!(fates(&report)[..], [RequestOutcome::NoAnswer(_)]),
+        "{report:?}"
+    );
     assert_eq!(verdict(&report), Verdict::Uncertain);
 }
 
@@ -189,7 +195,10 @@ async fn a_platform_that_is_not_there_saw_nothing() {
     drop(free);
     let context = context(echo.manifest(), &platform, State::new());
     let report = echo.send(permit(echo.manifest(), "hello"), context).await;
-    assert!(matches!(fates(&report)[..], [Fate::Unreachable(_)]), "{report:?}");
+    assert!(
+        matches!(fates(&report)[..], [RequestOutcome::Unreachable(_)]),
+        "{report:?}"
+    );
     assert!(matches!(verdict(&report), Verdict::Retry { .. }), "{report:?}");
 }
 
@@ -208,7 +217,10 @@ async fn a_call_that_is_given_up_leaves_its_request_behind_as_abandoned() {
     tokio::time::pause();
     let report = call.await.unwrap();
     assert!(
-        matches!(fates(&report)[..], [Fate::NoAnswer(_) | Fate::Abandoned]),
+        matches!(
+            fates(&report)[..],
+            [RequestOutcome::NoAnswer(_) | RequestOutcome::Abandoned]
+        ),
         "{report:?}"
     );
     assert_eq!(verdict(&report), Verdict::Uncertain);
@@ -221,7 +233,10 @@ async fn a_message_without_a_turn_waits_for_it_and_the_try_does_not_count() {
     let mut context = context(echo.manifest(), &platform, State::new());
     context.pacer = Arc::new(Turns(false));
     let report = echo.send(permit(echo.manifest(), "hello"), context).await;
-    assert!(matches!(fates(&report)[..], [Fate::NoTurn { .. }]), "{report:?}");
+    assert!(
+        matches!(fates(&report)[..], [RequestOutcome::NoTurn { .. }]),
+        "{report:?}"
+    );
     let waits = Verdict::Retry {
         after_ms: Some(60_000),
         counts: false,

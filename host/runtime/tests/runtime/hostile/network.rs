@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use weir_domain::limits;
 use weir_egress::{Config, Resolve};
-use weir_runtime::context::{Fate, State};
+use weir_runtime::context::{RequestOutcome, State};
 
 use super::{all_tries, hostile, send, words};
 use crate::support::{Platform, Reply, TOKEN, compiled, component, context_of, raw_webhook, runtime_with};
@@ -58,7 +58,7 @@ async fn c10_one_permit_is_one_message_whatever_the_connector_says_of_it() {
     assert_eq!(platform.seen().len(), 1);
     assert!(
         matches!(&report.requests[..], [first, second]
-            if first.fate == Fate::Answered(200) && matches!(second.fate, Fate::Refused { rule: "no_permit", .. })),
+            if first.outcome == RequestOutcome::Answered(200) && matches!(second.outcome, RequestOutcome::Refused { rule: "no_permit", .. })),
         "{:?}",
         report.requests
     );
