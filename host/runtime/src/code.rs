@@ -1,4 +1,4 @@
-//! Machine code that may be run: where it is made, where it is kept, and the type that proves it.
+//! Machine code: the compiler, the cache on disk, and the type that proves that this host made it.
 
 mod cache;
 mod compile;

@@ -1,7 +1,7 @@
-//! The one engine of the process, and the thread that raises its epoch.
+//! The engine of the process, and the thread that increments its epoch.
 //!
-//! What is not needed is off: each feature left out is a class of faults left out. Compiling is always Cranelift's; the
-//! baseline compiler has had most of the escapes that were published.
+//! WebAssembly features that connectors do not need are off, and with each the bugs in it. The compiler is Cranelift: most of the
+//! published sandbox escapes were in the baseline compiler.
 
 use std::thread;
 
@@ -11,13 +11,13 @@ use wasmtime::{
 };
 use weir_domain::limits;
 
-/// Makes the engine and starts its clock. The thread ends when the last user of the engine is gone.
+/// Creates the engine and starts the epoch thread, which ends when the last user of the engine is gone.
 pub(crate) fn start() -> wasmtime::Result<Engine> {
     let engine = match Engine::new(&config(true)) {
         Ok(engine) => engine,
-        // The pool reserves address space for every slot at once, which `ulimit -v` or a small machine may forbid.
+        // The pool reserves address space for every slot at once, which `ulimit -v` or a small machine may not allow.
         Err(error) => {
-            tracing::warn!("No pool of instances ({error:#}); each instance is allocated by itself");
+            tracing::warn!("The instance pool is not available ({error:#}); instances are allocated one by one");
             Engine::new(&config(false))?
         }
     };
@@ -32,7 +32,7 @@ pub(crate) fn start() -> wasmtime::Result<Engine> {
     Ok(engine)
 }
 
-/// An engine that only compiles: the same settings without the pool, which is address space that a compiler has no use for.
+/// An engine that only compiles: the same settings without the pool, since a compiler needs no address space for instances.
 pub(crate) fn compiling() -> wasmtime::Result<Engine> {
     Engine::new(&config(false))
 }
@@ -41,7 +41,7 @@ fn config(pooled: bool) -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)
-        // The same bytes of a NaN everywhere, so that a call can be replayed.
+        // A NaN has the same bytes on every machine, so that a call can be replayed.
         .cranelift_nan_canonicalization(true)
         .epoch_interruption(true)
         .concurrency_support(false)
@@ -88,7 +88,7 @@ fn pool() -> PoolingAllocationConfig {
         .max_memory_size(limits::GUEST_MEMORY_BYTES)
         .table_elements(limits::GUEST_TABLE_ELEMENTS)
         .max_unused_warm_slots(limits::WARM_SLOTS)
-        // Where the kernel tells which pages a call wrote to (Linux 6.7), only those are made clean again.
+        // Where the kernel reports which pages a call wrote to (Linux 6.7), only those are reset.
         .pagemap_scan(Enabled::Auto)
         .linear_memory_keep_resident(limits::WARM_MEMORY_BYTES)
         .async_stack_keep_resident(limits::WARM_STACK_BYTES)

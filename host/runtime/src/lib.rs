@@ -1,11 +1,19 @@
 //! How a connector runs: the only crate of Weir that knows wasmtime.
 //!
-//! [`Runtime::load`] turns the bytes of a component into a [`Connector`], or says why not; a `Connector`'s methods are the
-//! exports of the interface `weir:connector`. Each call has an instance of its own, which is thrown away, and bounds on time,
-//! memory and what crosses; whatever a connector does, its call ends with a value that says what happened.
+//! [`Runtime::load`] turns the bytes of a component into a [`Connector`], or returns why it cannot; a `Connector`'s methods are the
+//! exports of the interface `weir:connector`. Each call runs in a fresh instance that is dropped afterwards, with bounds on time,
+//! memory and the data that crosses the boundary. Whatever a connector does, its call ends with a value that describes it.
 //!
 //! What the runtime needs of its host it declares in [`context`] as small traits. Permits come from the domain, requests leave
-//! through the egress crate, and what a call wants remembered is handed back to the caller.
+//! through the egress crate, and state changes are returned to the caller.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | `load`, `code` | from bytes to a connector: checks, compiler, cache of machine code |
+//! | `interface` | the interface's functions, exports and types, and the conversion of what a connector returns |
+//! | `call` | one call: its data, its limits, the sandbox |
+//! | `imports` | the host functions that a connector may call |
+//! | `trace` | transcripts: recording, replay, comparison, masking |
 #![deny(unsafe_code)]
 
 mod call;

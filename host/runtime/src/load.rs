@@ -16,7 +16,7 @@ use wasmtime::component::{Component, Linker};
 use weir_domain::limits;
 
 use crate::call::data::CallData;
-use crate::call::limits::Lanes;
+use crate::call::limits::Slots;
 use crate::call::sandbox::Sandbox;
 use crate::code::{Cache, Compiler};
 use crate::connector::Connector;
@@ -81,7 +81,7 @@ struct Inner {
     honeytoken_key: Option<[u8; 32]>,
     host: Host,
     /// Instances alive at once.
-    slots: Arc<Lanes>,
+    slots: Arc<Slots>,
     /// One compilation at a time: each uses every core by itself.
     compiling: Arc<Semaphore>,
 }
@@ -108,7 +108,7 @@ impl Runtime {
             compiler: settings.compiler.map_or(Compiler::Here, Compiler::Child),
             honeytoken_key: settings.honeytoken_key,
             host,
-            slots: Arc::new(Lanes::of_all()),
+            slots: Arc::new(Slots::of_process()),
             compiling: Arc::new(Semaphore::new(1)),
         })))
     }

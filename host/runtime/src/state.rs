@@ -26,7 +26,7 @@ impl StateView {
         }
     }
 
-    /// What it holds now.
+    /// All entries.
     pub(crate) fn entries(&self) -> State {
         self.entries.clone()
     }
@@ -44,7 +44,7 @@ impl StateView {
     }
 
     /// # Errors
-    /// The bound that it would exceed; nothing is then changed.
+    /// Which bound of the quota it would exceed; nothing is changed then.
     pub(crate) fn set(&mut self, key: String, value: Vec<u8>) -> Result<(), String> {
         if key.is_empty() || key.len() > limits::STATE_KEY_BYTES {
             return Err(format!("a key has 1 to {} bytes", limits::STATE_KEY_BYTES));
@@ -69,7 +69,7 @@ impl StateView {
     pub(crate) fn delete(&mut self, key: String) {
         let Some(old) = self.entries.remove(&key) else { return };
         self.bytes -= key.len() + old.len();
-        // What this call made and took back leaves no trace, so that the writes are bounded by the keys.
+        // A key that this call created and deleted is no write, so that writes are bounded by the number of keys.
         if self.before.contains(&key) {
             self.writes.0.insert(key, None);
         } else {
@@ -78,7 +78,7 @@ impl StateView {
     }
 }
 
-/// Whether a state stays within the quota: for what a migration returns.
+/// `state` if it is within the quota: for what a migration returns.
 pub(crate) fn check_quota(state: Vec<(String, Vec<u8>)>) -> Result<State, String> {
     let mut view = StateView::new(State::new());
     for (key, value) in state {

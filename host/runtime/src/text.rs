@@ -1,9 +1,8 @@
-//! Text of a stranger, made fit to be shown and logged.
+//! Untrusted text, sanitized to be shown and logged.
 
 /// One clean line of at most `max` bytes: line breaks become spaces; control characters, terminal sequences (ECMA-48) and
-/// the characters that turn the direction of writing (Unicode TR #9) are left out. What is cut off ends in `…`.
+/// the characters that change the direction of writing (Unicode TR #9) are removed. A truncated line ends in `…`.
 pub(crate) fn line(text: &str, max: usize) -> String {
-    // Whatever is dropped, no more than this can matter for the first `max` bytes of an honest line.
     let mut clean = String::new();
     let mut chars = text.chars();
     while let Some(c) = chars.next() {

@@ -1,4 +1,4 @@
-//! What one call carries on the host's side.
+//! The host's data of one call: what host functions work on.
 
 use std::sync::Arc;
 
@@ -21,24 +21,24 @@ pub(crate) struct VersionName {
     pub(crate) number: String,
 }
 
-/// What one call carries on the host's side.
+/// The data of a call's store.
 pub(crate) struct CallData {
     pub(crate) kind: CallKind,
     pub(crate) version: Arc<VersionName>,
     pub(crate) host: Host,
-    /// The channel in the host's record; none in a call without one.
+    /// The channel's id; none in a call without a channel.
     pub(crate) channel_id: Option<ChannelId>,
-    /// None in a call that has none.
+    /// None in a pure call.
     pub(crate) state: Option<StateView>,
-    /// None in a call that has none.
+    /// None in a pure call.
     pub(crate) network: Option<Network>,
-    /// Log lines written, those dropped among them.
+    /// Log lines written, including those dropped.
     pub(crate) lines: u32,
-    /// How often a judge said no.
+    /// Acts that the policy refused.
     pub(crate) refusals: u32,
     /// The planted secret that must not leave the call.
     pub(crate) honeytoken: Honeytoken,
-    /// What runs along.
+    /// What records the call, or replays it.
     pub(crate) trace: CallTrace,
     pub(super) meter: Meter,
     pub(super) processor: Arc<Processor>,
@@ -63,18 +63,18 @@ impl CallData {
         }
     }
 
-    /// Counts a refusal. A connector that asks without end is answered without end, and written down for a while.
-    pub(crate) fn is_worth_writing_down(&mut self) -> bool {
+    /// Counts a refusal; whether it is reported. A connector that tries forever is refused forever, but reported only so often.
+    pub(crate) fn reports_refusal(&mut self) -> bool {
         self.refusals = self.refusals.saturating_add(1);
-        self.refusals <= limits::REQUESTS_PER_CALL && !self.is_mute()
+        self.refusals <= limits::REQUESTS_PER_CALL && !self.is_silent()
     }
 
-    /// Whether what it says is nobody's business: `describe` runs before anybody said yes to the connector.
-    pub(crate) fn is_mute(&self) -> bool {
+    /// Whether its log lines and refusals are dropped: `describe` runs before an operator approves the component.
+    pub(crate) fn is_silent(&self) -> bool {
         self.kind == CallKind::Describe
     }
 
-    /// The host's clock; a connector that says what it is must not look at it.
+    /// The host's time; the epoch in `describe`, whose result must not depend on the time.
     pub(crate) fn moment(&self) -> Timestamp {
         if self.kind == CallKind::Describe {
             Timestamp::default()

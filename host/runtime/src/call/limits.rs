@@ -1,4 +1,4 @@
-//! What bounds one call: memory, processor time, the time on the clock, and the slots that calls run in.
+//! What bounds a call: memory, processor time, wall-clock time, and slots for concurrent calls.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use weir_domain::policy::CallKind;
 
 use crate::error::CallError;
 
-/// Sums what the instances of one store hold; wasmtime's own limits hold for each memory by itself.
+/// Sums the memory and table elements of all instances of a store: wasmtime's own limits apply to each memory by itself.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     memory: usize,
@@ -88,14 +88,14 @@ impl ResourceLimiter for Meter {
     }
 }
 
-/// The processor time of one call. Nearly all calls end before their first tick, and are not measured: the clock of a thread is
-/// a call into the kernel. What ran until then is a tick at most.
+/// The processor time of one call, measured from its first tick on: reading a thread's clock is a system call, and most calls end
+/// before that tick. What is not measured is one tick at most.
 #[derive(Debug, Default)]
 pub(super) struct Processor {
     ticks: AtomicU32,
-    /// Of the polls that are over, in nanoseconds.
+    /// By completed polls, in nanoseconds.
     used: AtomicU64,
-    /// What the thread had used when it began to poll, in nanoseconds.
+    /// The thread's processor time at the start of the current poll, in nanoseconds.
     since: AtomicU64,
 }
 
@@ -108,14 +108,14 @@ impl Processor {
         self.ticks.load(Ordering::Relaxed)
     }
 
-    /// A thread begins to poll the call.
+    /// A poll of the call starts on this thread.
     pub(super) fn enter(&self) {
         if self.is_measured() {
             self.since.store(thread_time(), Ordering::Relaxed);
         }
     }
 
-    /// The thread leaves it.
+    /// The poll returned.
     pub(super) fn leave(&self) {
         if self.is_measured() {
             let used = self.running();
@@ -123,7 +123,7 @@ impl Processor {
         }
     }
 
-    /// A tick is over, in the middle of a poll; how long the call has run.
+    /// Counts a tick, in the middle of a poll; the processor time used so far.
     fn tick(&self) -> Duration {
         if self.ticks.fetch_add(1, Ordering::Relaxed) == 0 {
             self.since.store(thread_time(), Ordering::Relaxed);
@@ -142,7 +142,7 @@ fn thread_time() -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// How long a call may run, and how long it may take.
+/// The processor time and the wall-clock time that a call may use.
 #[derive(Clone, Copy)]
 pub(super) struct Budget {
     pub(super) cpu: Duration,
@@ -164,53 +164,53 @@ impl Budget {
         }
     }
 
-    /// One tick of running is over.
+    /// Called at each tick in which the guest runs.
     pub(super) fn tick(self, processor: &Processor) -> UpdateDeadline {
         if processor.tick() >= self.cpu {
             UpdateDeadline::Interrupt
         } else {
-            // Tokio's own yield goes to the back of the queue, so that every other task has its turn first.
+            // Tokio's yield puts the task at the back of the queue: every other ready task runs first.
             UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
         }
     }
 }
 
-/// Slots for calls that wait for a platform, and slots for those that wait for nothing: neither can take the other's.
-pub(crate) struct Lanes {
-    networked: Lane,
-    pure: Lane,
+/// Slots for concurrent calls. Calls with network and pure calls have separate slots, so that slow platforms do not delay webhooks.
+pub(crate) struct Slots {
+    networked: SlotPool,
+    pure: SlotPool,
 }
 
-pub(super) struct Lane {
+pub(super) struct SlotPool {
     slots: Semaphore,
     size: usize,
 }
 
-impl Lanes {
+impl Slots {
     pub(super) fn new(networked: usize, pure: usize) -> Self {
-        let lane = |size| Lane {
+        let pool = |size| SlotPool {
             slots: Semaphore::new(size),
             size,
         };
         Self {
-            networked: lane(networked),
-            pure: lane(pure),
+            networked: pool(networked),
+            pure: pool(pure),
         }
     }
 
-    /// Those of the process.
-    pub(crate) fn of_all() -> Self {
+    /// The slots of the whole process.
+    pub(crate) fn of_process() -> Self {
         Self::new(limits::CALLS as usize, (limits::INSTANCES - limits::CALLS) as usize)
     }
 
-    pub(super) fn lane(&self, kind: CallKind) -> &Lane {
+    pub(super) fn pool(&self, kind: CallKind) -> &SlotPool {
         if kind.is_pure() { &self.pure } else { &self.networked }
     }
 }
 
-impl Lane {
+impl SlotPool {
     /// Waits for a slot until `deadline`.
-    pub(super) async fn slot(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, CallError> {
+    pub(super) async fn acquire(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, CallError> {
         let slot = tokio::time::timeout_at(deadline, self.slots.acquire()).await;
         slot.ok().and_then(Result::ok).ok_or(CallError::Busy {
             waited: limits::CALL_QUEUE,

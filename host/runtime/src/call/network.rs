@@ -1,4 +1,4 @@
-//! What a call may do on the network, and what was seen of its requests.
+//! The network access of a call, and the record of its requests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -14,7 +14,7 @@ use weir_egress::Departure;
 
 use crate::context::{AnswerDates, Pacer, RequestOutcome, RequestRecord};
 
-/// What a call with network may do, and what it did.
+/// The network access of a call.
 pub(crate) struct Network {
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) secrets: Secrets,
@@ -22,7 +22,7 @@ pub(crate) struct Network {
     pub(crate) origins: Arc<OriginMap>,
     pub(crate) pacer: Arc<dyn Pacer>,
     pub(crate) dates: Arc<dyn AnswerDates>,
-    /// Stored bytes that a body may name: those of the draft, and no others.
+    /// The stored media that a request body may reference: that of the draft, and nothing else.
     pub(crate) attachments: Vec<MediaId>,
     pub(crate) call: Call,
     pub(crate) ledger: Ledger,
@@ -40,40 +40,40 @@ impl Network {
     }
 }
 
-/// What was seen of a call's requests. Outlives the call, however that ends.
+/// The record of a call's requests. Outlives the call, however that ends.
 #[derive(Clone, Default)]
 pub(crate) struct Ledger(Arc<Mutex<Seen>>);
 
-/// What was seen.
+/// What a ledger holds.
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) requests: Vec<RequestRecord>,
-    /// A message-send request left, or may have.
+    /// A message-send request left, or may have left.
     pub(crate) sent: bool,
-    /// A whole answer to it came.
+    /// Its response arrived completely.
     pub(crate) answered: bool,
-    /// The wait for the platform's rate that was too long for the message-send request.
+    /// The wait for the platform's rate limit, if it was too long for the message-send request.
     pub(crate) no_turn: Option<Duration>,
 }
 
 impl Ledger {
     fn with<T>(&self, change: impl FnOnce(&mut Seen) -> T) -> T {
-        // What a panicking writer left is still what was seen.
+        // A panic in a writer does not make what was recorded wrong.
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// All of it; the ledger is empty afterwards.
+    /// Takes what was recorded; the ledger is empty afterwards.
     pub(crate) fn take(&self) -> Seen {
         self.with(std::mem::take)
     }
 
-    pub(crate) fn begin(&self, record: RequestRecord) -> Entry {
+    pub(crate) fn begin(&self, record: RequestRecord) -> RequestEntry {
         let is_send = record.class == Some(RouteClass::MessageSend);
         let index = self.with(|seen| {
             seen.requests.push(record);
             seen.requests.len() - 1
         });
-        Entry {
+        RequestEntry {
             ledger: self.clone(),
             index,
             is_send,
@@ -82,24 +82,24 @@ impl Ledger {
     }
 }
 
-/// A request that was let through, until it is over.
-pub(crate) struct Entry {
+/// A permitted request in progress.
+pub(crate) struct RequestEntry {
     ledger: Ledger,
     index: usize,
     is_send: bool,
     started: Instant,
 }
 
-impl Entry {
-    /// What is asked when the request leaves: from there on it may have left.
+impl RequestEntry {
+    /// Polled just before the request leaves; from then on it may have left.
     pub(crate) fn departure(&self, turn: Option<Box<dyn Departure>>) -> Box<dyn Departure> {
-        Box::new(Noted {
+        Box::new(RecordedDeparture {
             sends: self.is_send.then(|| self.ledger.clone()),
             turn,
         })
     }
 
-    pub(crate) fn ends(self, outcome: RequestOutcome, may_have_left: bool) {
+    pub(crate) fn end(self, outcome: RequestOutcome, may_have_left: bool) {
         self.ledger.with(|seen| {
             if self.is_send {
                 seen.sent = may_have_left;
@@ -116,13 +116,13 @@ impl Entry {
     }
 }
 
-/// A departure that is noted in the ledger before the first byte leaves.
-struct Noted {
+/// Records in the ledger that the request leaves, before its first byte does.
+struct RecordedDeparture {
     sends: Option<Ledger>,
     turn: Option<Box<dyn Departure>>,
 }
 
-impl Departure for Noted {
+impl Departure for RecordedDeparture {
     fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if let Some(turn) = &mut self.turn {
             ready!(turn.poll_leave(context));

@@ -1,9 +1,9 @@
-//! One call: a store and an instance of its own, bounds on everything, and an end that says which bound was met.
+//! Runs one call in a fresh store and instance, within its limits, and says which limit it exceeded.
 //!
 //! Time is bounded twice. At each tick of the engine's epoch a running guest yields to other tasks, and is interrupted once it
-//! used up its processor time; a timer outside ends a call that waits too long. Neither does the other's work: a spinning guest
-//! never comes back to the timer, and a waiting one meets no epoch. Running is counted in the processor time of the threads that
-//! polled the call, so that a busy machine takes nothing from anybody's budget.
+//! used up its processor time; a timer outside ends a call that waits too long. Neither can replace the other: a guest that loops
+//! never returns to the timer, and one that waits sees no epoch. Running is measured as the processor time of the threads that
+//! polled the call, so that the load of the machine does not count against a connector.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -22,7 +22,7 @@ use weir_domain::policy::CallKind;
 
 use crate::call::data::CallData;
 use crate::call::honeytoken::Honeytoken;
-use crate::call::limits::{Budget, Lanes};
+use crate::call::limits::{Budget, Slots};
 use crate::context::{CallEnd, StateWrites};
 use crate::error::CallError;
 use crate::interface::exports::Exports;
@@ -51,10 +51,10 @@ impl From<CallError> for CallAbort {
     }
 }
 
-/// A call that ended, and what is left of it.
+/// A call that ended, and what it leaves behind.
 pub(crate) struct Ended<T> {
     pub(crate) result: Result<T, CallError>,
-    /// Those of a call that returned; of any other they are empty.
+    /// Empty unless the call returned.
     pub(crate) writes: StateWrites,
     pub(crate) trace: CallTrace,
     pub(crate) cost: Cost,
@@ -85,8 +85,8 @@ impl<T> Ended<T> {
     }
 }
 
-/// The inside of a call: what is done with the instance.
-pub(crate) type Inside<'a, T> = Pin<Box<dyn Future<Output = Result<T, CallAbort>> + Send + 'a>>;
+/// What a call does with its instance.
+pub(crate) type CallBody<'a, T> = Pin<Box<dyn Future<Output = Result<T, CallAbort>> + Send + 'a>>;
 
 /// Calls a function, records what it returned, and converts it.
 pub(crate) async fn invoke<C: ExportCall>(
@@ -100,28 +100,28 @@ pub(crate) async fn invoke<C: ExportCall>(
     Ok(call.convert(raw)?)
 }
 
-/// A component that is ready to be instantiated, and the slots that its calls run in.
+/// A linked component, and the slots for its calls.
 pub(crate) struct Sandbox {
     pre: InstancePre<CallData>,
-    /// Slots of this connector.
-    own: Lanes,
-    /// Slots of the process.
-    all: Arc<Lanes>,
+    /// Of this connector.
+    own: Slots,
+    /// Of the process.
+    all: Arc<Slots>,
 }
 
 impl Sandbox {
-    pub(crate) fn new(pre: InstancePre<CallData>, all: Arc<Lanes>) -> Self {
+    pub(crate) fn new(pre: InstancePre<CallData>, all: Arc<Slots>) -> Self {
         Self {
             pre,
-            own: Lanes::new(limits::CALLS_PER_CONNECTOR, limits::PURE_PER_CONNECTOR),
+            own: Slots::new(limits::CALLS_PER_CONNECTOR, limits::PURE_PER_CONNECTOR),
             all,
         }
     }
 
-    /// Runs one call in an instance of its own.
-    pub(crate) async fn run<T, F>(&self, data: CallData, inside: F) -> Ended<T>
+    /// Runs one call in a fresh instance.
+    pub(crate) async fn run<T, F>(&self, data: CallData, body: F) -> Ended<T>
     where
-        F: for<'a> FnOnce(&'a mut Store<CallData>, Instance) -> Inside<'a, T> + Send,
+        F: for<'a> FnOnce(&'a mut Store<CallData>, Instance) -> CallBody<'a, T> + Send,
         T: fmt::Debug + Send,
     {
         let budget = Budget::of(data.kind);
@@ -151,15 +151,15 @@ impl Sandbox {
         store.limiter(|data| &mut data.meter);
         store.set_hostcall_fuel(limits::HOSTCALL_FUEL);
         store.set_max_component_handles(limits::GUEST_HANDLES);
-        // The tick under way may be over at once, and does not count.
+        // The current tick may end at any moment, so it does not count.
         store.set_epoch_deadline(2);
         store.epoch_deadline_callback(move |store| Ok(budget.tick(&store.data().processor)));
         let processor = Arc::clone(&store.data().processor);
         let work = async {
             let instance = self.pre.instantiate_async(&mut store).await?;
-            inside(&mut store, instance).await
+            body(&mut store, instance).await
         };
-        // The future is dropped at the end of its block and its hold on the store with it: nothing of the guest runs any more.
+        // The future, and its borrow of the store, is dropped at the end of this block: nothing of the guest runs afterwards.
         let ended = {
             let mut work = pin!(work.instrument(span.clone()));
             let measured = poll_fn(|context| {
@@ -177,8 +177,8 @@ impl Sandbox {
             Err(_) => Err(CallError::TimedOut { took: budget.wall }),
         };
         if store.data().honeytoken.is_planted() {
-            let said = format!("{result:?}");
-            store.data_mut().honeytoken.look("its answer", said.as_bytes());
+            let output = format!("{result:?}");
+            store.data_mut().honeytoken.look("its answer", output.as_bytes());
         }
         let result = match store.data().honeytoken.seen() {
             Some(place) => Err(CallError::Exposed { place }),
@@ -190,12 +190,12 @@ impl Sandbox {
         Ended::of(result, store.into_data(), elapsed)
     }
 
-    /// Waits for a slot of the connector, then for one of the process: in this order, so that what waits for its own
-    /// connector holds nothing that others want.
+    /// Waits for a slot of the connector, then for one of the process: in this order, a call that waits for its own connector
+    /// takes no slot from others.
     async fn slots(&self, kind: CallKind) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), CallError> {
         let deadline = Instant::now() + limits::CALL_QUEUE;
-        let own = self.own.lane(kind).slot(deadline).await?;
-        let all = self.all.lane(kind).slot(deadline).await?;
+        let own = self.own.pool(kind).acquire(deadline).await?;
+        let all = self.all.pool(kind).acquire(deadline).await?;
         Ok((own, all))
     }
 }
@@ -219,16 +219,16 @@ fn report<T>(data: &CallData, result: &Result<T, CallError>, elapsed: Duration) 
     });
 }
 
-/// Longest backtrace kept: a few dozen frames.
+/// The longest backtrace kept: a few dozen frames.
 const BACKTRACE_BYTES: usize = 4 << 10;
 
 fn classify(error: &wasmtime::Error, data: &CallData, budget: Budget) -> CallError {
     let trap = error.downcast_ref::<Trap>();
-    // Only our own tick interrupts.
+    // Only `Budget::tick` interrupts.
     if trap == Some(&Trap::Interrupt) {
         return CallError::OutOfTime { ran: budget.cpu };
     }
-    // Guests break off when an allocation fails: the reason is not the trap but what came before it.
+    // Guests trap when an allocation fails: the cause is the denied growth, not the trap.
     if let Some(denied) = data.meter.denied {
         return CallError::OutOfMemory {
             what: denied.what,
@@ -248,6 +248,6 @@ fn classify(error: &wasmtime::Error, data: &CallData, budget: Budget) -> CallErr
             limit: limits::INSTANCES as usize,
         };
     }
-    // No trap, and no bound of ours: a value that could not be lifted out of the guest.
+    // Neither a trap nor a limit of the host: a value that could not be lifted from the guest's memory.
     CallError::Output(text::line(&error.root_cause().to_string(), limits::LOG_LINE_BYTES))
 }

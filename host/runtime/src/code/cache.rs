@@ -1,9 +1,9 @@
-//! Compiled components on disk, and why they may be believed.
+//! Compiled components on disk, and why they may be trusted.
 //!
 //! Machine code from a file is only run if this host wrote it: each file begins with an HMAC-SHA-256 over the component's
 //! digest and the code, under a key derived from the host's master key and from everything of the engine that the code
-//! depends on. The file is read into memory first and verified there, so that nobody can change it in between. Whatever does
-//! not fit is not an error but a reason to compile again.
+//! depends on. The file is read into memory first and verified there, so that it cannot change in between. A file that fails the
+//! check is not an error but a reason to compile again.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -27,7 +27,7 @@ const MAC_BYTES: usize = 32;
 pub(crate) struct Cache {
     folder: PathBuf,
     key: HmacSha256,
-    /// Names the engine in file names, so that two versions of the host can share a folder.
+    /// The engine's part of file names, so that two versions of the host can share a folder.
     engine: String,
 }
 
@@ -50,7 +50,7 @@ impl Cache {
         })
     }
 
-    /// The code of this digest's component; none if it is not here.
+    /// The code of the component with this digest; none if it is not cached.
     pub(crate) fn get(&self, digest: &str) -> Result<Option<MachineCode>, Tampered> {
         let Some(bytes) = self.read(digest) else {
             return Ok(None);
@@ -58,7 +58,7 @@ impl Cache {
         self.verify(digest, bytes).map(Some).ok_or(Tampered)
     }
 
-    /// Keeps a component's code. RecordedTranscript beside its place and moved there, so that nobody ever reads half of it.
+    /// Stores a component's code. Written to a temporary file and renamed, so that a reader never sees a partial file.
     pub(crate) fn put(&self, MachineCode(code): &MachineCode, digest: &str) -> io::Result<()> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -93,7 +93,7 @@ impl Cache {
     }
 
     fn mac(&self, digest: &str, code: &[u8]) -> HmacSha256 {
-        // The digest has one length, so nothing of one can pass for a part of the other.
+        // The digest has a fixed length, so the boundary between the two is unambiguous.
         self.key.clone().chain_update(digest).chain_update(code)
     }
 }
@@ -102,7 +102,7 @@ fn mac(key: &[u8]) -> HmacSha256 {
     HmacSha256::new_from_slice(key).expect("HMAC takes keys of any length (RFC 2104)")
 }
 
-/// Takes what an engine feeds to a hasher into the key.
+/// Feeds what the engine hashes into the key.
 struct Derived(HmacSha256);
 
 impl Hasher for Derived {
@@ -111,7 +111,7 @@ impl Hasher for Derived {
     }
 
     fn finish(&self) -> u64 {
-        // Asked for by nobody: the key is taken from the MAC itself.
+        // Never called: the key is the MAC itself.
         0
     }
 }

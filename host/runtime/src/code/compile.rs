@@ -1,8 +1,8 @@
-//! Compiling, in a process of its own: a component that is slow or heavy to compile takes nothing with it but that process.
+//! Compiles components in a child process: one that exhausts time or memory ends that process and nothing else.
 //!
-//! The child is this same program, so that both sides agree on what code is. It gets the component on its standard input,
-//! bounds itself before it reads that, has no environment and so no secret, and writes the code to its standard output. What
-//! is wrong with the component it says on standard error, in the engine's words.
+//! The child is the same program, so that both use the same engine. It reads the component from standard input after it limited
+//! itself, has no environment and so no secret, and writes the code to standard output. What is wrong with the component it
+//! writes to standard error, as the engine reports it.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -25,23 +25,23 @@ use crate::{engine, text};
 pub(crate) enum Compiler {
     /// In this process.
     Here,
-    /// By this program, asked to `compile`.
+    /// In a child process of this program, run with the argument `compile`.
     Child(PathBuf),
 }
 
-/// The first argument by which a program is asked to be the compiler.
+/// The argument that makes a program the compiler.
 const VERB: &str = "compile";
-/// What the child says of a component, at most.
+/// How much of the child's standard error is read.
 const WORDS_BYTES: u64 = limits::LOG_LINE_BYTES as u64;
-/// Out of processor time, and broken off for want of memory, as Linux numbers its signals (signal(7)).
+/// Processor time exceeded, and aborted for lack of memory: signal numbers of Linux (signal(7)).
 const SIGXCPU: i32 = 24;
 const SIGABRT: i32 = 6;
 
 impl Compiler {
-    /// Compiles a component. Blocks until that is done, or was given up.
+    /// Compiles a component. Blocks until that is done, or a limit is reached.
     ///
     /// # Errors
-    /// The engine's words if it is not valid; which bound it met if it takes too much.
+    /// The engine's error if it is not valid; the limit that it exceeded if it takes too much.
     pub(crate) fn compile(&self, engine: &Engine, bytes: &[u8]) -> Result<MachineCode, LoadError> {
         match self {
             Self::Here => engine
@@ -67,7 +67,7 @@ impl Compiler {
     }
 }
 
-/// What a child left behind.
+/// The result of a child process.
 struct Ended {
     status: ExitStatus,
     code: Vec<u8>,
@@ -75,7 +75,7 @@ struct Ended {
     is_late: bool,
 }
 
-/// Feeds a child, reads what it says, and ends it if it takes too long.
+/// Writes a child's input, reads its output, and kills it if it takes too long.
 fn attend(mut child: Child, bytes: &[u8]) -> io::Result<Ended> {
     let piped = || io::Error::other("a pipe is missing");
     let mut stdin = child.stdin.take().ok_or_else(piped)?;
@@ -86,18 +86,18 @@ fn attend(mut child: Child, bytes: &[u8]) -> io::Result<Ended> {
     let (done, waiting) = mpsc::channel::<()>();
     thread::scope(|threads| {
         let kill = &kill;
-        // Dropped however this ends, so that nobody waits for the watch.
+        // Dropped however this ends, so that the watchdog ends too.
         let done = done;
         let watch = threads.spawn(move || {
             let is_late = waiting.recv_timeout(limits::COMPILE_WALL) == Err(mpsc::RecvTimeoutError::Timeout);
             if is_late {
-                // It may have ended in this moment.
+                // It fails if the child has just ended.
                 let _ = kill();
             }
             is_late
         });
         threads.spawn(move || {
-            // A child that ends before it has read all says why by its status.
+            // If the child ends before it has read everything, its status says why.
             let _ = stdin.write_all(bytes);
         });
         let said = threads.spawn(move || {
@@ -107,13 +107,13 @@ fn attend(mut child: Child, bytes: &[u8]) -> io::Result<Ended> {
         });
         let mut code = Vec::new();
         let read = stdout.take(limits::COMPILED_BYTES + 1).read_to_end(&mut code);
-        // Its end of the pipe is closed, or it wrote more than anybody reads: either way it has nothing more to do.
+        // Either the pipe broke or the output is too large: in both cases the rest is not needed.
         if code.len() as u64 > limits::COMPILED_BYTES || read.is_err() {
             kill()?;
         }
         let status = wait(&child)?;
         drop(done);
-        let broken = |_| io::Error::other("a thread broke off");
+        let broken = |_| io::Error::other("a thread panicked");
         Ok(Ended {
             status,
             code,
@@ -123,7 +123,7 @@ fn attend(mut child: Child, bytes: &[u8]) -> io::Result<Ended> {
     })
 }
 
-/// The child's end. The lock is let go between two looks, so that the watch can end it.
+/// Waits for the child's end. The lock is released between two checks, so that the watchdog can kill it.
 fn wait(child: &Mutex<Child>) -> io::Result<ExitStatus> {
     loop {
         if let Some(status) = child.lock().unwrap_or_else(PoisonError::into_inner).try_wait()? {
@@ -160,32 +160,34 @@ fn judge(ended: Ended) -> Result<MachineCode, LoadError> {
     }
 }
 
-/// The child's side: bounds this process, compiles the component that `input` holds, and writes its code to `output`. A
-/// process that meets one of its bounds is ended by the system.
+/// The child's side: limits this process, compiles the component in `input`, and writes its code to `output`. The system ends a
+/// process that exceeds a limit.
 ///
 /// # Errors
 /// What is wrong with the component, or which pipe broke.
 pub fn compile_here(cpu: Duration, mut input: impl Read, mut output: impl Write) -> Result<(), String> {
-    let told = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+    let describe = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     let seconds = cpu.as_secs();
-    // One second more until the end that names no reason.
+    // One second more until SIGKILL, which does not say why.
     Resource::CPU
         .set(seconds, seconds + 1)
-        .map_err(told("processor time"))?;
+        .map_err(describe("processor time"))?;
     let memory = limits::COMPILE_MEMORY_BYTES;
-    Resource::AS.set(memory, memory).map_err(told("memory"))?;
-    // What is left of a process that was ended holds nothing that anybody reads.
-    Resource::CORE.set(0, 0).map_err(told("core"))?;
+    Resource::AS.set(memory, memory).map_err(describe("memory"))?;
+    // Nobody reads a core dump of a process that exceeded a limit.
+    Resource::CORE.set(0, 0).map_err(describe("core"))?;
     let mut bytes = Vec::new();
     input
         .by_ref()
         .take(limits::COMPONENT_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
-        .map_err(told("the component cannot be read"))?;
+        .map_err(describe("the component cannot be read"))?;
     let engine = engine::compiling().map_err(|error| format!("{error:#}"))?;
     let code = engine
         .precompile_component(&bytes)
         .map_err(|error| format!("{error:#}"))?;
-    output.write_all(&code).map_err(told("the code cannot be written"))?;
-    output.flush().map_err(told("the code cannot be written"))
+    output
+        .write_all(&code)
+        .map_err(describe("the code cannot be written"))?;
+    output.flush().map_err(describe("the code cannot be written"))
 }

@@ -57,12 +57,12 @@ impl CallData {
     }
 
     fn refused(&mut self, shown: &Shown, rule: &'static str, detail: &str) {
-        if !self.is_worth_writing_down() {
+        if !self.reports_refusal() {
             return;
         }
         if let Some(network) = &self.network {
             let record = shown.record(None, None);
-            network.ledger.begin(record).ends(refused(rule, detail), false);
+            network.ledger.begin(record).end(refused(rule, detail), false);
         }
         if let CallTrace::Replaying(source) = &mut self.trace {
             source.refused(format!("{} {}", shown.method, shown.url), rule, detail);
@@ -108,7 +108,7 @@ impl CallData {
         let turn = match turn {
             Ok(turn) => turn,
             Err(too_long) => {
-                entry.ends(RequestOutcome::NoTurn { wait: too_long.wait }, false);
+                entry.end(RequestOutcome::NoTurn { wait: too_long.wait }, false);
                 return Err(wit::Error::Unreachable(too_long.to_string()));
             }
         };
@@ -121,7 +121,7 @@ impl CallData {
             .await;
         match answer {
             Ok(answer) => {
-                entry.ends(RequestOutcome::Answered(answer.status), true);
+                entry.end(RequestOutcome::Answered(answer.status), true);
                 if let Some(date) = dated(&answer.headers) {
                     network.dates.answered(date, sent_at, self.host.clock.now());
                 }
@@ -150,7 +150,7 @@ impl CallData {
                         (RequestOutcome::NoAnswer(words.clone()), wit::Error::NoAnswer(words))
                     }
                 };
-                entry.ends(outcome, may_have_left);
+                entry.end(outcome, may_have_left);
                 Err(told)
             }
         }

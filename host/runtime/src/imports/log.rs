@@ -10,7 +10,7 @@ use crate::text;
 impl Host for CallData {
     fn write(&mut self, level: Level, message: String) {
         self.lines = self.lines.saturating_add(1);
-        if self.lines > limits::LOG_LINES || self.is_mute() {
+        if self.lines > limits::LOG_LINES || self.is_silent() {
             return;
         }
         // A line that leaks it is not written.

@@ -17,7 +17,7 @@ impl CallData {
     }
 
     fn refused_state(&mut self, key: &str, error: &Error) {
-        if !self.is_worth_writing_down() {
+        if !self.reports_refusal() {
             return;
         }
         let (rule, detail) = match error {
