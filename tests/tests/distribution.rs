@@ -3,10 +3,13 @@
 
 mod support;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
 use anyhow::{Context, ensure};
+use base64::Engine;
 use serde_json::{Value, json};
 use support::signed::{host, public, sign};
 use support::text_of;
@@ -14,22 +17,21 @@ use weir_tests::{LOGIN, OciRegistry, Page, Site, Stack, digest, manifest};
 
 type Result<T = ()> = anyhow::Result<T>;
 
-/// The command line, without a registry's user.
+/// The command line, without credentials for a registry.
 async fn weir(stack: &Stack, arguments: &[&str]) -> Result<Output> {
-    weir_as(stack, None, arguments).await
+    weir_with(stack, &[], arguments).await
 }
 
-async fn weir_as(stack: &Stack, login: Option<(&str, &str)>, arguments: &[&str]) -> Result<Output> {
+/// The command line, with these variables.
+async fn weir_with(stack: &Stack, variables: &[(&str, &str)], arguments: &[&str]) -> Result<Output> {
     let mut command = stack.binaries().command("weir");
     command
         .args(arguments)
         .env("WEIR_URL", stack.api.origin())
-        .env("WEIR_KEY", stack.api.key());
-    if let Some((user, password)) = login {
-        command
-            .env("WEIR_REGISTRY_USER", user)
-            .env("WEIR_REGISTRY_PASSWORD", password);
-    }
+        .env("WEIR_KEY", stack.api.key())
+        // A folder without a `config.json`: whose machine this is must not decide.
+        .env("DOCKER_CONFIG", stack.data())
+        .envs(variables.iter().copied());
     Ok(command.output().await?)
 }
 
@@ -313,10 +315,67 @@ async fn a_registry_that_asks_who_reads_is_told_and_nobody_else_is() -> Result {
     let install = ["connector", "install", source.as_str(), "--json"];
     let output = weir(&stack, &install).await?;
     refused(&stack, &output, 1, &["WEIR_REGISTRY_USER", "WEIR_REGISTRY_PASSWORD"]).await?;
-    let output = weir_as(&stack, Some((LOGIN.0, "guessed")), &install).await?;
-    refused(&stack, &output, 1, &["does not take \"jane\""]).await?;
-    let output = weir_as(&stack, Some(LOGIN), &install).await?;
+    let login = |password| [("WEIR_REGISTRY_USER", LOGIN.0), ("WEIR_REGISTRY_PASSWORD", password)];
+    let output = weir_with(&stack, &login("guessed"), &install).await?;
+    refused(&stack, &output, 1, &["rejected the credentials of \"jane\""]).await?;
+    let output = weir_with(&stack, &login(LOGIN.1), &install).await?;
     ensure!(documents(&output)?[0]["digest"] == digest(&component));
+    Ok(())
+}
+
+#[tokio::test]
+async fn docker_logins_are_used() -> Result {
+    let folder = tempfile::tempdir()?;
+    let registry = OciRegistry::start(&folder.path().join("registry"), true).await?;
+    let stack = host(folder.path(), "").await?;
+    let component = stack.binaries().connector("echo")?;
+    registry.push("echo", "1", &component, &json!({})).await?;
+    let source = format!("oci://{}/echo:1", registry.host());
+    let install = ["connector", "install", source.as_str(), "--json"];
+    let helper = |name: &str, script: &str| -> Result {
+        let path = folder.path().join(format!("docker-credential-{name}"));
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n"))?;
+        Ok(std::fs::set_permissions(&path, Permissions::from_mode(0o700))?)
+    };
+    let answer = json!({ "ServerURL": registry.host(), "Username": LOGIN.0, "Secret": LOGIN.1 });
+    helper(
+        "vault",
+        &format!("[ \"$(cat)\" = {} ] && echo '{answer}'", registry.host()),
+    )?;
+    helper("locked", "echo the vault is locked >&2; exit 1")?;
+    helper("empty", "echo credentials not found in native keychain; exit 1")?;
+    let path = std::env::var("PATH")?;
+    let path = format!("{}:{path}", folder.path().display());
+    let docker = folder.path().to_str().context("a folder with an odd name")?;
+    let with = async |config: Value, more: &[(&str, &str)]| -> Result<Output> {
+        std::fs::write(folder.path().join("config.json"), config.to_string())?;
+        let variables = [&[("DOCKER_CONFIG", docker), ("PATH", path.as_str())], more].concat();
+        weir_with(&stack, &variables, &install).await
+    };
+    let auth = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", LOGIN.0, LOGIN.1));
+    let stored = json!({ "auths": { registry.host(): { "auth": auth } } });
+    for (config, words) in [
+        (
+            json!({ "credsStore": "locked" }),
+            "docker-credential-locked: the vault is locked",
+        ),
+        (json!({ "credsStore": "none-such" }), "cannot be run"),
+        (json!({ "credsStore": "empty" }), "docker login"),
+        (
+            json!({ "auths": { "other.example": { "auth": auth } } }),
+            "docker login",
+        ),
+    ] {
+        refused(&stack, &with(config, &[]).await?, 1, &[words, "WEIR_REGISTRY_USER"]).await?;
+    }
+    // What is given goes before what is stored.
+    let guessed = [("WEIR_REGISTRY_USER", LOGIN.0), ("WEIR_REGISTRY_PASSWORD", "guessed")];
+    let output = with(stored.clone(), &guessed).await?;
+    refused(&stack, &output, 1, &["rejected the credentials"]).await?;
+    for config in [stored, json!({ "credHelpers": { registry.host(): "vault" } })] {
+        let output = with(config, &[]).await?;
+        ensure!(documents(&output)?[0]["digest"] == digest(&component));
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //! Whichever it is, what comes out is the component's bytes and the signature that stood beside them. Nothing is trusted on
 //! the way: bytes are bounded, digests that a registry names are checked, and who signed is for the host to judge.
 
+mod credentials;
 mod oci;
 mod reference;
 mod web;
@@ -13,7 +14,6 @@ use std::str::FromStr;
 use bytes::Bytes;
 use clap::Args;
 use url::Url;
-use weir_domain::credential::Secret;
 use weir_domain::limits;
 use weir_domain::manifest::Origin;
 
@@ -22,6 +22,7 @@ pub(super) use reference::{Reference, Repository};
 
 use super::output::Output;
 use super::{Exit, Failure};
+use credentials::Credentials;
 use web::{Ask, Web};
 
 /// A place that somebody named.
@@ -41,7 +42,7 @@ pub(super) struct Access {
     /// Speak plain http, though the registry or the server is not on this machine
     #[arg(long)]
     plain_http: bool,
-    /// Who asks the registry; WEIR_REGISTRY_PASSWORD is the password
+    /// User name for the registry (password: WEIR_REGISTRY_PASSWORD; default: the login stored by `docker login`)
     #[arg(long, env = "WEIR_REGISTRY_USER", value_name = "NAME")]
     registry_user: Option<String>,
 }
@@ -53,12 +54,6 @@ pub(super) struct Obtained {
     pub(super) signature: Option<String>,
     /// Where it is published, for the record; none for a file.
     pub(super) source: Option<String>,
-}
-
-/// Who asks a registry.
-struct Login {
-    user: String,
-    password: Secret,
 }
 
 /// Longest signature that is carried along; minisign's own have about 300 bytes.
@@ -109,21 +104,25 @@ impl Access {
             .map_err(|error| Failure::usage(format!("{} is no host: {error}", repository.host())))
     }
 
-    fn login(&self, registry: &Url) -> Result<Option<Login>, Failure> {
+    /// Who reads a registry: the user that the command line names, else the one of `docker login`. No password goes over plain
+    /// http to another machine.
+    fn credentials(&self, registry: &Url, repository: &Repository) -> Result<Credentials, Failure> {
+        let is_private = registry.scheme() == "https" || is_loopback(registry);
         let Some(user) = &self.registry_user else {
-            return Ok(None);
+            return Ok(if is_private {
+                Credentials::of_docker(repository.host())
+            } else {
+                Credentials::None
+            });
         };
-        if registry.scheme() != "https" && !is_loopback(registry) {
+        if !is_private {
             return Err(Failure::usage(
                 "a password does not go over plain http; leave out --plain-http or the user",
             ));
         }
         let password = std::env::var("WEIR_REGISTRY_PASSWORD")
             .map_err(|_| Failure::usage("--registry-user wants the password in WEIR_REGISTRY_PASSWORD"))?;
-        Ok(Some(Login {
-            user: user.clone(),
-            password: Secret::new(password),
-        }))
+        Ok(Credentials::password(user.clone(), password))
     }
 }
 
@@ -330,7 +329,9 @@ mod tests {
     #[test]
     fn a_password_does_not_go_over_plain_http() {
         let registry = "http://10.0.0.7:5000/".parse().expect("a URL");
-        let refused = access(true, Some("jane")).login(&registry).err().expect("refused");
-        assert_eq!(refused.exit, Exit::Usage);
+        let repository = "10.0.0.7:5000/a".parse().expect("a repository");
+        let credentials = |user| access(true, user).credentials(&registry, &repository);
+        assert_eq!(credentials(Some("jane")).err().expect("refused").exit, Exit::Usage);
+        assert!(matches!(credentials(None), Ok(Credentials::None)));
     }
 }

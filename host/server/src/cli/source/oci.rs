@@ -8,19 +8,19 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderValue;
+use http_auth::{ChallengeParser, ChallengeRef};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use url::Url;
 use weir_domain::limits;
 
+use super::credentials::Credentials;
 use super::reference::{Reference, Repository, is_digest};
 use super::web::{Ask, Got, Web};
-use super::{Access, Login, Obtained, SIGNATURE_BYTES, origin, unexpected};
+use super::{Access, Obtained, SIGNATURE_BYTES, origin, unexpected};
 use crate::cli::output::Output;
 use crate::cli::{Exit, Failure};
 
@@ -40,7 +40,7 @@ pub(in crate::cli) struct Registry<'a> {
     web: Web<'a>,
     at: Url,
     repository: Repository,
-    login: Option<Login>,
+    credentials: Credentials,
     /// What the registry took as proof of who asks.
     authorization: Option<HeaderValue>,
 }
@@ -81,7 +81,7 @@ impl<'a> Registry<'a> {
         let at = access.registry(repository)?;
         Ok(Self {
             web: Web::new(&at, output)?,
-            login: access.login(&at)?,
+            credentials: access.credentials(&at, repository)?,
             at,
             repository: repository.clone(),
             authorization: None,
@@ -241,28 +241,26 @@ impl<'a> Registry<'a> {
 
     /// What a registry wants to see before it answers, if we have it.
     async fn proof(&self, got: &Got) -> Result<Option<HeaderValue>, Failure> {
-        let wanted: Vec<Challenge> = got.headers("www-authenticate").flat_map(challenges).collect();
-        let of = |scheme: &str| wanted.iter().find(|challenge| challenge.scheme == scheme);
+        let challenges = challenges(got.headers("www-authenticate"));
+        let of = |scheme: &str| {
+            let named = |challenge: &&ChallengeRef<'_>| challenge.scheme.eq_ignore_ascii_case(scheme);
+            challenges.iter().find(named)
+        };
         if let Some(bearer) = of("bearer") {
             return self.token(bearer).await.map(Some);
         }
-        let login = self.login.as_ref().filter(|_| of("basic").is_some());
-        Ok(login.map(Login::basic))
+        Ok(of("basic").and_then(|_| self.credentials.basic()))
     }
 
     /// A token to read this repository, and for nothing more, whatever the registry would have us ask for.
-    async fn token(&self, challenge: &Challenge) -> Result<HeaderValue, Failure> {
+    async fn token(&self, challenge: &ChallengeRef<'_>) -> Result<HeaderValue, Failure> {
         #[derive(Deserialize)]
         struct Token {
             token: Option<String>,
             access_token: Option<String>,
         }
-        let realm = challenge
-            .parameters
-            .get("realm")
-            .map(String::as_str)
-            .unwrap_or_default();
-        let mut url = Url::parse(realm).map_err(|_| {
+        let realm = parameter(challenge, "realm").unwrap_or_default();
+        let mut url = Url::parse(&realm).map_err(|_| {
             Failure::failed(format!(
                 "{} wants a token and does not say where from (realm {realm:?})",
                 origin(&self.at)
@@ -270,12 +268,12 @@ impl<'a> Registry<'a> {
         })?;
         {
             let mut query = url.query_pairs_mut();
-            if let Some(service) = challenge.parameters.get("service") {
-                query.append_pair("service", service);
+            if let Some(service) = parameter(challenge, "service") {
+                query.append_pair("service", &service);
             }
             query.append_pair("scope", &format!("repository:{}:pull", self.repository.name()));
         }
-        let basic = self.login.as_ref().map(Login::basic);
+        let basic = self.credentials.basic();
         let got = self
             .web
             .get(Ask {
@@ -314,34 +312,23 @@ impl<'a> Registry<'a> {
     fn refused(&self, status: u16) -> Failure {
         let who = origin(&self.at);
         let repository = &self.repository;
-        match (status, &self.login) {
-            (401, None) => Failure::failed(format!(
-                "{who} wants to know who reads {repository}; give --registry-user (WEIR_REGISTRY_USER) and \
-                 WEIR_REGISTRY_PASSWORD, and check that it has that name"
+        let how = "set WEIR_REGISTRY_USER and WEIR_REGISTRY_PASSWORD";
+        match (status, &self.credentials) {
+            (401 | 403, Credentials::None) => Failure::failed(format!(
+                "{who} requires credentials for {repository}: run `docker login`, or {how}; check the name, too"
             )),
-            (401, Some(login)) => Failure::failed(format!(
-                "{who} does not take {:?} and its password for {repository}; check WEIR_REGISTRY_PASSWORD",
-                login.user
+            (401 | 403, Credentials::Unreadable(reason)) => Failure::failed(format!(
+                "{who} requires credentials for {repository}, and those of `docker login` cannot be read: {reason}; {how}"
             )),
-            (403, None) => Failure::failed(format!(
-                "{who} lets nobody read {repository} without a name; give --registry-user"
+            (401, Credentials::Password { user, .. }) => Failure::failed(format!(
+                "{who} rejected the credentials of {user:?} for {repository}; check WEIR_REGISTRY_PASSWORD, or run \
+                 `docker login` again"
             )),
-            (403, Some(login)) => Failure::failed(format!(
-                "{who} does not let {:?} read {repository}; ask its owner",
-                login.user
+            (403, Credentials::Password { user, .. }) => Failure::failed(format!(
+                "{who} does not let {user:?} read {repository}; ask its owner for access"
             )),
             (status, _) => unexpected(&self.at, status),
         }
-    }
-}
-
-impl Login {
-    /// RFC 7617.
-    fn basic(&self) -> HeaderValue {
-        let pair = STANDARD.encode(format!("{}:{}", self.user, self.password.expose()));
-        let mut value = HeaderValue::from_str(&format!("Basic {pair}")).expect("base64 may stand in a header");
-        value.set_sensitive(true);
-        value
     }
 }
 
@@ -413,62 +400,19 @@ fn next_page(from: &Url, link: &str) -> Option<Url> {
     (next.origin() == from.origin()).then_some(next)
 }
 
-/// A way in that a server names (RFC 9110, 11.6.1).
-#[derive(Debug, PartialEq, Eq)]
-struct Challenge {
-    /// In small letters.
-    scheme: String,
-    /// Names in small letters.
-    parameters: BTreeMap<String, String>,
+/// The challenges of `WWW-Authenticate` headers. A syntax error ends its header: the challenges before it count.
+fn challenges<'h>(headers: impl Iterator<Item = &'h str>) -> Vec<ChallengeRef<'h>> {
+    let parsed = headers.map(|header| ChallengeParser::new(header).map_while(Result::ok));
+    parsed.flatten().collect()
 }
 
-/// The challenges of one `WWW-Authenticate` header. What is not written as it should be is passed over.
-fn challenges(header: &str) -> Vec<Challenge> {
-    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    let mut found: Vec<Challenge> = Vec::new();
-    let mut rest = header;
-    while let Some(first) = rest.chars().next() {
-        if !is_token(first) {
-            rest = &rest[first.len_utf8()..];
-            continue;
-        }
-        let (word, after) = rest.split_at(rest.find(|c| !is_token(c)).unwrap_or(rest.len()));
-        let word = word.to_ascii_lowercase();
-        let Some(value) = after.trim_start().strip_prefix('=').map(str::trim_start) else {
-            found.push(Challenge {
-                scheme: word,
-                parameters: BTreeMap::new(),
-            });
-            rest = after;
-            continue;
-        };
-        let (value, after) = match value.strip_prefix('"') {
-            Some(quoted) => unquoted(quoted),
-            None => {
-                let (value, after) = value.split_at(value.find(|c| !is_token(c)).unwrap_or(value.len()));
-                (value.to_owned(), after)
-            }
-        };
-        if let Some(challenge) = found.last_mut() {
-            challenge.parameters.insert(word, value);
-        }
-        rest = after;
-    }
-    found
-}
-
-/// A quoted string without its first quote, and what stands behind it (RFC 9110, 5.6.4).
-fn unquoted(text: &str) -> (String, &str) {
-    let mut value = String::new();
-    let mut characters = text.char_indices();
-    while let Some((at, c)) = characters.next() {
-        match c {
-            '"' => return (value, &text[at + 1..]),
-            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
-            c => value.push(c),
-        }
-    }
-    (value, "")
+/// A parameter of a challenge; names are compared without case.
+fn parameter(challenge: &ChallengeRef<'_>, name: &str) -> Option<String> {
+    let named = challenge
+        .params
+        .iter()
+        .find(|(have, _)| have.eq_ignore_ascii_case(name));
+    named.map(|(_, value)| value.to_unescaped())
 }
 
 #[cfg(test)]
@@ -477,20 +421,22 @@ mod tests {
     use serde_json::{Value, json};
 
     #[test]
-    fn a_challenge_is_read_however_it_is_written() {
-        let header = "Bearer realm=\"https://auth.example/token\",service=\"registry, \\\"eu\\\"\" , scope=pull";
-        let found = challenges(header);
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].scheme, "bearer");
-        assert_eq!(found[0].parameters["realm"], "https://auth.example/token");
-        assert_eq!(found[0].parameters["service"], "registry, \"eu\"");
-        assert_eq!(found[0].parameters["scope"], "pull");
-        let found = challenges("Negotiate YWJj==, BASIC Realm = \"a\", Bearer realm=\"b");
-        let schemes: Vec<&str> = found.iter().map(|challenge| challenge.scheme.as_str()).collect();
-        assert_eq!(schemes, ["negotiate", "basic", "bearer"]);
-        assert_eq!(found[1].parameters["realm"], "a");
-        assert_eq!(found[2].parameters["realm"], "b");
-        assert_eq!(challenges("=,\"=\u{e4}"), []);
+    fn challenges_are_found_in_any_notation() {
+        let headers = [
+            "Negotiate, BASIC Realm = \"a\"",
+            "Bearer realm=\"https://auth.example/token\",service=\"registry, \\\"eu\\\"\"",
+            "Digest realm=\"c\", =",
+        ];
+        let found = challenges(headers.into_iter());
+        let schemes: Vec<&str> = found.iter().map(|challenge| challenge.scheme).collect();
+        assert_eq!(schemes, ["Negotiate", "BASIC", "Bearer"]);
+        assert_eq!(parameter(&found[1], "realm").as_deref(), Some("a"));
+        assert_eq!(
+            parameter(&found[2], "realm").as_deref(),
+            Some("https://auth.example/token")
+        );
+        assert_eq!(parameter(&found[2], "service").as_deref(), Some("registry, \"eu\""));
+        assert_eq!(parameter(&found[2], "scope"), None);
     }
 
     #[test]

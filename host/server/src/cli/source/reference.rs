@@ -21,7 +21,7 @@ pub(in crate::cli) struct Reference {
 }
 
 /// Where Docker Hub's API is; nobody writes it so.
-const DOCKER_HUB: &str = "registry-1.docker.io";
+pub(super) const DOCKER_HUB: &str = "registry-1.docker.io";
 
 impl Repository {
     /// The registry's host, with its port if it has one of its own.
