@@ -532,7 +532,6 @@ impl Host {
         self.0.unwritten.forget(channel.id);
         drop(turn);
         tracing::info!(channel.id = %channel.id, is_new, "Connected the channel {}", channel.id);
-        self.told();
         self.wake_senders();
         if !is_others {
             self.state_written(&channel, &writes);
@@ -588,7 +587,6 @@ impl Host {
         let credential = self.credential(found.id).await?;
         // The record first: from here on nothing is sent, whatever the platform answers.
         let deleted = self.0.store.delete_channel(found.id, self.now()).await?;
-        self.told();
         // A renewal that is under way ends first: its token is the one to revoke.
         let _turn = self.0.turns.take(&found.app, &found.platform_id).await;
         let credential = self.0.unwritten.forget(found.id).or(credential);

@@ -39,7 +39,6 @@ impl Host {
             .store()
             .hear_of_contact(workspace, channel.id, person, self.now())
             .await?;
-        self.told();
         Ok(contact)
     }
 }

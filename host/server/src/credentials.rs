@@ -123,7 +123,6 @@ impl Host {
             }
         }
         if is_taken {
-            self.told();
             self.wake_senders();
         } else {
             tracing::warn!(

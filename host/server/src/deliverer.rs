@@ -155,7 +155,6 @@ impl Work for Deliverer {
         match settled {
             Ok(true) => {
                 host.0.metrics.send(name);
-                host.told();
                 if name == "uncertain" {
                     host.0.wakes.uncertain.notify_one();
                 }
@@ -403,7 +402,6 @@ impl Host {
             .set_channel_status(channel, ChannelStatus::ReauthorizationRequired, reason, self.now())
             .await?;
         tracing::warn!(channel.id = %channel, "The channel {channel} must be authorised again");
-        self.told();
         Ok(())
     }
 }

@@ -51,9 +51,6 @@ impl Host {
                 }
             }
         }
-        if warned > 0 {
-            self.told();
-        }
         self.looked(now);
         Ok(warned)
     }

@@ -89,9 +89,6 @@ impl Work for Fetcher {
                     .await
             }
         };
-        if written.is_ok() {
-            self.0.told();
-        }
         if let Err(error) = written {
             // The lease runs out, and the attachment is fetched again.
             tracing::error!(media.id = %id, "What became of the attachment {id} could not be written: {error}");

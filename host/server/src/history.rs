@@ -151,7 +151,6 @@ impl Host {
             .filter(|channel| channel.status != ChannelStatus::Deleted)
             .ok_or(ActError::NotFound)?;
         let caught_up = self.read_history(&channel, since).await?;
-        self.told();
         self.wake_senders();
         Ok(caught_up)
     }

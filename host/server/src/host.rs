@@ -54,7 +54,6 @@ pub(crate) struct Shared {
     pub(crate) apps: Apps,
     pub(crate) pacers: Arc<Pacers>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) events: watch::Sender<u64>,
     /// Rises when a key or session ends.
     pub(crate) keys: watch::Sender<u64>,
     pub(crate) wakes: Wakes,
@@ -236,7 +235,6 @@ impl Host {
             apps: Apps::default(),
             pacers: Pacers::new(),
             metrics,
-            events: watch::Sender::new(0),
             keys: watch::Sender::new(0),
             wakes: Wakes::default(),
             webhooks: Arc::new(Semaphore::new(WEBHOOKS_IN_HAND)),
@@ -305,21 +303,14 @@ impl Host {
         &self.0.metrics
     }
 
-    /// Rises after each write that may have added events; who shows events as they come waits on it.
-    pub fn events_changed(&self) -> watch::Receiver<u64> {
-        self.0.events.subscribe()
-    }
-
-    /// To be called after a write, made outside the rooms, that may have added events: wakes the publisher and all that wait on
-    /// [`Host::events_changed`].
-    pub fn told(&self) {
-        self.0.events.send_modify(|count| *count += 1);
-        self.0.wakes.deliveries.notify_one();
-    }
-
     /// To be called after a write that ends a key or a session: what it still reads ends at once.
     pub(crate) fn keys_ended(&self) {
         self.0.keys.send_modify(|count| *count += 1);
+    }
+
+    /// To be called after a write that makes a delivery due though it adds no event: the publisher sees by itself that the log grew.
+    pub(crate) fn wake_publisher(&self) {
+        self.0.wakes.deliveries.notify_one();
     }
 
     /// To be called after a write, made outside the rooms, that may let messages go: a channel that is no longer paused.

@@ -272,11 +272,8 @@ impl Host {
         ] {
             self.0.metrics.events_in(what, count);
         }
-        if recorded.stored > 0 {
-            self.told();
-            if touches_outbox {
-                self.0.wakes.messages.notify_one();
-            }
+        if recorded.stored > 0 && touches_outbox {
+            self.0.wakes.messages.notify_one();
         }
         if recorded.media > 0 {
             self.0.wakes.media.notify_one();

@@ -375,7 +375,6 @@ impl Host {
             .await?;
         let Some(erased) = erased else { return Ok(None) };
         kill_point("erase.recorded");
-        self.told();
         self.remove_files().await?;
         if tokio::time::timeout(ERASING, self.erase_round()).await.is_err() {
             tracing::warn!(contact.id = %id, "Documents that may name the erased contact {id} are still being read");

@@ -123,7 +123,6 @@ impl Host {
         }
         let enqueued = enqueued?;
         if matches!(enqueued, Enqueued::New(_)) {
-            self.told();
             self.0.wakes.messages.notify_one();
         }
         Ok(enqueued)
@@ -179,7 +178,6 @@ impl Host {
             return Err(self.refuse(&channel, message.conversation_id, Some(id), refusal).await);
         }
         let retried = retried?;
-        self.told();
         self.0.wakes.messages.notify_one();
         Ok(retried)
     }
@@ -198,7 +196,6 @@ impl Host {
             cancelled = store.message(caller.workspace_id(), id).await?.map(Ok);
         }
         if matches!(cancelled, Some(Ok(_))) {
-            self.told();
             // The next message of the conversation may go now.
             self.0.wakes.messages.notify_one();
         }

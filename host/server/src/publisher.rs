@@ -64,11 +64,8 @@ impl Work for Publisher {
         };
         span.record("outcome", outcome);
         self.0.metrics().delivery(outcome);
-        // The record tells of an endpoint that fails, recovers or is switched off, where that is news.
-        let may_be_news = next != DeliveryNext::Delivered || lease.endpoint.failing_since.is_some();
         let settled = self.0.store().settle_delivery(&lease, attempt.record, next, now);
         match settled.instrument(trace_span!(parent: &span, "settle")).await {
-            Ok(true) if may_be_news => self.0.told(),
             Ok(true) => {}
             // Somebody else holds the lease by now, and will say how it went.
             Ok(false) => {}

@@ -201,7 +201,7 @@ mod tests {
         let folder = TempDir::new().expect("a folder");
         let host = with_echo(&folder).await;
         let loops = host.start();
-        let mut changes = host.events_changed();
+        let mut changes = host.store().log_end();
         for _ in 0..limits::BREAKS {
             let reason = kept(&host, "trap").await.expect("it broke off");
             assert!(reason.contains("broke off"), "{reason}");

@@ -74,7 +74,6 @@ impl Host {
             }
         }
         if settled > 0 {
-            self.told();
             self.wake_senders();
         }
         Ok(settled)

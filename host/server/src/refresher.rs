@@ -337,7 +337,6 @@ impl Host {
             self.store()
                 .set_channel_status(channel.id, status, &error.to_string(), now)
                 .await?;
-            self.told();
         }
         tracing::warn!(channel.id = %channel.id, "The credential of the channel {} is not renewed yet: {error}", channel.id);
         Ok(())

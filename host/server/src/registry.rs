@@ -590,7 +590,6 @@ impl Host {
             // What waited for it.
             self.0.wakes.all();
         }
-        self.told();
         tracing::info!(
             connector = version.manifest.name,
             version = version.manifest.version,

@@ -259,7 +259,6 @@ impl Host {
             }
             line.owners = owners;
         });
-        self.told();
         if matches!(intent.act, VersionAct::Promote | VersionAct::RollBack) {
             self.serves(connector, &intent.taker, quarantined_at);
         }
@@ -309,7 +308,6 @@ impl Host {
         self.store().undo_version_change(connector).await?;
         let owners = Owners::read(self.store(), connector).await?;
         self.0.connectors.change(connector, |line| line.owners = owners);
-        self.told();
         Ok(())
     }
 
@@ -404,7 +402,6 @@ impl Host {
             match self.write_failure(&failed, &cause).await {
                 Ok(()) => {
                     self.0.version_failures.written(&failed);
-                    self.told();
                 }
                 Err(error) => tracing::error!(
                     "{connector} {version} failed ({}), and the record does not take it yet; it is written again: {error}",
@@ -464,7 +461,6 @@ impl Host {
             if changed.held + changed.freed > 0 {
                 let owners = Owners::read(self.store(), &connector).await?;
                 self.0.connectors.change(&connector, |line| line.owners = owners);
-                self.told();
             }
             if changed.freed > 0 {
                 self.0.wakes.all();

@@ -132,6 +132,7 @@ impl Host {
             host.connect_round().await?;
             host.set_up_round(now).await
         });
+        loops.log();
         loops.credentials();
         loops.version_failures();
         loops.clock();
@@ -158,7 +159,6 @@ impl Host {
         let swept = self.store().sweep_messages(self.now()).await?;
         drop(turn);
         if swept > 0 {
-            self.told();
             self.wake_senders();
             self.0.wakes.uncertain.notify_one();
         }
@@ -167,13 +167,9 @@ impl Host {
 
     /// Tells of endpoints that fail, and goes on with recoveries whose caller was lost.
     pub(crate) async fn endpoints_round(&self, now: Timestamp) -> Result<(), StoreError> {
-        let mut is_news = self.store().tell_failing(now).await? > 0;
+        self.store().tell_failing(now).await?;
         for endpoint in self.store().recoveries(now.before(limits::RECOVERY_STEP)).await? {
             self.recover_to_the_end(endpoint).await?;
-            is_news = true;
-        }
-        if is_news {
-            self.told();
         }
         Ok(())
     }
@@ -185,6 +181,7 @@ impl Host {
             let step = self.store().recover_step(endpoint, self.now()).await?;
             recovered = recovered.saturating_add(step.recovered);
             if step.done {
+                self.wake_publisher();
                 return Ok(recovered);
             }
         }
@@ -204,9 +201,6 @@ impl Host {
                 .store()
                 .tell_news(books.clone(), limits::CONVERSATIONS_SWEPT, now)
                 .await?;
-            if looked > 0 {
-                self.told();
-            }
             if looked < limits::CONVERSATIONS_SWEPT {
                 return Ok(());
             }
@@ -281,6 +275,23 @@ impl Starting<'_> {
             }
             while let Ok(note) = told.try_recv() {
                 keep(host.clone(), note).await;
+            }
+        });
+    }
+
+    /// Wakes the publisher when the log grows.
+    fn log(&mut self) {
+        let (host, mut stopped) = (self.host.clone(), self.stopped.clone());
+        let mut end = host.store().log_end();
+        self.tasks.spawn(async move {
+            while !*stopped.borrow() {
+                tokio::select! {
+                    _ = stopped.changed() => {}
+                    grown = end.changed() => match grown {
+                        Ok(()) => host.wake_publisher(),
+                        Err(_) => return,
+                    },
+                }
             }
         });
     }

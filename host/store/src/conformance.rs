@@ -191,6 +191,7 @@ macro_rules! store_conformance {
         );
         $crate::store_conformance!(@ $factory, events:
             the_log_is_read_in_order_and_by_wish,
+            a_longer_log_wakes_who_waits_for_events,
             an_endpoint_gets_what_it_wants_and_only_what_comes_after_it,
             a_failing_event_blocks_only_its_conversation,
             a_lost_delivery_lease_writes_nothing,

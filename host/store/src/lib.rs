@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use weir_domain::caller::{Key, Session};
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::claim::{Claim, Claimed};
@@ -545,6 +546,9 @@ pub trait Store: Send + Sync + 'static {
     async fn event_place(&self, workspace: &str, id: EventId) -> Result<Option<i64>>;
     /// The end of the log.
     async fn last_sequence(&self) -> Result<i64>;
+    /// The end of the log, which changes after each commit that made the log longer: who shows or delivers events as they come
+    /// waits on it, and no write has to say that it added one.
+    fn log_end(&self) -> watch::Receiver<i64>;
 
     /// Keeps an endpoint. It gets the events that come after.
     async fn insert_endpoint(&self, endpoint: Endpoint) -> Result<()>;

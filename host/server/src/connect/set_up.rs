@@ -65,7 +65,6 @@ impl Host {
         if let Err(error) = store.set_channel_status(channel.id, status, reason, self.now()).await {
             tracing::error!(channel.id = %channel.id, "The state of the channel was not written: {error}");
         }
-        self.told();
         Channel { status, ..channel }
     }
 }

@@ -139,7 +139,6 @@ pub(crate) async fn patch(
     };
     let channel = host.store().update_channel(id, patch, host.now()).await?;
     let channel = channel.ok_or_else(|| Problem::no_such("channel"))?;
-    host.told();
     record(&host, &caller, "channel.update", &id.to_string(), changed).await;
     Ok(Answered(channel))
 }

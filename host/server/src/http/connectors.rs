@@ -352,7 +352,6 @@ pub(crate) async fn promote(
         Ok(promoted) => promoted,
         Err(error) => return Err(refused_promotion(&host, &caller, error).await),
     };
-    host.told();
     record(
         &host,
         &caller,

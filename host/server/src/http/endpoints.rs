@@ -311,7 +311,7 @@ pub(crate) async fn patch(
 
 async fn change(host: &Host, workspace: &str, id: EndpointId, patch: EndpointPatch) -> Answer<Endpoint> {
     let endpoint = host.store().update_endpoint(workspace, id, patch, host.now()).await?;
-    host.told();
+    host.wake_publisher();
     endpoint.ok_or_else(|| Problem::no_such("endpoint"))
 }
 
@@ -387,7 +387,6 @@ pub(crate) async fn recover(
         return Err(Problem::no_such("endpoint"));
     }
     let recovered = host.recover_to_the_end(id).await?;
-    host.told();
     record(
         &host,
         &caller,
@@ -429,7 +428,7 @@ pub(crate) async fn send_example(
         }
     };
     let delivery_id = host.store().insert_delivery(id, event.id, host.now()).await?;
-    host.told();
+    host.wake_publisher();
     let changed = serde_json::json!({ "event_id": event.id });
     record(&host, &caller, "endpoint.send_example", &id.to_string(), changed).await;
     Ok((StatusCode::ACCEPTED, Answered(Queued { delivery_id })))

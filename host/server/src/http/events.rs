@@ -161,7 +161,7 @@ pub(crate) async fn stream(
     let filter = which.filter(&caller)?;
     let workspace = caller.workspace_id().to_owned();
     // Subscribed before the record is read: what is written in between wakes the reader.
-    let changed = api.host.events_changed();
+    let changed = api.host.store().log_end();
     let last = headers
         .get("last-event-id")
         .and_then(|value| value.to_str().ok())
@@ -208,7 +208,7 @@ struct Reader {
     /// The place up to which the log was read.
     after: i64,
     read: std::vec::IntoIter<Event>,
-    changed: watch::Receiver<u64>,
+    changed: watch::Receiver<i64>,
     closing: watch::Receiver<bool>,
     ends: Instant,
     greeted: bool,

@@ -99,6 +99,22 @@ async fn switch(world: &World, endpoint: &Endpoint, on: bool, seconds: i64) {
     assert_eq!(changed.unwrap().unwrap().enabled, on);
 }
 
+/// Who waits for events is woken by the commit that adds one, whatever wrote it, and by no other.
+pub fn a_longer_log_wakes_who_waits_for_events(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let mut end = world.store.log_end();
+        end.mark_unchanged();
+        add(&world, &[]).await;
+        assert!(!end.has_changed().unwrap(), "an endpoint is no event");
+        world.hear(vec![says("m1", 10)], 10).await;
+        assert!(end.has_changed().unwrap(), "the write is answered after it");
+        assert_eq!(*end.borrow_and_update(), world.store.last_sequence().await.unwrap());
+        world.hear(vec![says("m1", 10)], 11).await;
+        assert!(!end.has_changed().unwrap(), "told twice is written once");
+    });
+}
+
 pub fn the_log_is_read_in_order_and_by_wish(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use weir_domain::caller::{Key, Session};
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::claim::{Claim, Claimed};
@@ -633,6 +634,9 @@ impl Store for SqliteStore {
     }
     async fn last_sequence(&self) -> Result<i64> {
         self.look(events::last).await
+    }
+    fn log_end(&self) -> watch::Receiver<i64> {
+        self.writer.log_end()
     }
     async fn insert_endpoint(&self, endpoint: Endpoint) -> Result<()> {
         self.write(move |db| endpoints::put(db, &endpoint)).await

@@ -11,12 +11,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use weir_domain::id::Mint;
 use weir_domain::limits;
 
 use crate::StoreError;
-use crate::sqlite::Db;
+use crate::sqlite::{Db, events};
 use crate::vault::Vault;
 
 /// The way to the writer's thread. Dropping it lets the thread finish what waits, and waits for that.
@@ -24,6 +24,7 @@ pub(super) struct Writer {
     queue: Mutex<Option<mpsc::Sender<Task>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     commits: Arc<AtomicU64>,
+    log_end: watch::Receiver<i64>,
 }
 
 /// What the thread is asked for.
@@ -84,14 +85,21 @@ impl Writer {
         let (queue, tasks) = mpsc::channel(limits::WRITE_QUEUE);
         let commits = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&commits);
+        let db = Db {
+            connection: &connection,
+            vault: &vault,
+            mint: &mint,
+        };
+        let (log, log_end) = watch::channel(events::last(&db)?);
         let thread = std::thread::Builder::new()
             .name("weir-writer".to_owned())
-            .spawn(move || serve(connection, &vault, &mint, tasks, &counter))
+            .spawn(move || serve(connection, &vault, &mint, tasks, &counter, &log))
             .map_err(|error| unavailable(&format!("no thread for the writer: {error}")))?;
         Ok(Self {
             queue: Mutex::new(Some(queue)),
             thread: Mutex::new(Some(thread)),
             commits,
+            log_end,
         })
     }
 
@@ -132,6 +140,11 @@ impl Writer {
         self.commits.load(Ordering::Relaxed)
     }
 
+    /// The end of the event log, which changes after each commit that made the log longer.
+    pub(super) fn log_end(&self) -> watch::Receiver<i64> {
+        self.log_end.clone()
+    }
+
     /// How many writes wait to be taken up.
     pub(super) fn waiting(&self) -> usize {
         lock(&self.queue)
@@ -170,7 +183,14 @@ pub(super) fn closed() -> StoreError {
     unavailable("the store is closed")
 }
 
-fn serve(connection: Connection, vault: &Vault, mint: &Mint, mut tasks: mpsc::Receiver<Task>, commits: &AtomicU64) {
+fn serve(
+    connection: Connection,
+    vault: &Vault,
+    mint: &Mint,
+    mut tasks: mpsc::Receiver<Task>,
+    commits: &AtomicU64,
+    log: &watch::Sender<i64>,
+) {
     let db = Db {
         connection: &connection,
         vault,
@@ -202,6 +222,7 @@ fn serve(connection: Connection, vault: &Vault, mint: &Mint, mut tasks: mpsc::Re
         match &outcome {
             Ok(true) => {
                 commits.fetch_add(1, Ordering::Relaxed);
+                notify(&db, log);
             }
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, writes = group.len(), "A commit failed; nothing of it was written"),
@@ -213,6 +234,24 @@ fn serve(connection: Connection, vault: &Vault, mint: &Mint, mut tasks: mpsc::Re
         if let Some(reply) = empties {
             // Nobody waits any more when the caller was cancelled; the log is empty all the same.
             let _ = reply.send(empty_log(db.connection));
+        }
+    }
+}
+
+/// Wakes who waits for events, if the commit added any.
+fn notify(db: &Db<'_>, log: &watch::Sender<i64>) {
+    match events::last(db) {
+        // The end falls when the newest events are erased, which is no news.
+        Ok(end) => {
+            log.send_if_modified(|known| {
+                let grew = *known < end;
+                *known = end.max(*known);
+                grew
+            });
+        }
+        Err(error) => {
+            tracing::warn!(%error, "The end of the event log could not be read; whoever waits for events looks for itself");
+            log.send_modify(|_| ());
         }
     }
 }

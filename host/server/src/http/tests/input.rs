@@ -294,7 +294,6 @@ async fn a_stream_goes_on_where_it_broke_off_without_a_gap() {
             .store()
             .append_event("default", None, EventType::ChannelUpdated, data, api.host.now())
             .await;
-        api.host.told();
         event.expect("written").id.to_string()
     };
     let first = tell(1).await;

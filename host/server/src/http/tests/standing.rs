@@ -44,7 +44,6 @@ async fn a_revoked_key_ends_its_streams_at_once() {
         .store()
         .append_event("default", None, event, json!({}), api.host.now());
     append.await.expect("a record");
-    api.host.told();
     let told = stays.frame().await.expect("it goes on").expect("a frame");
     assert!(told.is_data());
 }
