@@ -455,60 +455,187 @@ mod tests {
         assert!(!config.delivery.allow_private);
     }
 
-    /// Names in the first two columns of the table of operations.md, as (keys, variables).
-    fn documented() -> (BTreeSet<String>, BTreeSet<String>) {
-        let text = include_str!("../../../docs/operations.md");
-        let section = text
-            .split("## Configuration")
-            .nth(1)
-            .and_then(|rest| rest.split("\n## ").next());
-        let rows = section
-            .expect("the section")
+    /// A row of the tables of `docs/configuration.md`.
+    struct Row {
+        /// `limits.connections`; empty where there is a variable only.
+        key: String,
+        variable: String,
+        default: String,
+        bounds: String,
+    }
+
+    fn documented() -> Vec<Row> {
+        let text = include_str!("../../../docs/configuration.md");
+        let rows = text
             .lines()
-            .filter(|line| line.starts_with("| "));
-        let columns = rows.flat_map(|row| row.split('|').skip(1).take(2).collect::<Vec<_>>());
-        columns
-            .flat_map(|column| column.split('`').skip(1).step_by(2))
-            .map(|name| {
-                name.split(' ')
-                    .next_back()
-                    .unwrap_or_default()
-                    .trim_matches(['[', ']'])
-                    .to_owned()
-            })
-            .partition(|name| !name.starts_with("WEIR_"))
+            .filter(|line| line.starts_with("| ") && !line.starts_with("| key"));
+        rows.map(|row| {
+            let cells: Vec<String> = row.split('|').map(|cell| cell.trim().replace('`', "")).collect();
+            let [_, key, variable, default, bounds, ..] = cells.as_slice() else {
+                panic!("a row has too few cells: {row}");
+            };
+            Row {
+                key: key.replace('[', "").replace("] ", "."),
+                variable: variable.clone(),
+                default: default.clone(),
+                bounds: bounds.clone(),
+            }
+        })
+        .collect()
     }
 
     #[test]
     fn every_key_and_variable_is_documented() {
-        let (keys, variables) = documented();
+        let rows = documented();
+        let named = |name: fn(&Row) -> &String| -> BTreeSet<String> {
+            let names = rows.iter().map(name).filter(|name| !name.is_empty());
+            names.cloned().collect()
+        };
         let asked = RefCell::new(BTreeSet::from(["WEIR_LOG".to_owned()]));
         Config::of(File::default(), |name| {
             asked.borrow_mut().insert(name.to_owned());
             None
         })
         .expect("defaults");
-        assert_eq!(variables, asked.into_inner());
+        assert_eq!(named(|row| &row.variable), asked.into_inner());
         // The parser lists what it knows.
         let mut known = BTreeSet::new();
-        for section in ["", "[limits]", "[delivery]", "[retention]"] {
-            let words = refused(&format!("{section}\nnonsense = 1"), &[]);
+        for section in ["", "limits", "delivery", "retention"] {
+            let head = if section.is_empty() {
+                String::new()
+            } else {
+                format!("[{section}]")
+            };
+            let words = refused(&format!("{head}\nnonsense = 1"), &[]);
             let (_, expected) = words.split_once("expected").expect("a list of names");
-            known.extend(expected.split('`').skip(1).step_by(2).map(str::to_owned));
+            let dot = if section.is_empty() { "" } else { "." };
+            known.extend(
+                expected
+                    .split('`')
+                    .skip(1)
+                    .step_by(2)
+                    .map(|name| format!("{section}{dot}{name}")),
+            );
         }
         for section in ["limits", "delivery", "retention"] {
             assert!(known.remove(section), "{known:?}");
         }
         // Of the table of keys the name is the operator's.
-        assert!(known.remove("trusted_keys"), "{known:?}");
-        let mut keys = keys;
-        assert!(keys.remove("NAME"), "{keys:?}");
-        assert_eq!(keys, known);
+        assert!(
+            known.remove("trusted_keys") && known.insert("trusted_keys.NAME".to_owned()),
+            "{known:?}"
+        );
+        assert_eq!(named(|row| &row.key), known);
+    }
+
+    #[test]
+    fn every_default_is_documented() {
+        let Config {
+            listen,
+            public_url,
+            data,
+            store,
+            limits,
+            trusted_keys: _,
+            allow_unsigned,
+            clock,
+            delivery,
+            retention,
+            metrics_require_key,
+            otlp,
+            admin_key,
+            master_key,
+            compiler: _,
+        } = config("", &[]).expect("defaults");
+        fn shown<T: ToString>(value: Option<T>) -> String {
+            value.map_or_else(|| "none".to_owned(), |value| value.to_string())
+        }
+        let days = [
+            retention.messages_days,
+            retention.media_days,
+            retention.dead_letters_days,
+        ]
+        .map(shown);
+        let [messages_days, media_days, dead_letters_days] = days;
+        let defaults = BTreeMap::from([
+            ("listen", listen.to_string()),
+            ("public_url", public_url.as_str().trim_end_matches('/').to_owned()),
+            ("data", data.display().to_string()),
+            (
+                "store",
+                if matches!(store, StoreConfig::Sqlite) {
+                    "sqlite"
+                } else {
+                    "postgres"
+                }
+                .to_owned(),
+            ),
+            ("limits.connections", limits.connections.to_string()),
+            (
+                "limits.connections_per_address",
+                limits.connections_per_address.to_string(),
+            ),
+            ("limits.sends_in_flight", limits.sends_in_flight.to_string()),
+            ("limits.deliveries_in_flight", limits.deliveries_in_flight.to_string()),
+            ("limits.fetches_in_flight", limits.fetches_in_flight.to_string()),
+            ("trusted_keys.NAME", "none".to_owned()),
+            ("allow_unsigned", allow_unsigned.to_string()),
+            ("clock", shown(clock)),
+            ("delivery.allow_private", delivery.allow_private.to_string()),
+            ("delivery.resend_if_absent", delivery.resend_if_absent.to_string()),
+            ("retention.messages_days", messages_days),
+            ("retention.media_days", media_days),
+            ("retention.dead_letters_days", dead_letters_days),
+            ("retention.refusals_days", retention.refusals_days.to_string()),
+            ("retention.audit_days", retention.audit_days.to_string()),
+            ("retention.transcripts", retention.transcripts.to_string()),
+            ("retention.transcripts_days", retention.transcripts_days.to_string()),
+            ("metrics_require_key", metrics_require_key.to_string()),
+            ("otlp", shown(otlp)),
+            (
+                "WEIR_ADMIN_KEY",
+                if admin_key.is_none() { "none" } else { "some" }.to_owned(),
+            ),
+            (
+                "WEIR_MASTER_KEY",
+                if master_key.is_none() { "none" } else { "some" }.to_owned(),
+            ),
+            ("WEIR_LOG", "info".to_owned()),
+        ]);
+        let rows = documented();
+        let documented: BTreeMap<&str, String> = rows
+            .iter()
+            .map(|row| {
+                let name = if row.key.is_empty() { &row.variable } else { &row.key };
+                (name.as_str(), row.default.clone())
+            })
+            .collect();
+        assert_eq!(documented, defaults);
+    }
+
+    #[test]
+    fn bounds_of_numbers_are_documented() {
+        for row in documented() {
+            let Some((section, name)) = row.key.split_once('.').filter(|(section, _)| *section == "limits") else {
+                continue;
+            };
+            let (first, last) = row.bounds.split_once(" to ").expect("the first and the last number");
+            let (first, last): (u64, u64) = (first.parse().expect("a number"), last.parse().expect("a number"));
+            let read = |number: u64| config(&format!("[{section}]\n{name} = {number}"), &[]);
+            for allowed in [first, last] {
+                assert!(read(allowed).is_ok(), "{name} = {allowed}");
+            }
+            for refused in [first - 1, last + 1] {
+                assert!(read(refused).is_err(), "{name} = {refused}");
+            }
+        }
     }
 
     #[test]
     fn no_page_names_another_variable() {
-        const OF_THE_COMMAND_LINE: [&str; 5] = [
+        /// Of the command line, and of a test that writes a page.
+        const OTHERS: [&str; 6] = [
+            "WEIR_WRITE_DOCS",
             "WEIR_URL",
             "WEIR_KEY",
             "WEIR_NEW_MASTER_KEY",
@@ -516,8 +643,8 @@ mod tests {
             "WEIR_REGISTRY_PASSWORD",
         ];
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-        let (_, mut known) = documented();
-        known.extend(OF_THE_COMMAND_LINE.map(str::to_owned));
+        let mut known: BTreeSet<String> = documented().into_iter().map(|row| row.variable).collect();
+        known.extend(OTHERS.map(str::to_owned));
         let pages = std::fs::read_dir(format!("{root}/docs")).expect("docs");
         let mut pages: Vec<_> = pages.map(|page| page.expect("a page").path()).collect();
         pages.push(format!("{root}/README.md").into());
