@@ -26,6 +26,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "-D",
         "warnings",
     ])?;
+    check_dependencies()?;
     show::step("The rooms, each by itself");
     build::cargo([
         "test",
@@ -45,6 +46,17 @@ pub(crate) fn run() -> anyhow::Result<()> {
     demo::run(true, None)?;
     show::step("The promises, on the built programs");
     build::cargo(["test", "--package", "weir-tests", "--all-targets", "--locked"])
+}
+
+/// Checks licenses, sources and banned crates by `deny.toml`, if cargo-deny is installed: it takes minutes to build. Advisories
+/// are left out: they come from the network, and would turn a commit red that was green the day before.
+fn check_dependencies() -> anyhow::Result<()> {
+    if !answers("cargo", &["deny", "--version"]) {
+        show::step("Not checked, since cargo-deny is not installed: licenses, sources and banned crates");
+        return Ok(());
+    }
+    show::step("Licenses, sources and banned crates");
+    build::cargo(["deny", "--locked", "check", "bans", "licenses", "sources"])
 }
 
 /// The Standard Webhooks library that judges our signatures comes from PyPI, into a folder of its own; Debian packs what
@@ -95,15 +107,7 @@ fn fetch_axe() -> anyhow::Result<()> {
 
 /// Installs Debian's packages unless the program answers already.
 fn ensure(what: &str, program: &str, question: &[&str], packages: &[&str]) -> anyhow::Result<()> {
-    let answers = || {
-        let asked = Command::new(program)
-            .args(question)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        asked.is_ok_and(|status| status.success())
-    };
-    if answers() {
+    if answers(program, question) {
         return Ok(());
     }
     show::step(&format!("Installing {what}"));
@@ -112,4 +116,14 @@ fn ensure(what: &str, program: &str, question: &[&str], packages: &[&str]) -> an
     build::command("apt-get", &install).or_else(|_| {
         build::command("apt-get", ["update", "--quiet"]).and_then(|()| build::command("apt-get", &install))
     })
+}
+
+/// Whether the program is there and answers the question.
+fn answers(program: &str, question: &[&str]) -> bool {
+    let asked = Command::new(program)
+        .args(question)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    asked.is_ok_and(|status| status.success())
 }
