@@ -1,4 +1,4 @@
-//! What a request carries, streamed: stored bytes pass through here and are never whole in memory.
+//! Bodies of requests. Stored media is streamed and never held in memory as a whole.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,17 +13,17 @@ use tokio::io::{AsyncRead, ReadBuf};
 use weir_domain::id::MediaId;
 use weir_domain::policy::{Part, PartContent, RequestBody};
 
-/// Where stored bytes come from.
+/// Opens stored media.
 #[async_trait]
 pub trait Bodies: Send + Sync {
-    /// The bytes of `id`, from their beginning.
+    /// The stored media `id`, from its first byte.
     ///
     /// # Errors
-    /// They are not here, or cannot be read.
+    /// It is not stored, or cannot be read.
     async fn open(&self, id: MediaId) -> Result<StoredBody, BodyError>;
 }
 
-/// No stored bytes at all: for requests of the host's own.
+/// No stored media: for requests that reference none.
 pub struct NoBodies;
 
 #[async_trait]
@@ -33,30 +33,30 @@ impl Bodies for NoBodies {
     }
 }
 
-/// Stored bytes, opened.
+/// Stored media, opened for reading.
 pub struct StoredBody {
-    /// The bytes. More than `size` are not read; fewer break the request off.
+    /// Its bytes. No more than `size` are read; with fewer the request is aborted.
     pub bytes: Box<dyn AsyncRead + Send + Unpin>,
-    /// How many.
+    /// The number of bytes.
     pub size: u64,
-    /// As sniffed from the bytes.
+    /// The MIME type, sniffed from the bytes.
     pub mime_type: String,
-    /// The name that the other side is told.
+    /// The file name that is sent.
     pub filename: String,
 }
 
-/// Why stored bytes cannot be sent.
+/// Why stored media cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// There are none of this name.
+    /// There is none with this id.
     #[error("{0} is not stored here")]
     NotStored(MediaId),
-    /// They cannot be read.
-    #[error("stored bytes cannot be read: {0}")]
+    /// It cannot be read.
+    #[error("the stored media cannot be read: {0}")]
     Io(#[from] io::Error),
 }
 
-/// A body on its way out: pieces in order, their length known beforehand.
+/// The body of a request: parts in order, of known length.
 pub(crate) struct Outgoing {
     pieces: VecDeque<Piece>,
     left: u64,
@@ -70,11 +70,11 @@ enum Piece {
     },
 }
 
-/// What is read of a file at once.
+/// The size of the buffer for reading a file, in bytes.
 const CHUNK: usize = 64 << 10;
 
 impl Outgoing {
-    /// The body and, where the host writes it, its content type.
+    /// The body, and its content type if the host determines it.
     pub(crate) async fn of(body: RequestBody, bodies: &dyn Bodies) -> Result<(Self, Option<HeaderValue>), BodyError> {
         let mut outgoing = Self {
             pieces: VecDeque::new(),
@@ -147,7 +147,7 @@ impl Outgoing {
     }
 }
 
-/// 128 random bits, so that nobody who writes a part can write the end of it.
+/// A boundary with 128 random bits, so that the content of a part cannot contain it.
 fn boundary() -> Result<String, BodyError> {
     let mut random = [0; 16];
     rustls::crypto::ring::default_provider()
@@ -157,7 +157,7 @@ fn boundary() -> Result<String, BodyError> {
     Ok(format!("weir-{:032x}", u128::from_be_bytes(random)))
 }
 
-/// A name in a part's head, escaped as browsers do (HTML standard, multipart/form-data).
+/// A name in the header of a part, escaped as browsers do (HTML standard, multipart/form-data).
 fn quoted(name: &str) -> String {
     let mut quoted = String::with_capacity(name.len() + 2);
     quoted.push('"');

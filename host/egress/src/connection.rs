@@ -1,8 +1,8 @@
-//! Connections: kept for the next request while they are fresh, and a gate before the first byte of each request.
+//! Connections: a pool of idle ones, and a gate before the first byte of each request.
 //!
-//! A request has its connection for itself from the gate to the end of its answer. One that is given up in between takes its
-//! connection with it, so that nothing of it leaves afterwards. Sent again, over another connection, is only what was never
-//! written to one that had closed.
+//! A request has its connection exclusively, from the gate to the end of its response. If it is canceled in between, the
+//! connection is closed, so that nothing of it leaves afterwards. A request is sent over another connection only if nothing
+//! of it was written to the first, which had closed.
 
 use std::collections::HashMap;
 use std::io;
@@ -25,24 +25,24 @@ use weir_domain::limits;
 
 use crate::body::Outgoing;
 use crate::dial::Dialer;
-use crate::error::EgressError;
+use crate::error::{EgressError, Refused};
 
-/// A connection that nobody uses is closed before the other side may do so: a request that meets a closing connection has
-/// left without an answer. Common servers keep one for 5 s (node) to 75 s (nginx).
+/// How long a connection stays idle before it is closed. Shorter than the server's timeout: a request on a connection that
+/// the server closes has left and gets no response. Common servers use 5 s (node) to 75 s (nginx).
 const IDLE: Duration = Duration::from_secs(4);
-/// The head of an answer, all headers together.
+/// The largest head of a response, in bytes.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// Asked when a request's first bytes are about to be written to its connection, whether that is new or was used before: what
-/// came before, from a name to a handshake, takes as long as it takes.
+/// Polled just before a request's first bytes are written to its connection, new or reused: resolving and handshakes, which
+/// take an unknown time, are done by then.
 pub trait Departure: Send {
-    /// Ready once they may leave now. Not asked again after that.
+    /// Ready once the request may leave. Not polled again after that.
     fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<()>;
-    /// They were written. Not called for a request that never left.
+    /// The bytes were written. Not called for a request that never left.
     fn left(&mut self);
 }
 
-/// Requests whose connections all lead to addresses of one reach.
+/// Sends requests over connections to addresses of one reach.
 #[derive(Clone)]
 pub(crate) struct Client {
     dialer: Dialer,
@@ -52,18 +52,18 @@ pub(crate) struct Client {
 #[derive(Default)]
 struct Idle {
     of: HashMap<(Scheme, Authority), Vec<(Connection, Instant)>>,
-    /// Whether somebody looks for those that are idle for too long.
+    /// Whether the task that closes idle connections runs.
     is_swept: bool,
 }
 
-/// A connection that is nobody else's.
+/// A connection for exclusive use.
 struct Connection {
     sender: SendRequest<Outgoing>,
     gate: Arc<Gate>,
     _task: Task,
 }
 
-/// What drives a connection, and ends with it.
+/// The task that drives a connection; aborted with it.
 struct Task(AbortHandle);
 
 impl Drop for Task {
@@ -72,7 +72,7 @@ impl Drop for Task {
     }
 }
 
-/// The connection of one request, until its answer ends.
+/// The connection of one request, until the end of its response.
 pub(crate) struct Leased {
     client: Client,
     to: (Scheme, Authority),
@@ -80,13 +80,13 @@ pub(crate) struct Leased {
 }
 
 impl Leased {
-    /// The answer was read to its end: the connection is free for the next request.
+    /// The response was read completely: the connection returns to the pool.
     pub(crate) fn give_back(self) {
         self.client.keep(self.to, self.connection);
     }
 }
 
-/// A request that waits for the gate, and whether it went through.
+/// Whether a request passed the gate of its connection.
 #[derive(Clone, Default)]
 pub(crate) struct Passage(Arc<AtomicBool>);
 
@@ -105,8 +105,8 @@ impl Client {
         }
     }
 
-    /// Sends a request, and waits for the head of its answer. `passage` says afterwards, and also to who gives up waiting, whether
-    /// it may have left.
+    /// Sends a request and waits for the head of its response. `passage` says afterwards whether it may have left, also if
+    /// the caller stops waiting.
     pub(crate) async fn request(
         &self,
         mut request: Request<Outgoing>,
@@ -127,7 +127,9 @@ impl Client {
             };
             if let Err(error) = connection.sender.ready().await {
                 if is_new {
-                    return Err(EgressError::Unreachable { reason: words(&error) });
+                    return Err(EgressError::Unreachable {
+                        reason: message(&error),
+                    });
                 }
                 continue;
             }
@@ -147,7 +149,7 @@ impl Client {
                         request = unsent;
                     }
                     _ => {
-                        let reason = words(error.error());
+                        let reason = message(error.error());
                         return Err(if passage.has_left() {
                             EgressError::NoAnswer { reason }
                         } else {
@@ -172,8 +174,10 @@ impl Client {
             .max_headers(2 * limits::HEADERS)
             .handshake(gated)
             .await
-            .map_err(|error| EgressError::Unreachable { reason: words(&error) })?;
-        // How it ends is told to the request that it carries.
+            .map_err(|error| EgressError::Unreachable {
+                reason: message(&error),
+            })?;
+        // Its error is reported to the request that it carries.
         let task = tokio::spawn(async move { drop(connection.await) });
         Ok(Connection {
             sender,
@@ -186,7 +190,7 @@ impl Client {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection to there that was used last, if one is fresh.
+    /// The most recently used idle connection to there, if one is fresh.
     fn take(&self, to: &(Scheme, Authority)) -> Option<Connection> {
         let mut idle = self.idle();
         let there = idle.of.get_mut(to)?;
@@ -221,7 +225,7 @@ impl Client {
 }
 
 impl Idle {
-    /// Closes what is idle for too long; whether anything is left to look after.
+    /// Closes connections that are idle for too long; whether any is left.
     fn sweep(&mut self) -> bool {
         self.of.retain(|_, there| {
             there.retain(|(connection, since)| since.elapsed() < IDLE && !connection.sender.is_closed());
@@ -232,11 +236,11 @@ impl Idle {
     }
 }
 
-/// Where a request goes.
+/// The origin of a request.
 fn place(uri: &Uri) -> Result<(Scheme, Authority), EgressError> {
     match (uri.scheme(), uri.authority()) {
         (Some(scheme), Some(authority)) => Ok((scheme.clone(), authority.clone())),
-        _ => Err(crate::Refused::NotAUri.into()),
+        _ => Err(Refused::NotAUri.into()),
     }
 }
 
@@ -247,7 +251,7 @@ fn host(uri: &Uri, (scheme, authority): &(Scheme, Authority)) -> Result<HeaderVa
         Some(port) => format!("{}:{port}", authority.host()),
         None => authority.host().to_owned(),
     };
-    HeaderValue::from_str(&host).map_err(|_| crate::Refused::NotAUri.into())
+    HeaderValue::from_str(&host).map_err(|_| Refused::NotAUri.into())
 }
 
 /// The target as it stands in a request to the origin itself (RFC 9112, 3.2.1).
@@ -256,14 +260,14 @@ fn origin_form(uri: &Uri) -> Uri {
     Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
 }
 
-fn words(error: &hyper::Error) -> String {
+fn message(error: &hyper::Error) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     causes.last().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 // ---- the gate --------------------------------------------------------------------------------------------------------
 
-/// Before the bytes of a connection. It is closed for the first ones of a request until its departure says otherwise.
+/// Holds back the first bytes of a request on a connection until its departure is ready.
 #[derive(Default)]
 struct Gate(Mutex<Waiting>);
 
@@ -285,20 +289,20 @@ impl Gate {
         };
     }
 
-    /// The departure of a request that never came to the gate.
+    /// The departure of a request that never reached the gate.
     fn end(&self) -> Option<Box<dyn Departure>> {
         std::mem::take(&mut *self.waiting()).departure
     }
 }
 
-/// A stream behind its gate.
+/// A stream whose writes pass the gate.
 struct Gated<S> {
     stream: S,
     gate: Arc<Gate>,
 }
 
 impl<S: Write + Unpin> Gated<S> {
-    /// Writes once the gate is open. What the lock is held over is one write that does not wait.
+    /// Writes once the gate is open. The lock is held over one write, which does not block.
     fn poll_through<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -308,7 +312,7 @@ impl<S: Write + Unpin> Gated<S> {
         if let Some(departure) = &mut waiting.departure {
             ready!(departure.poll_leave(context));
         }
-        // Before the write: what fails in the middle of it may have left.
+        // Before the write: if it fails halfway, bytes may have left.
         if let Some(passage) = waiting.passage.take() {
             passage.0.store(true, Ordering::Release);
         }

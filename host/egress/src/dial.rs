@@ -1,7 +1,7 @@
-//! From a name to a connection: resolve once, judge every address, dial exactly what was judged.
+//! From a host name to a connection: resolve once, check every address, and dial exactly the addresses that passed.
 //!
-//! Names and addresses written as such take the same way, so there is no spelling of a host that goes around the rule. The
-//! check and the dialling are of one list in one function: a name that resolves differently a moment later changes nothing.
+//! Host names and literal addresses take the same path, so that no spelling of a host avoids the check. One function checks
+//! and dials one list: a name that resolves differently a moment later (DNS rebinding) changes nothing.
 
 use std::future::Future;
 use std::io;
@@ -21,15 +21,13 @@ use tower_service::Service;
 use weir_domain::policy::Reach;
 use weir_domain::policy::address::{self, AddressRefusal};
 
-use crate::Config;
-
-/// Where names become addresses.
+/// Resolves host names.
 #[async_trait]
 pub trait Resolve: Send + Sync {
-    /// The addresses of `host`, best first. They are not judged yet.
+    /// The addresses of `host`, best first, unchecked.
     ///
     /// # Errors
-    /// The name is unknown, or nobody answers for it.
+    /// The name does not exist, or no server responds.
     async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
 }
 
@@ -53,28 +51,30 @@ pub(crate) enum DialError {
     Failed(String),
 }
 
-/// Addresses of one name that are tried; the best come first.
+/// How many addresses of a name are tried.
 const ADDRESSES: usize = 4;
 
-/// What dials only addresses that `reach` admits.
-pub(crate) fn dialer(reach: Reach, config: &Config, tls: rustls::ClientConfig) -> Dialer {
+/// A connector that dials only addresses that `reach` permits.
+pub(crate) fn dialer(
+    reach: Reach,
+    resolver: &Arc<dyn Resolve>,
+    connect: Duration,
+    tls: rustls::ClientConfig,
+) -> Dialer {
     let tcp = Tcp {
         reach,
-        connect: config.connect,
-        resolver: Arc::clone(&config.resolver),
+        connect,
+        resolver: Arc::clone(resolver),
     };
     let https = HttpsConnectorBuilder::new()
         .with_tls_config(tls)
         .https_or_http()
         .enable_http1()
         .wrap_connector(tcp);
-    Dialer {
-        https,
-        connect: config.connect,
-    }
+    Dialer { https, connect }
 }
 
-/// TLS 1.2 and 1.3 against the web's certificate authorities, which are built in: a host in an empty container has them too.
+/// TLS 1.2 and 1.3 with the built-in certificate authorities of the web: an empty container has none of its own.
 pub(crate) fn tls() -> rustls::ClientConfig {
     rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -83,20 +83,20 @@ pub(crate) fn tls() -> rustls::ClientConfig {
         .with_no_client_auth()
 }
 
-/// TCP and, for https, TLS, within the time to connect.
+/// TCP and, for https, TLS, within the connect timeout.
 #[derive(Clone)]
 pub(crate) struct Dialer {
     https: HttpsConnector<Tcp>,
     connect: Duration,
 }
 
-type Dialled<S, E> = Pin<Box<dyn Future<Output = Result<S, E>> + Send>>;
+type Dialing<S, E> = Pin<Box<dyn Future<Output = Result<S, E>> + Send>>;
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Service<Uri> for Dialer {
     type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
     type Error = BoxError;
-    type Future = Dialled<Self::Response, Self::Error>;
+    type Future = Dialing<Self::Response, Self::Error>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -107,14 +107,14 @@ impl Service<Uri> for Dialer {
         let connect = self.connect;
         Box::pin(async move {
             match timeout(connect, dialling).await {
-                Ok(dialled) => dialled,
+                Ok(connected) => connected,
                 Err(_) => Err(DialError::Failed(format!("no connection within {connect:?}")).into()),
             }
         })
     }
 }
 
-/// TCP to a judged address.
+/// TCP to a checked address.
 #[derive(Clone)]
 pub(crate) struct Tcp {
     reach: Reach,
@@ -125,7 +125,7 @@ pub(crate) struct Tcp {
 impl Service<Uri> for Tcp {
     type Response = TokioIo<TcpStream>;
     type Error = DialError;
-    type Future = Dialled<Self::Response, Self::Error>;
+    type Future = Dialing<Self::Response, Self::Error>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -150,7 +150,8 @@ impl Tcp {
         let mut last = String::new();
         let count = addresses.len();
         for (i, address) in addresses.into_iter().enumerate() {
-            // Each gets an even share of what is left, so that one that swallows packets does not starve the next.
+            // Each gets an equal share of the remaining time, so that one that drops packets does not use up that of the
+            // next.
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(count - i).unwrap_or(1);
             match timeout_at(
@@ -160,7 +161,7 @@ impl Tcp {
             .await
             {
                 Ok(Ok(stream)) => {
-                    // Requests are small and waited for.
+                    // Requests are small, and latency matters.
                     let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
@@ -171,7 +172,7 @@ impl Tcp {
         Err(DialError::Failed(format!("no connection to {host}:{port}: {last}")))
     }
 
-    /// The addresses of `host` that may be dialled: at least one.
+    /// The addresses of `host` that may be dialed: at least one.
     async fn judged(&self, host: &str) -> Result<Vec<IpAddr>, DialError> {
         let literal: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
         let found = match literal {
@@ -184,7 +185,7 @@ impl Tcp {
         };
         let mut refusal = None;
         let mut judged = Vec::new();
-        // What the rule sees behind a mapped address is what is dialled.
+        // The address that was checked, without its IPv4-mapped form, is the one that is dialed.
         for address in found.into_iter().map(|address| address.to_canonical()) {
             match address::admit(address, self.reach) {
                 Ok(()) => judged.push(address),

@@ -1,14 +1,14 @@
-//! Why there is no answer, and whether the platform can have seen the request.
+//! Why a request failed, and whether the platform can have seen it.
 
 use weir_domain::policy::address::AddressRefusal;
 
 use crate::body::BodyError;
 use crate::dial::DialError;
 
-/// Why there is no answer. No text here names a secret, a query or a path.
+/// Why a request failed. No message contains a secret, a query or a path.
 #[derive(Debug, thiserror::Error)]
 pub enum EgressError {
-    /// The host said no. Nothing left.
+    /// The host refused it. Nothing left.
     #[error(transparent)]
     Refused(#[from] Refused),
     /// No connection was made, or nothing was written to it.
@@ -17,45 +17,45 @@ pub enum EgressError {
         /// What went wrong.
         reason: String,
     },
-    /// The request left, wholly or in part, and no whole answer came.
+    /// The request left, at least in part, and no complete response arrived.
     #[error("no answer: {reason}")]
     NoAnswer {
         /// What went wrong.
         reason: String,
     },
-    /// The answer is larger than the host passes on.
+    /// The response is larger than the limit.
     #[error("the answer is larger than {limit} bytes")]
     TooLarge {
-        /// The bound, in bytes.
+        /// The limit, in bytes.
         limit: u64,
     },
-    /// The stored bytes that the request names cannot be had. Nothing left.
-    #[error("the request's body cannot be had: {0}")]
+    /// The stored media of the request's body is not available. Nothing left.
+    #[error("the request's body is not available: {0}")]
     Body(#[source] BodyError),
-    /// The answer cannot be written where it was to go.
-    #[error("the answer cannot be kept: {0}")]
+    /// The response cannot be written to its destination.
+    #[error("the response cannot be stored: {0}")]
     Sink(#[source] std::io::Error),
 }
 
-/// What the host refuses at the last door.
+/// Refusals of this crate, after the policy permitted the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Every address of the host is one that may not be dialled; this is the first.
+    /// No address of the host may be dialed; this is the first.
     #[error(transparent)]
     Address(#[from] AddressRefusal),
-    /// It would go in the clear to somewhere beyond this machine.
+    /// It would leave this machine unencrypted.
     #[error("plain http may leave only for this machine, or where the operator says so")]
     PlainText,
-    /// The URL cannot be written on the wire.
+    /// The URL cannot be a request target.
     #[error("the URL cannot be written as a request target")]
     NotAUri,
-    /// The route wants a secret that the app does not have.
+    /// The route needs a secret that the app does not have.
     #[error("the app has no secret {name:?}")]
     NoSecret {
         /// The secret's name.
         name: String,
     },
-    /// The secret's declared place cannot hold it.
+    /// The secret cannot be set at the declared place.
     #[error("the secret {name:?} cannot be set: {reason}")]
     Place {
         /// The secret's name.
@@ -63,13 +63,13 @@ pub enum Refused {
         /// What is wrong with the place.
         reason: &'static str,
     },
-    /// Only the operator's own programs read streams.
+    /// Only the operator's programs may read streams.
     #[error("this request may not be read as a stream")]
     NotAStream,
 }
 
 impl Refused {
-    /// The rule's name, for metrics and the record.
+    /// The rule's name, for metrics and refusals.
     pub fn rule(&self) -> &'static str {
         match self {
             Self::Address(_) => "address",
@@ -82,7 +82,7 @@ impl Refused {
 }
 
 impl EgressError {
-    /// Whether the other side can have seen the request, and acted on it. A no is certain; a yes is not.
+    /// Whether the other side can have seen the request and acted on it. `false` is certain; `true` is not.
     pub fn may_have_been_seen(&self) -> bool {
         match self {
             Self::Refused(_) | Self::Unreachable { .. } | Self::Body(_) => false,
@@ -90,7 +90,7 @@ impl EgressError {
         }
     }
 
-    /// No connection came of dialing, so nothing left.
+    /// Dialing failed, so nothing left.
     pub(crate) fn of_dial(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Self {
         let error: &(dyn std::error::Error + 'static) = error;
         let causes = || std::iter::successors(Some(error), |cause| cause.source());

@@ -1,19 +1,21 @@
-//! What leaves: the only crate of Weir that opens a connection.
+//! Outbound requests: the only crate of Weir that opens a connection.
 //!
-//! In goes an [`EgressPermit`], which only the judges of `weir-domain` make; out comes a bounded answer. In between, in this
-//! order: the secrets are set at the places that the route declares, the name is resolved once, every address is judged, what was
-//! judged is dialled ([`dial`]), and the request's [`Departure`] is asked just before its first byte is written. There is no proxy from the environment, no redirect followed, no cookie kept, and
-//! nothing that left is sent again: by construction, since nothing here can do it. HTTP/1.1 is spoken, and TLS wherever the
-//! URL says https; plain http goes to this machine, or where the operator says so.
+//! It takes an [`EgressPermit`], which only the policy in `weir-domain` can create, and returns a bounded response. In this
+//! order: the secrets are set at the places that the route declares; the host name is resolved once; every address is
+//! checked, and only checked ones are dialed ([`dial`]); the request's [`Departure`] is polled just before its first byte
+//! is written. Proxies of the environment, redirects, cookies and retries of what has left are not implemented. The
+//! protocol is HTTP/1.1, with TLS wherever the URL says https; plain http is allowed to this machine, or where the operator
+//! says so.
 //!
-//! An answer is bounded in bytes and time, asked for without compression and refused with it, so that what is counted is
-//! what is read; and no secret value stands in it when the caller gets it.
+//! A response is bounded in bytes and time. Compression is neither requested nor accepted, so that the bytes counted are
+//! the bytes read. Secret values are removed from it.
 //!
-//! Whether a request may leave, how often, and what its answer means are for others to say. What this crate says of a
-//! failure is whether the platform can have seen the request: [`EgressError::may_have_been_seen`].
+//! Whether and how often a request may leave, and what its response means, is decided elsewhere. Of a failure this crate
+//! says whether the platform can have seen the request: [`EgressError::may_have_been_seen`].
 #![forbid(unsafe_code)]
 
 mod body;
+mod config;
 mod connection;
 mod dial;
 mod error;
@@ -38,6 +40,7 @@ use weir_domain::limits;
 use weir_domain::policy::{EgressPermit, Purpose, Reach};
 
 pub use body::{Bodies, BodyError, NoBodies, StoredBody};
+pub use config::{Config, ConfigError};
 pub use connection::Departure;
 pub use dial::{Resolve, SystemResolver};
 pub use error::{EgressError, Refused};
@@ -46,77 +49,34 @@ use body::Outgoing;
 use connection::{Client, Leased, Passage};
 use scrub::Scrubber;
 
-/// How requests leave. The default is what a host in service uses; tests shorten the waits and bring their own names.
-#[derive(Clone)]
-pub struct Config {
-    /// Who we say we are, where a request does not say it itself.
-    pub user_agent: String,
-    /// Time to resolve, connect and shake hands.
-    pub connect: Duration,
-    /// Time between two reads of an answer's body.
-    pub read: Duration,
-    /// Time of one request, from resolving to the last byte.
-    pub request: Duration,
-    /// The same for an operator's endpoint.
-    pub endpoint: Duration,
-    /// Time between two reads of a stream, which has no end of its own.
-    pub stream_idle: Duration,
-    /// Where names become addresses.
-    pub resolver: Arc<dyn Resolve>,
-}
-
-/// A stream that says nothing for this long is dead: ours sends a comment every 15 s.
-const STREAM_IDLE: Duration = Duration::from_secs(60);
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            user_agent: concat!("Weir/", env!("CARGO_PKG_VERSION")).to_owned(),
-            connect: limits::CONNECT,
-            read: limits::READ,
-            request: limits::REQUEST,
-            endpoint: limits::ENDPOINT,
-            stream_idle: STREAM_IDLE,
-            resolver: Arc::new(SystemResolver),
-        }
-    }
-}
-
-/// A configuration that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// The text cannot stand in a header.
-    #[error("the user agent {0:?} cannot stand in a header")]
-    UserAgent(String),
-}
-
-/// The way out. Cheap to clone; clones share their connections.
+/// Sends requests. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Egress(Arc<Inner>);
 
 struct Inner {
     config: Config,
     user_agent: HeaderValue,
-    /// One for each reach, so that a connection kept open is used only by requests under the reach its address was judged by.
+    /// One client for each reach, so that a kept connection is used only by requests with the reach that its address was
+    /// checked for.
     public: Client,
     loopback: Client,
     operator: Client,
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Clone)]
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// Without hop-by-hop headers and `set-cookie`; names in lower case; scrubbed of secrets.
+    /// Without hop-by-hop headers and `set-cookie`; names in lower case; secrets removed.
     pub headers: Vec<(String, String)>,
-    /// Scrubbed of secrets. For an endpoint, only its beginning.
+    /// Secrets removed. For an endpoint, only its beginning.
     pub body: Bytes,
     /// From resolving to the last byte.
     pub elapsed_ms: u64,
 }
 
-/// Without header values and body: they may hold tokens, and what people wrote.
+/// Without header values and body, which may hold tokens and what people wrote.
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer")
@@ -127,10 +87,10 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// The end of a fetch.
+/// The result of a fetch.
 #[derive(Clone)]
 pub struct Fetched {
-    /// HTTP status; the body was written if it is 2xx, and left unread otherwise.
+    /// HTTP status; the body was written if it is 2xx, and not read otherwise.
     pub status: u16,
     /// As in [`Answer::headers`].
     pub headers: Vec<(String, String)>,
@@ -140,7 +100,7 @@ pub struct Fetched {
     pub elapsed_ms: u64,
 }
 
-/// An answer that goes on until one side ends it.
+/// A response that is read as it arrives, until one side ends it.
 pub struct AnswerStream {
     /// HTTP status.
     pub status: u16,
@@ -153,17 +113,17 @@ impl AnswerStream {
     /// The next bytes; none at the end.
     ///
     /// # Errors
-    /// [`EgressError::NoAnswer`] if the stream breaks off or falls silent.
+    /// [`EgressError::NoAnswer`] if the stream is interrupted or times out.
     pub async fn next(&mut self) -> Result<Option<Bytes>, EgressError> {
         self.body.next().await
     }
 }
 
 impl Egress {
-    /// A way out under `config`.
+    /// Creates the clients.
     ///
     /// # Errors
-    /// The user agent cannot stand in a header.
+    /// The user agent is not a valid header value.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         Self::with_tls(config, dial::tls())
     }
@@ -171,7 +131,7 @@ impl Egress {
     fn with_tls(config: Config, tls: rustls::ClientConfig) -> Result<Self, ConfigError> {
         let user_agent =
             HeaderValue::from_str(&config.user_agent).map_err(|_| ConfigError::UserAgent(config.user_agent.clone()))?;
-        let client = |reach| Client::new(dial::dialer(reach, &config, tls.clone()));
+        let client = |reach| Client::new(dial::dialer(reach, &config.resolver, config.connect, tls.clone()));
         Ok(Self(Arc::new(Inner {
             user_agent,
             public: client(Reach::Public),
@@ -181,12 +141,12 @@ impl Egress {
         })))
     }
 
-    /// Spends a permit and waits for the whole answer, whatever its status. `secrets` are set where the permit says; stored
-    /// bytes that the request names come from `bodies`.
+    /// Consumes a permit and waits for the complete response, whatever its status. `secrets` are set where the permit says;
+    /// stored media that the request references comes from `bodies`.
     ///
-    /// The answer of a [`Purpose::Endpoint`] is its status: of the body only the beginning is kept, and what goes wrong
-    /// after the status does not take it back. The answer to a [`Purpose::Authorization`] is not scrubbed: it is for the
-    /// host alone, and a renewed token may be the old one.
+    /// The response of a [`Purpose::Endpoint`] is its status: only the beginning of the body is kept, and a failure after
+    /// the status is ignored. From the response of a [`Purpose::Authorization`] secrets are not removed: only the host
+    /// reads it, and a renewed token may equal the old one.
     ///
     /// # Errors
     /// Each says whether the platform can have seen the request.
@@ -199,7 +159,7 @@ impl Egress {
         self.send_at(None, permit, secrets, bodies).await
     }
 
-    /// The same for a request that leaves when `departure` says so.
+    /// The same, for a request that leaves once `departure` is ready.
     ///
     /// # Errors
     /// As [`Egress::send`].
@@ -252,12 +212,11 @@ impl Egress {
         })
     }
 
-    /// Spends a permit and writes the answer's body into `into`, at most `max_bytes` of it. The bytes are not scrubbed: they
-    /// are a file for the media store, and no connector reads them.
+    /// Consumes a permit and writes the response's body to `into`, at most `max_bytes` of it. Secrets are not removed: it
+    /// is a file for the media store, and no connector reads it.
     ///
     /// # Errors
-    /// As [`Egress::send`], and [`EgressError::Sink`] if `into` cannot be written. What was written before a failure is of no
-    /// use.
+    /// As [`Egress::send`], and [`EgressError::Sink`] if `into` cannot be written. After a failure, discard what was written.
     pub async fn fetch(
         &self,
         permit: EgressPermit,
@@ -268,7 +227,7 @@ impl Egress {
         self.fetch_at(None, permit, secrets, max_bytes, into).await
     }
 
-    /// The same for a request that leaves when `departure` says so.
+    /// The same, for a request that leaves once `departure` is ready.
     ///
     /// # Errors
     /// As [`Egress::fetch`].
@@ -318,10 +277,11 @@ impl Egress {
         })
     }
 
-    /// Spends a permit of the operator's own programs and hands over the answer as it comes.
+    /// Consumes a permit of the operator's own programs and returns the response as a stream.
     ///
     /// # Errors
-    /// As [`Egress::send`]; refused for every purpose but [`Purpose::Operator`], since only there nobody waits.
+    /// As [`Egress::send`]; refused for every purpose other than [`Purpose::Operator`], since a stream has no timeout as a
+    /// whole.
     pub async fn stream(&self, permit: EgressPermit) -> Result<AnswerStream, EgressError> {
         if *permit.purpose() != Purpose::Operator {
             return Err(Refused::NotAStream.into());
@@ -340,7 +300,7 @@ impl Egress {
         })
     }
 
-    /// From a permit to the head of its answer.
+    /// From a permit to the head of the response.
     async fn exchange(
         &self,
         departure: Option<Box<dyn Departure>>,
@@ -352,7 +312,7 @@ impl Egress {
         let (request, purpose, uses, reach) = permit.into_parts();
         let request = place::set(request, &uses, secrets)?;
         let uri: http::Uri = request.url.as_str().parse().map_err(|_| Refused::NotAUri)?;
-        // The judges see to this; a wire that carries secrets is worth a second look.
+        // The policy checks this too; since secrets are at stake, it is checked twice.
         if uri.scheme_str() != Some("https") && reach == Reach::Public {
             return Err(Refused::PlainText.into());
         }
@@ -360,14 +320,14 @@ impl Egress {
         let mut head = HeaderMap::with_capacity(request.headers.len() + 3);
         head.insert(USER_AGENT, self.0.user_agent.clone());
         for (name, value) in request.headers {
-            // What stands twice is sent twice, but the host's own user agent gives way.
+            // A repeated header is sent repeatedly, but a request's user agent replaces the host's.
             if name == USER_AGENT {
                 head.insert(name, value);
             } else {
                 head.append(name, value);
             }
         }
-        // Silence would mean that any coding is welcome (RFC 9110, 12.5.3).
+        // Without the header, any coding would be acceptable (RFC 9110, 12.5.3).
         head.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(content_type) = content_type {
             head.insert(CONTENT_TYPE, content_type);
@@ -384,7 +344,7 @@ impl Egress {
         let passage = Passage::default();
         let exchanged = timeout_at(deadline, client.request(outgoing, departure, passage.clone())).await;
         let (answer, connection) = exchanged.unwrap_or_else(|_| {
-            let reason = "the time was over before an answer began".to_owned();
+            let reason = "no response began within the timeout".to_owned();
             Err(if passage.has_left() {
                 EgressError::NoAnswer { reason }
             } else {
@@ -399,7 +359,7 @@ impl Egress {
             .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
         if is_encoded && purpose != Purpose::Endpoint {
             return Err(EgressError::NoAnswer {
-                reason: "the answer is compressed, though we asked for none of that".to_owned(),
+                reason: "the response is compressed, although that was not requested".to_owned(),
             });
         }
         let reading = Reading {
@@ -412,10 +372,10 @@ impl Egress {
     }
 }
 
-/// An answer's body on its way in.
+/// The body of a response.
 struct Reading {
     body: Incoming,
-    /// Given back at the end of the body; closed with it if that is not read.
+    /// Returned to the pool at the end of the body; closed if the body is not read completely.
     connection: Option<Leased>,
     idle: Duration,
     deadline: Option<Instant>,
@@ -429,7 +389,7 @@ impl Reading {
             let frame = timeout_at(until, self.body.frame())
                 .await
                 .map_err(|_| EgressError::NoAnswer {
-                    reason: "the answer did not end in time".to_owned(),
+                    reason: "the response did not end within the timeout".to_owned(),
                 })?;
             match frame {
                 None => {
@@ -440,10 +400,10 @@ impl Reading {
                 }
                 Some(Err(_)) => {
                     return Err(EgressError::NoAnswer {
-                        reason: "the answer broke off".to_owned(),
+                        reason: "the response was interrupted".to_owned(),
                     });
                 }
-                // Trailers are not passed on.
+                // Trailers are dropped.
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         return Ok(Some(data));
@@ -464,7 +424,7 @@ impl Reading {
         Ok(whole.freeze())
     }
 
-    /// What there is of the body, up to `limit`.
+    /// The beginning of the body, up to `limit` bytes.
     async fn beginning(&mut self, limit: usize) -> Bytes {
         let mut beginning = BytesMut::new();
         while beginning.len() < limit {
@@ -476,8 +436,8 @@ impl Reading {
     }
 }
 
-/// Headers that belong to the connection (RFC 9110, 7.6.1), tell of bytes that the host already counted, or carry
-/// credentials.
+/// Headers that are not returned: those of the connection (RFC 9110, 7.6.1), those about bytes that the host already
+/// counted, and credentials.
 const NOT_PASSED_ON: &[&str] = &[
     "alt-svc",
     "authorization",
@@ -511,7 +471,7 @@ fn passed_on(headers: &HeaderMap, scrubber: &Scrubber) -> Result<Vec<(String, St
         }
         if passed.len() >= limits::HEADERS || value.len() > limits::HEADER_BYTES {
             return Err(EgressError::NoAnswer {
-                reason: "the answer's headers are more or longer than the host passes on".to_owned(),
+                reason: "the response's headers are too many or too long".to_owned(),
             });
         }
         let value = String::from_utf8_lossy(value.as_bytes());

@@ -1,6 +1,6 @@
-//! Secrets, set at the places that a route declares and nowhere else.
+//! Sets secrets at the places that a route declares, and nowhere else.
 //!
-//! Nothing is searched and replaced: a text that looks like a secret's name, or like a place for one, stays that text.
+//! Nothing is searched and replaced: a text that looks like a placeholder stays as it is.
 
 use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -10,14 +10,14 @@ use weir_domain::credential::Secrets;
 use weir_domain::manifest::{SecretPlace, SecretUse};
 use weir_domain::policy::{Request, RequestBody};
 
-use crate::Refused;
+use crate::error::Refused;
 
-/// Everything but RFC 3986's unreserved characters.
+/// All characters except the unreserved ones of RFC 3986.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// And what else a path segment may hold as it is: Telegram's tokens have a colon.
+/// Without those that a path segment may contain unencoded: Telegram's tokens have a colon.
 const SEGMENT: &AsciiSet = &QUERY.remove(b':').remove(b'@');
 
-/// `request` with each secret at its place, over whatever stands there.
+/// `request` with each secret at its place, replacing what is there.
 pub(crate) fn set(mut request: Request, uses: &[SecretUse], secrets: &Secrets) -> Result<Request, Refused> {
     for secret in uses {
         let name = &secret.secret;
@@ -42,7 +42,7 @@ pub(crate) fn set(mut request: Request, uses: &[SecretUse], secrets: &Secrets) -
     Ok(request)
 }
 
-/// Headers that say where a request goes and where it ends; a manifest is a stranger's word.
+/// Headers that determine where a request goes and where it ends: a manifest is untrusted and may not set them.
 const NO_PLACE: &[&str] = &[
     "accept-encoding",
     "connection",
@@ -70,7 +70,7 @@ fn set_header(request: &mut Request, header: &str, value: &str) -> Result<(), &'
 }
 
 fn set_query(url: &mut Url, parameter: &str, value: &str) {
-    // The other parameters stay byte for byte what was judged.
+    // The other parameters stay exactly as they were checked.
     let is_other = |pair: &&str| {
         !pair.is_empty() && url::form_urlencoded::parse(pair.as_bytes()).all(|(name, _)| name != parameter)
     };
@@ -117,7 +117,7 @@ fn set_segment(url: &mut Url, index: u32, value: &str) -> Result<(), &'static st
     *place = utf8_percent_encode(value, SEGMENT).to_string();
     let path = format!("/{}", segments.join("/"));
     url.set_path(&path);
-    // `.` and `..` would be resolved away, and the request would go elsewhere.
+    // `.` and `..` would be resolved, and the request would go elsewhere.
     if url.path() == path {
         Ok(())
     } else {

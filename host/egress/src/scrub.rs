@@ -1,17 +1,17 @@
-//! Secret values taken out of what a platform answers, before anyone reads it.
+//! Removes secret values from responses.
 //!
-//! A platform may repeat what it was sent: in an error's words, in a link, in a JSON document. A value is found as it is, and
-//! with any of its characters percent-encoded or escaped as JSON does.
+//! A platform may repeat what it was sent: in an error message, in a link, in a JSON document. A value is found as it is,
+//! and with any of its characters percent-encoded or escaped as in JSON.
 
 use bytes::{Bytes, BytesMut};
 use weir_domain::credential::Secrets;
 
-/// What stands where a secret was.
+/// The replacement of a secret.
 const MARK: &[u8] = b"[secret]";
-/// Shorter values are no secrets, and taking them out would ruin answers.
+/// Shorter values, in bytes, are not removed: they are no secrets, and removing them would ruin responses.
 const SHORTEST: usize = 8;
 
-/// Finds the secrets of one call; by default there are none.
+/// Removes the secrets of one request; by default none.
 #[derive(Default)]
 pub(crate) struct Scrubber {
     secrets: Vec<String>,
@@ -24,7 +24,7 @@ impl Scrubber {
             .map(|secret| secret.expose().to_owned())
             .filter(|secret| secret.len() >= SHORTEST)
             .collect();
-        // Where one secret is the beginning of another, the longer one is taken out.
+        // Longest first: a secret may be a prefix of another.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Self { secrets }
     }

@@ -1,23 +1,23 @@
-//! A span for each request that leaves, for who follows what the host does.
+//! A tracing span for each request.
 //!
-//! It says where the request goes and how that ended. Paths, queries, headers and bodies do not stand in it: they hold ids of
-//! people, tokens, and what people wrote.
+//! It has the request's origin and outcome, but no path, query, headers or body: they hold ids of people, tokens, and what
+//! people wrote.
 
 use tracing::field::{Empty, display};
 use tracing::{Span, trace_span};
 use weir_domain::manifest::Origin;
 use weir_domain::policy::{EgressPermit, Purpose};
 
-use crate::EgressError;
+use crate::error::EgressError;
 
-/// The span of a request that is about to leave.
+/// The span of a request.
 pub(crate) fn of(permit: &EgressPermit) -> Span {
     let (purpose, route) = match permit.purpose() {
         Purpose::Connector { route, .. } => ("connector", Some(route.as_str())),
         Purpose::Authorization => ("authorization", None),
         Purpose::Media => ("media", None),
         Purpose::Endpoint => ("endpoint", None),
-        // Spans themselves leave by it: each would be followed by another.
+        // Spans are exported through it: each would cause another.
         Purpose::Operator => return Span::none(),
     };
     let request = permit.request();
@@ -34,7 +34,7 @@ pub(crate) fn of(permit: &EgressPermit) -> Span {
     )
 }
 
-/// Writes down how it ended.
+/// Records how the request ended.
 pub(crate) fn ended(span: &Span, answer: Result<u16, &EgressError>) {
     match answer {
         Ok(status) => {

@@ -1,4 +1,4 @@
-//! What leaves, what comes back, and what is said of it, against servers on this machine.
+//! Requests, responses and errors, against servers on this machine.
 
 mod addresses;
 mod answers;

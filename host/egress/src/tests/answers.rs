@@ -219,7 +219,8 @@ async fn silence_ends_in_time() {
 /// A configuration with so much time for what is tried.
 type WithTime = fn(Duration) -> Config;
 
-/// How a request ends whose time is over before its answer, in a time that is long enough on this machine for the server to see it.
+/// How a request ends whose time is over before its answer, in a time that is long enough on this machine for the server to
+/// see it.
 async fn ended_by_time(
     server: &Server,
     config: impl Fn(Duration) -> Config,
