@@ -1,7 +1,7 @@
-//! A connector as the rest of the host calls it: one method for each export of the interface.
+//! A loaded connector: one method for each function of the interface.
 //!
-//! What must be proved before a call is an argument that only a judge makes: a verified webhook, a send permit. What a call
-//! with network wants remembered comes back in [`Called`].
+//! What must be checked before a call is an argument that only the check can create: a verified webhook, a send permit. The
+//! state writes of a call with network are returned in [`Called`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -37,14 +37,14 @@ use crate::interface::output::{
 };
 use crate::state::StateView;
 use crate::trace::recorder::{CallTrace, Recorder, ReplaySource};
-use crate::trace::replay::{self, Again, Boundary, Offline, Replayed};
+use crate::trace::replay::{self, Boundary, Offline, ReplayRun, Replayed};
 use crate::trace::transcript::{self, Cost, End, FORMAT, Transcript};
 
 /// Where an attachment's bytes are.
 pub struct Located {
-    /// To fetch them.
+    /// The permit to fetch them.
     pub permit: EgressPermit,
-    /// What is asked when that request leaves.
+    /// The gate that the request passes when it leaves; none if no rate limit applies.
     pub departure: Option<Box<dyn Departure>>,
 }
 
@@ -56,7 +56,7 @@ impl fmt::Debug for Located {
     }
 }
 
-/// One loaded version of a connector. Cheap to clone; what runs in it keeps it alive.
+/// One loaded version of a connector. Cheap to clone; running calls keep it alive.
 #[derive(Clone)]
 pub struct Connector(Arc<Version>);
 
@@ -71,25 +71,25 @@ struct Version {
 }
 
 impl Connector {
-    /// Asks a component what it is, and takes it if it says so properly.
-    pub(crate) async fn introduce(
+    /// Checks the types of a component's exports and reads its manifest.
+    pub(crate) async fn describe(
         sandbox: Sandbox,
         exports: Exports,
         digest: String,
         host: Host,
         honeytoken_key: Option<[u8; 32]>,
     ) -> Result<Self, LoadError> {
-        let nobody = Arc::new(VersionName {
+        let unknown = Arc::new(VersionName {
             name: "?".to_owned(),
             number: "?".to_owned(),
         });
-        let data = CallData::pure(CallKind::Describe, nobody, host.clone());
+        let data = CallData::pure(CallKind::Describe, unknown, host.clone());
         let exports = Arc::new(exports);
         let found = Arc::clone(&exports);
         let described = sandbox
             .run(data, move |store, instance| {
                 Box::pin(async move {
-                    if let Err(wrong) = functions::check_shapes(&found, store, &instance) {
+                    if let Err(wrong) = functions::check_types(&found, store, &instance) {
                         return Ok(Err(wrong));
                     }
                     Ok(Ok(
@@ -98,11 +98,11 @@ impl Connector {
                 })
             })
             .await;
-        let said = described
+        let raw = described
             .result
             .map_err(LoadError::Describe)?
-            .map_err(|(name, error)| exports.another_shape(name, &error))?;
-        let manifest = convert::manifest(said, exports.provided())?.check()?;
+            .map_err(|(name, error)| exports.type_mismatch(name, &error))?;
+        let manifest = convert::manifest(raw, exports.provided())?.check()?;
         Ok(Self(Arc::new(Version {
             name: Arc::new(VersionName {
                 name: manifest.name.clone(),
@@ -117,7 +117,7 @@ impl Connector {
         })))
     }
 
-    /// What it says of itself, checked.
+    /// Its manifest, checked.
     pub fn manifest(&self) -> &Arc<Manifest> {
         &self.0.manifest
     }
@@ -127,7 +127,7 @@ impl Connector {
         &self.0.digest
     }
 
-    /// How many hold this version besides the caller: calls that run in it, and whoever means to make some.
+    /// References to this version other than the caller's: those of running calls, and of callers about to make one.
     pub fn held_by(&self) -> usize {
         Arc::strong_count(&self.0) - 1
     }
@@ -137,7 +137,7 @@ impl Connector {
     /// Translates a webhook into events, oldest first. Pure: no network, no state.
     ///
     /// # Errors
-    /// The webhook is then a dead letter: [`CallError::Answer`] holds the connector's own words.
+    /// The webhook becomes a dead letter; [`CallError::Answer`] holds the connector's error text.
     pub async fn receive(&self, webhook: &VerifiedWebhook) -> Result<Vec<InboundEvent>, CallError> {
         let raw = webhook.webhook();
         let headers = raw.headers.iter().cloned();
@@ -150,20 +150,21 @@ impl Connector {
         self.pure(CallKind::Receive, functions::Receive { webhook }).await
     }
 
-    /// Judges a draft beyond what the manifest's rules can say; no findings is a yes. Pure: no network, no state.
+    /// Checks a draft beyond what the manifest's rules can express; no findings means that it may be sent. Pure: no
+    /// network, no state.
     ///
     /// # Errors
-    /// How the call ended, if it did not return.
+    /// How the call failed.
     pub async fn prepare(&self, draft: &Draft) -> Result<Vec<Finding>, CallError> {
         let draft = convert::draft(draft);
         self.pure(CallKind::Prepare, functions::Prepare { draft }).await
     }
 
-    /// Translates a channel's state for this version, from that of `from_version`. Pure; works on a copy. A connector without
-    /// the interface `upgrade` keeps the state as it is.
+    /// Migrates a copy of a channel's state from `from_version` to this version. Pure: no network. A connector without the
+    /// interface `upgrade` keeps the state as it is.
     ///
     /// # Errors
-    /// The old version keeps the channel: [`CallError::Answer`] holds the connector's own words.
+    /// The old version keeps the channel; [`CallError::Answer`] holds the connector's error text.
     pub async fn migrate(&self, from_version: &str, state: State) -> Result<State, CallError> {
         if !self.0.exports.has("upgrade") {
             return Ok(state);
@@ -176,7 +177,7 @@ impl Connector {
 
     // ---- calls with network -------------------------------------------------------------------------------------------
 
-    /// Puts one message before a person. Spends the permit: one request of class `message-send` may leave.
+    /// Sends one message. Consumes the permit: one request of class `message-send` may leave.
     pub async fn send(&self, permit: SendPermit, context: CallContext) -> SendReport {
         let (mut data, channel, ledger) = self.networked(CallKind::Send, context);
         if let (Some(network), Some(media)) = (&mut data.network, permit.draft().content.media()) {
@@ -212,25 +213,25 @@ impl Connector {
         }
     }
 
-    /// Reads the account's own profile, with its credential in place.
+    /// The account's own profile.
     pub async fn who_am_i(&self, context: CallContext) -> Called<Profile> {
         self.call(CallKind::Identify, context, |channel| functions::WhoAmI { channel })
             .await
     }
 
-    /// Sets up what the account needs: the webhook subscription. Safe to repeat.
+    /// Sets up what the account needs, such as the webhook subscription. Idempotent.
     pub async fn connected(&self, context: CallContext) -> Called<()> {
         self.call(CallKind::Identify, context, |channel| functions::Connected { channel })
             .await
     }
 
-    /// Looks at the account's set-up, for the diagnosis of a channel.
+    /// Checks the account's setup, for the diagnosis of a channel.
     pub async fn check(&self, context: CallContext) -> Called<Vec<SetupFinding>> {
         self.call(CallKind::Identify, context, |channel| functions::Check { channel })
             .await
     }
 
-    /// Shows the contact that somebody types, or that their messages were read.
+    /// Shows the contact a typing indicator or a read receipt.
     pub async fn signal(&self, context: CallContext, conversation: &ConversationFacts, signal: Signal) -> Called<()> {
         let signal = match signal {
             Signal::Typing => signals::Signal::Typing,
@@ -244,8 +245,9 @@ impl Connector {
         .await
     }
 
-    /// Says where an attachment's bytes are, as the permit to fetch them: judged like a request of the connector's own, against
-    /// a route of class `media`, and after its turn. To be spent by [`weir_egress::Egress::fetch_at`], with the same secrets.
+    /// Locates an attachment's bytes, and returns the permit to fetch them: checked like a request of the connector,
+    /// against a route of class `media`, after the wait for the rate limit. For [`weir_egress::Egress::fetch_at`], with the
+    /// same secrets.
     pub async fn locate(
         &self,
         context: CallContext,
@@ -271,14 +273,14 @@ impl Connector {
                 let place = sandbox::invoke(&call, &exports, store, instance).await?;
                 let permit = store.data_mut().permit_fetch(&place.url, place.headers);
                 let permit = permit.map_err(CallError::from)?;
-                let departure = store.data().turn_of_media().await.map_err(CallError::from)?;
+                let departure = store.data().media_turn().await.map_err(CallError::from)?;
                 Ok(Located { permit, departure })
             })
         });
         self.report_transcript(located.await).called(&ledger)
     }
 
-    /// Asks what a conversation can carry now.
+    /// The content kinds that a conversation supports now.
     pub async fn probe(&self, context: CallContext, conversation: &ConversationFacts) -> Called<Vec<Capability>> {
         self.call(CallKind::Probe, context, |channel| functions::Probe {
             channel,
@@ -287,7 +289,7 @@ impl Connector {
         .await
     }
 
-    /// Reads one page of the channel's conversations from the platform's own record, newest first.
+    /// One page of the channel's conversations from the platform's history, newest first.
     pub async fn conversations(&self, context: CallContext, cursor: Option<String>) -> Called<ConversationPage> {
         self.call(CallKind::History, context, |channel| functions::Conversations {
             channel,
@@ -296,7 +298,7 @@ impl Connector {
         .await
     }
 
-    /// Reads what the platform's own record holds of a conversation since a moment.
+    /// A conversation's messages since `since`, from the platform's history.
     pub async fn messages(
         &self,
         context: CallContext,
@@ -311,7 +313,7 @@ impl Connector {
         .await
     }
 
-    /// Asks who the contact of a conversation is.
+    /// The profile of a conversation's contact; none if the platform has none.
     pub async fn look_up(&self, context: CallContext, conversation: &ConversationFacts) -> Called<Option<Person>> {
         self.call(CallKind::History, context, |channel| functions::LookUp {
             channel,
@@ -320,7 +322,7 @@ impl Connector {
         .await
     }
 
-    /// Reads the automatic messages of a kind.
+    /// The automatic messages of a kind.
     pub async fn automations(&self, context: CallContext, kind: &str) -> Called<Vec<Automation>> {
         let kind = kind.to_owned();
         self.call(CallKind::Automate, context, |channel| functions::Automations {
@@ -330,7 +332,7 @@ impl Connector {
         .await
     }
 
-    /// Makes an automatic message, or replaces the one with its id; gives the platform's id.
+    /// Creates an automatic message, or replaces the one with its id; returns the platform's id.
     pub async fn put_automation(&self, context: CallContext, automation: &Automation) -> Called<Option<String>> {
         let automation = convert::automation_out(automation);
         self.call(CallKind::Automate, context, |channel| functions::PutAutomation {
@@ -361,21 +363,21 @@ impl Connector {
         .await
     }
 
-    /// Asks for news, on platforms without webhooks.
+    /// New events since `cursor`, on platforms without webhooks.
     pub async fn poll(&self, context: CallContext, cursor: Option<String>) -> Called<Batch> {
         self.call(CallKind::Poll, context, |channel| functions::Poll { channel, cursor })
             .await
     }
 
-    // ---- the same again -----------------------------------------------------------------------------------------------
+    // ---- replay -------------------------------------------------------------------------------------------------------
 
-    /// Asks a call of a transcript again, offline: every import is answered from the transcript, nothing leaves, nothing is
-    /// written, and nobody is told. Each request is judged as it would be now: by this version's routes, and by `boundary`. The
-    /// version that the transcript is of does the same again.
+    /// Replays a recorded call offline: host functions answer from the transcript, no request leaves, no state is written,
+    /// and no observer is called. Each request is checked by this version's routes and by `boundary`. Replayed on the
+    /// version that the transcript is of, nothing differs.
     pub async fn replay(&self, transcript: &Transcript, boundary: &Boundary) -> Replayed {
-        let interface = transcript.asked.interface();
+        let interface = transcript.arguments.interface();
         if !self.0.exports.has(interface) {
-            return Replayed::of_lack(interface, transcript);
+            return Replayed::not_provided(interface, transcript);
         }
         let host = Host {
             observer: Arc::new(NoObserver),
@@ -391,11 +393,11 @@ impl Connector {
             origins: Arc::clone(&boundary.origins),
             pacer: Arc::new(Offline),
             dates: Arc::new(Offline),
-            attachments: transcript.asked.attachments(),
+            attachments: transcript.arguments.attachments(),
             call: Call::new(transcript.call),
             ledger: Ledger::default(),
         });
-        let (recorded, exports) = (transcript.asked.clone(), Arc::clone(&self.0.exports));
+        let (recorded, exports) = (transcript.arguments.clone(), Arc::clone(&self.0.exports));
         let ended = self.0.sandbox.run(data, move |store, instance| {
             Box::pin(async move {
                 let RecordedCall::Locate(call) = &recorded else {
@@ -411,24 +413,24 @@ impl Connector {
             })
         });
         let ended = ended.await;
-        let (requests, refusals, said) = match ended.trace {
+        let (requests, refusals, returned) = match ended.trace {
             CallTrace::Replaying(source) => {
                 let requests = source.requests.iter().map(replay::value).collect();
                 (requests, source.refusals, source.returned)
             }
             CallTrace::Off | CallTrace::Recording(_) => Default::default(),
         };
-        let again = Again {
-            end: End::of(said, ended.result.as_ref().err()),
+        let run = ReplayRun {
+            end: End::of(returned, ended.result.as_ref().err()),
             requests,
             refusals,
             writes: transcript::writes(&ended.writes),
             cost: ended.cost,
         };
-        replay::compare(transcript, again)
+        replay::compare(transcript, run)
     }
 
-    // ---- how they run -------------------------------------------------------------------------------------------------
+    // ---- how calls run ------------------------------------------------------------------------------------------------
 
     async fn pure<C: ExportCall>(&self, kind: CallKind, call: C) -> Result<C::Output, CallError> {
         let data = CallData::pure(kind, self.0.name.clone(), self.0.host.clone());
@@ -448,7 +450,7 @@ impl Connector {
         self.invoke(data, call(channel)).await.called(&ledger)
     }
 
-    /// The host's side of a call with network, the channel as the connector sees it, and what will be seen of the call.
+    /// The data of a call with network, the channel as the connector sees it, and the ledger of its requests.
     fn networked(&self, kind: CallKind, mut context: CallContext) -> (CallData, types::Channel, Ledger) {
         let ledger = Ledger::default();
         let mut data = CallData::pure(kind, self.0.name.clone(), self.0.host.clone());
@@ -482,7 +484,7 @@ impl Connector {
         self.report_transcript(ended.await)
     }
 
-    /// The trace of a call, as the host wants it.
+    /// The trace of a call: a recorder if the observer wants one.
     fn trace<C: ExportCall>(&self, data: &CallData, call: &C) -> CallTrace {
         let keep_always = match data.host.observer.recording(data.kind) {
             Recording::Off => return CallTrace::Off,
@@ -500,7 +502,7 @@ impl Connector {
         }))
     }
 
-    /// Hands the transcript of a recorded call to the host.
+    /// Passes the transcript of a recorded call to the observer.
     fn report_transcript<T>(&self, mut ended: Ended<T>) -> Ended<T> {
         let CallTrace::Recording(recorder) = std::mem::take(&mut ended.trace) else {
             return ended;
@@ -518,7 +520,7 @@ impl Connector {
             call: ended.kind,
             channel_id: ended.channel_id,
             at: recorder.at,
-            asked: recorder.call,
+            arguments: recorder.call,
             state: recorder.state.as_ref().map(transcript::written),
             clock: recorder.clock,
             exchanges: recorder.exchanges,
@@ -552,17 +554,17 @@ impl<T> Ended<T> {
 }
 
 impl Replayed {
-    /// A call that this version has no function for.
-    fn of_lack(interface: &'static str, transcript: &Transcript) -> Self {
+    /// The replay of a call on a version that does not export its function.
+    fn not_provided(interface: &'static str, transcript: &Transcript) -> Self {
         let end = End::of(None, Some(&CallError::NotProvided { interface }));
-        let again = Again {
+        let run = ReplayRun {
             end,
             requests: Vec::new(),
             refusals: Vec::new(),
             writes: BTreeMap::new(),
             cost: Cost::default(),
         };
-        replay::compare(transcript, again)
+        replay::compare(transcript, run)
     }
 }
 
@@ -580,7 +582,8 @@ fn not_provided<T>(interface: &'static str) -> Called<T> {
     }
 }
 
-/// A message whose request found no turn was not refused by anybody: it waits for the turn, and the try does not count.
+/// A message whose request the rate limit held back was not refused: it is retried after the wait, and the attempt
+/// does not count.
 fn after_the_turn(verdict: Verdict, no_turn: Option<Duration>) -> Verdict {
     match (verdict, no_turn) {
         (Verdict::Retry { .. } | Verdict::Uncertain, Some(wait)) => Verdict::Retry {
@@ -591,7 +594,7 @@ fn after_the_turn(verdict: Verdict, no_turn: Option<Duration>) -> Verdict {
     }
 }
 
-/// A message whose call never began is tried again, and the try does not count.
+/// A message whose call did not begin is retried, and the attempt does not count.
 fn not_begun(busy: &CallError) -> Outcome {
     Outcome::Failed {
         verdict: Verdict::Retry {

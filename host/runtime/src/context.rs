@@ -1,4 +1,4 @@
-//! What a call is given, what it leaves behind, and what the runtime needs of its host.
+//! The input of a call, its results, and the traits that the host implements for the runtime.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use weir_egress::{Bodies, Departure, Egress};
 use crate::error::CallError;
 pub use crate::error::TooLong;
 
-// ---- what a call is given --------------------------------------------------------------------------------------------
+// ---- input -----------------------------------------------------------------------------------------------------------
 
-/// What a connector is told of the channel that it is called for.
+/// The channel of a call, as the connector sees it.
 #[derive(Clone, Debug)]
 pub struct ChannelFacts {
     /// The platform's id of the account.
@@ -34,14 +34,14 @@ pub struct ChannelFacts {
     pub callback_url: String,
 }
 
-/// What a connector is told of a conversation, and tells of one that it found.
+/// A conversation, as connectors see it and report it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConversationFacts {
     /// The platform's id of the thread.
     pub platform_id: String,
     /// The platform's id of the contact, when known.
     pub contact_id: Option<String>,
-    /// Whether the business has written in it.
+    /// Whether the business has sent a message in it.
     pub answered: bool,
 }
 
@@ -55,36 +55,36 @@ impl From<&Conversation> for ConversationFacts {
     }
 }
 
-/// A channel's state: key to value. At most [`weir_domain::limits::STATE_BYTES`].
+/// A channel's state, by key. At most [`weir_domain::limits::STATE_BYTES`].
 pub type State = BTreeMap<String, Vec<u8>>;
 
-/// What a call with network runs with. Bound to one channel by the host: nothing a connector returns can reach another one.
+/// The context of a call with network. The host binds it to one channel: nothing that a connector returns can reach another.
 pub struct CallContext {
-    /// The channel in the host's record, for what is refused; none while the account is being connected.
+    /// The channel's id, for refusals; none while the account is being connected.
     pub channel_id: Option<ChannelId>,
     /// The channel, as the connector sees it.
     pub channel: ChannelFacts,
-    /// What the host sets in requests; never seen by the connector.
+    /// What the host injects into requests; the connector never sees them.
     pub secrets: Secrets,
-    /// What the operator said yes to.
+    /// What the operator granted.
     pub grants: Arc<Grants>,
-    /// Where the operator mapped origins to.
+    /// Origins that the operator mapped to others.
     pub origins: Arc<OriginMap>,
-    /// The channel's state as it stands; what the call writes comes back in [`Called::writes`].
+    /// The channel's state; the call's writes are returned in [`Called::writes`].
     pub state: State,
-    /// The platform's rates for this channel and its app.
+    /// The platform's rate limits for this channel and its app.
     pub pacer: Arc<dyn Pacer>,
-    /// Learns from the dates of the platform's answers.
+    /// Receives the dates of the platform's responses.
     pub dates: Arc<dyn AnswerDates>,
 }
 
-// ---- what a call leaves behind ---------------------------------------------------------------------------------------
+// ---- results ---------------------------------------------------------------------------------------------------------
 
-/// What a call with network came to, and what it did on its way.
+/// The result of a call with network, and what it did.
 #[derive(Debug)]
 #[must_use]
 pub struct Called<T> {
-    /// What the connector answered, or how the call ended.
+    /// What the connector returned, or how the call failed.
     pub result: Result<T, CallError>,
     /// The requests that it tried to make, in order.
     pub requests: Vec<RequestRecord>,
@@ -92,90 +92,89 @@ pub struct Called<T> {
     pub writes: StateWrites,
 }
 
-/// Writes to a channel's state, by key; none deletes.
+/// Writes to a channel's state, by key; `None` deletes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateWrites(pub BTreeMap<String, Option<Vec<u8>>>);
 
 /// One request that a connector tried to make.
 #[derive(Clone, Debug)]
 pub struct RequestRecord {
-    /// The route that covers it; none if it was refused before one was found.
+    /// The manifest's route for it; none if it was refused before one was found.
     pub route: Option<String>,
-    /// What such a request does.
+    /// The route's class.
     pub class: Option<RouteClass>,
     /// The method.
     pub method: String,
-    /// The URL as the connector wrote it, without its query: that may hold what a person wrote.
+    /// The URL as the connector wrote it, without the query, which may hold what a person wrote.
     pub url: String,
     /// How it ended.
     pub outcome: RequestOutcome,
-    /// From the judge's yes to the last byte, the wait for the platform's rate included.
+    /// From the permit to the last byte, including the wait for the rate limit.
     pub elapsed: Duration,
 }
 
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestOutcome {
-    /// The host said no; nothing left. In words, and the rule's name.
+    /// The host refused it; nothing left.
     Refused {
-        /// Which rule: `no_route`, `not_granted`.
+        /// The rule: `no_route`, `not_granted`.
         rule: &'static str,
-        /// The rule and its facts, in words.
+        /// The rule and its facts, as a sentence.
         detail: String,
     },
-    /// The platform's rate left no turn within reach; nothing left.
+    /// The rate limit would have delayed it too long; nothing left.
     NoTurn {
-        /// How long the wait would have been.
+        /// The delay.
         wait: Duration,
     },
     /// No connection was made.
     Unreachable(String),
-    /// It left, and no whole answer came.
+    /// It left, and no complete response arrived.
     NoAnswer(String),
-    /// The answer was larger than is passed on.
+    /// The response was larger than the limit.
     TooLarge,
-    /// An answer came.
+    /// A response arrived, with this status.
     Answered(u16),
-    /// The call ended before it did.
+    /// The call ended first.
     Abandoned,
 }
 
-// ---- what the runtime needs of its host -----------------------------------------------------------------------------
+// ---- the host --------------------------------------------------------------------------------------------------------
 
-/// The host's side of every call.
+/// What the host provides for every call.
 #[derive(Clone)]
 pub struct Host {
-    /// The one way out.
+    /// Sends requests.
     pub egress: Egress,
-    /// Stored attachments, by id.
+    /// Opens stored media.
     pub bodies: Arc<dyn Bodies>,
-    /// What time it is.
+    /// The host's clock.
     pub clock: Arc<dyn Clock>,
     /// Observes calls.
     pub observer: Arc<dyn CallObserver>,
 }
 
-/// The host's clock; the connector's too.
+/// The clock of the host and its connectors.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// The current time.
     fn now(&self) -> Timestamp;
 }
 
-/// Learns how far the platform's clock is from ours. Called from the middle of calls: must not block.
+/// Estimates the offset of the platform's clock. Called from the middle of calls: must not block.
 pub trait AnswerDates: Send + Sync {
-    /// The platform dated its answer (the header `Date`) to a request that was begun at `sent_at` and whose answer was whole at
-    /// `received_at`.
+    /// A response carried the header `Date`; its request began at `sent_at`, and it was complete at `received_at`.
     fn answered(&self, date: &str, sent_at: Timestamp, received_at: Timestamp);
 }
 
-/// The platform's rates.
+/// Applies the platform's rate limits.
 #[async_trait]
 pub trait Pacer: Send + Sync {
-    /// Waits for the turn of a request of this class. Gives what is asked once more when it leaves, which may be later; none if no
-    /// rate counts it.
+    /// Waits until a request of this class may be sent. Returns the gate that it passes when it actually leaves, which may
+    /// be later; none if no rate limit applies.
     ///
     /// # Errors
-    /// If that is further away than [`weir_domain::limits::RATE_WAIT`]; the turn is then not taken.
+    /// The wait would exceed [`weir_domain::limits::RATE_WAIT`]; nothing is reserved then.
     async fn turn(&self, class: RouteClass) -> Result<Option<Box<dyn Departure>>, TooLong>;
 }
 
@@ -215,18 +214,18 @@ pub enum Recording {
     All,
 }
 
-/// The transcript of a call.
+/// A recorded call.
 #[derive(Debug)]
 pub struct RecordedTranscript<'a> {
     /// The connector's name.
     pub connector: &'a str,
     /// Its version.
     pub version: &'a str,
-    /// What it was asked.
+    /// The kind of call.
     pub kind: CallKind,
     /// When the call began.
     pub at: Timestamp,
-    /// The channel; none in a call without one.
+    /// The channel; none in a call without a channel.
     pub channel_id: Option<ChannelId>,
     /// Whether the connector crashed.
     pub crashed: bool,
@@ -251,17 +250,17 @@ pub struct CallEnd<'a> {
     pub connector: &'a str,
     /// Its version.
     pub version: &'a str,
-    /// What it was asked.
+    /// The kind of call.
     pub kind: CallKind,
-    /// `ok`, or the error's name: [`CallError::name`].
+    /// `ok`, or the error's [`name`](CallError::name).
     pub outcome: &'static str,
-    /// From the first instruction to the end, waiting for the network included; not the wait for a slot.
+    /// From the first instruction to the end, including waits for the network, without the wait for a slot.
     pub elapsed: Duration,
-    /// Ticks of [`weir_domain::limits::EPOCH_TICK`] in which it ran.
+    /// Ticks of [`weir_domain::limits::EPOCH_TICK`] in which the connector ran.
     pub ticks: u32,
-    /// The most memory that its instance held, in bytes.
+    /// Peak memory of its instance, in bytes.
     pub peak_memory: usize,
-    /// Log lines over the bound, dropped.
+    /// Log lines dropped because there were too many.
     pub lines_dropped: u32,
     /// Whether the connector crashed: it trapped, or exceeded its processor time or memory.
     pub crashed: bool,
@@ -269,26 +268,26 @@ pub struct CallEnd<'a> {
     pub honeytoken: Option<&'static str>,
 }
 
-/// A refusal, for the record.
+/// A refused act.
 #[derive(Debug)]
 pub struct Refused<'a> {
     /// The connector's name.
     pub connector: &'a str,
     /// Its version.
     pub version: &'a str,
-    /// What it was asked.
+    /// The kind of call.
     pub kind: CallKind,
-    /// The channel; none in a call without one.
+    /// The channel; none in a call without a channel.
     pub channel_id: Option<ChannelId>,
-    /// What it tried.
+    /// What the connector tried.
     pub act: Act<'a>,
-    /// Which rule said no: `no_route`, `address`.
+    /// The rule that refused it: `no_route`, `address`.
     pub rule: &'static str,
-    /// The rule and its facts, in words.
+    /// The rule and its facts, as a sentence.
     pub detail: &'a str,
 }
 
-/// What a connector tried.
+/// An act that a connector tried.
 #[derive(Clone, Copy, Debug)]
 pub enum Act<'a> {
     /// A request to the network.
@@ -298,43 +297,43 @@ pub enum Act<'a> {
         /// The URL as the connector wrote it, without its query.
         url: &'a str,
     },
-    /// A look at its state, or a write to it.
+    /// A read of its state, or a write to it.
     State {
         /// The key, as the connector wrote it.
         key: &'a str,
     },
 }
 
-/// A line that a connector wrote.
+/// A log line of a connector.
 #[derive(Debug)]
 pub struct LogLine<'a> {
     /// The connector's name.
     pub connector: &'a str,
     /// Its version.
     pub version: &'a str,
-    /// What it was asked.
+    /// The kind of call.
     pub kind: CallKind,
-    /// How loud.
+    /// Its level.
     pub level: LogLevel,
-    /// Without control characters, at most [`weir_domain::limits::LOG_LINE_BYTES`].
+    /// Its text, without control characters, at most [`weir_domain::limits::LOG_LINE_BYTES`].
     pub text: &'a str,
 }
 
-/// How loud a line is.
+/// The level of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
-    /// For who looks for a fault.
+    /// Details for debugging.
     Debug,
-    /// Worth knowing.
+    /// A normal event.
     Info,
-    /// Something is amiss.
+    /// A problem that was handled.
     Warn,
-    /// Something failed.
+    /// A failure.
     Error,
 }
 
 impl LogLine<'_> {
-    /// Writes it to the host's log, in the connector's name.
+    /// Writes it to the host's log with the target `connector`.
     pub fn trace(&self) {
         let Self {
             connector,

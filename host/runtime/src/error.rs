@@ -1,4 +1,4 @@
-//! Why a component is not taken, and how a call can end other than well.
+//! Why a component cannot be loaded, and how a call can fail.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,50 +9,48 @@ use weir_domain::manifest::ManifestError;
 use weir_domain::message::MessageError;
 use weir_domain::policy::CallRefusal;
 
-/// Why a component is not taken. Each says what would be taken.
+/// Why a component cannot be loaded, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// Nothing was sent.
+    /// There are no bytes.
     #[error("the file is empty; send the bytes of a component")]
     Empty,
-    /// Larger than a component may be.
+    /// It is larger than a component may be.
     #[error("the file has {bytes} bytes, and {} are allowed", limits::COMPONENT_BYTES)]
     TooLarge {
-        /// How large it is.
+        /// Its size.
         bytes: usize,
     },
-    /// It is something else than a component.
-    #[error("the file is no component: {what}")]
+    /// The file is something else.
+    #[error("the file is not a component: {what}")]
     NotAComponent {
         /// What it looks like, and what to do about it.
         what: &'static str,
     },
-    /// Its bytes are no valid WebAssembly, or use what this host does not run.
-    #[error("the component is not valid here: {detail}")]
+    /// The bytes are not valid WebAssembly, or use a feature that is off.
+    #[error("the component is not valid WebAssembly, or uses a feature that is not supported: {detail}")]
     Invalid {
-        /// The engine's words.
+        /// The engine's message.
         detail: String,
     },
-    /// So much code in one place that compiling it would hold up the host.
+    /// Compiling that much code would take too long.
     #[error("the component has {count} {what}, and {limit} are allowed")]
     TooComplex {
-        /// What there is too much of.
+        /// What is counted.
         what: &'static str,
-        /// How much.
+        /// The count.
         count: usize,
         /// The bound.
         limit: usize,
     },
-    /// It wants something that connectors do not get.
-    #[error(
-        "the component asks for {import}; a connector gets http, state, log and clock of weir:connector and nothing else"
-    )]
+    /// It imports something that connectors may not use.
+    #[error("the component imports {import}; a connector may import only http, state, log and clock of weir:connector")]
     Import {
         /// The import's name.
         import: String,
     },
-    /// It lacks something that every connector has.
+    /// It lacks a required export.
     #[error(
         "the component does not export {export}; it must implement the world weir:connector/connector@0.2.0, or that of an older version"
     )]
@@ -60,45 +58,45 @@ pub enum LoadError {
         /// The export's name.
         export: String,
     },
-    /// An import or export is there, in another shape.
-    #[error("the component's {interface} is not that of weir:connector: {detail}")]
+    /// An import or export has another type.
+    #[error("the component's {interface} does not match weir:connector: {detail}")]
     Interface {
-        /// Which.
+        /// Its name.
         interface: String,
-        /// The engine's words.
+        /// The engine's message.
         detail: String,
     },
-    /// It needs more than one instance gets.
-    #[error("the component needs {needed} {what}, and an instance gets {limit}")]
+    /// An instance needs more than it may use.
+    #[error("the component needs {needed} {what}, and an instance may use {limit}")]
     Resources {
-        /// Of what.
+        /// The resource.
         what: &'static str,
-        /// How much.
+        /// The amount.
         needed: u64,
         /// The bound.
         limit: u64,
     },
-    /// Its `describe` did not return.
-    #[error("the component does not say what it is: {0}")]
+    /// Its `describe` failed.
+    #[error("the component's `describe` failed: {0}")]
     Describe(#[source] CallError),
-    /// What it says of itself is not taken.
+    /// Its manifest breaks a rule.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// Its `describe` says something that is not taken.
-    #[error("the manifest's {part} is refused: it {reason}")]
+    /// A member of its manifest is invalid.
+    #[error("the manifest's {part} is invalid: it {reason}")]
     ManifestMember {
-        /// Which member.
+        /// The member.
         part: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// Compiling it met a bound.
+    /// Compiling it exceeded a limit.
     #[error("the component takes too much to compile: {what}; split its largest functions")]
     TooMuchToCompile {
-        /// Which bound.
+        /// The limit.
         what: String,
     },
-    /// The host's own failure.
+    /// The host failed.
     #[error("the component could not be compiled: {detail}")]
     Compiler {
         /// What happened.
@@ -113,73 +111,74 @@ impl From<ConversionError> for LoadError {
     }
 }
 
-/// How a call ended, other than well. Each ends that call and nothing else.
+/// How a call failed. A failure ends that call and nothing else.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The connector says that it could not do what it was asked.
+    /// The connector returned a failure.
     #[error("{}", error.detail)]
     Failed {
-        /// What that means for what comes next.
+        /// Whether and when to retry.
         verdict: Verdict,
-        /// What decided.
+        /// The failure.
         error: Box<MessageError>,
     },
-    /// The connector could not read what it was given; in its words.
-    #[error("the connector says: {0}")]
+    /// The connector could not read its input; its error text.
+    #[error("the connector returned an error: {0}")]
     Answer(String),
-    /// The connector broke off.
-    #[error("the connector broke off: {cause}")]
+    /// The connector trapped.
+    #[error("the connector crashed: {cause}")]
     Trapped {
-        /// The kind of trap, in the engine's words.
+        /// The kind of trap, as the engine names it.
         cause: String,
-        /// Where in its code, innermost first.
+        /// The stack, innermost frame first.
         backtrace: String,
     },
-    /// It used up the processor time that its call has; neither waiting nor other programs count.
-    #[error("the connector used {} ms of processor time, which is as much as this call may use", ran.as_millis())]
+    /// It used up the processor time of its call; neither waiting nor other programs count.
+    #[error("the connector used {} ms of processor time, the limit of this call", ran.as_millis())]
     OutOfTime {
         /// The bound.
         ran: Duration,
     },
-    /// It took longer than its call may take, waiting counted. On a busy host that is nobody's fault; the call can be made again.
-    #[error("the call took {} ms, which is as long as it may take; the host or the platform is slow, try again", took.as_millis())]
+    /// It used up the wall-clock time of its call, waiting included. The host or the platform is slow: the call can be
+    /// retried.
+    #[error("the call took {} ms, the limit of this call; the host or the platform is slow, try again", took.as_millis())]
     TimedOut {
         /// The bound.
         took: Duration,
     },
-    /// It wanted more memory or table than an instance gets, and broke off without.
-    #[error("the connector wanted more {what} than the {limit} that an instance gets, and broke off")]
+    /// It needed more memory or table elements than an instance may use, and trapped.
+    #[error("the connector needs more than {limit} {what}, the limit of an instance")]
     OutOfMemory {
         /// `bytes of memory`, `table elements`.
         what: &'static str,
         /// The bound.
         limit: usize,
     },
-    /// What it handed over is larger than is taken, or not valid.
-    #[error("what the connector handed over is refused: {0}")]
+    /// What it returned is too large, or not valid.
+    #[error("the connector's output is invalid: {0}")]
     Output(String),
-    /// Its honeytoken appears in what it handed over.
+    /// Its honeytoken appears in its output.
     #[error("the connector's honeytoken was seen in {place}")]
     Exposed {
-        /// Where.
+        /// Where it was seen.
         place: &'static str,
     },
-    /// A place that it named may not be called.
-    #[error("what the connector named may not be called: {0}")]
+    /// The policy refused to fetch from the location that it returned.
+    #[error("the location that the connector returned may not be fetched: {0}")]
     Refused(#[from] CallRefusal),
-    /// The platform's rate leaves no turn.
+    /// The platform's rate limit is reached.
     #[error(transparent)]
     NoTurn(#[from] TooLong),
-    /// All slots are taken.
-    #[error("no slot came free within {} ms: {limit} calls run", waited.as_millis())]
+    /// All slots are in use.
+    #[error("no slot became free within {} ms: {limit} calls are running", waited.as_millis())]
     Busy {
-        /// How long the call waited.
+        /// How long the call waited for one.
         waited: Duration,
-        /// How many calls may run.
+        /// How many calls may run at once.
         limit: usize,
     },
-    /// The connector does not have this ability.
+    /// The connector does not export the optional interface.
     #[error("the connector does not export {interface}")]
     NotProvided {
         /// The interface's plain name.
@@ -206,8 +205,8 @@ impl CallError {
         }
     }
 
-    /// Whether the connector crashed: it trapped, or exceeded its processor time or memory. Returning what cannot be used is no
-    /// crash.
+    /// Whether the connector crashed: it trapped, or exceeded its processor time or memory. Returning what cannot be used
+    /// is no crash.
     pub fn is_crash(&self) -> bool {
         matches!(
             self,
@@ -215,13 +214,13 @@ impl CallError {
         )
     }
 
-    /// Whether the call ended for what the host or the platform lacked at that moment: it says nothing of the connector, and the
-    /// same call may be made again.
+    /// Whether the call failed for lack of resources of the host or the platform: that says nothing about the connector,
+    /// and the call may be retried.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Busy { .. } | Self::TimedOut { .. } | Self::NoTurn(_))
     }
 
-    /// Whether the connector is at fault, so that a breaker should count it.
+    /// Whether the connector is at fault, so that a circuit breaker counts it.
     pub fn is_connectors_fault(&self) -> bool {
         matches!(
             self,
@@ -236,9 +235,9 @@ impl CallError {
     }
 }
 
-/// The platform's rate leaves no turn within reach.
+/// The platform's rate limit allows the request only later than a call may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the platform's rate leaves no turn for the next {} ms", wait.as_millis())]
+#[error("the platform's rate limit allows this request only in {} ms, which is too long to wait", wait.as_millis())]
 pub struct TooLong {
     /// How long the wait would be.
     pub wait: Duration,

@@ -1,4 +1,4 @@
-//! What a connector may ask of the host: one file for each interface. Whatever comes through here was written by a stranger.
+//! Host functions that a connector may call: one file for each interface. Their arguments are untrusted.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
@@ -12,11 +12,11 @@ pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod state;
 
-/// What a component may import, in any version of the interface that this host speaks, and all there is. WASI is not among
-/// it: a connector has no files, sockets or environment, and what it needs of a clock is here.
+/// The interfaces that a component may import, in each supported version. WASI is not among them: a connector has no files,
+/// sockets or environment, and the clock that it needs is one of these.
 const INTERFACES: [&str; 5] = ["types", "http", "state", "log", "clock"];
 
-/// Whether a component may import what has this name.
+/// Whether a component may import an interface of this name.
 pub(crate) fn is_allowed(name: &str) -> bool {
     let ours = |interface: &str, version: &str| name == format!("weir:connector/{interface}@{version}");
     VERSIONS
@@ -24,8 +24,8 @@ pub(crate) fn is_allowed(name: &str) -> bool {
         .any(|version| INTERFACES.iter().any(|interface| ours(interface, version)))
 }
 
-/// The linker with exactly the allowed interfaces, under the names of each version: one set of functions behind them, so that no
-/// version is a way around what another refuses. Built once.
+/// A linker with exactly the allowed interfaces, under the names of each version. All versions call the same functions, so
+/// that none is a way around a check of another.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<CallData>> {
     let mut linker = Linker::new(engine);
     for version in VERSIONS {
@@ -76,5 +76,5 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<CallD
     Ok(linker)
 }
 
-// Types alone: nothing to be called.
+// Types only: there are no functions.
 impl connector::types::Host for CallData {}

@@ -1,8 +1,8 @@
-//! From the bytes of a stranger to a connector that can be called, or to the reason why not.
+//! Loads a connector from untrusted bytes, or returns why it cannot.
 //!
-//! In this order, so that each step may rely on the one before: size and form; how much there is to compile; the engine's own
-//! validation and compilation; imports against the list of what a connector gets; what an instance needs; the shapes of
-//! imports and exports; what it says of itself, asked with every import refused.
+//! The order matters, each step relies on the one before: size and form; the amount of code; the engine's validation and
+//! compilation; the imports, against the list of those that are allowed; the resources of an instance; the types of imports
+//! and exports; the manifest, from a call of `describe` in which every import is refused.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,19 +30,19 @@ mod checks;
 
 use checks::{check_code, check_form, check_resources};
 
-/// How the runtime is set up.
+/// Settings of the runtime.
 #[derive(Clone, Default)]
 pub struct Settings {
-    /// Where compiled components are kept; without, each load compiles.
+    /// The cache of compiled components; without it, each load compiles.
     pub cache: Option<CacheSettings>,
-    /// The program that compiles in a process of its own, with [`compile_here`](crate::compile_here) behind its verb
-    /// `compile`; without, compiling is done in this process and nothing bounds it.
+    /// A program that calls [`compile_here`](crate::compile_here) when its first argument is `compile`: components are
+    /// compiled in a child process of it. Without it they are compiled in this process, without a limit on time and memory.
     pub compiler: Option<PathBuf>,
     /// The key that each connector's honeytoken is derived from; without it, none is planted.
     pub honeytoken_key: Option<[u8; 32]>,
 }
 
-/// Without the key.
+/// Without the keys.
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings")
@@ -52,12 +52,12 @@ impl std::fmt::Debug for Settings {
     }
 }
 
-/// Where compiled components are kept.
+/// The cache of compiled components.
 #[derive(Clone)]
 pub struct CacheSettings {
-    /// The folder; made if it is not there. Nobody but the host should write in it, and nothing bad follows if somebody does.
+    /// The folder; created if it does not exist. Only the host should write to it; a file that it did not write is ignored.
     pub folder: PathBuf,
-    /// The host's master key, from which the cache's own is derived.
+    /// The host's master key, from which the cache's key is derived.
     pub master_key: [u8; 32],
 }
 
@@ -69,7 +69,7 @@ impl std::fmt::Debug for CacheSettings {
     }
 }
 
-/// Runs connectors. One for each process; cheap to clone.
+/// Loads and runs connectors. One per process; cheap to clone.
 #[derive(Clone)]
 pub struct Runtime(Arc<Inner>);
 
@@ -80,17 +80,17 @@ struct Inner {
     compiler: Compiler,
     honeytoken_key: Option<[u8; 32]>,
     host: Host,
-    /// Instances alive at once.
+    /// Bounds the number of instances.
     slots: Arc<Slots>,
-    /// One compilation at a time: each uses every core by itself.
+    /// One compilation at a time: each uses all cores.
     compiling: Arc<Semaphore>,
 }
 
 impl Runtime {
-    /// Starts the engine and the thread that keeps its time.
+    /// Starts the engine and its epoch thread.
     ///
     /// # Errors
-    /// The machine cannot run compiled WebAssembly, or the cache's folder cannot be made.
+    /// The machine cannot run compiled WebAssembly, or the cache's folder cannot be created.
     pub fn start(settings: Settings, host: Host) -> Result<Self, LoadError> {
         let engine = engine::start().map_err(|error| compiler(&error))?;
         let linker = imports::linker(&engine).map_err(|error| compiler(&error))?;
@@ -113,34 +113,34 @@ impl Runtime {
         })))
     }
 
-    /// Makes a connector of a component's bytes. Compiling is done off the async threads, one component at a time.
+    /// Loads a component. Compilation runs on a blocking thread, one component at a time.
     ///
     /// # Errors
-    /// The first thing that is wrong with it, in words for the one who built it.
+    /// The first problem found, described for the connector's author.
     pub async fn load(&self, bytes: Bytes) -> Result<Connector, LoadError> {
         check_form(&bytes)?;
         let digest = digest(&bytes);
         let component = self.ready(bytes, digest.clone()).await?;
         let sandbox = self.link(&component)?;
         let exports = Exports::find(&component, FUNCTIONS)?;
-        Connector::introduce(sandbox, exports, digest, self.0.host.clone(), self.0.honeytoken_key).await
+        Connector::describe(sandbox, exports, digest, self.0.host.clone(), self.0.honeytoken_key).await
     }
 
-    /// The component, from the cache or compiled.
+    /// The compiled component, from the cache or the compiler.
     async fn ready(&self, bytes: Bytes, digest: String) -> Result<Component, LoadError> {
-        // Never closed; and were it, compiling two at once would do no harm.
+        // The semaphore is never closed; if it were, compiling two at once would do no harm.
         let turn = Arc::clone(&self.0.compiling).acquire_owned().await;
         let started = Instant::now();
         let inner = self.0.clone();
         let name = digest.clone();
-        // The turn ends with the compiler, and not with a caller that waits no longer.
+        // Released when the compiler ends, even if the caller stopped waiting.
         let compiled = tokio::task::spawn_blocking(move || {
             let readied = inner.ready(&bytes, &name);
             drop(turn);
             readied
         });
         let (component, how) = compiled.await.map_err(|_| LoadError::Compiler {
-            detail: "the compiler broke off".to_owned(),
+            detail: "the compiler panicked".to_owned(),
         })??;
         self.0.host.observer.on_loaded(&digest, how, started.elapsed());
         Ok(component)
@@ -162,7 +162,7 @@ impl Runtime {
             .instantiate_pre(component)
             .map_err(|error| LoadError::Interface {
                 interface: "import".to_owned(),
-                detail: words(&error),
+                detail: message(&error),
             })?;
         Ok(Sandbox::new(pre, self.0.slots.clone()))
     }
@@ -173,11 +173,11 @@ impl Inner {
         let how = match self.cache.as_ref().map(|cache| cache.get(digest)) {
             Some(Ok(Some(code))) => match code.load(&self.engine) {
                 Ok(component) => return Ok((component, CodeSource::Cached)),
-                // Code of this host that does not load was made by an engine that is another all the same.
+                // Code that this host wrote and that does not load was made by another version of the engine.
                 Err(_) => CodeSource::Compiled,
             },
             Some(Err(_)) => {
-                tracing::error!("The cache held something for {digest} that this host did not put there");
+                tracing::error!("The cached code of {digest} was not written by this host; compiling again");
                 CodeSource::CacheTampered
             }
             None | Some(Ok(None)) => CodeSource::Compiled,
@@ -188,7 +188,7 @@ impl Inner {
         if let Some(cache) = &self.cache
             && let Err(error) = cache.put(&code, digest)
         {
-            tracing::warn!("The compiled form of {digest} is not kept: {error}");
+            tracing::warn!("The compiled code of {digest} was not cached: {error}");
         }
         Ok((component, how))
     }
@@ -199,12 +199,12 @@ fn digest(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-fn words(error: &wasmtime::Error) -> String {
+fn message(error: &wasmtime::Error) -> String {
     text::line(&format!("{error:#}"), limits::LOG_LINE_BYTES)
 }
 
 fn compiler(error: &wasmtime::Error) -> LoadError {
-    LoadError::Compiler { detail: words(error) }
+    LoadError::Compiler { detail: message(error) }
 }
 
 #[cfg(test)]

@@ -204,7 +204,7 @@ mod tests {
         let mut changes = host.store().log_end();
         for _ in 0..limits::BREAKS {
             let reason = kept(&host, "trap").await.expect("it broke off");
-            assert!(reason.contains("broke off"), "{reason}");
+            assert!(reason.contains("crashed"), "{reason}");
         }
         let reason = kept(&host, "hi").await.expect("no code of it runs any more");
         assert!(
@@ -255,7 +255,7 @@ mod tests {
             .rows;
         assert_eq!(left.len(), limits::BREAKS, "{left:?}");
         assert!(
-            left.iter().all(|letter| letter.reason.contains("broke off: ")),
+            left.iter().all(|letter| letter.reason.contains("crashed: ")),
             "{left:?}"
         );
         assert_eq!(kept(&host, "hi again").await, None);

@@ -234,7 +234,7 @@ impl Host {
     /// what that is. None if nobody knows.
     pub async fn scrub(&self, transcript: &Transcript) -> Option<Transcript> {
         let read = match (&transcript.end, self.0.connectors.line(&transcript.connector)) {
-            (End::Broke { .. }, Some(line)) => {
+            (End::Aborted { .. }, Some(line)) => {
                 let reader = &line.active;
                 let replayed = self
                     .replay_call(&reader.connector, &reader.grants, transcript, None)

@@ -1,5 +1,5 @@
-//! A planted secret that opens nothing: it is among the settings that a connector is given, no honest connector has a use for it,
-//! and a connector in whose output it appears collects secrets and leaks them.
+//! A planted secret that opens nothing: it is among the settings that a connector is given, no honest connector has a use
+//! for it, and a connector in whose output it appears collects secrets and leaks them.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

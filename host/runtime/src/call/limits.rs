@@ -88,8 +88,8 @@ impl ResourceLimiter for Meter {
     }
 }
 
-/// The processor time of one call, measured from its first tick on: reading a thread's clock is a system call, and most calls end
-/// before that tick. What is not measured is one tick at most.
+/// The processor time of one call, measured from its first tick on: reading a thread's clock is a system call, and most
+/// calls end before that tick. What is not measured is one tick at most.
 #[derive(Debug, Default)]
 pub(super) struct Processor {
     ticks: AtomicU32,
@@ -175,7 +175,8 @@ impl Budget {
     }
 }
 
-/// Slots for concurrent calls. Calls with network and pure calls have separate slots, so that slow platforms do not delay webhooks.
+/// Slots for concurrent calls. Calls with network and pure calls have separate slots, so that slow platforms do not delay
+/// webhooks.
 pub(crate) struct Slots {
     networked: SlotPool,
     pure: SlotPool,

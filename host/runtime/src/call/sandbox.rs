@@ -1,9 +1,9 @@
 //! Runs one call in a fresh store and instance, within its limits, and says which limit it exceeded.
 //!
-//! Time is bounded twice. At each tick of the engine's epoch a running guest yields to other tasks, and is interrupted once it
-//! used up its processor time; a timer outside ends a call that waits too long. Neither can replace the other: a guest that loops
-//! never returns to the timer, and one that waits sees no epoch. Running is measured as the processor time of the threads that
-//! polled the call, so that the load of the machine does not count against a connector.
+//! Time is bounded twice. At each tick of the engine's epoch a running guest yields to other tasks, and is interrupted once
+//! it used up its processor time; a timer outside ends a call that waits too long. Neither can replace the other: a guest
+//! that loops never returns to the timer, and one that waits sees no epoch. Running is measured as the processor time of
+//! the threads that polled the call, so that the load of the machine does not count against a connector.
 
 use std::fmt;
 use std::future::{Future, poll_fn};

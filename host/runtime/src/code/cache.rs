@@ -2,8 +2,8 @@
 //!
 //! Machine code from a file is only run if this host wrote it: each file begins with an HMAC-SHA-256 over the component's
 //! digest and the code, under a key derived from the host's master key and from everything of the engine that the code
-//! depends on. The file is read into memory first and verified there, so that it cannot change in between. A file that fails the
-//! check is not an error but a reason to compile again.
+//! depends on. The file is read into memory first and verified there, so that it cannot change in between. A file that
+//! fails the check is not an error but a reason to compile again.
 
 use std::fs;
 use std::hash::{Hash, Hasher};

@@ -1,8 +1,8 @@
 //! Compiles components in a child process: one that exhausts time or memory ends that process and nothing else.
 //!
-//! The child is the same program, so that both use the same engine. It reads the component from standard input after it limited
-//! itself, has no environment and so no secret, and writes the code to standard output. What is wrong with the component it
-//! writes to standard error, as the engine reports it.
+//! The child is the same program, so that both use the same engine. It reads the component from standard input after it
+//! limited itself, has no environment and so no secret, and writes the code to standard output. What is wrong with the
+//! component it writes to standard error, as the engine reports it.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -32,7 +32,7 @@ pub(crate) enum Compiler {
 /// The argument that makes a program the compiler.
 const VERB: &str = "compile";
 /// How much of the child's standard error is read.
-const WORDS_BYTES: u64 = limits::LOG_LINE_BYTES as u64;
+const ERROR_BYTES: u64 = limits::LOG_LINE_BYTES as u64;
 /// Processor time exceeded, and aborted for lack of memory: signal numbers of Linux (signal(7)).
 const SIGXCPU: i32 = 24;
 const SIGABRT: i32 = 6;
@@ -71,7 +71,7 @@ impl Compiler {
 struct Ended {
     status: ExitStatus,
     code: Vec<u8>,
-    words: Vec<u8>,
+    errors: Vec<u8>,
     is_late: bool,
 }
 
@@ -100,10 +100,10 @@ fn attend(mut child: Child, bytes: &[u8]) -> io::Result<Ended> {
             // If the child ends before it has read everything, its status says why.
             let _ = stdin.write_all(bytes);
         });
-        let said = threads.spawn(move || {
-            let mut words = Vec::new();
-            let _ = stderr.take(WORDS_BYTES).read_to_end(&mut words);
-            words
+        let errors = threads.spawn(move || {
+            let mut text = Vec::new();
+            let _ = stderr.take(ERROR_BYTES).read_to_end(&mut text);
+            text
         });
         let mut code = Vec::new();
         let read = stdout.take(limits::COMPILED_BYTES + 1).read_to_end(&mut code);
@@ -117,7 +117,7 @@ fn attend(mut child: Child, bytes: &[u8]) -> io::Result<Ended> {
         Ok(Ended {
             status,
             code,
-            words: said.join().map_err(broken)?,
+            errors: errors.join().map_err(broken)?,
             is_late: watch.join().map_err(broken)?,
         })
     })
@@ -144,7 +144,7 @@ fn judge(ended: Ended) -> Result<MachineCode, LoadError> {
     match (ended.status.code(), ended.status.signal()) {
         (Some(0), _) => Ok(MachineCode(ended.code)),
         (Some(1), _) => Err(LoadError::Invalid {
-            detail: text::line(&String::from_utf8_lossy(&ended.words), limits::LOG_LINE_BYTES),
+            detail: text::line(&String::from_utf8_lossy(&ended.errors), limits::LOG_LINE_BYTES),
         }),
         (_, Some(SIGXCPU)) => too_much(format!(
             "it took more than {} s of processor time",
@@ -160,8 +160,8 @@ fn judge(ended: Ended) -> Result<MachineCode, LoadError> {
     }
 }
 
-/// The child's side: limits this process, compiles the component in `input`, and writes its code to `output`. The system ends a
-/// process that exceeds a limit.
+/// The child's side: limits this process, compiles the component in `input`, and writes its code to `output`. The system
+/// ends a process that exceeds a limit.
 ///
 /// # Errors
 /// What is wrong with the component, or which pipe broke.

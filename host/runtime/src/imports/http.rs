@@ -1,5 +1,5 @@
-//! The one way to the network: each request is judged, waits for its turn, leaves through the egress crate, and is written
-//! down.
+//! Requests to the network: each is checked by policy, waits for the rate limit, leaves through the egress crate, and is
+//! recorded.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::interface::bindings::weir::connector::types::Header;
 use crate::text;
 use crate::trace::recorder::CallTrace;
 
-/// A request as the record shows it.
+/// A request as records and refusals show it.
 struct Shown {
     method: String,
     url: String,
@@ -35,7 +35,7 @@ impl Shown {
 }
 
 impl CallData {
-    /// Judges a request that the connector wants to make, and writes a no down.
+    /// Checks a request by policy, and reports a refusal.
     fn judge(&mut self, shown: &Shown, request: Result<Request, CallRefusal>) -> Result<EgressPermit, CallRefusal> {
         let judged = match &mut self.network {
             None => Err(CallRefusal::NoNetwork {
@@ -49,7 +49,7 @@ impl CallData {
         judged
     }
 
-    /// Judges a request in the connector's own words.
+    /// Parses a connector's request and checks it by policy.
     fn admit(&mut self, shown: &Shown, request: wit::Request) -> Result<EgressPermit, CallRefusal> {
         let attachments = self.network.as_ref().map_or(&[][..], |network| &network.attachments);
         let request = read(request, attachments);
@@ -88,15 +88,15 @@ impl CallData {
     async fn send(&mut self, request: wit::Request) -> Result<wit::Response, wit::Error> {
         let shown = Shown::of(&request.method, &request.url);
         if self.leaks_honeytoken(&request) {
-            let words = "it holds the honeytoken that the host planted to detect leaks";
-            self.refused(&shown.without_url(), "canary", words);
-            return Err(wit::Error::Refused(words.to_owned()));
+            let message = "it holds the honeytoken that the host planted to detect leaks";
+            self.refused(&shown.without_url(), "canary", message);
+            return Err(wit::Error::Refused(message.to_owned()));
         }
         let permit = self
             .admit(&shown, request)
             .map_err(|refusal| wit::Error::Refused(refusal.to_string()))?;
         let network = self.network.as_ref().ok_or_else(|| {
-            // The judge lets nothing through without one.
+            // The policy permits nothing without one.
             wit::Error::Refused(String::new())
         })?;
         let (route, class) = purpose(&permit);
@@ -122,7 +122,7 @@ impl CallData {
         match answer {
             Ok(answer) => {
                 entry.end(RequestOutcome::Answered(answer.status), true);
-                if let Some(date) = dated(&answer.headers) {
+                if let Some(date) = response_date(&answer.headers) {
                     network.dates.answered(date, sent_at, self.host.clock.now());
                 }
                 let headers = answer.headers.into_iter();
@@ -134,24 +134,24 @@ impl CallData {
             }
             Err(error) => {
                 let may_have_left = error.may_have_been_seen();
-                let words = error.to_string();
-                let (outcome, told) = match error {
+                let message = error.to_string();
+                let (outcome, returned) = match error {
                     EgressError::Refused(no) => {
-                        self.report_refusal(&shown, no.rule(), &words);
-                        (refused(no.rule(), &words), wit::Error::Refused(words))
+                        self.report_refusal(&shown, no.rule(), &message);
+                        (refused(no.rule(), &message), wit::Error::Refused(message))
                     }
-                    EgressError::Body(_) => (refused("body", &words), wit::Error::Refused(words)),
+                    EgressError::Body(_) => (refused("body", &message), wit::Error::Refused(message)),
                     EgressError::Unreachable { .. } => (
-                        RequestOutcome::Unreachable(words.clone()),
-                        wit::Error::Unreachable(words),
+                        RequestOutcome::Unreachable(message.clone()),
+                        wit::Error::Unreachable(message),
                     ),
                     EgressError::TooLarge { limit } => (RequestOutcome::TooLarge, wit::Error::TooLarge(limit)),
                     EgressError::NoAnswer { .. } | EgressError::Sink(_) => {
-                        (RequestOutcome::NoAnswer(words.clone()), wit::Error::NoAnswer(words))
+                        (RequestOutcome::NoAnswer(message.clone()), wit::Error::NoAnswer(message))
                     }
                 };
                 entry.end(outcome, may_have_left);
-                Err(told)
+                Err(returned)
             }
         }
     }
@@ -178,7 +178,7 @@ impl CallData {
             }
     }
 
-    /// The permit to fetch what the connector located, judged like a request of its own, in the same call.
+    /// The permit to fetch located media, checked like a request of the connector in the same call.
     pub(crate) fn permit_fetch(&mut self, url: &str, headers: Vec<Header>) -> Result<EgressPermit, CallRefusal> {
         let method = http::Method::GET;
         let shown = Shown::of(method.as_str(), url);
@@ -204,8 +204,8 @@ impl CallData {
         Err(refusal)
     }
 
-    /// Waits for the turn of a request of class `media`.
-    pub(crate) async fn turn_of_media(&self) -> Result<Option<Box<dyn Departure>>, TooLong> {
+    /// Waits until the rate limit allows a request of class `media`.
+    pub(crate) async fn media_turn(&self) -> Result<Option<Box<dyn Departure>>, TooLong> {
         match &self.network {
             Some(network) => network.pacer.turn(RouteClass::Media).await,
             None => Ok(None),
@@ -214,7 +214,7 @@ impl CallData {
 }
 
 impl Shown {
-    /// For a request whose URL nobody should read.
+    /// For a request whose URL holds a secret.
     fn without_url(&self) -> Self {
         Self {
             method: String::new(),
@@ -234,8 +234,8 @@ impl Shown {
     }
 }
 
-/// When an answer was made, as its maker dates it; none where a cache gave an old one (RFC 9111, 5.1).
-fn dated(headers: &[(String, String)]) -> Option<&str> {
+/// The `Date` of a response; none if a cache served it (`Age`, RFC 9111, 5.1).
+fn response_date(headers: &[(String, String)]) -> Option<&str> {
     let value = |name: &str| {
         headers
             .iter()
@@ -262,14 +262,14 @@ fn purpose(permit: &EgressPermit) -> (Option<String>, Option<RouteClass>) {
 impl Host for CallData {
     async fn fetch(&mut self, request: wit::Request) -> Result<wit::Response, wit::Error> {
         if matches!(self.trace, CallTrace::Replaying(_)) {
-            // Nothing leaves, and what would not leave is known all the same.
+            // Nothing leaves, but a refusal is found out all the same.
             let judged = self.admit(&Shown::of(&request.method, &request.url), request.clone());
             if let CallTrace::Replaying(source) = &mut self.trace {
                 return source.fetch(&request, judged.err().map(|refusal| refusal.to_string()));
             }
         }
         let written = self.trace.request(&request);
-        // Boxed, since it runs on the call's small stack.
+        // Boxed: it runs on the call's small stack.
         let answer = Box::pin(self.send(request)).await;
         if let Some(request) = written {
             self.trace.responded(request, &answer);
@@ -311,7 +311,7 @@ fn read_headers(headers: Vec<Header>) -> Result<Vec<(http::HeaderName, http::Hea
         .collect()
 }
 
-/// A stranger's request, as values that cannot be malformed.
+/// Parses an untrusted request.
 fn read(request: wit::Request, attachments: &[MediaId]) -> Result<Request, CallRefusal> {
     let url = parse_url(&request.url)?;
     let method = request.method.parse().map_err(|_| CallRefusal::NoRoute {

@@ -1,4 +1,4 @@
-//! What a connector wants its operator to read: cleaned, bounded, and counted past the bound.
+//! Log lines of a connector: sanitized, bounded, and counted once over the limit.
 
 use weir_domain::limits;
 

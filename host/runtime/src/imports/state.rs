@@ -1,4 +1,4 @@
-//! A connector's small memory: reads see the writes of the same call, and the writes are handed back when it returns.
+//! A channel's state: reads see the writes of the same call, and the writes are returned when the call returns.
 
 use weir_domain::limits;
 
@@ -21,8 +21,8 @@ impl CallData {
             return;
         }
         let (rule, detail) = match error {
-            Error::Quota(words) => ("state_quota", words),
-            Error::Refused(words) => ("no_state", words),
+            Error::Quota(detail) => ("state_quota", detail),
+            Error::Refused(detail) => ("no_state", detail),
         };
         self.host.observer.on_refusal(&Refused {
             connector: &self.version.name,
@@ -42,7 +42,7 @@ impl Host for CallData {
     }
 
     fn set(&mut self, key: String, value: Vec<u8>) -> Result<(), Error> {
-        // The writes of such a call are dropped with it.
+        // A call that leaks it fails, and its writes are dropped.
         self.honeytoken.look("its state", key.as_bytes());
         self.honeytoken.look("its state", &value);
         let shown = text::line(&key, limits::STATE_KEY_BYTES);

@@ -1,8 +1,8 @@
-//! The host's types of `weir:connector`, generated from the newest version of the interface, `wit/v0.2`. What an older version
-//! has, has the same shape; its names are looked for where a component is loaded.
+//! The host's types of `weir:connector`, generated from the newest version of the interface, `wit/v0.2`. What an older
+//! version has, has the same types there; only the names differ, which loading a component resolves.
 //!
-//! One world that holds every interface, so that all of them share their types; which optional ones a component has is found
-//! by looking for each, never by asking for the whole.
+//! One world includes every interface, so that all share their types. Which optional ones a component exports is looked up
+//! one by one; the world itself is never instantiated.
 #![allow(missing_docs, unreachable_pub, clippy::all)]
 
 wasmtime::component::bindgen!({
@@ -25,6 +25,6 @@ wasmtime::component::bindgen!({
     world: "weir:host/everything",
     imports: { "weir:connector/http.fetch": async },
     exports: { default: async },
-    // What crosses the boundary is written into transcripts as it is.
+    // What crosses the boundary is recorded in transcripts.
     additional_derives: [Clone, PartialEq, serde::Serialize, serde::Deserialize],
 });

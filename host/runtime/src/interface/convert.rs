@@ -1,6 +1,6 @@
-//! From the interface's types to the domain's and back. What comes in was written by a stranger: every member is bounded, and
-//! what is over its bound is an error that names it. One thing is never turned away for its size, the text of a message:
-//! a person wrote it to be read.
+//! Converts between the interface's types and the domain's. What a connector returns is untrusted: every member is bounded,
+//! and one over its bound is an error that names it. Only the text of a message is never rejected for its size, since a
+//! person wrote it: it is truncated and marked as a fallback.
 
 mod checks;
 mod failure;

@@ -1,7 +1,8 @@
-//! The functions of the interface: one entry for each, with its arguments, what a connector returns, and how the host converts
-//! that.
+//! The functions of the interface: one entry for each, with its arguments, what a connector returns, and how the host
+//! converts that.
 //!
-//! A call is data: the value that a call is made with is recorded in its transcript, and a replay makes the same call from it.
+//! A call is data: the value that a call is made with is recorded in its transcript, and a replay makes the same call from
+//! it.
 
 use std::fmt;
 use std::future::Future;
@@ -71,8 +72,8 @@ macro_rules! functions {
                     store: &mut Store<T>,
                     instance: Instance,
                 ) -> wasmtime::Result<Self::Raw> {
-                    let place = exports.place($interface, $function)?;
-                    let function = instance.get_typed_func::<($(&$Field,)*), ($Raw,)>(&mut *store, place)?;
+                    let index = exports.index($interface, $function)?;
+                    let function = instance.get_typed_func::<($(&$Field,)*), ($Raw,)>(&mut *store, index)?;
                     let (raw,) = function.call_async(store, ($(&self.$field,)*)).await?;
                     Ok(raw)
                 }
@@ -127,19 +128,19 @@ macro_rules! functions {
         /// Every function, by its interface and its name.
         pub(crate) const FUNCTIONS: &[(&str, &str)] = &[$(($interface, $function)),*];
 
-        /// Whether the functions have the shape that the interface gives them.
+        /// Checks the types of all exported functions.
         ///
         /// # Errors
-        /// The first interface that has not, and the engine's words.
-        pub(crate) fn check_shapes<T: 'static>(
+        /// The first interface with a function of another type, and the engine's error.
+        pub(crate) fn check_types<T: 'static>(
             exports: &Exports,
             store: &mut Store<T>,
             instance: &Instance,
         ) -> Result<(), (&'static str, wasmtime::Error)> {
             $(
-                if let Ok(place) = exports.place($interface, $function) {
+                if let Ok(index) = exports.index($interface, $function) {
                     instance
-                        .get_typed_func::<($(&$Field,)*), ($Raw,)>(&mut *store, place)
+                        .get_typed_func::<($(&$Field,)*), ($Raw,)>(&mut *store, index)
                         .map_err(|error| ($interface, error))?;
                 }
             )*
@@ -279,6 +280,6 @@ impl From<media_transfer::Location> for Location {
     }
 }
 
-fn answer(words: String) -> CallError {
-    CallError::Answer(crate::text::line(&words, weir_domain::limits::LOG_LINE_BYTES))
+fn answer(message: String) -> CallError {
+    CallError::Answer(crate::text::line(&message, weir_domain::limits::LOG_LINE_BYTES))
 }

@@ -1,4 +1,4 @@
-//! What a connector's calls give, in the host's types.
+//! Results of a connector's calls, as the host uses them.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use weir_domain::time::Timestamp;
 use crate::context::{ConversationFacts, RequestRecord, StateWrites};
 use crate::error::CallError;
 
-/// Typing, or a read mark.
+/// What [`Connector::signal`](crate::Connector::signal) shows the contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Somebody types.
+    /// A typing indicator.
     Typing,
-    /// Their messages were read.
+    /// A read receipt.
     Read,
 }
 
-/// Who an account is.
+/// An account's profile.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
     /// The platform's id of the account.
@@ -30,44 +30,44 @@ pub struct Profile {
     pub display_name: Option<String>,
     /// A picture; most platforms' links expire.
     pub avatar_url: Option<String>,
-    /// `business`, `personal`, `unknown`; to be held against the manifest's `account_kinds`.
+    /// `business`, `personal`, `unknown`; compared with the manifest's `account_kinds`.
     pub account_kind: String,
     /// ISO 3166-1 alpha-2, upper case.
     pub country: Option<String>,
-    /// Platform fields without a place here.
+    /// Platform fields that are not represented here.
     pub platform_data: Option<serde_json::Value>,
 }
 
-/// One thing that was looked at in the diagnosis of a channel.
+/// One check of an account's setup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetupFinding {
     /// `webhook_subscription`, `token`, `permissions`.
     pub subject: String,
-    /// Whether it is as it should be.
+    /// Whether it is correct.
     pub ok: bool,
-    /// What was seen.
+    /// What was found.
     pub evidence: String,
-    /// What to do, if anything.
+    /// What to do; empty if nothing.
     pub remedy: String,
 }
 
-/// Whether a conversation can carry a kind of content now.
+/// Whether a conversation supports a kind of content now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capability {
-    /// The kind.
+    /// The content kind.
     pub kind: ContentKind,
-    /// Whether it can.
+    /// Whether it is supported.
     pub allowed: bool,
-    /// How long the answer may be kept.
+    /// How long this may be cached.
     pub keep: Duration,
 }
 
-/// A conversation in the platform's own record.
+/// A conversation in the platform's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConversationSummary {
-    /// Which.
+    /// The conversation.
     pub conversation: ConversationFacts,
-    /// When something last happened in it.
+    /// When it last changed.
     pub updated_at: Option<Timestamp>,
 }
 
@@ -76,18 +76,18 @@ pub struct ConversationSummary {
 pub struct ConversationPage {
     /// The conversations.
     pub conversations: Vec<ConversationSummary>,
-    /// What to ask for the next page; none at the end.
+    /// The cursor of the next page; none at the end.
     pub cursor: Option<String>,
 }
 
-/// What the platform's own record holds of a conversation.
+/// Messages of a conversation from the platform's history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MessagePage {
-    /// Messages as webhooks would have told them, with the same keys, oldest first. All of the channel that was asked about.
+    /// Events as webhooks would have delivered them, with the same keys, oldest first. All belong to the requested channel.
     pub events: Vec<InboundEvent>,
-    /// The person on the other side.
+    /// The contact.
     pub contact: Option<Person>,
-    /// Whether this is everything since the moment that was asked for: only then does absence prove anything.
+    /// Whether this is everything since the requested time: only then does absence of a message prove anything.
     pub complete: bool,
 }
 
@@ -96,34 +96,34 @@ pub struct MessagePage {
 pub struct Automation {
     /// `welcome_message`, `suggested_question`, `chat_prompt`, `comment_to_message`.
     pub kind: String,
-    /// The platform's id; none for a new one.
+    /// The platform's id; none for a new message.
     pub id: Option<String>,
-    /// Whether it is in use.
+    /// Whether it is enabled.
     pub enabled: bool,
     /// `reviewing`, `approved`, `rejected`.
     pub audit: Option<String>,
-    /// What it says.
+    /// Its content.
     pub content: serde_json::Value,
 }
 
-/// What a poll brought.
+/// The result of a poll.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// The news, all of the channel that was asked about.
+    /// New events; all belong to the requested channel.
     pub events: Vec<InboundEvent>,
-    /// What to ask with the next time.
+    /// The cursor of the next poll.
     pub cursor: Option<String>,
-    /// How long to wait until then.
+    /// How long to wait before it.
     pub wait: Duration,
 }
 
-/// What a send came to. The outcome is already held against what was seen to leave.
+/// The result of a send. The outcome takes into account which requests were seen to leave.
 #[derive(Debug)]
 #[must_use]
 pub struct SendReport {
-    /// What the delivery is settled by.
+    /// The outcome that settles the message.
     pub outcome: Outcome,
-    /// How the call ended, if it did not return.
+    /// How the call failed, if it did not return.
     pub error: Option<CallError>,
     /// The requests that it tried to make, in order.
     pub requests: Vec<RequestRecord>,

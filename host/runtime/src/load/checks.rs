@@ -1,4 +1,4 @@
-//! What is looked at before and after a component is compiled: its form, its size, and what an instance of it needs.
+//! Checks before and after compilation: form, size, and the resources that an instance needs.
 
 use wasmparser::{Parser, Payload};
 use wasmtime::Engine;
@@ -8,14 +8,14 @@ use weir_domain::limits;
 use crate::error::LoadError;
 use crate::text;
 
-/// The beginning of every WebAssembly file (WebAssembly core specification, 5.5.16).
+/// The first bytes of every WebAssembly file (WebAssembly core specification, 5.5.16).
 pub(super) const MAGIC: &[u8] = b"\0asm";
-/// What follows it in a module.
+/// What follows in a module.
 const MODULE: &[u8] = &[1, 0, 0, 0];
-/// What follows it in a component (Component Model, Binary Format).
+/// What follows in a component (Component Model, Binary Format).
 pub(super) const COMPONENT: &[u8] = &[0x0d, 0, 1, 0];
 
-/// Whether this can be a component at all.
+/// Whether the bytes can be a component.
 pub(super) fn check_form(bytes: &[u8]) -> Result<(), LoadError> {
     if bytes.is_empty() {
         return Err(LoadError::Empty);
@@ -26,28 +26,28 @@ pub(super) fn check_form(bytes: &[u8]) -> Result<(), LoadError> {
     let not = |what| Err(LoadError::NotAComponent { what });
     let Some(rest) = bytes.strip_prefix(MAGIC) else {
         if Engine::detect_precompiled(bytes).is_some() {
-            return not("it is compiled already (.cwasm), which nobody can check; send the component itself");
+            return not("it is precompiled (.cwasm), which cannot be checked; send the component itself");
         }
         let text = bytes.trim_ascii_start();
         if text.starts_with(b"(") || text.starts_with(b";;") {
-            return not("it is WebAssembly text; send the binary form");
+            return not("it is WebAssembly text; send the binary format");
         }
         if MAGIC.starts_with(bytes) {
-            return not("it ends within its first bytes; it was cut off on its way");
+            return not("it is cut off after its first bytes; send it again");
         }
         return not("it is not WebAssembly");
     };
     match rest.get(..4) {
         Some(version) if version == COMPONENT => Ok(()),
         Some(version) if version == MODULE => {
-            not("it is a core module; make a component of it, as `cargo xtask build-connectors` does")
+            not("it is a core module; convert it to a component, as `cargo xtask build-connectors` does")
         }
-        Some(_) => not("its version of WebAssembly is not known here"),
-        None => not("it ends within its first bytes; it was cut off on its way"),
+        Some(_) => not("its version of WebAssembly is not supported"),
+        None => not("it is cut off after its first bytes; send it again"),
     }
 }
 
-/// Whether compiling it takes a reasonable time: that grows faster than a function does.
+/// Whether it compiles in reasonable time, which grows faster than the size of a function.
 pub(super) fn check_code(bytes: &[u8]) -> Result<(), LoadError> {
     let mut functions = 0;
     for payload in Parser::new(0).parse_all(bytes) {
@@ -76,7 +76,7 @@ pub(super) fn check_code(bytes: &[u8]) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Whether an instance can have what it needs from the start.
+/// Whether an instance may use the resources that it needs initially.
 pub(super) fn check_resources(component: &Component) -> Result<(), LoadError> {
     let Some(needs) = component.resources_required() else {
         return Err(LoadError::Import {
@@ -102,5 +102,5 @@ pub(super) fn check_resources(component: &Component) -> Result<(), LoadError> {
     )
 }
 
-/// A page of WebAssembly's memory.
+/// The size of a page of WebAssembly memory.
 const PAGE: usize = 64 << 10;

@@ -1,10 +1,10 @@
-//! Bytes within JSON.
+//! Bytes in JSON.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Bytes, written as text where they are one and in base64 (RFC 4648) where not.
+/// Bytes: a string if they are UTF-8, otherwise an object with base64 (RFC 4648).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Blob(#[serde(serialize_with = "serialize", deserialize_with = "deserialize")] pub(crate) Vec<u8>);
 

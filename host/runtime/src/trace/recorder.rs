@@ -78,8 +78,8 @@ impl ReplaySource {
         });
     }
 
-    /// The response to the request at the same place in the recorded call, whatever it asks for: a different request shows as a
-    /// difference. A request that the policy refuses now gets that refusal.
+    /// The response to the request at the same place in the recorded call, whatever it asks for: a different request shows
+    /// as a difference. A request that the policy refuses now gets that refusal.
     pub(crate) fn fetch(
         &mut self,
         request: &http::Request,
@@ -88,9 +88,9 @@ impl ReplaySource {
         if self.requests.len() < limits::REQUESTS_PER_CALL as usize {
             self.requests.push(request.into());
         }
-        if let Some(words) = refusal {
+        if let Some(message) = refusal {
             self.answers.pop_front();
-            return Err(http::Error::Refused(words));
+            return Err(http::Error::Refused(message));
         }
         let none = || http::Error::Unreachable("the transcript holds no answer to this request".to_owned());
         self.answers.pop_front().ok_or_else(none)?.map(Into::into)

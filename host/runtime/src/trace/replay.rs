@@ -1,8 +1,9 @@
-//! A call asked again, of another version or of the same: offline, with every import answered from the transcript.
+//! Replays: a recorded call run again on the same or another version, offline, with host functions answered from the
+//! transcript.
 //!
-//! What is compared is what crosses the boundary: the requests, in order; the writes to state; what is said, or how the call
-//! broke off. Log lines and time are not: two versions may word and take them as they like. Each request is also judged, by the
-//! routes of the version that makes it now: what the host would refuse differs, though the version asks for the same.
+//! Compared is what crosses the boundary: the requests, in order; the writes to state; the returned value, or how the call
+//! crashed. Log lines and durations are not. Each request is also checked by the routes of the replayed version: a refusal
+//! is a difference, even where the request is the same.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,58 +23,58 @@ use crate::trace::blob::Blob;
 use crate::trace::recorder::RefusedRequest;
 use crate::trace::transcript::{Cost, End, Transcript};
 
-/// Something that differs.
+/// A difference between a call and its replay.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Difference {
-    /// Of what kind.
+    /// Its kind.
     pub kind: DifferenceKind,
-    /// Where: `[0].event.Message.content.Text`, `request[0].body.text`.
+    /// Its path: `[0].event.Message.content.Text`, `request[0].body.text`.
     pub at: String,
-    /// What stands in the transcript; none if nothing does.
+    /// The value in the transcript; none if there is none.
     pub before: Option<Value>,
-    /// What came now; none if nothing did.
+    /// The value of the replay; none if there is none.
     pub after: Option<Value>,
 }
 
 impl Difference {
-    /// Why the host refuses; refusals for different reasons are different ones, wherever they are met.
+    /// The reason of a refusal: refusals for different reasons are different, even at one path.
     fn reason(&self) -> Option<&str> {
         let refusal = self.after.as_ref().filter(|_| self.kind == DifferenceKind::Refusal)?;
         refusal.get("reason")?.as_str()
     }
 }
 
-/// What differs.
+/// The kind of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DifferenceKind {
-    /// One broke off or was stopped, and the other not, or in another way.
+    /// One crashed, and the other did not, or in another way.
     Trap,
-    /// One says that it failed, and the other not, or how.
+    /// One returned an error, and the other did not, or another one.
     Outcome,
-    /// An event that the host is told.
+    /// A returned event.
     Event,
-    /// Another answer of the connector.
+    /// Another returned value.
     Answer,
     /// A request to the network.
     Request,
     /// A write to the channel's state.
     StateWrite,
-    /// The host refuses what it let through when the call was written down: a request of the version, or the webhook itself.
+    /// The host refuses what it permitted when the call was recorded: a request, or the webhook itself.
     Refusal,
 }
 
-/// By what the requests of a replay are judged, beside the routes of the version that makes them.
+/// What the requests of a replay are checked by, in addition to the routes of the replayed version.
 #[derive(Clone, Debug, Default)]
 pub struct Boundary {
-    /// What the operator said yes to.
+    /// What the operator granted.
     pub grants: Arc<Grants>,
-    /// Where the operator mapped origins to.
+    /// Origins that the operator mapped to others.
     pub origins: Arc<OriginMap>,
 }
 
 impl Boundary {
-    /// That of an operator who granted all that a manifest asks for.
+    /// All that a manifest asks for is granted.
     pub fn granting_all(manifest: &Manifest) -> Self {
         Self {
             grants: Arc::new(Grants::to(Grants::wanted_by(manifest))),
@@ -82,7 +83,7 @@ impl Boundary {
     }
 }
 
-/// The platform of a replay: it has no rate and no clock, since nothing leaves.
+/// The platform of a replay: without rate limits and clock, since nothing leaves.
 pub(crate) struct Offline;
 
 #[async_trait]
@@ -96,21 +97,21 @@ impl AnswerDates for Offline {
     fn answered(&self, _: &str, _: Timestamp, _: Timestamp) {}
 }
 
-/// What became of a call that was asked again.
+/// The result of a replay.
 #[derive(Clone, Debug, Serialize)]
 pub struct Replayed {
-    /// What differs; at most [`limits::DIFFERENCES`].
+    /// The differences; at most [`limits::DIFFERENCES`].
     pub differences: Vec<Difference>,
-    /// How it ended now.
+    /// How the replay ended.
     pub end: End,
-    /// What it took, as the transcript says.
+    /// The cost of the recorded call.
     pub before: Cost,
-    /// What it took now, on this machine.
+    /// The cost of the replay, on this machine.
     pub after: Cost,
 }
 
-/// What a replay left behind, to be held against the transcript.
-pub(crate) struct Again {
+/// What a replay did, to be compared with the transcript.
+pub(crate) struct ReplayRun {
     pub(crate) end: End,
     pub(crate) requests: Vec<Value>,
     pub(crate) refusals: Vec<RefusedRequest>,
@@ -118,15 +119,15 @@ pub(crate) struct Again {
     pub(crate) cost: Cost,
 }
 
-/// Holds a call that was asked again against the first time.
-pub(crate) fn compare(transcript: &Transcript, again: Again) -> Replayed {
+/// Compares a replay with the transcript.
+pub(crate) fn compare(transcript: &Transcript, run: ReplayRun) -> Replayed {
     let mut found = Found::default();
     let exchanges = transcript.exchanges.iter();
     let requests: Vec<_> = exchanges.map(|exchange| value(&exchange.request)).collect();
-    found.lists(DifferenceKind::Request, "request", &requests, &again.requests);
-    for refused in &again.refusals {
-        // One that was refused then too ends the same.
-        let before = transcript.refused_at(refused.place);
+    found.lists(DifferenceKind::Request, "request", &requests, &run.requests);
+    for refused in &run.refusals {
+        // A request that was refused in the recorded call too does not differ.
+        let before = transcript.refusal_at(refused.place);
         if before.is_none_or(|before| !before.ends_with(&refused.reason)) {
             let at = format!("request[{}]", refused.place);
             let mut after = refusal(refused.rule, &refused.reason);
@@ -143,19 +144,19 @@ pub(crate) fn compare(transcript: &Transcript, again: Again) -> Replayed {
         DifferenceKind::StateWrite,
         "state",
         &value(&transcript.writes),
-        &value(&again.writes),
+        &value(&run.writes),
     );
-    found.ends(transcript, &again.end);
+    found.ends(transcript, &run.end);
     Replayed {
         differences: found.differences,
-        end: again.end,
+        end: run.end,
         before: transcript.cost,
-        after: again.cost,
+        after: run.cost,
     }
 }
 
-/// What differs between two documents, member by member. What has an `id` in a list is compared with what has the same one, wherever
-/// it stands; where what both have stands in another order, that is one difference.
+/// The differences between two JSON documents, member by member. Entries of lists with an `id` are compared by it; a
+/// different order of such entries is one difference.
 pub fn differences(before: &impl Serialize, after: &impl Serialize) -> Vec<Difference> {
     let mut found = Found {
         by_id: true,
@@ -165,13 +166,13 @@ pub fn differences(before: &impl Serialize, after: &impl Serialize) -> Vec<Diffe
     found.differences
 }
 
-/// A judge's no, as a difference shows it.
+/// A refusal, as a difference shows it.
 fn refusal(rule: &str, reason: &str) -> Value {
     serde_json::json!({ "rule": rule, "reason": reason })
 }
 
 impl Replayed {
-    /// The host would not even call the version: the proof that it declares does not hold for this webhook.
+    /// Adds that the host would refuse the webhook: it does not pass the proof that the version declares.
     pub fn refuse_webhook(&mut self, reason: &str) {
         self.differences.push(Difference {
             kind: DifferenceKind::Refusal,
@@ -182,7 +183,7 @@ impl Replayed {
     }
 }
 
-/// Of what kind a difference in the answer is.
+/// The kind of a difference in what a call returned.
 fn said_kind(call: CallKind) -> DifferenceKind {
     match call {
         CallKind::Receive | CallKind::History | CallKind::Poll => DifferenceKind::Event,
@@ -190,7 +191,20 @@ fn said_kind(call: CallKind) -> DifferenceKind {
     }
 }
 
-/// As JSON, which all of this is in a transcript.
+/// Whether two calls were aborted by the same error. Of the message only the detail after the first colon is compared: the
+/// wording before it is that of the host that recorded the call. The backtrace differs between versions of a connector.
+fn is_same_error(before: &End, after: &End) -> bool {
+    let error = |end: &End| match end {
+        End::Returned(_) => None,
+        End::Aborted { name, message, .. } => {
+            let detail = message.split_once(": ").map(|(_, detail)| detail.to_owned());
+            Some((name.clone(), detail))
+        }
+    };
+    error(before).is_some_and(|before| error(after) == Some(before))
+}
+
+/// `of` as JSON.
 pub(crate) fn value(of: &impl Serialize) -> Value {
     serde_json::to_value(of).unwrap_or_default()
 }
@@ -198,7 +212,7 @@ pub(crate) fn value(of: &impl Serialize) -> Value {
 #[derive(Default)]
 struct Found {
     differences: Vec<Difference>,
-    /// Whether entries of lists are known by their `id`, and not by their place.
+    /// Whether entries of lists are compared by their `id`, not by their index.
     by_id: bool,
 }
 
@@ -216,8 +230,8 @@ impl Found {
 
     fn ends(&mut self, transcript: &Transcript, after: &End) {
         match (&transcript.end, after) {
-            (End::Said(before), End::Said(after)) => {
-                // A connector's result: `Ok` or `Err`, and what it holds.
+            (End::Returned(before), End::Returned(after)) => {
+                // A connector's result: `Ok` or `Err` with a value.
                 let (was_ok, is_ok) = (before.get("Ok"), after.get("Ok"));
                 match (was_ok, is_ok) {
                     (Some(before), Some(after)) => self.values(said_kind(transcript.call), "", before, after),
@@ -227,21 +241,18 @@ impl Found {
                     _ => self.values(DifferenceKind::Outcome, "", before, after),
                 }
             }
+            (before, after) if is_same_error(before, after) => {}
             (before, after) => {
-                // Where in its code it broke off is another place in every version.
-                let named = |end: &End| match end {
-                    End::Said(said) => said.clone(),
-                    End::Broke { name, words, .. } => serde_json::json!({ "broke_off": name, "words": words }),
+                let shown = |end: &End| match end {
+                    End::Returned(value) => value.clone(),
+                    End::Aborted { name, message, .. } => serde_json::json!({ "broke_off": name, "words": message }),
                 };
-                let (before, after) = (named(before), named(after));
-                if before != after {
-                    self.push(DifferenceKind::Trap, "", Some(&before), Some(&after));
-                }
+                self.push(DifferenceKind::Trap, "", Some(&shown(before)), Some(&shown(after)));
             }
         }
     }
 
-    /// Lists whose entries have ids.
+    /// Compares lists whose entries have ids.
     fn named(&mut self, kind: DifferenceKind, at: &str, before: &Named<'_>, after: &Named<'_>) {
         let gone = before.iter().map(|(id, _)| id).filter(|id| find(after, id).is_none());
         for id in after.iter().map(|(id, _)| id).chain(gone) {
@@ -325,14 +336,14 @@ fn named(list: &[Value]) -> Option<Named<'_>> {
     ids.windows(2).all(|two| two[0] != two[1]).then_some(named)
 }
 
-/// A JSON document that travels as text: a body, a platform's own data. Its members are what differs, not the text.
+/// A JSON document in a string, such as a body or platform data: compared by its members.
 fn document(text: &str) -> Option<Value> {
     text.starts_with(['{', '['])
         .then(|| serde_json::from_str(text).ok())
         .flatten()
 }
 
-/// A value, short enough to be read in a list.
+/// A value, truncated to be shown in a list.
 fn shown(value: &Value) -> Value {
     let text = value.to_string();
     if text.len() <= limits::DIFFERENCE_BYTES {
@@ -341,42 +352,42 @@ fn shown(value: &Value) -> Value {
     format!("{}…", crate::text::prefix(&text, limits::DIFFERENCE_BYTES)).into()
 }
 
-// ---- many of them -------------------------------------------------------------------------------------------------------
+// ---- reports ----------------------------------------------------------------------------------------------------------
 
-/// What many calls, asked again of one version, came to.
+/// The result of replaying many calls on one version.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
-    /// How many calls were asked again.
+    /// How many calls were replayed.
     pub calls: u64,
     /// How many of them differ.
     pub differ: u64,
-    /// In how many of them the host would refuse what it let through then, by the version's routes and the operator's grants.
+    /// In how many of them the host would refuse what it permitted then, by the version's routes and the operator's grants.
     pub refused: u64,
-    /// Differences of the same kind at the same place, the most frequent first; at most [`limits::DIFFERENCES`].
+    /// Differences grouped by kind and path, the most frequent first; at most [`limits::DIFFERENCES`].
     #[serde(skip_deserializing)]
     pub groups: Vec<Group>,
-    /// What the calls took, as their transcripts say, in all; the memory is that of the largest.
+    /// The cost of the recorded calls: the sum of their times, the maximum of their memory.
     pub before: Cost,
-    /// What they took now.
+    /// The cost of the replays.
     pub after: Cost,
 }
 
-/// Differences of one kind at one place.
+/// Differences of one kind at one path.
 #[derive(Clone, Debug, Serialize)]
 pub struct Group {
-    /// How many calls differ so.
+    /// How many calls have it.
     pub count: u64,
-    /// The call that is the example.
+    /// The transcript of the example.
     pub transcript: String,
-    /// What it was asked.
+    /// The kind of call.
     pub call: &'static str,
-    /// One of them. Its place says `[*]` for any place in a list.
+    /// One of them. Its path has `[*]` for any index of a list.
     #[serde(flatten)]
     pub example: Difference,
 }
 
 impl Report {
-    /// Adds a call, by the name of its transcript.
+    /// Adds a replay, by the name of its transcript.
     pub fn add(&mut self, name: &str, transcript: &Transcript, replayed: Replayed) {
         self.calls += 1;
         self.differ += u64::from(!replayed.differences.is_empty());
@@ -395,7 +406,7 @@ impl Report {
                 difference.at.clone(),
                 difference.reason().map(str::to_owned),
             );
-            // An event that moved by one place differs in many: the call counts once.
+            // One inserted event makes many differences: the call counts once.
             if counted.contains(&key) {
                 continue;
             }
@@ -421,7 +432,7 @@ impl Report {
     }
 }
 
-/// A place with `[*]` for each number in a list.
+/// A path with `[*]` for each index of a list.
 fn any_place(at: &str) -> String {
     let mut out = String::with_capacity(at.len());
     let mut rest = at;
@@ -496,6 +507,22 @@ mod tests {
         // The same document written in another way says the same, in other bytes.
         let after = serde_json::json!({"body": r#"{"b":{"c":2},"a":1}"#});
         assert_eq!(differences(&before, &after).len(), 1);
+    }
+
+    #[test]
+    fn an_error_is_compared_by_name_and_detail() {
+        let aborted = |name: &str, message: &str| End::Aborted {
+            name: name.to_owned(),
+            message: message.to_owned(),
+            backtrace: String::new(),
+        };
+        let now = aborted("trapped", "the connector crashed: wasm trap: unreachable");
+        let by_an_older_host = aborted("trapped", "the connector broke off: wasm trap: unreachable");
+        assert!(is_same_error(&by_an_older_host, &now));
+        let elsewhere = aborted("trapped", "the connector crashed: wasm trap: out of bounds");
+        assert!(!is_same_error(&elsewhere, &now));
+        assert!(!is_same_error(&aborted("output", "x: wasm trap: unreachable"), &now));
+        assert!(!is_same_error(&End::Returned(Value::Null), &now));
     }
 
     #[test]

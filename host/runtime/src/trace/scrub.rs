@@ -1,38 +1,39 @@
-//! A transcript that can be handed on: what people wrote and are called is made unreadable, in its own length and kind, so
-//! that a connector that broke off over it breaks off again.
+//! Masks personal data in a transcript, so that it can be shared: texts and names are replaced by others of the same length
+//! and kind of characters, so that a connector that crashed on them crashes again.
 
 use serde_json::Value;
 use weir_domain::policy::CallKind;
 
 use crate::trace::transcript::{End, Transcript};
 
-/// Members of the interface whose text is a person's: what they wrote, and what they are called.
+/// Members of the interface that hold personal data: what people wrote, and their names.
 const PERSONAL: [&str; 6] = ["Text", "username", "display_name", "avatar_url", "caption", "filename"];
-/// Texts shorter than this are left alone: they say nothing of anybody, and stand in too many places.
+/// Shorter texts are not masked, in characters: they identify nobody, and occur in too many places.
 const SHORTEST: usize = 2;
 
 impl Transcript {
-    /// The same call without what people wrote and are called, wherever that stands in it: in what the platform sent, in what
-    /// the connector made of it, and in requests and answers. Ids stay, since a connector lives by them.
+    /// The transcript with personal data masked wherever it occurs: in the webhook, in what the connector returned, in
+    /// requests and responses. Ids stay, since connectors depend on them.
     ///
-    /// Which texts those are, the interface says: in what a connector is asked, and in what it says. A call that broke off over
-    /// a webhook said nothing; then `read` is what another version makes of it ([`Replayed::end`](crate::Replayed::end)).
+    /// The members of the interface say which texts are personal: those of the call's arguments and of what it returned. A
+    /// call that crashed on a webhook returned nothing; then `read` is how another version read it
+    /// ([`Replayed::end`](crate::Replayed::end)).
     ///
-    /// Gives nothing if nobody can say what in it is a person's.
+    /// None if personal data cannot be identified.
     pub fn scrubbed(&self, read: Option<&End>) -> Option<Self> {
         let ends = [Some(&self.end), read];
-        let said = ends.iter().flatten().filter_map(|end| match end {
-            End::Said(said) => Some(said),
-            End::Broke { .. } => None,
+        let returned = ends.iter().flatten().filter_map(|end| match end {
+            End::Returned(value) => Some(value),
+            End::Aborted { .. } => None,
         });
-        if self.call == CallKind::Receive && said.clone().next().is_none() {
+        if self.call == CallKind::Receive && returned.clone().next().is_none() {
             return None;
         }
         let mut whole = serde_json::to_value(self).ok()?;
         let mut texts = Vec::new();
         collect(&whole, &mut texts);
-        said.for_each(|said| collect(said, &mut texts));
-        // What a longer text holds is gone with it.
+        returned.for_each(|value| collect(value, &mut texts));
+        // Longer texts first, since they may contain shorter ones.
         texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
         texts.dedup();
         let masks: Vec<_> = texts.iter().flat_map(|text| forms(text)).collect();
@@ -58,7 +59,7 @@ fn collect(value: &Value, texts: &mut Vec<String>) {
     }
 }
 
-/// A text and its mask: as it is, within a JSON document, and within a document within one.
+/// A text and its mask: plain, in a JSON document, and in a document in a JSON document.
 fn forms(text: &str) -> Vec<(String, String)> {
     let inside = |text: &str| {
         let quoted = Value::from(text).to_string();
@@ -73,7 +74,7 @@ fn forms(text: &str) -> Vec<(String, String)> {
     forms
 }
 
-/// Another letter of the same width for each letter, another digit for each digit; all else stays.
+/// Replaces each letter by one of the same width, each digit by a digit; everything else stays.
 fn mask(text: &str) -> String {
     let letter = |c: char| match c {
         c if c.is_ascii_uppercase() => 'X',

@@ -1,7 +1,8 @@
-//! What crossed the boundary in one call: all that a connector was given, in the order it asked for it, and what it said.
+//! Transcripts: all that crossed the boundary in one call, the connector's input in the order in which it asked for it, and
+//! its output.
 //!
-//! A connector sees nothing else, so the same component given the same transcript does the same again; that is what
-//! [`Connector::replay`](crate::Connector::replay) rests on. Secrets never reach a connector and so are in no transcript.
+//! A connector sees nothing else, so the same component with the same input does the same again, which is what
+//! [`Connector::replay`](crate::Connector::replay) relies on. Secrets never reach a connector and so are in no transcript.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +19,13 @@ use crate::interface::bindings::weir::connector::types::Header;
 use crate::interface::functions::RecordedCall;
 use crate::trace::blob::Blob;
 
-/// The form that transcripts are written in now. A reader refuses others.
+/// The version of the format. Others cannot be read.
 pub const FORMAT: u32 = 1;
 
-/// One call, as it can be asked again. RecordedTranscript as JSON; holds what people wrote, and no secret.
+/// A recorded call, which can be replayed. Stored as JSON; holds what people wrote, and no secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Transcript {
-    /// [`FORMAT`] when it was written.
+    /// [`FORMAT`] of the host that recorded it.
     pub format: u32,
     /// The connector.
     pub connector: String,
@@ -32,42 +33,43 @@ pub struct Transcript {
     pub version: String,
     /// SHA-256 of that version's bytes, in lower-case hex.
     pub digest: String,
-    /// What it was asked to do.
+    /// The kind of call.
     pub call: CallKind,
-    /// The channel in the host's record; none in a call without one.
+    /// The channel's id; none in a call without a channel.
     pub channel_id: Option<ChannelId>,
     /// When the call began.
     pub at: Timestamp,
-    /// The function, and what it was called with.
-    pub(crate) asked: RecordedCall,
-    /// The channel's state before the call; none in a call without one.
+    /// The function and its arguments.
+    #[serde(rename = "asked")]
+    pub(crate) arguments: RecordedCall,
+    /// The channel's state before the call; none in a call without state.
     pub(crate) state: Option<BTreeMap<String, Blob>>,
-    /// The host's clock, at each look.
+    /// The host's clock at each reading, in milliseconds.
     pub(crate) clock: Vec<u64>,
-    /// The requests that it made, and the answers as it saw them.
+    /// Its requests, and the responses as it saw them.
     pub(crate) exchanges: Vec<Exchange>,
-    /// What it wrote to its state.
+    /// Its writes to the channel's state.
     pub(crate) writes: BTreeMap<String, Option<Blob>>,
     /// How it ended.
     pub end: End,
-    /// What it took.
+    /// What it cost.
     pub cost: Cost,
 }
 
 impl Transcript {
-    /// Reads a transcript that somebody wrote, or sent.
+    /// Parses an untrusted transcript.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn read(json: &str) -> Result<Self, String> {
-        let form = serde_json::from_str::<Form>(json).map_err(|error| format!("it is no transcript: {error}"))?;
+        let form = serde_json::from_str::<Form>(json).map_err(|error| format!("it is not a transcript: {error}"))?;
         if form.format != FORMAT {
             return Err(format!(
-                "it is of form {}, and this host reads form {FORMAT}",
+                "it has format {}, and this host reads format {FORMAT}",
                 form.format
             ));
         }
-        serde_json::from_str(json).map_err(|error| format!("it is no transcript: {error}"))
+        serde_json::from_str(json).map_err(|error| format!("it is not a transcript: {error}"))
     }
 
     /// The state before the call.
@@ -76,9 +78,9 @@ impl Transcript {
         Some(entries.map(|(key, value)| (key.clone(), value.0.clone())).collect())
     }
 
-    /// The webhook that was to be translated; none of any other call.
+    /// The webhook of a call of `receive`; none of any other call.
     pub fn webhook(&self) -> Option<RawWebhook> {
-        let RecordedCall::Receive(receive) = &self.asked else {
+        let RecordedCall::Receive(receive) = &self.arguments else {
             return None;
         };
         let webhook = receive.webhook.clone();
@@ -91,84 +93,88 @@ impl Transcript {
         })
     }
 
-    /// The words by which the host refused the request of this place when the call was written down; none if it did not.
-    pub(crate) fn refused_at(&self, place: usize) -> Option<&str> {
+    /// The message with which the host refused the request at this index in the recorded call; none if it did not.
+    pub(crate) fn refusal_at(&self, place: usize) -> Option<&str> {
         match (self.exchanges.get(place), &self.end) {
             (Some(exchange), _) => match &exchange.answer {
-                Err(http::Error::Refused(words)) => Some(words),
+                Err(http::Error::Refused(message)) => Some(message),
                 _ => None,
             },
-            (None, End::Broke { name, words, .. }) if name == "refused" => Some(words),
+            (None, End::Aborted { name, message, .. }) if name == "refused" => Some(message),
             _ => None,
         }
     }
 }
 
-/// The member by which the others are read.
+/// The member that says how to read the others.
 #[derive(Deserialize)]
 struct Form {
     format: u32,
 }
 
-/// How a call ended, as it crossed the boundary.
+/// How a call ended, as seen at the boundary.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
-    /// The connector said something, be it that it failed.
-    Said(serde_json::Value),
-    /// It broke off, was stopped, or said what is not taken.
-    Broke {
-        /// The kind: `trapped`, `out_of_time`, as in metrics.
+    /// The connector returned, a value or an error.
+    #[serde(rename = "said")]
+    Returned(serde_json::Value),
+    /// The call was aborted, or its output was invalid.
+    #[serde(rename = "broke")]
+    Aborted {
+        /// The error's name: `trapped`, `out_of_time`, as in metrics.
         name: String,
-        /// In words.
-        words: String,
-        /// Where in its code, innermost first; empty if nobody knows.
+        /// The error's message.
+        #[serde(rename = "words")]
+        message: String,
+        /// The stack, innermost frame first; empty if unknown.
         backtrace: String,
     },
 }
 
 impl End {
-    pub(crate) fn of(said: Option<serde_json::Value>, error: Option<&CallError>) -> Self {
-        let broke = |error: &CallError| Self::Broke {
+    pub(crate) fn of(returned: Option<serde_json::Value>, error: Option<&CallError>) -> Self {
+        let aborted = |error: &CallError| Self::Aborted {
             name: error.name().to_owned(),
-            words: error.to_string(),
+            message: error.to_string(),
             backtrace: match error {
                 CallError::Trapped { backtrace, .. } => backtrace.clone(),
                 _ => String::new(),
             },
         };
-        match (said, error) {
-            // A failure in the connector's own words is something said; what cannot be taken, or not be fetched, is not.
+        match (returned, error) {
+            // A failure that the connector returned is a value; invalid output, or media that may not be fetched, is an
+            // error.
             (Some(_), Some(error @ (CallError::Output(_) | CallError::Refused(_)))) | (None, Some(error)) => {
-                broke(error)
+                aborted(error)
             }
-            (said, _) => Self::Said(said.unwrap_or_default()),
+            (returned, _) => Self::Returned(returned.unwrap_or_default()),
         }
     }
 }
 
-/// What a call took of the machine that it ran on.
+/// The cost of a call, on the machine that it ran on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
-    /// From the first instruction to the end, waiting for the network included, in microseconds.
+    /// From the first instruction to the end, including waits for the network, in microseconds.
     pub elapsed_us: u64,
-    /// The most memory that its instance held, in bytes.
+    /// Peak memory of its instance, in bytes.
     pub peak_memory: u64,
 }
 
-/// A request, and its answer as the connector saw it.
+/// A request, and its response as the connector saw it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Exchange {
     pub(crate) request: Request,
     pub(crate) answer: Result<Response, http::Error>,
 }
 
-/// A request in the connector's words: before any secret is set in it.
+/// A request as the connector made it, before secrets are injected.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Request {
     method: String,
     url: String,
-    /// By name, in lower case: their order means nothing.
+    /// By lower-case name: their order does not matter.
     headers: BTreeMap<String, Vec<String>>,
     body: Body,
 }
@@ -210,7 +216,7 @@ impl From<&http::Request> for Request {
     }
 }
 
-/// An answer as the connector saw it.
+/// A response as the connector saw it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Response {
     status: u16,

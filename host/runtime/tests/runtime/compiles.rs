@@ -57,12 +57,12 @@ async fn c18_a_compiler_that_meets_a_bound_is_the_end_of_that_component_only() {
         (
             "refused",
             "cat >/dev/null; printf 'no\\033[31m good' >&2; exit 1",
-            "is not valid here: no good",
+            "not supported: no good",
         ),
         (
             "verb",
             "echo \"$*, ${HOME:-nothing of the environment}\" >&2; exit 1",
-            "is not valid here: compile, nothing of the environment",
+            "not supported: compile, nothing of the environment",
         ),
         ("nonsense", "cat >/dev/null; echo nonsense", "could not be compiled"),
         ("nothing", "exit 0", "could not be compiled"),

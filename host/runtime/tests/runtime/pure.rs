@@ -162,7 +162,7 @@ async fn more_events_than_a_webhook_may_hold_are_refused_by_number() {
     let error = echo.receive(&body(most + 1)).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "what the connector handed over is refused: events has 1001 entries, and 1000 are allowed"
+        "the connector's output is invalid: events has 1001 entries, and 1000 are allowed"
     );
 }
 

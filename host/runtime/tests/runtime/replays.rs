@@ -158,7 +158,7 @@ async fn what_differs_is_named() {
     let boundary = Boundary::granting_all(echo.manifest());
     let replayed = echo.replay(&Transcript::read(&trapped).unwrap(), &boundary).await;
     assert!(
-        matches!(&replayed.end, End::Broke { name, .. } if name == "trapped"),
+        matches!(&replayed.end, End::Aborted { name, .. } if name == "trapped"),
         "{replayed:?}"
     );
     assert_eq!(replayed.differences[0].kind, DifferenceKind::Trap);
@@ -170,7 +170,7 @@ async fn a_call_that_broke_off_says_where() {
     notes.transcripts.lock().unwrap().clear();
     assert!(echo.receive(&webhook("trap")).await.is_err());
     let transcript = Transcript::read(&only(&notes)).unwrap();
-    let End::Broke { name, backtrace, .. } = &transcript.end else {
+    let End::Aborted { name, backtrace, .. } = &transcript.end else {
         panic!("{transcript:?}")
     };
     assert_eq!(name, "trapped");
@@ -180,9 +180,9 @@ async fn a_call_that_broke_off_says_where() {
 #[tokio::test]
 async fn a_file_that_is_no_transcript_is_refused_in_words() {
     for (file, word) in [
-        ("", "no transcript"),
-        ("{}", "no transcript"),
-        (r#"{"format":2}"#, "form 2"),
+        ("", "not a transcript"),
+        ("{}", "not a transcript"),
+        (r#"{"format":2}"#, "format 2"),
         (r#"{"format":1,"connector":"echo"}"#, "missing field"),
     ] {
         let refused = Transcript::read(file).unwrap_err();

@@ -233,10 +233,10 @@ impl Replay {
             let transcript = transcript(&read(file)?)
                 .map_err(|reason| Failure::new(Exit::Refused, format!("{}: {reason}", file.display())))?;
             let replayed = connector.replay(&transcript, &boundary).await;
-            if let weir_runtime::End::Broke { words, backtrace, .. } = &replayed.end
+            if let weir_runtime::End::Aborted { message, backtrace, .. } = &replayed.end
                 && !output.is_json()
             {
-                output.heading(&format!("{}: {}", file.display(), clean(words)));
+                output.heading(&format!("{}: {}", file.display(), clean(message)));
                 backtrace.lines().for_each(|line| output.line(&clean(line)));
                 output.line("");
             }
@@ -252,7 +252,7 @@ fn transcript(bytes: &Bytes) -> Result<Transcript, String> {
     if bytes.len() > limits::TRANSCRIPT_BYTES {
         return Err(format!("a transcript has at most {} bytes", limits::TRANSCRIPT_BYTES));
     }
-    Transcript::read(std::str::from_utf8(bytes).map_err(|_| "it is no transcript: it is no text".to_owned())?)
+    Transcript::read(std::str::from_utf8(bytes).map_err(|_| "it is not a transcript: it is not UTF-8".to_owned())?)
 }
 
 /// Whether a script may go on: not if anything differs.

@@ -1,4 +1,4 @@
-//! What every value of a stranger passes: bounds on length and number, and characters that are taken out.
+//! Checks of untrusted values: bounds on length and number, and sanitizing.
 
 use weir_domain::limits;
 
@@ -18,8 +18,8 @@ pub(super) fn text(member: &str, text: String, max: usize) -> Converted<String> 
     Ok(clean(text))
 }
 
-/// Control characters become U+FFFD, but for tabs and line ends: no person wrote them, no database takes U+0000, and others
-/// move a terminal's cursor.
+/// Replaces control characters other than tabs and line ends by U+FFFD: no person types them, databases reject U+0000, and
+/// others move a terminal's cursor.
 pub(super) fn clean(text: String) -> String {
     let is_unfit = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
     if text.contains(is_unfit) {
@@ -29,23 +29,23 @@ pub(super) fn clean(text: String) -> String {
     }
 }
 
-/// What people are called: nobody's message is turned away for it. A longer one is cut.
+/// A person's name, truncated if it is too long: no message is rejected for it.
 pub(super) fn shown_name(value: Option<String>) -> Option<String> {
     let value = value.filter(|value| !value.is_empty())?;
     Some(clean(prefix(&value, limits::NAME_BYTES).to_owned()))
 }
 
-/// A picture's link, or none if it is no link of a sane length.
+/// The URL of a picture; none if it is too long or holds control characters.
 pub(super) fn shown_url(value: Option<String>) -> Option<String> {
     value.filter(|value| !value.is_empty() && value.len() <= limits::URL_BYTES && !value.contains(char::is_control))
 }
 
-/// A name of something: of a person, a file, an ad. Empty is the same as absent.
+/// The name of a file, an ad, a place. Empty is the same as absent.
 pub(super) fn name(member: &str, value: Option<String>) -> Converted<Option<String>> {
     some_text(member, value, limits::NAME_BYTES)
 }
 
-/// A link. Empty is the same as absent.
+/// A URL. Empty is the same as absent.
 pub(super) fn url(member: &str, value: Option<String>) -> Converted<Option<String>> {
     some_text(member, value, limits::URL_BYTES)
 }
@@ -57,7 +57,7 @@ pub(super) fn some_text(member: &str, value: Option<String>, max: usize) -> Conv
         .transpose()
 }
 
-/// An id that a platform gave: it names something, so it is there, and whole.
+/// A platform's id: neither empty nor truncated.
 pub(super) fn id(member: &str, value: String) -> Converted<String> {
     if value.is_empty() {
         return Err(ConversionError::new(member, "is empty"));
@@ -75,7 +75,7 @@ pub(super) fn some_id(member: &str, value: Option<String>) -> Converted<Option<S
         .transpose()
 }
 
-/// A word of an open list.
+/// A token of an open list.
 pub(super) fn token(member: &str, value: String) -> Converted<String> {
     if is_token(&value) {
         return Ok(value);

@@ -1,4 +1,4 @@
-//! Failures in a connector's words.
+//! Failures that a connector returns.
 
 use weir_domain::delivery::Verdict;
 use weir_domain::limits;
@@ -10,9 +10,9 @@ use crate::error::CallError;
 use crate::interface::bindings::weir::connector::types as wit;
 use crate::text;
 
-/// A failure. Never turned away: its verdict matters more than its words, which are cleaned and cut instead.
+/// A failure. Never rejected: its verdict matters more than its texts, which are sanitized and truncated.
 pub(super) fn failure(failure: wit::Failure) -> (Verdict, MessageError) {
-    let words = |text: &str| text::line(text, limits::LOG_LINE_BYTES);
+    let line = |text: &str| text::line(text, limits::LOG_LINE_BYTES);
     let code = if is_token(&failure.code) {
         failure.code
     } else {
@@ -28,9 +28,9 @@ pub(super) fn failure(failure: wit::Failure) -> (Verdict, MessageError) {
         wit::Verdict::Uncertain => Verdict::Uncertain,
     };
     let platform = PlatformWords {
-        code: failure.platform_code.map(|text| words(&text)),
-        message: failure.platform_message.map(|text| words(&text)),
-        request_id: failure.platform_request_id.map(|text| words(&text)),
+        code: failure.platform_code.map(|text| line(&text)),
+        message: failure.platform_message.map(|text| line(&text)),
+        request_id: failure.platform_request_id.map(|text| line(&text)),
     };
     let error = MessageError {
         fault: if code == "connector_failed" {
@@ -39,7 +39,7 @@ pub(super) fn failure(failure: wit::Failure) -> (Verdict, MessageError) {
             Fault::Platform
         },
         code,
-        detail: words(&failure.detail),
+        detail: line(&failure.detail),
         retryable: matches!(verdict, Verdict::Retry { .. } | Verdict::Reauthorize),
         platform: (platform != PlatformWords::default()).then_some(platform),
     };
@@ -47,8 +47,8 @@ pub(super) fn failure(failure: wit::Failure) -> (Verdict, MessageError) {
 }
 
 impl From<wit::Failure> for CallError {
-    fn from(said: wit::Failure) -> Self {
-        let (verdict, error) = failure(said);
+    fn from(raw: wit::Failure) -> Self {
+        let (verdict, error) = failure(raw);
         Self::Failed {
             verdict,
             error: Box::new(error),
@@ -60,7 +60,7 @@ impl From<wit::Failure> for CallError {
 mod tests {
     use super::*;
 
-    fn said(verdict: wit::Verdict, code: &str) -> wit::Failure {
+    fn raw(verdict: wit::Verdict, code: &str) -> wit::Failure {
         wit::Failure {
             verdict,
             code: code.into(),
@@ -73,19 +73,19 @@ mod tests {
 
     #[test]
     fn a_failure_is_never_turned_away_for_its_words() {
-        let (verdict, error) = failure(said(wit::Verdict::Uncertain, "NOT A CODE"));
+        let (verdict, error) = failure(raw(wit::Verdict::Uncertain, "NOT A CODE"));
         assert_eq!(verdict, Verdict::Uncertain);
         assert_eq!(
             (error.code.as_str(), error.detail.as_str()),
             ("platform_error", "one two")
         );
-        let code = error.platform.and_then(|words| words.code).unwrap_or_default();
+        let code = error.platform.and_then(|platform| platform.code).unwrap_or_default();
         assert!(code.len() <= limits::LOG_LINE_BYTES);
     }
 
     #[test]
     fn being_asked_to_slow_down_does_not_count() {
-        let counts = |code| failure(said(wit::Verdict::Retry(Some(7)), code)).0;
+        let counts = |code| failure(raw(wit::Verdict::Retry(Some(7)), code)).0;
         assert_eq!(
             counts("rate_limited"),
             Verdict::Retry {

@@ -1,4 +1,4 @@
-//! The manifest. Its text is bounded by what may cross the boundary at once; its meaning is checked by
+//! The manifest. Its length is bounded by what may cross the boundary at once; its rules are checked by
 //! [`weir_domain::manifest::Manifest::check`].
 
 use weir_domain::limits;
@@ -9,41 +9,41 @@ use super::reply::content_kind;
 use crate::error::ConversionError;
 use crate::interface::bindings::exports::weir::connector::descriptor as wit;
 
-/// Entries of any list of a manifest but the routes.
+/// The most entries of a list of a manifest, other than routes.
 const ENTRIES: usize = 256;
 
-/// The manifest as the host knows it, with the optional interfaces that were found.
-pub(crate) fn manifest(said: wit::Manifest, provides: Vec<String>) -> Converted<own::Manifest> {
+/// The manifest, with the optional interfaces that the component exports.
+pub(crate) fn manifest(raw: wit::Manifest, provides: Vec<String>) -> Converted<own::Manifest> {
     Ok(own::Manifest {
-        name: said.name,
-        version: short("version", said.version)?,
-        release: said.release,
-        platform: short("platform", said.platform)?,
-        description: long("description", said.description)?,
-        maturity: short("maturity", said.maturity)?,
-        homepage: said.homepage.map(|url| long("homepage", url)).transpose()?,
-        authorization: match said.authorization {
+        name: raw.name,
+        version: short("version", raw.version)?,
+        release: raw.release,
+        platform: short("platform", raw.platform)?,
+        description: long("description", raw.description)?,
+        maturity: short("maturity", raw.maturity)?,
+        homepage: raw.homepage.map(|url| long("homepage", url)).transpose()?,
+        authorization: match raw.authorization {
             wit::Authorization::Oauth(oauth) => own::Authorization::Oauth(Box::new(oauth_of(oauth)?)),
             wit::Authorization::Fields(fields) => own::Authorization::Fields {
                 fields: each("authorization.fields", fields, ENTRIES, setting)?,
             },
         },
-        app_settings: each("app-settings", said.app_settings, ENTRIES, setting)?,
-        webhook: said.webhook.map(webhook).transpose()?,
-        // How many there may be is the manifest's own check.
-        routes: each("routes", said.routes, usize::MAX, route)?,
-        policies: each("policies", said.policies, ENTRIES, policy)?,
-        contents: each("contents", said.contents, ENTRIES, content_rule)?,
+        app_settings: each("app-settings", raw.app_settings, ENTRIES, setting)?,
+        webhook: raw.webhook.map(webhook).transpose()?,
+        // `Manifest::check` bounds their number.
+        routes: each("routes", raw.routes, usize::MAX, route)?,
+        policies: each("policies", raw.policies, ENTRIES, policy)?,
+        contents: each("contents", raw.contents, ENTRIES, content_rule)?,
         statuses: own::Statuses {
-            sent: knowledge(said.statuses.sent),
-            delivered: knowledge(said.statuses.delivered),
-            read: knowledge(said.statuses.read),
-            failed: knowledge(said.statuses.failed),
+            sent: knowledge(raw.statuses.sent),
+            delivered: knowledge(raw.statuses.delivered),
+            read: knowledge(raw.statuses.read),
+            failed: knowledge(raw.statuses.failed),
         },
-        entry_points: each("entry-points", said.entry_points, ENTRIES, entry_point)?,
-        account_kinds: words("account-kinds", said.account_kinds)?,
-        prerequisites: each("prerequisites", said.prerequisites, ENTRIES, |step| long("step", step))?,
-        pricing: short("pricing", said.pricing)?,
+        entry_points: each("entry-points", raw.entry_points, ENTRIES, entry_point)?,
+        account_kinds: names("account-kinds", raw.account_kinds)?,
+        prerequisites: each("prerequisites", raw.prerequisites, ENTRIES, |step| long("step", step))?,
+        pricing: short("pricing", raw.pricing)?,
         provides,
     })
 }
@@ -52,12 +52,12 @@ fn short(member: &str, value: String) -> Converted<String> {
     text(member, value, limits::NAME_BYTES)
 }
 
-/// What a person reads, and links.
+/// A description for people, or a URL.
 fn long(member: &str, value: String) -> Converted<String> {
     text(member, value, limits::URL_BYTES)
 }
 
-fn words(member: &str, list: Vec<String>) -> Converted<Vec<String>> {
+fn names(member: &str, list: Vec<String>) -> Converted<Vec<String>> {
     each(member, list, ENTRIES, |word| short("word", word))
 }
 
@@ -185,7 +185,7 @@ fn oauth_of(oauth: wit::Oauth) -> Converted<own::Oauth> {
             success: oauth.answer.success,
             error_code: oauth.answer.error_code,
             error_message: oauth.answer.error_message,
-            revoked_codes: words("revoked-codes", oauth.answer.revoked_codes)?,
+            revoked_codes: names("revoked-codes", oauth.answer.revoked_codes)?,
         },
         scopes: each("scopes", oauth.scopes, ENTRIES, |scope| {
             Ok(own::Scope {
@@ -236,7 +236,7 @@ fn policy(policy: wit::Policy) -> Converted<own::Policy> {
         },
         wit::Policy::Budget(rule) => own::Policy::Budget {
             limit: rule.limit,
-            counts: words("counts", rule.counts)?,
+            counts: names("counts", rule.counts)?,
         },
         wit::Policy::Rate(rule) => own::Policy::Rate {
             permits: rule.permits,
@@ -253,7 +253,7 @@ fn policy(policy: wit::Policy) -> Converted<own::Policy> {
                 wit::RegionSubject::Connect => own::RegionSubject::Connect,
                 wit::RegionSubject::Images => own::RegionSubject::Images,
             },
-            countries: words("countries", rule.countries)?,
+            countries: names("countries", rule.countries)?,
             source: long("source", rule.source)?,
         },
         wit::Policy::Initiation(allowed) => own::Policy::Initiation { allowed },
@@ -268,8 +268,8 @@ fn content_rule(rule: wit::ContentRule) -> Converted<own::ContentRule> {
         outbound: support(rule.outbound),
         max_chars: rule.max_chars,
         max_bytes: rule.max_bytes,
-        mime_types: words("mime-types", rule.mime_types)?,
-        notes: words("notes", rule.notes)?,
+        mime_types: names("mime-types", rule.mime_types)?,
+        notes: names("notes", rule.notes)?,
         probed: rule.probed,
     })
 }

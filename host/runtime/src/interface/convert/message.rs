@@ -1,4 +1,4 @@
-//! Messages and what else a webhook tells; channels, conversations and drafts the other way.
+//! Inbound events from the interface's types; channels, conversations and drafts to them.
 
 use weir_domain::inbound::{Fact, InboundEvent, InboundMessage, Person, ReceiptStatus, ReceiptTarget, RemoteMedia};
 use weir_domain::limits;
@@ -16,10 +16,10 @@ use crate::interface::bindings::exports::weir::connector::{outbound, upgrade};
 use crate::interface::bindings::weir::connector::types as wit;
 use crate::text::{line, prefix};
 
-// ---- in ---------------------------------------------------------------------------------------------------------------
+// ---- inbound ----------------------------------------------------------------------------------------------------------
 
-/// The events of one webhook, poll or page. One that cannot be taken becomes an unknown one and takes no other with it; where
-/// none can, that is the connector's fault.
+/// The events of one webhook, poll or page. An invalid event becomes an unknown one, so that the others are kept; if all are
+/// invalid, that is an error.
 pub(crate) fn events(events: Vec<wit::InboundEvent>) -> Converted<Vec<InboundEvent>> {
     let mut broken = None;
     let mut account = None;
@@ -37,7 +37,7 @@ pub(crate) fn events(events: Vec<wit::InboundEvent>) -> Converted<Vec<InboundEve
         })
     })?;
     let account = match (account, broken) {
-        // None was taken: the first that is broken is the first of all.
+        // All are invalid, so the first error is that of the first event.
         (None, Some(bad)) => return Err(bad.within("events[0]")),
         (account, _) => account.unwrap_or_default(),
     };
@@ -61,7 +61,7 @@ fn inbound_event(event: wit::InboundEvent) -> Converted<InboundEvent> {
 
 fn fact(event: wit::Event) -> Converted<Fact> {
     Ok(match event {
-        wit::Event::Message(said) => Fact::Message(Box::new(message(said)?)),
+        wit::Event::Message(raw) => Fact::Message(Box::new(message(raw)?)),
         wit::Event::Receipt(receipt) => Fact::Receipt {
             conversation: id("conversation.platform-id", receipt.conversation.platform_id)?,
             status: match receipt.status {
@@ -77,7 +77,7 @@ fn fact(event: wit::Event) -> Converted<Fact> {
                 wit::ReceiptTarget::UpTo(at) => ReceiptTarget::UpTo(moment(at)),
             },
             at: moment(receipt.at),
-            error: receipt.failure.map(|said| failure(said).1),
+            error: receipt.failure.map(|raw| failure(raw).1),
         },
         wit::Event::Reaction(reaction) => Fact::Reaction {
             conversation: id("conversation.platform-id", reaction.conversation.platform_id)?,
@@ -100,28 +100,28 @@ fn fact(event: wit::Event) -> Converted<Fact> {
             at: moment(notice.at),
             detail: json("detail", &notice.detail)?,
         },
-        // The platform's own word, so it need be none of ours.
+        // The platform's name for it, which need not be a token.
         wit::Event::Unknown(what) => Fact::Unknown {
             what: text("unknown", what, limits::NAME_BYTES)?,
         },
     })
 }
 
-fn message(said: wit::Message) -> Converted<InboundMessage> {
-    let direction = direction(said.direction);
+fn message(raw: wit::Message) -> Converted<InboundMessage> {
+    let direction = direction(raw.direction);
     Ok(InboundMessage {
-        platform_id: id("platform-id", said.platform_id)?,
-        part: said.part,
-        conversation: id("conversation.platform-id", said.conversation.platform_id)?,
-        contact: some_person(said.contact)?,
+        platform_id: id("platform-id", raw.platform_id)?,
+        part: raw.part,
+        conversation: id("conversation.platform-id", raw.conversation.platform_id)?,
+        contact: some_person(raw.contact)?,
         direction,
-        origin: origin(direction, said.origin),
-        sent_at: moment(said.sent_at),
-        content: content(said.content).map_err(|bad| bad.within("content"))?,
-        reply_to: some_id("reply-to", said.reply_to)?,
-        referral: said.referral.map(referral).transpose()?,
-        answers: name("answers", said.answers)?,
-        platform_data: some_json("platform-data", said.platform_data)?,
+        origin: origin(direction, raw.origin),
+        sent_at: moment(raw.sent_at),
+        content: content(raw.content).map_err(|bad| bad.within("content"))?,
+        reply_to: some_id("reply-to", raw.reply_to)?,
+        referral: raw.referral.map(referral).transpose()?,
+        answers: name("answers", raw.answers)?,
+        platform_data: some_json("platform-data", raw.platform_data)?,
     })
 }
 
@@ -136,13 +136,13 @@ fn origin(direction: Direction, origin: wit::Origin) -> Origin {
     match (direction, origin) {
         (Direction::Inbound, _) | (_, wit::Origin::Contact) => match direction {
             Direction::Inbound => Origin::Contact,
-            // The business does not write as the contact; which surface it was, nobody says.
+            // The business does not write as the contact; on which surface it wrote is not known.
             Direction::Outbound => Origin::App,
         },
         (Direction::Outbound, wit::Origin::Api) => Origin::Api,
         (Direction::Outbound, wit::Origin::Web) => Origin::Web,
         (Direction::Outbound, wit::Origin::Automation) => Origin::Automation,
-        // An unknown surface counts as the platform's app: it may use up the budget, and the careful reading is that it does.
+        // An unknown surface counts as the platform's app: it may use the messaging budget, and assuming so is safe.
         (Direction::Outbound, wit::Origin::App | wit::Origin::Unknown) => Origin::App,
     }
 }
@@ -161,7 +161,7 @@ pub(super) fn person(contact: wit::Contact) -> Converted<Person> {
     })
 }
 
-/// A person whom an event may leave out: their id is empty then, and they are the conversation's.
+/// The person of an event, who may be omitted: with an empty id it is the conversation's contact.
 fn some_person(contact: wit::Contact) -> Converted<Person> {
     if contact.platform_id.is_empty() {
         return Ok(Person {
@@ -193,7 +193,7 @@ fn referral(referral: wit::Referral) -> Converted<Referral> {
     convert().map_err(|bad: ConversionError| bad.within("referral"))
 }
 
-/// What stands in for a text that is too long: its beginning.
+/// The fallback for a text that is too long: its beginning.
 fn too_large<A>(original_type: &str, whole: String, media: Option<A>) -> Content<A> {
     Content::Fallback {
         original_type: original_type.to_owned(),
@@ -204,8 +204,8 @@ fn too_large<A>(original_type: &str, whole: String, media: Option<A>) -> Content
     }
 }
 
-fn content(said: wit::Content) -> Converted<Content<RemoteMedia>> {
-    Ok(match said {
+fn content(raw: wit::Content) -> Converted<Content<RemoteMedia>> {
+    Ok(match raw {
         wit::Content::Text(whole) if whole.len() > limits::TEXT_BYTES => too_large("text", whole, None),
         wit::Content::Text(text) => Content::Text { text: clean(text) },
         wit::Content::Media(media) => with_media(media)?,
@@ -244,7 +244,7 @@ fn content(said: wit::Content) -> Converted<Content<RemoteMedia>> {
         },
         wit::Content::Fallback(fallback) => Content::Fallback {
             original_type: text("fallback.original-type", fallback.original_type, limits::NAME_BYTES)?,
-            // Never lost, and already a stand-in: its beginning is what there is room for.
+            // Truncated rather than rejected, like the text of a message.
             text: clean(prefix(&fallback.text, limits::TEXT_BYTES).to_owned()),
             url: url("fallback.url", fallback.url)?,
             reason: token("fallback.reason", fallback.reason)?,
@@ -260,23 +260,23 @@ fn content(said: wit::Content) -> Converted<Content<RemoteMedia>> {
     })
 }
 
-fn with_media(said: wit::Media) -> Converted<Content<RemoteMedia>> {
-    let kind = said.kind;
-    let (media, caption) = remote_media(said)?;
+fn with_media(raw: wit::Media) -> Converted<Content<RemoteMedia>> {
+    let kind = raw.kind;
+    let (media, caption) = remote_media(raw)?;
     if let Some(whole) = caption.as_ref().filter(|caption| caption.len() > limits::TEXT_BYTES) {
         return Ok(too_large("caption", whole.clone(), Some(media)));
     }
     Ok(match kind {
         wit::MediaKind::Image => Content::Image { media, caption },
         wit::MediaKind::Video => Content::Video { media, caption },
-        // Sound and stickers have no caption; what somebody wrote with one is kept with a file.
+        // Audio and stickers have no caption in the domain; one with a caption is kept as a file.
         wit::MediaKind::Audio if caption.is_none() => Content::Audio { media },
         wit::MediaKind::Sticker if caption.is_none() => Content::Sticker { media },
         wit::MediaKind::Audio | wit::MediaKind::Sticker | wit::MediaKind::File => Content::File { media, caption },
     })
 }
 
-/// Bytes at the platform, and what is written with them, however long.
+/// Media at the platform, and its caption of any length.
 fn remote_media(media: wit::Media) -> Converted<(RemoteMedia, Option<String>)> {
     let remote = RemoteMedia {
         reference: text("media.reference", media.reference, limits::URL_BYTES)?,
@@ -288,7 +288,7 @@ fn remote_media(media: wit::Media) -> Converted<(RemoteMedia, Option<String>)> {
     Ok((remote, caption))
 }
 
-// ---- out --------------------------------------------------------------------------------------------------------------
+// ---- outbound ---------------------------------------------------------------------------------------------------------
 
 /// A channel, as a connector sees it.
 pub(crate) fn channel(channel: &ChannelFacts) -> wit::Channel {
@@ -310,13 +310,13 @@ pub(crate) fn conversation(conversation: &ConversationFacts) -> wit::Conversatio
     }
 }
 
-/// A channel's state, as a connector sees it when it takes it over.
+/// A channel's state, as a connector sees it in a migration.
 pub(crate) fn state(state: State) -> Vec<upgrade::Entry> {
     let entries = state.into_iter();
     entries.map(|(key, value)| upgrade::Entry { key, value }).collect()
 }
 
-/// A draft, as a connector sees it: its bytes are named by our id.
+/// A draft, as a connector sees it: media is referenced by the host's id.
 pub(crate) fn draft(draft: &Draft) -> outbound::Draft {
     outbound::Draft {
         content: content_out(&draft.content),
@@ -405,7 +405,7 @@ fn stored(kind: wit::MediaKind, attachment: &Attachment, caption: Option<String>
     }
 }
 
-/// An attachment that is still with the platform, as a connector sees it.
+/// An attachment at the platform, as a connector sees it.
 pub(crate) fn media_out(kind: ContentKind, media: &RemoteMedia) -> wit::Media {
     wit::Media {
         kind: match kind {

@@ -1,4 +1,4 @@
-//! What a connector answers other than events: failures, profiles, findings, pages.
+//! What a connector returns other than events and failures: profiles, findings, pages.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::interface::output::{
 };
 use crate::text;
 
-/// The platform's id of a message that was sent, and its time of it.
+/// The platform's id and time of a sent message.
 pub(crate) fn sent(sent: outbound::Sent) -> Converted<(String, Option<Timestamp>)> {
     Ok((
         id("platform-id", sent.platform_id)?,
@@ -29,7 +29,7 @@ pub(crate) fn sent(sent: outbound::Sent) -> Converted<(String, Option<Timestamp>
     ))
 }
 
-/// Faults of a draft.
+/// Findings about a draft.
 pub(crate) fn findings(findings: Vec<outbound::Finding>) -> Converted<Vec<Finding>> {
     each("findings", findings, limits::ANSWER_ENTRIES, |finding| {
         Ok(Finding {
@@ -40,7 +40,7 @@ pub(crate) fn findings(findings: Vec<outbound::Finding>) -> Converted<Vec<Findin
     })
 }
 
-/// Who an account is.
+/// An account's profile.
 pub(crate) fn profile(profile: identity::Profile) -> Converted<Profile> {
     Ok(Profile {
         platform_id: id("platform-id", profile.platform_id)?,
@@ -65,7 +65,7 @@ fn country(country: Option<String>) -> Converted<Option<String>> {
     }
 }
 
-/// The diagnosis of a channel.
+/// The checks of an account's setup.
 pub(crate) fn setup_findings(findings: Vec<identity::Finding>) -> Converted<Vec<SetupFinding>> {
     each("findings", findings, limits::ANSWER_ENTRIES, |finding| {
         Ok(SetupFinding {
@@ -77,7 +77,7 @@ pub(crate) fn setup_findings(findings: Vec<identity::Finding>) -> Converted<Vec<
     })
 }
 
-/// What a conversation can carry.
+/// The content kinds that a conversation supports.
 pub(crate) fn capabilities(capabilities: Vec<probing::Capability>) -> Converted<Vec<Capability>> {
     each("capabilities", capabilities, limits::ANSWER_ENTRIES, |capability| {
         Ok(Capability {
@@ -130,7 +130,7 @@ pub(crate) fn conversation_page(page: history::ConversationPage) -> Converted<Co
     })
 }
 
-/// The messages of a conversation, all of them the channel's own.
+/// Messages of a conversation; all must belong to the channel.
 pub(crate) fn message_page(page: history::MessagePage, channel_platform_id: &str) -> Converted<MessagePage> {
     Ok(MessagePage {
         events: own_events(page.events, channel_platform_id)?,
@@ -139,7 +139,7 @@ pub(crate) fn message_page(page: history::MessagePage, channel_platform_id: &str
     })
 }
 
-/// What a poll brought, all of it the channel's own.
+/// The result of a poll; all events must belong to the channel.
 pub(crate) fn batch(batch: polling::Batch, channel_platform_id: &str) -> Converted<Batch> {
     Ok(Batch {
         events: own_events(batch.events, channel_platform_id)?,
@@ -148,12 +148,12 @@ pub(crate) fn batch(batch: polling::Batch, channel_platform_id: &str) -> Convert
     })
 }
 
-/// A call is bound to one channel, so an event of another one is a lie or a fault.
+/// Events of one channel. A call is bound to a channel, so an event of another one is an error.
 fn own_events(
-    said: Vec<wit::InboundEvent>,
+    raw: Vec<wit::InboundEvent>,
     channel_platform_id: &str,
 ) -> Converted<Vec<weir_domain::inbound::InboundEvent>> {
-    let events = events(said)?;
+    let events = events(raw)?;
     match events
         .iter()
         .position(|event| event.channel_platform_id != channel_platform_id)
@@ -161,12 +161,12 @@ fn own_events(
         None => Ok(events),
         Some(i) => Err(ConversionError::new(
             format!("events[{i}].channel-platform-id"),
-            "is another channel than the one asked about",
+            "is not the channel of this call",
         )),
     }
 }
 
-/// Who a contact is, if the platform tells.
+/// A contact's profile, if the platform has one.
 pub(crate) fn some_person(contact: Option<wit::Contact>) -> Converted<Option<Person>> {
     contact.map(person).transpose()
 }
@@ -195,7 +195,7 @@ pub(crate) fn automation_out(automation: &Automation) -> auto::Automation {
     }
 }
 
-/// The id that the platform gave to an automation.
+/// The platform's id of an automatic message.
 pub(crate) fn automation_id(id: Option<String>) -> Converted<Option<String>> {
     some_id("id", id)
 }

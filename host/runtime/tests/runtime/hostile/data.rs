@@ -135,6 +135,6 @@ async fn c25_a_migration_that_does_not_end_well_changes_nothing() {
     let error = migrate.migrate("0.0.3", state).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "what the connector handed over is refused: a channel has at most 64 keys"
+        "the connector's output is invalid: a channel has at most 64 keys"
     );
 }

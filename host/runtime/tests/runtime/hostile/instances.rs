@@ -7,8 +7,7 @@ async fn c1_a_start_that_never_ends_is_never_installed() {
     let words = load_text("start").await.to_string();
     assert_eq!(
         words,
-        "the component does not say what it is: the connector used 200 ms of processor time, which is as much as this \
-         call may use"
+        "the component's `describe` failed: the connector used 200 ms of processor time, the limit of this call"
     );
 }
 
@@ -33,8 +32,8 @@ async fn c4_tables_end_at_their_bound() {
     let words = load_text("tables").await.to_string();
     assert_eq!(
         words,
-        "the component does not say what it is: the connector wanted more table elements than the 20000 that an \
-         instance gets, and broke off"
+        "the component's `describe` failed: the connector needs more than 20000 table elements, the limit of an \
+         instance"
     );
 }
 

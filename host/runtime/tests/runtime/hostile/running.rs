@@ -74,7 +74,7 @@ async fn c2_filling_memory_is_stopped_like_any_loop_and_others_run_between_two_f
 async fn c3_memory_ends_at_its_bound() {
     let (grow, _) = hostile("grow").await;
     let error = receive(&grow).await;
-    let words = "the connector wanted more bytes of memory than the 67108864 that an instance gets, and broke off";
+    let words = "the connector needs more than 67108864 bytes of memory, the limit of an instance";
     assert!(is_stopped(&error) || error.to_string() == words, "{error:?}");
 }
 
