@@ -3,42 +3,36 @@
 //! What must be checked before a call is an argument that only the check can create: a verified webhook, a send permit. The
 //! state writes of a call with network are returned in [`Called`].
 
-use std::collections::BTreeMap;
+mod replay;
+mod run;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_domain::credential::Secrets;
 use weir_domain::delivery::{Outcome, Verdict};
 use weir_domain::inbound::{InboundEvent, Person, RemoteMedia};
 use weir_domain::manifest::Manifest;
 use weir_domain::message::{ContentKind, Draft, MessageError, Referral};
-use weir_domain::policy::{Call, CallKind, EgressPermit, Finding, SendPermit};
+use weir_domain::policy::{CallKind, EgressPermit, Finding, SendPermit};
 use weir_domain::problem::Fault;
 use weir_domain::signature::VerifiedWebhook;
 use weir_domain::time::Timestamp;
 use weir_egress::Departure;
 
 use crate::call::data::{CallData, VersionName};
-use crate::call::honeytoken::Honeytoken;
-use crate::call::network::{Ledger, Network, Seen};
-use crate::call::sandbox::{self, Ended, Sandbox};
-use crate::context::{
-    CallContext, Called, ConversationFacts, Host, NoObserver, RecordedTranscript, Recording, State, StateWrites,
-};
+use crate::call::network::Seen;
+use crate::call::sandbox::{self, Sandbox};
+use crate::context::{CallContext, Called, ConversationFacts, Host, State};
 use crate::error::{CallError, LoadError};
 use crate::interface::bindings::exports::weir::connector::signals;
-use crate::interface::bindings::weir::connector::types::{self, Header};
+use crate::interface::bindings::weir::connector::types::Header;
 use crate::interface::convert;
 use crate::interface::exports::Exports;
-use crate::interface::functions::{self, ExportCall, RecordedCall, Webhook};
+use crate::interface::functions::{self, ExportCall, Webhook};
 use crate::interface::output::{
     Automation, Batch, Capability, ConversationPage, MessagePage, Profile, SendReport, SetupFinding, Signal,
 };
-use crate::state::StateView;
-use crate::trace::recorder::{CallTrace, Recorder, ReplaySource};
-use crate::trace::replay::{self, Boundary, Offline, ReplayRun, Replayed};
-use crate::trace::transcript::{self, Cost, End, FORMAT, Transcript};
 
 /// Where an attachment's bytes are.
 pub struct Located {
@@ -264,7 +258,7 @@ impl Connector {
             media: convert::media_out(kind, media),
         };
         if !self.0.exports.has(functions::Locate::INTERFACE) {
-            return not_provided(functions::Locate::INTERFACE);
+            return Called::not_provided(functions::Locate::INTERFACE);
         }
         data.trace = self.trace(&data, &call);
         let exports = Arc::clone(&self.0.exports);
@@ -368,217 +362,11 @@ impl Connector {
         self.call(CallKind::Poll, context, |channel| functions::Poll { channel, cursor })
             .await
     }
-
-    // ---- replay -------------------------------------------------------------------------------------------------------
-
-    /// Replays a recorded call offline: host functions answer from the transcript, no request leaves, no state is written,
-    /// and no observer is called. Each request is checked by this version's routes and by `boundary`. Replayed on the
-    /// version that the transcript is of, nothing differs.
-    pub async fn replay(&self, transcript: &Transcript, boundary: &Boundary) -> Replayed {
-        let interface = transcript.arguments.interface();
-        if !self.0.exports.has(interface) {
-            return Replayed::not_provided(interface, transcript);
-        }
-        let host = Host {
-            observer: Arc::new(NoObserver),
-            ..self.0.host.clone()
-        };
-        let mut data = CallData::pure(transcript.call, self.0.name.clone(), host);
-        data.state = transcript.state().map(StateView::new);
-        data.trace = CallTrace::Replaying(Box::new(ReplaySource::of(transcript)));
-        data.network = (!transcript.call.is_pure()).then(|| Network {
-            manifest: self.0.manifest.clone(),
-            secrets: Secrets::default(),
-            grants: Arc::clone(&boundary.grants),
-            origins: Arc::clone(&boundary.origins),
-            pacer: Arc::new(Offline),
-            dates: Arc::new(Offline),
-            attachments: transcript.arguments.attachments(),
-            call: Call::new(transcript.call),
-            ledger: Ledger::default(),
-        });
-        let (recorded, exports) = (transcript.arguments.clone(), Arc::clone(&self.0.exports));
-        let ended = self.0.sandbox.run(data, move |store, instance| {
-            Box::pin(async move {
-                let RecordedCall::Locate(call) = &recorded else {
-                    let (raw, output) = recorded.invoke(&exports, store, instance).await?;
-                    if let CallTrace::Replaying(source) = &mut store.data_mut().trace {
-                        source.returned = raw;
-                    }
-                    return Ok(output?);
-                };
-                let place = sandbox::invoke(call, &exports, store, instance).await?;
-                let permit = store.data_mut().permit_fetch(&place.url, place.headers);
-                Ok(permit.map(drop).map_err(CallError::from)?)
-            })
-        });
-        let ended = ended.await;
-        let (requests, refusals, returned) = match ended.trace {
-            CallTrace::Replaying(source) => {
-                let requests = source.requests.iter().map(replay::value).collect();
-                (requests, source.refusals, source.returned)
-            }
-            CallTrace::Off | CallTrace::Recording(_) => Default::default(),
-        };
-        let run = ReplayRun {
-            end: End::of(returned, ended.result.as_ref().err()),
-            requests,
-            refusals,
-            writes: transcript::writes(&ended.writes),
-            cost: ended.cost,
-        };
-        replay::compare(transcript, run)
-    }
-
-    // ---- how calls run ------------------------------------------------------------------------------------------------
-
-    async fn pure<C: ExportCall>(&self, kind: CallKind, call: C) -> Result<C::Output, CallError> {
-        let data = CallData::pure(kind, self.0.name.clone(), self.0.host.clone());
-        self.invoke(data, call).await.result
-    }
-
-    async fn call<C: ExportCall>(
-        &self,
-        kind: CallKind,
-        context: CallContext,
-        call: impl FnOnce(types::Channel) -> C,
-    ) -> Called<C::Output> {
-        if !self.0.exports.has(C::INTERFACE) {
-            return not_provided(C::INTERFACE);
-        }
-        let (data, channel, ledger) = self.networked(kind, context);
-        self.invoke(data, call(channel)).await.called(&ledger)
-    }
-
-    /// The data of a call with network, the channel as the connector sees it, and the ledger of its requests.
-    fn networked(&self, kind: CallKind, mut context: CallContext) -> (CallData, types::Channel, Ledger) {
-        let ledger = Ledger::default();
-        let mut data = CallData::pure(kind, self.0.name.clone(), self.0.host.clone());
-        data.channel_id = context.channel_id;
-        if let Some(key) = &self.0.honeytoken_key {
-            data.honeytoken = Honeytoken::of(key, &self.0.name.name);
-            context.channel.settings = data.honeytoken.plant(&context.channel.settings);
-        }
-        let channel = convert::channel(&context.channel);
-        data.state = Some(StateView::new(context.state));
-        data.network = Some(Network {
-            manifest: self.0.manifest.clone(),
-            secrets: context.secrets,
-            grants: context.grants,
-            origins: context.origins,
-            pacer: context.pacer,
-            dates: context.dates,
-            attachments: Vec::new(),
-            call: Call::new(kind),
-            ledger: ledger.clone(),
-        });
-        (data, channel, ledger)
-    }
-
-    async fn invoke<C: ExportCall>(&self, mut data: CallData, call: C) -> Ended<C::Output> {
-        data.trace = self.trace(&data, &call);
-        let exports = Arc::clone(&self.0.exports);
-        let ended = self.0.sandbox.run(data, move |store, instance| {
-            Box::pin(async move { sandbox::invoke(&call, &exports, store, instance).await })
-        });
-        self.report_transcript(ended.await)
-    }
-
-    /// The trace of a call: a recorder if the observer wants one.
-    fn trace<C: ExportCall>(&self, data: &CallData, call: &C) -> CallTrace {
-        let keep_always = match data.host.observer.recording(data.kind) {
-            Recording::Off => return CallTrace::Off,
-            Recording::Crashes => false,
-            Recording::All => true,
-        };
-        CallTrace::Recording(Box::new(Recorder {
-            keep_always,
-            at: data.moment(),
-            call: call.clone().into(),
-            state: data.state.as_ref().map(StateView::entries),
-            clock: Vec::new(),
-            exchanges: Vec::new(),
-            returned: None,
-        }))
-    }
-
-    /// Passes the transcript of a recorded call to the observer.
-    fn report_transcript<T>(&self, mut ended: Ended<T>) -> Ended<T> {
-        let CallTrace::Recording(recorder) = std::mem::take(&mut ended.trace) else {
-            return ended;
-        };
-        let error = ended.result.as_ref().err();
-        let crashed = error.is_some_and(CallError::is_crash);
-        if !recorder.keep_always && !crashed {
-            return ended;
-        }
-        let transcript = Transcript {
-            format: FORMAT,
-            connector: self.0.name.name.clone(),
-            version: self.0.name.number.clone(),
-            digest: self.0.digest.clone(),
-            call: ended.kind,
-            channel_id: ended.channel_id,
-            at: recorder.at,
-            arguments: recorder.call,
-            state: recorder.state.as_ref().map(transcript::written),
-            clock: recorder.clock,
-            exchanges: recorder.exchanges,
-            writes: transcript::writes(&ended.writes),
-            end: End::of(recorder.returned, error),
-            cost: ended.cost,
-        };
-        if let Ok(json) = serde_json::to_string(&transcript) {
-            self.0.host.observer.on_transcript(&RecordedTranscript {
-                connector: &transcript.connector,
-                version: &transcript.version,
-                kind: transcript.call,
-                at: transcript.at,
-                channel_id: transcript.channel_id,
-                crashed,
-                json: ended.honeytoken.without(json),
-            });
-        }
-        ended
-    }
-}
-
-impl<T> Ended<T> {
-    fn called(self, ledger: &Ledger) -> Called<T> {
-        Called {
-            result: self.result,
-            requests: ledger.take().requests,
-            writes: self.writes,
-        }
-    }
-}
-
-impl Replayed {
-    /// The replay of a call on a version that does not export its function.
-    fn not_provided(interface: &'static str, transcript: &Transcript) -> Self {
-        let end = End::of(None, Some(&CallError::NotProvided { interface }));
-        let run = ReplayRun {
-            end,
-            requests: Vec::new(),
-            refusals: Vec::new(),
-            writes: BTreeMap::new(),
-            cost: Cost::default(),
-        };
-        replay::compare(transcript, run)
-    }
 }
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Connector({} {})", self.0.name.name, self.0.name.number)
-    }
-}
-
-fn not_provided<T>(interface: &'static str) -> Called<T> {
-    Called {
-        result: Err(CallError::NotProvided { interface }),
-        requests: Vec::new(),
-        writes: StateWrites::default(),
     }
 }
 
