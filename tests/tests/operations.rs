@@ -102,7 +102,10 @@ async fn another_master_key_takes_the_place_of_the_old_one_while_the_host_is_dow
     let refused = reseal(&weir, &data).await?;
     let words = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1), "a host is at work on the folder");
-    assert!(words.contains("another Weir works on the data folder"), "{words}");
+    assert!(
+        words.contains("another Weir process is using the data directory"),
+        "{words}"
+    );
     assert_eq!(key()?, old);
     weir.stack.stop_weir().await?;
     let done = reseal(&weir, &data).await?;

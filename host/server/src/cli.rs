@@ -1,7 +1,7 @@
-//! The command line: `weir`. `serve` is the host; every other verb speaks to a running one through its API.
+//! The command line: `weir`. `serve` is the host; most other commands call the API of a running one.
 //!
-//! It promises one sentence with what to do for each failure, exit codes that scripts can rely on ([`Exit`]), and `--json`
-//! everywhere: the API's own documents, one a line where they come one by one.
+//! It promises one line for each failure with what to do, exit codes that scripts can rely on ([`Exit`]), and `--json` for
+//! every command: the API's own documents, one per line in lists and streams.
 
 mod app;
 mod audit;
@@ -35,13 +35,13 @@ use output::Output;
 use weir_domain::limits;
 
 const EXIT_CODES: &str = "Exit codes:\n  \
-    0  done\n  \
-    1  failed\n  \
-    2  the command line or the configuration is wrong\n  \
-    3  refused: by a rule, by the state of what is there, or for a value; `connector replay`: something differs\n  \
-    4  the host, the platform or a connector cannot be reached or does not work now";
+    0  success\n  \
+    1  failure\n  \
+    2  invalid command line or configuration\n  \
+    3  refused: by a policy, a conflict or an invalid value; `connector replay`: calls differ\n  \
+    4  the host, the platform or a connector is unreachable or unavailable";
 
-/// A self-hosted host for messaging-channel connectors.
+/// A self-hosted host for messaging-channel connectors
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, after_long_help = EXIT_CODES, max_term_width = 100)]
 struct Cli {
@@ -51,10 +51,10 @@ struct Cli {
     command: Command,
 }
 
-/// What every verb takes.
+/// Options of every command.
 #[derive(Clone, Debug, Args)]
 struct Common {
-    /// Where the host is
+    /// URL of the host
     #[arg(
         long,
         global = true,
@@ -63,13 +63,13 @@ struct Common {
         value_name = "URL"
     )]
     url: String,
-    /// API key; for a host on this machine, what its admin.key says if left out
+    /// API key (default for a host on this machine: its admin.key file)
     #[arg(long, global = true, env = "WEIR_KEY", hide_env_values = true, value_name = "KEY")]
     key: Option<String>,
-    /// Print the API's documents instead of tables
+    /// Print JSON instead of tables, one document per line
     #[arg(long, global = true)]
     json: bool,
-    /// Configuration file; weir.toml in this folder, if there is one, if left out
+    /// Path to the configuration file (default: weir.toml in the current directory, if it exists)
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -78,84 +78,82 @@ struct Common {
 enum Command {
     /// Run the host
     Serve,
-    /// Enter platforms' app credentials
+    /// Manage platform app credentials
     #[command(subcommand)]
     App(app::App),
-    /// Connect accounts and look at them
+    /// Connect and inspect channels
     #[command(subcommand)]
     Channel(channel::Channel),
-    /// Send a message into a conversation
+    /// Send a message to a conversation
     Send(send::Send),
-    /// Follow what happens
+    /// Stream events
     #[command(subcommand)]
     Events(events::Events),
-    /// Install connectors and let them serve
+    /// Install connectors and roll out their versions
     #[command(subcommand)]
     Connector(connector::Connector),
-    /// Make and revoke API keys
+    /// Create, list and revoke API keys
     #[command(subcommand)]
     Key(key::Key),
-    /// Make and remove workspaces
+    /// Create, list and remove workspaces
     #[command(subcommand)]
     Workspace(workspace::Workspace),
-    /// Look after webhooks that could not be translated
+    /// List, replay and drop webhooks that could not be processed
     #[command(subcommand)]
     DeadLetter(dead_letter::DeadLetter),
-    /// Copy the data folder of a host on this machine, while it runs
+    /// Back up the data directory of a host on this machine, while it runs
     Backup {
-        /// A folder that is not there yet; a host can be started on it
+        /// Directory to create; a host can be started on it
+        #[arg(value_name = "DIRECTORY")]
         to: PathBuf,
     },
-    /// Seal the secrets in the record with another master key; the host must be stopped
+    /// Re-encrypt the stored secrets with a new master key (the host must be stopped)
     Reseal {
-        /// The new key, 32 bytes in hex or base64; made, and kept in the data folder, if left out
+        /// New master key, 32 bytes in hex or base64 (default: generated and stored in the data directory)
         #[arg(long, env = "WEIR_NEW_MASTER_KEY", hide_env_values = true, value_name = "KEY")]
         new: Option<String>,
     },
-    /// Show who changed what
+    /// Show the audit log
     Audit(audit::Audit),
-    /// Check everything that a host needs
+    /// Check the configuration, the data directory and the running host
     Doctor,
-    /// Explain a refusal (rfs_…) or what became of a message (msg_…)
+    /// Explain a refusal, or show the delivery attempts of a message
     Why {
-        /// Its id
+        /// Refusal ID (rfs_…) or message ID (msg_…)
         id: String,
     },
-    /// Compile the component on standard input, as the host does in a process of its own
+    /// Compile the component on standard input; the host runs this in a separate process
     #[command(hide = true)]
     Compile {
-        /// Seconds of processor time until it is ended
+        /// CPU time limit, in seconds
         #[arg(long, default_value_t = limits::COMPILE_CPU.as_secs())]
         cpu_seconds: u64,
     },
-    /// Print completions for a shell
+    /// Generate a shell completion script
     Completions {
-        /// Which
+        /// Shell to generate it for
         shell: clap_complete::Shell,
     },
 }
 
-/// How a command ends.
+/// The exit code of a command that did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Exit {
-    /// Something went wrong.
     Failed = 1,
-    /// The command line is wrong. Clap uses the same.
+    /// Clap uses the same for an invalid command line.
     Usage = 2,
-    /// A rule said no.
     Refused = 3,
-    /// Nobody answers.
     Unreachable = 4,
 }
 
-/// Why a command did not do what it was asked, in one sentence with what to do.
+/// Why a command failed, in one line with what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 struct Failure {
     exit: Exit,
     message: String,
-    /// The problem document behind it, for `--json`.
+    /// The API's problem document, for `--json`.
     problem: Option<serde_json::Value>,
 }
 
@@ -195,13 +193,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What the host reads on standard error is the engine's words and nothing else.
+/// Prints nothing but the engine's message on standard error: the host reads it.
 fn compile(cpu_seconds: u64) -> ExitCode {
     let (input, code) = (std::io::stdin().lock(), std::io::stdout().lock());
     match weir_runtime::compile_here(Duration::from_secs(cpu_seconds), input, code) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(words) => {
-            eprint!("{words}");
+        Err(message) => {
+            eprint!("{message}");
             ExitCode::FAILURE
         }
     }
@@ -219,7 +217,7 @@ fn run(cli: Cli, output: &Output) -> Done {
     let runtime = runtime
         .enable_all()
         .build()
-        .map_err(|error| Failure::failed(format!("the machine has no room for a runtime: {error}")))?;
+        .map_err(|error| Failure::failed(format!("cannot start the async runtime: {error}")))?;
     runtime.block_on(dispatch(cli, output))
 }
 
@@ -241,8 +239,17 @@ async fn dispatch(cli: Cli, output: &Output) -> Done {
         Command::Audit(audit) => audit.run(&client()?, output).await,
         Command::Doctor => doctor::run(common, output).await,
         Command::Why { id } => why::run(&client()?, output, &id).await,
-        // Answered before there was a runtime.
+        // Handled before the runtime was started.
         Command::Completions { .. } | Command::Compile { .. } => Ok(()),
+    }
+}
+
+/// The result of a command that ran checks.
+fn checked(failed: u32) -> Done {
+    match failed {
+        0 => Ok(()),
+        1 => Err(Failure::failed("1 check failed")),
+        _ => Err(Failure::failed(format!("{failed} checks failed"))),
     }
 }
 
@@ -250,7 +257,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Done {
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write NAME=VALUE".to_owned()),
+        _ => Err("expected NAME=VALUE".to_owned()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `weir app`: platforms' app credentials.
+//! `weir app`: platform app credentials.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -16,7 +16,7 @@ use super::{Done, Failure, pair};
 pub(super) enum App {
     /// Create or replace an app
     Set(Set),
-    /// Give an app new secrets; the old ones hold beside them for a while
+    /// Rotate an app's secrets; the old ones stay valid for a while
     Rotate(Rotate),
     /// List apps
     List,
@@ -24,30 +24,30 @@ pub(super) enum App {
 
 #[derive(Debug, Args)]
 pub(super) struct Set {
-    /// Its name, in the webhook's URL
+    /// Name of the app; part of its webhook URL
     name: String,
-    /// The connector that speaks for it; the app's name if left out
+    /// Connector to use (default: the app's name)
     #[arg(long)]
     connector: Option<String>,
-    /// A secret; the value @FILE is read from a file, - from standard input
+    /// Secret; @FILE as the value reads it from a file, - from standard input
     #[arg(long = "secret", value_name = "NAME=VALUE", value_parser = pair)]
     secrets: Vec<(String, String)>,
-    /// A setting; the value may be JSON
+    /// Setting; the value may be JSON
     #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = pair)]
     settings: Vec<(String, String)>,
-    /// A platform's origin, mapped to a sandbox
+    /// Send requests for a platform's origin to a sandbox instead
     #[arg(long = "origin", value_name = "PLATFORM=SANDBOX", value_parser = pair)]
     origins: Vec<(String, String)>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Rotate {
-    /// The app
+    /// Name of the app
     name: String,
-    /// A new secret; the value @FILE is read from a file, - from standard input
+    /// New secret; @FILE as the value reads it from a file, - from standard input
     #[arg(long = "secret", value_name = "NAME=VALUE", value_parser = pair, required = true)]
     secrets: Vec<(String, String)>,
-    /// Hours for which the old ones hold too
+    /// Hours for which the old secrets stay valid
     #[arg(long, value_name = "HOURS", default_value_t = 24)]
     overlap: u16,
 }
@@ -65,7 +65,7 @@ impl App {
                     ("SECRETS", "/secrets"),
                     ("WEBHOOK", "/webhook_url"),
                 ];
-                output.list(&apps, &columns, "no app yet; `weir app set NAME` makes one");
+                output.list(&apps, &columns, "no apps; create one with `weir app set NAME`");
                 Ok(())
             }
         }
@@ -97,8 +97,10 @@ impl Set {
                 ("webhook URL", text(&app, "/webhook_url")),
                 ("redirect URL", text(&app, "/redirect_url")),
             ]);
-            output.line("Enter the redirect URL in the platform's developer portal, and the webhook URL if the connector does not subscribe it by \
-                 itself; then `weir channel connect`.");
+            output.line(
+                "Register the redirect URL in the platform's developer portal, and the webhook URL unless the connector \
+                 subscribes to webhooks itself. Then run `weir channel connect`.",
+            );
         });
         Ok(())
     }
@@ -117,39 +119,39 @@ impl Rotate {
         output.show(&app, || {
             output.facts(&[
                 ("app", text(&app, "/name")),
-                ("old and new hold for", text(&app, "/rotating")),
-                ("until", text(&app, "/old_secrets_until")),
+                ("rotating", text(&app, "/rotating")),
+                ("old valid until", text(&app, "/old_secrets_until")),
             ]);
         });
         Ok(())
     }
 }
 
-/// A secret that need not stand on the command line, where other users of the machine see it.
+/// Reads a secret that need not be on the command line, where other users of the machine see it.
 fn secret(name: &str, value: &str, output: &Output) -> Result<String, Failure> {
     let read = match value.strip_prefix('@') {
         Some(path) => {
-            std::fs::read_to_string(path).map_err(|error| Failure::failed(format!("{path} cannot be read: {error}")))?
+            std::fs::read_to_string(path).map_err(|error| Failure::failed(format!("cannot read {path}: {error}")))?
         }
         None if value == "-" => {
             let mut text = String::new();
             std::io::stdin()
                 .read_to_string(&mut text)
-                .map_err(|error| Failure::failed(format!("standard input cannot be read: {error}")))?;
+                .map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
             text
         }
         None => value.to_owned(),
     };
     let text = without_line_end(&read);
     if text.len() < read.len() {
-        output.note(&format!("{name}: the line end after the secret was left out"));
+        output.note(&format!("{name}: removed the line end after the secret"));
     }
     let checked = Secret::new(text).check();
     checked.map_err(|wrong| Failure::failed(format!("{name}: {wrong}")))?;
     Ok(text.to_owned())
 }
 
-/// A text without the one line end that editors and shells put at the end of a file.
+/// Removes the one line end that editors and shells put at the end of a file.
 fn without_line_end(text: &str) -> &str {
     text.strip_suffix('\n')
         .map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
@@ -160,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_end_is_left_out_and_no_more() {
+    fn one_line_end_is_removed() {
         for (text, without) in [
             ("secret", "secret"),
             ("secret\n", "secret"),
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_with_blanks_is_refused() {
+    fn secret_with_blanks_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("secret");
         let read = |text: &str| {

@@ -1,4 +1,4 @@
-//! `weir audit`: who changed what, and when.
+//! `weir audit`: the audit log.
 
 use clap::Args;
 
@@ -8,7 +8,7 @@ use super::output::Output;
 
 #[derive(Debug, Args)]
 pub(super) struct Audit {
-    /// How many changes, the newest first
+    /// Number of entries to show, newest first
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=200))]
     last: u8,
 }
@@ -17,15 +17,15 @@ impl Audit {
     pub(super) async fn run(self, client: &Client, output: &Output) -> Done {
         let mut url = client.at(&["v1", "audit-log"]);
         url.query_pairs_mut().append_pair("limit", &self.last.to_string());
-        let changes = client.get(url).await?;
+        let entries = client.get(url).await?;
         let columns = [
-            ("WHEN", "/at"),
-            ("WHO", "/actor"),
-            ("WHAT", "/action"),
-            ("OF", "/subject"),
-            ("HOW", "/detail"),
+            ("TIME", "/at"),
+            ("ACTOR", "/actor"),
+            ("ACTION", "/action"),
+            ("SUBJECT", "/subject"),
+            ("DETAIL", "/detail"),
         ];
-        output.list(&changes, &columns, "nobody changed anything yet");
+        output.list(&entries, &columns, "no entries");
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! `weir backup`: a copy of the data folder, made beside a running host.
+//! `weir backup`: a copy of the data directory, made while a host runs on it.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use crate::{Config, backup};
 pub(super) fn run(common: &Common, output: &Output, to: &Path) -> Done {
     let config = Config::load(common.config.as_deref(), |name| std::env::var(name).ok())
         .map_err(|error| Failure::usage(error.to_string()))?;
-    output.note(&format!("Copying {}", config.data.display()));
+    output.note(&format!("Backing up {}", config.data.display()));
     let copied = backup::copy(&config.data, to).map_err(|error| Failure::failed(error.to_string()))?;
     let shown = serde_json::to_value(&copied).unwrap_or_default();
     output.show(&shown, || {
         output.line(&format!(
-            "{} holds the record ({} bytes) and {} files",
+            "{}: database ({} bytes) and {} files",
             copied.folder.display(),
             copied.record_bytes,
             copied.files
@@ -22,7 +22,7 @@ pub(super) fn run(common: &Common, output: &Output, to: &Path) -> Done {
     });
     if config.master_key.is_none() {
         output.note(&format!(
-            "Keep {} too, somewhere else: without it the credentials in the copy cannot be read.",
+            "Back up {} separately: the secrets in the backup cannot be decrypted without it.",
             config.data.join("master.key").display()
         ));
     }

@@ -1,4 +1,4 @@
-//! `weir channel`: connected accounts.
+//! `weir channel`: connected platform accounts.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,66 +10,66 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::output::{Output, text};
-use super::{Done, Exit, Failure, pair};
+use super::{Done, Exit, Failure, checked, pair};
 
-/// Between two looks at a connect session.
-const LOOK: Duration = Duration::from_secs(2);
+/// How often a connect session is polled.
+const POLL_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Channel {
-    /// Connect an account: prints the link to open, and waits until it is done
+    /// Connect a platform account: print the link to open, and wait for consent
     Connect(Connect),
     /// List channels
     List,
     /// Show a channel
     Show {
-        /// Its id (chn_…)
+        /// Channel ID (chn_…)
         id: String,
     },
-    /// Draw a channel's link as a QR code
+    /// Create a QR code of a channel's link
     Qr(Qr),
-    /// Look at a channel from all sides
+    /// Run diagnostics on a channel
     Diagnose {
-        /// Its id (chn_…)
+        /// Channel ID (chn_…)
         id: String,
     },
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Connect {
-    /// The app to connect through
+    /// App to connect through
     app: String,
-    /// Your name for the channel
+    /// Name of the channel
     #[arg(long)]
     name: Option<String>,
-    /// Your own words, for sorting
+    /// Label to attach to the channel
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
     labels: Vec<(String, String)>,
-    /// Where the account is registered, as two letters, where its platform does not tell
+    /// Country (ISO 3166-1 alpha-2), if the platform does not report it
     #[arg(long, value_name = "XX")]
     country: Option<String>,
-    /// Where the browser goes in the end
+    /// Where to send the browser afterwards
     #[arg(long, value_name = "URL")]
     redirect_url: Option<String>,
-    /// Print the link and end
+    /// Print the link and exit
     #[arg(long)]
     no_wait: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Qr {
-    /// The channel's id (chn_…)
+    /// Channel ID (chn_…)
     id: String,
-    /// What it opens
+    /// What the link opens
     #[arg(long, default_value = "chat")]
     target: Target,
-    /// A message that is put into the composer
+    /// Text to prefill in the message composer
     #[arg(long)]
     message: Option<String>,
-    /// Your own value, which comes back with the referral
+    /// Value to return with the referral
     #[arg(long = "ref", value_name = "VALUE")]
     reference: Option<String>,
-    /// Where to write it, as .svg or .png; SVG on standard output if left out
+    /// File to write, .svg or .png (default: SVG on standard output)
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -98,7 +98,7 @@ impl Channel {
                 output.list(
                     &channels,
                     &columns,
-                    "no channel yet; `weir channel connect APP` makes one",
+                    "no channels; connect one with `weir channel connect APP`",
                 );
                 Ok(())
             }
@@ -118,15 +118,15 @@ fn show(output: &Output, channel: &Value, queue: &Value) {
         ("channel", text(channel, "/id")),
         ("name", text(channel, "/name")),
         ("account", text(channel, "/username")),
-        ("shown as", text(channel, "/display_name")),
+        ("display name", text(channel, "/display_name")),
         ("platform", text(channel, "/type")),
-        ("platform id", text(channel, "/platform_id")),
+        ("platform ID", text(channel, "/platform_id")),
         ("country", text(channel, "/country")),
         ("app", text(channel, "/app")),
         ("status", text(channel, "/status")),
         ("paused", text(channel, "/paused")),
-        ("authorise again by", text(channel, "/reauthorize_by")),
-        ("messages that wait", text(queue, "/depth")),
+        ("reauthorize by", text(channel, "/reauthorize_by")),
+        ("queued messages", text(queue, "/depth")),
         ("connected", text(channel, "/created_at")),
     ]);
 }
@@ -138,26 +138,20 @@ async fn diagnose(client: &Client, output: &Output, id: &str) -> Done {
         .and_then(Value::as_array)
         .cloned()
         .unwrap_or_default();
-    let mut amiss = 0;
+    let mut failed = 0;
     for finding in &rows {
-        let is_well = finding.get("ok").and_then(Value::as_bool) == Some(true);
-        amiss += u32::from(!is_well);
+        let passed = finding.get("ok").and_then(Value::as_bool) == Some(true);
+        failed += u32::from(!passed);
         if output.is_json() {
             output.document(finding);
             continue;
         }
-        output.check(is_well, &text(finding, "/subject"), &text(finding, "/evidence"));
-        if !is_well {
-            output.line(&format!("     {}", text(finding, "/remedy")));
+        output.check(passed, &text(finding, "/subject"), &text(finding, "/evidence"));
+        if !passed {
+            output.line(&format!("      {}", text(finding, "/remedy")));
         }
     }
-    if amiss > 0 {
-        return Err(Failure::failed(format!(
-            "{amiss} of {} checks are not well",
-            rows.len()
-        )));
-    }
-    Ok(())
+    checked(failed)
 }
 
 impl Connect {
@@ -175,12 +169,15 @@ impl Connect {
             return Ok(());
         }
         if text(&session, "/status") == "pending" {
-            output.note("Open this link in a browser where the account's owner is signed in:");
+            output.note("Open this link in a browser that is signed in to the account:");
             output.note(&format!("  {}", text(&session, "/url")));
-            output.note(&format!("It works until {}. Waiting …", text(&session, "/expires_at")));
+            output.note(&format!(
+                "The link expires at {}. Waiting …",
+                text(&session, "/expires_at")
+            ));
         }
         while text(&session, "/status") == "pending" {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_EVERY).await;
             session = client.get(client.at(&["v1", "connect-sessions", &id])).await?;
         }
         match text(&session, "/status").as_str() {
@@ -197,7 +194,9 @@ impl Connect {
                 });
                 Ok(())
             }
-            "expired" => Err(Failure::failed("nobody came in time; run the command again")),
+            "expired" => Err(Failure::failed(
+                "the link expired before the account was connected; run the command again",
+            )),
             _ => Err(Failure {
                 exit: Exit::Refused,
                 message: format!("not connected: {}", text(&session, "/problem/detail")),
@@ -226,14 +225,14 @@ impl Qr {
         if let Some(reference) = &self.reference {
             url.query_pairs_mut().append_pair("ref", reference);
         }
-        let drawing = client.bytes(url).await?;
+        let image = client.bytes(url).await?;
         match &self.out {
             Some(path) => {
-                let cannot = |error| Failure::failed(format!("{} cannot be written: {error}", path.display()));
-                std::fs::write(path, &drawing).map_err(cannot)?;
+                std::fs::write(path, &image)
+                    .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
                 output.note(&format!("Wrote {}", path.display()));
             }
-            None => output.line(&String::from_utf8_lossy(&drawing)),
+            None => output.line(&String::from_utf8_lossy(&image)),
         }
         Ok(())
     }

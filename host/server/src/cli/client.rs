@@ -1,4 +1,4 @@
-//! The command line's way to a running host: its API, through the same way out as everything else.
+//! The client of a running host's API. Its requests leave through egress, like all others.
 
 use std::path::PathBuf;
 
@@ -23,12 +23,12 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// The host that the command line names.
+    /// A client of the host that the command line names.
     pub(super) fn new(common: &Common) -> Result<Self, Failure> {
         let base = Url::parse(&common.url)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some())
-            .ok_or_else(|| Failure::usage(format!("--url {:?} is no http or https URL", common.url)))?;
+            .ok_or_else(|| Failure::usage(format!("--url {:?} is not an http or https URL", common.url)))?;
         let key = match &common.key {
             Some(key) => Some(key.clone()),
             None => admin_key(common, &base)?,
@@ -36,14 +36,14 @@ impl Client {
         let key = key
             .map(|key| HeaderValue::from_str(&format!("Bearer {}", key.trim())))
             .transpose()
-            .map_err(|_| Failure::usage("the API key has characters that no key has; check --key or WEIR_KEY"))?
+            .map_err(|_| Failure::usage("the API key contains invalid characters; check --key or WEIR_KEY"))?
             .map(|mut value| {
                 value.set_sensitive(true);
                 value
             });
         let config = weir_egress::Config {
             user_agent: concat!("weir-cli/", env!("CARGO_PKG_VERSION")).to_owned(),
-            // A component is compiled while the client waits.
+            // An upload is answered once the component is compiled.
             request: std::time::Duration::from_secs(180),
             read: std::time::Duration::from_secs(180),
             ..weir_egress::Config::default()
@@ -52,7 +52,7 @@ impl Client {
         Ok(Self { egress, base, key })
     }
 
-    /// Where the host is, for messages.
+    /// The host's URL.
     pub(super) fn base(&self) -> &Url {
         &self.base
     }
@@ -72,9 +72,12 @@ impl Client {
         self.document(Method::GET, url, RequestBody::Empty, Vec::new()).await
     }
 
-    /// Bytes at a URL.
+    /// The bytes at a URL.
     pub(super) async fn bytes(&self, url: Url) -> Result<Bytes, Failure> {
-        Ok(self.ask(Method::GET, url, RequestBody::Empty, Vec::new()).await?.body)
+        Ok(self
+            .execute(Method::GET, url, RequestBody::Empty, Vec::new())
+            .await?
+            .body)
     }
 
     /// Sends a JSON document.
@@ -82,7 +85,7 @@ impl Client {
         self.document(method, url, RequestBody::Json(body), Vec::new()).await
     }
 
-    /// Sends a JSON document that acts once under `idempotency_key`.
+    /// Sends a JSON document that takes effect once for each `idempotency_key`.
     pub(super) async fn send_once(&self, url: Url, body: Value, idempotency_key: &str) -> Result<Value, Failure> {
         let key = HeaderValue::from_str(idempotency_key)
             .map_err(|_| Failure::usage("--idempotency-key must be printable ASCII"))?;
@@ -90,12 +93,12 @@ impl Client {
         self.document(Method::POST, url, RequestBody::Json(body), headers).await
     }
 
-    /// Acts without a body.
+    /// Sends a request without a body.
     pub(super) async fn act(&self, method: Method, url: Url) -> Result<Value, Failure> {
         self.document(method, url, RequestBody::Empty, Vec::new()).await
     }
 
-    /// Sends bytes of a type, with another header if one is given.
+    /// Sends bytes of a type, with one more header if it is given.
     pub(super) async fn upload(
         &self,
         url: Url,
@@ -106,14 +109,14 @@ impl Client {
         let mut headers = Vec::new();
         for (name, value) in [Some(("content-type", kind)), header].into_iter().flatten() {
             let value = HeaderValue::from_str(value)
-                .map_err(|_| Failure::failed(format!("{value:?} cannot stand in a header")))?;
+                .map_err(|_| Failure::failed(format!("{value:?} is not a valid header value")))?;
             headers.push((HeaderName::from_static(name), value));
         }
         self.document(Method::POST, url, RequestBody::Bytes(bytes), headers)
             .await
     }
 
-    /// Opens a stream.
+    /// Opens a stream of events, after `last_id` if it is given.
     pub(super) async fn stream(&self, url: Url, last_id: Option<&str>) -> Result<AnswerStream, Failure> {
         let mut headers = vec![(ACCEPT, HeaderValue::from_static("text/event-stream"))];
         if let Some(last) = last_id.and_then(|last| HeaderValue::from_str(last).ok()) {
@@ -139,15 +142,15 @@ impl Client {
         body: RequestBody,
         headers: Vec<(HeaderName, HeaderValue)>,
     ) -> Result<Value, Failure> {
-        let answer = self.ask(method, url, body, headers).await?;
+        let answer = self.execute(method, url, body, headers).await?;
         if answer.body.is_empty() {
             return Ok(Value::Null);
         }
         serde_json::from_slice(&answer.body)
-            .map_err(|_| Failure::failed(format!("what answers at {} is no Weir; check --url", self.base)))
+            .map_err(|_| Failure::failed(format!("the server at {} is not a Weir host; check --url", self.base)))
     }
 
-    async fn ask(
+    async fn execute(
         &self,
         method: Method,
         url: Url,
@@ -184,14 +187,14 @@ impl Client {
         Failure::new(
             Exit::Unreachable,
             format!(
-                "no Weir answers at {} ({error}); start it with `weir serve`, or name it with --url",
+                "cannot reach a Weir host at {} ({error}); start one with `weir serve`, or set --url",
                 self.base
             ),
         )
     }
 }
 
-/// The first key of a host on this machine. It is not read for one elsewhere: it would be sent there.
+/// The admin key of a host on this machine. It is never sent to another machine.
 fn admin_key(common: &Common, base: &Url) -> Result<Option<String>, Failure> {
     if !Origin::of(base).is_some_and(|origin| origin.is_loopback()) {
         return Ok(None);
@@ -204,12 +207,12 @@ fn admin_key(common: &Common, base: &Url) -> Result<Option<String>, Failure> {
     Ok(std::fs::read_to_string(key_file(&config)).ok())
 }
 
-/// Where a host writes its first key.
+/// The file that a host writes its admin key to.
 pub(super) fn key_file(config: &Config) -> PathBuf {
     config.data.join("admin.key")
 }
 
-/// What a problem document means for a person and for a script.
+/// The failure that a problem document describes.
 fn problem(status: u16, body: &[u8]) -> Failure {
     let document: Option<Value> = serde_json::from_slice(body).ok();
     let text = |name: &str| {
@@ -224,16 +227,16 @@ fn problem(status: u16, body: &[u8]) -> Failure {
         _ => Exit::Failed,
     };
     let mut message = match text("detail") {
-        "" => format!("the host answered {status}; check --url"),
+        "" => format!("the host returned {status}; check --url"),
         detail => detail.to_owned(),
     };
     if status == 401 {
-        message.push_str("; give it with --key or WEIR_KEY");
+        message.push_str("; set --key or WEIR_KEY");
     } else if let Some(refusal) = document
         .as_ref()
         .and_then(|document| document.get("refusal_id")?.as_str())
     {
-        message = format!("{message}; `weir why {refusal}` says more");
+        message = format!("{message}; see `weir why {refusal}`");
     } else if !text("code").is_empty() {
         message = format!("{message} ({})", text("code"));
     }
@@ -249,18 +252,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_ends_with_three_and_an_outage_with_four() {
+    fn problems_map_to_exit_codes() {
         let body = br#"{"detail":"the messaging window closed","code":"reply_window_closed","refusal_id":"rfs_1"}"#;
         let failure = problem(409, body);
         assert_eq!(failure.exit, Exit::Refused);
-        assert_eq!(
-            failure.message,
-            "the messaging window closed; `weir why rfs_1` says more"
-        );
+        assert_eq!(failure.message, "the messaging window closed; see `weir why rfs_1`");
         assert_eq!(problem(503, b"").exit, Exit::Unreachable);
         assert_eq!(
             problem(401, b"{\"detail\":\"no key\"}").message,
-            "no key; give it with --key or WEIR_KEY"
+            "no key; set --key or WEIR_KEY"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `weir connector`: components, from where they are published to one that serves.
+//! `weir connector`: components, from where they are published to an active version.
 
 mod available;
 
@@ -19,25 +19,25 @@ use crate::registry::inspect;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Connector {
-    /// Read a component without a host: what it says of itself, and what it asks for
+    /// Show a component's manifest, requested grants and signature, without a host
     Inspect(Component),
-    /// Install a component; nobody is served by it until it is promoted
+    /// Install a component as a staged version
     Install(Install),
-    /// List connectors, or what a registry has of one
+    /// List connectors, or the versions in a registry
     List(List),
-    /// Let a version serve
+    /// Make a version active
     Promote(Promote),
     #[command(flatten)]
     Rollout(Rollout),
 }
 
-/// A component, and where it comes from.
+/// A component and its source.
 #[derive(Debug, Args)]
 pub(super) struct Component {
-    /// A file, https://…, or oci://HOST/REPOSITORY:TAG (or @sha256:… in place of the tag)
+    /// Component: a file, https://…, or oci://HOST/REPOSITORY:TAG (or @sha256:… instead of the tag)
     #[arg(value_name = "FILE|URL")]
     source: Source,
-    /// Its signature, as minisign wrote it; the one that stands beside the component, if there is one, when left out
+    /// Path to a minisign signature (default: the one published with the component, such as FILE.minisig)
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
     #[command(flatten)]
@@ -48,18 +48,18 @@ pub(super) struct Component {
 pub(super) struct Install {
     #[command(flatten)]
     component: Component,
-    /// Take it although a newer release is or was here
+    /// Allow a version older than the newest one installed so far
     #[arg(long)]
     allow_downgrade: bool,
-    /// Say yes to everything that it asks for, and let it serve
+    /// Grant everything that it requests, and make it active
     #[arg(long)]
     promote: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// List what this repository has instead, and what of it is newer than what is installed; each that something was
-    /// installed from, if none is named
+    /// List the versions in a repository, compared with those installed (default: every repository that a version was
+    /// installed from)
     #[arg(long, value_name = "oci://HOST/REPOSITORY", num_args = 0..=1)]
     available: Option<Option<Repository>>,
     #[command(flatten)]
@@ -68,14 +68,14 @@ pub(super) struct List {
 
 #[derive(Debug, Args)]
 pub(super) struct Promote {
-    /// The connector
+    /// Name of the connector
     name: String,
-    /// The version
+    /// Version to make active
     version: String,
-    /// Say yes to everything that it asks for
+    /// Grant everything that it requests
     #[arg(long)]
     grant: bool,
-    /// … but not to this route; it is told so when it asks
+    /// Route to withhold from the grants; repeatable
     #[arg(long, value_name = "ROUTE", requires = "grant")]
     withhold: Vec<String>,
 }
@@ -101,14 +101,14 @@ impl List {
         let columns = [
             ("NAME", "/name"),
             ("PLATFORM", "/platform"),
-            ("SERVES", "/active_version"),
+            ("ACTIVE", "/active_version"),
             ("NEWEST", "/versions/0/version"),
-            ("NEWEST IS", "/versions/0/state"),
+            ("NEWEST STAGE", "/versions/0/state"),
         ];
         output.list(
             &connectors,
             &columns,
-            "no connector yet; `weir connector install FILE` installs one",
+            "no connectors; install one with `weir connector install FILE`",
         );
         Ok(())
     }
@@ -132,32 +132,32 @@ impl Component {
                 ("connector", text(&document, "/manifest/name")),
                 ("version", text(&document, "/manifest/version")),
                 ("platform", text(&document, "/manifest/platform")),
-                ("about", text(&document, "/manifest/description")),
+                ("description", text(&document, "/manifest/description")),
                 ("digest", text(&document, "/digest")),
                 ("size", text(&document, "/size")),
                 ("signature", text(&document, "/signature/status")),
                 ("signed by", text(&document, "/signature/key")),
             ]);
             output.line("");
-            wanted(output, document.get("wanted"));
+            requested(output, document.get("wanted"));
         });
         Ok(())
     }
 }
 
-/// What a component asks for, in words that a person can judge.
-fn wanted(output: &Output, asked: Option<&Value>) {
-    let asked = asked.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    if asked.is_empty() {
-        output.line("It asks for nothing.");
+/// Lists the grants that a component requests, with the reasons that it gives.
+fn requested(output: &Output, grants: Option<&Value>) {
+    let grants = grants.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if grants.is_empty() {
+        output.line("It requests no grants.");
     }
-    for asked in asked {
-        output.heading(&format!("{} ({})", text(asked, "/route"), text(asked, "/class")));
-        output.line(&format!("  {}", clean(&text(asked, "/words"))));
-        output.line(&format!("  Why: {}", clean(&text(asked, "/why"))));
-        for change in asked.get("changes").and_then(Value::as_array).into_iter().flatten() {
+    for grant in grants {
+        output.heading(&format!("{} ({})", text(grant, "/route"), text(grant, "/class")));
+        output.line(&format!("  {}", clean(&text(grant, "/words"))));
+        output.line(&format!("  Reason: {}", clean(&text(grant, "/why"))));
+        for change in grant.get("changes").and_then(Value::as_array).into_iter().flatten() {
             output.line(&format!(
-                "  Otherwise than before: {} was {}, and would be {}",
+                "  Changed: {} from {} to {}",
                 text(change, "/member"),
                 clean(&text(change, "/before")),
                 clean(&text(change, "/after")),
@@ -197,20 +197,21 @@ impl Install {
             .await;
         }
         output.show(&version, || {
-            output.line(&format!("Staged {name} {number}: nobody is served by it yet."));
+            output.line(&format!("Staged {name} {number}"));
             output.line("");
-            if version.get("missing_grants").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+            let missing = version.get("missing_grants");
+            if missing.and_then(Value::as_array).is_some_and(Vec::is_empty) {
                 output.line(&format!(
-                    "It asks for nothing that was not decided before. `weir connector promote {name} {number}` lets it serve."
+                    "It requests no new grants. To make it active, run `weir connector promote {name} {number}`."
                 ));
                 return;
             }
-            output.line("It asks for what nobody has decided about yet:");
-            wanted(output, version.get("missing_grants"));
+            output.line("It requests new grants:");
+            requested(output, missing);
             output.line("");
             output.line(&format!(
-                "`weir connector promote {name} {number} --grant` says yes to all of it, and lets it serve; \
-                 `--grant --withhold ROUTE` to all but that."
+                "To grant all of them and make it active, run `weir connector promote {name} {number} --grant`; to withhold a \
+                 route, add `--withhold ROUTE`."
             ));
         });
         Ok(())
@@ -218,8 +219,8 @@ impl Install {
 }
 
 impl Promote {
-    /// To what this version asks for, beside what was granted before: until it serves, the version before needs that.
-    async fn say_yes(&self, client: &Client) -> Done {
+    /// Grants what this version requests, and keeps the grants of before: the active version needs them until it is replaced.
+    async fn grant(&self, client: &Client) -> Done {
         let (name, number) = (&self.name, &self.version);
         let connector = client.get(client.at(&["v1", "connectors", name])).await?;
         let version = client
@@ -232,14 +233,16 @@ impl Promote {
                 .cloned()
                 .unwrap_or_default()
         };
-        let wanted = list(&version, "wanted_grants");
+        let requested = list(&version, "wanted_grants");
         for route in &self.withhold {
-            if !wanted.iter().any(|grant| text(grant, "/route") == *route) {
-                return Err(Failure::usage(format!("{name} {number} asks for no route {route}")));
+            if !requested.iter().any(|grant| text(grant, "/route") == *route) {
+                return Err(Failure::usage(format!(
+                    "{name} {number} does not request the route {route}"
+                )));
             }
         }
         let mut grants = list(&connector, "grants");
-        grants.extend(wanted);
+        grants.extend(requested);
         grants.retain(|grant| !self.withhold.contains(&text(grant, "/route")));
         let body = json!({ "version": number, "grants": grants });
         client
@@ -251,7 +254,7 @@ impl Promote {
     async fn run(self, client: &Client, output: &Output) -> Done {
         let (name, number) = (&self.name, &self.version);
         if self.grant {
-            self.say_yes(client).await?;
+            self.grant(client).await?;
         }
         let promoted = client
             .act(
@@ -267,11 +270,11 @@ impl Promote {
             {
                 failure
                     .message
-                    .push_str("; --grant says yes to all that it asks for, --withhold ROUTE to all but that");
+                    .push_str("; use --grant to grant all that it requests, and --withhold ROUTE to leave one out");
             }
             failure
         })?;
-        output.show(&promoted, || output.line(&format!("{name} {number} serves.")));
+        output.show(&promoted, || output.line(&format!("{name} {number} is active")));
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! `weir dead-letter`: webhooks that could not be translated.
+//! `weir dead-letter`: webhooks that a connector could not process.
 
 use clap::Subcommand;
 use http::Method;
@@ -12,18 +12,18 @@ use super::{Done, Failure};
 pub(super) enum DeadLetter {
     /// List dead letters, newest first
     List,
-    /// Translate dead letters by the version that serves now
+    /// Process dead letters again, with the active version
     Replay {
-        /// Their ids (dl_…)
+        /// Dead letter IDs (dl_…)
         #[arg(required_unless_present = "all")]
         ids: Vec<String>,
-        /// All of them, oldest of each page last
+        /// Replay all dead letters, newest first
         #[arg(long, conflicts_with = "ids")]
         all: bool,
     },
-    /// Drop dead letters for good
+    /// Delete dead letters
     Drop {
-        /// Their ids (dl_…)
+        /// Dead letter IDs (dl_…)
         #[arg(required = true)]
         ids: Vec<String>,
     },
@@ -45,7 +45,7 @@ impl DeadLetter {
                 Ok(())
             }
             Self::Replay { ids, all } => {
-                let ids = if all { every(client).await? } else { ids };
+                let ids = if all { all_ids(client).await? } else { ids };
                 replay(client, output, &ids).await
             }
             Self::Drop { ids } => {
@@ -54,7 +54,7 @@ impl DeadLetter {
                         .act(Method::DELETE, client.at(&["v1", "dead-letters", &id]))
                         .await?;
                     output.show(&json!({ "id": id, "dropped": true }), || {
-                        output.line(&format!("Dropped {id}"));
+                        output.line(&format!("Deleted {id}"));
                     });
                 }
                 Ok(())
@@ -63,8 +63,8 @@ impl DeadLetter {
     }
 }
 
-/// Ids of all dead letters.
-async fn every(client: &Client) -> Result<Vec<String>, Failure> {
+/// The IDs of all dead letters, newest first.
+async fn all_ids(client: &Client) -> Result<Vec<String>, Failure> {
     let mut ids = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
@@ -90,11 +90,11 @@ async fn replay(client: &Client, output: &Output, ids: &[String]) -> Done {
             .act(Method::POST, client.at(&["v1", "dead-letters", id, "replay"]))
             .await
         {
-            Ok(told) => output.show(&told, || {
+            Ok(replayed) => output.show(&replayed, || {
                 output.line(&format!(
-                    "{id}  {} new, {} known",
-                    text(&told, "/stored"),
-                    text(&told, "/duplicates")
+                    "{id}  {} stored, {} duplicates",
+                    text(&replayed, "/stored"),
+                    text(&replayed, "/duplicates")
                 ));
             }),
             Err(failure) if failure.problem.is_some() => {
@@ -107,7 +107,7 @@ async fn replay(client: &Client, output: &Output, ids: &[String]) -> Done {
     match failed {
         0 => Ok(()),
         failed => Err(Failure::failed(format!(
-            "{failed} of {} dead letters are still there",
+            "{failed} of {} dead letters could not be replayed",
             ids.len()
         ))),
     }

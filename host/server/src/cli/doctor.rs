@@ -1,7 +1,9 @@
-//! `weir doctor`: everything that a host needs, looked at from the outside.
+//! `weir doctor`: checks of what a host needs, and of a running one through its API.
 
 use std::cmp::Ordering;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
@@ -12,78 +14,83 @@ use weir_store::SqliteStore;
 
 use super::client::{Client, key_file};
 use super::output::{Output, text};
-use super::{Common, Done, Failure};
+use super::{Common, Done, checked};
 use crate::forged::RefusedWebhooks;
 use crate::platform_clocks::apart;
 use crate::{Config, folder};
 
-/// Collects what was looked at.
+/// Prints each check, and counts those that failed.
 struct Report<'o> {
     output: &'o Output,
-    amiss: u32,
+    failed: u32,
 }
 
 impl Report<'_> {
-    fn say(&mut self, subject: &str, found: Result<String, String>) {
-        let is_well = found.is_ok();
-        let words = found.unwrap_or_else(|words| words);
-        self.amiss += u32::from(!is_well);
+    fn add(&mut self, subject: &str, result: Result<String, String>) {
+        let passed = result.is_ok();
+        let evidence = result.unwrap_or_else(|reason| reason);
+        self.failed += u32::from(!passed);
         if self.output.is_json() {
             self.output
-                .document(&json!({ "subject": subject, "ok": is_well, "evidence": words }));
+                .document(&json!({ "subject": subject, "ok": passed, "evidence": evidence }));
         } else {
-            self.output.check(is_well, &format!("{subject:<14}"), &words);
+            // Scripts depend on the names in JSON.
+            let label = match subject {
+                "data folder" => "data directory",
+                "record" => "database",
+                "log" => "database log",
+                "key" => "API key",
+                subject => subject,
+            };
+            self.output.check(passed, &format!("{label:<14}"), &evidence);
         }
     }
 }
 
 pub(super) async fn run(common: &Common, output: &Output) -> Done {
-    let mut report = Report { output, amiss: 0 };
+    let mut report = Report { output, failed: 0 };
     match Config::load(common.config.as_deref(), |name| std::env::var(name).ok()) {
-        Err(error) => report.say("configuration", Err(error.to_string())),
+        Err(error) => report.add("configuration", Err(error.to_string())),
         Ok(config) => {
-            report.say(
+            report.add(
                 "configuration",
                 Ok(format!(
-                    "listens at {}, shown to the outside as {}",
+                    "listen address {}, public URL {}",
                     config.listen, config.public_url
                 )),
             );
-            report.say("data folder", data_folder(&config));
-            report.say("master key", master_key(&config));
-            report.say("schema", schema(&config));
-            report.say("log", Ok(log(&config)));
-            report.say("admin key", admin_key(&config));
-            report.say("clock", clock());
+            report.add("data folder", data_directory(&config));
+            report.add("master key", master_key(&config));
+            report.add("schema", schema(&config));
+            report.add("log", Ok(log(&config)));
+            report.add("admin key", admin_key(&config));
+            report.add("clock", clock());
         }
     }
     match Client::new(common) {
-        Err(failure) => report.say("API", Err(failure.message)),
+        Err(failure) => report.add("API", Err(failure.message)),
         Ok(client) => running(&mut report, &client, common).await,
     }
-    match report.amiss {
-        0 => Ok(()),
-        amiss => Err(Failure::failed(format!("{amiss} checks are not well"))),
-    }
+    checked(report.failed)
 }
 
-/// What only a running host can say: its record, its connectors, its channels.
+/// Checks a running host: its database, connectors, webhooks and channels.
 async fn running(report: &mut Report<'_>, client: &Client, common: &Common) {
     if let Err(failure) = client.get(client.at(&["healthz"])).await {
-        report.say("API", Err(failure.message));
-        report.say("port", port(common).await);
+        report.add("API", Err(failure.message));
+        report.add("port", port(common).await);
         return;
     }
-    report.say("API", Ok(format!("answers at {}", client.base())));
+    report.add("API", Ok(format!("reachable at {}", client.base())));
     let ready = client.get(client.at(&["readyz"])).await;
-    report.say(
+    report.add(
         "record",
         ready
-            .map(|_| "reads and writes".to_owned())
+            .map(|_| "readable and writable".to_owned())
             .map_err(|failure| failure.message),
     );
     match client.get(client.at(&["v1", "connectors"])).await {
-        Err(failure) => report.say("key", Err(failure.message)),
+        Err(failure) => report.add("key", Err(failure.message)),
         Ok(connectors) => {
             let rows = connectors
                 .get("data")
@@ -91,22 +98,22 @@ async fn running(report: &mut Report<'_>, client: &Client, common: &Common) {
                 .cloned()
                 .unwrap_or_default();
             if rows.is_empty() {
-                report.say(
+                report.add(
                     "connectors",
-                    Err("none is installed; `weir connector install FILE`".to_owned()),
+                    Err("none installed; run `weir connector install FILE`".to_owned()),
                 );
             }
             for row in rows {
                 let name = text(&row, "/name");
-                report.say(
+                report.add(
                     "connector",
                     match (text(&row, "/active_version"), text(&row, "/load_error")) {
                         (version, _) if version.is_empty() => {
-                            Err(format!("{name}: no version serves; `weir connector promote`"))
+                            Err(format!("{name}: no active version; run `weir connector promote`"))
                         }
-                        (version, error) if error.is_empty() => Ok(format!("{name} {version} serves")),
+                        (version, error) if error.is_empty() => Ok(format!("{name} {version} is active")),
                         (version, error) => Err(format!(
-                            "{name} {version} cannot be loaded: {error}; `weir connector install` the same file again"
+                            "{name} {version} cannot be loaded: {error}; install the same file again with `weir connector install`"
                         )),
                     },
                 );
@@ -116,16 +123,16 @@ async fn running(report: &mut Report<'_>, client: &Client, common: &Common) {
     if let Ok(apps) = client.get(client.at(&["v1", "apps"])).await {
         let rows = apps.get("data").and_then(Value::as_array).cloned().unwrap_or_default();
         for row in rows {
-            report.say("webhooks", webhooks(&row));
+            report.add("webhooks", webhooks(&row));
             let offset = row.get("clock_offset_ms").and_then(Value::as_i64).unwrap_or_default();
             let offset = ClockOffset::from_millis(offset);
-            let words = apart(&text(&row, "/name"), offset);
-            report.say(
+            let evidence = apart(&text(&row, "/name"), offset);
+            report.add(
                 "platform clock",
                 if offset.is_degraded() {
-                    Err(format!("{words} Synchronize this machine's clock (NTP)"))
+                    Err(format!("{evidence} Synchronize this machine's clock with NTP."))
                 } else {
-                    Ok(words)
+                    Ok(evidence)
                 },
             );
         }
@@ -138,52 +145,52 @@ async fn running(report: &mut Report<'_>, client: &Client, common: &Common) {
             .unwrap_or_default()
         {
             let (id, status) = (text(&channel, "/id"), text(&channel, "/status"));
-            let words = format!("{} {status}", text(&channel, "/name"));
-            report.say(
+            let evidence = format!("{}: {status}", text(&channel, "/name"));
+            report.add(
                 "channel",
                 if status == "connected" {
-                    Ok(words)
+                    Ok(evidence)
                 } else {
-                    Err(format!("{words}; `weir channel diagnose {id}`"))
+                    Err(format!("{evidence}; run `weir channel diagnose {id}`"))
                 },
             );
         }
     }
 }
 
-/// Whether the webhooks of an app prove themselves.
+/// Whether an app's webhooks are authentic.
 fn webhooks(app: &Value) -> Result<String, String> {
     let name = text(app, "/name");
     let Some(refused) = app.get("refused_webhooks").filter(|refused| !refused.is_null()) else {
-        return Ok(format!("{name}: none was refused"));
+        return Ok(format!("{name}: none rejected"));
     };
-    let words = format!(
-        "{name}: {} were refused since the host started, the last at {}: {}",
+    let evidence = format!(
+        "{name}: {} rejected since the host started, most recently at {}: {}",
         text(refused, "/count"),
         text(refused, "/last_at"),
         text(refused, "/reason")
     );
     if refused.get("accepted_since") == Some(&Value::Bool(true)) {
-        Ok(format!("{words}; genuine ones have come since"))
+        Ok(format!("{evidence}; valid ones have been received since"))
     } else {
-        Err(format!("{words}. {}", RefusedWebhooks::REMEDY))
+        Err(format!("{evidence}. {}", RefusedWebhooks::REMEDY))
     }
 }
 
-fn data_folder(config: &Config) -> Result<String, String> {
+fn data_directory(config: &Config) -> Result<String, String> {
     let folder = &config.data;
     if !folder.exists() {
-        return Ok(format!("{} is made at the first start", folder.display()));
+        return Ok(format!("{} will be created at the first start", folder.display()));
     }
     let probe = folder.join(".doctor");
     folder::private()
         .open(&probe)
         .and_then(|mut file| file.write_all(b"x"))
         .and_then(|()| std::fs::remove_file(&probe))
-        .map(|()| format!("{} can be written", folder.display()))
+        .map(|()| format!("{} is writable", folder.display()))
         .map_err(|error| {
             format!(
-                "{} cannot be written ({error}); give it to the user that runs weir",
+                "cannot write to {} ({error}); make the user that runs weir its owner",
                 folder.display()
             )
         })
@@ -192,16 +199,16 @@ fn data_folder(config: &Config) -> Result<String, String> {
 fn schema(config: &Config) -> Result<String, String> {
     let record = folder::record(&config.data);
     if !record.exists() {
-        return Ok("is made at the first start".to_owned());
+        return Ok("will be created at the first start".to_owned());
     }
     let (number, newest) = SqliteStore::schema_of(&record).map_err(|error| error.to_string())?;
     match number.cmp(&newest) {
-        Ordering::Equal => Ok(format!("{number}, the newest that this Weir knows")),
+        Ordering::Equal => Ok(format!("version {number}, current")),
         Ordering::Less => Ok(format!(
-            "{number}; `weir serve` migrates it to {newest}, so make a backup before"
+            "version {number}; `weir serve` will migrate it to {newest}, so back up first"
         )),
         Ordering::Greater => Err(format!(
-            "{number}, and this Weir knows {newest}: the record was written by a newer one; start that version"
+            "version {number} is newer than this Weir supports ({newest}); run a newer Weir"
         )),
     }
 }
@@ -209,7 +216,7 @@ fn schema(config: &Config) -> Result<String, String> {
 fn log(config: &Config) -> String {
     let bytes = std::fs::metadata(folder::log(&config.data)).map_or(0, |log| log.len());
     format!(
-        "weir.db-wal has {bytes} bytes; it is emptied from {} on",
+        "weir.db-wal has {bytes} bytes; it is truncated from {} bytes on",
         limits::LOG_BYTES
     )
 }
@@ -217,35 +224,33 @@ fn log(config: &Config) -> String {
 fn master_key(config: &Config) -> Result<String, String> {
     let file = config.data.join("master.key");
     if config.master_key.is_some() {
-        Ok("comes from WEIR_MASTER_KEY".to_owned())
+        Ok("set by WEIR_MASTER_KEY".to_owned())
     } else if file.exists() {
-        private(&file).map(|()| format!("is in {}; keep a copy elsewhere", file.display()))
+        private(&file).map(|()| format!("stored in {}; back it up separately", file.display()))
     } else if folder::record(&config.data).exists() {
         Err(format!(
-            "{} is missing; put the one back that the record was written with",
+            "{} is missing; restore the one that the database was encrypted with",
             file.display()
         ))
     } else {
-        Ok("is made at the first start".to_owned())
+        Ok("will be created at the first start".to_owned())
     }
 }
 
 fn admin_key(config: &Config) -> Result<String, String> {
     let file = key_file(config);
     if config.admin_key.is_some() {
-        Ok("comes from WEIR_ADMIN_KEY".to_owned())
+        Ok("set by WEIR_ADMIN_KEY".to_owned())
     } else if file.exists() {
-        private(&file).map(|()| format!("is in {}", file.display()))
+        private(&file).map(|()| format!("stored in {}", file.display()))
     } else if folder::record(&config.data).exists() {
-        Ok("is not in the data folder; keys made before still work".to_owned())
+        Ok("not in the data directory; existing API keys still work".to_owned())
     } else {
-        Ok("is made at the first start".to_owned())
+        Ok("will be created at the first start".to_owned())
     }
 }
 
-#[cfg(unix)]
-fn private(file: &std::path::Path) -> Result<(), String> {
-    use std::os::unix::fs::PermissionsExt;
+fn private(file: &Path) -> Result<(), String> {
     let mode = std::fs::metadata(file)
         .map_err(|error| format!("{}: {error}", file.display()))?
         .permissions()
@@ -253,38 +258,36 @@ fn private(file: &std::path::Path) -> Result<(), String> {
     if mode & 0o077 == 0 {
         Ok(())
     } else {
-        Err(format!("{} can be read by others; chmod 600 it", file.display()))
+        Err(format!(
+            "{} is readable by other users; run chmod 600 on it",
+            file.display()
+        ))
     }
 }
 
-#[cfg(not(unix))]
-fn private(_: &std::path::Path) -> Result<(), String> {
-    Ok(())
-}
-
-/// Whether the clock is one at all; how far it is off shows only against a platform.
+/// Whether the clock is set at all; its offset shows only against a platform's.
 fn clock() -> Result<String, String> {
-    // The first release of this program: no right clock is before it.
+    // The first release of this program: no correct clock is before it.
     const RELEASED: u64 = 1_767_225_600;
     let seconds = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
     if seconds >= RELEASED {
         Ok(format!(
-            "is set; keep NTP on: more than {} s from a platform's clock is degraded",
+            "set; keep NTP on: above {} s of offset from a platform's clock, Weir is degraded",
             DEGRADED.as_secs()
         ))
     } else {
-        Err("is years behind; set it, or webhooks and tokens fail".to_owned())
+        Err("years behind; set it, or webhooks and tokens will fail".to_owned())
     }
 }
 
-/// Whether the address could be listened at, when nobody answers there.
+/// Whether a host could listen on the configured address, if none is reachable.
 async fn port(common: &Common) -> Result<String, String> {
     let config =
         Config::load(common.config.as_deref(), |name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
     match TcpListener::bind(config.listen).await {
-        Ok(_) => Ok(format!("{} is free; `weir serve` can have it", config.listen)),
-        Err(error) => Err(format!("{} is taken by another program ({error})", config.listen)),
+        Ok(_) => Ok(format!("{} is free for `weir serve`", config.listen)),
+        Err(error) => Err(format!("{} is in use by another program ({error})", config.listen)),
     }
 }

@@ -1,4 +1,4 @@
-//! `weir events`: what happens, as it happens.
+//! `weir events`: the event stream.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use super::output::{Output, text};
 use super::sse::Parser;
 use super::{Done, Exit};
 
-/// Wait before a broken stream is opened again, and the longest such wait.
-const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The first and the longest wait before a stream is opened again.
+const RECONNECT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Events {
-    /// Print events as they come, until interrupted; a stream that breaks off goes on where it was
+    /// Print events as they arrive, until interrupted; resumes after a lost connection
     Tail(Tail),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Tail {
-    /// Only these types, joined by commas
+    /// Event types to print, separated by commas (default: all)
     #[arg(long, value_name = "TYPES")]
     types: Option<String>,
-    /// Only of this channel (chn_…)
+    /// Channel ID (chn_…) to print events of (default: all channels)
     #[arg(long, value_name = "ID")]
     channel: Option<String>,
-    /// Begin after this event (evt_… or a sequence; 0 for all)
+    /// Start after this event: an event ID (evt_…) or a sequence number (0: all events)
     #[arg(long, value_name = "EVENT")]
     after: Option<String>,
 }
@@ -56,28 +56,28 @@ impl Tail {
         }
         let mut last: Option<String> = None;
         let mut was_open = false;
-        let mut wait = AGAIN.0;
+        let mut wait = RECONNECT.0;
         loop {
             match client.stream(url.clone(), last.as_deref()).await {
                 Ok(mut stream) => {
                     was_open = true;
                     let mut parser = Parser::default();
-                    // A stream that breaks off and one that ends are the same to a reader that can go on.
+                    // An error and an end are the same to a reader that can resume.
                     while let Ok(Some(bytes)) = stream.next().await {
-                        wait = AGAIN.0;
+                        wait = RECONNECT.0;
                         for event in parser.feed(&bytes) {
                             print(output, &event.data);
                             last = event.id.or(last);
                         }
                     }
                 }
-                // The first failure is the person's to see; later ones are the network's.
+                // A failure before the first stream is reported; after it, the connection is retried.
                 Err(failure) if !was_open || failure.exit != Exit::Unreachable => return Err(failure),
                 Err(_) => {}
             }
-            output.note(&format!("The stream broke off; again in {} s", wait.as_secs()));
+            output.note(&format!("Connection lost; reconnecting in {} s", wait.as_secs()));
             tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(AGAIN.1);
+            wait = (wait * 2).min(RECONNECT.1);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The data folder, for the one process that works on it.
+//! The lock on the data directory.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -6,12 +6,12 @@ use std::io;
 use super::Failure;
 use crate::{Config, folder};
 
-/// Makes the folder if it is not there, and takes it: as long as the file is open, no other process has it. The lock is the
-/// system's, so that a process that was killed holds nothing.
-pub(super) fn take(config: &Config) -> Result<File, Failure> {
+/// Creates the directory if it is missing, and locks it while the returned file is open. The operating system releases the
+/// lock of a process that was killed.
+pub(super) fn lock(config: &Config) -> Result<File, Failure> {
     let cannot = |error: io::Error| {
         Failure::failed(format!(
-            "the data folder {} cannot be written ({error}); set WEIR_DATA or give it to this user",
+            "cannot write to the data directory {} ({error}); set WEIR_DATA, or make this user its owner",
             config.data.display()
         ))
     };
@@ -20,7 +20,7 @@ pub(super) fn take(config: &Config) -> Result<File, Failure> {
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(Failure::failed(format!(
-            "another Weir works on the data folder {}; stop it first, or set WEIR_DATA",
+            "another Weir process is using the data directory {}; stop it first, or set WEIR_DATA",
             config.data.display()
         ))),
         Err(TryLockError::Error(error)) => Err(cannot(error)),
@@ -32,14 +32,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_one_process_and_free_when_that_ends() {
+    fn second_lock_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().join("data").display().to_string();
         let config = Config::load(None, |name| (name == "WEIR_DATA").then(|| data.clone())).expect("a configuration");
-        let ours = take(&config).expect("nobody has it");
-        let refused = take(&config).expect_err("it is taken").to_string();
-        assert!(refused.contains("another Weir works on"), "{refused}");
-        drop(ours);
-        assert!(take(&config).is_ok());
+        let first = lock(&config).expect("it is free");
+        let refused = lock(&config).expect_err("it is locked").to_string();
+        assert!(refused.contains("another Weir process"), "{refused}");
+        drop(first);
+        assert!(lock(&config).is_ok());
     }
 }

@@ -11,19 +11,19 @@ use super::output::{Output, text};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Key {
-    /// Make a key; it is shown once
+    /// Create an API key; it is shown only once
     Create(Create),
-    /// List keys
+    /// List API keys
     List {
-        /// Of this workspace instead of the key's own; for the operator of the host
+        /// Workspace to list the keys of (default: your own; for operators of the host)
         #[arg(long, value_name = "NAME")]
         workspace: Option<String>,
     },
-    /// Revoke a key
+    /// Revoke an API key
     Revoke {
-        /// Its id (key_…)
+        /// Key ID (key_…)
         id: String,
-        /// Of this workspace instead of the key's own; for the operator of the host
+        /// Workspace of the key (default: your own; for operators of the host)
         #[arg(long, value_name = "NAME")]
         workspace: Option<String>,
     },
@@ -31,18 +31,18 @@ pub(super) enum Key {
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
-    /// What a person calls it
+    /// Name of the key
     name: String,
-    /// What it may be used for: admin, read, messages:write, channels:write, events:write, connectors:write, policy:loosen
+    /// Scope: admin, read, messages:write, channels:write, events:write, connectors:write or policy:loosen; repeatable
     #[arg(long = "scope", required = true, value_name = "SCOPE")]
     scopes: Vec<String>,
-    /// Bind it to a channel (chn_…), and to no other unless named too; without any it is for the whole workspace
+    /// Channel ID (chn_…) to restrict the key to; repeatable (default: all channels of the workspace)
     #[arg(long = "channel", value_name = "ID")]
     channels: Vec<String>,
-    /// The workspace that it acts for, if not the key's own; for the operator of the host
+    /// Workspace to create the key in (default: your own; for operators of the host)
     #[arg(long, value_name = "NAME")]
     workspace: Option<String>,
-    /// When it stops working, like 2027-01-01T00:00:00Z
+    /// Expiration time, such as 2027-01-01T00:00:00Z (default: never)
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
 }
@@ -59,24 +59,27 @@ impl Key {
                 let key = client.send(Method::POST, client.at(&["v1", "keys"]), body).await?;
                 output.show(&key, || {
                     output.line(&text(&key, "/key"));
-                    output.note(&format!("This is {}. It is not shown again.", text(&key, "/id")));
+                    output.note(&format!(
+                        "Created {}. Store the key now; it is not shown again.",
+                        text(&key, "/id")
+                    ));
                 });
             }
             Self::List { workspace } => {
-                let keys = client.get(of(client.at(&["v1", "keys"]), workspace)).await?;
+                let keys = client.get(in_workspace(client.at(&["v1", "keys"]), workspace)).await?;
                 let columns = [
                     ("ID", "/id"),
                     ("NAME", "/name"),
-                    ("BEGINS", "/prefix"),
+                    ("PREFIX", "/prefix"),
                     ("SCOPES", "/scopes"),
                     ("CHANNELS", "/channel_ids"),
                     ("EXPIRES", "/expires_at"),
                     ("REVOKED", "/revoked_at"),
                 ];
-                output.list(&keys, &columns, "no key");
+                output.list(&keys, &columns, "no keys");
             }
             Self::Revoke { id, workspace } => {
-                let url = of(client.at(&["v1", "keys", &id]), workspace);
+                let url = in_workspace(client.at(&["v1", "keys", &id]), workspace);
                 client.act(Method::DELETE, url).await?;
                 output.show(&json!({ "id": id, "revoked": true }), || {
                     output.line(&format!("Revoked {id}"));
@@ -87,8 +90,8 @@ impl Key {
     }
 }
 
-/// The URL, about another workspace if one is named.
-fn of(mut url: Url, workspace: Option<String>) -> Url {
+/// The URL, with a workspace if one is named.
+fn in_workspace(mut url: Url, workspace: Option<String>) -> Url {
     if let Some(workspace) = workspace {
         url.query_pairs_mut().append_pair("workspace_id", &workspace);
     }

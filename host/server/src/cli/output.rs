@@ -1,37 +1,37 @@
-//! What a person or a script reads: aligned tables, or the documents themselves.
+//! Output: aligned tables for people, or JSON documents for scripts.
 
 use std::io::{IsTerminal, Write};
 
 use serde_json::Value;
 
-/// Where output goes, and in which form.
+/// Prints in the form that the command line asks for.
 pub(super) struct Output {
     json: bool,
-    colour: bool,
+    color: bool,
 }
 
-/// Longest text of one cell; a table is for looking, `--json` for reading.
+/// Longest text of one cell, so that a row fits on a line; `--json` prints all of it.
 const CELL: usize = 60;
 
 impl Output {
-    /// Colour only where somebody sees it, and not against their wish (no-color.org).
+    /// Colors are for terminals only, and off with `NO_COLOR` (no-color.org).
     pub(super) fn new(json: bool) -> Self {
-        let colour =
+        let color =
             std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { json, colour }
+        Self { json, color }
     }
 
-    /// Whether documents are wanted.
+    /// Whether `--json` is set.
     pub(super) fn is_json(&self) -> bool {
         self.json
     }
 
-    /// A document on one line.
+    /// Prints a document on one line.
     pub(super) fn document(&self, document: &Value) {
         self.line(&document.to_string());
     }
 
-    /// A document as it is, or in words of `show`.
+    /// Prints a document, or calls `show` without `--json`.
     pub(super) fn show(&self, document: &Value, show: impl FnOnce()) {
         if self.json {
             self.document(document);
@@ -40,8 +40,8 @@ impl Output {
         }
     }
 
-    /// A list: its documents one a line, or a table. A column is a heading and a JSON Pointer.
-    pub(super) fn list(&self, answer: &Value, columns: &[(&str, &str)], nothing: &str) {
+    /// Prints a list: one document per line, or a table, or `empty`. A column is a heading and a JSON Pointer.
+    pub(super) fn list(&self, answer: &Value, columns: &[(&str, &str)], empty: &str) {
         let rows = answer
             .get("data")
             .and_then(Value::as_array)
@@ -52,12 +52,12 @@ impl Output {
             return;
         }
         if rows.is_empty() {
-            self.line(nothing);
+            self.line(empty);
             return;
         }
         self.table(columns, &rows);
         if answer.get("has_more").and_then(Value::as_bool) == Some(true) {
-            self.line("… more; --json and ?cursor of the API have them all");
+            self.line("(more entries exist; read them with the API's `cursor` parameter)");
         }
     }
 
@@ -84,7 +84,7 @@ impl Output {
         }
     }
 
-    /// Names and values under each other.
+    /// Prints names and values, one pair per line; empty values are left out.
     pub(super) fn facts(&self, facts: &[(&str, String)]) {
         let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
@@ -92,34 +92,34 @@ impl Output {
         }
     }
 
-    /// A line that others stand under.
+    /// Prints a heading.
     pub(super) fn heading(&self, text: &str) {
         self.line(&self.bold(&clean(text)));
     }
 
-    /// Something that was looked at.
-    pub(super) fn check(&self, is_well: bool, subject: &str, words: &str) {
-        let (mark, colour) = if is_well { ("ok ", "32") } else { ("no ", "31") };
+    /// Prints the result of a check.
+    pub(super) fn check(&self, passed: bool, subject: &str, evidence: &str) {
+        let (mark, color) = if passed { ("ok  ", "32") } else { ("FAIL", "31") };
         self.line(&format!(
             "{}  {}  {}",
-            self.painted(mark, colour),
+            self.colored(mark, color),
             subject,
-            clean(words)
+            clean(evidence)
         ));
     }
 
-    /// A line of our own words.
+    /// Prints a line to standard output.
     pub(super) fn line(&self, text: &str) {
-        // A reader that went away ends the command elsewhere; there is nobody to tell.
+        // With a closed pipe there is nobody left to report to.
         let _ = writeln!(std::io::stdout(), "{text}");
     }
 
-    /// Something on the side, which a script does not read.
+    /// Prints a line to standard error: a script does not read it.
     pub(super) fn note(&self, text: &str) {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
-    /// How far something is, on one line that the next one takes the place of; only where somebody looks.
+    /// Shows progress on one line, which the next call replaces; on terminals only.
     pub(super) fn progress(&self, text: &str) {
         let mut out = std::io::stderr();
         if out.is_terminal() {
@@ -127,7 +127,7 @@ impl Output {
         }
     }
 
-    /// Why the command failed.
+    /// Prints why the command failed.
     pub(super) fn failure(&self, message: &str, problem: Option<&Value>) {
         if let (true, Some(problem)) = (self.json, problem) {
             self.document(problem);
@@ -136,11 +136,11 @@ impl Output {
     }
 
     fn bold(&self, text: &str) -> String {
-        self.painted(text, "1")
+        self.colored(text, "1")
     }
 
-    fn painted(&self, text: &str, code: &str) -> String {
-        if self.colour {
+    fn colored(&self, text: &str, code: &str) -> String {
+        if self.color {
             format!("\x1b[{code}m{text}\x1b[0m")
         } else {
             text.to_owned()
@@ -148,7 +148,7 @@ impl Output {
     }
 }
 
-/// One cell: text without what could steer a terminal, since people elsewhere wrote it.
+/// The text of one cell, without control characters: it may come from strangers.
 fn cell(value: Option<&Value>) -> String {
     let text = match value {
         None | Some(Value::Null) => String::new(),
@@ -171,7 +171,7 @@ pub(super) fn text(document: &Value, pointer: &str) -> String {
     }
 }
 
-/// Text without what could steer a terminal.
+/// Replaces control characters, which could change how a terminal behaves.
 pub(super) fn clean(text: &str) -> String {
     text.chars()
         .map(|character| if character.is_control() { ' ' } else { character })
@@ -184,12 +184,12 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_a_stranger_wrote_cannot_steer_the_terminal() {
+    fn control_characters_are_replaced() {
         assert_eq!(cell(Some(&json!("a\u{1b}[31mb\nc"))), "a [31mb c");
     }
 
     #[test]
-    fn a_long_text_is_cut_with_a_mark() {
+    fn long_cells_are_truncated() {
         assert_eq!(cell(Some(&json!("x".repeat(60)))).chars().count(), 60);
         assert!(cell(Some(&json!("x".repeat(61)))).ends_with("x…"));
         assert_eq!(cell(Some(&json!(["a", "b"]))), "a, b");

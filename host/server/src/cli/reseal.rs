@@ -1,4 +1,4 @@
-//! `weir reseal`: another master key.
+//! `weir reseal`: a new master key.
 
 use weir_domain::credential::Secret;
 
@@ -10,21 +10,26 @@ pub(super) fn run(common: &Common, output: &Output, new: Option<String>) -> Done
     let config = Config::load(common.config.as_deref(), |name| std::env::var(name).ok())
         .map_err(|error| Failure::usage(error.to_string()))?;
     let failed = |error: anyhow::Error| Failure::failed(format!("{error:#}"));
-    // Before the folder is taken, which would make it.
+    // Before the directory is locked, which would create it.
     reseal::record(&config).map_err(failed)?;
-    let _ours = folder::take(&config)?;
+    let _lock = folder::lock(&config)?;
     let new = new.map(Secret::new);
     let resealed = reseal::reseal(&config, new.as_ref()).map_err(failed)?;
     let shown = serde_json::to_value(&resealed).unwrap_or_default();
     output.show(&shown, || {
-        output.line(&format!("{} secrets are sealed with the new key", resealed.values));
+        output.line(&format!(
+            "Re-encrypted {} secrets with the new master key",
+            resealed.values
+        ));
     });
     match &resealed.kept_at {
         Some(path) => output.note(&format!(
-            "It is at {}; back it up apart from the record. Copies made before want the old key.",
+            "The new key is in {}; back it up separately. Backups made before now need the old key.",
             path.display()
         )),
-        None => output.note("Set WEIR_MASTER_KEY to it before the next start. Copies made before want the old key."),
+        None => output.note(
+            "Set WEIR_MASTER_KEY to the new key before the next start. Backups made before now need the old key.",
+        ),
     }
     Ok(())
 }

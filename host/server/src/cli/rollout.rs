@@ -1,4 +1,4 @@
-//! `weir connector`: proof before a swap, the swap, and the way back.
+//! `weir connector`: replays, canaries, rollbacks and the history of versions.
 
 use std::path::PathBuf;
 
@@ -17,61 +17,61 @@ use crate::registry::load_alone;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Rollout {
-    /// Ask real calls again, of another version, and show what would change; nothing leaves
+    /// Replay recorded calls against a version, offline, and show what differs
     Replay(Replay),
-    /// Put a version on trial, for a share of the accounts
+    /// Start a canary: serve a share of the accounts with a version
     Canary(Canary),
-    /// Take a version back: one on trial, or the one that serves for the one before it
+    /// Stop a canary, or roll back to the previous version
     Rollback {
-        /// The connector
+        /// Name of the connector
         name: String,
-        /// The version that goes back
+        /// Version to roll back
         version: String,
-        /// Why, for the timeline
+        /// Reason to record in the timeline
         #[arg(long, default_value = "")]
         reason: String,
     },
-    /// Retire a version that serves nobody
+    /// Retire a version that serves no account
     Retire {
-        /// The connector
+        /// Name of the connector
         name: String,
-        /// The version
+        /// Version to retire
         version: String,
     },
-    /// Show how a version does on trial, or did
+    /// Show the metrics and the outcome of a canary
     Trial {
-        /// The connector
+        /// Name of the connector
         name: String,
-        /// The version
+        /// Version of the canary
         version: String,
     },
-    /// Show what a version would change in its manifest: policy, routes, contents
+    /// Compare a version's manifest with the active version's
     Changes {
-        /// The connector
+        /// Name of the connector
         name: String,
-        /// The version
+        /// Version to compare
         version: String,
     },
-    /// List the steps of a connector's versions
+    /// Show the rollout history of a connector
     Timeline {
-        /// The connector
+        /// Name of the connector
         name: String,
     },
-    /// List what was written down of a connector's calls
+    /// List recorded calls of a connector
     Transcripts {
-        /// The connector
+        /// Name of the connector
         name: String,
-        /// Only calls that broke off
+        /// Only calls that crashed
         #[arg(long)]
         broke_off: bool,
     },
-    /// Print what crossed the boundary in one call, for `weir connector replay --file`
+    /// Print the transcript of a call as JSON, for `weir connector replay --file`
     Transcript {
-        /// The connector
+        /// Name of the connector
         name: String,
-        /// The transcript's id
+        /// Transcript ID
         id: String,
-        /// With what people wrote and are called; left out otherwise
+        /// Include message texts and names (default: redacted)
         #[arg(long)]
         with_people: bool,
     },
@@ -79,48 +79,48 @@ pub(super) enum Rollout {
 
 #[derive(Debug, Args)]
 pub(super) struct Replay {
-    /// The connector
+    /// Name of the connector
     #[arg(required_unless_present = "file")]
     name: Option<String>,
-    /// The version that is asked
+    /// Version to replay the calls against
     #[arg(required_unless_present = "file")]
     version: Option<String>,
-    /// The newest so many calls
+    /// Number of calls to replay, newest first
     #[arg(long, default_value_t = limits::REPLAY_CALLS)]
     last: u32,
-    /// Only calls that this version answered
+    /// Only calls recorded with this version
     #[arg(long, value_name = "VERSION")]
     against: Option<String>,
-    /// A transcript from a file, without a host
+    /// Transcript file to replay without a host; repeatable
     #[arg(long, value_name = "FILE", requires = "component", conflicts_with_all = ["name", "version", "against", "last"])]
     file: Vec<PathBuf>,
-    /// The component that is asked, without a host
+    /// Component file to replay the transcripts against
     #[arg(long, value_name = "FILE", requires = "file")]
     component: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Canary {
-    /// The connector
+    /// Name of the connector
     name: String,
-    /// The version
+    /// Version to start
     version: String,
-    /// How many of a hundred accounts it serves; with 0 it follows along and serves none
+    /// Percentage of accounts to serve; 0 only shadows the active version
     #[arg(long)]
     percent: u8,
-    /// How often it may break off before it goes back
+    /// Number of crashes allowed before it is rolled back
     #[arg(long, default_value_t = 0)]
     breaks: u64,
-    /// By how many points of a hundred more of its calls may fail than of the active version's
+    /// Allowed increase in failure rate over the active version, in percentage points
     #[arg(long, default_value_t = 5)]
     margin: u8,
-    /// How many calls it takes before that is compared
+    /// Number of calls before failure rates are compared
     #[arg(long, default_value_t = 20)]
     calls: u64,
-    /// How long it has to hold, in seconds
+    /// Bake time, in seconds
     #[arg(long, default_value_t = 3600)]
     bake: u32,
-    /// Promote it by itself when it held so long
+    /// Promote automatically after the bake time
     #[arg(long)]
     promote: bool,
 }
@@ -129,7 +129,7 @@ impl Rollout {
     pub(super) async fn run(self, common: &Common, output: &Output) -> Done {
         let client = || Client::new(common);
         match self {
-            Self::Replay(replay) if !replay.file.is_empty() => replay.alone(output).await,
+            Self::Replay(replay) if !replay.file.is_empty() => replay.offline(output).await,
             Self::Replay(replay) => replay.run(&client()?, output).await,
             Self::Canary(canary) => canary.run(&client()?, output).await,
             Self::Rollback { name, version, reason } => {
@@ -138,7 +138,7 @@ impl Rollout {
                 let now = client.send(Method::POST, url, json!({ "reason": reason })).await?;
                 output.show(&now, || {
                     output.line(&format!(
-                        "{name} {version} goes back. {} is {}.",
+                        "Rolled back {name} {version}; {} is {}",
                         text(&now, "/version"),
                         text(&now, "/state")
                     ));
@@ -149,15 +149,15 @@ impl Rollout {
                 let client = client()?;
                 let url = client.at(&["v1", "connectors", &name, "versions", &version, "retire"]);
                 let retired = client.act(Method::POST, url).await?;
-                output.show(&retired, || output.line(&format!("{name} {version} is retired.")));
+                output.show(&retired, || output.line(&format!("Retired {name} {version}")));
                 Ok(())
             }
             Self::Trial { name, version } => {
                 let client = client()?;
-                let trial = client
+                let canary = client
                     .get(client.at(&["v1", "connectors", &name, "versions", &version, "trial"]))
                     .await?;
-                output.show(&trial, || show_trial(&trial, &format!("{name} {version}"), output));
+                output.show(&canary, || show_canary(&canary, &format!("{name} {version}"), output));
                 Ok(())
             }
             Self::Changes { name, version } => {
@@ -174,12 +174,12 @@ impl Rollout {
                 let client = client()?;
                 let steps = client.get(client.at(&["v1", "connectors", &name, "timeline"])).await?;
                 let columns = [
-                    ("WHEN", "/at"),
+                    ("TIME", "/at"),
                     ("VERSION", "/version"),
-                    ("IS", "/state"),
-                    ("WHY", "/reason"),
+                    ("STAGE", "/state"),
+                    ("REASON", "/reason"),
                 ];
-                output.list(&steps, &columns, "nothing yet");
+                output.list(&steps, &columns, "no history");
                 Ok(())
             }
             Self::Transcripts { name, broke_off } => {
@@ -190,13 +190,13 @@ impl Rollout {
                     .append_pair("broke_off", if broke_off { "true" } else { "false" });
                 let found = client.get(url).await?;
                 let columns = [
-                    ("WHEN", "/at"),
-                    ("TRANSCRIPT", "/id"),
+                    ("TIME", "/at"),
+                    ("ID", "/id"),
                     ("VERSION", "/version"),
                     ("CALL", "/call"),
-                    ("BROKE OFF", "/broke_off"),
+                    ("CRASHED", "/broke_off"),
                 ];
-                output.list(&found, &columns, "no call was written down");
+                output.list(&found, &columns, "no recorded calls");
                 Ok(())
             }
             Self::Transcript { name, id, with_people } => {
@@ -221,8 +221,8 @@ impl Replay {
         verdict(&report)
     }
 
-    /// Without a host: transcripts from files, of a component from a file.
-    async fn alone(self, output: &Output) -> Done {
+    /// Replays transcript files against a component file, without a host.
+    async fn offline(self, output: &Output) -> Done {
         let component = self.component.unwrap_or_default();
         let connector = load_alone(read(&component)?)
             .await
@@ -250,18 +250,21 @@ impl Replay {
 
 fn transcript(bytes: &Bytes) -> Result<Transcript, String> {
     if bytes.len() > limits::TRANSCRIPT_BYTES {
-        return Err(format!("a transcript has at most {} bytes", limits::TRANSCRIPT_BYTES));
+        return Err(format!(
+            "a transcript has at most {} bytes; this file has more",
+            limits::TRANSCRIPT_BYTES
+        ));
     }
     Transcript::read(std::str::from_utf8(bytes).map_err(|_| "it is not a transcript: it is not UTF-8".to_owned())?)
 }
 
-/// Whether a script may go on: not if anything differs.
+/// Fails if any call differs, for scripts.
 fn verdict(report: &Value) -> Done {
     match report.get("differ").and_then(Value::as_u64) {
         Some(0) => Ok(()),
-        differ => Err(Failure::new(
+        _ => Err(Failure::new(
             Exit::Refused,
-            format!("{} calls differ", differ.unwrap_or_default()),
+            format!("{} of {} calls differ", text(report, "/differ"), text(report, "/calls")),
         )),
     }
 }
@@ -273,20 +276,20 @@ fn show_report(report: &Value, output: &Output) {
         differ == 0,
         "replay",
         &match (calls, differ) {
-            (0, _) => "no call was written down yet".to_owned(),
-            (calls, 0) => format!("{calls} calls, and all end the same"),
+            (0, _) => "no recorded calls".to_owned(),
+            (calls, 0) => format!("0 of {calls} calls differ"),
             (calls, differ) => format!("{differ} of {calls} calls differ"),
         },
     );
     let refused = number("/refused");
     if refused > 0 {
         output.line(&format!(
-            "    The host would refuse what this version does in {refused} of them."
+            "      The host would refuse requests of this version in {refused} of them."
         ));
     }
     if calls > 0 {
         output.line(&format!(
-            "    {:.2} ms a call before, {:.2} ms now; {} and {} KiB of memory at most",
+            "      Mean time per call: {:.2} ms before, {:.2} ms now; peak memory: {} KiB before, {} KiB now",
             number("/before/elapsed_us") as f64 / calls as f64 / 1e3,
             number("/after/elapsed_us") as f64 / calls as f64 / 1e3,
             number("/before/peak_memory") / 1024,
@@ -308,24 +311,24 @@ fn show_report(report: &Value, output: &Output) {
         {
             Some(_) => {
                 let request = text(group, "/after/request");
-                output.line(&format!("    refused {}", clean(&text(group, "/after/reason"))));
+                output.line(&format!("      refused  {}", clean(&text(group, "/after/reason"))));
                 if !request.is_empty() {
-                    output.line(&format!("    request {}", clean(&request)));
+                    output.line(&format!("      request  {}", clean(&request)));
                 }
             }
             None => show_difference(group, output),
         }
-        output.line(&format!("    as in {}", text(group, "/transcript")));
+        output.line(&format!("      example  {}", text(group, "/transcript")));
     }
 }
 
 fn show_difference(difference: &Value, output: &Output) {
     let shown = |member| match difference.get(member) {
-        None | Some(Value::Null) => "nothing".to_owned(),
+        None | Some(Value::Null) => "none".to_owned(),
         Some(value) => clean(&value.to_string()),
     };
-    output.line(&format!("    before  {}", shown("before")));
-    output.line(&format!("    now     {}", shown("after")));
+    output.line(&format!("      before   {}", shown("before")));
+    output.line(&format!("      now      {}", shown("after")));
 }
 
 fn show_changes(changes: &Value, version: &str, output: &Output) {
@@ -333,9 +336,9 @@ fn show_changes(changes: &Value, version: &str, output: &Output) {
     let differences = changes.get("manifest").and_then(Value::as_array);
     let differences = differences.map_or(&[][..], Vec::as_slice);
     if active.is_empty() {
-        output.line("No version serves; everything of it is new.");
+        output.line("No version is active, so there is nothing to compare with.");
     } else if differences.is_empty() {
-        output.line(&format!("{version} says of itself what {active} does."));
+        output.line(&format!("The manifests of {version} and {active} are the same."));
     }
     for difference in differences {
         output.heading(&clean(&text(difference, "/at")));
@@ -343,31 +346,30 @@ fn show_changes(changes: &Value, version: &str, output: &Output) {
     }
 }
 
-fn show_trial(trial: &Value, version: &str, output: &Output) {
-    let (percent, since) = (text(trial, "/canary/percent"), text(trial, "/canary/since"));
-    let ended = text(trial, "/end/at");
-    output.line(&if ended.is_empty() {
-        format!("{version} is on trial since {since} and serves {percent} of 100 accounts.")
-    } else {
-        let reason = clean(&text(trial, "/end/reason"));
-        format!("The trial of {version}, of {percent} of 100 accounts since {since}, ended at {ended}: {reason}")
-    });
+fn show_canary(canary: &Value, version: &str, output: &Output) {
+    output.facts(&[
+        ("canary", version.to_owned()),
+        ("accounts", format!("{} %", text(canary, "/canary/percent"))),
+        ("started", text(canary, "/canary/since")),
+        ("ended", text(canary, "/end/at")),
+        ("reason", text(canary, "/end/reason")),
+    ]);
     output.line("");
     let rows = json!({ "data": [
-        { "who": "on trial", "figures": trial.get("on_trial") },
-        { "who": "active", "figures": trial.get("active") },
+        { "role": "canary", "figures": canary.get("on_trial") },
+        { "role": "active", "figures": canary.get("active") },
     ]});
     let columns = [
-        ("", "/who"),
+        ("VERSION", "/role"),
         ("CALLS", "/figures/calls"),
         ("FAILED", "/figures/failed"),
-        ("BROKE OFF", "/figures/broke_off"),
+        ("CRASHED", "/figures/broke_off"),
         ("P50 MS", "/figures/p50_ms"),
         ("P99 MS", "/figures/p99_ms"),
     ];
     output.list(&rows, &columns, "");
     output.line("");
-    if let Some(shadow) = trial.get("shadow") {
+    if let Some(shadow) = canary.get("shadow") {
         show_report(shadow, output);
     }
 }
@@ -383,16 +385,21 @@ impl Canary {
                 "bake_s": self.bake, "promote": self.promote,
             },
         });
-        let on_trial = client.send(Method::POST, url, body).await?;
-        output.show(&on_trial, || {
+        let started = client.send(Method::POST, url, body).await?;
+        output.show(&started, || {
             if self.percent == 0 {
                 output.line(&format!(
-                    "{name} {version} follows along: what the active version does is asked of it again."
+                    "Started canary {name} {version}: it shadows the active version"
                 ));
             } else {
-                output.line(&format!("{name} {version} serves {} of 100 accounts.", self.percent));
+                output.line(&format!(
+                    "Started canary {name} {version} with {} % of the accounts",
+                    self.percent
+                ));
             }
-            output.line(&format!("`weir connector trial {name} {version}` shows how it does."));
+            output.line(&format!(
+                "To see its metrics, run `weir connector trial {name} {version}`."
+            ));
         });
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `weir send`: a message into a conversation.
+//! `weir send`: a message to a conversation.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -15,21 +15,21 @@ use super::{Done, Failure};
 
 #[derive(Debug, Args)]
 pub(super) struct Send {
-    /// The conversation (cnv_…)
+    /// Conversation ID (cnv_…)
     conversation: String,
-    /// The text; - reads it from standard input
+    /// Text of the message; - reads it from standard input
     #[arg(required_unless_present = "image")]
     text: Option<String>,
-    /// A picture, instead of a text
+    /// Image file to send instead of a text
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
     image: Option<PathBuf>,
-    /// A message of the conversation to quote (msg_…)
+    /// Message ID (msg_…) to reply to
     #[arg(long, value_name = "ID")]
     reply_to: Option<String>,
-    /// Your own reference, unique in the channel
+    /// Your own reference for the message, unique in the channel
     #[arg(long, value_name = "TEXT")]
     client_ref: Option<String>,
-    /// Send once, however often this command is run with the same key
+    /// Idempotency key: commands with the same key send one message
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 }
@@ -67,17 +67,17 @@ fn standard_input() -> Result<String, Failure> {
     std::io::stdin()
         .take(limits::API_BODY_BYTES as u64)
         .read_to_string(&mut text)
-        .map_err(|error| Failure::failed(format!("standard input cannot be read: {error}")))?;
+        .map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
     Ok(text.trim_end_matches('\n').to_owned())
 }
 
-/// What stands between the parts: chosen so that no picture has it, since it is no beginning of any file type's content.
+/// The boundary of the multipart form: random, so that no file contains it.
 const BOUNDARY: &str = "----weir-cli-4f6b0f9c2f4e4b7fa3a1f0d1c5a9";
 
-/// Uploads a file, and gives the id under which a message names it.
+/// Uploads a file, and returns its media ID.
 async fn upload(client: &Client, path: &Path) -> Result<String, Failure> {
     let bytes =
-        std::fs::read(path).map_err(|error| Failure::failed(format!("{} cannot be read: {error}", path.display())))?;
+        std::fs::read(path).map_err(|error| Failure::failed(format!("cannot read {}: {error}", path.display())))?;
     let name = path
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())

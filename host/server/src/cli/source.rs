@@ -1,7 +1,7 @@
-//! Where a component comes from: a file, an `https://` address, or a repository of an OCI registry.
+//! Sources of components: a file, a URL, or a repository of an OCI registry.
 //!
-//! Whichever it is, what comes out is the component's bytes and the signature that stood beside them. Nothing is trusted on
-//! the way: bytes are bounded, digests that a registry names are checked, and who signed is for the host to judge.
+//! Each gives the component's bytes and the signature published with them. No source is trusted: sizes are bounded, digests of
+//! a registry are verified, and signatures are verified by the host.
 
 mod credentials;
 mod oci;
@@ -23,40 +23,37 @@ pub(super) use reference::{Reference, Repository};
 use super::output::Output;
 use super::{Exit, Failure};
 use credentials::Credentials;
-use web::{Ask, Web};
+use web::{Get, Web};
 
-/// A place that somebody named.
+/// Where a component is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// On this machine.
     File(PathBuf),
-    /// By http or https.
     Web(Url),
-    /// In a registry.
     Oci(Reference),
 }
 
-/// How strangers are spoken to.
+/// Options for connections to a source.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Access {
-    /// Speak plain http, though the registry or the server is not on this machine
+    /// Allow plain http to another machine
     #[arg(long)]
     plain_http: bool,
-    /// User name for the registry (password: WEIR_REGISTRY_PASSWORD; default: the login stored by `docker login`)
+    /// User name for the registry; its password is read from WEIR_REGISTRY_PASSWORD (default: the stored `docker login`)
     #[arg(long, env = "WEIR_REGISTRY_USER", value_name = "NAME")]
     registry_user: Option<String>,
 }
 
-/// A component in hand.
+/// A fetched component.
 pub(super) struct Obtained {
     pub(super) bytes: Bytes,
-    /// What minisign wrote.
+    /// In the format of minisign.
     pub(super) signature: Option<String>,
-    /// Where it is published, for the record; none for a file.
+    /// Where it is published; none for a file.
     pub(super) source: Option<String>,
 }
 
-/// Longest signature that is carried along; minisign's own have about 300 bytes.
+/// Longest signature; those of minisign have about 300 bytes.
 const SIGNATURE_BYTES: usize = crate::provenance::SIGNATURE_BYTES;
 
 impl FromStr for Source {
@@ -68,43 +65,42 @@ impl FromStr for Source {
             Some(("oci", reference)) => reference.parse().map(Self::Oci),
             Some(("http" | "https", _)) => match Url::parse(text) {
                 Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-                    Err("leave out the user; files that want one have to be fetched beforehand".to_owned())
+                    Err("URLs with credentials are not supported; download the file, and pass its path".to_owned())
                 }
                 Ok(mut url) => {
                     url.set_fragment(None);
                     Ok(Self::Web(url))
                 }
-                Err(error) => Err(format!("it is no URL: {error}")),
+                Err(error) => Err(format!("invalid URL: {error}")),
             },
             Some((scheme, _)) => Err(format!(
-                "nothing is fetched by {scheme}://; name a file, https://… or oci://HOST/REPOSITORY:TAG"
+                "{scheme}:// is not supported; use a file, https://… or oci://HOST/REPOSITORY:TAG"
             )),
         }
     }
 }
 
 impl Access {
-    /// Whether `url` may be spoken to as it is written.
+    /// Refuses plain http to another machine, unless it is allowed.
     fn admit(&self, url: &Url) -> Result<(), Failure> {
         if url.scheme() == "https" || self.plain_http || is_loopback(url) {
             return Ok(());
         }
         Err(Failure::usage(format!(
-            "{} is spoken to in the clear, where everybody on the way can change the component; write https://, or add \
-             --plain-http",
+            "{} uses plain http, and the component could be modified in transit; use https://, or allow it with --plain-http",
             origin(url)
         )))
     }
 
-    /// Where a registry's API is: by https, unless it is on this machine or the operator says so.
+    /// The URL of a registry: https, unless it is on this machine or plain http is allowed.
     fn registry(&self, repository: &Repository) -> Result<Url, Failure> {
         let at = |scheme| format!("{scheme}://{}/", repository.host()).parse::<Url>();
         let url = at("http").ok().filter(|url| self.plain_http || is_loopback(url));
         url.map_or_else(|| at("https"), Ok)
-            .map_err(|error| Failure::usage(format!("{} is no host: {error}", repository.host())))
+            .map_err(|error| Failure::usage(format!("invalid registry host {}: {error}", repository.host())))
     }
 
-    /// Who reads a registry: the user that the command line names, else the one of `docker login`. No password goes over plain
+    /// The credentials for a registry: those of the command line, or else those of `docker login`. None are sent over plain
     /// http to another machine.
     fn credentials(&self, registry: &Url, repository: &Repository) -> Result<Credentials, Failure> {
         let is_private = registry.scheme() == "https" || is_loopback(registry);
@@ -117,11 +113,11 @@ impl Access {
         };
         if !is_private {
             return Err(Failure::usage(
-                "a password does not go over plain http; leave out --plain-http or the user",
+                "passwords are not sent over plain http; remove --plain-http or --registry-user",
             ));
         }
         let password = std::env::var("WEIR_REGISTRY_PASSWORD")
-            .map_err(|_| Failure::usage("--registry-user wants the password in WEIR_REGISTRY_PASSWORD"))?;
+            .map_err(|_| Failure::usage("--registry-user requires a password; set WEIR_REGISTRY_PASSWORD"))?;
         Ok(Credentials::password(user.clone(), password))
     }
 }
@@ -130,13 +126,13 @@ fn is_loopback(url: &Url) -> bool {
     Origin::of(url).is_some_and(|origin| origin.is_loopback())
 }
 
-/// Scheme, host and port, for messages: paths and queries of what was fetched may hold what was signed for one reader.
+/// Scheme, host and port, for messages: the path and the query may hold a secret, as presigned URLs do.
 fn origin(url: &Url) -> String {
     Origin::of(url).map_or_else(|| url.scheme().to_owned(), |origin| origin.to_string())
 }
 
 impl Source {
-    /// Fetches the component, and its signature: `given`, or the one that stands beside it.
+    /// Fetches the component and its signature: from the file `given`, or else the published one.
     pub(super) async fn obtain(
         &self,
         access: &Access,
@@ -148,7 +144,7 @@ impl Source {
                 bytes: read(path)?,
                 signature: match given {
                     Some(_) => None,
-                    None => beside(path)?,
+                    None => published_signature(path)?,
                 },
                 source: None,
             },
@@ -170,64 +166,57 @@ impl Source {
 pub(super) fn read(path: &Path) -> Result<Bytes, Failure> {
     std::fs::read(path)
         .map(Bytes::from)
-        .map_err(|error| Failure::failed(format!("{} cannot be read: {error}", path.display())))
+        .map_err(|error| Failure::failed(format!("cannot read {}: {error}", path.display())))
 }
 
 fn text(path: &Path, bytes: &[u8]) -> Result<String, Failure> {
     signature(bytes).ok_or_else(|| {
         Failure::failed(format!(
-            "{} is no signature; name the .minisig file that minisign wrote",
+            "{} is not a minisign signature; pass the .minisig file",
             path.display()
         ))
     })
 }
 
-/// What can be a signature: the host reads it.
+/// The text, if it may be a signature; the host parses it.
 fn signature(bytes: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?;
     (text.len() <= SIGNATURE_BYTES).then(|| text.to_owned())
 }
 
-/// The signature that stands beside a file.
-fn beside(component: &Path) -> Result<Option<String>, Failure> {
+/// The signature published with a file.
+fn published_signature(component: &Path) -> Result<Option<String>, Failure> {
     let mut path = component.as_os_str().to_owned();
     path.push(".minisig");
     match std::fs::read(&path) {
         Ok(bytes) => text(Path::new(&path), &bytes).map(Some),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::failed(format!(
-            "{} cannot be read: {error}",
+            "cannot read {}: {error}",
             Path::new(&path).display()
         ))),
     }
 }
 
-/// A component at an address, and the signature beside it, if that is wanted.
+/// A component at a URL, and the signature published with it, if `signed`.
 async fn fetched(url: &Url, access: &Access, signed: bool, output: &Output) -> Result<Obtained, Failure> {
     access.admit(url)?;
     let web = Web::new(url, output)?;
-    let ask = |url, max_bytes| Ask {
+    let get = |url, max_bytes| Get {
         url,
         accept: "application/wasm, */*",
         authorization: None,
         max_bytes,
         size: None,
     };
-    let got = web.get(ask(url, limits::COMPONENT_BYTES as u64)).await?;
-    let bytes = match got.status {
-        200 => got.body,
+    let response = web.get(get(url, limits::COMPONENT_BYTES as u64)).await?;
+    let bytes = match response.status {
+        200 => response.body,
         401 | 403 => {
             return Err(Failure::failed(format!(
-                "{} does not give it to us ({}); fetch it yourself and name the file",
+                "{} denied access ({}); download the file yourself, and pass its path",
                 origin(url),
-                got.status
-            )));
-        }
-        404 | 410 => {
-            return Err(Failure::failed(format!(
-                "{} has nothing there ({}); check the address",
-                origin(url),
-                got.status
+                response.status
             )));
         }
         status => return Err(unexpected(url, status)),
@@ -235,19 +224,21 @@ async fn fetched(url: &Url, access: &Access, signed: bool, output: &Output) -> R
     let mut beside = url.clone();
     beside.set_path(&format!("{}.minisig", url.path()));
     let signature = if signed {
-        let got = web.get(ask(&beside, SIGNATURE_BYTES as u64)).await?;
-        match got.status {
-            200 => Some(signature(&got.body).ok_or_else(|| {
-                Failure::failed(format!("what stands at {beside} is no signature; minisign writes one"))
+        let response = web.get(get(&beside, SIGNATURE_BYTES as u64)).await?;
+        match response.status {
+            200 => Some(signature(&response.body).ok_or_else(|| {
+                Failure::failed(format!(
+                    "{beside} is not a minisign signature; pass one with --signature"
+                ))
             })?),
-            // Stores that do not tell what they have answer 403.
+            // Object stores that do not list their contents answer 403.
             403 | 404 | 410 => None,
             status => return Err(unexpected(&beside, status)),
         }
     } else {
         None
     };
-    // A query may be a secret of whoever may read.
+    // The query may hold a secret, as presigned URLs do.
     let mut published = url.clone();
     published.set_query(None);
     Ok(Obtained {
@@ -257,19 +248,19 @@ async fn fetched(url: &Url, access: &Access, signed: bool, output: &Output) -> R
     })
 }
 
-/// An answer that says nothing about what was asked for.
+/// A status that says nothing about the resource.
 fn unexpected(url: &Url, status: u16) -> Failure {
     let origin = origin(url);
     match status {
         429 => Failure::new(
             Exit::Unreachable,
-            format!("{origin} asks for patience (429); try again in a few minutes"),
+            format!("{origin} returned 429: too many requests; try again in a few minutes"),
         ),
         500.. => Failure::new(
             Exit::Unreachable,
-            format!("{origin} is not well ({status}); try again later"),
+            format!("{origin} returned {status}; try again later"),
         ),
-        status => Failure::failed(format!("{origin} answered {status}; check the address")),
+        status => Failure::failed(format!("{origin} returned {status}; check the URL")),
     }
 }
 
@@ -278,20 +269,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_is_a_file_an_address_or_a_repository() {
+    fn sources_are_parsed() {
         let source = |text: &str| text.parse::<Source>();
         assert_eq!(source("a/b.wasm"), Ok(Source::File("a/b.wasm".into())));
-        // A name that looks like a repository is a file: only what is written as one is fetched.
+        // A name that looks like a repository is a file without the scheme: nothing is fetched by accident.
         assert_eq!(source("ghcr.io/a/b:1"), Ok(Source::File("ghcr.io/a/b:1".into())));
         assert!(matches!(source("https://files.example/a.wasm"), Ok(Source::Web(_))));
         assert!(matches!(source("oci://ghcr.io/a/b:1"), Ok(Source::Oci(_))));
         for (text, words) in [
             ("ftp://files.example/a.wasm", "oci://HOST"),
-            ("https://u:p@files.example/a.wasm", "leave out the user"),
-            ("https://", "no URL"),
+            ("https://u:p@files.example/a.wasm", "URLs with credentials"),
+            ("https://", "invalid URL"),
         ] {
-            let said = source(text).expect_err(text);
-            assert!(said.contains(words), "{text}: {said}");
+            let error = source(text).expect_err(text);
+            assert!(error.contains(words), "{text}: {error}");
         }
     }
 
@@ -303,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_for_this_machine_or_for_who_asks_for_it() {
+    fn plain_http_is_for_this_machine_or_allowed() {
         let scheme = |host: &str, plain| {
             let reference: Reference = format!("{host}/a:1").parse().expect("a reference");
             let url = access(plain, None).registry(reference.repository()).expect("a host");
@@ -327,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_does_not_go_over_plain_http() {
+    fn passwords_are_not_sent_over_plain_http() {
         let registry = "http://10.0.0.7:5000/".parse().expect("a URL");
         let repository = "10.0.0.7:5000/a".parse().expect("a repository");
         let credentials = |user| access(true, user).credentials(&registry, &repository);

@@ -1,9 +1,9 @@
-//! Server-sent events, read (WHATWG HTML, 9.2.6: interpreting an event stream).
+//! A parser of server-sent events (WHATWG HTML, 9.2.6: interpreting an event stream).
 
-/// Longest event that is kept: above the longest that a host sends.
+/// Longest event, and line, that is kept: above the longest that a host sends.
 const EVENT_BYTES: usize = 1 << 20;
 
-/// Makes events of bytes as they come.
+/// Turns the bytes of a stream into events.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
     line: Vec<u8>,
@@ -15,9 +15,8 @@ pub(super) struct Parser {
 /// One event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Received {
-    /// The last id that the stream named.
+    /// The last ID of the stream.
     pub(super) id: Option<String>,
-    /// What it carries.
     pub(super) data: String,
 }
 
@@ -56,7 +55,7 @@ impl Parser {
                 self.data.push('\n');
             }
             "id" if !value.contains('\0') => self.id = Some(value.to_owned()),
-            // Comments, and fields that we do not use.
+            // Comments, and fields that are not used.
             _ => {}
         }
         None
@@ -75,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_read_however_the_bytes_are_cut() {
+    fn events_are_parsed_across_any_split() {
         let stream = b": connected\nretry: 2000\n\nid: evt_1\ndata: {\"a\":1}\n\nid:evt_2\r\ndata: x\r\ndata: y\r\n\r\n: still here\n\n";
         let wanted = vec![event("evt_1", "{\"a\":1}"), event("evt_2", "x\ny")];
         assert_eq!(Parser::default().feed(stream), wanted);
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_never_ends_takes_bounded_memory() {
+    fn endless_event_takes_bounded_memory() {
         let mut parser = Parser::default();
         for _ in 0..40 {
             parser.feed(&[b'x'; 64 << 10]);

@@ -1,4 +1,4 @@
-//! `weir why`: a refusal, or what became of a message, in words.
+//! `weir why`: the reason of a refusal, or the attempts of a message.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ pub(super) async fn run(client: &Client, output: &Output, id: &str) -> Done {
         Some("rfs") => refusal(client, output, id).await,
         Some("msg") => message(client, output, id).await,
         _ => Err(Failure::usage(format!(
-            "{id} is neither a refusal (rfs_…) nor a message (msg_…)"
+            "{id} is neither a refusal ID (rfs_…) nor a message ID (msg_…)"
         ))),
     }
 }
@@ -21,13 +21,13 @@ async fn refusal(client: &Client, output: &Output, id: &str) -> Done {
     output.show(&refusal, || {
         output.facts(&[
             ("refused", text(&refusal, "/about")),
-            ("to", text(&refusal, "/whom")),
-            ("when", text(&refusal, "/at")),
+            ("subject", text(&refusal, "/whom")),
+            ("time", text(&refusal, "/at")),
             ("rule", text(&refusal, "/rule")),
-            ("because", text(&refusal, "/detail")),
-            ("facts", text(&refusal, "/facts")),
-            ("it changes", text(&refusal, "/changes")),
-            ("what to do", text(&refusal, "/remedy")),
+            ("reason", text(&refusal, "/detail")),
+            ("details", text(&refusal, "/facts")),
+            ("retryable", text(&refusal, "/changes")),
+            ("fix", text(&refusal, "/remedy")),
             ("conversation", text(&refusal, "/conversation_id")),
             ("channel", text(&refusal, "/channel_id")),
         ]);
@@ -44,22 +44,22 @@ async fn message(client: &Client, output: &Output, id: &str) -> Done {
             ("message", id.to_owned()),
             ("direction", text(&message, "/direction")),
             ("status", text(&message, "/status")),
-            ("because", text(&message, "/error/detail")),
-            ("code", text(&message, "/error/code")),
-            ("fault", text(&message, "/error/fault")),
-            ("platform's code", text(&message, "/error/platform/code")),
-            ("platform's words", text(&message, "/error/platform/message")),
-            ("platform's request", text(&message, "/error/platform/request_id")),
+            ("reason", text(&message, "/error/detail")),
+            ("error code", text(&message, "/error/code")),
+            ("caused by", text(&message, "/error/fault")),
+            ("platform code", text(&message, "/error/platform/code")),
+            ("platform message", text(&message, "/error/platform/message")),
+            ("platform request", text(&message, "/error/platform/request_id")),
         ]);
-        let tries = attempts.get("data").and_then(Value::as_array).map_or(0, Vec::len);
-        if tries > 0 {
+        let count = attempts.get("data").and_then(Value::as_array).map_or(0, Vec::len);
+        if count > 0 {
             output.line("");
             let columns = [
-                ("TRY", "/number"),
-                ("BEGAN", "/started_at"),
+                ("ATTEMPT", "/number"),
+                ("STARTED", "/started_at"),
                 ("OUTCOME", "/outcome"),
                 ("ROUTE", "/requests/0/route"),
-                ("ANSWER", "/requests/0/status"),
+                ("RESPONSE", "/requests/0/status"),
                 ("ERROR", "/error/detail"),
             ];
             output.list(&attempts, &columns, "");

@@ -10,21 +10,21 @@ use super::output::{Output, text};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Workspace {
-    /// Make a workspace; `weir key create --workspace` makes its keys
+    /// Create a workspace; create its keys with `weir key create --workspace`
     Create {
-        /// Its name: a letter, then lower-case letters, digits and hyphens
+        /// Name: lowercase letters, digits and hyphens, starting with a letter
         name: String,
     },
     /// List workspaces
     List,
     /// Show a workspace
     Show {
-        /// Its name
+        /// Name of the workspace
         name: String,
     },
-    /// Remove a workspace that has no channels, with its keys, endpoints, apps and history
+    /// Remove a workspace without channels, with its keys, endpoints, apps and history
     Remove {
-        /// Its name
+        /// Name of the workspace
         name: String,
     },
 }
@@ -34,17 +34,17 @@ impl Workspace {
         let all = ["v1", "workspaces"];
         match self {
             Self::Create { name } => {
-                let made = client
+                let created = client
                     .send(Method::POST, client.at(&all), json!({ "id": name }))
                     .await?;
-                output.show(&made, || output.line(&format!("Created {}", text(&made, "/id"))));
+                output.show(&created, || output.line(&format!("Created {}", text(&created, "/id"))));
             }
             Self::List => {
                 let workspaces = client.get(client.at(&all)).await?;
                 output.list(
                     &workspaces,
                     &[("NAME", "/id"), ("CREATED", "/created_at")],
-                    "no workspace",
+                    "no workspaces",
                 );
             }
             Self::Show { name } => {

@@ -1,4 +1,4 @@
-//! What a repository has, held against what is installed.
+//! The versions in a repository, compared with those installed.
 
 use semver::Version;
 use serde_json::{Value, json};
@@ -9,26 +9,27 @@ use crate::cli::output::{Output, text};
 use crate::cli::source::{Access, Registry, Repository, Source};
 use crate::cli::{Done, Failure};
 
-/// A version that the host has.
+/// A version that is installed.
 #[derive(Clone, Debug)]
 struct Installed {
     connector: String,
     version: Option<Version>,
     digest: String,
     state: String,
-    /// Where it came from, if that is a registry.
+    /// Where it was installed from, if that is a registry.
     repository: Option<Repository>,
 }
 
-/// A tag, and the component that it stands for.
+/// A tag of a repository.
 struct Tag {
     name: String,
-    /// Where the tag is one.
+    /// Set if the tag is a version number.
     version: Option<Version>,
+    /// Set if the tag is a component.
     digest: Option<String>,
 }
 
-/// Lists the newest tags of a repository, or of each that something was installed from.
+/// Lists the newest tags of a repository, or of every repository that a version was installed from.
 pub(super) async fn list(repository: Option<&Repository>, access: &Access, client: &Client, output: &Output) -> Done {
     let connectors = client.get(client.at(&["v1", "connectors"])).await?;
     let installed = installed(&connectors);
@@ -38,7 +39,7 @@ pub(super) async fn list(repository: Option<&Repository>, access: &Access, clien
     };
     if repositories.is_empty() {
         return Err(Failure::usage(
-            "nothing was installed from a registry; name a repository: --available oci://HOST/REPOSITORY",
+            "no version was installed from a registry; name a repository: --available oci://HOST/REPOSITORY",
         ));
     }
     let (mut rows, mut left_out) = (Vec::new(), 0);
@@ -50,27 +51,27 @@ pub(super) async fn list(repository: Option<&Repository>, access: &Access, clien
     let columns = [
         ("REPOSITORY", "/repository"),
         ("TAG", "/tag"),
-        ("IS", "/is"),
-        ("COMPONENT", "/digest"),
+        ("STATUS", "/is"),
+        ("DIGEST", "/digest"),
     ];
-    // One that was named need not be told of again.
+    // The column is for lists of several repositories.
     let columns = if repository.is_some() { &columns[1..] } else { &columns };
-    output.list(&json!({ "data": rows }), columns, "it has no tags");
+    output.list(&json!({ "data": rows }), columns, "no tags");
     if left_out > 0 {
         output.note(&format!(
-            "… and {left_out} tags more, which are older or are no versions"
+            "(not listed: {left_out}, older versions or tags that are not version numbers)"
         ));
     }
     if let Some(newest) = rows.iter().find(|row| text(row, "/is") == "newer") {
         output.note(&format!(
-            "`weir connector install {}` stages the newest.",
+            "To stage the newest version, run `weir connector install {}`.",
             text(newest, "/source")
         ));
     }
     Ok(())
 }
 
-/// The repositories that something was installed from, each once.
+/// The repositories that versions were installed from, each once.
 fn known(installed: &[Installed]) -> Vec<Repository> {
     let mut known: Vec<Repository> = Vec::new();
     for repository in installed.iter().filter_map(|version| version.repository.as_ref()) {
@@ -81,7 +82,7 @@ fn known(installed: &[Installed]) -> Vec<Repository> {
     known
 }
 
-/// The newest tags with their components, and how many more there are.
+/// The newest tags with their digests, and the number of those left out.
 async fn tags(repository: &Repository, access: &Access, output: &Output) -> Result<(Vec<Tag>, usize), Failure> {
     let mut registry = Registry::new(repository, access, output)?;
     let mut names = registry.tags().await?;
@@ -100,12 +101,12 @@ async fn tags(repository: &Repository, access: &Access, output: &Output) -> Resu
     Ok((tags, left_out))
 }
 
-/// Versions before names, the highest first.
+/// Sorts version numbers before other tags, the highest first.
 fn newest_first(names: &mut [String]) {
     names.sort_by(|a, b| version_of(b).cmp(&version_of(a)).then_with(|| a.cmp(b)));
 }
 
-/// What a tag says of a version: `1.2.0`, or `v1.2.0`.
+/// The version number that a tag is: `1.2.0` or `v1.2.0`.
 fn version_of(tag: &str) -> Option<Version> {
     Version::parse(tag.strip_prefix('v').unwrap_or(tag)).ok()
 }
@@ -131,14 +132,14 @@ fn installed(connectors: &Value) -> Vec<Installed> {
     installed
 }
 
-/// One document for each tag.
+/// One document per tag.
 fn rows(repository: &Repository, tags: &[Tag], installed: &[Installed]) -> Vec<Value> {
     let same = |tag: &Tag| {
         installed
             .iter()
             .find(|version| Some(&version.digest) == tag.digest.as_ref())
     };
-    // Whose repository it is: what was installed from it says so, else its name.
+    // The connector is the one installed from this repository, or else the one of its name.
     let by_source = || {
         installed
             .iter()
@@ -155,7 +156,7 @@ fn rows(repository: &Repository, tags: &[Tag], installed: &[Installed]) -> Vec<V
         (None, ..) if tag.digest.is_none() => "no component".to_owned(),
         (None, Some(tag), Some(newest)) if tag > newest => "newer".to_owned(),
         (None, Some(tag), Some(newest)) if tag < newest => "older".to_owned(),
-        // The same number with other bytes, or a name.
+        // The same version number with another digest, or a tag that is no version number.
         (None, _, Some(_)) => "another".to_owned(),
         (None, ..) => "not installed".to_owned(),
     };
@@ -172,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_come_before_names_and_the_highest_first() {
+    fn version_numbers_come_first() {
         let mut names = ["latest", "1.2.0", "v1.10.0", "1.10.0-rc.1", "edge"].map(str::to_owned);
         newest_first(&mut names);
         assert_eq!(names, ["v1.10.0", "1.10.0-rc.1", "1.2.0", "edge", "latest"]);
@@ -186,14 +187,14 @@ mod tests {
         }
     }
 
-    fn told(repository: &str, tags: &[Tag], connectors: &Value) -> Vec<String> {
+    fn statuses(repository: &str, tags: &[Tag], connectors: &Value) -> Vec<String> {
         let repository = repository.parse().expect("a repository");
         let rows = rows(&repository, tags, &installed(connectors));
         rows.iter().map(|row| text(row, "/is")).collect()
     }
 
     #[test]
-    fn a_tag_is_held_against_what_is_installed() {
+    fn tags_are_compared_with_installed_versions() {
         let connectors = json!({ "data": [{ "name": "tiktok", "versions": [
             { "version": "1.1.0", "digest": "b", "state": "staged", "source": "oci://ghcr.io/acme/known:1.1.0" },
             { "version": "1.0.0", "digest": "a", "state": "active" },
@@ -207,11 +208,11 @@ mod tests {
             tag("image", None),
         ];
         let expected = ["newer", "staged", "older", "serves", "another", "no component"];
-        // By what was installed from it, whatever it is called, and else by its name.
-        assert_eq!(told("ghcr.io/acme/connector", &tags, &connectors), expected);
-        assert_eq!(told("ghcr.io/acme/tiktok", &tags[..1], &connectors), ["newer"]);
+        // By the version installed from it, whatever its name is, or else by its name.
+        assert_eq!(statuses("ghcr.io/acme/connector", &tags, &connectors), expected);
+        assert_eq!(statuses("ghcr.io/acme/tiktok", &tags[..1], &connectors), ["newer"]);
         assert_eq!(
-            told("ghcr.io/acme/connector", &tags[..1], &connectors),
+            statuses("ghcr.io/acme/connector", &tags[..1], &connectors),
             ["not installed"]
         );
     }

@@ -1,10 +1,12 @@
-//! Components in OCI registries, in the form that `wkg oci push` gives them.
+//! Components in OCI registries, in the layout of `wkg oci push`.
 //!
 //! A component is a manifest with a configuration of type `application/vnd.wasm.config.v0+json` and one layer of type
 //! `application/wasm` (CNCF TAG Runtime, «Wasm OCI Artifact layout»). Its signature is the annotation [`SIGNATURE`] of the
-//! manifest: a second layer would make it something that other tools do not take for a component. How a registry is asked is
-//! the OCI distribution specification, and how it wants to be told who asks is the registry's token specification
-//! (<https://distribution.github.io/distribution/spec/auth/token/>).
+//! manifest: other tools would not recognize a component with a second layer. The API is the OCI distribution specification;
+//! authentication is the token specification (<https://distribution.github.io/distribution/spec/auth/token/>).
+//!
+//! The requests are our own, since `oci-client` neither bounds the size of manifests, tokens and tag lists nor lets its caller
+//! judge redirects.
 
 use std::collections::BTreeMap;
 
@@ -19,33 +21,33 @@ use weir_domain::limits;
 
 use super::credentials::Credentials;
 use super::reference::{Reference, Repository, is_digest};
-use super::web::{Ask, Got, Web};
+use super::web::{Get, Response, Web};
 use super::{Access, Obtained, SIGNATURE_BYTES, origin, unexpected};
 use crate::cli::output::Output;
 use crate::cli::{Exit, Failure};
 
-/// The manifest's annotation that holds what minisign wrote.
+/// The annotation of the manifest that holds the minisign signature.
 const SIGNATURE: &str = "weir.minisig";
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const CONFIG: &str = "application/vnd.wasm.config.v0+json";
 const LAYER: &str = "application/wasm";
-/// Indexes and Docker's own manifests are asked for too, to say what they are instead of “there is no such tag”.
+/// Indexes and Docker's own manifests are accepted, too, so that they are reported as such and not as missing.
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// A repository, and what it takes to read it.
+/// A client of a repository.
 pub(in crate::cli) struct Registry<'a> {
     web: Web<'a>,
     at: Url,
     repository: Repository,
     credentials: Credentials,
-    /// What the registry took as proof of who asks.
+    /// The header that the registry accepted.
     authorization: Option<HeaderValue>,
 }
 
-/// A manifest that is a component's.
+/// The manifest of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Manifest {
     /// `sha256:…` of the component.
@@ -54,29 +56,29 @@ pub(in crate::cli) struct Manifest {
     signature: Option<String>,
 }
 
-/// Why a manifest is not a component's.
+/// Why a manifest is not one of a component.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::cli) enum NotAComponent {
-    #[error("its manifest cannot be read: {0}")]
+    #[error("invalid manifest: {0}")]
     Unreadable(String),
-    #[error("it is an index of several; name one of them by its digest")]
+    #[error("it is an index of several manifests; select one by its digest")]
     Index,
-    #[error("its configuration is of type {0:?}, and a component's is of type {CONFIG}; `wkg oci push` makes one")]
+    #[error("its configuration has type {0:?} instead of {CONFIG}; publish it with `wkg oci push`")]
     Config(String),
-    #[error("it has {0} layers, and a component has one")]
+    #[error("it has {0} layers instead of one")]
     Layers(usize),
-    #[error("its layer is of type {0:?}, and a component's is of type {LAYER}")]
+    #[error("its layer has type {0:?} instead of {LAYER}")]
     Layer(String),
-    #[error("its layer's digest {0:?} is no sha256")]
+    #[error("its layer has digest {0:?}, which is not a SHA-256 digest")]
     Digest(String),
-    #[error("it is {0} bytes, and a host takes {limit} at most", limit = limits::COMPONENT_BYTES)]
+    #[error("it has {0} bytes, and the limit is {limit}", limit = limits::COMPONENT_BYTES)]
     TooLarge(u64),
-    #[error("its annotation {SIGNATURE} is longer than a signature")]
+    #[error("its annotation {SIGNATURE} is too long for a signature")]
     Signature,
 }
 
 impl<'a> Registry<'a> {
-    /// The way to a repository; nothing is asked yet.
+    /// A client of a repository; sends nothing yet.
     pub(in crate::cli) fn new(repository: &Repository, access: &Access, output: &'a Output) -> Result<Self, Failure> {
         let at = access.registry(repository)?;
         Ok(Self {
@@ -90,31 +92,31 @@ impl<'a> Registry<'a> {
 
     /// Fetches a component.
     pub(super) async fn pull(&mut self, reference: &Reference) -> Result<Obtained, Failure> {
-        let manifest = self.manifest(reference).await?.map_err(|no| {
+        let manifest = self.manifest(reference).await?.map_err(|reason| {
             Failure::new(
                 Exit::Refused,
-                format!("{reference} is no component that can be installed: {no}"),
+                format!("{reference} is not an installable component: {reason}"),
             )
         })?;
         let url = self.url(&["blobs", &manifest.component]);
-        let got = self
-            .ask(&url, "application/wasm, */*", manifest.size, Some(manifest.size))
+        let response = self
+            .request(&url, "application/wasm, */*", manifest.size, Some(manifest.size))
             .await?;
-        let bytes = match got.status {
-            200 => got.body,
+        let bytes = match response.status {
+            200 => response.body,
             404 => {
                 return Err(Failure::failed(format!(
-                    "{} has the manifest of {reference} and not the component itself; push it again",
+                    "{} has the manifest of {reference}, but not its layer; push it again",
                     origin(&self.at)
                 )));
             }
             status => return Err(self.refused(status)),
         };
-        same(&manifest.component, &bytes).map_err(|digest| {
+        verify(&manifest.component, &bytes).map_err(|digest| {
             Failure::new(
                 Exit::Refused,
                 format!(
-                    "what {} sends is not {reference}: its digest is {digest}, and the manifest says {}",
+                    "digest mismatch: {} sent {digest} for {reference}, and its manifest says {}",
                     origin(&self.at),
                     manifest.component
                 ),
@@ -127,40 +129,43 @@ impl<'a> Registry<'a> {
         })
     }
 
-    /// What a reference stands for, if that is a component.
+    /// The manifest of a reference, if it is a component.
     pub(in crate::cli) async fn manifest(
         &mut self,
         reference: &Reference,
     ) -> Result<Result<Manifest, NotAComponent>, Failure> {
         let url = self.url(&["manifests", reference.wanted()]);
-        let got = self.ask(&url, MANIFESTS, limits::REGISTRY_ANSWER_BYTES, None).await?;
-        match got.status {
+        let response = self
+            .request(&url, MANIFESTS, limits::REGISTRY_ANSWER_BYTES, None)
+            .await?;
+        match response.status {
             200 => {}
             404 => {
                 return Err(Failure::failed(format!(
-                    "{} has no {reference}; `weir connector list --available {}` shows what it has",
-                    origin(&self.at),
+                    "{reference} was not found; to list the tags, run `weir connector list --available {}`",
                     self.repository
                 )));
             }
             status => return Err(self.refused(status)),
         }
-        let told = got.headers("docker-content-digest").find(|digest| is_digest(digest));
-        if let Some(wanted) = reference.digest().or(told) {
-            same(wanted, &got.body).map_err(|digest| {
+        let announced = response
+            .headers("docker-content-digest")
+            .find(|digest| is_digest(digest));
+        if let Some(expected) = reference.digest().or(announced) {
+            verify(expected, &response.body).map_err(|digest| {
                 Failure::new(
                     Exit::Refused,
                     format!(
-                        "what {} sends is not the manifest of {reference}: its digest is {digest} instead of {wanted}",
+                        "digest mismatch: {} sent {digest} as the manifest of {reference} instead of {expected}",
                         origin(&self.at)
                     ),
                 )
             })?;
         }
-        Ok(Manifest::read(&got.body))
+        Ok(Manifest::read(&response.body))
     }
 
-    /// The tags of the repository, in the registry's order; the first [`limits::TAGS`] of them.
+    /// The first [`limits::TAGS`] tags of the repository, in the registry's order.
     pub(in crate::cli) async fn tags(&mut self) -> Result<Vec<String>, Failure> {
         #[derive(Deserialize)]
         struct Tags {
@@ -169,25 +174,24 @@ impl<'a> Registry<'a> {
         let mut tags = Vec::new();
         let mut next = Some(self.url(&["tags", "list"]));
         while let Some(url) = next.take().filter(|_| tags.len() < limits::TAGS) {
-            let got = self
-                .ask(&url, "application/json", limits::REGISTRY_ANSWER_BYTES, None)
+            let response = self
+                .request(&url, "application/json", limits::REGISTRY_ANSWER_BYTES, None)
                 .await?;
-            match got.status {
+            match response.status {
                 200 => {}
                 404 => {
                     return Err(Failure::failed(format!(
-                        "{} has no {}; check the name",
-                        origin(&self.at),
+                        "{} was not found; check the name",
                         self.repository
                     )));
                 }
                 status => return Err(self.refused(status)),
             }
-            let page: Tags = self.document(&got)?;
+            let page: Tags = self.document(&response)?;
             let page = page.tags.unwrap_or_default();
-            // A page that goes on without saying anything would go on for ever.
+            // Empty pages could go on forever.
             if !page.is_empty() {
-                next = got.headers("link").find_map(|link| next_page(&url, link));
+                next = response.headers("link").find_map(|link| next_page(&url, link));
             }
             tags.extend(page);
         }
@@ -207,41 +211,47 @@ impl<'a> Registry<'a> {
         url
     }
 
-    /// Asks, and asks again with the proof that the registry wants.
-    async fn ask(
+    /// Sends a request, and sends it again with credentials if the registry requires them.
+    async fn request(
         &mut self,
         url: &Url,
         accept: &'static str,
         max_bytes: u64,
         size: Option<u64>,
-    ) -> Result<Got, Failure> {
-        let got = self.once(url, accept, max_bytes, size).await?;
-        if got.status != 401 {
-            return Ok(got);
+    ) -> Result<Response, Failure> {
+        let response = self.once(url, accept, max_bytes, size).await?;
+        if response.status != 401 {
+            return Ok(response);
         }
-        match self.proof(&got).await? {
-            Some(proof) => {
-                self.authorization = Some(proof);
+        match self.authorize(&response).await? {
+            Some(header) => {
+                self.authorization = Some(header);
                 self.once(url, accept, max_bytes, size).await
             }
-            None => Ok(got),
+            None => Ok(response),
         }
     }
 
-    async fn once(&self, url: &Url, accept: &'static str, max_bytes: u64, size: Option<u64>) -> Result<Got, Failure> {
-        let ask = Ask {
+    async fn once(
+        &self,
+        url: &Url,
+        accept: &'static str,
+        max_bytes: u64,
+        size: Option<u64>,
+    ) -> Result<Response, Failure> {
+        let get = Get {
             url,
             accept,
             authorization: self.authorization.as_ref(),
             max_bytes,
             size,
         };
-        self.web.get(ask).await
+        self.web.get(get).await
     }
 
-    /// What a registry wants to see before it answers, if we have it.
-    async fn proof(&self, got: &Got) -> Result<Option<HeaderValue>, Failure> {
-        let challenges = challenges(got.headers("www-authenticate"));
+    /// The header that a challenge asks for, if there are credentials for it.
+    async fn authorize(&self, response: &Response) -> Result<Option<HeaderValue>, Failure> {
+        let challenges = challenges(response.headers("www-authenticate"));
         let of = |scheme: &str| {
             let named = |challenge: &&ChallengeRef<'_>| challenge.scheme.eq_ignore_ascii_case(scheme);
             challenges.iter().find(named)
@@ -252,7 +262,7 @@ impl<'a> Registry<'a> {
         Ok(of("basic").and_then(|_| self.credentials.basic()))
     }
 
-    /// A token to read this repository, and for nothing more, whatever the registry would have us ask for.
+    /// A token to read this repository and nothing more, whatever scope the challenge names.
     async fn token(&self, challenge: &ChallengeRef<'_>) -> Result<HeaderValue, Failure> {
         #[derive(Deserialize)]
         struct Token {
@@ -262,7 +272,7 @@ impl<'a> Registry<'a> {
         let realm = parameter(challenge, "realm").unwrap_or_default();
         let mut url = Url::parse(&realm).map_err(|_| {
             Failure::failed(format!(
-                "{} wants a token and does not say where from (realm {realm:?})",
+                "{} requires a token, but names an invalid realm: {realm:?}",
                 origin(&self.at)
             ))
         })?;
@@ -274,9 +284,9 @@ impl<'a> Registry<'a> {
             query.append_pair("scope", &format!("repository:{}:pull", self.repository.name()));
         }
         let basic = self.credentials.basic();
-        let got = self
+        let response = self
             .web
-            .get(Ask {
+            .get(Get {
                 url: &url,
                 accept: "application/json",
                 authorization: basic.as_ref(),
@@ -284,48 +294,48 @@ impl<'a> Registry<'a> {
                 size: None,
             })
             .await?;
-        match got.status {
+        match response.status {
             200 => {}
-            401 | 403 => return Err(self.refused(got.status)),
+            401 | 403 => return Err(self.refused(response.status)),
             status => return Err(unexpected(&url, status)),
         }
-        let token: Token = self.document(&got)?;
+        let token: Token = self.document(&response)?;
         let text = token.token.or(token.access_token).unwrap_or_default();
         let mut value = HeaderValue::from_str(&format!("Bearer {text}"))
             .ok()
             .filter(|_| !text.is_empty())
-            .ok_or_else(|| Failure::failed(format!("{} gave no token that can be sent", origin(&url))))?;
+            .ok_or_else(|| Failure::failed(format!("{} returned no valid token", origin(&url))))?;
         value.set_sensitive(true);
         Ok(value)
     }
 
-    fn document<T: DeserializeOwned>(&self, got: &Got) -> Result<T, Failure> {
-        serde_json::from_slice(&got.body).map_err(|_| {
+    fn document<T: DeserializeOwned>(&self, response: &Response) -> Result<T, Failure> {
+        serde_json::from_slice(&response.body).map_err(|_| {
             Failure::failed(format!(
-                "what answers at {} is no registry; check the host",
+                "the server at {} is not an OCI registry; check the host",
                 origin(&self.at)
             ))
         })
     }
 
-    /// The registry's no, with what to do.
+    /// The failure for a status other than 200.
     fn refused(&self, status: u16) -> Failure {
         let who = origin(&self.at);
         let repository = &self.repository;
-        let how = "set WEIR_REGISTRY_USER and WEIR_REGISTRY_PASSWORD";
+        let otherwise = "set WEIR_REGISTRY_USER and WEIR_REGISTRY_PASSWORD";
         match (status, &self.credentials) {
             (401 | 403, Credentials::None) => Failure::failed(format!(
-                "{who} requires credentials for {repository}: run `docker login`, or {how}; check the name, too"
+                "{who} requires credentials for {repository}: run `docker login`, or {otherwise}; also check the name"
             )),
             (401 | 403, Credentials::Unreadable(reason)) => Failure::failed(format!(
-                "{who} requires credentials for {repository}, and those of `docker login` cannot be read: {reason}; {how}"
+                "{who} requires credentials for {repository}, and the stored `docker login` cannot be used: {reason}; {otherwise}"
             )),
             (401, Credentials::Password { user, .. }) => Failure::failed(format!(
                 "{who} rejected the credentials of {user:?} for {repository}; check WEIR_REGISTRY_PASSWORD, or run \
                  `docker login` again"
             )),
             (403, Credentials::Password { user, .. }) => Failure::failed(format!(
-                "{who} does not let {user:?} read {repository}; ask its owner for access"
+                "{who} denies {user:?} access to {repository}; ask its owner for access"
             )),
             (status, _) => unexpected(&self.at, status),
         }
@@ -386,13 +396,13 @@ impl Manifest {
     }
 }
 
-/// Whether these bytes have this digest; if not, which they have.
-fn same(digest: &str, bytes: &Bytes) -> Result<(), String> {
-    let have = format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
-    if have == digest { Ok(()) } else { Err(have) }
+/// Checks that bytes have a digest; the error is the digest that they have.
+fn verify(digest: &str, bytes: &Bytes) -> Result<(), String> {
+    let actual = format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
+    if actual == digest { Ok(()) } else { Err(actual) }
 }
 
-/// The next page of a list, which lies where this one does (RFC 8288).
+/// The next page of a list (RFC 8288); it must be of the same origin.
 fn next_page(from: &Url, link: &str) -> Option<Url> {
     let (target, parameters) = link.trim_start().strip_prefix('<')?.split_once('>')?;
     let is_next = parameters.replace(' ', "").contains("rel=\"next\"");
@@ -440,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_page_is_of_the_same_registry() {
+    fn next_page_has_the_same_origin() {
         let from: Url = "https://ghcr.io/v2/a/tags/list".parse().expect("a URL");
         let next = |link| next_page(&from, link).map(String::from);
         assert_eq!(
@@ -467,21 +477,21 @@ mod tests {
     }
 
     #[test]
-    fn a_components_manifest_is_read() {
+    fn component_manifest_is_parsed() {
         let manifest = read(&component()).expect("a component");
         assert_eq!(manifest.size, 7);
         assert_eq!(manifest.signature.as_deref(), Some("untrusted comment: …"));
         let mut old = component();
         old.as_object_mut().expect("an object").remove("mediaType");
-        assert!(read(&old).is_ok(), "its type may stand in the header alone");
+        assert!(read(&old).is_ok(), "the media type may be in the header only");
     }
 
     #[test]
-    fn what_is_no_component_is_told_by_what_it_is() {
+    fn other_manifests_are_refused() {
         let with = |pointer: &str, value: Value| {
             let mut document = component();
             *document.pointer_mut(pointer).expect("a member") = value;
-            read(&document).expect_err("no component")
+            read(&document).expect_err("not a component")
         };
         let image = "application/vnd.oci.image.config.v1+json";
         assert_eq!(

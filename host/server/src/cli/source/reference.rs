@@ -1,4 +1,4 @@
-//! Names of components in registries: `HOST[:PORT]/REPOSITORY:TAG`, or `@sha256:…` in place of the tag.
+//! Names of components in registries: `HOST[:PORT]/REPOSITORY:TAG`, or `@sha256:…` instead of the tag.
 //!
 //! The rules for names and tags are those of the OCI distribution specification, «Pulling manifests».
 
@@ -20,11 +20,11 @@ pub(in crate::cli) struct Reference {
     digest: Option<String>,
 }
 
-/// Where Docker Hub's API is; nobody writes it so.
+/// The host of Docker Hub's API, which users write as `docker.io`.
 pub(super) const DOCKER_HUB: &str = "registry-1.docker.io";
 
 impl Repository {
-    /// The registry's host, with its port if it has one of its own.
+    /// The registry's host, with the port if it is not the default.
     pub(super) fn host(&self) -> &str {
         match self.host.as_str() {
             "docker.io" => DOCKER_HUB,
@@ -37,7 +37,7 @@ impl Repository {
         &self.name
     }
 
-    /// A component of this repository.
+    /// The component with this tag.
     pub(in crate::cli) fn tagged(&self, tag: &str) -> Reference {
         Reference {
             repository: self.clone(),
@@ -48,17 +48,16 @@ impl Repository {
 }
 
 impl Reference {
-    /// Where it lies.
     pub(in crate::cli) fn repository(&self) -> &Repository {
         &self.repository
     }
 
-    /// What its manifest's digest has to be.
+    /// The digest that its manifest must have.
     pub(super) fn digest(&self) -> Option<&str> {
         self.digest.as_deref()
     }
 
-    /// What the registry is asked for: the digest, which cannot mean two things, before the tag.
+    /// What the manifest is requested by: the digest, which is unambiguous, or else the tag.
     pub(super) fn wanted(&self) -> &str {
         self.digest.as_deref().or(self.tag.as_deref()).unwrap_or_default()
     }
@@ -83,25 +82,25 @@ impl fmt::Display for Reference {
     }
 }
 
-const FORM: &str = "write oci://HOST/REPOSITORY:TAG, or @sha256:… in place of the tag";
+const FORM: &str = "use oci://HOST/REPOSITORY:TAG, or @sha256:… instead of the tag";
 
 impl FromStr for Repository {
     type Err = String;
 
-    /// From `HOST/REPOSITORY`, with `oci://` before it or not.
+    /// From `HOST/REPOSITORY`, with or without `oci://`.
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.strip_prefix("oci://").unwrap_or(text);
-        let (host, name) = text.split_once('/').ok_or("write oci://HOST/REPOSITORY")?;
+        let (host, name) = text.split_once('/').ok_or("use oci://HOST/REPOSITORY")?;
         let is_host = !host.is_empty()
             && host
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'));
         if !is_host {
-            return Err(format!("{host:?} is no host; {FORM}"));
+            return Err(format!("invalid registry host {host:?}; {FORM}"));
         }
         if name.len() > 255 || !name.split('/').all(is_name) {
             return Err(format!(
-                "{name:?} is no repository: names are small letters and digits, with . _ - between them"
+                "invalid repository name {name:?}; use lowercase letters and digits, separated by . _ - or /"
             ));
         }
         Ok(Self {
@@ -114,7 +113,7 @@ impl FromStr for Repository {
 impl FromStr for Reference {
     type Err = String;
 
-    /// From what stands behind `oci://`.
+    /// From the text after `oci://`.
     fn from_str(text: &str) -> Result<Self, String> {
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest)),
@@ -122,20 +121,20 @@ impl FromStr for Reference {
         };
         if digest.is_some_and(|digest| !is_digest(digest)) {
             return Err(format!(
-                "what stands behind @ is no sha256:… of 64 hexadecimal digits; {FORM}"
+                "invalid digest after @: expected sha256: and 64 hexadecimal digits; {FORM}"
             ));
         }
-        // A colon before the last slash is the port's.
+        // A colon before the last slash belongs to the port.
         let (repository, tag) = match rest.rsplit_once(':') {
             Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
             _ => (rest, None),
         };
         if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
-            return Err(format!("{tag:?} is no tag; {FORM}"));
+            return Err(format!("invalid tag {tag:?}; {FORM}"));
         }
         if tag.is_none() && digest.is_none() {
             return Err(format!(
-                "it names no version; {FORM} (`weir connector list --available oci://{rest}` shows what there is)"
+                "missing tag; {FORM} (to list the tags, run `weir connector list --available oci://{rest}`)"
             ));
         }
         Ok(Self {
@@ -161,7 +160,7 @@ fn is_tag(text: &str) -> bool {
     text.len() <= 128 && text.starts_with(is_word) && text.chars().all(|c| is_word(c) || matches!(c, '.' | '-'))
 }
 
-/// `sha256:` and 64 hexadecimal digits: the one kind that every registry has.
+/// `sha256:` and 64 hexadecimal digits: the one algorithm that every registry supports.
 pub(super) fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:")
         .is_some_and(|hex| hex.len() == 64 && hex.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c)))
@@ -172,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reference_is_read_and_written_alike() {
+    fn references_round_trip() {
         let digest = format!("sha256:{}", "0a".repeat(32));
         for text in [
             "ghcr.io/acme/tiktok:1.2.0".to_owned(),
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_asked_for_before_the_tag() {
+    fn digest_precedes_tag() {
         let digest = format!("sha256:{}", "0a".repeat(32));
         let wanted = |text: String| text.parse::<Reference>().expect("a reference").wanted().to_owned();
         assert_eq!(wanted(format!("ghcr.io/a:1@{digest}")), digest);
@@ -195,28 +194,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reference_is_refused_with_what_would_be() {
+    fn invalid_references_are_refused() {
         for (text, words) in [
-            ("", "names no version"),
-            ("ghcr.io", "names no version"),
+            ("", "missing tag"),
+            ("ghcr.io", "missing tag"),
             ("127.0.0.1:5000", "oci://HOST/REPOSITORY"),
             ("ghcr.io/acme/tiktok", "--available oci://ghcr.io/acme/tiktok"),
-            ("127.0.0.1:5000/tiktok", "names no version"),
-            ("ghcr.io/Acme/tiktok:1", "small letters"),
-            ("ghcr.io/acme//tiktok:1", "small letters"),
-            ("ghcr.io/a___b:1", "small letters"),
-            ("ghcr.io/../../v1:1", "small letters"),
-            ("ghcr.io/a?b:1", "small letters"),
-            ("ghcr.io/a:-1", "no tag"),
-            ("ghcr.io/a:", "no tag"),
+            ("127.0.0.1:5000/tiktok", "missing tag"),
+            ("ghcr.io/Acme/tiktok:1", "lowercase letters"),
+            ("ghcr.io/acme//tiktok:1", "lowercase letters"),
+            ("ghcr.io/a___b:1", "lowercase letters"),
+            ("ghcr.io/../../v1:1", "lowercase letters"),
+            ("ghcr.io/a?b:1", "lowercase letters"),
+            ("ghcr.io/a:-1", "invalid tag"),
+            ("ghcr.io/a:", "invalid tag"),
             ("ghcr.io/a@sha256:00", "64 hexadecimal"),
             ("ghcr.io/a@sha512:00", "64 hexadecimal"),
             ("u@ghcr.io/a:1", "64 hexadecimal"),
-            ("gh cr.io/a:1", "no host"),
-            ("/a:1", "no host"),
+            ("gh cr.io/a:1", "invalid registry host"),
+            ("/a:1", "invalid registry host"),
         ] {
-            let said = text.parse::<Reference>().expect_err(text);
-            assert!(said.contains(words), "{text}: {said}");
+            let error = text.parse::<Reference>().expect_err(text);
+            assert!(error.contains(words), "{text}: {error}");
         }
     }
 }

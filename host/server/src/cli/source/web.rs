@@ -1,4 +1,4 @@
-//! Bounded answers from where components are published, through the host's own way out.
+//! Bounded GET requests to where components are published, through egress.
 
 use std::io;
 use std::pin::Pin;
@@ -18,43 +18,43 @@ use super::origin;
 use crate::cli::output::Output;
 use crate::cli::{Exit, Failure};
 
-/// The way to a host that the operator named, and to where it sends us.
+/// Fetches from a host that the operator named, and from where its redirects lead.
 pub(super) struct Web<'a> {
     egress: Egress,
     named: Url,
     output: &'a Output,
 }
 
-/// What is asked for.
+/// A GET request.
 #[derive(Clone, Copy)]
-pub(super) struct Ask<'a> {
+pub(super) struct Get<'a> {
     pub(super) url: &'a Url,
     pub(super) accept: &'static str,
     pub(super) authorization: Option<&'a HeaderValue>,
-    /// The answer's bound.
+    /// Largest body that is accepted.
     pub(super) max_bytes: u64,
-    /// How much will come, where that is known.
+    /// The size of the body, if it is known.
     pub(super) size: Option<u64>,
 }
 
-/// A whole answer; the body of one that is not 2xx is left unread.
-pub(super) struct Got {
+/// A response; its body is read only for 2xx.
+pub(super) struct Response {
     pub(super) status: u16,
     headers: Vec<(String, String)>,
     pub(super) body: Bytes,
 }
 
-impl Got {
-    /// The values of a header, which may stand there more than once.
+impl Response {
+    /// The values of a header, which may be repeated.
     pub(super) fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let named = self.headers.iter().filter(move |(have, _)| have == name);
         named.map(|(_, value)| value.as_str())
     }
 
-    /// Where it says to go on.
-    fn goes_on_at(&self, from: &Url) -> Option<Result<Url, url::ParseError>> {
-        let goes_on = matches!(self.status, 301 | 302 | 303 | 307 | 308);
-        let location = self.headers("location").next().filter(|_| goes_on)?;
+    /// The target of a redirect.
+    fn redirect(&self, from: &Url) -> Option<Result<Url, url::ParseError>> {
+        let is_redirect = matches!(self.status, 301 | 302 | 303 | 307 | 308);
+        let location = self.headers("location").next().filter(|_| is_redirect)?;
         Some(from.join(location).map(|mut url| {
             url.set_fragment(None);
             url
@@ -63,7 +63,7 @@ impl Got {
 }
 
 impl<'a> Web<'a> {
-    /// The way to the host of `named`.
+    /// Fetches from the host of `named`.
     pub(super) fn new(named: &Url, output: &'a Output) -> Result<Self, Failure> {
         let config = Config {
             user_agent: concat!("weir-cli/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -78,34 +78,34 @@ impl<'a> Web<'a> {
         })
     }
 
-    /// Asks, and goes on where the answer says so.
-    pub(super) async fn get(&self, ask: Ask<'_>) -> Result<Got, Failure> {
-        let mut url = ask.url.clone();
+    /// Sends the request, and follows redirects.
+    pub(super) async fn get(&self, get: Get<'_>) -> Result<Response, Failure> {
+        let mut url = get.url.clone();
         for _ in 0..=limits::REDIRECTS {
-            let got = self.once(&url, ask).await?;
-            match got.goes_on_at(&url) {
-                None => return Ok(got),
+            let response = self.once(&url, get).await?;
+            match response.redirect(&url) {
+                None => return Ok(response),
                 Some(Ok(next)) => url = next,
                 Some(Err(error)) => {
                     return Err(Failure::failed(format!(
-                        "{} sends us on to what is no URL: {error}",
+                        "{} redirects to an invalid URL: {error}",
                         origin(&url)
                     )));
                 }
             }
         }
         Err(Failure::failed(format!(
-            "{} sends us on more than {} times",
-            origin(ask.url),
+            "{} redirects more than {} times; check the URL",
+            origin(get.url),
             limits::REDIRECTS
         )))
     }
 
-    async fn once(&self, url: &Url, ask: Ask<'_>) -> Result<Got, Failure> {
-        let mut headers = vec![(ACCEPT, HeaderValue::from_static(ask.accept))];
-        // What proves who asks is for whom it was made for, and not for where they send us.
-        if url.origin() == ask.url.origin() {
-            headers.extend(ask.authorization.map(|value| (AUTHORIZATION, value.clone())));
+    async fn once(&self, url: &Url, get: Get<'_>) -> Result<Response, Failure> {
+        let mut headers = vec![(ACCEPT, HeaderValue::from_static(get.accept))];
+        // Credentials are for the origin that required them, not for the target of a redirect.
+        if url.origin() == get.url.origin() {
+            headers.extend(get.authorization.map(|value| (AUTHORIZATION, value.clone())));
         }
         let request = Request {
             method: Method::GET,
@@ -113,20 +113,20 @@ impl<'a> Web<'a> {
             headers,
             body: RequestBody::Empty,
         };
-        let permit = may_obtain(&self.named, request).map_err(|no| {
+        let permit = may_obtain(&self.named, request).map_err(|refusal| {
             Failure::new(
                 Exit::Refused,
-                format!("{} sends us to {}: {no}", self.named, origin(url)),
+                format!("{} leads to {}, which is refused: {refusal}", self.named, origin(url)),
             )
         })?;
-        let mut body = Body::new(self.output, ask.size);
+        let mut body = Body::new(self.output, get.size);
         let fetched = self
             .egress
-            .fetch(permit, &Secrets::default(), ask.max_bytes, &mut body)
+            .fetch(permit, &Secrets::default(), get.max_bytes, &mut body)
             .await;
         let bytes = body.finish();
         let fetched = fetched.map_err(|error| failure(url, &error))?;
-        Ok(Got {
+        Ok(Response {
             status: fetched.status,
             headers: fetched.headers,
             body: bytes,
@@ -139,42 +139,44 @@ fn failure(url: &Url, error: &EgressError) -> Failure {
     match error {
         EgressError::TooLarge { limit } => Failure::new(
             Exit::Refused,
-            format!("what {origin} sends is larger than the {limit} bytes that are taken"),
+            format!("the response of {origin} is larger than the limit of {limit} bytes"),
         ),
-        // As rustls says that what came is no TLS at all.
+        // What rustls reports if the response is not TLS at all.
         error if url.scheme() == "https" && error.to_string().contains("received corrupt message") => Failure::new(
             Exit::Unreachable,
-            format!("{origin} does not speak TLS; if it is meant to speak plain http, say --plain-http"),
+            format!("{origin} does not support TLS; to use plain http, add --plain-http"),
         ),
-        EgressError::Refused(no) => Failure::new(Exit::Refused, format!("{origin} is not spoken to: {no}")),
+        EgressError::Refused(refusal) => {
+            Failure::new(Exit::Refused, format!("connections to {origin} are refused: {refusal}"))
+        }
         error => Failure::new(Exit::Unreachable, format!("{origin}: {error}")),
     }
 }
 
-/// An answer's body on its way into memory, and told of.
+/// Collects a body, and shows progress.
 struct Body<'a> {
     bytes: Vec<u8>,
     size: Option<u64>,
-    /// At how many bytes somebody was told.
-    told: usize,
+    /// Bytes at the last progress message.
+    shown: usize,
     output: &'a Output,
 }
 
-/// How often somebody who looks is told, in bytes.
-const TELL: usize = 256 << 10;
+/// Bytes between two progress messages.
+const PROGRESS: usize = 256 << 10;
 
 impl<'a> Body<'a> {
     fn new(output: &'a Output, size: Option<u64>) -> Self {
         Self {
             bytes: Vec::new(),
             size,
-            told: 0,
+            shown: 0,
             output,
         }
     }
 
     fn finish(self) -> Bytes {
-        if self.told > 0 {
+        if self.shown > 0 {
             self.output.progress("");
         }
         self.bytes.into()
@@ -185,13 +187,13 @@ impl AsyncWrite for Body<'_> {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.bytes.extend_from_slice(bytes);
-        if this.bytes.len() - this.told >= TELL {
-            this.told = this.bytes.len();
+        if this.bytes.len() - this.shown >= PROGRESS {
+            this.shown = this.bytes.len();
             let size = this
                 .size
                 .map_or_else(String::new, |size| format!(" of {}", kilobytes(size)));
             this.output
-                .progress(&format!("Fetching … {}{size}", kilobytes(this.told as u64)));
+                .progress(&format!("Downloading … {}{size}", kilobytes(this.shown as u64)));
         }
         Poll::Ready(Ok(bytes.len()))
     }
@@ -205,7 +207,6 @@ impl AsyncWrite for Body<'_> {
     }
 }
 
-/// A size, for a person.
 fn kilobytes(bytes: u64) -> String {
     format!("{} kB", bytes.div_ceil(1_000))
 }
