@@ -1,10 +1,10 @@
-//! A copy of everything that a host keeps, made while it is at work.
+//! A backup of the data directory, made while a host uses it.
 //!
-//! The copy is a data folder itself: a host started on it goes on from the moment of the copy. The keys are not in it, since
-//! whoever finds the copy could then read the credentials in it.
+//! A backup is a data directory itself: a host started on it resumes from the moment of the backup. It has no keys, since
+//! whoever gets hold of it could then decrypt the credentials in it.
 //!
-//! A copy is complete or not there: it is written beside its place, with a marker that no host starts on, and moved there once
-//! every byte of it is on the disk and a manifest lists its files with their digests. The first start on it checks them.
+//! A backup is complete or does not exist: it is written beside its destination, with a marker that no host starts on, and
+//! renamed once every byte is on the disk and a manifest lists its files with their digests. The first start verifies them.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
@@ -17,33 +17,33 @@ use weir_store::{SqliteStore, StoreError, kill_point};
 
 use crate::folder;
 
-/// What lies beside the record and is needed with it. Files are never changed once they are there, so copying them after the
-/// record loses nothing that it names.
+/// The directories that the database refers to. Their files never change, so copying them after the database loses nothing that
+/// it refers to.
 const FOLDERS: [&str; 2] = ["components", "media"];
-/// In a copy: its files with their digests, written last.
+/// In a backup: its files with their digests, written last.
 const MANIFEST: &str = "backup.json";
-/// In a copy that is being made, or was broken off. Locked while it is being made.
+/// In a backup that is being made or was interrupted. Locked while it is being made.
 const MARKER: &str = "backup.incomplete";
 /// Bytes read at a time.
 const CHUNK: usize = 64 << 10;
 
-/// What a copy holds.
+/// A backup that was made.
 #[derive(Clone, Debug, Serialize)]
 pub struct Copied {
     /// Where it is.
     pub folder: PathBuf,
-    /// Bytes of the record.
+    /// Size of the database.
     pub record_bytes: u64,
-    /// Components and media files.
+    /// Number of components and media files.
     pub files: u64,
 }
 
-/// The files of a copy.
+/// The files of a backup.
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
-    /// The Weir that made it.
+    /// The version of Weir that made it.
     weir: String,
-    /// The record's.
+    /// The database's.
     schema: i64,
     files: Vec<Entry>,
 }
@@ -56,36 +56,36 @@ struct Entry {
     sha256: String,
 }
 
-/// Why there is no copy.
+/// Why no backup was made.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// A copy is never written over another.
-    #[error("{} is there already; name a folder that is not", .0.display())]
+    /// A backup is never overwritten.
+    #[error("{} exists; choose a directory that does not", .0.display())]
     Taken(PathBuf),
-    /// Another run is at it.
-    #[error("another backup is being made at {}", .0.display())]
+    /// Another run has not finished.
+    #[error("another backup to {} is running; wait for it to finish", .0.display())]
     Running(PathBuf),
-    /// There is nothing to copy.
-    #[error("{} holds no record; is it the data folder?", .0.display())]
+    /// There is nothing to back up.
+    #[error("{} contains no database; set WEIR_DATA to the data directory", .0.display())]
     NoRecord(PathBuf),
     /// A file could not be copied.
-    #[error("{} could not be copied: {error}", path.display())]
+    #[error("cannot copy {}: {error}", path.display())]
     File {
         /// Which.
         path: PathBuf,
         /// Why.
         error: io::Error,
     },
-    /// The record could not be copied.
-    #[error("the record could not be copied: {0}")]
+    /// The database could not be copied.
+    #[error("cannot copy the database: {0}")]
     Store(#[from] StoreError),
 }
 
-/// Copies the data folder `data` to `to`, which must not be there. Blocks until the copy is on the disk. What an earlier run
-/// that was broken off left beside `to` is removed.
+/// Backs up the data directory `data` to `to`, which must not exist. Blocks until the backup is on the disk. What an interrupted
+/// run left beside `to` is removed.
 ///
 /// # Errors
-/// See [`BackupError`]; there is nothing at `to` then.
+/// See [`BackupError`]; `to` does not exist then.
 pub fn copy(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     let record = folder::record(data);
     if !record.is_file() {
@@ -111,7 +111,7 @@ pub fn copy(data: &Path, to: &Path) -> Result<Copied, BackupError> {
         Ok(copied)
     });
     if copied.is_err() {
-        // The marker says what is left of it.
+        // If this fails, the marker tells what is left of it.
         let _ = std::fs::remove_dir_all(&beside);
     }
     drop(marker);
@@ -121,14 +121,14 @@ pub fn copy(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     })
 }
 
-/// Where a copy is made before it is complete.
+/// Where a backup is written before it is complete.
 fn beside(to: &Path) -> PathBuf {
     let mut name = to.file_name().unwrap_or_default().to_owned();
     name.push(".incomplete");
     to.with_file_name(name)
 }
 
-/// An empty folder with a locked marker in it.
+/// Creates an empty directory with a locked marker.
 fn begin(folder: &Path) -> Result<File, BackupError> {
     let marker = folder.join(MARKER);
     if let Ok(left) = File::open(&marker) {
@@ -151,7 +151,7 @@ fn begin(folder: &Path) -> Result<File, BackupError> {
 
 fn fill(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     let record = folder::record(to);
-    // SQLite would give it the rights that the umask leaves.
+    // SQLite would create it with the permissions of the umask.
     folder::private().open(&record).map_err(at(&record))?;
     SqliteStore::copy_of(&folder::record(data), &record)?;
     kill_point("backup.copied");
@@ -182,7 +182,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
     move |error| BackupError::File { path, error }
 }
 
-/// A new folder that nobody else can read.
+/// Creates a directory for its owner only.
 fn make(folder: &Path) -> Result<(), BackupError> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
@@ -191,14 +191,14 @@ fn make(folder: &Path) -> Result<(), BackupError> {
         .map_err(at(folder))
 }
 
-/// What was done in a folder is on the disk.
+/// Writes a directory's entries to the disk.
 fn sync(folder: &Path) -> Result<(), BackupError> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(at(folder))
 }
 
-/// What a file that is on the disk holds.
+/// The manifest entry of a file, once it is on the disk.
 fn entry(root: &Path, path: &Path) -> Result<Entry, BackupError> {
     let mut file = File::open(path).map_err(at(path))?;
     file.sync_all().map_err(at(path))?;
@@ -214,7 +214,7 @@ fn entry_of(root: &Path, path: &Path, bytes: u64, sha256: String) -> Entry {
     }
 }
 
-/// Passes bytes on; how many there were, and their digest.
+/// Copies bytes; returns their number and digest.
 fn pass(from: &mut impl Read, to: &mut impl Write) -> io::Result<(u64, String)> {
     let (mut chunk, mut bytes, mut digest) = (vec![0; CHUNK], 0, Sha256::new());
     loop {
@@ -237,8 +237,8 @@ fn write_synced(path: &Path, from: &mut impl Read) -> Result<(u64, String), Back
     written.map_err(at(path))
 }
 
-/// Copies the files of a folder and of those in it. One that is gone meanwhile was erased, and belongs in no copy; one on its
-/// way is named by no row yet.
+/// Copies a directory with its subdirectories. A file that disappears meanwhile was erased, and belongs in no backup; a partial
+/// file is not in the database yet.
 fn copy_folder(from: &Path, to: &Path, folder: &Path, copied: &mut Vec<Entry>) -> Result<(), BackupError> {
     make(&to.join(folder))?;
     let source = from.join(folder);
@@ -269,32 +269,31 @@ fn copy_folder(from: &Path, to: &Path, folder: &Path, copied: &mut Vec<Entry>) -
     sync(&to.join(folder))
 }
 
-/// Before the first start on a copy: checks that all of it is there, as it was made. From then on the folder is a host's, and
-/// its files change. Does nothing in a folder that is no copy.
+/// Verifies a backup before the first start on it; later, its files change. Does nothing in any other data directory.
 ///
 /// # Errors
-/// One line that says what is amiss; nothing was changed.
+/// One line with the reason; nothing was changed.
 pub(crate) fn restore(data: &Path) -> anyhow::Result<()> {
     if data.join(MARKER).exists() {
         bail!(
-            "{} is a backup that was broken off: {MARKER} is in it; use one that is complete",
+            "{} is an incomplete backup: it contains {MARKER}; use a complete one",
             data.display()
         );
     }
     let path = data.join(MANIFEST);
     let text = match std::fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        text => text.with_context(|| format!("{} cannot be read", path.display()))?,
+        text => text.with_context(|| format!("cannot read {}", path.display()))?,
     };
     let manifest: Manifest = serde_json::from_slice(&text).with_context(|| {
         format!(
-            "{} is not the list of a backup's files; copy the backup again",
+            "{} is not a valid backup manifest; copy the backup again",
             path.display()
         )
     })?;
-    let amiss = |file: &Path, what: &str| {
+    let corrupt = |file: &Path, reason: &str| {
         format!(
-            "the backup in {} is not complete: {} {what}; copy it again",
+            "the backup in {} is corrupt: {} {reason}; copy it again",
             data.display(),
             file.display()
         )
@@ -302,16 +301,13 @@ pub(crate) fn restore(data: &Path) -> anyhow::Result<()> {
     for listed in &manifest.files {
         match entry(data, &data.join(&listed.path)) {
             Ok(found) if found.sha256 == listed.sha256 => {}
-            Ok(found) if found.bytes != listed.bytes => bail!(amiss(&listed.path, "is cut off")),
-            Ok(_) => bail!(amiss(&listed.path, "holds other bytes")),
-            Err(_) => bail!(amiss(&listed.path, "is missing or cannot be read")),
+            Ok(found) if found.bytes != listed.bytes => bail!(corrupt(&listed.path, "has the wrong size")),
+            Ok(_) => bail!(corrupt(&listed.path, "has the wrong digest")),
+            Err(_) => bail!(corrupt(&listed.path, "is missing or cannot be read")),
         }
     }
-    std::fs::remove_file(&path).with_context(|| format!("{} cannot be removed", path.display()))?;
-    tracing::info!(
-        "Restored a backup of {} files; all of them are as they were made",
-        manifest.files.len()
-    );
+    std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    tracing::info!("Verified a backup of {} files; starting on it", manifest.files.len());
     Ok(())
 }
 
@@ -322,7 +318,7 @@ mod tests {
 
     use super::*;
 
-    /// A data folder with a record and a picture, and where its copy goes.
+    /// A data directory with a database and a picture, and where its backup goes.
     fn data(folder: &tempfile::TempDir) -> (PathBuf, PathBuf) {
         let data = folder.path().join("data");
         folder::prepare(&data).expect("a folder");
@@ -335,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_never_written_over_and_never_made_of_nothing() {
+    fn backup_needs_a_database_and_a_new_directory() {
         let folder = tempfile::tempdir().expect("a folder");
         let (empty, to) = (folder.path().join("empty"), folder.path().join("copy"));
         assert!(matches!(copy(&empty, &to), Err(BackupError::NoRecord(_))));
@@ -346,12 +342,12 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_is_cut_off_is_refused() {
+    fn corrupt_backup_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let (data, to) = data(&folder);
         assert_eq!(copy(&data, &to).expect("a copy").files, 1);
         let picture = to.join("media/picture");
-        for (bytes, words) in [(&b"byt"[..], "cut off"), (b"BYTES", "other bytes")] {
+        for (bytes, words) in [(&b"byt"[..], "wrong size"), (b"BYTES", "wrong digest")] {
             std::fs::write(&picture, bytes).expect("a file");
             let refused = restore(&to).expect_err("another picture").to_string();
             assert!(refused.contains(words), "{refused}");
@@ -360,29 +356,29 @@ mod tests {
         assert!(restore(&to).expect_err("no picture").to_string().contains("missing"));
         std::fs::write(&picture, b"bytes").expect("a file");
         restore(&to).expect("it is whole again");
-        // It is a host's folder now, and its files change.
+        // It is a host's data directory now, and its files change.
         std::fs::remove_file(&picture).expect("a file");
-        restore(&to).expect("no copy any more");
+        restore(&to).expect("no backup any more");
     }
 
     #[test]
-    fn a_copy_that_was_killed_is_not_there() {
+    fn interrupted_backup_does_not_exist() {
         let folder = tempfile::tempdir().expect("a folder");
         let (data, to) = data(&folder);
-        // As a run leaves it that is killed after the record was copied.
+        // What a run leaves that is killed after it copied the database.
         let left = beside(&to);
         drop(begin(&left).expect("a folder"));
         std::fs::copy(folder::record(&data), folder::record(&left)).expect("a record");
         assert!(!to.exists());
         let refused = restore(&left).expect_err("it is not complete").to_string();
-        assert!(refused.contains("broken off"), "{refused}");
+        assert!(refused.contains("incomplete"), "{refused}");
         copy(&data, &to).expect("the next run is not in its way");
         assert!(!left.exists());
         restore(&to).expect("a copy");
     }
 
     #[test]
-    fn two_copies_at_one_place_are_refused() {
+    fn concurrent_backups_are_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let (data, to) = data(&folder);
         let running = begin(&beside(&to)).expect("a folder");

@@ -1,4 +1,4 @@
-//! The data folder: what lies in it, and that nobody else on the machine reads it: it holds keys, and what people wrote.
+//! The data directory: its layout, and its permissions: it holds keys and message texts, so only its owner may read it.
 
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io;
@@ -7,29 +7,29 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-/// The folders in it.
+/// Its subdirectories.
 const FOLDERS: [&str; 3] = ["components", "cache", "media"];
-/// What group and others may do.
+/// The permission bits of group and others.
 const OTHERS: u32 = 0o077;
 
-/// The record of a data folder.
+/// The database file of a data directory.
 pub(crate) fn record(data: &Path) -> PathBuf {
     data.join("weir.db")
 }
 
-/// The record's write-ahead log.
+/// The database's write-ahead log.
 pub(crate) fn log(data: &Path) -> PathBuf {
     data.join("weir.db-wal")
 }
 
-/// Makes the folder, for its owner only. One that is there and that others can enter is closed to them, with all that is in it.
+/// Creates the directory for its owner only. Access of others to an existing one, and to everything in it, is removed.
 ///
 /// # Errors
-/// One line that says what is in the way.
+/// One line with the reason and what to do.
 pub(crate) fn prepare(data: &Path) -> anyhow::Result<()> {
     let cannot = || {
         format!(
-            "the data folder {} cannot be used; set WEIR_DATA or give it to this user",
+            "cannot use the data directory {}; set WEIR_DATA, or make this user its owner",
             data.display()
         )
     };
@@ -37,34 +37,34 @@ pub(crate) fn prepare(data: &Path) -> anyhow::Result<()> {
     if is_open_to_others(data).with_context(cannot)? {
         close_to_others(data).with_context(|| {
             format!(
-                "others can enter the data folder {}, and this user may not change that; chmod 700 it, or set WEIR_DATA to a \
-                 folder in it",
+                "other users can access the data directory {}, and this user cannot change its permissions; run chmod 700 on \
+                 it, or set WEIR_DATA to a directory in it",
                 data.display()
             )
         })?;
         tracing::warn!(
-            "Others could enter the data folder {}; now only its owner can",
+            "Other users could access the data directory {}; restricted it to its owner",
             data.display()
         );
     }
     Ok(())
 }
 
-/// Makes the folders in a data folder that a host is about to work on.
+/// Creates the subdirectories before a host starts.
 ///
 /// # Errors
-/// One line that says what is in the way: among others, files of a record that is not there.
+/// One line with the reason and what to do; for example, the database is missing.
 pub(crate) fn furnish(data: &Path) -> anyhow::Result<()> {
     let holds_files =
         |folder: &str| std::fs::read_dir(data.join(folder)).is_ok_and(|mut entries| entries.next().is_some());
     if !record(data).exists() && (holds_files("components") || holds_files("media")) {
         bail!(
-            "{} holds connectors or media, and no record: weir.db is missing; put it back, restore a backup, or name an empty folder",
+            "{} contains connectors or media, but weir.db is missing; restore it or a backup, or use an empty directory",
             data.display()
         );
     }
     for folder in FOLDERS {
-        make(&data.join(folder)).with_context(|| format!("the data folder {} cannot be used", data.display()))?;
+        make(&data.join(folder)).with_context(|| format!("cannot use the data directory {}", data.display()))?;
     }
     Ok(())
 }
@@ -73,7 +73,7 @@ fn make(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// How a file in the folder is opened to be written from its beginning: whatever the umask allows, for its owner only.
+/// Options that create or truncate a file for its owner only, whatever the umask allows.
 pub(crate) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
@@ -84,7 +84,7 @@ fn is_open_to_others(path: &Path) -> io::Result<bool> {
     Ok(std::fs::metadata(path)?.permissions().mode() & OTHERS != 0)
 }
 
-/// The inner ones first: as long as the folder itself is open, the next start goes through all of it again.
+/// Starts with the contents: while the directory itself is accessible, the next start repeats all of it.
 fn close_to_others(path: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_open_to_others_is_closed() {
+    fn access_of_others_is_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().join("data");
         std::fs::create_dir_all(data.join("media")).expect("a folder");
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn files_without_a_record_are_no_empty_host() {
+    fn missing_database_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         furnish(folder.path()).expect("an empty folder is a new one");
         std::fs::write(folder.path().join("media/picture"), b"x").expect("a file");

@@ -1,4 +1,4 @@
-//! The keys that the host keeps for itself: the master key, what is derived from it, and the first API key.
+//! The host's own keys: the master key, the keys derived from it, and the admin key.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -19,23 +19,23 @@ use weir_store::Store;
 use crate::config::Config;
 use crate::folder;
 
-/// Shortest API key that an operator may choose: as many characters as 128 random bits in hex.
+/// Shortest admin key that an operator may choose: 128 random bits in hex.
 const ADMIN_KEY_CHARS: usize = 32;
 
-/// The key that everything at rest is sealed by: the operator's, or one made once and kept in the data directory.
+/// The key that encrypts secrets at rest: the operator's, or one that is generated once and stored in the data directory.
 pub(crate) fn master_key(config: &Config, mint: &Mint) -> anyhow::Result<[u8; 32]> {
     if let Some(key) = &config.master_key {
         return given(key, "WEIR_MASTER_KEY");
     }
     let path = config.data.join("master.key");
     if let Some(text) = read(&path)? {
-        return parse_master_key(&text).with_context(|| format!("{} holds no key", path.display()));
+        return parse_master_key(&text).with_context(|| format!("{} does not contain a master key", path.display()));
     }
     let record = folder::record(&config.data);
     if record.exists() {
         bail!(
-            "the master key of {} is missing: put the master.key that the record was written with into {}, or set \
-             WEIR_MASTER_KEY to it; another key cannot open the credentials in it",
+            "the master key of {} is missing: restore its master.key to {}, or set WEIR_MASTER_KEY to it; the credentials \
+             cannot be decrypted with another key",
             record.display(),
             config.data.display()
         );
@@ -44,8 +44,8 @@ pub(crate) fn master_key(config: &Config, mint: &Mint) -> anyhow::Result<[u8; 32
     mint.fill(&mut key);
     write(&path, &hex::encode(key))?;
     tracing::warn!(
-        "Made a master key at {}: without it the credentials in the record cannot be read, so back it up apart from them, or \
-         set WEIR_MASTER_KEY",
+        "Generated a master key at {}: the stored credentials cannot be decrypted without it; back it up separately, or set \
+         WEIR_MASTER_KEY",
         path.display()
     );
     Ok(key)
@@ -53,15 +53,14 @@ pub(crate) fn master_key(config: &Config, mint: &Mint) -> anyhow::Result<[u8; 32
 
 /// A master key that the operator chose.
 pub(crate) fn given(key: &Secret, name: &str) -> anyhow::Result<[u8; 32]> {
-    parse_master_key(key.expose())
-        .with_context(|| format!("{name} cannot be used: write 32 random bytes in hex or base64"))
+    parse_master_key(key.expose()).with_context(|| format!("invalid {name}: expected 32 random bytes in hex or base64"))
 }
 
-/// The key that takes the place of the one in the data folder: what an earlier run wrote to `path`, or else the operator's,
-/// or one that is made; it is at `path` then.
+/// The key that replaces the one in the data directory: the one that an earlier run wrote to `path`, or else the operator's or
+/// a generated one, which is written to `path`.
 pub(crate) fn next_master_key(path: &Path, chosen: Option<&Secret>, mint: &Mint) -> anyhow::Result<[u8; 32]> {
     if let Some(text) = read(path)? {
-        return parse_master_key(&text).with_context(|| format!("{} holds no key", path.display()));
+        return parse_master_key(&text).with_context(|| format!("{} does not contain a master key", path.display()));
     }
     let key = match chosen {
         Some(key) => given(key, "WEIR_NEW_MASTER_KEY")?,
@@ -81,30 +80,30 @@ fn parse_master_key(text: &str) -> anyhow::Result<[u8; 32]> {
         Ok(bytes) => bytes,
         Err(_) => base64::engine::general_purpose::STANDARD
             .decode(text)
-            .map_err(|_| anyhow::anyhow!("it is neither hex nor base64"))?,
+            .map_err(|_| anyhow::anyhow!("neither hex nor base64"))?,
     };
     let length = bytes.len();
-    <[u8; 32]>::try_from(bytes).map_err(|_| anyhow::anyhow!("it has {length} bytes, not 32"))
+    <[u8; 32]>::try_from(bytes).map_err(|_| anyhow::anyhow!("{length} bytes instead of 32"))
 }
 
-/// A key for one use, so that what one use gives away is of none to another.
+/// Derives a key for one purpose, so that a leaked key is useless for others.
 pub(crate) fn derive(master: &[u8; 32], for_what: &str) -> [u8; 32] {
     let mac = Hmac::<Sha256>::new_from_slice(master).expect("HMAC takes keys of any length");
     mac.chain_update(for_what).finalize().into_bytes().into()
 }
 
-/// The name of the key that the environment holds.
+/// The name of the key that the environment sets.
 const CONFIGURED: &str = "WEIR_ADMIN_KEY";
 
-/// Sees to it that there is an API key: the operator's, as long as the environment names it, or one made once and written
-/// where only its owner can read it.
+/// Ensures that there is an admin key: the operator's while the environment sets it, or one that is generated once and written to
+/// a file that only its owner can read.
 pub(crate) async fn first_key(config: &Config, store: &dyn Store, mint: &Mint, now: Timestamp) -> anyhow::Result<()> {
     let configured = config.admin_key.as_ref().map(Secret::expose);
     if let Some(text) = configured
         && (text.chars().count() < ADMIN_KEY_CHARS || !text.is_ascii())
     {
         bail!(
-            "WEIR_ADMIN_KEY must have at least {ADMIN_KEY_CHARS} ASCII characters; make one with: openssl rand -hex 32"
+            "WEIR_ADMIN_KEY must have at least {ADMIN_KEY_CHARS} ASCII characters; generate one with `openssl rand -hex 32`"
         );
     }
     if let Some(text) = configured {
@@ -113,7 +112,7 @@ pub(crate) async fn first_key(config: &Config, store: &dyn Store, mint: &Mint, n
             && known.name != CONFIGURED
             && !same(&known.digest, &key.digest)
         {
-            bail!("WEIR_ADMIN_KEY begins like another API key; choose one with another beginning");
+            bail!("WEIR_ADMIN_KEY has the same prefix as another API key; choose another key");
         }
         return Ok(store.put_configured_key(key, now).await?);
     }
@@ -121,7 +120,7 @@ pub(crate) async fn first_key(config: &Config, store: &dyn Store, mint: &Mint, n
     let (named, others): (Vec<_>, Vec<_>) = keys.iter().partition(|key| key.name == CONFIGURED);
     for key in named.into_iter().filter(|key| key.revoked_at.is_none()) {
         store.revoke_key(OPERATORS_WORKSPACE, key.id, now).await?;
-        tracing::info!("WEIR_ADMIN_KEY is not set any more: the API key that it named was revoked");
+        tracing::info!("Revoked the API key of WEIR_ADMIN_KEY, which is no longer set");
     }
     if !others.is_empty() {
         return Ok(());
@@ -132,7 +131,7 @@ pub(crate) async fn first_key(config: &Config, store: &dyn Store, mint: &Mint, n
         None => {
             let text = caller::new_key(mint);
             write(&path, &text)?;
-            tracing::info!("Made the first API key at {}", path.display());
+            tracing::info!("Generated the admin key at {}", path.display());
             text
         }
     };
@@ -163,7 +162,7 @@ fn read(path: &Path) -> anyhow::Result<Option<String>> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 
@@ -177,7 +176,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
             file.write_all(text.as_bytes())?;
             file.sync_all()
         })
-        .with_context(|| format!("{} cannot be written", path.display()))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]
@@ -185,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_master_key_is_read_in_hex_and_base64_and_never_cut() {
+    fn master_key_is_hex_or_base64_of_32_bytes() {
         let hex = "00".repeat(32);
         assert_eq!(parse_master_key(&hex).ok(), Some([0; 32]));
         let base64 = base64::engine::general_purpose::STANDARD.encode([7; 32]);
@@ -195,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_for_two_uses_are_two_keys() {
+    fn derived_keys_differ_by_purpose() {
         assert_ne!(derive(&[1; 32], "media links"), derive(&[1; 32], "else"));
     }
 }

@@ -1,7 +1,7 @@
-//! Another master key for a data folder on which no host works.
+//! Re-encrypts a data directory with a new master key, while no host uses it.
 //!
-//! A key that Weir keeps itself is written beside the old one before anything is sealed with it, and takes its place after
-//! the record's commit: a run that was broken off is finished by another.
+//! A key that Weir stores itself is written beside the old one before anything is encrypted with it, and replaces it after the
+//! database's commit: an interrupted run is finished by the next one.
 
 use std::path::PathBuf;
 
@@ -15,39 +15,42 @@ use crate::config::Config;
 use crate::host::seed;
 use crate::{folder, keyring};
 
-/// What was done.
+/// The result.
 #[derive(Clone, Debug, Serialize)]
 pub struct Resealed {
-    /// Values that were sealed again.
+    /// Number of values that were re-encrypted.
     pub values: u64,
-    /// Where the new key is kept; none if the operator keeps it.
+    /// File of the new key; none if the operator stores it.
     pub kept_at: Option<PathBuf>,
 }
 
-/// The record of `config`, which must be there: a key that is made for a folder that was mistyped helps nobody.
+/// The database file of `config`. It must exist, so that no key is created in a mistyped directory.
 ///
 /// # Errors
-/// There is none.
+/// It does not exist.
 pub fn record(config: &Config) -> anyhow::Result<PathBuf> {
     let record = folder::record(&config.data);
     if !record.is_file() {
-        bail!("{} holds no record; is it the data folder?", config.data.display());
+        bail!(
+            "{} contains no database; set WEIR_DATA to the data directory",
+            config.data.display()
+        );
     }
     Ok(record)
 }
 
-/// Seals everything in the record of `config` with another key: the operator's `new`, or one that is made and kept in the
-/// data folder as the old one was.
+/// Re-encrypts all secrets in the database of `config` with the operator's key `new`, or with one that is generated and stored in
+/// the data directory like the old one.
 ///
 /// # Errors
-/// One line that says what is in the way; the record is as it was.
+/// One line with the reason; the database is unchanged.
 pub fn reseal(config: &Config, new: Option<&Secret>) -> anyhow::Result<Resealed> {
     let record = record(config)?;
     let mint = Mint::from_seed(seed()?);
     let old = keyring::master_key(config, &mint)?;
     let kept_at = match (&config.master_key, new) {
         (Some(_), None) => {
-            bail!("WEIR_MASTER_KEY is set, so the next one is yours to choose too: set WEIR_NEW_MASTER_KEY")
+            bail!("WEIR_MASTER_KEY is set, so the new key is not generated; set WEIR_NEW_MASTER_KEY")
         }
         (Some(_), Some(_)) => None,
         (None, _) => Some(config.data.join("master.key")),
@@ -58,15 +61,10 @@ pub fn reseal(config: &Config, new: Option<&Secret>) -> anyhow::Result<Resealed>
         None => keyring::given(new.context("no key")?, "WEIR_NEW_MASTER_KEY")?,
     };
     let values = SqliteStore::reseal(&record, &MasterKey::new(old), &MasterKey::new(key), &mint)
-        .with_context(|| format!("the record at {} cannot be sealed anew", record.display()))?;
+        .with_context(|| format!("cannot re-encrypt the database {}", record.display()))?;
     if let (Some(from), Some(to)) = (&next, &kept_at) {
-        std::fs::rename(from, to).with_context(|| {
-            format!(
-                "the new key is at {} and must be moved to {}",
-                from.display(),
-                to.display()
-            )
-        })?;
+        std::fs::rename(from, to)
+            .with_context(|| format!("the new key is in {}; move it to {}", from.display(), to.display()))?;
     }
     Ok(Resealed { values, kept_at })
 }
