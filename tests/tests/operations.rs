@@ -60,7 +60,7 @@ async fn a_copy_made_under_load_is_a_host_that_goes_on() -> Result {
 fn documents(folder: &Path) -> Result {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md"))?;
     let table = page
-        .split("## The data folder")
+        .split("## The data directory")
         .nth(1)
         .and_then(|rest| rest.split("\n## ").next());
     let rows = table
