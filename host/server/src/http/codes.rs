@@ -162,9 +162,9 @@ SIGNAL_NOT_SUPPORTED = "signal_not_supported" 409 Platform false, "The platform 
 ABILITY_NOT_SUPPORTED = "ability_not_supported" 409 Platform false, "The connector does not support this",
     "The connector does not export the optional interface that this needs; `detail` names it.",
     "None needed; messages are not affected.";
-MESSAGE_NOT_CANCELLABLE = "message_not_cancellable" 409 Caller false, "The message cannot be cancelled",
+MESSAGE_NOT_CANCELLABLE = "message_not_cancellable" 409 Caller false, "The message cannot be canceled",
     "It is being sent or has left; see `message_status`.",
-    "Only queued messages can be cancelled.";
+    "Only queued messages can be canceled.";
 MESSAGE_NOT_RETRYABLE = "message_not_retryable" 409 Caller false, "The message cannot be sent again",
     "Only failed and uncertain messages can be retried; see `message_status`.",
     "Send a new message.";
@@ -259,7 +259,7 @@ CONNECTOR_FAILED = "connector_failed" 502 Host true, "The connector failed",
     "It crashed, ran out of time, or returned something invalid.",
     "Try again; if it persists, the connector needs a fix. On a message: nothing was sent, or the message would be `uncertain`.";
 PLATFORM_REFUSED = "platform_refused" 502 Platform false, "The platform refused the request",
-    "`reason` is Weir's word for the cause, `platform` has the platform's own.",
+    "`reason` is Weir's term for the cause, `platform` has the platform's own code and message.",
     "Depends on the reason; the platform's support asks for its `request_id`.";
 HOST_BUSY = "host_busy" 503 Host true, "The host is at its limits",
     "Every slot for connector calls, event streams or writes is in use.",
