@@ -12,7 +12,6 @@ mod body;
 mod broadcasts;
 mod caller;
 mod channels;
-pub(crate) mod codes;
 mod connect_sessions;
 mod connectors;
 mod contacts;
@@ -40,6 +39,7 @@ mod referrals;
 mod refusals;
 mod rollout;
 mod session;
+mod share;
 mod standing;
 mod workspaces;
 
@@ -66,10 +66,12 @@ use utoipa_axum::routes;
 use weir_domain::id::KeyId;
 use weir_domain::limits;
 
+use crate::core::codes;
+
 pub use caller::ClientAddress;
 pub(crate) use failures::network;
 
-use crate::share::Shares;
+use crate::http::share::Shares;
 use crate::{Host, console};
 
 /// How long a caller is kept waiting for the work behind its request: a connector's call, and as much again for what stands

@@ -1,70 +1,26 @@
 //! Weir, the host itself: where the rooms meet.
 //!
-//! [`host::Host`] holds what they share. Inbound goes through [`inbound`], outbound through [`outbound`] and
-//! [`deliverer`], events through [`publisher`]; [`connect`] brings accounts in; `console` is what a person looks at. What is
-//! allowed is judged in `weir-domain`, what is remembered lives in `weir-store`, connectors run in `weir-runtime`, and what
+//! [`core`] is the ground floor; [`connectors`], [`accounts`], [`messages`] and [`events`] stand on it; [`host::Host`] is the roof;
+//! [`http`] and [`cli`] are the doors, and `console` is what a person looks at. What is allowed is judged in `weir-domain`, what is remembered lives in `weir-store`, connectors run in `weir-runtime`, and what
 //! leaves goes through `weir-egress`.
 #![forbid(unsafe_code)]
 
-pub mod ads;
-pub mod apps;
-mod automations;
-pub mod backup;
-pub mod calls;
-mod channel_test;
+pub mod accounts;
 pub mod cli;
-pub mod clock;
-pub mod config;
-pub mod connect;
+pub mod connectors;
 mod console;
-mod contacts;
-mod cookie;
-mod credentials;
-pub mod deliverer;
-mod detached;
-pub mod diagnosis;
-pub mod entry_points;
-mod expiry;
-pub mod features;
-pub mod fetcher;
-mod folder;
-mod forged;
-mod history;
+pub mod core;
+pub mod events;
 pub mod host;
 pub mod http;
-pub mod inbound;
-pub mod keyring;
-mod leftovers;
-pub mod media;
-pub mod metrics;
-mod oauth;
-pub mod outbound;
-mod persist;
-mod platform_clocks;
-mod poller;
-pub mod provenance;
-pub mod publisher;
-mod pulse;
-mod quarantine;
-pub mod reconciler;
-pub mod refresher;
-mod refusals;
-pub mod registry;
-pub mod reseal;
+pub mod loops;
+pub mod messages;
 mod retention;
-pub mod rollout;
-pub mod run;
 pub mod serve;
-pub mod services;
-mod share;
 #[cfg(test)]
 mod testing;
-pub mod traces;
-pub mod transcripts;
-mod version_failures;
-pub mod worker;
 mod workspaces;
 
-pub use config::Config;
+pub use crate::core::config::Config;
 pub use host::Host;
-pub use run::Loops;
+pub use loops::Loops;

@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use weir_domain::limits;
 
-use crate::config::Limits;
+use crate::core::config::Limits;
 use crate::http::{ClientAddress, network};
 
 /// Wait after a failed `accept`: the usual cause, no file descriptor left, does not end at once.

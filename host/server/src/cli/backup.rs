@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::output::Output;
 use super::{Common, Done, Failure};
-use crate::{Config, backup};
+use crate::Config;
+use crate::core::backup;
 
 pub(super) fn run(common: &Common, output: &Output, to: &Path) -> Done {
     let config = Config::load(common.config.as_deref(), |name| std::env::var(name).ok())

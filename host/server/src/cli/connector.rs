@@ -15,7 +15,7 @@ use super::rollout::Rollout;
 use super::source::{Access, Repository, Source};
 use super::{Common, Done, Exit, Failure};
 use crate::Config;
-use crate::registry::inspect;
+use crate::connectors::registry::inspect;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Connector {

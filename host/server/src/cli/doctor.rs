@@ -15,9 +15,10 @@ use weir_store::SqliteStore;
 use super::client::{Client, key_file};
 use super::output::{Output, text};
 use super::{Common, Done, checked};
-use crate::forged::RefusedWebhooks;
-use crate::platform_clocks::apart;
-use crate::{Config, folder};
+use crate::Config;
+use crate::connectors::forged::RefusedWebhooks;
+use crate::core::folder;
+use crate::core::platform_clocks::apart;
 
 /// Prints each check, and counts those that failed.
 struct Report<'o> {

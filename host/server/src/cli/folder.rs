@@ -4,7 +4,8 @@ use std::fs::{File, TryLockError};
 use std::io;
 
 use super::Failure;
-use crate::{Config, folder};
+use crate::Config;
+use crate::core::folder;
 
 /// Creates the directory if it is missing, and locks it while the returned file is open. The operating system releases the
 /// lock of a process that was killed.

@@ -4,7 +4,8 @@ use weir_domain::credential::Secret;
 
 use super::output::Output;
 use super::{Common, Done, Failure, folder};
-use crate::{Config, reseal};
+use crate::Config;
+use crate::core::reseal;
 
 pub(super) fn run(common: &Common, output: &Output, new: Option<String>) -> Done {
     let config = Config::load(common.config.as_deref(), |name| std::env::var(name).ok())

@@ -15,7 +15,7 @@ use weir_domain::limits;
 use super::client::key_file;
 use super::output::{Output, text};
 use super::{Common, Done, Exit, Failure, folder};
-use crate::traces::Traces;
+use crate::core::traces::Traces;
 use crate::{Config, Host, http, serve};
 
 pub(super) async fn run(common: &Common, output: &Output) -> Done {

@@ -21,8 +21,8 @@ use super::codes;
 use super::list::List;
 use super::problem::{Answer, Problem};
 use crate::Host;
-use crate::apps::PutAppError;
-use crate::forged::RefusedWebhooks;
+use crate::connectors::apps::PutAppError;
+use crate::connectors::forged::RefusedWebhooks;
 
 /// What an operator enters for an app.
 #[derive(Debug, Deserialize, ToSchema)]

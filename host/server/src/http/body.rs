@@ -20,7 +20,7 @@ use weir_domain::limits;
 
 use super::codes;
 use super::problem::{Answer, COME_BACK, Problem};
-use crate::share::Share;
+use crate::http::share::Share;
 
 /// A JSON body of at most [`limits::API_BODY_BYTES`].
 pub(crate) struct Json<T>(pub(crate) T);

@@ -20,11 +20,11 @@ use super::connect_sessions;
 use super::list::{List, Paging};
 use super::problem::{Answer, COME_BACK, Problem};
 use crate::Host;
-use crate::channel_test::{ChannelTest, TestError};
-use crate::diagnosis::Finding;
-use crate::entry_points::{EntryPointLink, LinkError};
-use crate::features::ChannelFeatures;
-use crate::refresher::RefreshError;
+use crate::accounts::channel_test::{ChannelTest, TestError};
+use crate::accounts::diagnosis::Finding;
+use crate::accounts::entry_points::{EntryPointLink, LinkError};
+use crate::accounts::features::ChannelFeatures;
+use crate::accounts::refresher::RefreshError;
 
 /// Longest name that an operator may give.
 const NAME_CHARS: usize = 200;

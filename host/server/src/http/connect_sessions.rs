@@ -20,7 +20,7 @@ use super::caller::{ChannelsWrite, InChannels, May, Read};
 use super::codes;
 use super::problem::{Answer, Problem};
 use crate::Host;
-use crate::connect::{ConnectError, NewSession};
+use crate::accounts::connect::{ConnectError, NewSession};
 
 /// An account to be connected.
 #[derive(Debug, Deserialize, ToSchema)]

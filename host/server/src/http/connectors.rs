@@ -28,7 +28,7 @@ use super::list::List;
 use super::problem::{Answer, Problem};
 use super::{Api, codes};
 use crate::Host;
-use crate::registry::{GrantError, InstallError, PromoteError};
+use crate::connectors::registry::{GrantError, InstallError, PromoteError};
 
 /// How a component is installed.
 #[derive(Debug, Default, Deserialize, IntoParams)]

@@ -22,9 +22,9 @@ use super::idempotency::{Idempotency, REPLAYED};
 use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
 use crate::Host;
-use crate::calls::{ActError, ConnectorError};
-use crate::features::Features;
-use crate::outbound::{AcceptError, SendRequest, Signal};
+use crate::accounts::calls::{ActError, ConnectorError};
+use crate::accounts::features::Features;
+use crate::messages::outbound::{AcceptError, SendRequest, Signal};
 
 /// Longest reference of a caller's own.
 const CLIENT_REF_CHARS: usize = 255;

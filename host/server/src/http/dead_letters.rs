@@ -20,7 +20,7 @@ use super::codes;
 use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
 use crate::Host;
-use crate::inbound::ReplayError;
+use crate::messages::inbound::ReplayError;
 
 /// A verified webhook that could not be translated.
 #[derive(Debug, Serialize, ToSchema)]

@@ -27,7 +27,7 @@ use super::list::{List, bounded};
 use super::problem::{Answer, COME_BACK, Problem};
 use super::{Api, codes};
 use crate::Host;
-use crate::share::Share;
+use crate::http::share::Share;
 
 /// Between two comments on a silent stream: proxies cut connections that are silent for half a minute.
 const HEARTBEAT: Duration = Duration::from_secs(15);

@@ -18,8 +18,8 @@ use weir_domain::signature::RawWebhook;
 use super::failures::{Failures, network};
 use super::problem::{Answer, COME_BACK, Problem};
 use super::{Api, ClientAddress, body, codes};
-use crate::inbound::{Hook, HookError};
-use crate::share::{Share, Shares};
+use crate::http::share::{Share, Shares};
+use crate::messages::inbound::{Hook, HookError};
 
 /// Take a webhook of a platform
 #[utoipa::path(post, path = "/hooks/{app}", tag = "webhooks of platforms", params(("app" = String, Path, description = "The app's name")), security(()),

@@ -29,7 +29,7 @@ use super::idempotency::Idempotency;
 use super::problem::{Answer, COME_BACK, Problem};
 use super::{Api, codes};
 use crate::Host;
-use crate::media::{LinkError, Upload, UploadError};
+use crate::messages::media::{LinkError, Upload, UploadError};
 
 /// Bytes to be fetched from a public URL.
 #[derive(Debug, Deserialize, ToSchema)]

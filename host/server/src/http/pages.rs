@@ -14,7 +14,7 @@ use super::body::{Named, Params};
 use super::problem::Problem;
 use super::{Api, codes};
 use crate::Host;
-use crate::connect::ConnectPage;
+use crate::accounts::connect::ConnectPage;
 
 /// One style sheet of our own, and nothing else.
 const POLICY: &str =

@@ -14,7 +14,7 @@ use weir_domain::policy::{Finding, Refusal};
 use weir_domain::problem::Fault;
 use weir_store::StoreError;
 
-use crate::refusals::OPERATORS_LIMIT;
+use crate::core::refusals::OPERATORS_LIMIT;
 
 use super::codes::{self, Code};
 

@@ -13,7 +13,7 @@ use super::contacts::{OfChannel, narrowed};
 use super::list::{List, Paging};
 use super::problem::Answer;
 use crate::Host;
-use crate::ads::Ad;
+use crate::accounts::ads::Ad;
 
 /// How a contact came, and to whom.
 #[derive(Debug, Serialize, ToSchema)]

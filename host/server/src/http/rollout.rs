@@ -19,8 +19,8 @@ use super::connectors::{VersionView, refused_promotion};
 use super::list::{List, bounded};
 use super::problem::{Answer, Problem};
 use crate::Host;
-use crate::rollout::{TIMELINE, TrialView};
-use crate::transcripts::Replay;
+use crate::connectors::rollout::{TIMELINE, TrialView};
+use crate::connectors::transcripts::Replay;
 
 /// A trial that is wanted.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -21,7 +21,7 @@ use super::audit::record;
 use super::caller::InSession;
 use super::problem::{Answer, Problem};
 use crate::Host;
-use crate::cookie::SESSION;
+use crate::core::cookie::SESSION;
 
 /// Where a request shows the session's token.
 pub(crate) const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::clock::Reading;
+use crate::core::clock::Reading;
 
 /// Opens an event stream with this key; the body, behind its first frame.
 async fn stream(api: &Api, key: &str) -> Body {

@@ -1,0 +1,185 @@
+//! What the ad looked like that brought a contact, where the platform tells; asked once in a while and not at every look.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use weir_domain::caller::Caller;
+use weir_domain::delivery::Verdict;
+use weir_domain::id::ReferralId;
+use weir_domain::message::Referral;
+use weir_domain::problem::Fault;
+use weir_domain::time::Timestamp;
+use weir_runtime::CallError;
+use weir_store::{AdAnswer, ReferralRecord};
+
+use crate::accounts::calls::ActError;
+use crate::accounts::calls::CallFailure;
+use crate::host::Host;
+
+/// How long an answer is taken as it is, also when it is that there is none: ads change over days, and people look often.
+const KEPT: Duration = Duration::from_secs(24 * 3_600);
+
+/// The ad that brought a contact.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Ad {
+    /// The platform's document about what was shown; null where it has none.
+    #[schema(value_type = Option<Object>)]
+    pub preview: Option<Value>,
+    /// Why there is none: `smart_plus_campaign`, `not_an_ad`, `no_preview`, or the platform's refusal in our words.
+    pub reason: Option<String>,
+    /// The same in a sentence.
+    pub detail: Option<String>,
+    /// Who could mend it: `platform`; null with a preview.
+    pub fault: Option<Fault>,
+    /// The ad, as far as the platform names it.
+    pub ad_id: Option<String>,
+    /// Its name.
+    pub ad_name: Option<String>,
+    /// The creative that was shown; null for campaigns that mix creatives by themselves.
+    pub creative_id: Option<String>,
+    /// When this was found out; it is not asked anew for a day.
+    pub at: Timestamp,
+}
+
+impl Host {
+    /// What the ad looked like that brought a contact.
+    ///
+    /// # Errors
+    /// See [`ActError`]; what the platform could not answer now is not kept.
+    pub async fn ad(&self, caller: &Caller, id: ReferralId) -> Result<Ad, ActError> {
+        let record = self.store().referral(caller.workspace_id(), id).await?;
+        let record = record.filter(|record| caller.sees(Some(record.channel_id)));
+        let record = record.ok_or(ActError::NotFound)?;
+        let now = self.now();
+        if let Some(kept) = record.ad.clone().filter(|kept| now < kept.until) {
+            return Ok(Ad::of(&record.referral, kept));
+        }
+        let found = match without_asking(&record.referral) {
+            Some((reason, detail)) => Found::none(reason, detail),
+            None => self.ask_for_ad(&record).await?,
+        };
+        let answer = AdAnswer {
+            preview: found.preview,
+            reason: found.reason,
+            detail: found.detail,
+            at: now,
+            until: now.after(KEPT),
+        };
+        self.store().keep_ad(id, answer.clone()).await?;
+        Ok(Ad::of(&record.referral, answer))
+    }
+
+    async fn ask_for_ad(&self, record: &ReferralRecord) -> Result<Found, ActError> {
+        let channel = self
+            .store()
+            .channel(record.channel_id)
+            .await?
+            .ok_or(ActError::NotFound)?;
+        let asked = self
+            .call(&channel, |connector, context| {
+                let referral = record.referral.clone();
+                Box::pin(async move { connector.ad_preview(context, &referral).await })
+            })
+            .await;
+        match asked {
+            Ok(Some(preview)) => Ok(Found {
+                preview: Some(preview),
+                ..Found::default()
+            }),
+            Ok(None) | Err(CallFailure::Call(CallError::NotProvided { .. })) => Ok(Found::none(
+                "no_preview",
+                "the platform gives no preview of this ad to the account that it brought the contact to",
+            )),
+            Err(CallFailure::Call(CallError::Failed {
+                verdict: Verdict::Permanent,
+                error,
+            })) => Ok(Found::none(&error.code, &error.detail)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What asking found.
+#[derive(Default)]
+struct Found {
+    preview: Option<Value>,
+    reason: Option<String>,
+    detail: Option<String>,
+}
+
+impl Found {
+    fn none(reason: &str, detail: &str) -> Self {
+        Self {
+            preview: None,
+            reason: Some(reason.to_owned()),
+            detail: Some(detail.to_owned()),
+        }
+    }
+}
+
+impl Ad {
+    fn of(referral: &Referral, answer: AdAnswer) -> Self {
+        Self {
+            fault: answer.reason.is_some().then_some(Fault::Platform),
+            preview: answer.preview,
+            reason: answer.reason,
+            detail: answer.detail,
+            ad_id: referral.ad_id.clone(),
+            ad_name: referral.ad_name.clone(),
+            creative_id: creative(referral).map(str::to_owned),
+            at: answer.at,
+        }
+    }
+}
+
+/// An empty id is none.
+fn creative(referral: &Referral) -> Option<&str> {
+    referral.creative_id.as_deref().filter(|id| !id.is_empty())
+}
+
+/// Why nobody need be asked.
+fn without_asking(referral: &Referral) -> Option<(&'static str, &'static str)> {
+    if referral.source != "ad" {
+        return Some(("not_an_ad", "the contact came by something else than an ad"));
+    }
+    if creative(referral).is_none() {
+        return Some((
+            "smart_plus_campaign",
+            "the platform names no creative, as for Smart+ campaigns, which make many variants of an ad: it cannot say which one \
+             this contact saw",
+        ));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn referral(source: &str, creative: Option<&str>) -> Referral {
+        Referral {
+            id: None,
+            source: source.to_owned(),
+            ad_id: Some("1".to_owned()),
+            ad_name: None,
+            advertiser_id: None,
+            creative_id: creative.map(str::to_owned),
+            url: None,
+            reference: None,
+            prefilled_text: None,
+            prefill_audit: None,
+            at: None,
+        }
+    }
+
+    #[test]
+    fn an_ad_without_a_creative_is_not_asked_about() {
+        let reason = |source, creative| without_asking(&referral(source, creative)).map(|(reason, _)| reason);
+        assert_eq!(reason("ad", None), Some("smart_plus_campaign"));
+        assert_eq!(reason("ad", Some("")), Some("smart_plus_campaign"));
+        assert_eq!(reason("ad", Some("c1")), None);
+        assert_eq!(reason("link", None), Some("not_an_ad"));
+    }
+}

@@ -1,0 +1,169 @@
+//! Trying a channel out: a link with a reference of its own, and what came of opening it.
+//!
+//! Nothing is kept for it: the reference says where in the log to look.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use weir_domain::channel::Channel;
+use weir_domain::event::{Event, EventType};
+use weir_domain::id::MessageId;
+use weir_domain::manifest::EntryKind;
+use weir_domain::time::Timestamp;
+use weir_store::{EventFilter, StoreError};
+
+use crate::accounts::entry_points::LinkError;
+use crate::host::Host;
+
+/// Events of the channel looked through since the test began; somebody tries it out within minutes.
+const EVENTS: u32 = 1_000;
+/// What a test's reference begins with, so that it is never taken for the operator's own.
+const PREFIX: &str = "weir-test-";
+
+/// A test of a channel, as far as it has come.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ChannelTest {
+    /// Names the test; it is in the link.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// What somebody opens on a phone, and then writes a message.
+    pub url: String,
+    /// Whether every step was seen.
+    pub passed: bool,
+    /// What was seen, in order.
+    pub steps: Vec<TestStep>,
+}
+
+/// One step of a test.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TestStep {
+    /// `link_opened`, `message_received`.
+    pub step: String,
+    /// Whether it was seen.
+    pub ok: bool,
+    /// When Weir heard of it.
+    pub at: Option<Timestamp>,
+    /// From the platform's time of it until then.
+    pub latency_ms: Option<u64>,
+    /// What to do while it is not seen.
+    pub remedy: String,
+}
+
+/// Why a channel cannot be tried out.
+#[derive(Debug, thiserror::Error)]
+pub enum TestError {
+    /// There is no link to open, or it carries no reference.
+    #[error("the channel cannot be tried out by a link: {0}")]
+    NoLink(LinkError),
+    /// The reference is not one of a test.
+    #[error("{0:?} is not the ref of a test; begin one with POST")]
+    NoSuchTest(String),
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Host {
+    /// Begins a test: gives the link to open.
+    ///
+    /// # Errors
+    /// See [`TestError`].
+    pub async fn begin_test(&self, channel: &Channel) -> Result<ChannelTest, TestError> {
+        let since = self.store().last_sequence().await?;
+        // The id of nothing: only its randomness is of use.
+        let random: MessageId = self.mint().id(self.now());
+        let random: String = random.to_string().chars().rev().take(12).collect();
+        self.test(channel, &format!("{PREFIX}{since}-{random}")).await
+    }
+
+    /// How far a test has come.
+    ///
+    /// # Errors
+    /// See [`TestError`].
+    pub async fn test(&self, channel: &Channel, reference: &str) -> Result<ChannelTest, TestError> {
+        let since = began_after(reference).ok_or_else(|| TestError::NoSuchTest(reference.to_owned()))?;
+        let url = self
+            .entry_point(channel, Some(EntryKind::Chat), None, Some(reference))
+            .await
+            .map_err(TestError::NoLink)?;
+        let filter = EventFilter {
+            types: [EventType::ReferralReceived, EventType::MessageReceived]
+                .map(|kind| kind.as_str().to_owned())
+                .into(),
+            channels: [channel.id].into(),
+            conversation: None,
+        };
+        let events = self
+            .store()
+            .events(&channel.workspace_id, since, &filter, EVENTS)
+            .await?
+            .rows;
+        let opened = events.iter().find(|event| opens(event, reference));
+        let written = opened.and_then(|opened| {
+            events.iter().find(|event| {
+                event.kind == EventType::MessageReceived
+                    && event.conversation_id == opened.conversation_id
+                    && event.sequence >= opened.sequence
+            })
+        });
+        let steps = vec![
+            step(
+                "link_opened",
+                opened,
+                "/at",
+                "Open the link on a phone with TikTok; it must open the chat, not the profile.",
+            ),
+            step(
+                "message_received",
+                written,
+                "/sent_at",
+                "Write a message in the chat; if it does not come, see the diagnostics.",
+            ),
+        ];
+        Ok(ChannelTest {
+            reference: reference.to_owned(),
+            url,
+            passed: steps.iter().all(|step| step.ok),
+            steps,
+        })
+    }
+}
+
+/// Where in the log a test began.
+fn began_after(reference: &str) -> Option<i64> {
+    reference.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
+}
+
+/// Whether an event tells that the test's link was opened: by itself, or with the first message.
+fn opens(event: &Event, reference: &str) -> bool {
+    ["/ref", "/referral/ref"]
+        .iter()
+        .any(|pointer| event.data.pointer(pointer).is_some_and(|found| found == reference))
+}
+
+fn step(name: &str, event: Option<&Event>, platforms_time: &str, remedy: &str) -> TestStep {
+    let told: Option<Timestamp> = event.and_then(|event| event.data.pointer(platforms_time)?.as_str()?.parse().ok());
+    let latency = event.zip(told).map(|(event, told)| event.timestamp.since(told));
+    TestStep {
+        step: name.to_owned(),
+        ok: event.is_some(),
+        at: event.map(|event| event.timestamp),
+        latency_ms: latency.map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX)),
+        remedy: if event.is_some() {
+            String::new()
+        } else {
+            remedy.to_owned()
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_says_where_to_look_and_a_strange_one_nothing() {
+        assert_eq!(began_after("weir-test-42-0123456789ab"), Some(42));
+        assert_eq!(began_after("weir-test-x"), None);
+        assert_eq!(began_after("summer2025"), None);
+    }
+}

@@ -1,0 +1,44 @@
+//! Who a contact is, by the platform's own record: webhooks of many platforms tell a handle and no more.
+
+use weir_domain::caller::Caller;
+use weir_domain::conversation::Contact;
+use weir_domain::id::ContactId;
+use weir_runtime::context::ConversationFacts;
+
+use crate::accounts::calls::ActError;
+use crate::host::Host;
+
+impl Host {
+    /// Asks the platform who a contact is, and keeps what it says: its name and picture now.
+    ///
+    /// # Errors
+    /// See [`ActError`].
+    pub async fn look_up(&self, caller: &Caller, contact: ContactId) -> Result<Contact, ActError> {
+        let workspace = caller.workspace_id();
+        let known = self.store().contact(workspace, contact).await?;
+        let known = known.filter(|known| caller.sees(Some(known.channel_id)));
+        let known = known.ok_or(ActError::NotFound)?;
+        let conversation = self.store().conversation_with(workspace, contact).await?;
+        let channel = self.store().channel(known.channel_id).await?;
+        let (Some(conversation), Some(channel)) = (conversation, channel) else {
+            return Ok(known);
+        };
+        let facts = ConversationFacts::from(&conversation);
+        let found = self
+            .call(&channel, |connector, context| {
+                let facts = facts.clone();
+                let connector = connector.clone();
+                Box::pin(async move { connector.look_up(context, &facts).await })
+            })
+            .await?;
+        // Somebody else on the other side is not who was asked about.
+        let Some(person) = found.filter(|person| person.platform_id == known.platform_id) else {
+            return Ok(known);
+        };
+        let contact = self
+            .store()
+            .hear_of_contact(workspace, channel.id, person, self.now())
+            .await?;
+        Ok(contact)
+    }
+}

@@ -1,0 +1,230 @@
+//! Why a channel receives nothing, or cannot send: findings, each with its evidence and what to do.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use weir_domain::channel::{Channel, ChannelStatus};
+use weir_domain::credential::Credential;
+use weir_domain::id::ChannelId;
+use weir_domain::policy::region;
+use weir_domain::time::Timestamp;
+use weir_store::{HistoryGap, Page, StoreError};
+
+use crate::accounts::calls::{ActError, NotServed};
+use crate::connectors::forged::RefusedWebhooks;
+use crate::host::Host;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Finding {
+    /// `webhook_subscription`, `token`, `permissions`, `silence`, …
+    pub subject: String,
+    /// Whether it is well.
+    pub ok: bool,
+    /// What was seen.
+    pub evidence: String,
+    /// What to do, if anything.
+    pub remedy: String,
+}
+
+/// An account that has been silent for so long after it was connected is most often closed to strangers.
+const SILENCE: Duration = Duration::from_secs(24 * 3600);
+
+impl Finding {
+    fn good(subject: &str, evidence: &str) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            ok: true,
+            evidence: evidence.to_owned(),
+            remedy: String::new(),
+        }
+    }
+
+    fn bad(subject: &str, evidence: impl std::fmt::Display, remedy: &str) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            ok: false,
+            evidence: evidence.to_string(),
+            remedy: remedy.to_owned(),
+        }
+    }
+}
+
+/// Conversations that the platform refused to show.
+fn history(gap: &HistoryGap, count: usize) -> Finding {
+    let again = gap.due_at.map_or_else(
+        || "it is not asked for again".to_owned(),
+        |at| format!("it is asked for again at {at}"),
+    );
+    Finding::bad(
+        "history",
+        format!(
+            "the history of {count} conversations could not be read; {}: {}; {again}",
+            gap.conversation, gap.detail
+        ),
+        "Read the channel's history again with POST /v1/channels/{id}/catch-up once the platform shows it.",
+    )
+}
+
+impl Host {
+    /// Looks at a channel from all sides.
+    ///
+    /// # Errors
+    /// See [`ActError`].
+    pub async fn diagnose(&self, channel: ChannelId) -> Result<Vec<Finding>, ActError> {
+        let channel = self.0.store.channel(channel).await?.ok_or(ActError::NotFound)?;
+        let now = self.now();
+        let mut findings = vec![standing(&channel)];
+        if channel.status == ChannelStatus::Deleted {
+            return Ok(findings);
+        }
+        let serving = match self.serving_of(&channel).await {
+            Ok(serving) => serving,
+            Err(error @ (NotServed::Held(_) | NotServed::SetAside { .. })) => {
+                findings.push(Finding::bad(
+                    "version",
+                    error,
+                    "Its messages wait and its webhooks are kept; both go on by themselves once a version serves it.",
+                ));
+                return Ok(findings);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let rules = serving.book.rules(&channel);
+        findings.push(match region::admit(&rules, channel.country.as_deref()) {
+            Ok(()) => Finding::good(
+                "region",
+                channel.country.as_deref().unwrap_or("the country is not known"),
+            ),
+            Err(refusal) => Finding::bad(
+                "region",
+                refusal,
+                "Nothing here can change it: it is the platform's rule.",
+            ),
+        });
+        findings.push(token(self.credential(channel.id).await?.as_ref(), now));
+        if self.0.unwritten.holds(channel.id) {
+            findings.push(Finding::bad(
+                "token_on_disk",
+                "the token was renewed and is in memory only: the record is locked or the disk is full",
+                "Free the disk, or end what locks the record; do not end the host before the token is written.",
+            ));
+        }
+        let queue = self.0.store.queue(channel.id).await?;
+        let oldest = queue
+            .oldest_at
+            .map_or_else(String::new, |at| format!(", the oldest since {at}"));
+        findings.push(Finding::good(
+            "outbox",
+            &format!("{} messages wait{oldest}", queue.depth),
+        ));
+        findings.extend(self.proofs(&channel.app));
+        findings.push(self.silence(&channel, now).await?);
+        let gaps = self.0.store.history_gaps(channel.id).await?;
+        findings.extend(gaps.first().map(|gap| history(gap, gaps.len())));
+        let checked = self
+            .call(&channel, |connector, context| {
+                Box::pin(async move { connector.check(context).await })
+            })
+            .await;
+        match checked {
+            Ok(found) => findings.extend(found.into_iter().map(|found| Finding {
+                subject: found.subject,
+                ok: found.ok,
+                evidence: found.evidence,
+                remedy: found.remedy,
+            })),
+            Err(error) => findings.push(Finding::bad(
+                "platform",
+                error,
+                "Try again; if it stays, authorise the channel again.",
+            )),
+        }
+        Ok(findings)
+    }
+
+    /// Whether the app's webhooks prove themselves, if some did not.
+    fn proofs(&self, app: &str) -> Option<Finding> {
+        let refused = self.0.forged.of(app)?;
+        let words = format!(
+            "{} webhooks of the app were refused since the host started, the last at {}: {}",
+            refused.count, refused.last_at, refused.reason
+        );
+        Some(if refused.accepted_since {
+            Finding::good("webhook_proof", &format!("{words}; genuine ones have come since"))
+        } else {
+            Finding::bad("webhook_proof", words, RefusedWebhooks::REMEDY)
+        })
+    }
+
+    /// Whether anything has come in at all: most often the account does not let everybody write.
+    async fn silence(&self, channel: &Channel, now: Timestamp) -> Result<Finding, StoreError> {
+        let page = Page { limit: 1, cursor: None };
+        let newest = self
+            .0
+            .store
+            .conversations(
+                &channel.workspace_id,
+                weir_store::ConversationFilter {
+                    channels: [channel.id].into(),
+                    name: None,
+                },
+                page,
+            )
+            .await?;
+        let last = newest
+            .rows
+            .first()
+            .and_then(|conversation| conversation.last_message_at);
+        Ok(match last {
+            Some(at) => Finding::good("silence", &format!("the newest message is of {at}")),
+            None if now.since(channel.created_at) < SILENCE => Finding::good("silence", "no message yet"),
+            None => Finding::bad(
+                "silence",
+                format!("no message since {}", channel.created_at),
+                "In the platform's app, let everyone send direct messages to the account; then write to it from another one.",
+            ),
+        })
+    }
+}
+
+fn standing(channel: &Channel) -> Finding {
+    match channel.status {
+        ChannelStatus::Deleted => Finding::bad("status", "the channel was deleted", "Connect the account again."),
+        ChannelStatus::ReauthorizationRequired => Finding::bad(
+            "status",
+            "the authorisation has ended; what is sent meanwhile is held",
+            "POST /v1/channels/{id}/reauthorize, and let the account's owner consent.",
+        ),
+        ChannelStatus::Degraded => Finding::bad(
+            "status",
+            "the channel works in part",
+            "See what is amiss below; authorising it again sets it up anew.",
+        ),
+        ChannelStatus::Connected if channel.paused => {
+            Finding::bad("status", "the channel is paused", "PATCH it with paused: false.")
+        }
+        ChannelStatus::Connected => Finding::good("status", "connected"),
+    }
+}
+
+fn token(credential: Option<&Credential>, now: Timestamp) -> Finding {
+    let Some(credential) = credential else {
+        return Finding::bad("token", "there is none", "Authorise the channel again.");
+    };
+    match (credential.expires_at, credential.refresh_expires_at) {
+        (_, Some(end)) if now >= end => Finding::bad(
+            "token",
+            format!("it could be renewed until {end}"),
+            "Authorise the channel again.",
+        ),
+        (Some(end), _) if now >= end => Finding::bad(
+            "token",
+            format!("it ended at {end}"),
+            "POST /v1/channels/{id}/refresh; if that fails, authorise the channel again.",
+        ),
+        (Some(end), _) => Finding::good("token", &format!("it ends at {end} and is renewed before")),
+        (None, _) => Finding::good("token", "it does not end"),
+    }
+}

@@ -1,0 +1,251 @@
+//! What a conversation can carry now: the platform's rules, the operator's, and what the platform says when it is asked. Sends
+//! are judged by the same.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use weir_domain::caller::Caller;
+use weir_domain::channel::Channel;
+use weir_domain::conversation::Conversation;
+use weir_domain::id::ConversationId;
+use weir_domain::manifest::{ContentRule, Manifest, Statuses, Support};
+use weir_domain::message::ContentKind;
+use weir_domain::policy::{BudgetView, ContactView, ConversationView, RefusalView, Rules, WindowView, content};
+use weir_domain::time::Timestamp;
+use weir_runtime::context::ConversationFacts;
+use weir_store::StoreError;
+
+use crate::accounts::calls::{ActError, NotServed, Serving};
+use crate::host::Host;
+use crate::messages::outbound::Signal;
+
+/// What a conversation can carry now.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Features {
+    /// Whether a message would be accepted now.
+    pub can_reply: bool,
+    /// Why not.
+    pub refusal: Option<RefusalView>,
+    /// The messaging window.
+    pub window: Option<WindowView>,
+    /// The message budget.
+    pub budget: Option<BudgetView>,
+    /// Each kind of content, with its limits.
+    pub contents: Vec<ContentFeature>,
+    /// Which statuses can be known.
+    pub statuses: Statuses,
+    /// What can be shown besides messages.
+    pub signals: Vec<Signal>,
+    /// When this was found.
+    pub at: Timestamp,
+}
+
+/// What a channel can carry, whatever the conversation.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ChannelFeatures {
+    /// Each kind of content, with its limits, in both directions.
+    pub contents: Vec<ContentRule>,
+    /// Which statuses can be known, and how.
+    pub statuses: Statuses,
+    /// What can be shown besides messages.
+    pub signals: Vec<Signal>,
+    /// The length of the messaging window in milliseconds; null if the platform has none.
+    pub window_ms: Option<u64>,
+    /// Messages until the contact writes again; null if the platform does not count.
+    pub budget_limit: Option<u32>,
+    /// Whether a business may write first.
+    pub may_write_first: bool,
+    /// Whether one message may go to many.
+    pub broadcast: bool,
+}
+
+/// One kind of content, in this conversation.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ContentFeature {
+    /// What the connector declares, tightened by the operator.
+    #[serde(flatten)]
+    pub rule: ContentRule,
+    /// Whether it may be sent here, as far as is known.
+    pub allowed: bool,
+    /// Why not.
+    pub reason: Option<String>,
+}
+
+impl Host {
+    /// What a conversation can carry now; asks the platform where the connector says that it must be asked.
+    ///
+    /// # Errors
+    /// See [`ActError`].
+    pub async fn features(&self, caller: &Caller, conversation: ConversationId) -> Result<Features, ActError> {
+        let (conversation, channel) = self
+            .conversation(caller, conversation)
+            .await?
+            .ok_or(ActError::NotFound)?;
+        let serving = self.serving_of(&channel).await?;
+        let rules = serving.book.rules(&channel);
+        let probed = rules
+            .contents
+            .iter()
+            .find(|rule| rule.probed && rule.outbound == Support::Full);
+        let kind = probed.map(|rule| rule.kind);
+        let conversation = self.probed(&serving, &channel, conversation, kind).await;
+        let now = self.now();
+        let view = ConversationView::of(&conversation, &channel, &rules, now);
+        let manifest = serving.book.manifest();
+        let contents = rules
+            .contents
+            .iter()
+            .map(|rule| ContentFeature::of(rule, &rules, &channel, &conversation))
+            .collect();
+        Ok(Features {
+            can_reply: view.can_reply,
+            refusal: view.refusal,
+            window: view.window,
+            budget: view.budget,
+            contents,
+            statuses: manifest.statuses,
+            signals: signals(manifest),
+            at: now,
+        })
+    }
+
+    /// What a channel can carry, by the platform's rules and what the operator tightened.
+    ///
+    /// # Errors
+    /// See [`ActError`].
+    pub async fn channel_features(&self, channel: &Channel) -> Result<ChannelFeatures, ActError> {
+        let serving = self.serving_of(channel).await?;
+        let rules = serving.book.rules(channel);
+        let manifest = serving.book.manifest();
+        Ok(ChannelFeatures {
+            statuses: manifest.statuses,
+            signals: signals(manifest),
+            window_ms: rules
+                .window
+                .map(|length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX)),
+            budget_limit: rules.budget,
+            may_write_first: rules.initiation,
+            broadcast: rules.broadcast,
+            contents: rules.contents.clone(),
+        })
+    }
+
+    /// A conversation as the API shows it.
+    ///
+    /// # Errors
+    /// The record.
+    pub async fn view(&self, conversation: &Conversation) -> Result<ConversationView, StoreError> {
+        let id = conversation.channel_id;
+        let channel = self.0.store.channel(id).await?.ok_or_else(|| StoreError::Damaged {
+            place: format!("channel {id}"),
+            reason: format!(
+                "the conversation {} goes through it, and it is not there",
+                conversation.id
+            ),
+        })?;
+        match self.serving_of(&channel).await {
+            Ok(serving) => {
+                let rules = serving.book.rules(&channel);
+                Ok(ConversationView::of(conversation, &channel, &rules, self.now()))
+            }
+            Err(NotServed::Store(error)) => Err(error),
+            Err(error) => Ok(without_rules(conversation, &error.to_string())),
+        }
+    }
+
+    /// The conversation with what the platform says that it can carry, asked if that is not known and `kind` depends on it.
+    /// Best effort: what cannot be asked stays unknown, and the platform decides at the send.
+    pub(crate) async fn probed(
+        &self,
+        serving: &Serving,
+        channel: &Channel,
+        mut conversation: Conversation,
+        kind: Option<ContentKind>,
+    ) -> Conversation {
+        let rule = kind.and_then(|kind| serving.book.manifest().content_rule(kind));
+        let is_asked = rule.is_some_and(|rule| rule.probed && rule.kind == ContentKind::Image)
+            && serving.book.manifest().provides("probing")
+            && conversation.images_allowed.is_none();
+        if !is_asked {
+            return conversation;
+        }
+        let facts = ConversationFacts::from(&conversation);
+        let probed = self
+            .call(channel, |connector, context| {
+                let facts = facts.clone();
+                Box::pin(async move { connector.probe(context, &facts).await })
+            })
+            .await;
+        match probed {
+            Ok(capabilities) => {
+                let images = capabilities.iter().find(|found| found.kind == ContentKind::Image);
+                if let Some(images) = images {
+                    conversation.images_allowed = Some(images.allowed);
+                    let until = self.now().after(images.keep);
+                    let kept = self
+                        .0
+                        .store
+                        .set_images_allowed(conversation.id, images.allowed, until)
+                        .await;
+                    if let Err(error) = kept {
+                        tracing::warn!(conversation.id = %conversation.id, "What it can carry was not kept: {error}");
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::debug!(conversation.id = %conversation.id, "The platform could not be asked: {error}");
+            }
+        }
+        conversation
+    }
+}
+
+fn signals(manifest: &Manifest) -> Vec<Signal> {
+    if manifest.provides("signals") {
+        vec![Signal::Typing, Signal::Read]
+    } else {
+        Vec::new()
+    }
+}
+
+impl ContentFeature {
+    fn of(rule: &ContentRule, rules: &Rules, channel: &Channel, conversation: &Conversation) -> Self {
+        let reason = match rule.outbound {
+            Support::Full if rule.kind == ContentKind::Image => {
+                content::admit_images(rules, channel, conversation.images_allowed)
+                    .err()
+                    .map(|refusal| refusal.code())
+            }
+            Support::Full => None,
+            Support::OptIn => Some("switched_off"),
+            Support::Fallback | Support::Rejected => Some("content_type_not_supported"),
+        };
+        Self {
+            rule: rule.clone(),
+            allowed: reason.is_none(),
+            reason: reason.map(str::to_owned),
+        }
+    }
+}
+
+/// A conversation while no version serves: nobody can say what its rules are, so nothing can be sent.
+fn without_rules(conversation: &Conversation, detail: &str) -> ConversationView {
+    ConversationView {
+        id: conversation.id,
+        channel_id: conversation.channel_id,
+        contact: ContactView::of(&conversation.contact),
+        platform_id: conversation.platform_id.clone(),
+        status: conversation.status,
+        opened_by: conversation.opened_by,
+        can_reply: false,
+        refusal: Some(RefusalView {
+            code: "connector_not_serving".to_owned(),
+            detail: detail.to_owned(),
+        }),
+        window: None,
+        budget: None,
+        last_message_at: conversation.last_message_at,
+        unread: conversation.unread,
+        referral: conversation.referral.clone(),
+        created_at: conversation.created_at,
+    }
+}

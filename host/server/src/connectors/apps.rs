@@ -1,0 +1,137 @@
+//! Apps: our registrations with platforms, put by an operator and read at every webhook and call, so kept in memory.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use weir_domain::manifest::Manifest;
+use weir_domain::policy::{AppSettings, OriginMap, RuleBook};
+use weir_store::{App, StoreError};
+
+use crate::core::platform_clocks::AppClock;
+use crate::host::Host;
+
+/// An app as it is kept in memory.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    pub(crate) app: App,
+    pub(crate) origins: Arc<OriginMap>,
+    /// The platform's.
+    pub(crate) clock: Arc<AppClock>,
+    /// The rules by the version that was asked for last: reading them out of a manifest is a good part of a webhook's work.
+    book: Mutex<Option<RuleBook>>,
+}
+
+impl Registered {
+    /// The rules that a version of the connector declares, under this app's settings.
+    pub(crate) fn book(&self, manifest: &Arc<Manifest>) -> RuleBook {
+        let offset = self.clock.offset();
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*book {
+            Some(book) if Arc::ptr_eq(book.manifest(), manifest) && book.clock() == offset => book.clone(),
+            _ => {
+                let read = RuleBook::new(Arc::clone(manifest), self.app.settings.clone());
+                book.insert(read.with_clock(offset)).clone()
+            }
+        }
+    }
+}
+
+/// The apps that were read, by name.
+pub(crate) type Apps = RwLock<HashMap<String, Arc<Registered>>>;
+
+/// Why an app could not be put.
+#[derive(Debug, thiserror::Error)]
+pub enum PutAppError {
+    /// No connector of this name is installed.
+    #[error("there is no connector {0:?}; install it first")]
+    NoConnector(String),
+    /// A setting that the host itself reads is of another form.
+    #[error("the setting {name:?} cannot be read: {reason}")]
+    Setting {
+        /// Its name; empty if no single one is at fault.
+        name: String,
+        /// In words.
+        reason: String,
+    },
+    /// While a virtual clock is followed, nothing may leave this machine.
+    #[error("the host follows a virtual clock ({clock}), so every origin of an app must be mapped to this machine")]
+    Clock {
+        /// The clock's URL.
+        clock: String,
+    },
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Host {
+    /// Creates or replaces an app; what follows uses it at once.
+    ///
+    /// # Errors
+    /// No such connector, or the app could leave this machine while a virtual clock is followed.
+    pub async fn put_app(&self, app: App) -> Result<(), PutAppError> {
+        serde_path_to_error::deserialize::<_, AppSettings>(&app.settings).map_err(|error| PutAppError::Setting {
+            name: error.path().to_string(),
+            reason: error.into_inner().to_string(),
+        })?;
+        let versions = self.0.store.versions().await?;
+        if !versions.iter().any(|version| version.manifest.name == app.connector) {
+            return Err(PutAppError::NoConnector(app.connector));
+        }
+        if let Some(clock) = &self.0.config.clock
+            && (app.origins.0.is_empty() || !app.origins.is_all_loopback())
+        {
+            return Err(PutAppError::Clock {
+                clock: clock.to_string(),
+            });
+        }
+        let name = app.name.clone();
+        self.0.store.put_app(app).await?;
+        self.apps_mut(|apps| apps.remove(&name));
+        Ok(())
+    }
+
+    /// Forgets what is kept in memory of a workspace's apps.
+    pub(crate) fn forget_apps(&self, workspace: &str) {
+        self.apps_mut(|apps| apps.retain(|_, known| known.app.workspace_id != workspace));
+    }
+
+    fn apps_mut<T>(&self, change: impl FnOnce(&mut HashMap<String, Arc<Registered>>) -> T) -> T {
+        change(&mut self.0.apps.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The app of this name; from memory after the first time. Names that do not exist are not remembered.
+    pub(crate) async fn app(&self, name: &str) -> Result<Option<Arc<Registered>>, StoreError> {
+        let known = self
+            .0
+            .apps
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let Some(app) = self.0.store.app(name).await? else {
+            return Ok(None);
+        };
+        let app = Arc::new(Registered {
+            origins: Arc::new(app.origins.clone()),
+            clock: match &self.0.config.clock {
+                // A sandbox whose clock is followed.
+                Some(clock) if app.origins.leads_to(clock) => Arc::default(),
+                _ => self.0.platform_clocks.of(&app.name),
+            },
+            book: Mutex::default(),
+            app,
+        });
+        // Read before a put and kept after it, an old app would stay: the one that is newer by the record's word wins.
+        Ok(Some(self.apps_mut(|apps| match apps.get(name) {
+            Some(there) if there.app.updated_at >= app.app.updated_at => Arc::clone(there),
+            _ => {
+                apps.insert(name.to_owned(), Arc::clone(&app));
+                app
+            }
+        })))
+    }
+}

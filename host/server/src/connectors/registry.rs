@@ -1,0 +1,686 @@
+//! The connectors that serve: from the bytes of a component to a version that answers calls.
+//!
+//! Bytes are kept under their digest and checked against it whenever they are read. A call takes a version and keeps it to its
+//! end; promoting another one changes only what later calls take.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use weir_domain::grant::{self, Asked, Grant, Grants};
+use weir_domain::manifest::Manifest;
+use weir_domain::time::Timestamp;
+use weir_egress::{Egress, NoBodies};
+use weir_runtime::context::{Clock, NoObserver};
+use weir_runtime::{Connector, Runtime};
+use weir_store::{NewVersion, Signature, StageError, Store, StoreError, Version, VersionStage, kill_point};
+
+use crate::connectors::provenance::{self, NotTrusted, TrustedKeys};
+use crate::connectors::quarantine::Quarantine;
+use crate::connectors::rollout::{Line, Owners, Trial, Trials};
+use crate::core::config::Config;
+use crate::core::folder::private;
+use crate::host::Host;
+
+/// Why a component was not installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// It is no connector, or none that this host runs; in words that say what would be taken.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody trusted signed it, and the configuration asks for that; or what it is signed with does not fit.
+    #[error("{reason}")]
+    Signature {
+        /// `sha256:…` of its bytes.
+        digest: String,
+        /// What is amiss.
+        reason: NotTrusted,
+    },
+    /// Its number or its release is in the way.
+    #[error(transparent)]
+    Stage(StageError),
+    /// Its bytes could not be kept.
+    #[error("the component's file could not be written: {0}")]
+    File(std::io::Error),
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a version was not promoted.
+#[derive(Debug, thiserror::Error)]
+pub enum PromoteError {
+    /// There is no such version.
+    #[error("there is no version {version} of {connector}")]
+    NotFound {
+        /// The connector.
+        connector: String,
+        /// The version.
+        version: String,
+    },
+    /// The operator has not said yes to all that it asks for.
+    #[error(
+        "{connector} {version} asks for {} that nobody decided about; PUT the grants, or fewer, and promote again",
+        names(missing)
+    )]
+    Missing {
+        /// The connector.
+        connector: String,
+        /// The version.
+        version: String,
+        /// What is undecided.
+        missing: Vec<Asked>,
+    },
+    /// It serves already, or still.
+    #[error("{connector} {version} serves; promote another version first, or roll it back")]
+    Serves {
+        /// The connector.
+        connector: String,
+        /// The version.
+        version: String,
+    },
+    /// A trial is held against an active version.
+    #[error("no version of {connector} is active; a trial needs one to stand behind it. Promote one")]
+    NothingActive {
+        /// The connector.
+        connector: String,
+    },
+    /// There is nothing to go back to.
+    #[error("no version of {connector} served before {version}")]
+    NothingBefore {
+        /// The connector.
+        connector: String,
+        /// The version.
+        version: String,
+    },
+    /// The version to go back to was quarantined.
+    #[error("{connector} {version} served before and is quarantined; promote it, or another version, by its number")]
+    BeforeQuarantined {
+        /// The connector.
+        connector: String,
+        /// The version.
+        version: String,
+    },
+    /// Accounts' states are its own.
+    #[error(
+        "{connector} {version} owns the states of {accounts} accounts, which only it can serve; promote a version that takes \
+         them over, or delete those channels, and retire it then"
+    )]
+    Owns {
+        /// The connector.
+        connector: String,
+        /// The version.
+        version: String,
+        /// How many.
+        accounts: u64,
+    },
+    /// It broke off too often while it took the states of accounts over.
+    #[error("{connector} {version} was set aside while it took states over: {reason}; what served before goes on")]
+    SetAside {
+        /// The connector.
+        connector: String,
+        /// The version.
+        version: String,
+        /// Why.
+        reason: String,
+    },
+    /// Its bytes are gone, or are not the ones that were staged.
+    #[error("the version cannot be loaded: {0}")]
+    Load(String),
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why the operator's decision was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantError {
+    /// There is no such connector, or it has no such version.
+    #[error("there is no such version of this connector")]
+    NotFound,
+    /// No version asks for some of it.
+    #[error(
+        "no version of the connector asks for what stands at {0:?}; a grant is what a version wants, or fewer origins of it"
+    )]
+    Unasked(Vec<usize>),
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a component says of itself, without a host.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Inspection {
+    /// `sha256:…` of its bytes.
+    pub digest: String,
+    /// How many bytes.
+    pub size: u64,
+    /// Who signed it.
+    #[serde(serialize_with = "without_text")]
+    pub signature: Signature,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// What it asks for.
+    pub wanted: Vec<Asked>,
+}
+
+/// A version that serves, and what the operator granted its connector.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) connector: Connector,
+    pub(crate) grants: Arc<Grants>,
+}
+
+impl Loaded {
+    /// The version's number.
+    pub(crate) fn number(&self) -> &str {
+        &self.connector.manifest().version
+    }
+
+    /// Whether no call runs in it, and none is about to.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.connector.held_by() == 0
+    }
+}
+
+/// The connectors that serve, by name.
+#[derive(Debug)]
+pub(crate) struct Connectors {
+    folder: PathBuf,
+    trusted: TrustedKeys,
+    allow_unsigned: bool,
+    lines: RwLock<HashMap<String, Arc<Line>>>,
+    /// Versions that serve and could not be loaded, by name and number, with the reason.
+    failed: Mutex<BTreeMap<(String, String), String>>,
+    pub(crate) trials: Arc<Trials>,
+    /// The accounts that are held by the record, as far as this process has looked: by connector, the versions and why.
+    held: Mutex<HashMap<String, BTreeMap<String, String>>>,
+    /// One change at a time, so that what the record and the memory say cannot part.
+    pub(crate) changing: tokio::sync::Mutex<()>,
+    /// Held from a component's file to its row, and while files without a row are removed.
+    pub(crate) staging: tokio::sync::Mutex<()>,
+}
+
+impl Connectors {
+    /// Loads the versions that serve. One that cannot be loaded does not serve, and the others do; [`Self::not_loaded`] says so.
+    pub(crate) async fn load(
+        store: &dyn Store,
+        runtime: &Runtime,
+        config: &Config,
+        quarantine: &Quarantine,
+        trials: Arc<Trials>,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let connectors = Self {
+            folder: config.data.join("components"),
+            trusted: config.trusted_keys.clone(),
+            allow_unsigned: config.allow_unsigned,
+            lines: RwLock::default(),
+            failed: Mutex::default(),
+            trials,
+            held: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+            staging: tokio::sync::Mutex::default(),
+        };
+        let versions = store.versions().await?;
+        give_terms(store, &versions, now).await?;
+        connectors.take_up(store, runtime, quarantine, &versions).await?;
+        Ok(connectors)
+    }
+
+    /// Loads those of these versions that serve, if they are not loaded.
+    async fn take_up(
+        &self,
+        store: &dyn Store,
+        runtime: &Runtime,
+        quarantine: &Quarantine,
+        versions: &[Version],
+    ) -> Result<(), StoreError> {
+        let serves = |version: &Version| match version.stage {
+            VersionStage::Active => true,
+            // Its manifest still proves webhooks, unless another has taken its place.
+            VersionStage::Quarantined => last_to_serve(versions, version),
+            _ => false,
+        };
+        for version in versions
+            .iter()
+            .filter(|version| version.stage == VersionStage::Quarantined)
+        {
+            let since = format!("since {}, as its event connector.quarantined says", version.changed_at);
+            quarantine.put(&version.manifest.name, &version.manifest.version, &since);
+        }
+        for version in versions.iter().filter(|version| serves(version)) {
+            let name = &version.manifest.name;
+            if self.line(name).is_some() {
+                continue;
+            }
+            if let Some(loaded) = self.loaded(store, runtime, version).await? {
+                self.put(name, &loaded);
+                let owners = Owners::read(store, name).await?;
+                self.change(name, |line| line.owners = owners);
+            }
+        }
+        for version in versions {
+            let (name, number) = (&version.manifest.name, &version.manifest.version);
+            let Some(line) = self.line(name) else { continue };
+            // Who owns a state serves its account, wherever it stands.
+            let beside = matches!(version.stage, VersionStage::Draining | VersionStage::Canary);
+            if line.numbered(number).is_some() || !(beside || line.owners.owns(number)) {
+                continue;
+            }
+            let Some(loaded) = self.loaded(store, runtime, version).await? else {
+                continue;
+            };
+            let trial = match version.canary.clone() {
+                Some(canary) => {
+                    let figures = store.trial(name, number).await?.and_then(|trial| trial.figures);
+                    Some(Arc::new(Trial::resumed(Arc::clone(&loaded), canary, figures)))
+                }
+                None => None,
+            };
+            self.change(name, |line| match trial {
+                Some(trial) => line.trial = Some(trial),
+                None => drop(line.beside.insert(number.clone(), loaded)),
+            });
+        }
+        Ok(())
+    }
+
+    /// A connector of which nothing serves, since its version could not be loaded, with the reason.
+    pub(crate) fn not_loaded(&self) -> Option<String> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut failed = failed.into_iter();
+        // One beside another that serves is not what webhooks need.
+        let ((name, number), reason) = failed.find(|((name, _), _)| self.line(name).is_none())?;
+        Some(format!("{name} {number} does not serve: {reason}"))
+    }
+
+    /// Why nothing of this connector serves, where a version of it should.
+    fn load_failure(&self, name: &str) -> Option<String> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, reason) = failed.iter().find(|((failed, _), _)| failed == name)?;
+        self.line(name).is_none().then(|| reason.clone())
+    }
+
+    /// Why a version could not be loaded, if that was tried.
+    pub(crate) fn why_not_loaded(&self, name: &str, version: &str) -> Option<String> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.get(&(name.to_owned(), version.to_owned())).cloned()
+    }
+
+    /// Whether the record holds the accounts of these versions and no others, as far as this process knows.
+    pub(crate) fn holds(&self, name: &str, reasons: &BTreeMap<String, String>) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(name).is_some_and(|held| held.keys().eq(reasons.keys()))
+    }
+
+    /// The record holds the accounts of these versions and no others.
+    pub(crate) fn hold(&self, name: &str, reasons: BTreeMap<String, String>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.insert(name.to_owned(), reasons);
+    }
+
+    fn note_load(&self, version: &Version, failure: Option<&String>) -> bool {
+        let key = (version.manifest.name.clone(), version.manifest.version.clone());
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        match failure {
+            Some(reason) => failed.insert(key, reason.clone()),
+            None => failed.remove(&key),
+        }
+        .is_some()
+    }
+
+    async fn loaded(
+        &self,
+        store: &dyn Store,
+        runtime: &Runtime,
+        version: &Version,
+    ) -> Result<Option<Arc<Loaded>>, StoreError> {
+        let name = &version.manifest.name;
+        match self.read(runtime, version).await {
+            Ok(connector) => {
+                self.note_load(version, None);
+                let grants = Arc::new(store.grants(name).await?);
+                Ok(Some(Arc::new(Loaded { connector, grants })))
+            }
+            Err(reason) => {
+                tracing::error!("{name} {} does not serve: {reason}", version.manifest.version);
+                self.note_load(version, Some(&reason));
+                Ok(None)
+            }
+        }
+    }
+
+    /// The versions that serve under this name.
+    pub(crate) fn line(&self, name: &str) -> Option<Arc<Line>> {
+        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
+        lines.get(name).cloned()
+    }
+
+    /// All of them.
+    pub(crate) fn lines(&self) -> Vec<(String, Arc<Line>)> {
+        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
+        lines
+            .iter()
+            .map(|(name, line)| (name.clone(), Arc::clone(line)))
+            .collect()
+    }
+
+    /// The first version to serve under this name; changes nothing if one does.
+    pub(crate) fn put(&self, name: &str, loaded: &Arc<Loaded>) {
+        let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
+        let line = || Arc::new(Line::of_one(Arc::clone(loaded)));
+        lines.entry(name.to_owned()).or_insert_with(line);
+    }
+
+    /// Changes what later calls take. Calls that run have taken theirs.
+    pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut Line)) {
+        let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(line) = lines.get_mut(name) else { return };
+        let mut next = Line::clone(line);
+        change(&mut next);
+        self.trials.put(name, next.trial.clone());
+        *line = Arc::new(next);
+    }
+
+    /// The file of a component. The digest is our own hex, so it names no other place.
+    fn path(&self, digest: &str) -> PathBuf {
+        self.folder
+            .join(format!("{}.wasm", digest.trim_start_matches("sha256:")))
+    }
+
+    /// The digest of the component whose file this is, a whole or an unfinished one, or whose compiled form.
+    pub(crate) fn digest_of_file(name: &str) -> Option<String> {
+        let digest = name.split(['.', '-']).next().unwrap_or_default();
+        let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_digest.then(|| format!("sha256:{digest}"))
+    }
+
+    /// Keeps bytes under their digest. What is there already stays if it is the same, and is mended if it is not.
+    async fn keep(&self, digest: &str, bytes: &Bytes) -> std::io::Result<()> {
+        let path = self.path(digest);
+        if tokio::fs::read(&path).await.is_ok_and(|kept| kept == *bytes) {
+            return Ok(());
+        }
+        let unfinished = path.with_extension("part");
+        let mut file = tokio::fs::OpenOptions::from(private()).open(&unfinished).await?;
+        tokio::io::AsyncWriteExt::write_all(&mut file, bytes).await?;
+        file.sync_all().await?;
+        kill_point("install.written");
+        tokio::fs::rename(&unfinished, &path).await?;
+        // The row that names it comes next, and must not outlive its name.
+        tokio::fs::File::open(&self.folder).await?.sync_all().await
+    }
+
+    fn judge(&self, bytes: &[u8], signature: Option<&str>) -> Result<Signature, NotTrusted> {
+        provenance::judge(bytes, signature, &self.trusted, self.allow_unsigned)
+    }
+
+    /// Makes a version ready to run, if its bytes are the ones that were staged and whoever signed them is trusted still.
+    pub(crate) async fn read(&self, runtime: &Runtime, version: &Version) -> Result<Connector, String> {
+        let path = self.path(&version.digest);
+        let bytes = tokio::fs::read(&path)
+            .await
+            .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        if digest_of(&bytes) != version.digest {
+            return Err(format!("{} does not hold the bytes that were staged", path.display()));
+        }
+        self.judge(&bytes, version.signature.text.as_deref())
+            .map_err(|no| no.to_string())?;
+        runtime.load(bytes.into()).await.map_err(|error| error.to_string())
+    }
+}
+
+/// Grants from before terms were asked for count as a yes to the terms of the versions that they were given for: the one that
+/// serves, and else whichever asked for the same.
+async fn give_terms(store: &dyn Store, versions: &[Version], now: Timestamp) -> Result<(), StoreError> {
+    let mut by_name: BTreeMap<&str, Vec<&Version>> = BTreeMap::new();
+    for version in versions {
+        by_name.entry(&version.manifest.name).or_default().push(version);
+    }
+    for (name, mut versions) in by_name {
+        versions.sort_by_key(|version| match version.stage {
+            VersionStage::Active => 0,
+            VersionStage::Quarantined => 1,
+            VersionStage::Canary | VersionStage::Draining => 2,
+            VersionStage::Staged | VersionStage::Retired => 3,
+        });
+        let grants = store.grants(name).await?;
+        let serves = versions
+            .first()
+            .is_some_and(|first| first.stage == VersionStage::Active);
+        if !serves && grants == Grants::default() {
+            continue;
+        }
+        let manifests: Vec<&Manifest> = versions.iter().map(|version| &version.manifest).collect();
+        if let Some(grants) = grants.with_terms(&manifests) {
+            store.put_grants(name, grants, now).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether nothing serves in place of this version, which was set aside: no active one, and none set aside after it.
+fn last_to_serve(versions: &[Version], aside: &Version) -> bool {
+    let mut others = versions
+        .iter()
+        .filter(|other| other.manifest.name == aside.manifest.name && other.digest != aside.digest);
+    !others.any(|other| {
+        other.stage == VersionStage::Active
+            || (other.stage == VersionStage::Quarantined && other.changed_at > aside.changed_at)
+    })
+}
+
+/// `sha256:…` of a component's bytes.
+fn digest_of(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+}
+
+/// A signature as it is shown.
+fn without_text<S: serde::Serializer>(signature: &Signature, serializer: S) -> Result<S::Ok, S::Error> {
+    let shown = serde_json::json!({ "status": signature.status, "key": signature.key });
+    serde::Serialize::serialize(&shown, serializer)
+}
+
+/// Reads a component without a host. Compiles it, so it takes a moment; runs nothing but its `describe`.
+///
+/// # Errors
+/// Why no host would take it.
+pub async fn inspect(bytes: Bytes, signature: Option<&str>, trusted: &TrustedKeys) -> Result<Inspection, InstallError> {
+    let digest = digest_of(&bytes);
+    let signature = provenance::judge(&bytes, signature, trusted, true).map_err(|reason| InstallError::Signature {
+        digest: digest.clone(),
+        reason,
+    })?;
+    let connector = load_alone(bytes.clone()).await?;
+    let manifest = Manifest::clone(connector.manifest());
+    Ok(Inspection {
+        digest,
+        size: bytes.len() as u64,
+        signature,
+        wanted: Asked::all(Grants::wanted_by(&manifest), &Grants::default()),
+        manifest,
+    })
+}
+
+/// Loads a component without a host: for whoever only looks, or asks a transcript of it.
+///
+/// # Errors
+/// Why no host would take it.
+pub async fn load_alone(bytes: Bytes) -> Result<Connector, InstallError> {
+    let refused = |error: &dyn std::fmt::Display| InstallError::Refused(error.to_string());
+    let host = weir_runtime::context::Host {
+        egress: Egress::new(weir_egress::Config::default()).map_err(|error| refused(&error))?,
+        bodies: Arc::new(NoBodies),
+        clock: Arc::new(Nobody),
+        observer: Arc::new(NoObserver),
+    };
+    let runtime = Runtime::start(weir_runtime::Settings::default(), host).map_err(|error| refused(&error))?;
+    runtime.load(bytes).await.map_err(|error| refused(&error))
+}
+
+/// The host's side of a runtime that only looks.
+struct Nobody;
+
+impl Clock for Nobody {
+    fn now(&self) -> Timestamp {
+        Timestamp::default()
+    }
+}
+
+impl Host {
+    /// Why the active version of a connector could not be loaded; none if it was.
+    pub(crate) fn load_failure(&self, connector: &str) -> Option<String> {
+        self.0.connectors.load_failure(connector)
+    }
+
+    /// Stages a component: nobody is served by it yet.
+    ///
+    /// # Errors
+    /// See [`InstallError`].
+    pub async fn install(
+        &self,
+        bytes: Bytes,
+        signature: Option<&str>,
+        source: Option<String>,
+        allow_downgrade: bool,
+    ) -> Result<Version, InstallError> {
+        let digest = digest_of(&bytes);
+        // Before anything looks into them: what nobody trusts is not even compiled.
+        let signature = self.0.connectors.judge(&bytes, signature);
+        let signature = signature.map_err(|reason| InstallError::Signature {
+            digest: digest.clone(),
+            reason,
+        })?;
+        let loaded = self.0.runtime.load(bytes.clone()).await;
+        let connector = loaded.map_err(|error| InstallError::Refused(error.to_string()))?;
+        let manifest = Manifest::clone(connector.manifest());
+        // Before the row: a version in the record always has its bytes.
+        let _staging = self.0.connectors.staging.lock().await;
+        self.0
+            .connectors
+            .keep(&digest, &bytes)
+            .await
+            .map_err(InstallError::File)?;
+        kill_point("install.kept");
+        let new = NewVersion {
+            manifest,
+            digest,
+            size: bytes.len() as u64,
+            signature,
+            source,
+            allow_downgrade,
+        };
+        let version = match self.0.store.stage_version(new, self.now()).await {
+            Ok(version) => version,
+            Err(StageError::Store(error)) => return Err(error.into()),
+            Err(error) => return Err(InstallError::Stage(error)),
+        };
+        kill_point("install.recorded");
+        if self.0.connectors.note_load(&version, None) {
+            // Its file is here again: what serves by it goes on.
+            let _turn = self.0.connectors.changing.lock().await;
+            let versions = self.0.store.versions().await?;
+            let (store, connectors) = (&*self.0.store, &self.0.connectors);
+            connectors
+                .take_up(store, &self.0.runtime, &self.0.quarantine, &versions)
+                .await?;
+            // What waited for it.
+            self.0.wakes.all();
+        }
+        tracing::info!(
+            connector = version.manifest.name,
+            version = version.manifest.version,
+            "Staged {} {}",
+            version.manifest.name,
+            version.manifest.version
+        );
+        Ok(version)
+    }
+
+    /// Takes the operator's answer to what a version asks for (the newest, if none is named): a yes to `granted`, a no to the
+    /// rest of it. The next call of whatever version serves is judged by it.
+    ///
+    /// # Errors
+    /// See [`GrantError`]; what held before holds.
+    pub async fn decide_grants(
+        &self,
+        connector: &str,
+        version: Option<&str>,
+        granted: Vec<Grant>,
+    ) -> Result<Grants, GrantError> {
+        let connectors = &self.0.connectors;
+        let _turn = connectors.changing.lock().await;
+        let mut versions = self.0.store.versions().await?;
+        versions.retain(|known| known.manifest.name == connector);
+        let meant = versions
+            .iter()
+            .find(|known| version.is_none_or(|version| known.manifest.version == version))
+            .ok_or(GrantError::NotFound)?;
+        let mut answered = vec![&meant.manifest];
+        answered.extend(versions.iter().map(|known| &known.manifest));
+        let granted: Vec<Grant> = granted.into_iter().map(|grant| grant.on_terms_of(&answered)).collect();
+        let unasked = grant::unasked(
+            &granted,
+            &versions.iter().map(|known| &known.manifest).collect::<Vec<_>>(),
+        );
+        if !unasked.is_empty() {
+            return Err(GrantError::Unasked(unasked));
+        }
+        let before = self.0.store.grants(connector).await?;
+        let grants = before.answered(&meant.manifest, granted);
+        self.0.store.put_grants(connector, grants.clone(), self.now()).await?;
+        let shared = Arc::new(grants.clone());
+        connectors.change(connector, |line| {
+            let granted = |loaded: &Arc<Loaded>| {
+                Arc::new(Loaded {
+                    connector: loaded.connector.clone(),
+                    grants: Arc::clone(&shared),
+                })
+            };
+            line.active = granted(&line.active);
+            line.beside = line
+                .beside
+                .iter()
+                .map(|(number, beside)| (number.clone(), granted(beside)))
+                .collect();
+            line.trial = line
+                .trial
+                .as_ref()
+                .map(|trial| Arc::new(trial.with(granted(&trial.loaded))));
+        });
+        Ok(grants)
+    }
+}
+
+/// Whether the operator has decided about all that a version asks for.
+pub(crate) fn check_grants(version: &Version, grants: &Grants) -> Result<(), PromoteError> {
+    let missing = grants.missing_for(&version.manifest);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(PromoteError::Missing {
+        connector: version.manifest.name.clone(),
+        version: version.manifest.version.clone(),
+        missing: Asked::all(missing, grants),
+    })
+}
+
+/// The names of a few grants, for one line.
+fn names(asked: &[Asked]) -> String {
+    const SHOWN: usize = 5;
+    let names: Vec<_> = asked
+        .iter()
+        .take(SHOWN)
+        .map(|asked| asked.grant.route.as_str())
+        .collect();
+    let more = asked.len().saturating_sub(SHOWN);
+    let names = names.join(", ");
+    if more > 0 {
+        format!("{names} and {more} more")
+    } else {
+        names
+    }
+}

@@ -1,0 +1,568 @@
+//! The versions of a connector that serve: the active one, one on trial beside it, and those that own states which the active
+//! one could not take over.
+//!
+//! Promises: a call is bound to one version from its beginning to its end; which version that is depends on the account alone,
+//! so that a conversation meets one; a webhook is never refused for a change of versions; whatever a version on trial does,
+//! the active one stands behind it; no version runs on a state that another owns.
+//!
+//! Each change goes in four steps: all that can fail is checked; what is meant is written down; the states move, one account
+//! after the other; the stages change, and with them the change ends. One that is cut off is finished or undone by the next
+//! start, by the next round, or by the next change.
+
+mod line;
+mod moves;
+#[cfg(test)]
+mod tests;
+mod trial;
+mod turns;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::MutexGuard;
+use weir_domain::rollout::{
+    Canary, CanaryRule, CanaryVerdict, Intent, Resolution, TakerFacts, VersionAct, VersionStage, resolve,
+};
+use weir_domain::time::Timestamp;
+use weir_runtime::Connector;
+use weir_store::{Retirement, StoreError, Version, kill_point};
+
+use crate::connectors::registry::{Loaded, PromoteError};
+use crate::connectors::version_failures::{Cause, Failed, Lost};
+use crate::host::Host;
+
+pub(crate) use line::{Line, Owners};
+pub use trial::{FiguresView, TrialEndView, TrialView};
+pub(crate) use trial::{Trial, Trials};
+pub(crate) use turns::{StateTurns, StateUse};
+
+impl Host {
+    /// Puts a version on trial beside the active one, or changes its share or rule.
+    ///
+    /// # Errors
+    /// See [`PromoteError`]; what served before goes on serving.
+    pub async fn begin_canary(&self, connector: &str, version: &str, canary: Canary) -> Result<Version, PromoteError> {
+        let _turn = self.version_turn().await?;
+        let line = self.0.connectors.line(connector);
+        let line = line.ok_or_else(|| PromoteError::NothingActive {
+            connector: connector.to_owned(),
+        })?;
+        if line.active.number() == version {
+            return Err(PromoteError::Serves {
+                connector: connector.to_owned(),
+                version: version.to_owned(),
+            });
+        }
+        let taker = self.ready_version(connector, version, canary.percent > 0).await?;
+        let mut intent = self.intent(connector, VersionAct::BeginCanary, version, version);
+        intent.canary = Some(canary);
+        self.carry_out(connector, intent, taker).await
+    }
+
+    /// Makes a version the one that serves, though it was quarantined. Calls that run go on with theirs. What was kept while one
+    /// was quarantined is then translated, oldest first.
+    ///
+    /// # Errors
+    /// See [`PromoteError`]; the version before goes on serving.
+    pub async fn promote(&self, connector: &str, version: &str) -> Result<Version, PromoteError> {
+        let _turn = self.version_turn().await?;
+        let taker = self.ready_version(connector, version, true).await?;
+        let intent = self.intent(connector, VersionAct::Promote, version, version);
+        self.carry_out(connector, intent, taker).await
+    }
+
+    /// Takes a version back: one on trial is staged again, and in the place of the active one comes the one before it. States
+    /// that it took over are as they were. Those of which there is no copy are translated by the older version, if it can; else
+    /// they stay with the newer one, which goes on serving those accounts.
+    ///
+    /// # Errors
+    /// See [`PromoteError`]; what served before goes on serving.
+    pub async fn roll_back(&self, connector: &str, version: &str, reason: &str) -> Result<Version, PromoteError> {
+        let _turn = self.version_turn().await?;
+        let line = self.0.connectors.line(connector);
+        let line = line.ok_or_else(|| not_found(connector, version))?;
+        if line.trial_of(version).is_some() {
+            return self.end_canary(connector, &line, version, reason, false).await;
+        }
+        if line.active.number() != version {
+            return Err(not_found(connector, version));
+        }
+        let before = self.store().active_before(connector).await?;
+        let before = before.ok_or_else(|| PromoteError::NothingBefore {
+            connector: connector.to_owned(),
+            version: version.to_owned(),
+        })?;
+        let taker = self.ready_version(connector, &before, true).await?;
+        if self.is_quarantined(connector, &before).await? {
+            return Err(PromoteError::BeforeQuarantined {
+                connector: connector.to_owned(),
+                version: before,
+            });
+        }
+        let mut intent = self.intent(connector, VersionAct::RollBack, version, &before);
+        reason.clone_into(&mut intent.reason);
+        self.carry_out(connector, intent, taker).await
+    }
+
+    /// Ends a trial. The turn is the caller's.
+    async fn end_canary(
+        &self,
+        connector: &str,
+        line: &Line,
+        version: &str,
+        reason: &str,
+        failed: bool,
+    ) -> Result<Version, PromoteError> {
+        let mut intent = self.intent(connector, VersionAct::EndCanary, version, line.active.number());
+        reason.clone_into(&mut intent.reason);
+        intent.failed = failed;
+        self.carry_out(connector, intent, Arc::clone(&line.active)).await
+    }
+
+    /// Retires a version that serves nobody.
+    ///
+    /// # Errors
+    /// [`PromoteError::NotFound`], [`PromoteError::Serves`] or [`PromoteError::Owns`].
+    pub async fn retire(&self, connector: &str, version: &str) -> Result<Version, PromoteError> {
+        let _turn = self.version_turn().await?;
+        let (name, number) = (connector.to_owned(), version.to_owned());
+        match self.store().retire_version(connector, version, self.now()).await? {
+            Retirement::Retired(retired) => Ok(*retired),
+            Retirement::NotFound => Err(not_found(connector, version)),
+            Retirement::Serves => Err(PromoteError::Serves {
+                connector: name,
+                version: number,
+            }),
+            Retirement::Owns(accounts) => Err(PromoteError::Owns {
+                connector: name,
+                version: number,
+                accounts,
+            }),
+        }
+    }
+
+    /// The turn to change versions. What was cut off is settled first.
+    async fn version_turn(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
+        let turn = self.0.connectors.changing.lock().await;
+        self.settle_open_changes().await?;
+        Ok(turn)
+    }
+
+    fn intent(&self, connector: &str, act: VersionAct, version: &str, taker: &str) -> Intent {
+        let line = self.0.connectors.line(connector);
+        Intent {
+            act,
+            version: version.to_owned(),
+            taker: taker.to_owned(),
+            before: line.map(|line| line.active.number().to_owned()),
+            canary: None,
+            failed: false,
+            reason: String::new(),
+            begun_at: self.now(),
+        }
+    }
+
+    /// A version, loaded; one that is to serve is granted what it wants.
+    async fn ready_version(&self, connector: &str, version: &str, serves: bool) -> Result<Arc<Loaded>, PromoteError> {
+        let staged = self.store().version(connector, version).await?;
+        let staged = staged.ok_or_else(|| not_found(connector, version))?;
+        let grants = self.store().grants(connector).await?;
+        if serves {
+            crate::connectors::registry::check_grants(&staged, &grants)?;
+        }
+        let known = self.0.connectors.line(connector);
+        let connector = match known.as_ref().and_then(|line| line.trial_of(version)) {
+            Some(trial) => trial.loaded.connector.clone(),
+            None => self.load_version(&staged).await?,
+        };
+        Ok(Arc::new(Loaded {
+            connector,
+            grants: Arc::new(grants),
+        }))
+    }
+
+    /// A version, loaded, for whatever does not let it serve.
+    ///
+    /// # Errors
+    /// [`PromoteError::NotFound`] and [`PromoteError::Load`].
+    pub(crate) async fn load_version(&self, version: &Version) -> Result<Connector, PromoteError> {
+        let read = self.0.connectors.read(&self.0.runtime, version).await;
+        read.map_err(PromoteError::Load)
+    }
+
+    async fn is_quarantined(&self, connector: &str, version: &str) -> Result<bool, StoreError> {
+        let known = self.store().version(connector, version).await?;
+        let is_marked = known.is_some_and(|known| known.stage == VersionStage::Quarantined);
+        Ok(is_marked || self.0.quarantine.reason(connector, version).is_some())
+    }
+
+    /// Carries out what was checked. The turn is the caller's.
+    async fn carry_out(&self, connector: &str, intent: Intent, taker: Arc<Loaded>) -> Result<Version, PromoteError> {
+        self.store().begin_version_change(connector, intent.clone()).await?;
+        kill_point("version.intended");
+        self.finish(connector, &intent, Some(taker)).await
+    }
+
+    /// Moves the states of a change that is written down, and ends it. Every step can be taken again. Where the record fails the
+    /// change stays open.
+    async fn finish(
+        &self,
+        connector: &str,
+        intent: &Intent,
+        taker: Option<Arc<Loaded>>,
+    ) -> Result<Version, PromoteError> {
+        if intent.act != VersionAct::EndCanary {
+            // A person wants it. From here on it is quarantined by what it does now.
+            self.0.quarantine.release(connector, &intent.taker);
+        }
+        if let Err(error) = self.move_states(connector, intent, taker.as_ref()).await {
+            if matches!(error, PromoteError::SetAside { .. }) {
+                self.undo(connector).await?;
+            }
+            return Err(error);
+        }
+        kill_point("version.states_moved");
+        let owners = Owners::read(self.store(), connector).await?;
+        let quarantined_at = self.set_aside_at(connector).await?;
+        self.keep_figures(connector).await?;
+        let version = self.change_stages(connector, intent).await?;
+        kill_point("version.changed");
+        let taker = taker.filter(|_| intent.act != VersionAct::EndCanary);
+        if let Some(taker) = taker.as_ref().filter(|_| intent.act != VersionAct::BeginCanary) {
+            self.0.connectors.put(connector, taker);
+        }
+        self.0.connectors.change(connector, |line| {
+            // What a version that serves no more has in hand it finishes.
+            let left = match (intent.act, taker) {
+                (VersionAct::BeginCanary, Some(taker)) => {
+                    let canary = intent.canary.clone().unwrap_or_else(|| no_share(intent.begun_at));
+                    let trial = line.trial.replace(Arc::new(Trial::new(taker, canary)));
+                    [trial.map(|trial| Arc::clone(&trial.loaded)), None]
+                }
+                (_, Some(taker)) => {
+                    let trial = line.trial.take();
+                    let before = std::mem::replace(&mut line.active, taker);
+                    [trial.map(|trial| Arc::clone(&trial.loaded)), Some(before)]
+                }
+                (_, None) => {
+                    let trial = line.trial.take_if(|trial| trial.loaded.number() == intent.version);
+                    [trial.map(|trial| Arc::clone(&trial.loaded)), None]
+                }
+            };
+            for left in left.into_iter().flatten() {
+                line.beside.insert(left.number().to_owned(), left);
+            }
+            line.beside.remove(line.active.number());
+            if let Some(trial) = &line.trial {
+                line.beside.remove(trial.loaded.number());
+            }
+            line.owners = owners;
+        });
+        if matches!(intent.act, VersionAct::Promote | VersionAct::RollBack) {
+            self.serves(connector, &intent.taker, quarantined_at);
+        }
+        Ok(version)
+    }
+
+    /// Changes the stages, and ends the intent with them.
+    async fn change_stages(&self, connector: &str, intent: &Intent) -> Result<Version, PromoteError> {
+        let (store, now) = (self.store(), self.now());
+        let (version, reason) = (&intent.version, &intent.reason);
+        let changed = match (intent.act, &intent.canary) {
+            (VersionAct::BeginCanary, Some(canary)) => {
+                store.begin_canary(connector, version, canary.clone(), now).await?
+            }
+            (VersionAct::Promote | VersionAct::RollBack, _) => {
+                store.activate_version(connector, &intent.taker, reason, now).await?
+            }
+            (VersionAct::EndCanary | VersionAct::BeginCanary, _) => {
+                let ended = store.end_canary(connector, version, reason, intent.failed, now).await?;
+                // On trial no more by the record: it was quarantined meanwhile.
+                match ended {
+                    None => store.version(connector, version).await?,
+                    ended => ended,
+                }
+            }
+        };
+        changed.ok_or_else(|| not_found(connector, version))
+    }
+
+    /// A version is the active one from now on.
+    fn serves(&self, connector: &str, version: &str, quarantined_at: Option<Timestamp>) {
+        // What waited for a version that serves, or for a mended one.
+        self.0.wakes.all();
+        tracing::info!(connector, version, "{connector} {version} serves");
+        if let Some(since) = quarantined_at {
+            let (host, connector) = (self.clone(), connector.to_owned());
+            tokio::spawn(async move {
+                if let Err(error) = host.replay_kept(&connector, since).await {
+                    tracing::error!("What was kept for {connector} waits for the next time: {error}");
+                }
+            });
+        }
+    }
+
+    /// Undoes the open change: every state is its owner's again.
+    async fn undo(&self, connector: &str) -> Result<(), StoreError> {
+        self.store().undo_version_change(connector).await?;
+        let owners = Owners::read(self.store(), connector).await?;
+        self.0.connectors.change(connector, |line| line.owners = owners);
+        Ok(())
+    }
+
+    /// Finishes or undoes the changes that were cut off. The turn is the caller's.
+    ///
+    /// # Errors
+    /// The record's; the changes stay open.
+    async fn settle_open_changes(&self) -> Result<(), StoreError> {
+        for (connector, intent) in self.store().open_version_changes().await? {
+            let known = self.store().version(&connector, &intent.taker).await?;
+            let (mut taker, mut granted) = (None, false);
+            if let Some(known) = &known {
+                let grants = self.store().grants(&connector).await?;
+                granted = crate::connectors::registry::check_grants(known, &grants).is_ok();
+                match self.load_version(known).await {
+                    Ok(loaded) => {
+                        taker = Some(Arc::new(Loaded {
+                            connector: loaded,
+                            grants: Arc::new(grants),
+                        }));
+                    }
+                    Err(error) => tracing::warn!("{connector} {}: {error}", intent.taker),
+                }
+            }
+            let facts = TakerFacts {
+                loads: taker.is_some(),
+                granted,
+                quarantined: self.is_quarantined(&connector, &intent.taker).await?,
+            };
+            let (resolution, version) = (resolve(&intent, facts), &intent.version);
+            tracing::info!(connector, version, act = ?intent.act, "A change of {connector} was cut off: {resolution:?}");
+            match resolution {
+                Resolution::Undo => self.undo(&connector).await?,
+                Resolution::Finish => match self.finish(&connector, &intent, taker).await {
+                    Ok(_) => {}
+                    Err(PromoteError::Store(error)) => return Err(error),
+                    // It ended all the same.
+                    Err(error) => tracing::warn!("{error}"),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// To be called at the start, before anything is served: what was cut off is finished or undone, and a trial that failed before
+    /// the end of the process ends.
+    pub(crate) async fn resume_versions(&self) -> Result<(), StoreError> {
+        let _turn = self.version_turn().await?;
+        for (connector, line) in self.0.connectors.lines() {
+            if let Some(trial) = &line.trial
+                && let Some(reason) = trial.failed(self.now())
+            {
+                let version = trial.loaded.number();
+                let ended = self.end_canary(&connector, &line, version, &reason, true).await;
+                ended.map(|_| ()).or_else(unless_store)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A version's trial, also after its end; none if it never was on one.
+    ///
+    /// # Errors
+    /// The record's.
+    pub async fn trial(&self, connector: &str, version: &str) -> Result<Option<TrialView>, StoreError> {
+        if let Some(line) = self.0.connectors.line(connector)
+            && let Some(trial) = line.trial_of(version)
+        {
+            return Ok(Some(trial.view()));
+        }
+        Ok(self.store().trial(connector, version).await?.map(TrialView::from))
+    }
+
+    /// Writes what the calls of a trial came to, if there is anything new.
+    async fn keep_figures(&self, connector: &str) -> Result<(), StoreError> {
+        let Some(line) = self.0.connectors.line(connector) else {
+            return Ok(());
+        };
+        let Some(trial) = &line.trial else { return Ok(()) };
+        if let Some(figures) = trial.take_counted() {
+            let version = trial.loaded.number();
+            let kept = self.store().keep_trial_figures(connector, version, figures).await;
+            return kept.inspect_err(|_| trial.count_again());
+        }
+        Ok(())
+    }
+
+    /// Marks versions that failed, as far as the record takes it.
+    pub(crate) async fn write_version_failures(&self) {
+        for (failed, cause) in self.0.version_failures.all() {
+            let (connector, version) = (&failed.connector, &failed.version);
+            match self.write_failure(&failed, &cause).await {
+                Ok(()) => {
+                    self.0.version_failures.written(&failed);
+                }
+                Err(error) => tracing::error!(
+                    "{connector} {version} failed ({}), and the record does not take it yet; it is written again: {error}",
+                    cause.reason
+                ),
+            }
+        }
+    }
+
+    async fn write_failure(&self, failed: &Failed, cause: &Cause) -> Result<(), StoreError> {
+        let (connector, version) = (&failed.connector, &failed.version);
+        // What it took over is the active version's again, also where it is quarantined.
+        self.end_failed_trial(connector, version, &cause.reason).await?;
+        if failed.lost == Lost::Leave {
+            let (store, reason) = (self.store(), &cause.reason);
+            store.quarantine_version(connector, version, reason, cause.at).await?;
+        }
+        Ok(())
+    }
+
+    async fn end_failed_trial(&self, connector: &str, version: &str, reason: &str) -> Result<(), StoreError> {
+        let _turn = self.version_turn().await?;
+        let line = self.0.connectors.line(connector);
+        match line.filter(|line| line.trial_of(version).is_some()) {
+            None => Ok(()),
+            Some(line) => {
+                let ended = self.end_canary(connector, &line, version, reason, true).await;
+                ended.map(|_| ()).or_else(unless_store)
+            }
+        }
+    }
+
+    /// Holds the accounts whose versions cannot run, with what is to be known of it, and frees those whose versions can: what came
+    /// for them meanwhile is translated first.
+    pub(crate) async fn hold_accounts(&self) -> Result<(), StoreError> {
+        for (connector, line) in self.0.connectors.lines() {
+            let mut reasons = BTreeMap::new();
+            for owner in line.owners.versions() {
+                // The active version is the connector's matter, and not that of some accounts.
+                if owner != line.active.number()
+                    && let Some(reason) = self.cannot_run(&connector, &line, &owner)
+                {
+                    reasons.insert(owner, reason);
+                }
+            }
+            let held_since = line.owners.held_since();
+            if reasons.is_empty() && held_since.is_none() || self.0.connectors.holds(&connector, &reasons) {
+                continue;
+            }
+            if let Some(since) = held_since {
+                self.replay_kept(&connector, since.before(HELD_UNMARKED)).await?;
+            }
+            let changed = self
+                .store()
+                .hold_accounts(&connector, reasons.clone(), self.now())
+                .await?;
+            if changed.held + changed.freed > 0 {
+                let owners = Owners::read(self.store(), &connector).await?;
+                self.0.connectors.change(&connector, |line| line.owners = owners);
+            }
+            if changed.freed > 0 {
+                self.0.wakes.all();
+            }
+            self.0.connectors.hold(&connector, reasons);
+        }
+        Ok(())
+    }
+
+    /// Why the accounts that a version owns are held; none if it runs.
+    pub(crate) fn cannot_run(&self, connector: &str, line: &Line, owner: &str) -> Option<String> {
+        let reason = match (
+            line.numbered(owner),
+            self.0.quarantine.reason(connector, owner),
+            self.0.connectors.why_not_loaded(connector, owner),
+        ) {
+            (_, Some(reason), _) => format!("is quarantined: {reason}"),
+            (Some(_), None, _) => return None,
+            (None, None, Some(reason)) => format!("cannot be loaded: {reason}"),
+            (None, None, None) => "is not loaded".to_owned(),
+        };
+        Some(format!(
+            "{connector} {owner} owns the state of this account and {reason}; install its file again, or promote a version that \
+             takes the state over"
+        ))
+    }
+
+    /// Retires the versions that finished what they began and own no account. Looked at within the turn: a version that is
+    /// found idle gets no account meanwhile.
+    async fn retire_idle(&self, connector: &str, now: Timestamp) -> Result<(), StoreError> {
+        let connectors = &self.0.connectors;
+        let Some(line) = connectors.line(connector) else {
+            return Ok(());
+        };
+        for (version, beside) in &line.beside {
+            if line.owners.owns(version) || !beside.is_idle() {
+                continue;
+            }
+            let known = self.store().version(connector, version).await?;
+            if known.is_some_and(|known| known.stage == VersionStage::Draining)
+                && let Retirement::Owns(_) = self.store().retire_version(connector, version, now).await?
+            {
+                continue;
+            }
+            connectors.change(connector, |line| drop(line.beside.remove(version)));
+        }
+        Ok(())
+    }
+
+    /// What was cut off is settled, figures of trials are written, versions that have nothing left to do are retired, and those
+    /// that held for their time go ahead if that was asked for.
+    pub(crate) async fn rollout_round(&self, now: Timestamp) -> Result<(), StoreError> {
+        drop(self.version_turn().await?);
+        for (connector, line) in self.0.connectors.lines() {
+            let turn = self.version_turn().await?;
+            self.keep_figures(&connector).await?;
+            if !line.beside.is_empty() {
+                self.retire_idle(&connector, now).await?;
+            }
+            drop(turn);
+            if let Some(trial) = &line.trial
+                && trial.canary.rule.promote
+                && trial.canary.percent > 0
+                && trial.judge(now) == CanaryVerdict::Held
+            {
+                let version = trial.loaded.number();
+                if let Err(error) = self.promote(&connector, version).await {
+                    tracing::error!("{connector} {version} held and is not promoted: {error}");
+                }
+            }
+        }
+        self.hold_accounts().await
+    }
+}
+
+/// Steps of a connector's versions that are looked through and shown.
+pub(crate) const TIMELINE: u32 = 200;
+/// How long accounts may be held before the record says so: many rounds, each of which looks.
+const HELD_UNMARKED: Duration = Duration::from_secs(60);
+
+fn no_share(since: Timestamp) -> Canary {
+    Canary {
+        percent: 0,
+        rule: CanaryRule::default(),
+        since,
+    }
+}
+
+/// Whatever else stands against a change has ended it.
+fn unless_store(error: PromoteError) -> Result<(), StoreError> {
+    match error {
+        PromoteError::Store(error) => Err(error),
+        error => {
+            tracing::warn!("{error}");
+            Ok(())
+        }
+    }
+}
+
+fn not_found(connector: &str, version: &str) -> PromoteError {
+    PromoteError::NotFound {
+        connector: connector.to_owned(),
+        version: version.to_owned(),
+    }
+}

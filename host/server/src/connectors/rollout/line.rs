@@ -1,0 +1,155 @@
+//! Which version serves an account.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use weir_domain::time::Timestamp;
+use weir_store::{Store, StoreError};
+
+use crate::connectors::registry::Loaded;
+use crate::connectors::rollout::Trial;
+
+/// The versions of one connector that serve.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) active: Arc<Loaded>,
+    pub(crate) trial: Option<Arc<Trial>>,
+    /// Others that serve the accounts whose state is theirs: those that served before and finish what they began, and one that
+    /// is about to serve and takes account after account over.
+    pub(crate) beside: BTreeMap<String, Arc<Loaded>>,
+    /// Whose the states of accounts are.
+    pub(crate) owners: Owners,
+}
+
+impl Line {
+    pub(crate) fn of_one(active: Arc<Loaded>) -> Self {
+        Self {
+            active,
+            trial: None,
+            beside: BTreeMap::new(),
+            owners: Owners::default(),
+        }
+    }
+
+    /// The version that serves an account: the one that owns its state; else the one on trial, for its share; else the active
+    /// one.
+    ///
+    /// # Errors
+    /// The number of the version that owns the state, which does not run here: nobody else understands the state.
+    pub(crate) fn of(&self, app: &str, account: &str) -> Result<&Arc<Loaded>, String> {
+        if let Some(owner) = self.owners.of(app, account) {
+            return self.numbered(&owner).ok_or(owner);
+        }
+        Ok(match self.trial.as_ref().filter(|trial| trial.serves_somebody()) {
+            Some(trial) if trial.canary.serves(app, account) => &trial.loaded,
+            _ => &self.active,
+        })
+    }
+
+    /// The version of this number, if it serves anybody.
+    pub(crate) fn numbered(&self, number: &str) -> Option<&Arc<Loaded>> {
+        if number == self.active.number() {
+            return Some(&self.active);
+        }
+        let trial = self.trial_of(number).map(|trial| &trial.loaded);
+        trial.or_else(|| self.beside.get(number))
+    }
+
+    /// The versions besides the active one that serve somebody.
+    pub(crate) fn others(&self) -> Vec<Arc<Loaded>> {
+        let serves = |trial: &&Arc<Trial>| trial.serves_somebody() || self.owners.owns(trial.loaded.number());
+        let trial = self.trial.iter().filter(serves);
+        let owning = self
+            .beside
+            .values()
+            .filter(|beside| self.owners.owns(beside.number()) && self.trial_of(beside.number()).is_none());
+        trial.map(|trial| &trial.loaded).chain(owning).cloned().collect()
+    }
+
+    /// The one on trial, if it is this version.
+    pub(crate) fn trial_of(&self, version: &str) -> Option<&Arc<Trial>> {
+        self.trial.as_ref().filter(|trial| trial.loaded.number() == version)
+    }
+}
+
+/// An account: the app, and the platform's id.
+type Account = (String, String);
+
+/// The versions whose the states of accounts are. Every copy of a line sees the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Owners(Arc<RwLock<Owned>>);
+
+#[derive(Debug, Default)]
+struct Owned {
+    by_account: HashMap<Account, String>,
+    /// How many accounts each version owns, so that a webhook need not count them.
+    accounts: HashMap<String, usize>,
+    /// Since when the first of those that the record holds is held.
+    held_since: Option<Timestamp>,
+}
+
+impl Owned {
+    fn give(&mut self, account: Account, to: &str) {
+        if let Some(before) = self.by_account.insert(account, to.to_owned())
+            && let Some(count) = self.accounts.get_mut(&before)
+        {
+            *count -= 1;
+        }
+        *self.accounts.entry(to.to_owned()).or_default() += 1;
+    }
+}
+
+impl Owners {
+    /// As the record says.
+    pub(crate) async fn read(store: &dyn Store, connector: &str) -> Result<Self, StoreError> {
+        let mut owned = Owned::default();
+        for owner in store.state_owners(connector).await? {
+            owned.held_since = match (owned.held_since, owner.held_at) {
+                (Some(first), Some(at)) => Some(first.min(at)),
+                (first, at) => first.or(at),
+            };
+            owned.give((owner.app, owner.platform_id), &owner.version);
+        }
+        Ok(Self(Arc::new(RwLock::new(owned))))
+    }
+
+    /// The version that owns the state of an account; none while nothing was written.
+    pub(crate) fn of(&self, app: &str, account: &str) -> Option<String> {
+        let owned = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if owned.by_account.is_empty() {
+            return None;
+        }
+        owned.by_account.get(&(app.to_owned(), account.to_owned())).cloned()
+    }
+
+    /// Whether this version owns any.
+    pub(crate) fn owns(&self, version: &str) -> bool {
+        let owned = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        owned.accounts.get(version).is_some_and(|count| *count > 0)
+    }
+
+    /// The versions that own any.
+    pub(crate) fn versions(&self) -> Vec<String> {
+        let owned = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let owning = owned.accounts.iter().filter(|(_, count)| **count > 0);
+        owning.map(|(version, _)| version.clone()).collect()
+    }
+
+    /// Since when the first of the accounts that the record holds is held; none if it holds none.
+    pub(super) fn held_since(&self) -> Option<Timestamp> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).held_since
+    }
+
+    /// A version owns an account's state from now on: it took it over, or was the first to write to it.
+    pub(crate) fn hand(&self, app: &str, account: &str, to: &str) {
+        let mut owned = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        owned.give((app.to_owned(), account.to_owned()), to);
+    }
+
+    /// The same, if nobody owned it.
+    pub(crate) fn begin(&self, app: &str, account: &str, by: &str) {
+        if self.of(app, account).is_none() {
+            self.hand(app, account, by);
+        }
+    }
+}

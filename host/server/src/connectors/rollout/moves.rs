@@ -1,0 +1,164 @@
+//! The states of accounts, from version to version.
+
+use std::sync::Arc;
+
+use futures_util::{TryStreamExt, stream};
+use weir_domain::limits;
+use weir_domain::rollout::Intent;
+use weir_runtime::Connector;
+use weir_store::{StateMove, StateOwner, StoreError, kill_point};
+
+use crate::connectors::registry::{Loaded, PromoteError};
+use crate::host::Host;
+
+impl Host {
+    /// Moves the states that a change is about. An account whose state cannot move stays with the version that owns it, which
+    /// goes on serving it.
+    ///
+    /// # Errors
+    /// The record's; and [`PromoteError::SetAside`] if the taker is quarantined over it.
+    pub(super) async fn move_states(
+        &self,
+        connector: &str,
+        intent: &Intent,
+        taker: Option<&Arc<Loaded>>,
+    ) -> Result<(), PromoteError> {
+        let line = self.0.connectors.line(connector);
+        let on_trial = line.and_then(|line| Some(line.trial.as_ref()?.loaded.number().to_owned()));
+        if let Some(taker) = taker {
+            // Whoever owns a state serves its account from that moment on.
+            self.0.connectors.change(connector, |line| {
+                if line.numbered(taker.number()).is_none() {
+                    line.beside.insert(taker.number().to_owned(), Arc::clone(taker));
+                }
+            });
+        }
+        let owners = self.store().state_owners(connector).await?;
+        stream::iter(owners.into_iter().map(Ok))
+            .try_for_each_concurrent(limits::STATE_MOVES, |owner| {
+                let on_trial = on_trial.as_deref();
+                async move { self.move_state(connector, intent, taker, on_trial, owner).await }
+            })
+            .await
+    }
+
+    async fn move_state(
+        &self,
+        connector: &str,
+        intent: &Intent,
+        taker: Option<&Arc<Loaded>>,
+        on_trial: Option<&str>,
+        owner: StateOwner,
+    ) -> Result<(), PromoteError> {
+        let steps = intent.steps(&owner.version, on_trial, &owner.app, &owner.platform_id);
+        if steps.back_to.is_none() && !steps.over {
+            return Ok(());
+        }
+        let mut from = owner.version.clone();
+        let Some(_alone) = self.0.state_turns.alone(owner.channel_id).await else {
+            let words = format!("its calls did not end in {} s", limits::STATE_TURN.as_secs());
+            return Ok(self.leave(connector, &owner, &intent.taker, &from, &words).await?);
+        };
+        if let Some(to) = steps.back_to {
+            let is_back = self
+                .store()
+                .give_state_back(connector, owner.channel_id, &from, to)
+                .await?;
+            if is_back {
+                self.owns(connector, &owner, to);
+                to.clone_into(&mut from);
+            } else if !steps.over {
+                // There is no copy: only the older version can say what it makes of the state.
+                let older = self.runs_as(connector, to, taker);
+                let refusal = match older.filter(|older| older.connector.manifest().provides("upgrade")) {
+                    Some(older) => self.hand_over(connector, &older.connector, &owner, &from).await?,
+                    None => Some("there is no copy in its form, and it translates none".to_owned()),
+                };
+                return match refusal {
+                    None => Ok(()),
+                    Some(reason) => Ok(self.leave(connector, &owner, to, &from, &reason).await?),
+                };
+            }
+        }
+        let Some(taker) = taker.filter(|taker| steps.over && taker.number() != from) else {
+            return Ok(());
+        };
+        let number = taker.number();
+        let Some(reason) = self.hand_over(connector, &taker.connector, &owner, &from).await? else {
+            return Ok(());
+        };
+        self.leave(connector, &owner, number, &from, &reason).await?;
+        match self.0.quarantine.reason(connector, number) {
+            Some(reason) => Err(PromoteError::SetAside {
+                connector: connector.to_owned(),
+                version: number.to_owned(),
+                reason: reason.to_string(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// A version that runs here.
+    fn runs_as(&self, connector: &str, number: &str, taker: Option<&Arc<Loaded>>) -> Option<Arc<Loaded>> {
+        let line = self.0.connectors.line(connector);
+        let known = line.and_then(|line| line.numbered(number).cloned());
+        known.or_else(|| taker.filter(|taker| taker.number() == number).cloned())
+    }
+
+    /// A version owns an account's state from now on.
+    fn owns(&self, connector: &str, owner: &StateOwner, version: &str) {
+        kill_point("version.state_moved");
+        if let Some(line) = self.0.connectors.line(connector) {
+            line.owners.hand(&owner.app, &owner.platform_id, version);
+        }
+    }
+
+    /// The account stays with the version that owns its state, and says why.
+    async fn leave(
+        &self,
+        connector: &str,
+        owner: &StateOwner,
+        to: &str,
+        from: &str,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        tracing::warn!("{connector} {to} leaves {} to {from}: {reason}", owner.channel_id);
+        let words = format!("{connector} {to} cannot take its state over: {reason}; {from} goes on serving it");
+        let (store, now) = (self.store(), self.now());
+        store.hold_state(connector, owner.channel_id, from, &words, now).await
+    }
+
+    /// Why a version does not take the state of an account; none if it did. The turn is the caller's.
+    async fn hand_over(
+        &self,
+        connector: &str,
+        taker: &Connector,
+        owner: &StateOwner,
+        from: &str,
+    ) -> Result<Option<String>, StoreError> {
+        for _ in 0..HAND_OVERS {
+            let before = self.store().state(owner.channel_id).await?.entries;
+            let after = match taker.migrate(from, before.clone()).await {
+                Ok(after) => after,
+                Err(error) => return Ok(Some(error.to_string())),
+            };
+            let to = taker.manifest().version.clone();
+            let handed = StateMove {
+                channel_id: owner.channel_id,
+                from: from.to_owned(),
+                to: to.clone(),
+                before,
+                after,
+            };
+            if self.store().hand_state_over(connector, handed).await? {
+                self.owns(connector, owner, &to);
+                return Ok(None);
+            }
+        }
+        // An erasure may write to it, which waits for no turn.
+        Ok(Some("its state is written to all the time".to_owned()))
+    }
+}
+
+/// How often a state that is written to meanwhile is translated anew.
+const HAND_OVERS: usize = 3;

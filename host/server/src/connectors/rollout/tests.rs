@@ -1,0 +1,510 @@
+//! What becomes of accounts and their state when versions change.
+
+use tempfile::TempDir;
+use weir_domain::channel::Channel;
+use weir_domain::event::EventType;
+use weir_domain::policy::CallKind;
+use weir_domain::rollout::{Canary, CanaryRule, VersionAct, VersionStage};
+use weir_runtime::context::CallEnd;
+use weir_store::{EventFilter, StateMove, StateWrite};
+
+use crate::Host;
+use crate::accounts::calls::NotServed;
+use crate::connectors::registry::PromoteError;
+use crate::messages::inbound::Hook;
+use crate::testing::{component, webhook, with_account, with_echo};
+
+const NEXT: &str = "0.2.0";
+const FIRST: &str = "0.1.0";
+
+/// Echo serving, and its next version staged: one that translates state.
+async fn with_next(folder: &TempDir) -> Host {
+    let host = with_echo(folder).await;
+    let staged = host.install(component("next/echo-upgrade"), None, None, false).await;
+    assert_eq!(staged.expect("a connector").manifest.version, NEXT);
+    host
+}
+
+async fn state(host: &Host, channel: &Channel) -> Vec<(String, String)> {
+    let state = host
+        .store()
+        .state(channel.id)
+        .await
+        .expect("a record")
+        .entries
+        .into_iter();
+    let text = |value: Vec<u8>| String::from_utf8(value).expect("a text");
+    state.map(|(key, value)| (key, text(value))).collect()
+}
+
+async fn serves(host: &Host, channel: &Channel) -> String {
+    let serving = host.serving_of(channel).await.expect("a version");
+    serving.version().to_owned()
+}
+
+async fn stage_of(host: &Host, version: &str) -> VersionStage {
+    let known = host.store().version("echo", version).await.expect("a record");
+    known.expect("a version").stage
+}
+
+fn owned(state: &[(&str, &str)]) -> Vec<(String, String)> {
+    let entries = state.iter();
+    entries
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_state_goes_with_its_account_and_what_cannot_be_taken_over_stays_where_it_is() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
+    let hard = with_account(&host, "hard", &[("refuse", "1")]).await;
+    let endless = with_account(&host, "endless", &[("loop", "1")]).await;
+    let empty = with_account(&host, "empty", &[]).await;
+    host.promote("echo", NEXT).await.expect("it serves");
+    assert_eq!(serves(&host, &easy).await, NEXT);
+    assert_eq!(serves(&host, &empty).await, NEXT);
+    assert_eq!(state(&host, &easy).await, owned(&[("cursor", "2:7")]));
+    // The others keep what they have, and the version that understands it.
+    for (channel, kept) in [(&hard, ("refuse", "1")), (&endless, ("loop", "1"))] {
+        assert_eq!(serves(&host, channel).await, FIRST);
+        assert_eq!(state(&host, channel).await, owned(&[kept]));
+    }
+    assert_eq!(stage_of(&host, FIRST).await, VersionStage::Draining);
+    let filter = EventFilter {
+        types: [EventType::ChannelDegraded.as_str().to_owned()].into(),
+        ..EventFilter::default()
+    };
+    let told = host.store().events("default", 0, &filter, 10).await.expect("a record");
+    let reasons: Vec<_> = told
+        .rows
+        .iter()
+        .map(|event| event.data["reason"].as_str().unwrap_or(""))
+        .collect();
+    assert!(
+        reasons
+            .iter()
+            .any(|reason| reason.contains("a state with `refuse` is not taken over"))
+            && reasons
+                .iter()
+                .any(|reason| reason.contains("used 200 ms of processor time")),
+        "{reasons:?}"
+    );
+    // As long as an account is served by it, it is not retired; nor after a restart.
+    host.rollout_round(host.now()).await.expect("a record");
+    assert_eq!(stage_of(&host, FIRST).await, VersionStage::Draining);
+    let config = host.config().clone();
+    host.store().close().await;
+    drop(host);
+    let host = Host::open(config).await.expect("a host");
+    assert_eq!(serves(&host, &easy).await, NEXT);
+    assert_eq!(serves(&host, &hard).await, FIRST);
+    // The way back: each state as it was.
+    host.roll_back("echo", NEXT, "nobody likes it")
+        .await
+        .expect("it goes back");
+    for channel in [&easy, &hard, &endless, &empty] {
+        assert_eq!(serves(&host, channel).await, FIRST);
+    }
+    assert_eq!(state(&host, &easy).await, owned(&[("cursor", "7")]));
+    host.rollout_round(host.now()).await.expect("a record");
+    assert_eq!(stage_of(&host, NEXT).await, VersionStage::Retired);
+}
+
+#[tokio::test]
+async fn a_version_that_translates_nothing_takes_states_as_they_are_and_serves_all() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
+    let hard = with_account(&host, "hard", &[("refuse", "1")]).await;
+    host.promote("echo", NEXT).await.expect("it serves");
+    assert_eq!(serves(&host, &hard).await, FIRST);
+    // A step ahead, and not back: the first version knows nothing of translating.
+    host.promote("echo", FIRST).await.expect("it serves");
+    for channel in [&easy, &hard] {
+        assert_eq!(serves(&host, channel).await, FIRST);
+    }
+    assert_eq!(state(&host, &easy).await, owned(&[("cursor", "2:7")]));
+    // What it writes is kept: the state is its own now.
+    let write = StateWrite {
+        by: FIRST.to_owned(),
+        key: "cursor".to_owned(),
+        value: Some(b"8".to_vec()),
+    };
+    assert!(host.store().commit_state(easy.id, vec![write]).await.expect("a record"));
+    assert_eq!(state(&host, &easy).await, owned(&[("cursor", "8")]));
+    host.rollout_round(host.now()).await.expect("a record");
+    assert_eq!(stage_of(&host, NEXT).await, VersionStage::Retired);
+}
+
+#[tokio::test]
+async fn a_call_that_meets_a_state_of_another_version_runs_in_that_version() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    let channel = with_account(&host, "easy", &[("cursor", "7")]).await;
+    // A call chose its version before the state was handed over, and reads the state after.
+    let mut serving = host.serving_of(&channel).await.expect("a version");
+    host.promote("echo", NEXT).await.expect("it serves");
+    assert_eq!(serving.version(), FIRST);
+    let pacer = host.pacer(&serving, &channel);
+    let context = host.context(&mut serving, &channel, &pacer).await.expect("a record");
+    let ready = context.expect("a credential");
+    assert_eq!(ready.context.state["cursor"], b"2:7");
+    assert_eq!(serving.version(), NEXT);
+}
+
+#[tokio::test]
+async fn a_version_that_breaks_off_over_every_state_is_not_promoted() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    let first = with_account(&host, "first", &[("cursor", "7")]).await;
+    for n in 0..weir_domain::limits::BREAKS {
+        with_account(&host, &format!("endless-{n}"), &[("loop", "1")]).await;
+    }
+    let refused = host.promote("echo", NEXT).await.expect_err("it broke off too often");
+    assert!(matches!(refused, PromoteError::SetAside { .. }), "{refused}");
+    assert_eq!(serves(&host, &first).await, FIRST);
+    assert_eq!(state(&host, &first).await, owned(&[("cursor", "7")]));
+    assert_eq!(stage_of(&host, FIRST).await, VersionStage::Active);
+}
+
+#[tokio::test]
+async fn a_share_of_the_accounts_meets_the_version_on_trial_in_and_out() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    let channel = with_account(&host, "acme", &[("cursor", "7")]).await;
+    let canary = |percent| Canary {
+        percent,
+        rule: CanaryRule::default(),
+        since: host.now(),
+    };
+    host.begin_canary("echo", NEXT, canary(0))
+        .await
+        .expect("it follows along");
+    assert_eq!(serves(&host, &channel).await, FIRST);
+    host.begin_canary("echo", NEXT, canary(100))
+        .await
+        .expect("it is on trial");
+    assert_eq!(serves(&host, &channel).await, NEXT);
+    assert_eq!(state(&host, &channel).await, owned(&[("cursor", "2:7")]));
+    assert_eq!(stage_of(&host, NEXT).await, VersionStage::Canary);
+    host.receive("echo", webhook(&host, "hello"))
+        .await
+        .expect("it is taken");
+    let trial = host.trial("echo", NEXT).await.expect("a record").expect("a trial");
+    // Once by each: the active version stands behind it.
+    assert_eq!((trial.on_trial.calls, trial.active.calls), (1, 1));
+    let serves_already = host.begin_canary("echo", FIRST, canary(1)).await;
+    assert!(matches!(serves_already, Err(PromoteError::Serves { .. })));
+    host.roll_back("echo", NEXT, "enough seen").await.expect("it goes back");
+    assert_eq!(serves(&host, &channel).await, FIRST);
+    assert_eq!(state(&host, &channel).await, owned(&[("cursor", "7")]));
+    assert_eq!(stage_of(&host, NEXT).await, VersionStage::Staged);
+    let nothing = host.roll_back("echo", FIRST, "").await;
+    assert!(matches!(nothing, Err(PromoteError::NothingBefore { .. })));
+}
+
+/// A call of the next version that ended so.
+fn ended(outcome: &'static str, crashed: bool) -> CallEnd<'static> {
+    CallEnd {
+        connector: "echo",
+        version: NEXT,
+        kind: CallKind::Send,
+        outcome,
+        elapsed: std::time::Duration::ZERO,
+        ticks: 0,
+        peak_memory: 0,
+        lines_dropped: 0,
+        crashed,
+        honeytoken: None,
+    }
+}
+
+#[tokio::test]
+async fn a_call_out_of_wall_time_counts_for_no_trial() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    let channel = with_account(&host, "acme", &[]).await;
+    let canary = Canary {
+        percent: 100,
+        rule: CanaryRule::default(),
+        since: host.now(),
+    };
+    host.begin_canary("echo", NEXT, canary).await.expect("it is on trial");
+    let trials = &host.0.connectors.trials;
+    for _ in 0..100 {
+        trials.note(&ended("timed_out", false), host.now());
+    }
+    let trial = host.trial("echo", NEXT).await.expect("a record").expect("a trial");
+    assert_eq!((trial.on_trial.calls, trial.on_trial.failed), (0, 0));
+    assert_eq!(serves(&host, &channel).await, NEXT);
+    // One that breaks off does count, and the active version serves at once.
+    trials.note(&ended("trapped", true), host.now());
+    assert_eq!(serves(&host, &channel).await, FIRST);
+}
+
+/// The same record, as the next start finds it.
+async fn restarted(host: Host) -> Host {
+    let config = host.config().clone();
+    host.store().close().await;
+    drop(host);
+    Host::open(config).await.expect("a host")
+}
+
+async fn lose_file(host: &Host, version: &str) {
+    let known = host.store().version("echo", version).await.expect("a record");
+    let digest = known.expect("a version").digest;
+    let name = format!("{}.wasm", digest.trim_start_matches("sha256:"));
+    std::fs::remove_file(host.config().data.join("components").join(name)).expect("its file");
+}
+
+async fn reasons(host: &Host, kind: EventType) -> Vec<String> {
+    let filter = EventFilter {
+        types: [kind.as_str().to_owned()].into(),
+        ..EventFilter::default()
+    };
+    let told = host.store().events("default", 0, &filter, 10).await.expect("a record");
+    let reasons = told.rows.iter();
+    reasons
+        .map(|event| event.data["reason"].as_str().unwrap_or("").to_owned())
+        .collect()
+}
+
+/// A promotion of the next version that ends after one of two states moved, as a kill leaves it.
+async fn cut_off_promotion(host: &Host) -> (Channel, Channel) {
+    let moved = with_account(host, "moved", &[("cursor", "7")]).await;
+    let left = with_account(host, "left", &[("cursor", "8")]).await;
+    let intent = host.intent("echo", VersionAct::Promote, NEXT, NEXT);
+    assert!(
+        host.store()
+            .begin_version_change("echo", intent)
+            .await
+            .expect("a record")
+    );
+    let handed = StateMove {
+        channel_id: moved.id,
+        from: FIRST.to_owned(),
+        to: NEXT.to_owned(),
+        before: [("cursor".to_owned(), b"7".to_vec())].into(),
+        after: [("cursor".to_owned(), b"2:7".to_vec())].into(),
+    };
+    assert!(host.store().hand_state_over("echo", handed).await.expect("a record"));
+    (moved, left)
+}
+
+#[tokio::test]
+async fn a_cut_off_promotion_is_finished_by_the_start() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    let (moved, left) = cut_off_promotion(&host).await;
+    let host = restarted(host).await;
+    assert_eq!(stage_of(&host, NEXT).await, VersionStage::Active);
+    for (channel, value) in [(&moved, "2:7"), (&left, "2:8")] {
+        assert_eq!(serves(&host, channel).await, NEXT);
+        assert_eq!(state(&host, channel).await, owned(&[("cursor", value)]));
+    }
+    assert!(host.store().open_version_changes().await.expect("a record").is_empty());
+}
+
+#[tokio::test]
+async fn a_cut_off_promotion_that_cannot_load_is_undone() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    let (moved, left) = cut_off_promotion(&host).await;
+    lose_file(&host, NEXT).await;
+    let host = restarted(host).await;
+    assert_eq!(stage_of(&host, NEXT).await, VersionStage::Staged);
+    for (channel, value) in [(&moved, "7"), (&left, "8")] {
+        assert_eq!(serves(&host, channel).await, FIRST);
+        assert_eq!(state(&host, channel).await, owned(&[("cursor", value)]));
+    }
+}
+
+#[tokio::test]
+async fn a_later_change_settles_the_one_before_it() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    let (moved, left) = cut_off_promotion(&host).await;
+    // The promotion is finished first, and then taken back.
+    let back = host.roll_back("echo", NEXT, "worse").await.expect("it goes back");
+    assert_eq!(
+        (back.manifest.version.as_str(), back.stage),
+        (FIRST, VersionStage::Active)
+    );
+    for (channel, value) in [(&moved, "7"), (&left, "8")] {
+        assert_eq!(serves(&host, channel).await, FIRST);
+        assert_eq!(state(&host, channel).await, owned(&[("cursor", value)]));
+    }
+}
+
+#[tokio::test]
+async fn a_roll_back_is_checked_before_a_state_moves() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
+    host.promote("echo", NEXT).await.expect("it serves");
+    lose_file(&host, FIRST).await;
+    let refused = host.roll_back("echo", NEXT, "worse").await;
+    assert!(matches!(refused, Err(PromoteError::Load(_))), "{refused:?}");
+    assert_eq!(serves(&host, &easy).await, NEXT);
+    assert_eq!(state(&host, &easy).await, owned(&[("cursor", "2:7")]));
+}
+
+#[tokio::test]
+async fn a_state_without_a_copy_stays_with_its_version() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
+    let late = with_account(&host, "late", &[]).await;
+    host.promote("echo", NEXT).await.expect("it serves");
+    let write = StateWrite {
+        by: NEXT.to_owned(),
+        key: "cursor".to_owned(),
+        value: Some(b"2:9".to_vec()),
+    };
+    assert!(host.store().commit_state(late.id, vec![write]).await.expect("a record"));
+    host.roll_back("echo", NEXT, "worse").await.expect("it goes back");
+    assert_eq!(serves(&host, &easy).await, FIRST);
+    // The first version knows nothing of the form in which it was written.
+    assert_eq!(serves(&host, &late).await, NEXT);
+    assert_eq!(state(&host, &late).await, owned(&[("cursor", "2:9")]));
+    host.rollout_round(host.now()).await.expect("a record");
+    assert_eq!(stage_of(&host, NEXT).await, VersionStage::Draining);
+    let refused = host.retire("echo", NEXT).await;
+    assert!(
+        matches!(refused, Err(PromoteError::Owns { accounts: 1, .. })),
+        "{refused:?}"
+    );
+    let host = restarted(host).await;
+    assert_eq!(serves(&host, &late).await, NEXT);
+    // A person says that the first version takes it as it is.
+    host.promote("echo", FIRST).await.expect("it serves");
+    assert_eq!(serves(&host, &late).await, FIRST);
+    host.rollout_round(host.now()).await.expect("a record");
+    assert_eq!(stage_of(&host, NEXT).await, VersionStage::Retired);
+}
+
+#[tokio::test]
+async fn an_account_is_held_until_its_version_runs() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    let hard = with_account(&host, "acme", &[("refuse", "1")]).await;
+    host.promote("echo", NEXT).await.expect("it serves");
+    lose_file(&host, FIRST).await;
+    let host = restarted(host).await;
+    let held = host.serving_of(&hard).await.err().expect("its version is gone");
+    assert!(matches!(held, NotServed::Held(_)), "{held}");
+    assert!(held.to_string().contains("install its file again"), "{held}");
+    host.rollout_round(host.now()).await.expect("a record");
+    let reason = host.store().held(hard.id).await.expect("a record").expect("held");
+    assert!(reason.contains("cannot be loaded"), "{reason}");
+    let found = host.diagnose(hard.id).await.expect("findings");
+    let amiss: Vec<_> = found.iter().filter(|finding| !finding.ok).collect();
+    assert!(
+        amiss
+            .iter()
+            .any(|finding| finding.subject == "version" && finding.evidence == reason),
+        "{amiss:?}"
+    );
+    assert!(reasons(&host, EventType::ChannelDegraded).await.contains(&reason));
+    // Nobody else reads its webhooks.
+    let kept = host
+        .receive("echo", webhook(&host, "hello"))
+        .await
+        .expect("it is answered");
+    let Hook::DeadLettered(letter) = kept else {
+        panic!("another version served the account: {kept:?}")
+    };
+    assert!(host.replay_dead_letter(letter).await.is_err());
+    assert_eq!(state(&host, &hard).await, owned(&[("refuse", "1")]));
+    // It heals by itself once the version is here, and what came meanwhile is translated.
+    host.install(component("echo"), None, None, false)
+        .await
+        .expect("its file");
+    assert_eq!(serves(&host, &hard).await, FIRST);
+    host.rollout_round(host.now()).await.expect("a record");
+    assert_eq!(host.store().held(hard.id).await.expect("a record"), None);
+    assert!(host.store().dead_letter(letter).await.expect("a record").is_none());
+    assert_eq!(reasons(&host, EventType::ChannelRecovered).await.len(), 1);
+}
+
+fn whole() -> Canary {
+    Canary {
+        percent: 100,
+        rule: CanaryRule::default(),
+        since: weir_domain::time::Timestamp::default(),
+    }
+}
+
+#[tokio::test]
+async fn a_trial_that_failed_stays_ended_after_a_kill() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    let channel = with_account(&host, "acme", &[("cursor", "7")]).await;
+    host.begin_canary("echo", NEXT, whole()).await.expect("it is on trial");
+    host.0.connectors.trials.note(&ended("trapped", true), host.now());
+    // What decides is in the record before the decision is.
+    host.rollout_round(host.now()).await.expect("a record");
+    let host = restarted(host).await;
+    assert_eq!(stage_of(&host, NEXT).await, VersionStage::Staged);
+    assert_eq!(serves(&host, &channel).await, FIRST);
+    assert_eq!(state(&host, &channel).await, owned(&[("cursor", "7")]));
+    let trial = host.trial("echo", NEXT).await.expect("a record").expect("a trial");
+    assert_eq!((trial.on_trial.broke_off, trial.on_trial.calls), (1, 1));
+    let end = trial.end.expect("it ended");
+    assert!(end.reason.contains("broke off 1 times"), "{}", end.reason);
+    let marked = host.store().version("echo", NEXT).await.expect("a record");
+    let failure = marked.expect("a version").failure.expect("a mark");
+    assert_eq!(failure.reason, end.reason);
+}
+
+#[tokio::test]
+async fn figures_of_a_trial_survive_a_restart() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    with_account(&host, "acme", &[]).await;
+    host.begin_canary("echo", NEXT, whole()).await.expect("it is on trial");
+    host.receive("echo", webhook(&host, "one")).await.expect("it is taken");
+    host.rollout_round(host.now()).await.expect("a record");
+    let host = restarted(host).await;
+    host.receive("echo", webhook(&host, "two")).await.expect("it is taken");
+    let trial = host.trial("echo", NEXT).await.expect("a record").expect("a trial");
+    assert_eq!((trial.on_trial.calls, trial.active.calls), (2, 2));
+    host.roll_back("echo", NEXT, "enough seen").await.expect("it goes back");
+    let ended = host.trial("echo", NEXT).await.expect("a record").expect("a trial");
+    assert_eq!((ended.on_trial.calls, ended.active.calls), (2, 2));
+    assert_eq!(ended.end.expect("it ended").reason, "enough seen");
+    let none = host.trial("echo", FIRST).await.expect("a record");
+    assert!(none.is_none());
+}
+
+#[tokio::test]
+async fn a_state_moves_when_its_calls_have_ended() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_next(&folder).await;
+    let channel = with_account(&host, "easy", &[("cursor", "7")]).await;
+    let call = host.0.state_turns.share(channel.id).await;
+    let promotion = tokio::spawn({
+        let host = host.clone();
+        async move { host.promote("echo", NEXT).await }
+    });
+    // It has begun, and waits for the call.
+    while host.store().open_version_changes().await.expect("a record").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let late = StateWrite {
+        by: FIRST.to_owned(),
+        key: "cursor".to_owned(),
+        value: Some(b"8".to_vec()),
+    };
+    assert!(
+        host.store()
+            .commit_state(channel.id, vec![late])
+            .await
+            .expect("a record")
+    );
+    drop(call);
+    promotion.await.expect("it ends").expect("it serves");
+    assert_eq!(state(&host, &channel).await, owned(&[("cursor", "2:8")]));
+}

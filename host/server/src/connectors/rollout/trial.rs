@@ -1,0 +1,266 @@
+//! A version on trial: what its calls come to beside those of the active one, and when it goes back by itself.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use weir_domain::rollout::{Canary, CanaryVerdict, Figures, judge};
+use weir_domain::time::Timestamp;
+use weir_runtime::context::CallEnd;
+use weir_runtime::{Replayed, Report, Transcript};
+use weir_store::{TrialEnd, TrialRecord};
+
+use crate::connectors::registry::Loaded;
+use crate::connectors::version_failures::{Cause, Failed, Lost, VersionFailures};
+
+/// A version on trial, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    pub(crate) loaded: Arc<Loaded>,
+    pub(crate) canary: Canary,
+    tally: Mutex<Tally>,
+    /// It goes back; what is in hand ends, and nothing new begins.
+    over: AtomicBool,
+    /// Something was counted that the record does not have yet.
+    counted: AtomicBool,
+}
+
+/// What was counted since the trial began.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Tally {
+    on_trial: Figures,
+    active: Figures,
+    shadow: Report,
+}
+
+/// A trial as it is shown.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct TrialView {
+    /// Its share and its rule.
+    #[schema(value_type = Object)]
+    pub canary: Canary,
+    /// What its own calls came to.
+    pub on_trial: FiguresView,
+    /// What the calls of the active version came to in the same time.
+    pub active: FiguresView,
+    /// Calls of the active version that were asked of this one again, and how it differs. The differences themselves hold what
+    /// people wrote, and are shown only as long as the host runs.
+    #[schema(value_type = Object)]
+    pub shadow: Report,
+    /// How it ended; null while it is on.
+    pub end: Option<TrialEndView>,
+}
+
+/// The end of a trial.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct TrialEndView {
+    /// Why, in words.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Figures as they are shown.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct FiguresView {
+    /// Calls that ended.
+    pub calls: u64,
+    /// Those that gave nothing.
+    pub failed: u64,
+    /// Those in which the connector broke off.
+    pub broke_off: u64,
+    /// Half of them took at most so many milliseconds.
+    pub p50_ms: Option<f64>,
+    /// All but one of a hundred took at most so many.
+    pub p99_ms: Option<f64>,
+}
+
+impl From<&Figures> for FiguresView {
+    fn from(figures: &Figures) -> Self {
+        let ms = |share| figures.within(share).map(|took: Duration| took.as_secs_f64() * 1e3);
+        Self {
+            calls: figures.calls,
+            failed: figures.failed,
+            broke_off: figures.broke_off,
+            p50_ms: ms(0.5),
+            p99_ms: ms(0.99),
+        }
+    }
+}
+
+impl Trial {
+    pub(crate) fn new(loaded: Arc<Loaded>, canary: Canary) -> Self {
+        Self {
+            loaded,
+            canary,
+            tally: Mutex::default(),
+            over: AtomicBool::new(false),
+            counted: AtomicBool::new(false),
+        }
+    }
+
+    /// A trial that the record knows, with what was counted of it.
+    pub(crate) fn resumed(loaded: Arc<Loaded>, canary: Canary, figures: Option<serde_json::Value>) -> Self {
+        Self {
+            tally: Mutex::new(Tally::read(figures)),
+            ..Self::new(loaded, canary)
+        }
+    }
+
+    /// What was counted, for the record; none if it has it already.
+    pub(super) fn take_counted(&self) -> Option<serde_json::Value> {
+        let is_new = self.counted.swap(false, Ordering::Relaxed);
+        is_new.then(|| self.tally(|tally| tally.written()))
+    }
+
+    /// The record did not take it.
+    pub(super) fn count_again(&self) {
+        self.counted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it goes back, by what was counted before a restart.
+    pub(super) fn failed(&self, now: Timestamp) -> Option<String> {
+        match self.judge(now) {
+            CanaryVerdict::RollBack(reason) if self.canary.percent > 0 => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// The same trial, with what the operator granted by now.
+    pub(crate) fn with(&self, loaded: Arc<Loaded>) -> Self {
+        Self {
+            loaded,
+            canary: self.canary.clone(),
+            tally: Mutex::new(self.tally(|tally| tally.clone())),
+            over: AtomicBool::new(self.over.load(Ordering::Relaxed)),
+            counted: AtomicBool::new(self.counted.load(Ordering::Relaxed)),
+        }
+    }
+
+    pub(super) fn serves_somebody(&self) -> bool {
+        self.canary.percent > 0 && !self.over.load(Ordering::Relaxed)
+    }
+
+    fn tally<T>(&self, change: impl FnOnce(&mut Tally) -> T) -> T {
+        change(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn judge(&self, now: Timestamp) -> CanaryVerdict {
+        self.tally(|tally| judge(&self.canary, &tally.on_trial, &tally.active, now))
+    }
+
+    /// A call of the active version was asked of this one again.
+    pub(crate) fn shadowed(&self, name: &str, transcript: &Transcript, replayed: Replayed) {
+        self.tally(|tally| tally.shadow.add(name, transcript, replayed));
+        self.counted.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn view(&self) -> TrialView {
+        self.tally(|tally| tally.view(self.canary.clone(), None))
+    }
+}
+
+impl Tally {
+    /// As [`Tally::written`] wrote it; begins anew where a later form cannot be read.
+    fn read(figures: Option<serde_json::Value>) -> Self {
+        let read = figures.map(serde_json::from_value).transpose();
+        read.ok().flatten().unwrap_or_default()
+    }
+
+    /// Without the differences: they hold what people wrote, and the record would keep it beyond its time.
+    fn written(&self) -> serde_json::Value {
+        let mut tally = self.clone();
+        tally.shadow.groups.clear();
+        serde_json::to_value(tally).unwrap_or_default()
+    }
+
+    fn view(&self, canary: Canary, end: Option<TrialEndView>) -> TrialView {
+        TrialView {
+            canary,
+            on_trial: (&self.on_trial).into(),
+            active: (&self.active).into(),
+            shadow: self.shadow.clone(),
+            end,
+        }
+    }
+}
+
+impl From<TrialRecord> for TrialView {
+    fn from(record: TrialRecord) -> Self {
+        let end = record.end.map(|TrialEnd { reason, at }| TrialEndView { reason, at });
+        Tally::read(record.figures).view(record.canary, end)
+    }
+}
+
+/// The trials that are on, as calls count for them.
+#[derive(Debug)]
+pub(crate) struct Trials {
+    by_connector: Mutex<HashMap<String, Arc<Trial>>>,
+    failures: Arc<VersionFailures>,
+}
+
+impl Trials {
+    pub(crate) fn new(failures: Arc<VersionFailures>) -> Self {
+        Self {
+            by_connector: Mutex::default(),
+            failures,
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut HashMap<String, Arc<Trial>>) -> T) -> T {
+        act(&mut self.by_connector.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn put(&self, connector: &str, trial: Option<Arc<Trial>>) {
+        self.with(|trials| match trial {
+            Some(trial) => trials.insert(connector.to_owned(), trial),
+            None => trials.remove(connector),
+        });
+    }
+
+    /// A version was quarantined: if it is on trial, it serves nobody from now on.
+    pub(crate) fn end(&self, connector: &str, version: &str) {
+        let trial = self.with(|trials| trials.get(connector).cloned());
+        if let Some(trial) = trial.filter(|trial| trial.loaded.number() == version) {
+            trial.over.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A call ended: a version on trial may go back by it, at once.
+    pub(crate) fn note(&self, end: &CallEnd<'_>, now: Timestamp) {
+        let Some(trial) = self.with(|trials| trials.get(end.connector).cloned()) else {
+            return;
+        };
+        // A call that never began, or that a slow host or platform kept too long, says nothing of a version.
+        if matches!(end.outcome, "busy" | "no_turn" | "timed_out") {
+            return;
+        }
+        let is_on_trial = trial.loaded.number() == end.version;
+        trial.tally(|tally| {
+            let figures = if is_on_trial {
+                &mut tally.on_trial
+            } else {
+                &mut tally.active
+            };
+            figures.note(end.outcome != "ok", end.crashed, end.elapsed);
+        });
+        trial.counted.store(true, Ordering::Relaxed);
+        if !is_on_trial || trial.canary.percent == 0 {
+            return;
+        }
+        if let CanaryVerdict::RollBack(reason) = trial.judge(now)
+            && !trial.over.swap(true, Ordering::Relaxed)
+        {
+            tracing::error!("{} {} goes back: {reason}", end.connector, end.version);
+            let failed = Failed {
+                connector: end.connector.to_owned(),
+                version: end.version.to_owned(),
+                lost: Lost::Trial,
+            };
+            let reason = reason.into();
+            self.failures.add(failed, Cause { reason, at: now });
+        }
+    }
+}

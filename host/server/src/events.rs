@@ -1,0 +1,3 @@
+//! Events: from the record to the operator's endpoints.
+
+pub mod publisher;

@@ -1,0 +1,261 @@
+//! Hands events to the operator's endpoints.
+//!
+//! At least once, with an id that never changes; in order within a conversation where the endpoint wants it; a slow or dead
+//! endpoint delays nobody else. Signed as Standard Webhooks 1.0.0 says, so that its public libraries verify what comes.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use http::{HeaderName, HeaderValue, Method};
+use sha2::Sha256;
+use tracing::{Instrument, field, trace_span};
+use weir_domain::credential::{Secret, Secrets};
+use weir_domain::delivery::redeliver_at;
+use weir_domain::policy::{Reach, Request, RequestBody, may_deliver};
+use weir_domain::time::Timestamp;
+use weir_egress::{Answer, NoBodies};
+use weir_store::{DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, StoreError};
+
+use crate::core::worker::Work;
+use crate::host::Host;
+
+/// An endpoint that took nothing for so long is switched off. Its events are kept for `recover`.
+const GIVE_UP: Duration = Duration::from_secs(5 * 24 * 3600);
+
+/// The work of handing over.
+pub(crate) struct Publisher(pub(crate) Host);
+
+#[async_trait]
+impl Work for Publisher {
+    type Item = DeliveryLease;
+
+    fn name(&self) -> &'static str {
+        "publisher"
+    }
+
+    async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>, StoreError> {
+        self.0.store().lease_deliveries(&self.0.0.owner, limit, now).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.0.store().next_delivery_due().await
+    }
+
+    async fn work(&self, lease: DeliveryLease) {
+        let span = trace_span!(
+            "delivery",
+            delivery.id = %lease.delivery,
+            event.id = %lease.event.id,
+            endpoint.id = %lease.endpoint.id,
+            attempt = lease.attempt,
+            outcome = field::Empty,
+        );
+        let attempt = self.deliver(&lease).instrument(span.clone()).await;
+        let now = self.0.now();
+        let next = next(&lease, &attempt, self.0.jitter(), now);
+        let outcome = match &next {
+            DeliveryNext::Delivered => "delivered",
+            DeliveryNext::RetryAt(_) => "retry",
+            DeliveryNext::Failed => "failed",
+            DeliveryNext::Disable { .. } => "disabled",
+        };
+        span.record("outcome", outcome);
+        self.0.metrics().delivery(outcome);
+        let settled = self.0.store().settle_delivery(&lease, attempt.record, next, now);
+        match settled.instrument(trace_span!(parent: &span, "settle")).await {
+            Ok(true) => {}
+            // Somebody else holds the lease by now, and will say how it went.
+            Ok(false) => {}
+            Err(error) => tracing::error!(delivery.id = %lease.delivery, "A delivery cannot be settled: {error}"),
+        }
+    }
+}
+
+/// How a try went, and what the endpoint asked for.
+struct Tried {
+    record: DeliveryAttempt,
+    retry_after: Option<Duration>,
+}
+
+impl Publisher {
+    async fn deliver(&self, lease: &DeliveryLease) -> Tried {
+        let now = self.0.now();
+        let failed = |error: String| Tried {
+            record: DeliveryAttempt {
+                number: lease.attempt,
+                at: now,
+                status: None,
+                answer: None,
+                elapsed_ms: 0,
+                error: Some(error),
+            },
+            retry_after: None,
+        };
+        let request = match self.request(lease, now) {
+            Ok(request) => request,
+            Err(reason) => return failed(reason),
+        };
+        let permit = match may_deliver(request, self.0.endpoint_reach()) {
+            Ok(permit) => permit,
+            Err(refusal) => return failed(refusal.to_string()),
+        };
+        match self.0.egress().send(permit, &Secrets::default(), &NoBodies).await {
+            Ok(answer) => answered(lease.attempt, now, &answer),
+            Err(error) => failed(error.to_string()),
+        }
+    }
+
+    fn request(&self, lease: &DeliveryLease, now: Timestamp) -> Result<Request, String> {
+        let mut event = lease.event.clone();
+        event.data = self.0.with_links(event.data);
+        let body = serde_json::to_string(&event).map_err(|error| error.to_string())?;
+        let id = event.id.to_string();
+        let signature = sign(&active_secrets(&lease.endpoint, now), &id, now.as_secs(), &body);
+        let header = |name, value: &str| {
+            let value = HeaderValue::from_str(value).map_err(|error| error.to_string())?;
+            Ok::<_, String>((HeaderName::from_static(name), value))
+        };
+        Ok(Request {
+            method: Method::POST,
+            url: lease
+                .endpoint
+                .url
+                .parse()
+                .map_err(|error: url::ParseError| error.to_string())?,
+            headers: vec![
+                header("content-type", "application/json")?,
+                header("webhook-id", &id)?,
+                header("webhook-timestamp", &now.as_secs().to_string())?,
+                header("webhook-signature", &signature)?,
+            ],
+            body: RequestBody::Bytes(body.into()),
+        })
+    }
+}
+
+fn answered(number: u32, at: Timestamp, answer: &Answer) -> Tried {
+    let retry_after = answer
+        .headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))
+        .and_then(|(_, value)| retry_after(value.trim(), at));
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    let record = DeliveryAttempt {
+        number,
+        at,
+        status: Some(answer.status),
+        answer: Some(text).filter(|text| !text.is_empty()),
+        elapsed_ms: answer.elapsed_ms,
+        error: None,
+    };
+    Tried { record, retry_after }
+}
+
+/// What a `Retry-After` asks for: seconds, or a date (RFC 9110, 10.2.3).
+fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    let since_epoch = date.duration_since(UNIX_EPOCH).ok()?;
+    let at = Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).ok()?);
+    Some(at.since(now))
+}
+
+fn next(lease: &DeliveryLease, tried: &Tried, jitter: f64, now: Timestamp) -> DeliveryNext {
+    match tried.record.status {
+        Some(200..300) => return DeliveryNext::Delivered,
+        Some(410) => {
+            return DeliveryNext::Disable {
+                reason: "the endpoint answered 410 Gone".to_owned(),
+            };
+        }
+        _ => {}
+    }
+    if let Some(since) = lease
+        .endpoint
+        .failing_since
+        .filter(|since| now.since(*since) >= GIVE_UP)
+    {
+        return DeliveryNext::Disable {
+            reason: format!("nothing went through since {since}"),
+        };
+    }
+    redeliver_at(lease.attempt, tried.retry_after, jitter, now).map_or(DeliveryNext::Failed, DeliveryNext::RetryAt)
+}
+
+/// The newest secret, and the one before it while both work.
+fn active_secrets(endpoint: &Endpoint, now: Timestamp) -> Vec<&Secret> {
+    let overlap = endpoint.old_secret_until.is_some_and(|until| now < until);
+    endpoint.secrets.iter().take(if overlap { 2 } else { 1 }).collect()
+}
+
+/// The `webhook-signature` header: one signature for each secret, parted by spaces (Standard Webhooks 1.0.0, Signature scheme).
+pub(crate) fn sign(secrets: &[&Secret], id: &str, timestamp_s: i64, body: &str) -> String {
+    let signatures: Vec<String> = secrets
+        .iter()
+        .filter_map(|secret| {
+            let encoded = secret.expose();
+            let key = STANDARD
+                .decode(encoded.strip_prefix("whsec_").unwrap_or(encoded))
+                .ok()?;
+            let mac = Hmac::<Sha256>::new_from_slice(&key).ok()?;
+            let mac = mac.chain_update(format!("{id}.{timestamp_s}.{body}"));
+            Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
+        })
+        .collect();
+    signatures.join(" ")
+}
+
+impl Host {
+    /// Which addresses an endpoint may be at: public ones, unless the configuration opens the private network.
+    pub fn endpoint_reach(&self) -> Reach {
+        if self.config().delivery.allow_private {
+            Reach::OperatorSet
+        } else {
+            Reach::Public
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    #[test]
+    fn the_published_example_is_signed_as_published() {
+        // Standard Webhooks 1.0.0: the example of its reference libraries.
+        let secret = Secret::new(SECRET);
+        let signed = sign(
+            &[&secret],
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            r#"{"test": 2432232314}"#,
+        );
+        assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_retry_after_is_seconds_or_a_date() {
+        let now = Timestamp::from_millis(1_735_689_600_000);
+        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
+        let date = "Wed, 01 Jan 2025 00:02:00 GMT";
+        assert_eq!(retry_after(date, now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("Tue, 31 Dec 2024 00:00:00 GMT", now), Some(Duration::ZERO));
+        for nothing in ["", "soon", "-1", "1.5"] {
+            assert_eq!(retry_after(nothing, now), None, "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn during_a_rotation_both_secrets_sign() {
+        let (new, old) = (Secret::new(SECRET), Secret::new("whsec_AAAA"));
+        let signed = sign(&[&new, &old], "evt_1", 1, "{}");
+        assert_eq!(signed.split(' ').filter(|part| part.starts_with("v1,")).count(), 2);
+    }
+}

@@ -1,0 +1,410 @@
+//! Hands messages to their connectors, one at a time in each conversation.
+//!
+//! Promises: a message is judged again at the moment it leaves; what became of a send is decided by what was seen to leave,
+//! and a send whose answer never came is never blindly repeated. Who is next, and that an attempt is written down before
+//! anything leaves, is the record's promise. While no version serves an account its messages wait, in order, however long that
+//! is; only the end of the messaging window ends them.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tracing::{Instrument, field, trace_span};
+use weir_domain::channel::ChannelStatus;
+use weir_domain::delivery::{Next, Outcome, Verdict, settle};
+use weir_domain::limits;
+use weir_domain::message::MessageError;
+use weir_domain::policy::{Refusal, Stage, may_send};
+use weir_domain::problem::Fault;
+use weir_domain::time::Timestamp;
+use weir_runtime::SendReport;
+use weir_runtime::context::{RequestOutcome, RequestRecord as Made};
+use weir_store::{MessageLease, RequestRecord, Room, StateWrite, StoreError};
+
+use crate::accounts::calls::{NotServed, Ready, Serving, hold_if_throttled, reauthorization_required, state_writes};
+use crate::accounts::refresher::Renewal;
+use crate::connectors::pacing::ChannelPacer;
+use crate::connectors::rollout::StateUse;
+use crate::core::persist::persist;
+use crate::core::worker::Work;
+use crate::host::Host;
+
+/// Hands messages to their connectors.
+pub(crate) struct Deliverer {
+    host: Host,
+    /// Apps of which nothing served when a message was to leave. Theirs are not leased until something does: they wait at their
+    /// places, and no try is counted.
+    unserved: Mutex<BTreeSet<String>>,
+}
+
+impl Deliverer {
+    pub(crate) fn new(host: Host) -> Self {
+        Self {
+            host,
+            unserved: Mutex::default(),
+        }
+    }
+
+    /// The apps of which nothing serves still.
+    async fn unserved(&self) -> Result<Vec<String>, StoreError> {
+        let lock = || self.unserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let known: Vec<String> = lock().iter().cloned().collect();
+        let mut unserved = Vec::new();
+        for app in known {
+            if self.host.is_served(&app).await? {
+                lock().remove(&app);
+            } else {
+                unserved.push(app);
+            }
+        }
+        Ok(unserved)
+    }
+
+    /// What becomes of a message that found nobody to send it: nothing left, and nothing was tried.
+    async fn waits(&self, lease: &MessageLease, why: &NotServed) -> Result<Next, StoreError> {
+        let (app, now) = (&lease.channel.app, self.host.now());
+        let at = if self.host.is_served(app).await? {
+            now.after(limits::UNSERVED_WAIT)
+        } else {
+            self.unserved
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(app.clone());
+            now
+        };
+        Ok(Next::unserved(at, &why.to_string()))
+    }
+}
+
+/// A message that may leave.
+pub(crate) struct Leased {
+    lease: MessageLease,
+    /// What serves its channel, and its turn at the platform.
+    served: Result<(Serving, Arc<ChannelPacer>), NotServed>,
+}
+
+/// What one try came to.
+struct Tried {
+    next: Next,
+    requests: Vec<RequestRecord>,
+    writes: Vec<StateWrite>,
+    /// Held until they are in the record.
+    state_use: Option<StateUse>,
+}
+
+impl Tried {
+    fn without_requests(next: Next) -> Self {
+        Self {
+            next,
+            requests: Vec::new(),
+            writes: Vec::new(),
+            state_use: None,
+        }
+    }
+}
+
+#[async_trait]
+impl Work for Deliverer {
+    type Item = Leased;
+
+    fn name(&self) -> &'static str {
+        "deliverer"
+    }
+
+    async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<Leased>, StoreError> {
+        let host = &self.host;
+        let mut room = Room {
+            all: limit,
+            of: host.0.pacers.room(),
+        };
+        room.of.extend(self.unserved().await?.into_iter().map(|app| (app, 0)));
+        let leases = host.0.store.lease_messages(&host.0.owner, room, now).await?;
+        let mut leased = Vec::with_capacity(leases.len());
+        for lease in leases {
+            let served = host.serving_of(&lease.channel).await.map(|serving| {
+                let pacer = host.pacer(&serving, &lease.channel);
+                // The record gives leases in the channels' turns; those made ready side by side would lose that order.
+                pacer.keep_turn();
+                (serving, pacer)
+            });
+            leased.push(Leased { lease, served });
+        }
+        Ok(leased)
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.host.0.store.next_message_due(self.unserved().await?).await
+    }
+
+    async fn work(&self, Leased { lease, served }: Leased) {
+        let host = &self.host;
+        let id = lease.message.id;
+        let span = trace_span!("send", message.id = %id, attempt = lease.attempt, outcome = field::Empty);
+        let tried = match self.deliver(&lease, served).instrument(span.clone()).await {
+            Ok(tried) => tried,
+            // The record failed before anything left.
+            Err(error) => {
+                tracing::error!(message.id = %id, "The message {id} could not be made ready to send: {error}");
+                Tried::without_requests(again(&lease, host, &error.to_string()))
+            }
+        };
+        let name = name_of(&tried.next);
+        span.record("outcome", name);
+        let settling = trace_span!(parent: &span, "settle");
+        let settled = self.write_down(&lease, tried).instrument(settling).await;
+        match settled {
+            Ok(true) => {
+                host.0.metrics.send(name);
+                if name == "uncertain" {
+                    host.0.wakes.uncertain.notify_one();
+                }
+                tracing::info!(message.id = %id, attempt = lease.attempt, "The message {id} is settled: {name}");
+            }
+            Ok(false) => {
+                host.0.metrics.send("lost_lease");
+                tracing::warn!(message.id = %id, "The lease of the message {id} was lost before it was settled");
+            }
+            // The lease runs out over an open attempt, and the message becomes uncertain.
+            Err(error) => {
+                tracing::error!(message.id = %id, "What became of the message {id} could not be written: {error}");
+            }
+        }
+    }
+}
+
+impl Deliverer {
+    async fn deliver(
+        &self,
+        lease: &MessageLease,
+        served: Result<(Serving, Arc<ChannelPacer>), NotServed>,
+    ) -> Result<Tried, StoreError> {
+        let host = &self.host;
+        let (mut serving, pacer) = match served {
+            Ok(served) => served,
+            Err(NotServed::Store(error)) => return Err(error),
+            Err(error) => return Ok(Tried::without_requests(self.waits(lease, &error).await?)),
+        };
+        let rules = serving.book.rules(&lease.channel);
+        let mut requests = Vec::new();
+        let mut is_second = false;
+        loop {
+            let now = host.now();
+            // A permit cannot be stored: what comes out of the outbox is judged anew.
+            let draft = lease.draft.clone();
+            let judged = trace_span!("permit")
+                .in_scope(|| may_send(&rules, &lease.channel, &lease.conversation, draft, Stage::Dispatch, now));
+            let permit = match judged {
+                Ok(permit) => permit,
+                Err(refusal) => {
+                    host.keep_send_refusal(
+                        &lease.channel,
+                        Some(lease.conversation.id),
+                        Some(lease.message.id),
+                        &refusal,
+                    )
+                    .await;
+                    return Ok(Tried {
+                        next: Next::Failed {
+                            error: refused(&refusal),
+                        },
+                        requests,
+                        writes: Vec::new(),
+                        state_use: None,
+                    });
+                }
+            };
+            let ready = match host.context(&mut serving, &lease.channel, &pacer).await {
+                Ok(ready) => ready,
+                Err(NotServed::Store(error)) => return Err(error),
+                Err(error) => return Ok(Tried::without_requests(self.waits(lease, &error).await?)),
+            };
+            let Some(Ready {
+                context,
+                token,
+                state_use,
+            }) = ready
+            else {
+                return Ok(Tried::without_requests(Next::Held {
+                    error: reauthorization_required("the channel has no credential"),
+                }));
+            };
+            let SendReport {
+                outcome,
+                error,
+                requests: made,
+                writes,
+            } = serving.connector.send(permit, context).await;
+            if let Some(error) = error {
+                tracing::warn!(
+                    message.id = %lease.message.id,
+                    connector = serving.book.manifest().name,
+                    version = serving.version(),
+                    "The connector did not return from a send: {error}"
+                );
+            }
+            let writes = state_writes(writes, serving.version());
+            requests.extend(made.into_iter().map(|made| record(made, now)));
+            let Outcome::Failed { verdict, error } = &outcome else {
+                return Ok(self.settled(lease, timed(outcome, now), requests, writes, state_use));
+            };
+            hold_if_throttled(&pacer, *verdict, error);
+            if *verdict == Verdict::Reauthorize {
+                let renewal = if is_second {
+                    Renewal::NeedsPerson
+                } else {
+                    host.renew_refused(&lease.channel, &token).await?
+                };
+                match renewal {
+                    // A refused credential is an answer: the platform did nothing, and once more is no second copy.
+                    Renewal::Renewed => {
+                        is_second = true;
+                        continue;
+                    }
+                    Renewal::NeedsPerson => host.needs_reauthorization(lease.channel.id, &error.detail).await?,
+                    Renewal::Later => {
+                        let verdict = Verdict::Retry {
+                            after_ms: None,
+                            counts: true,
+                        };
+                        let error = error.clone();
+                        return Ok(self.settled(
+                            lease,
+                            Outcome::Failed { verdict, error },
+                            requests,
+                            writes,
+                            state_use,
+                        ));
+                    }
+                }
+            }
+            return Ok(self.settled(lease, outcome, requests, writes, state_use));
+        }
+    }
+
+    fn settled(
+        &self,
+        lease: &MessageLease,
+        outcome: Outcome,
+        requests: Vec<RequestRecord>,
+        writes: Vec<StateWrite>,
+        state_use: StateUse,
+    ) -> Tried {
+        let host = &self.host;
+        Tried {
+            next: settle(outcome, lease.attempt, lease.expires_at, host.jitter(), host.now()),
+            requests,
+            writes,
+            state_use: Some(state_use),
+        }
+    }
+
+    /// Writes down how a try went; a record that cannot be written now is asked again, since what left is known only here.
+    async fn write_down(&self, lease: &MessageLease, tried: Tried) -> Result<bool, StoreError> {
+        let Tried {
+            next,
+            requests,
+            writes,
+            state_use,
+        } = tried;
+        let settled = persist(|| {
+            let (next, requests, writes) = (next.clone(), requests.clone(), writes.clone());
+            let now = self.host.now();
+            self.host
+                .0
+                .store
+                .settle_message(&lease.token, next, requests, writes, now)
+        })
+        .await;
+        drop(state_use);
+        if matches!(settled, Ok(true)) {
+            self.host.state_written(&lease.channel, &writes);
+        }
+        settled
+    }
+}
+
+/// Nothing left, for a reason of ours: later, and the try counts, so that it ends some day.
+fn again(lease: &MessageLease, host: &Host, detail: &str) -> Next {
+    let outcome = Outcome::of_silence(false, detail);
+    settle(outcome, lease.attempt, lease.expires_at, host.jitter(), host.now())
+}
+
+/// A platform that does not tell the time of a message took it after it left: by that moment a read mark finds it, even one
+/// that comes before the echo.
+fn timed(outcome: Outcome, left_at: Timestamp) -> Outcome {
+    match outcome {
+        Outcome::Sent { platform_id, at } => Outcome::Sent {
+            platform_id,
+            at: at.or(Some(left_at)),
+        },
+        failed @ Outcome::Failed { .. } => failed,
+    }
+}
+
+fn refused(refusal: &Refusal) -> MessageError {
+    MessageError {
+        code: refusal.code().to_owned(),
+        detail: refusal.to_string(),
+        fault: Fault::Platform,
+        retryable: false,
+        platform: None,
+    }
+}
+
+fn name_of(next: &Next) -> &'static str {
+    match next {
+        Next::Sent { .. } => "sent",
+        Next::RetryAt { .. } => "retry",
+        Next::Held { .. } | Next::Unserved { .. } => "held",
+        Next::Uncertain { .. } => "uncertain",
+        Next::Failed { .. } => "failed",
+    }
+}
+
+/// A request as the record keeps it.
+fn record(made: Made, at: Timestamp) -> RequestRecord {
+    let (status, error) = match made.outcome {
+        RequestOutcome::Answered(status) => (Some(status), None),
+        RequestOutcome::Refused { rule, detail } => (None, Some(format!("refused by {rule}: {detail}"))),
+        RequestOutcome::NoTurn { wait } => (None, Some(format!("the rate left no turn for {} ms", wait.as_millis()))),
+        RequestOutcome::Unreachable(reason) => (None, Some(format!("not reachable: {reason}"))),
+        RequestOutcome::NoAnswer(reason) => (None, Some(format!("no answer: {reason}"))),
+        RequestOutcome::TooLarge => (None, Some("the answer was too large".to_owned())),
+        RequestOutcome::Abandoned => (None, Some("the call ended before the answer came".to_owned())),
+    };
+    RequestRecord {
+        route: made.route.unwrap_or_default(),
+        method: made.method,
+        url: made.url,
+        at,
+        status,
+        elapsed_ms: u64::try_from(made.elapsed.as_millis()).unwrap_or(u64::MAX),
+        error,
+    }
+}
+
+impl Host {
+    /// A number in 0..1 that spreads retries.
+    pub(crate) fn jitter(&self) -> f64 {
+        let mut bytes = [0; 4];
+        self.0.mint.fill(&mut bytes);
+        f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+    }
+
+    /// A person must authorise the channel again. The record tells it once.
+    pub(crate) async fn needs_reauthorization(
+        &self,
+        channel: weir_domain::id::ChannelId,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        self.0
+            .store
+            .set_channel_status(channel, ChannelStatus::ReauthorizationRequired, reason, self.now())
+            .await?;
+        tracing::warn!(channel.id = %channel, "The channel {channel} must be authorised again");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! Fetches attachments that messages name: the connector says where, the host fetches, bounds, sniffs and keeps the bytes.
+//!
+//! The message is stored long before, and is never lost to a download that fails: after the last try its content becomes
+//! fallback content with a reason.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use weir_domain::delivery::{Verdict, backoff};
+use weir_domain::limits;
+use weir_domain::message::ContentKind;
+use weir_domain::time::Timestamp;
+use weir_egress::EgressError;
+use weir_runtime::CallError;
+use weir_runtime::context::ConversationFacts;
+use weir_store::{MediaFetch, StoreError};
+
+use crate::accounts::calls::CallFailure;
+use crate::core::worker::Work;
+use crate::host::Host;
+use crate::messages::media::Incoming;
+
+/// The first wait between two tries, and the longest: a platform's link lives for a day.
+const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(600));
+
+/// Fetches attachments.
+pub struct Fetcher(pub(crate) Host);
+
+/// Why an attachment is not here.
+struct Missing {
+    /// In the words of fallback content: `download_failed`, `too_large`, `region_blocked`.
+    reason: &'static str,
+    /// Whether another try can help.
+    is_final: bool,
+    /// For the log.
+    detail: String,
+}
+
+impl Missing {
+    fn for_now(detail: impl std::fmt::Display) -> Self {
+        Self {
+            reason: "download_failed",
+            is_final: false,
+            detail: detail.to_string(),
+        }
+    }
+
+    fn for_good(reason: &'static str, detail: impl std::fmt::Display) -> Self {
+        Self {
+            reason,
+            is_final: true,
+            detail: detail.to_string(),
+        }
+    }
+}
+
+#[async_trait]
+impl Work for Fetcher {
+    type Item = MediaFetch;
+
+    fn name(&self) -> &'static str {
+        "fetcher"
+    }
+
+    async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<MediaFetch>, StoreError> {
+        self.0.store().lease_media(limit, now).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.0.store().next_media_due().await
+    }
+
+    async fn work(&self, fetch: MediaFetch) {
+        let id = fetch.id;
+        let written = match self.fetch(&fetch).await {
+            Ok((mime_type, size)) => {
+                self.0.metrics().fetch("stored");
+                self.0.store().media_stored(id, mime_type, size, self.0.now()).await
+            }
+            Err(missing) => {
+                let ends = missing.is_final || fetch.attempt >= limits::FETCH_ATTEMPTS;
+                self.0.metrics().fetch(if ends { "failed" } else { "retry" });
+                tracing::warn!(media.id = %id, attempt = fetch.attempt, "The attachment {id} is not here: {}", missing.detail);
+                let wait = backoff(RETRY, fetch.attempt, self.0.jitter());
+                let retry_at = (!ends).then(|| self.0.now().after(wait));
+                self.0
+                    .store()
+                    .media_failed(id, missing.reason, retry_at, self.0.now())
+                    .await
+            }
+        };
+        if let Err(error) = written {
+            // The lease runs out, and the attachment is fetched again.
+            tracing::error!(media.id = %id, "What became of the attachment {id} could not be written: {error}");
+        }
+    }
+}
+
+impl Fetcher {
+    /// The type and size of what was fetched.
+    async fn fetch(&self, fetch: &MediaFetch) -> Result<(String, u64), Missing> {
+        let host = &self.0;
+        let serving = host.serving_of(&fetch.channel).await.map_err(Missing::for_now)?;
+        if !serving.book.manifest().provides("media-transfer") {
+            return Err(Missing::for_good(
+                "type_unsupported",
+                "the connector cannot fetch attachments",
+            ));
+        }
+        let facts = ConversationFacts::from(&fetch.conversation);
+        let kind = kind_of(&fetch.kind);
+        let located = host
+            .call(&fetch.channel, |connector, context| {
+                let (facts, message, remote) = (facts.clone(), fetch.message_platform_id.clone(), fetch.remote.clone());
+                Box::pin(async move { connector.locate(context, &facts, &message, kind, &remote).await })
+            })
+            .await
+            .map_err(not_located)?;
+        let credential = host.credential(fetch.channel.id).await.map_err(Missing::for_now)?;
+        let credential = credential.ok_or_else(|| Missing::for_now("the channel has no credential"))?;
+        let secrets = serving.secrets().with_access_token(credential.access_token);
+        let mut file = Incoming::create(host, fetch.id, fetch.attempt)
+            .await
+            .map_err(Missing::for_now)?;
+        let fetched = host
+            .egress()
+            .fetch_at(
+                located.departure,
+                located.permit,
+                &secrets,
+                limits::MEDIA_BYTES,
+                file.file(),
+            )
+            .await;
+        let fetched = fetched.map_err(|error| match error {
+            EgressError::TooLarge { .. } => Missing::for_good("too_large", error),
+            EgressError::Refused(_) => Missing::for_good("download_failed", error),
+            other => Missing::for_now(other),
+        })?;
+        match fetched.status {
+            200..300 => {}
+            status @ (404 | 410) => return Err(Missing::for_good("deleted", format!("the platform answers {status}"))),
+            status => return Err(Missing::for_now(format!("the platform answers {status}"))),
+        }
+        let (mime_type, _) = file.keep().await.map_err(Missing::for_now)?;
+        Ok((mime_type, fetched.bytes))
+    }
+}
+
+fn not_located(failure: CallFailure) -> Missing {
+    match failure {
+        CallFailure::Call(CallError::Failed {
+            verdict: Verdict::Permanent,
+            error,
+        }) => {
+            let reason = if error.code == "media_not_allowed_in_region" {
+                "region_blocked"
+            } else {
+                "download_failed"
+            };
+            Missing::for_good(reason, error.detail)
+        }
+        other => Missing::for_now(other),
+    }
+}
+
+/// The kind as the connector knows it; what stands behind fallback content is most often a film.
+fn kind_of(kind: &str) -> ContentKind {
+    match kind {
+        "image" => ContentKind::Image,
+        "audio" => ContentKind::Audio,
+        "file" => ContentKind::File,
+        "sticker" => ContentKind::Sticker,
+        _ => ContentKind::Video,
+    }
+}

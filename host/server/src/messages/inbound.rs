@@ -1,0 +1,461 @@
+//! From a webhook to stored facts: one straight line.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use subtle::ConstantTimeEq;
+use tracing::{Instrument, field, trace_span};
+use weir_domain::credential::Secret;
+use weir_domain::id::DeadLetterId;
+use weir_domain::inbound::{Fact, InboundEvent};
+use weir_domain::limits;
+use weir_domain::manifest::{Challenge, Webhook};
+use weir_domain::message::Direction;
+use weir_domain::signature::{Forged, RawWebhook, VerifiedWebhook, admit_head, verify};
+use weir_runtime::{CallError, Connector};
+use weir_store::{DeadLetter, Recorded, Source, StoreError};
+
+use crate::accounts::calls::ConnectorError;
+use crate::accounts::calls::{NotServed, Serving};
+use crate::connectors::quarantine::Quarantine;
+use crate::host::Host;
+
+/// What became of a webhook. Each is answered 200.
+#[derive(Debug)]
+pub enum Hook {
+    /// It is in the record.
+    Accepted(Recorded),
+    /// It was verified and could not be translated; it waits for a mended connector.
+    DeadLettered(DeadLetterId),
+    /// It was a question; this is the answer's body, as plain text.
+    Challenge(String),
+}
+
+/// Why a webhook is not answered 200.
+#[derive(Debug, thiserror::Error)]
+pub enum HookError {
+    /// 404.
+    #[error("there is no such app")]
+    NoSuchApp,
+    /// 401; the words are for the log.
+    #[error(transparent)]
+    Forged(#[from] Forged),
+    /// 403.
+    #[error("the challenge does not carry the app's secret")]
+    ChallengeFailed,
+    /// 503 with `Retry-After`: nothing was stored.
+    #[error(transparent)]
+    Unavailable(#[from] StoreError),
+    /// 503 with `Retry-After`: too much at once, or no version serves. Nothing was stored.
+    #[error("the webhook cannot be taken now: {0}")]
+    Busy(String),
+}
+
+impl HookError {
+    /// The word for it in metrics and traces.
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::NoSuchApp => "no_such_app",
+            Self::Forged(_) => "forged",
+            Self::ChallengeFailed => "challenge_failed",
+            Self::Unavailable(_) => "unavailable",
+            Self::Busy(_) => "busy",
+        }
+    }
+}
+
+/// Why a dead letter could not be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// There is none.
+    #[error("there is no such dead letter")]
+    NotFound,
+    /// Its app is gone.
+    #[error("the app {0:?} of this dead letter is gone")]
+    NoSuchApp(String),
+    /// The serving version cannot translate it either.
+    #[error("the connector still cannot translate it: {0}")]
+    Connector(ConnectorError),
+    /// The serving version does not know some of its events.
+    #[error("the connector still does not know {unknown_events} of its events")]
+    StillUnknown {
+        /// How many.
+        unknown_events: u32,
+    },
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Host {
+    /// Takes one webhook for `app`. Returns after the commit, never before.
+    ///
+    /// # Errors
+    /// See [`HookError`]; on each the platform sends it again or is not the platform.
+    pub async fn receive(&self, app: &str, raw: RawWebhook) -> Result<Hook, HookError> {
+        let span = trace_span!("webhook", app = field::Empty, outcome = field::Empty);
+        let taken = self.take(app, raw).instrument(span.clone()).await;
+        let outcome = match &taken {
+            Ok(Hook::Accepted(_)) => "stored",
+            Ok(Hook::DeadLettered(_)) => "dead_letter",
+            Ok(Hook::Challenge(_)) => "challenge",
+            Err(error) => error.outcome(),
+        };
+        match &taken {
+            Err(error) => self.note_forged(app, error),
+            Ok(_) => self.0.forged.accepted(app),
+        }
+        // A name that nobody gave an app is a stranger's.
+        if !matches!(taken, Err(HookError::NoSuchApp)) {
+            span.record("app", app);
+        }
+        span.record("outcome", outcome);
+        self.0.metrics.webhook(outcome);
+        taken
+    }
+
+    /// Judges a webhook by its head, before its body is read: the app, the headers that its proof needs, and the time.
+    ///
+    /// # Errors
+    /// See [`HookError`]; what is refused here is counted here.
+    pub async fn admit_webhook(&self, app: &str, head: &RawWebhook) -> Result<(), HookError> {
+        let admitted = match self.verifier(app).await {
+            // A question proves itself by its query, which is the head's.
+            Ok(serving) if asks(&serving, head).is_some() => Ok(()),
+            Ok(serving) => {
+                let scheme = serving.book.manifest().webhook.as_ref();
+                let now = self.now();
+                let platforms = serving.book.clock().platform(now);
+                admit_head(scheme, &serving.app.app.secrets_at(now), head, platforms).map_err(HookError::from)
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &admitted {
+            self.note_forged(app, error);
+            self.0.metrics.webhook(error.outcome());
+        }
+        admitted
+    }
+
+    /// A webhook whose proof does not hold is explained where an operator looks.
+    fn note_forged(&self, app: &str, error: &HookError) {
+        if matches!(error, HookError::Forged(_) | HookError::ChallengeFailed) {
+            self.0.forged.refused(app, &error.to_string(), self.now());
+        }
+    }
+
+    /// The version whose declaration proves what comes for an app, set aside or not.
+    async fn verifier(&self, app: &str) -> Result<Serving, HookError> {
+        let serving = self.installed(app).await.map_err(|error| match error {
+            NotServed::NoSuchApp(_) => HookError::NoSuchApp,
+            NotServed::Store(error) => error.into(),
+            // Without a manifest nobody can say whether it is genuine; the platform keeps it and comes back.
+            error => HookError::Busy(error.to_string()),
+        })?;
+        let manifest = serving.book.manifest();
+        match &manifest.webhook {
+            Some(webhook) if !serving.grants.allow_webhook(webhook) => Err(HookError::Forged(Forged::NotGranted {
+                connector: manifest.name.clone(),
+            })),
+            _ => Ok(serving),
+        }
+    }
+
+    async fn take(&self, app: &str, raw: RawWebhook) -> Result<Hook, HookError> {
+        let serving = self.verifier(app).await?;
+        let scheme = serving.book.manifest().webhook.as_ref();
+        if let Some(challenge) = asks(&serving, &raw) {
+            return answer(challenge, &serving.app.app.secrets_at(self.now()), &raw.query);
+        }
+        let now = self.now();
+        let webhook = trace_span!("verify").in_scope(|| {
+            verify(
+                scheme,
+                &serving.app.app.secrets_at(now),
+                raw,
+                serving.book.clock().platform(now),
+            )
+        })?;
+        if let Some(signed_at) = webhook.signed_at() {
+            serving.app.clock.signed(signed_at, now);
+        }
+        // A proof takes only the manifest; no code of a version that is set aside runs.
+        if let Some(aside) = self.set_aside(&serving) {
+            let id = self.keep_dead_letter(&serving, &webhook, aside.to_string()).await?;
+            return Ok(Hook::DeadLettered(id));
+        }
+        let waited = tokio::time::timeout(TURN, Arc::clone(&self.0.webhooks).acquire_owned()).await;
+        let Ok(Ok(turn)) = waited else {
+            return Err(HookError::Busy("too many webhooks are in hand".to_owned()));
+        };
+        let host = self.clone();
+        self.detached(turn, async move { host.take_verified(serving, webhook).await })
+            .await
+    }
+
+    /// Translates and records a webhook whose proof holds.
+    async fn take_verified(&self, serving: Serving, webhook: VerifiedWebhook) -> Result<Hook, HookError> {
+        let parts = match serving.translate(&self.0.quarantine, &webhook).await {
+            Ok(parts) => parts,
+            // Not the connector's fault, and nothing is lost if the platform comes back.
+            Err(error) if error.is_transient() => return Err(HookError::Busy(error.to_string())),
+            Err(error) => {
+                let id = self.keep_dead_letter(&serving, &webhook, error.to_string()).await?;
+                return Ok(Hook::DeadLettered(id));
+            }
+        };
+        let unknown = words_for_unknown(parts.events.iter().flat_map(|(_, events)| events));
+        let recorded = self.record_parts(parts.events).await?;
+        // The others' events are recorded, and are known when it is replayed.
+        if let Some(owner) = &parts.held {
+            let reason = self.held(&serving, owner).to_string();
+            let id = self.keep_dead_letter(&serving, &webhook, reason).await?;
+            return Ok(Hook::DeadLettered(id));
+        }
+        if recorded.unknown_events > 0 {
+            let reason = format!("the connector does not know {unknown}");
+            self.keep_dead_letter(&serving, &webhook, reason).await?;
+        }
+        Ok(Hook::Accepted(recorded))
+    }
+
+    async fn record_parts(&self, parts: Vec<(Serving, Vec<InboundEvent>)>) -> Result<Recorded, StoreError> {
+        let mut recorded = Recorded::default();
+        for (serving, events) in parts {
+            recorded += self.record(&serving, events, Source::Webhook).await?;
+        }
+        Ok(recorded)
+    }
+
+    /// Records what a connector made of a webhook or of the platform's history, and wakes who has work by it.
+    pub(crate) async fn record(
+        &self,
+        serving: &Serving,
+        mut events: Vec<InboundEvent>,
+        source: Source,
+    ) -> Result<Recorded, StoreError> {
+        if source == Source::History {
+            self.leave_out_forgotten(&mut events, self.now());
+        }
+        let scheme = serving.book.manifest().webhook.as_ref();
+        let tolerance = scheme.and_then(Webhook::tolerance);
+        let tolerance = tolerance.unwrap_or(limits::CLOCK_TOLERANCE);
+        let received_at = serving.book.clock().platform(self.now());
+        let events: Vec<InboundEvent> = events
+            .into_iter()
+            .map(|event| event.with_plausible_times(received_at, tolerance))
+            .collect();
+        let touches_outbox = events.iter().any(|event| match &event.fact {
+            Fact::Message(message) => message.direction == Direction::Outbound,
+            Fact::Receipt { .. } | Fact::Notice { .. } => true,
+            _ => false,
+        });
+        let withheld: BTreeSet<String> = events
+            .iter()
+            .filter(|event| matches!(&event.fact, Fact::Notice { kind, .. } if kind == "inbound_withheld"))
+            .map(|event| event.channel_platform_id.clone())
+            .collect();
+        let app = &serving.app.app;
+        let recorded = self
+            .0
+            .store
+            .record_inbound(app, events, source, &serving.book, self.now())
+            .instrument(trace_span!("commit"))
+            .await?;
+        for (what, count) in [
+            ("stored", recorded.stored),
+            ("duplicate", recorded.duplicates),
+            ("unknown_channel", recorded.unknown_channel),
+            ("deleted_channel", recorded.deleted_channel),
+            ("unknown", recorded.unknown_events),
+        ] {
+            self.0.metrics.events_in(what, count);
+        }
+        if recorded.stored > 0 && touches_outbox {
+            self.0.wakes.messages.notify_one();
+        }
+        if recorded.media > 0 {
+            self.0.wakes.media.notify_one();
+        }
+        // Not from the history itself: it would ask for itself again.
+        if recorded.stored > 0 && source == Source::Webhook && !withheld.is_empty() {
+            self.ask_for_withheld(&app.workspace_id, &app.name, &withheld).await;
+        }
+        Ok(recorded)
+    }
+
+    pub(crate) async fn keep_dead_letter(
+        &self,
+        serving: &Serving,
+        webhook: &VerifiedWebhook,
+        reason: String,
+    ) -> Result<DeadLetterId, StoreError> {
+        let now = self.now();
+        let id = self.0.mint.id(now);
+        let app = &serving.app.app.name;
+        tracing::warn!(
+            app,
+            dead_letter.id = %id,
+            connector = serving.book.manifest().name,
+            version = serving.version(),
+            "A webhook waits for a mended connector as {id}: {reason}"
+        );
+        let letter = DeadLetter {
+            id,
+            app: app.clone(),
+            version: serving.version().to_owned(),
+            reason,
+            received_at: now,
+            webhook: webhook.webhook().clone(),
+        };
+        self.0.store.keep_dead_letter(letter).await?;
+        Ok(id)
+    }
+
+    /// Translates a dead letter by the version that serves now, and drops it once all of it is recorded.
+    ///
+    /// # Errors
+    /// See [`ReplayError`]; the letter is kept.
+    pub async fn replay_dead_letter(&self, id: DeadLetterId) -> Result<Recorded, ReplayError> {
+        let letter = self.0.store.dead_letter(id).await?.ok_or(ReplayError::NotFound)?;
+        let serving = match self.serving(&letter.app).await {
+            Ok(serving) => serving,
+            Err(NotServed::NoSuchApp(app)) => return Err(ReplayError::NoSuchApp(app)),
+            Err(error) => return Err(ConnectorError::unserved(error).map_or_else(Into::into, ReplayError::Connector)),
+        };
+        let recorded = match self.ask_again(&letter).await? {
+            Some(recorded) => recorded,
+            None => {
+                // Verified when it came; its row is the host's own.
+                let webhook = VerifiedWebhook::from_dead_letter(letter.webhook);
+                let parts = serving.translate(&self.0.quarantine, &webhook).await;
+                let parts = parts.map_err(|error| ReplayError::Connector(error.into()))?;
+                let recorded = self.record_parts(parts.events).await?;
+                if let Some(owner) = &parts.held {
+                    let reason = self.held(&serving, owner).to_string();
+                    return Err(ReplayError::Connector(ConnectorError::SetAside(reason)));
+                }
+                recorded
+            }
+        };
+        if recorded.unknown_events > 0 {
+            return Err(ReplayError::StillUnknown {
+                unknown_events: recorded.unknown_events,
+            });
+        }
+        self.0.store.drop_dead_letter(id).await?;
+        Ok(recorded)
+    }
+}
+
+impl Serving {
+    /// What a webhook says, each account's events by the version that serves it. The active version reads all of it, and stands
+    /// in for one that breaks off or is quarantined.
+    async fn translate(&self, quarantine: &Quarantine, webhook: &VerifiedWebhook) -> Result<Translated, CallError> {
+        let mut rest = read(&self.connector, webhook).await?;
+        let mut translated = Translated::default();
+        let parts = &mut translated.events;
+        let app = &self.app.app.name;
+        // Nobody else may serve an account whose version is not here.
+        rest.retain(|event| match self.line.of(app, &event.channel_platform_id) {
+            Ok(_) => true,
+            Err(owner) => {
+                translated.held = Some(owner);
+                false
+            }
+        });
+        for other in self.line.others() {
+            let is_theirs = |event: &InboundEvent| {
+                let serves = self.line.of(app, &event.channel_platform_id);
+                serves.is_ok_and(|serves| Arc::ptr_eq(serves, &other))
+            };
+            if quarantine.holds(&self.app.app.connector, other.number()) || !rest.iter().any(is_theirs) {
+                continue;
+            }
+            match read(&other.connector, webhook).await {
+                Ok(mut events) => {
+                    rest.retain(|event| !is_theirs(event));
+                    events.retain(is_theirs);
+                    parts.push((self.by(&other), events));
+                }
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => tracing::warn!(
+                    app,
+                    "{} cannot read a webhook that {} could: {error}",
+                    other.number(),
+                    self.version()
+                ),
+            }
+        }
+        if parts.is_empty() || !rest.is_empty() {
+            parts.push((self.clone(), rest));
+        }
+        Ok(translated)
+    }
+}
+
+/// What a webhook says.
+#[derive(Default)]
+struct Translated {
+    /// Each account's events, by the version that serves it.
+    events: Vec<(Serving, Vec<InboundEvent>)>,
+    /// A version that owns accounts of which it says something, and is not here.
+    held: Option<String>,
+}
+
+/// What a version makes of a webhook, asked once more if the host stood still for so long that the call ran out of time.
+async fn read(connector: &Connector, webhook: &VerifiedWebhook) -> Result<Vec<InboundEvent>, CallError> {
+    match connector.receive(webhook).await {
+        Err(CallError::TimedOut { .. }) => connector.receive(webhook).await,
+        read => read,
+    }
+}
+
+/// How long a verified webhook waits for its turn: platforms give up an answer after several seconds.
+const TURN: Duration = Duration::from_secs(3);
+
+/// How a platform's question is answered, if this is one.
+fn asks<'s>(serving: &'s Serving, head: &RawWebhook) -> Option<&'s Challenge> {
+    let scheme = serving.book.manifest().webhook.as_ref()?;
+    scheme.challenge.as_ref().filter(|_| head.method == "GET")
+}
+
+/// The answer to the platform's question (Meta's `hub.challenge`).
+fn answer(challenge: &Challenge, secrets: &BTreeMap<String, Vec<Secret>>, query: &str) -> Result<Hook, HookError> {
+    let value = |name: &str| {
+        url::form_urlencoded::parse(query.as_bytes())
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+    };
+    if let Some((parameter, secret)) = &challenge.verify {
+        let shown = value(parameter).unwrap_or_default();
+        let secrets = secrets.get(secret);
+        let fits = secrets.is_some_and(|secrets| {
+            secrets
+                .iter()
+                .any(|secret| bool::from(secret.expose().as_bytes().ct_eq(shown.as_bytes())))
+        });
+        if !fits {
+            return Err(HookError::ChallengeFailed);
+        }
+    }
+    value(&challenge.answer_with)
+        .map(Hook::Challenge)
+        .ok_or(HookError::ChallengeFailed)
+}
+
+/// The platform's words for what the connector does not know; a few of them.
+pub(crate) fn words_for_unknown<'a>(events: impl Iterator<Item = &'a InboundEvent>) -> String {
+    let words: Vec<_> = events
+        .filter_map(|event| match &event.fact {
+            Fact::Unknown { what } => Some(what.as_str()),
+            _ => None,
+        })
+        .take(3)
+        .collect();
+    words.join(", ")
+}
+
+#[cfg(test)]
+mod tests;

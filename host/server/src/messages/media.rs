@@ -1,0 +1,484 @@
+//! Stored bytes: files in the data directory, and links to them that are signed and end.
+//!
+//! A file appears under its name whole or not at all; its row in the record comes after it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use url::Url;
+use weir_domain::caller::Caller;
+use weir_domain::credential::Secrets;
+use weir_domain::event::Removed;
+use weir_domain::id::{ContactId, MediaId};
+use weir_domain::limits;
+use weir_domain::message::MediaStatus;
+use weir_domain::policy::may_fetch;
+use weir_store::{Erasing, Media, StoreError, kill_point};
+
+use crate::core::config::Config;
+use crate::core::folder::private;
+use crate::host::Host;
+
+/// Why bytes were not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// Too many.
+    #[error("the file is larger than {limit} bytes")]
+    TooLarge {
+        /// The bound, in bytes.
+        limit: u64,
+    },
+    /// None.
+    #[error("the file is empty")]
+    Empty,
+    /// The URL may not be fetched, or nothing came of it.
+    #[error("the URL cannot be fetched: {0}")]
+    Fetch(String),
+    /// They broke off on their way here.
+    #[error("the upload broke off: {0}")]
+    Broken(io::Error),
+    /// The disk.
+    #[error("the file cannot be kept: {0}")]
+    Disk(io::Error),
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a link does not work.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// It is not one of ours, or was changed.
+    #[error("the link is not valid")]
+    Invalid,
+    /// Its time is over.
+    #[error("the link has ended; ask for a new one")]
+    Ended,
+    /// The bytes are not here.
+    #[error("the file is not here")]
+    NotFound,
+    /// The disk.
+    #[error("the file cannot be read: {0}")]
+    Disk(io::Error),
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How long the caller of an erasure waits for documents to be read: a request should not outlast a proxy's patience.
+const ERASING: Duration = Duration::from_secs(20);
+/// The type of what cannot be told.
+pub(crate) const UNKNOWN_TYPE: &str = "application/octet-stream";
+/// What is read to tell a type: the signatures of all common files stand before this.
+const HEAD: usize = 8 << 10;
+/// Longest file name kept.
+const FILENAME_CHARS: usize = 255;
+
+/// Where stored bytes are.
+pub(crate) fn folder(config: &Config) -> PathBuf {
+    config.data.join("media")
+}
+
+/// The file of stored bytes. An id is our own hex, so it names no other place.
+pub(crate) fn path(folder: &Path, id: MediaId) -> PathBuf {
+    folder.join(id.to_string())
+}
+
+/// Bytes that are here whole, and that nobody can name yet; thrown away unless they are kept.
+pub(crate) struct Upload {
+    id: MediaId,
+    incoming: Incoming,
+    size: u64,
+}
+
+/// Files that are being made: the record may not know them yet, and they are no leftovers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InHand(Arc<Mutex<HashMap<MediaId, usize>>>);
+
+/// One of them, until it is dropped.
+struct Place {
+    of: InHand,
+    id: MediaId,
+}
+
+impl InHand {
+    fn ids(&self) -> MutexGuard<'_, HashMap<MediaId, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, id: MediaId) -> Place {
+        *self.ids().entry(id).or_default() += 1;
+        Place { of: self.clone(), id }
+    }
+
+    pub(crate) fn holds(&self, id: MediaId) -> bool {
+        self.ids().contains_key(&id)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut ids = self.of.ids();
+        if let Entry::Occupied(mut count) = ids.entry(self.id) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+/// A file on its way into the media store; thrown away unless it is kept.
+pub(crate) struct Incoming {
+    _in_hand: Place,
+    file: tokio::fs::File,
+    unfinished: PathBuf,
+    path: PathBuf,
+    is_kept: bool,
+}
+
+impl Incoming {
+    /// Begins a file. `attempt` keeps two fetches apart, whose lease a step of the clock may let overlap.
+    pub(crate) async fn create(host: &Host, id: MediaId, attempt: u32) -> io::Result<Self> {
+        let in_hand = host.0.files_in_hand.enter(id);
+        let path = path(&folder(&host.0.config), id);
+        let unfinished = path.with_extension(format!("{attempt}.part"));
+        Ok(Self {
+            _in_hand: in_hand,
+            file: tokio::fs::OpenOptions::from(private()).open(&unfinished).await?,
+            unfinished,
+            path,
+            is_kept: false,
+        })
+    }
+
+    pub(crate) fn file(&mut self) -> &mut tokio::fs::File {
+        &mut self.file
+    }
+
+    /// Puts the whole file in its place and says what type it is. It is in hand until the second is dropped: until its row is
+    /// written.
+    pub(crate) async fn keep(mut self) -> io::Result<(String, Self)> {
+        self.file.flush().await?;
+        self.file.sync_all().await?;
+        let mime_type = type_of(&self.unfinished).await?;
+        tokio::fs::rename(&self.unfinished, &self.path).await?;
+        self.is_kept = true;
+        Ok((mime_type, self))
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // A leftover is only a waste of space; there is nobody to tell.
+            let _ = std::fs::remove_file(&self.unfinished);
+        }
+    }
+}
+
+async fn type_of(path: &Path) -> io::Result<String> {
+    let mut head = Vec::with_capacity(HEAD);
+    let file = tokio::fs::File::open(path).await?;
+    file.take(HEAD as u64).read_to_end(&mut head).await?;
+    Ok(sniff(&head).to_owned())
+}
+
+/// The type of a file by its first bytes; what its sender calls it does not count.
+fn sniff(head: &[u8]) -> &'static str {
+    match infer::get(head) {
+        Some(kind) => kind.mime_type(),
+        None if !head.contains(&0) && std::str::from_utf8(head).is_ok() => "text/plain",
+        None => UNKNOWN_TYPE,
+    }
+}
+
+/// A file name without what could lead elsewhere or break a header.
+fn clean_name(name: &str) -> Option<String> {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let clean: String = last
+        .chars()
+        .filter(|c| !c.is_control() && *c != '"')
+        .take(FILENAME_CHARS)
+        .collect();
+    let clean = clean.trim().trim_matches('.');
+    (!clean.is_empty()).then(|| clean.to_owned())
+}
+
+impl Host {
+    /// Stores bytes for a message to come; their type is sniffed.
+    ///
+    /// # Errors
+    /// See [`UploadError`]; nothing is kept.
+    pub async fn upload(
+        &self,
+        caller: &Caller,
+        filename: Option<String>,
+        stream: impl Stream<Item = io::Result<Bytes>> + Send,
+    ) -> Result<Media, UploadError> {
+        let (upload, _) = self.receive_upload(stream).await?;
+        self.keep_upload(caller, upload, filename).await
+    }
+
+    /// Reads the bytes of an upload. Gives their SHA-256 beside them, by which the same file is known.
+    ///
+    /// # Errors
+    /// See [`UploadError`]; nothing is kept.
+    pub(crate) async fn receive_upload(
+        &self,
+        stream: impl Stream<Item = io::Result<Bytes>> + Send,
+    ) -> Result<(Upload, [u8; 32]), UploadError> {
+        let id = self.0.mint.id(self.now());
+        let mut incoming = Incoming::create(self, id, 0).await.map_err(UploadError::Disk)?;
+        let mut stream = pin!(stream);
+        let mut size = 0;
+        let mut digest = Sha256::new();
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(UploadError::Broken)?;
+            size += chunk.len() as u64;
+            if size > limits::UPLOAD_BYTES as u64 {
+                return Err(UploadError::TooLarge {
+                    limit: limits::UPLOAD_BYTES as u64,
+                });
+            }
+            digest.update(&chunk);
+            incoming.file().write_all(&chunk).await.map_err(UploadError::Disk)?;
+        }
+        Ok((Upload { id, incoming, size }, digest.finalize().into()))
+    }
+
+    /// Stores the bytes that a public URL has.
+    ///
+    /// # Errors
+    /// See [`UploadError`]; nothing is kept.
+    pub async fn upload_from_url(&self, caller: &Caller, url: Url) -> Result<Media, UploadError> {
+        let fetch = |error: &dyn std::fmt::Display| UploadError::Fetch(error.to_string());
+        let filename = url
+            .path_segments()
+            .and_then(|mut segments| segments.next_back())
+            .map(str::to_owned);
+        let permit = may_fetch(url).map_err(|error| fetch(&error))?;
+        let id = self.0.mint.id(self.now());
+        let mut incoming = Incoming::create(self, id, 0).await.map_err(UploadError::Disk)?;
+        let limit = limits::UPLOAD_BYTES as u64;
+        let fetched = self
+            .0
+            .egress
+            .fetch(permit, &Secrets::default(), limit, incoming.file())
+            .await
+            .map_err(|error| match error {
+                weir_egress::EgressError::TooLarge { limit } => UploadError::TooLarge { limit },
+                weir_egress::EgressError::Sink(error) => UploadError::Disk(error),
+                error => fetch(&error),
+            })?;
+        if !(200..300).contains(&fetched.status) {
+            return Err(UploadError::Fetch(format!("it answers {}", fetched.status)));
+        }
+        let size = fetched.bytes;
+        self.keep_upload(caller, Upload { id, incoming, size }, filename).await
+    }
+
+    /// Gives an upload its name in the record.
+    ///
+    /// # Errors
+    /// See [`UploadError`]; nothing is kept.
+    pub(crate) async fn keep_upload(
+        &self,
+        caller: &Caller,
+        Upload { id, incoming, size }: Upload,
+        filename: Option<String>,
+    ) -> Result<Media, UploadError> {
+        if size == 0 {
+            return Err(UploadError::Empty);
+        }
+        let (mime_type, _in_hand) = incoming.keep().await.map_err(UploadError::Disk)?;
+        let media = Media {
+            id,
+            workspace_id: caller.workspace_id().to_owned(),
+            channel_id: None,
+            mime_type: Some(mime_type),
+            size: Some(size),
+            filename: filename.as_deref().and_then(clean_name),
+            status: MediaStatus::Stored,
+            created_at: self.now(),
+        };
+        if let Err(error) = self.0.store.insert_media(media.clone()).await {
+            // Nobody will ever name these bytes.
+            let _ = tokio::fs::remove_file(path(&folder(&self.0.config), id)).await;
+            return Err(error.into());
+        }
+        Ok(media)
+    }
+
+    /// A link to stored bytes that works for [`weir_domain::limits::MEDIA_LINK`].
+    pub fn media_link(&self, id: MediaId) -> String {
+        let expires = self.now().after(limits::MEDIA_LINK).as_secs();
+        let signature = hex::encode(link_mac(&self.0.link_key, id, expires).finalize().into_bytes());
+        self.0
+            .config
+            .public(&format!("/media/{id}?expires={expires}&signature={signature}"))
+    }
+
+    /// The bytes that a link names. `expires` is in Unix seconds.
+    ///
+    /// # Errors
+    /// See [`LinkError`].
+    pub async fn open_media(
+        &self,
+        id: MediaId,
+        expires: i64,
+        signature: &str,
+    ) -> Result<(Media, tokio::fs::File), LinkError> {
+        let given = hex::decode(signature).map_err(|_| LinkError::Invalid)?;
+        link_mac(&self.0.link_key, id, expires)
+            .verify_slice(&given)
+            .map_err(|_| LinkError::Invalid)?;
+        if self.now().as_secs() >= expires {
+            return Err(LinkError::Ended);
+        }
+        let media = self.0.store.media(id).await?;
+        let media = media
+            .filter(|media| media.status == MediaStatus::Stored)
+            .ok_or(LinkError::NotFound)?;
+        match tokio::fs::File::open(path(&folder(&self.0.config), id)).await {
+            Ok(file) => Ok((media, file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(LinkError::NotFound),
+            Err(error) => Err(LinkError::Disk(error)),
+        }
+    }
+
+    /// Erases a contact: first the record, then the files that were theirs, then whatever names them. Gives what was removed;
+    /// none if there is no such contact. What takes longer than [`ERASING`], or is cut off, goes on by itself.
+    ///
+    /// # Errors
+    /// The record.
+    pub async fn erase_contact(&self, caller: &Caller, id: ContactId) -> Result<Option<Removed>, StoreError> {
+        let known = self.0.store.contact(caller.workspace_id(), id).await?;
+        if known.is_none_or(|known| !caller.sees(Some(known.channel_id))) {
+            return Ok(None);
+        }
+        let erased = self
+            .0
+            .store
+            .erase_contact(caller.workspace_id(), id, self.now())
+            .await?;
+        let Some(erased) = erased else { return Ok(None) };
+        kill_point("erase.recorded");
+        self.remove_files().await?;
+        if tokio::time::timeout(ERASING, self.erase_round()).await.is_err() {
+            tracing::warn!(contact.id = %id, "Documents that may name the erased contact {id} are still being read");
+        }
+        Ok(Some(erased.removed))
+    }
+
+    /// Goes on with the erasures that are not over, to their end or until somebody outside has to end reading the record.
+    ///
+    /// # Errors
+    /// The record; the next round goes on.
+    pub(crate) async fn erase_round(&self) -> Result<(), StoreError> {
+        while self.0.store.erase_on().await? == Erasing::More {
+            kill_point("erase.searched");
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// A document as it is shown: every attachment gets its link, also one whose bytes are still being fetched. Until they are
+    /// here the link answers 503 and when to come back, so that a receiver needs no second event.
+    pub fn with_links(&self, mut data: Value) -> Value {
+        fill_links(&mut data, &|id| self.media_link(id));
+        data
+    }
+}
+
+/// What a link is signed by: the id and the end, parted by what stands in neither.
+fn link_mac(key: &[u8; 32], id: MediaId, expires: i64) -> Hmac<Sha256> {
+    Hmac::<Sha256>::new_from_slice(key)
+        .expect("HMAC takes keys of any length")
+        .chain_update(format!("{id}.{expires}"))
+}
+
+/// Only below a member `media`, so that a platform's own document cannot be taken for an attachment.
+fn fill_links(data: &mut Value, link: &impl Fn(MediaId) -> String) {
+    match data {
+        Value::Array(entries) => entries.iter_mut().for_each(|entry| fill_links(entry, link)),
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    Value::Object(media) if name == "media" => {
+                        let id = media.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
+                        let is_lost = media.get("status").and_then(Value::as_str) == Some("failed");
+                        if let (Some(id), false) = (id, is_lost) {
+                            media.insert("url".to_owned(), link(id).into());
+                        }
+                    }
+                    // A platform's words are passed on as they are.
+                    _ if name == "platform_data" => {}
+                    member => fill_links(member, link),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use weir_domain::id::Mint;
+    use weir_domain::time::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_type_is_told_by_the_bytes_and_not_by_the_name() {
+        assert_eq!(sniff(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"), "image/png");
+        assert_eq!(sniff(b"\xff\xd8\xff\xe0\0\x10JFIF\0"), "image/jpeg");
+        assert_eq!(sniff(b"hello"), "text/plain");
+        assert_eq!(sniff(&[0, 1, 2, 3]), UNKNOWN_TYPE);
+    }
+
+    #[test]
+    fn a_file_name_leads_nowhere() {
+        assert_eq!(clean_name("../../etc/passwd").as_deref(), Some("passwd"));
+        assert_eq!(clean_name("C:\\a\\b.png").as_deref(), Some("b.png"));
+        assert_eq!(clean_name("a\"\r\nb.png").as_deref(), Some("ab.png"));
+        assert_eq!(clean_name(".."), None);
+    }
+
+    #[test]
+    fn every_attachment_that_is_not_lost_gets_a_link() {
+        let id: MediaId = Mint::from_seed([1; 32]).id(Timestamp::default());
+        let mut data = json!({
+            "content": {"type": "image", "media": {"id": id, "status": "stored", "url": null}},
+            "other": [{"media": {"id": id, "status": "failed", "url": null}}],
+            "platform_data": {"media": {"id": id, "status": "stored"}},
+        });
+        fill_links(&mut data, &|id| format!("link:{id}"));
+        assert_eq!(data["content"]["media"]["url"], format!("link:{id}"));
+        assert_eq!(data["other"][0]["media"]["url"], Value::Null);
+        assert_eq!(data["platform_data"]["media"].get("url"), None);
+    }
+
+    #[test]
+    fn a_link_is_bound_to_its_id_and_its_end() {
+        let mint = Mint::from_seed([1; 32]);
+        let (one, other): (MediaId, MediaId) = (mint.id(Timestamp::default()), mint.id(Timestamp::default()));
+        let signature = link_mac(&[7; 32], one, 100).finalize().into_bytes();
+        assert!(link_mac(&[7; 32], one, 100).verify_slice(&signature).is_ok());
+        assert!(link_mac(&[7; 32], one, 101).verify_slice(&signature).is_err());
+        assert!(link_mac(&[7; 32], other, 100).verify_slice(&signature).is_err());
+        assert!(link_mac(&[8; 32], one, 100).verify_slice(&signature).is_err());
+    }
+}

@@ -1,0 +1,287 @@
+//! From a draft to the outbox, and what else a caller does in a conversation.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use weir_domain::caller::Caller;
+use weir_domain::channel::Channel;
+use weir_domain::claim::Claim;
+use weir_domain::conversation::Conversation;
+use weir_domain::id::{ConversationId, MessageId, RefusalId};
+use weir_domain::message::{Attachment, Content, Draft, Message, Origin, Status};
+use weir_domain::policy::{Refusal, Stage, content, may_send, may_use};
+use weir_runtime::context::ConversationFacts;
+use weir_store::{EnqueueError, Enqueued, NewMessage, Resolution, StoreError};
+
+use crate::accounts::calls::{ActError, ConnectorError, NotServed};
+use crate::host::Host;
+
+/// What a caller asks to be sent.
+#[derive(Clone, Debug)]
+pub struct SendRequest {
+    /// What it carries; of an attachment only the id counts.
+    pub content: Content,
+    /// The message to quote.
+    pub reply_to: Option<MessageId>,
+    /// The caller's own reference.
+    pub client_ref: Option<String>,
+    /// Which surface made it.
+    pub origin: Origin,
+    /// Whether it may become several messages.
+    pub split: bool,
+    /// The caller's claim to act once.
+    pub claim: Option<Claim>,
+}
+
+/// Why a message was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// A rule says no; nothing was sent, and the no was kept.
+    #[error("{refusal}")]
+    Refused {
+        /// The rule and its facts.
+        refusal: Refusal,
+        /// Under which it can be asked for; none if it could not be kept.
+        id: Option<RefusalId>,
+        /// Whether the operator's own limit decided, and not the platform's.
+        by_operator: bool,
+    },
+    /// A rule, or the record.
+    #[error(transparent)]
+    Enqueue(#[from] EnqueueError),
+    /// The connector could not judge the draft.
+    #[error(transparent)]
+    Connector(#[from] ConnectorError),
+}
+
+/// What a contact may be shown besides messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Signal {
+    /// Somebody types.
+    Typing,
+    /// Their messages were read.
+    Read,
+}
+
+impl Host {
+    /// Judges a message and puts it into the outbox. A refusal is kept so that it can explain itself.
+    ///
+    /// # Errors
+    /// See [`AcceptError`]; nothing was sent.
+    pub async fn accept(
+        &self,
+        caller: &Caller,
+        conversation: ConversationId,
+        request: SendRequest,
+    ) -> Result<Enqueued, AcceptError> {
+        let (conversation, channel) = self
+            .conversation(caller, conversation)
+            .await?
+            .ok_or(EnqueueError::NoConversation)?;
+        let serving = self.serving_of(&channel).await?;
+        let conversation = self
+            .probed(&serving, &channel, conversation, request.content.kind())
+            .await;
+        let rules = serving.book.rules(&channel);
+        let parts = if request.split {
+            content::split(&rules, request.content)
+        } else {
+            vec![request.content]
+        };
+        let mut drafts = Vec::with_capacity(parts.len());
+        for part in parts {
+            let reply_to = request.reply_to.filter(|_| drafts.is_empty());
+            drafts.push(self.draft(caller, part, reply_to).await?);
+        }
+        for draft in &drafts {
+            let now = self.now();
+            let judged = may_send(&rules, &channel, &conversation, draft.clone(), Stage::Accept, now);
+            // What a rule refuses is left to the record to refuse: it knows whether this very request was accepted before.
+            if judged.is_err() {
+                break;
+            }
+            let findings = serving.connector.prepare(draft).await.map_err(ConnectorError::from)?;
+            if !findings.is_empty() {
+                let refusal = Refusal::DraftInvalid { findings };
+                return Err(self.refuse(&channel, conversation.id, None, refusal).await);
+            }
+        }
+        let mut contents = drafts.into_iter().map(|draft| draft.content);
+        let new = NewMessage {
+            workspace_id: caller.workspace_id().to_owned(),
+            conversation_id: conversation.id,
+            content: contents.next().expect("content is split into one part at least"),
+            then: contents.collect(),
+            reply_to: request.reply_to,
+            client_ref: request.client_ref,
+            origin: request.origin,
+            claim: request.claim,
+        };
+        let enqueued = self.0.store.enqueue(new, &serving.book, self.now()).await;
+        if let Err(EnqueueError::Refused(refusal)) = enqueued {
+            return Err(self.refuse(&channel, conversation.id, None, refusal).await);
+        }
+        let enqueued = enqueued?;
+        if matches!(enqueued, Enqueued::New(_)) {
+            self.0.wakes.messages.notify_one();
+        }
+        Ok(enqueued)
+    }
+
+    /// Keeps a no to a caller's message, and says it.
+    async fn refuse(
+        &self,
+        channel: &Channel,
+        conversation: ConversationId,
+        message: Option<MessageId>,
+        refusal: Refusal,
+    ) -> AcceptError {
+        AcceptError::Refused {
+            id: self
+                .keep_send_refusal(channel, Some(conversation), message, &refusal)
+                .await,
+            by_operator: refusal.is_set_by(&channel.policy),
+            refusal,
+        }
+    }
+
+    /// Queues a failed or uncertain message again, judged anew. None if there is none of this id.
+    ///
+    /// # Errors
+    /// See [`AcceptError`].
+    pub async fn retry(&self, caller: &Caller, id: MessageId) -> Result<Option<Message>, AcceptError> {
+        let Some(message) = self
+            .0
+            .store
+            .message(caller.workspace_id(), id)
+            .await
+            .map_err(EnqueueError::from)?
+        else {
+            return Ok(None);
+        };
+        let Some(channel) = self
+            .0
+            .store
+            .channel(message.channel_id)
+            .await
+            .map_err(EnqueueError::from)?
+        else {
+            return Ok(None);
+        };
+        let serving = self.serving_of(&channel).await?;
+        let retried = self
+            .0
+            .store
+            .retry_message(caller.workspace_id(), id, &serving.book, self.now())
+            .await;
+        if let Err(EnqueueError::Refused(refusal)) = retried {
+            return Err(self.refuse(&channel, message.conversation_id, Some(id), refusal).await);
+        }
+        let retried = retried?;
+        self.0.wakes.messages.notify_one();
+        Ok(retried)
+    }
+
+    /// Takes a queued message back, and gives one in doubt up: it fails, and is asked about no more. None if there is none of
+    /// this id; the inner error is the message as it stands when neither can be done.
+    ///
+    /// # Errors
+    /// The record.
+    pub async fn cancel(&self, caller: &Caller, id: MessageId) -> Result<Option<Result<Message, Message>>, StoreError> {
+        let store = &self.0.store;
+        let mut cancelled = store.cancel_message(caller.workspace_id(), id, self.now()).await?;
+        if matches!(&cancelled, Some(Err(message)) if message.status == Status::Uncertain)
+            && store.resolve_uncertain(id, Resolution::GivenUp, self.now()).await?
+        {
+            cancelled = store.message(caller.workspace_id(), id).await?.map(Ok);
+        }
+        if matches!(cancelled, Some(Ok(_))) {
+            // The next message of the conversation may go now.
+            self.0.wakes.messages.notify_one();
+        }
+        Ok(cancelled)
+    }
+
+    /// Shows the contact that somebody types, or that their messages were read.
+    ///
+    /// # Errors
+    /// See [`ActError`].
+    pub async fn signal(&self, caller: &Caller, conversation: ConversationId, signal: Signal) -> Result<(), ActError> {
+        let (conversation, channel) = self
+            .conversation(caller, conversation)
+            .await?
+            .ok_or(ActError::NotFound)?;
+        if signal == Signal::Read {
+            // Somebody here looked, whether or not the platform can be told of it.
+            self.0.store.looked_at(caller.workspace_id(), conversation.id).await?;
+        }
+        let serving = self.serving_of(&channel).await?;
+        may_use(&serving.book.rules(&channel), &channel)?;
+        let facts = ConversationFacts::from(&conversation);
+        let signal = match signal {
+            Signal::Typing => weir_runtime::Signal::Typing,
+            Signal::Read => weir_runtime::Signal::Read,
+        };
+        self.call(&channel, |connector, context| {
+            let facts = facts.clone();
+            Box::pin(async move { connector.signal(context, &facts, signal).await })
+        })
+        .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn conversation(
+        &self,
+        caller: &Caller,
+        id: ConversationId,
+    ) -> Result<Option<(Conversation, Channel)>, StoreError> {
+        let found = self.0.store.conversation(caller.workspace_id(), id).await?;
+        let Some(conversation) = found.filter(|found| caller.sees(Some(found.channel_id))) else {
+            return Ok(None);
+        };
+        let channel = self.0.store.channel(conversation.channel_id).await?;
+        Ok(channel.map(|channel| (conversation, channel)))
+    }
+
+    /// The draft of a request, with what the record knows of its attachment and of the message that it quotes.
+    async fn draft(
+        &self,
+        caller: &Caller,
+        mut content: Content,
+        reply_to: Option<MessageId>,
+    ) -> Result<Draft, EnqueueError> {
+        let workspace = caller.workspace_id();
+        if let Some(id) = content.media().map(|media| media.id) {
+            let row = self.0.store.media(id).await?.filter(|row| row.is_of(caller));
+            content = content.map_media(|_| Attachment {
+                id,
+                mime_type: row.as_ref().and_then(|row| row.mime_type.clone()),
+                size: row.as_ref().and_then(|row| row.size),
+                url: None,
+                status: row.map(|row| row.status),
+            });
+        }
+        let reply_to = match reply_to {
+            Some(id) => self
+                .0
+                .store
+                .message(workspace, id)
+                .await?
+                .and_then(|message| message.platform_id),
+            None => None,
+        };
+        Ok(Draft { content, reply_to })
+    }
+}
+
+impl From<NotServed> for AcceptError {
+    fn from(error: NotServed) -> Self {
+        ConnectorError::unserved(error).map_or_else(Self::from, Self::from)
+    }
+}
+
+impl From<StoreError> for AcceptError {
+    fn from(error: StoreError) -> Self {
+        EnqueueError::from(error).into()
+    }
+}

@@ -1,0 +1,151 @@
+//! Settles what is uncertain by reading the platform's own history.
+//!
+//! A message that the history shows was sent: the record finds it there, as it would in an echo. Only a history that is
+//! complete, read after the grace time, and shows nothing that could be the message proves its absence; a text is then sent
+//! again, if the operator allows it. Anything less proves nothing, and the message stays in doubt for an echo or a person to settle.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use weir_domain::delivery::backoff;
+use weir_domain::id::MessageId;
+use weir_domain::inbound::Fact;
+use weir_domain::message::Content;
+use weir_domain::time::Timestamp;
+use weir_runtime::context::ConversationFacts;
+use weir_store::{Resolution, Source, StoreError, UncertainMessage};
+
+use crate::accounts::calls::CallFailure;
+use crate::host::Host;
+
+/// Uncertain messages looked at in one round; few of them are asked about, and those that stay must not hide the others.
+const ROUND: u32 = 1_000;
+/// An echo may still be on its way for so long after a send.
+const GRACE: Duration = Duration::from_secs(120);
+/// The first and the longest wait between two questions about one message: each is a request of the platform's rate, which
+/// sends need too, and what the history did not show within the hour is most often left to a person.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3_600));
+
+/// When each message in doubt is asked about again, and how often it was. Those no longer in doubt are forgotten.
+#[derive(Debug, Default)]
+pub(crate) struct Doubts(Mutex<HashMap<MessageId, (Timestamp, u32)>>);
+
+impl Doubts {
+    fn forget_all_but(&self, doubts: &[UncertainMessage]) {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.retain(|id, _| doubts.iter().any(|doubt| doubt.message.id == *id));
+    }
+
+    fn takes_its_turn(&self, id: MessageId, now: Timestamp) -> bool {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (again, times) = asked.entry(id).or_insert((now, 0));
+        if now < *again {
+            return false;
+        }
+        *times += 1;
+        *again = now.after(backoff(ASK_AGAIN, *times, 1.0));
+        true
+    }
+}
+
+impl Host {
+    /// Looks at each uncertain message whose grace time is over at `now`. How many were settled.
+    ///
+    /// # Errors
+    /// The record. A platform's failure is logged, and tried again in a later round.
+    pub(crate) async fn reconcile_round(&self, now: Timestamp) -> Result<u32, StoreError> {
+        let mut settled = 0;
+        let doubts = self.store().uncertain_messages(ROUND).await?;
+        self.0.doubts.forget_all_but(&doubts);
+        for doubt in doubts {
+            let waited = now.since(doubt.dispatched_at);
+            if waited < GRACE || !self.0.doubts.takes_its_turn(doubt.message.id, now) {
+                continue;
+            }
+            match self.settle_by_history(&doubt, now).await {
+                Ok(true) => settled += 1,
+                Ok(false) => {}
+                Err(CallFailure::Store(error)) => return Err(error),
+                Err(error) => {
+                    let id = doubt.message.id;
+                    tracing::warn!(message.id = %id, "The history that would settle the message {id} cannot be read: {error}");
+                }
+            }
+        }
+        if settled > 0 {
+            self.wake_senders();
+        }
+        Ok(settled)
+    }
+
+    async fn settle_by_history(&self, doubt: &UncertainMessage, now: Timestamp) -> Result<bool, CallFailure> {
+        let serving = self.serving_of(&doubt.channel).await?;
+        if !serving.book.manifest().provides("history") {
+            return Ok(false);
+        }
+        let rules = serving.book.rules(&doubt.channel);
+        let possible_since = rules.possible_since(doubt.dispatched_at);
+        let likely_since = rules.likely_since(doubt.dispatched_at);
+        // By a clock that is known it cannot be earlier; the further back, the less is a platform's history complete.
+        let since = if serving.app.clock.is_known() {
+            likely_since
+        } else {
+            possible_since
+        };
+        let facts = ConversationFacts::from(&doubt.conversation);
+        let page = self
+            .call(&doubt.channel, |connector, context| {
+                let facts = facts.clone();
+                Box::pin(async move { connector.messages(context, &facts, since).await })
+            })
+            .await?;
+        // What cannot be read may be this message.
+        let is_readable = !page
+            .events
+            .iter()
+            .any(|event| matches!(event.fact, Fact::Unknown { .. }));
+        // What the history tells is recorded like what a webhook tells: this is also how the message is found.
+        self.record(&serving, page.events, Source::History).await?;
+        let workspace = &doubt.channel.workspace_id;
+        let after = self.store().message(workspace, doubt.message.id).await?;
+        if after.is_none_or(|message| message.status != doubt.message.status) {
+            return Ok(true);
+        }
+        // By another clock the question would have been another.
+        let is_timely = serving.app.clock.is_settled();
+        if !page.complete || !is_readable || !is_timely || !self.may_resend(doubt) {
+            return Ok(false);
+        }
+        let read = Resolution::HistoryRead {
+            possible_since,
+            likely_since,
+        };
+        Ok(self.store().resolve_uncertain(doubt.message.id, read, now).await?)
+    }
+
+    /// Whether a message whose absence is proven is sent again: only a text, and only if the operator leaves it on.
+    fn may_resend(&self, doubt: &UncertainMessage) -> bool {
+        self.config().delivery.resend_if_absent && matches!(doubt.message.content, Content::Text { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_domain::id::Mint;
+
+    use super::*;
+
+    #[test]
+    fn a_message_in_doubt_is_asked_about_less_and_less() {
+        let doubts = Doubts::default();
+        let id = Mint::from_seed([1; 32]).id(Timestamp::default());
+        let at = |seconds: u64| Timestamp::default().after(Duration::from_secs(seconds));
+        let asked: Vec<u64> = (0..=300)
+            .filter(|second| doubts.takes_its_turn(id, at(*second)))
+            .collect();
+        assert_eq!(asked, [0, 30, 90, 210]);
+        doubts.forget_all_but(&[]);
+        assert!(doubts.takes_its_turn(id, at(300)), "forgotten, and in doubt anew");
+    }
+}
