@@ -1,15 +1,53 @@
-//! Accounts: how they are connected, what keeps them so, and what can be asked of their platform.
+//! Accounts: connecting them, keeping their credentials valid, and requests to their platform.
 
 pub mod ads;
-pub(crate) mod automations;
+mod automations;
 pub mod calls;
 pub(crate) mod channel_test;
 pub mod connect;
-pub(crate) mod contacts;
+mod contacts;
 pub(crate) mod credentials;
 pub mod diagnosis;
 pub mod entry_points;
-pub(crate) mod expiry;
+mod expiry;
 pub mod features;
-pub(crate) mod oauth;
+mod oauth;
 pub mod refresher;
+pub(crate) mod renewal;
+mod set_up;
+
+use std::sync::{Arc, Mutex};
+
+use weir_domain::time::Timestamp;
+
+use crate::accounts::connect::at_work::AtWork;
+use crate::accounts::credentials::Credentials;
+use crate::accounts::renewal::Renewer;
+use crate::connectors::Connectors;
+use crate::core::Core;
+
+/// Connected accounts, and connector calls for them.
+pub struct Accounts {
+    core: Arc<Core>,
+    connectors: Arc<Connectors>,
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) renewer: Renewer,
+    /// Connect sessions at work.
+    connecting: AtWork,
+    /// When channels were last looked at for warnings, if anybody knows.
+    last_look: Mutex<Option<Timestamp>>,
+}
+
+impl Accounts {
+    pub(crate) fn new(core: Arc<Core>, connectors: Arc<Connectors>) -> Self {
+        let credentials = Arc::new(Credentials::new(Arc::clone(&core)));
+        Self {
+            renewer: Renewer::new(Arc::clone(&core), Arc::clone(&connectors), Arc::clone(&credentials)),
+            core,
+            connectors,
+            credentials,
+            connecting: AtWork::default(),
+            last_look: Mutex::default(),
+        }
+    }
+}

@@ -1,11 +1,112 @@
-//! Connectors: which versions there are, which of them serves, and what their calls come to.
+//! Connectors: their versions and apps, which version serves an account, and the outcome of calls.
 
 pub mod apps;
+mod call_observer;
+pub mod canary;
 pub(crate) mod forged;
-pub mod pacing;
-pub mod provenance;
+pub mod install;
+pub(crate) mod line;
+pub(crate) mod loaded;
+pub(crate) mod pacing;
+pub mod promotion;
 pub(crate) mod quarantine;
-pub mod registry;
+pub(crate) mod registry;
+pub mod replay;
 pub mod rollout;
-pub mod transcripts;
+pub mod serving;
+pub(crate) mod state_turns;
+pub(crate) mod transcripts;
 pub(crate) mod version_failures;
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::mpsc;
+use weir_egress::Bodies;
+use weir_runtime::{CacheSettings, Runtime};
+
+use crate::connectors::apps::Apps;
+use crate::connectors::call_observer::{HostWitness, REFUSALS_WAITING};
+use crate::connectors::canary::Trials;
+use crate::connectors::forged::ForgedWebhooks;
+use crate::connectors::pacing::Pacers;
+use crate::connectors::quarantine::Quarantine;
+use crate::connectors::registry::Registry;
+use crate::connectors::state_turns::StateTurns;
+use crate::connectors::transcripts::{Taken, Transcripts};
+use crate::connectors::version_failures::VersionFailures;
+use crate::core::Core;
+use crate::core::keyring;
+use crate::core::refusals::ActRefused;
+
+/// The connectors and their apps.
+pub struct Connectors {
+    core: Arc<Core>,
+    pub(crate) runtime: Runtime,
+    pub(crate) registry: Registry,
+    pub(crate) apps: Apps,
+    /// What is known of webhooks whose proof did not hold.
+    pub(crate) forged: ForgedWebhooks,
+    pub(crate) pacers: Arc<Pacers>,
+    pub(crate) quarantine: Arc<Quarantine>,
+    /// Versions that failed and are not marked in the record yet.
+    pub(crate) version_failures: Arc<VersionFailures>,
+    /// Who uses the states of channels.
+    pub(crate) state_turns: StateTurns,
+    pub(crate) transcripts: Arc<Transcripts>,
+    /// What calls were refused, until the loop that keeps it takes this.
+    pub(crate) refused: Mutex<Option<mpsc::Receiver<ActRefused>>>,
+    /// The same for what was written down of calls.
+    pub(crate) transcribed: Mutex<Option<mpsc::Receiver<Taken>>>,
+}
+
+impl Connectors {
+    /// Starts the runtime and loads the versions that serve. `bodies` are the stored files that requests can carry.
+    ///
+    /// # Errors
+    /// One line that says what is in the way.
+    pub(crate) async fn open(core: Arc<Core>, bodies: Arc<dyn Bodies>, master: &[u8; 32]) -> anyhow::Result<Self> {
+        let (refusals, refused) = mpsc::channel(REFUSALS_WAITING);
+        let version_failures = Arc::new(VersionFailures::default());
+        let quarantine = Arc::new(Quarantine::new(Arc::clone(&version_failures)));
+        let trials = Arc::new(Trials::new(Arc::clone(&version_failures)));
+        let (transcripts, transcribed) = transcripts::begin(core.config.retention.transcripts);
+        let runtime = Runtime::start(
+            weir_runtime::Settings {
+                cache: Some(CacheSettings {
+                    folder: core.config.data.join("cache"),
+                    master_key: *master,
+                }),
+                compiler: core.config.compiler.clone(),
+                honeytoken_key: Some(keyring::derive(master, "weir canaries")),
+            },
+            weir_runtime::context::Host {
+                egress: core.egress.clone(),
+                bodies,
+                clock: Arc::clone(&core.clock) as Arc<dyn weir_runtime::context::Clock>,
+                observer: Arc::new(HostWitness {
+                    metrics: Arc::clone(&core.metrics),
+                    quarantine: Arc::clone(&quarantine),
+                    trials: Arc::clone(&trials),
+                    transcripts: Arc::clone(&transcripts),
+                    clock: Arc::clone(&core.clock),
+                    refusals,
+                }),
+            },
+        )?;
+        let registry = Registry::load(core.store(), &runtime, &core.config, &quarantine, trials, core.now()).await?;
+        Ok(Self {
+            apps: Apps::new(Arc::clone(&core)),
+            core,
+            runtime,
+            registry,
+            forged: ForgedWebhooks::default(),
+            pacers: Pacers::new(),
+            quarantine,
+            version_failures,
+            state_turns: StateTurns::default(),
+            transcripts,
+            refused: Mutex::new(Some(refused)),
+            transcribed: Mutex::new(Some(transcribed)),
+        })
+    }
+}

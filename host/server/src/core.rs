@@ -1,18 +1,108 @@
-//! The ground floor: what every room stands on, and which knows no room.
+//! What every service needs: the store, the network, time, ids, metrics and wake-ups. Imports no service.
 
 pub mod backup;
+mod channels;
 pub mod clock;
 pub(crate) mod codes;
 pub mod config;
 pub(crate) mod cookie;
-pub(crate) mod detached;
+mod detached;
 pub(crate) mod folder;
+mod follow;
 pub mod keyring;
 pub mod metrics;
 pub(crate) mod persist;
 pub(crate) mod platform_clocks;
+pub mod provenance;
 pub(crate) mod pulse;
 pub(crate) mod refusals;
 pub mod reseal;
 pub mod traces;
+pub(crate) mod wakes;
 pub mod worker;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use weir_domain::id::Mint;
+use weir_domain::time::Timestamp;
+use weir_egress::Egress;
+use weir_store::Store;
+
+use crate::core::clock::HostClock;
+use crate::core::config::Config;
+use crate::core::metrics::Metrics;
+use crate::core::platform_clocks::PlatformClocks;
+use crate::core::wakes::Wakes;
+
+/// What every service needs: the store, the network, time, ids, metrics, and what ends a worker's sleep.
+pub struct Core {
+    pub(crate) config: Config,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) mint: Arc<Mint>,
+    pub(crate) clock: Arc<HostClock>,
+    /// Held while a step of the clock is set right.
+    clock_turn: tokio::sync::Mutex<()>,
+    pub(crate) platform_clocks: PlatformClocks,
+    pub(crate) egress: Egress,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) wakes: Wakes,
+    /// Rises when a key or session ends.
+    pub(crate) keys: watch::Sender<u64>,
+    /// Work that ends though nobody waits for it.
+    pub(crate) detached: TaskTracker,
+    /// The name of this process, under which it leases and claims.
+    pub(crate) owner: String,
+}
+
+impl Core {
+    /// Over an open store. `owner` is taken from `mint`.
+    pub(crate) fn new(
+        config: Config,
+        store: Arc<dyn Store>,
+        mint: Arc<Mint>,
+        clock: Arc<HostClock>,
+        platform_clocks: PlatformClocks,
+        egress: Egress,
+    ) -> Self {
+        let mut owner = [0; 8];
+        mint.fill(&mut owner);
+        Self {
+            config,
+            store,
+            mint,
+            clock,
+            clock_turn: tokio::sync::Mutex::default(),
+            platform_clocks,
+            egress,
+            metrics: Arc::default(),
+            wakes: Wakes::default(),
+            keys: watch::Sender::new(0),
+            detached: TaskTracker::new(),
+            owner: hex::encode(owner),
+        }
+    }
+
+    /// The record.
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// The host's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A number in 0..1 that spreads retries.
+    pub(crate) fn jitter(&self) -> f64 {
+        let mut bytes = [0; 4];
+        self.mint.fill(&mut bytes);
+        f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+    }
+
+    /// To be called after a write that ends a key or a session: what it still reads ends at once.
+    pub(crate) fn keys_ended(&self) {
+        self.keys.send_modify(|count| *count += 1);
+    }
+}

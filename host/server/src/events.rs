@@ -1,3 +1,69 @@
-//! Events: from the record to the operator's endpoints.
+//! Events: delivery to the operator's endpoints, and events that time alone causes.
 
-pub mod publisher;
+pub(crate) mod publisher;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use weir_domain::id::EndpointId;
+use weir_domain::limits;
+use weir_domain::time::Timestamp;
+use weir_store::StoreError;
+
+use crate::connectors::Connectors;
+use crate::core::Core;
+
+/// Events that time alone causes, and recovery of endpoints.
+pub struct Events {
+    core: Arc<Core>,
+    connectors: Arc<Connectors>,
+}
+
+impl Events {
+    pub(crate) fn new(core: Arc<Core>, connectors: Arc<Connectors>) -> Self {
+        Self { core, connectors }
+    }
+
+    /// Tells of endpoints that fail, and goes on with recoveries whose caller was lost.
+    pub(crate) async fn endpoints_round(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.core.store().tell_failing(now).await?;
+        for endpoint in self.core.store().recoveries(now.before(limits::RECOVERY_STEP)).await? {
+            self.recover_to_the_end(endpoint).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the steps of an endpoint's recovery; how many deliveries came of them. Ends when it does: the intent says where it is.
+    pub(crate) async fn recover_to_the_end(&self, endpoint: EndpointId) -> Result<u32, StoreError> {
+        let mut recovered = 0_u32;
+        loop {
+            let step = self.core.store().recover_step(endpoint, self.core.now()).await?;
+            recovered = recovered.saturating_add(step.recovered);
+            if step.done {
+                self.core.wakes.deliveries.notify_one();
+                return Ok(recovered);
+            }
+        }
+    }
+
+    /// Tells which windows close and which conversations ended with their channel, all that is due.
+    pub(crate) async fn news_round(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut books = BTreeMap::new();
+        for app in self.core.store().apps().await? {
+            // The rules of a version that was set aside hold still.
+            if let Ok(serving) = self.connectors.installed(&app.name).await {
+                books.insert(app.name, serving.book);
+            }
+        }
+        loop {
+            let looked = self
+                .core
+                .store()
+                .tell_news(books.clone(), limits::CONVERSATIONS_SWEPT, now)
+                .await?;
+            if looked < limits::CONVERSATIONS_SWEPT {
+                return Ok(());
+            }
+        }
+    }
+}

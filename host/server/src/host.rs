@@ -1,129 +1,64 @@
-//! What the rooms share, and how a host begins.
+//! Builds the services in their order, and hands them to the API and the loops.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use rand::TryRngCore;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
 use weir_domain::id::Mint;
 use weir_domain::time::Timestamp;
 use weir_egress::Egress;
-use weir_runtime::{CacheSettings, Runtime};
 use weir_store::{MasterKey, SqliteStore, Store, StoreError};
 
-use crate::accounts::connect::AtWork;
-use crate::accounts::credentials::Unwritten;
-use crate::accounts::refresher::Turns;
-use crate::connectors::apps::Apps;
-use crate::connectors::forged::ForgedWebhooks;
-use crate::connectors::pacing::{HostWitness, Pacers, REFUSALS_WAITING, StoredBodies};
-use crate::connectors::quarantine::Quarantine;
-use crate::connectors::registry::Connectors;
-use crate::connectors::rollout::{StateTurns, Trials};
-use crate::connectors::transcripts::{self, Taken, Transcripts};
-use crate::connectors::version_failures::VersionFailures;
-use crate::core::backup;
+use crate::accounts::Accounts;
+use crate::connectors::Connectors;
+use crate::connectors::rollout::{Kept, Rollout};
 use crate::core::clock::{self, HostClock};
 use crate::core::config::{Config, StoreConfig};
-use crate::core::folder;
-use crate::core::keyring;
-use crate::core::metrics::Metrics;
 use crate::core::platform_clocks::PlatformClocks;
 use crate::core::pulse::Pulses;
-use crate::core::refusals::ActRefused;
-use crate::messages::history::Asked;
-use crate::messages::media;
-use crate::messages::media::InHand;
-use crate::messages::reconciler::Doubts;
+use crate::core::{Core, backup, folder, keyring};
+use crate::events::Events;
+use crate::messages::asked::Asked;
+use crate::messages::dead_letters::DeadLetters;
+use crate::messages::history::History;
+use crate::messages::inbound::Inbound;
+use crate::messages::media::{self, Media, StoredBodies};
+use crate::messages::outbound::Outbound;
+use crate::messages::reconciler::Reconciler;
+use crate::retention::Retention;
+use crate::workspaces::Workspaces;
 
-/// The host. Cheap to clone.
+/// The host: its services. Cheap to clone.
 #[derive(Clone)]
-pub struct Host(pub(crate) Arc<Shared>);
+pub struct Host(Arc<Services>);
 
-pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) mint: Arc<Mint>,
-    pub(crate) clock: Arc<HostClock>,
-    /// Held while a step of the clock is set right.
-    pub(crate) clock_turn: tokio::sync::Mutex<()>,
-    pub(crate) platform_clocks: PlatformClocks,
-    pub(crate) egress: Egress,
-    pub(crate) runtime: Runtime,
-    pub(crate) connectors: Connectors,
-    pub(crate) apps: Apps,
-    pub(crate) pacers: Arc<Pacers>,
-    pub(crate) metrics: Arc<Metrics>,
-    /// Rises when a key or session ends.
-    pub(crate) keys: watch::Sender<u64>,
-    pub(crate) wakes: Wakes,
-    /// Webhooks in hand.
-    pub(crate) webhooks: Arc<Semaphore>,
-    /// Work that ends though nobody waits for it.
-    pub(crate) detached: TaskTracker,
-    pub(crate) turns: Turns,
-    /// Credentials that the record has not taken yet.
-    pub(crate) unwritten: Unwritten,
-    /// Connect sessions at work.
-    pub(crate) connecting: AtWork,
-    /// What is known of webhooks whose proof did not hold.
-    pub(crate) forged: ForgedWebhooks,
-    /// Histories to be read.
-    pub(crate) asked: Asked,
-    pub(crate) doubts: Doubts,
+/// The services, each built from those above it.
+pub struct Services {
+    pub(crate) core: Arc<Core>,
+    pub(crate) media: Arc<Media>,
+    pub(crate) connectors: Arc<Connectors>,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) inbound: Arc<Inbound>,
+    pub(crate) dead_letters: Arc<DeadLetters>,
+    pub(crate) rollout: Rollout,
+    pub(crate) history: History,
+    pub(crate) outbound: Outbound,
+    pub(crate) reconciler: Reconciler,
+    pub(crate) events: Events,
+    pub(crate) workspaces: Arc<Workspaces>,
+    pub(crate) retention: Retention,
+    /// The loops, as far as they live.
     pub(crate) pulses: Pulses,
     /// When the record was last written only to see whether it can be.
-    pub(crate) last_probe: tokio::sync::Mutex<Option<Instant>>,
-    /// When channels were last looked at for warnings.
-    pub(crate) last_look: Mutex<Option<Timestamp>>,
-    /// When ages were last counted.
-    pub(crate) aged: Mutex<Option<std::time::Instant>>,
-    pub(crate) files_in_hand: InHand,
-    /// Signs links to stored bytes.
-    pub(crate) link_key: [u8; 32],
-    /// Who leases.
-    pub(crate) owner: String,
-    pub(crate) refusals: Mutex<Option<mpsc::Receiver<ActRefused>>>,
-    pub(crate) quarantine: Arc<Quarantine>,
-    /// Versions that failed and are not marked in the record yet.
-    pub(crate) version_failures: Arc<VersionFailures>,
-    /// Who uses the states of channels.
-    pub(crate) state_turns: StateTurns,
-    pub(crate) transcripts: Arc<Transcripts>,
-    pub(crate) transcribed: Mutex<Option<mpsc::Receiver<Taken>>>,
+    last_probe: tokio::sync::Mutex<Option<Instant>>,
 }
 
-/// What ends a worker's sleep.
-#[derive(Default)]
-pub(crate) struct Wakes {
-    pub(crate) messages: Arc<Notify>,
-    pub(crate) deliveries: Arc<Notify>,
-    pub(crate) media: Arc<Notify>,
-    pub(crate) credentials: Arc<Notify>,
-    pub(crate) uncertain: Arc<Notify>,
-    pub(crate) retention: Arc<Notify>,
-    pub(crate) sweep: Arc<Notify>,
-    pub(crate) polls: Arc<Notify>,
-}
+impl std::ops::Deref for Host {
+    type Target = Services;
 
-impl Wakes {
-    /// Time jumped: what was a long way off may be due.
-    pub(crate) fn all(&self) {
-        for wake in [
-            &self.messages,
-            &self.deliveries,
-            &self.media,
-            &self.credentials,
-            &self.uncertain,
-            &self.retention,
-            &self.sweep,
-            &self.polls,
-        ] {
-            wake.notify_one();
-        }
+    fn deref(&self) -> &Services {
+        &self.0
     }
 }
 
@@ -157,9 +92,6 @@ pub enum NotReady {
 
 /// How often the record is written only to see whether it can be: as often as a busy load balancer asks.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// Webhooks in hand at once: each holds a body and an instance of a connector. More wait, as long as a platform does.
-const WEBHOOKS_IN_HAND: usize = 128;
-
 impl Host {
     /// Opens the record, the way out, the runtime and the connectors that serve. Starts no loops.
     ///
@@ -169,7 +101,7 @@ impl Host {
         folder::prepare(&config.data)?;
         backup::restore(&config.data)?;
         folder::furnish(&config.data)?;
-        let mint = Arc::new(Mint::from_seed(seed()?));
+        let mint = Arc::new(Mint::from_seed(keyring::seed()?));
         let master = keyring::master_key(&config, &mint)?;
         let store: Arc<dyn Store> = match &config.store {
             StoreConfig::Sqlite => {
@@ -190,146 +122,58 @@ impl Host {
             let read = read.map_err(|error| anyhow::anyhow!("the clock at {url} cannot be followed: {error}"))?;
             clock.accept(clock.look(Some(read)));
         }
-        let metrics = Arc::new(Metrics::default());
-        let (refusals, kept) = mpsc::channel(REFUSALS_WAITING);
-        let version_failures = Arc::new(VersionFailures::default());
-        let quarantine = Arc::new(Quarantine::new(Arc::clone(&version_failures)));
-        let trials = Arc::new(Trials::new(Arc::clone(&version_failures)));
-        let (transcripts, transcribed) = transcripts::begin(config.retention.transcripts);
-        let runtime = Runtime::start(
-            weir_runtime::Settings {
-                cache: Some(CacheSettings {
-                    folder: config.data.join("cache"),
-                    master_key: master,
-                }),
-                compiler: config.compiler.clone(),
-                honeytoken_key: Some(keyring::derive(&master, "weir canaries")),
-            },
-            weir_runtime::context::Host {
-                egress: egress.clone(),
-                bodies: Arc::new(StoredBodies {
-                    store: Arc::clone(&store),
-                    folder: media::folder(&config),
-                }),
-                clock: Arc::clone(&clock) as Arc<dyn weir_runtime::context::Clock>,
-                observer: Arc::new(HostWitness {
-                    metrics: Arc::clone(&metrics),
-                    quarantine: Arc::clone(&quarantine),
-                    trials: Arc::clone(&trials),
-                    transcripts: Arc::clone(&transcripts),
-                    clock: Arc::clone(&clock),
-                    refusals,
-                }),
-            },
-        )?;
-        keyring::first_key(&config, &*store, &mint, clock.now()).await?;
-        let connectors = Connectors::load(&*store, &runtime, &config, &quarantine, trials, clock.now()).await?;
-        let mut owner = [0; 8];
-        mint.fill(&mut owner);
         let platform_clocks = PlatformClocks::new(store.platform_clocks().await?);
-        let host = Self(Arc::new(Shared {
-            platform_clocks,
-            store,
-            clock,
-            clock_turn: tokio::sync::Mutex::default(),
-            egress,
-            runtime,
-            connectors,
-            apps: Apps::default(),
-            pacers: Pacers::new(),
-            metrics,
-            keys: watch::Sender::new(0),
-            wakes: Wakes::default(),
-            webhooks: Arc::new(Semaphore::new(WEBHOOKS_IN_HAND)),
-            detached: TaskTracker::new(),
-            turns: Turns::default(),
-            unwritten: Unwritten::default(),
-            connecting: AtWork::default(),
-            forged: ForgedWebhooks::default(),
-            asked: Asked::default(),
-            doubts: Doubts::default(),
-            pulses: Pulses::default(),
-            last_probe: tokio::sync::Mutex::default(),
-            last_look: Mutex::default(),
-            aged: Mutex::default(),
-            files_in_hand: InHand::default(),
-            link_key: keyring::derive(&master, "weir media links"),
-            owner: hex::encode(owner),
-            refusals: Mutex::new(Some(kept)),
-            quarantine,
-            version_failures,
-            state_turns: StateTurns::default(),
-            transcripts,
-            transcribed: Mutex::new(Some(transcribed)),
-            mint,
-            config,
-        }));
-        host.resume_versions().await?;
+        let core = Arc::new(Core::new(config, store, mint, clock, platform_clocks, egress));
+        keyring::first_key(&core.config, core.store(), &core.mint, core.now()).await?;
+        let host = Self(Arc::new(Services::build(core, &master).await?));
+        host.rollout.resume_versions().await?;
         host.end_what_died().await?;
-        host.ask_after_outage().await?;
+        host.history.ask_after_outage().await?;
         host.store().resume_set_ups(host.now()).await?;
         Ok(host)
     }
 
+    /// Ends at the start what a process that died was at work on.
+    async fn end_what_died(&self) -> Result<(), StoreError> {
+        let requests = self.store().interrupt_claims_of_others(&self.core.owner).await?;
+        let sessions = self.store().end_connect_sessions(self.now()).await?;
+        if requests + sessions > 0 {
+            tracing::info!(
+                "{requests} requests and {sessions} connect sessions were ended: the host ended before they did"
+            );
+        }
+        Ok(())
+    }
+
     /// The record.
     pub fn store(&self) -> &dyn Store {
-        &*self.0.store
+        self.core.store()
     }
 
     /// What the operator set.
     pub fn config(&self) -> &Config {
-        &self.0.config
+        &self.core.config
     }
 
     /// The host's clock.
     pub fn now(&self) -> Timestamp {
-        self.0.clock.now()
-    }
-
-    /// The name of this process, under which it leases and claims.
-    pub(crate) fn owner(&self) -> &str {
-        &self.0.owner
+        self.core.now()
     }
 
     /// The maker of ids and secrets.
     pub fn mint(&self) -> &Mint {
-        &self.0.mint
-    }
-
-    /// The way out.
-    pub fn egress(&self) -> &Egress {
-        &self.0.egress
-    }
-
-    /// What the host counts.
-    pub fn metrics(&self) -> &Metrics {
-        &self.0.metrics
-    }
-
-    /// To be called after a write that ends a key or a session: what it still reads ends at once.
-    pub(crate) fn keys_ended(&self) {
-        self.0.keys.send_modify(|count| *count += 1);
-    }
-
-    /// To be called after a write that makes a delivery due though it adds no event: the publisher sees by itself that the log grew.
-    pub(crate) fn wake_publisher(&self) {
-        self.0.wakes.deliveries.notify_one();
-    }
-
-    /// To be called after a write, made outside the rooms, that may let messages go: a channel that is no longer paused.
-    pub fn wake_senders(&self) {
-        self.0.wakes.messages.notify_one();
+        &self.core.mint
     }
 
     /// Whether the record can be written. Anybody may ask that, so it is tried once in [`PROBE_EVERY`]; others get the answer of
     /// that try, unless it failed.
     async fn probe(&self) -> Result<(), StoreError> {
-        let mut last = self.0.last_probe.lock().await;
+        let mut last = self.last_probe.lock().await;
         if last.is_some_and(|at| at.elapsed() < PROBE_EVERY) {
             return Ok(());
         }
         *last = None;
-        self.0.store.probe().await?;
+        self.core.store.probe().await?;
         *last = Some(Instant::now());
         Ok(())
     }
@@ -339,27 +183,88 @@ impl Host {
     /// # Errors
     /// What is amiss.
     pub async fn ready(&self) -> Result<(), NotReady> {
-        self.0.store.ping().await?;
+        self.core.store.ping().await?;
         // Before the probe: that the record takes no write is why they wait, and they are what must not be lost.
-        let count = self.0.unwritten.count();
+        let count = self.accounts.credentials.count();
         if count > 0 {
             return Err(NotReady::Unwritten { count });
         }
         self.probe().await?;
-        if let Some(reason) = self.0.connectors.not_loaded() {
+        if let Some(reason) = self.connectors.registry.not_loaded() {
             return Err(NotReady::Connector(reason));
         }
-        match self.0.pulses.stalled(Instant::now()) {
+        match self.pulses.stalled(Instant::now()) {
             Some((name, silent)) => Err(NotReady::Stalled { name, silent }),
             None => Ok(()),
         }
     }
 }
 
-pub(crate) fn seed() -> anyhow::Result<[u8; 32]> {
-    let mut seed = [0; 32];
-    rand::rngs::OsRng
-        .try_fill_bytes(&mut seed)
-        .context("the operating system gives no randomness")?;
-    Ok(seed)
+impl Services {
+    async fn build(core: Arc<Core>, master: &[u8; 32]) -> anyhow::Result<Self> {
+        let media = Arc::new(Media::new(
+            Arc::clone(&core),
+            keyring::derive(master, "weir media links"),
+        ));
+        let bodies = Arc::new(StoredBodies {
+            store: Arc::clone(&core.store),
+            folder: media::folder(&core.config),
+        });
+        let connectors = Arc::new(Connectors::open(Arc::clone(&core), bodies, master).await?);
+        let accounts = Arc::new(Accounts::new(Arc::clone(&core), Arc::clone(&connectors)));
+        let asked = Arc::new(Asked::default());
+        let inbound = Arc::new(Inbound::new(
+            Arc::clone(&core),
+            Arc::clone(&connectors),
+            Arc::clone(&asked),
+        ));
+        let dead_letters = Arc::new(DeadLetters::new(
+            Arc::clone(&core),
+            Arc::clone(&connectors),
+            Arc::clone(&accounts),
+            Arc::clone(&inbound),
+        ));
+        let workspaces = Arc::new(Workspaces::new(
+            Arc::clone(&core),
+            Arc::clone(&connectors),
+            Arc::clone(&media),
+        ));
+        Ok(Self {
+            rollout: Rollout::new(
+                Arc::clone(&core),
+                Arc::clone(&connectors),
+                Arc::clone(&dead_letters) as Arc<dyn Kept>,
+            ),
+            history: History::new(
+                Arc::clone(&core),
+                Arc::clone(&connectors),
+                Arc::clone(&accounts),
+                Arc::clone(&inbound),
+                asked,
+            ),
+            outbound: Outbound::new(Arc::clone(&core), Arc::clone(&connectors), Arc::clone(&accounts)),
+            reconciler: Reconciler::new(
+                Arc::clone(&core),
+                Arc::clone(&connectors),
+                Arc::clone(&accounts),
+                Arc::clone(&inbound),
+            ),
+            events: Events::new(Arc::clone(&core), Arc::clone(&connectors)),
+            retention: Retention::new(
+                Arc::clone(&core),
+                Arc::clone(&connectors),
+                Arc::clone(&media),
+                Arc::clone(&workspaces),
+            ),
+            core,
+            media,
+            connectors,
+            accounts,
+            inbound,
+            dead_letters,
+            workspaces,
+            pulses: Pulses::default(),
+            last_probe: tokio::sync::Mutex::default(),
+        })
+    }
 }

@@ -2,11 +2,12 @@
 //!
 //! It promises that whatever comes in, what goes out is an answer of its kind or a problem document with a documented code
 //! ([`codes`]); that what was begun ends, whether or not its caller waits; that nothing below `/v1` but its description is reached without a key; and that a request with an
-//! `Idempotency-Key` acts once. What is allowed is judged in the domain, what happens is done by the host's rooms.
+//! `Idempotency-Key` acts once. What is allowed is judged in the domain, what happens is done by the host's services.
 
 mod acts;
 mod apps;
 mod audit;
+mod authenticate;
 mod automations;
 mod body;
 mod broadcasts;
@@ -26,6 +27,7 @@ mod finish;
 mod health;
 mod hooks;
 mod idempotency;
+mod identify;
 mod keys;
 mod list;
 mod media;
@@ -216,7 +218,7 @@ pub fn router(host: Host, closing: watch::Receiver<bool>) -> Router {
     let (open, _) = open().split_for_parts();
     let (mut metrics, _) = metrics().split_for_parts();
     if api.host.config().metrics_require_key {
-        metrics = metrics.route_layer(from_fn_with_state(api.clone(), caller::authenticate));
+        metrics = metrics.route_layer(from_fn_with_state(api.clone(), authenticate::authenticate));
     }
     let open = open.merge(metrics).merge(console::router());
     let description = openapi::document(&description());
@@ -227,7 +229,7 @@ pub fn router(host: Host, closing: watch::Receiver<bool>) -> Router {
         .route_layer(from_fn_with_state(api.clone(), idempotency::once))
         .route_layer(from_fn_with_state(api.clone(), acts::detach))
         .route_layer(from_fn_with_state(described, parameters::refuse_unknown))
-        .route_layer(from_fn_with_state(api.clone(), caller::authenticate));
+        .route_layer(from_fn_with_state(api.clone(), authenticate::authenticate));
     Router::new()
         .merge(guarded)
         .merge(open)

@@ -1,8 +1,10 @@
-//! Weir, the host itself: where the rooms meet.
+//! The host: one process that connects platforms, through connectors, to the operator's programs.
 //!
-//! [`core`] is the ground floor; [`connectors`], [`accounts`], [`messages`] and [`events`] stand on it; [`host::Host`] is the roof;
-//! [`http`] and [`cli`] are the doors, and `console` is what a person looks at. What is allowed is judged in `weir-domain`, what is remembered lives in `weir-store`, connectors run in `weir-runtime`, and what
-//! leaves goes through `weir-egress`.
+//! [`core`] holds what every service needs and imports none of them. The services are in [`connectors`], [`accounts`],
+//! [`messages`] and [`events`]: each is a struct that owns its state and names the services it uses. [`host::Host`] builds them in
+//! order; [`http`], [`cli`] and `console` serve the API, the command line and the web console, and [`loops`] runs what goes on by
+//! itself. What is allowed is judged in `weir-domain`, what is remembered lives in `weir-store`, connectors run in `weir-runtime`,
+//! and what leaves goes through `weir-egress`.
 #![forbid(unsafe_code)]
 
 pub mod accounts;

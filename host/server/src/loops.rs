@@ -1,6 +1,5 @@
 //! The loops of a running host, and their end.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use weir_domain::id::EndpointId;
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
 use weir_store::StoreError;
 
+use crate::accounts::credentials::WRITE_EVERY;
 use crate::core::clock;
 use crate::core::worker::{Work, Worker};
 use crate::events::publisher::Publisher;
@@ -25,9 +24,6 @@ use crate::messages::poller::Poller;
 /// How often leases that ran out and windows that close are looked for: a crash and hours are their causes, so seconds do not
 /// matter.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// How often credentials and failures of versions that the record has not taken yet are written again, and how soon after the
-/// stop.
-pub(crate) const WRITE_EVERY: Duration = Duration::from_secs(1);
 /// How often connecting that was cut off and set-ups that failed are looked for; a start finds them at once.
 const CONNECT_EVERY: Duration = Duration::from_secs(10);
 /// How often credentials that die soon are looked for; they are renewed hours ahead.
@@ -74,63 +70,66 @@ impl Host {
             tasks: JoinSet::new(),
             stopped,
         };
-        let wakes = &self.0.wakes;
+        let wakes = &self.core.wakes;
         let bounds = &self.config().limits;
-        loops.worker(Deliverer::new(self.clone()), bounds.sends_in_flight, &wakes.messages);
-        loops.worker(Publisher(self.clone()), bounds.deliveries_in_flight, &wakes.deliveries);
-        loops.worker(Fetcher(self.clone()), bounds.fetches_in_flight, &wakes.media);
-        loops.worker(Poller::new(self.clone()), limits::POLLS_IN_FLIGHT, &wakes.polls);
+        loops.worker(self.deliverer(), bounds.sends_in_flight, &wakes.messages);
+        loops.worker(self.publisher(), bounds.deliveries_in_flight, &wakes.deliveries);
+        loops.worker(self.fetcher(), bounds.fetches_in_flight, &wakes.media);
+        loops.worker(self.poller(), limits::POLLS_IN_FLIGHT, &wakes.polls);
         let never = Arc::new(Notify::new());
         loops.rounds("sweeper", SWEEP_EVERY, &wakes.sweep, |host, now| async move {
             host.sweep_round().await?;
-            host.endpoints_round(now).await?;
-            host.erase_round().await?;
-            host.end_connect_sessions(now).await?;
-            host.remove_files().await?;
-            host.news_round(now).await
+            host.events.endpoints_round(now).await?;
+            host.media.erase_round().await?;
+            host.store().end_connect_sessions(now).await?;
+            host.media.remove_files().await?;
+            host.events.news_round(now).await
         });
         loops.rounds("refresher", REFRESH_EVERY, &wakes.credentials, |host, now| async move {
-            host.refresh_round(now).await?;
-            host.warn_round(now).await.map(|_| ())
+            host.accounts.refresh_round(now).await?;
+            host.accounts.warn_round(now).await.map(|_| ())
         });
         loops.rounds(
             "reconciler",
             RECONCILE_EVERY,
             &wakes.uncertain,
-            |host, now| async move { host.reconcile_round(now).await.map(|_| ()) },
+            |host, now| async move { host.reconciler.reconcile_round(now).await.map(|_| ()) },
         );
         loops.rounds("counter", COUNT_EVERY, &never, |host, now| async move {
-            host.metrics().silence(host.silent_loops().into_iter());
+            host.core.metrics.silence(host.silent_loops().into_iter());
             host.store().empty_long_log().await?;
-            host.metrics().depths(&host.store().depths().await?, now);
+            host.core.metrics.depths(&host.store().depths().await?, now);
             Ok(())
         });
         loops.rounds("presence", NOTE_EVERY, &never, |host, now| async move {
-            host.note_presence(now).await;
+            host.history.note_presence(now).await;
             Ok(())
         });
-        loops.rounds("history", NOTE_EVERY, &self.0.asked.wake, |host, _| async move {
-            host.history_round().await.map(|_| ())
+        loops.rounds("history", NOTE_EVERY, &self.history.asked.wake, |host, _| async move {
+            host.history.history_round().await.map(|_| ())
         });
-        let moved = Arc::clone(&self.0.platform_clocks.moved);
+        let moved = Arc::clone(&self.core.platform_clocks.moved);
         loops.rounds("platform clocks", COUNT_EVERY, &moved, |host, now| async move {
-            host.platform_clocks_round(now).await
+            host.core.platform_clocks_round(now).await
         });
         loops.rounds("retention", FORGET_EVERY, &wakes.retention, |host, now| async move {
-            host.retention_round(host.aged(now).await?).await.map(|_| ())
+            host.retention
+                .retention_round(host.retention.aged(now).await?)
+                .await
+                .map(|_| ())
         });
-        loops.notes(&self.0.refusals, |host, refused| async move {
-            host.keep_act_refusal(refused).await;
+        loops.notes(&self.connectors.refused, |host, refused| async move {
+            host.core.keep_act_refusal(refused).await;
         });
-        loops.notes(&self.0.transcribed, |host, taken| async move {
-            host.keep_transcript(taken).await;
+        loops.notes(&self.connectors.transcribed, |host, taken| async move {
+            host.connectors.keep_transcript(taken).await;
         });
         loops.rounds("rollout", ROLL_EVERY, &never, |host, now| async move {
-            host.rollout_round(now).await
+            host.rollout.rollout_round(now).await
         });
         loops.rounds("connecting", CONNECT_EVERY, &never, |host, now| async move {
-            host.connect_round().await?;
-            host.set_up_round(now).await
+            host.accounts.connect_round().await?;
+            host.accounts.set_up_round(now).await
         });
         loops.log();
         loops.credentials();
@@ -142,69 +141,58 @@ impl Host {
         }
     }
 
+    pub(crate) fn deliverer(&self) -> Deliverer {
+        Deliverer::new(
+            Arc::clone(&self.core),
+            Arc::clone(&self.connectors),
+            Arc::clone(&self.accounts),
+        )
+    }
+
+    fn publisher(&self) -> Publisher {
+        Publisher::new(Arc::clone(&self.core), Arc::clone(&self.media))
+    }
+
+    fn fetcher(&self) -> Fetcher {
+        Fetcher::new(
+            Arc::clone(&self.core),
+            Arc::clone(&self.connectors),
+            Arc::clone(&self.accounts),
+            Arc::clone(&self.media),
+        )
+    }
+
+    pub(crate) fn poller(&self) -> Poller {
+        Poller::new(
+            Arc::clone(&self.core),
+            Arc::clone(&self.connectors),
+            Arc::clone(&self.accounts),
+            Arc::clone(&self.inbound),
+            Arc::clone(&self.dead_letters),
+        )
+    }
+
     /// The loop `name` lives, and says so again within `allowed`.
     fn lives(&self, name: &'static str, allowed: Duration) {
-        self.0.pulses.beat(name, allowed, Instant::now());
+        self.pulses.beat(name, allowed, Instant::now());
     }
 
     /// How long each loop has been silent.
     fn silent_loops(&self) -> Vec<(&'static str, Duration)> {
-        self.0.pulses.silence(Instant::now())
+        self.pulses.silence(Instant::now())
     }
 
     /// Messages whose lease ran out become uncertain, and queued ones past their end fail.
     async fn sweep_round(&self) -> Result<(), StoreError> {
         // A lease is not over because the clock was set.
-        let turn = self.look_at_clock(None).await?;
+        let turn = self.core.look_at_clock(None).await?;
         let swept = self.store().sweep_messages(self.now()).await?;
         drop(turn);
         if swept > 0 {
-            self.wake_senders();
-            self.0.wakes.uncertain.notify_one();
+            self.core.wakes.messages.notify_one();
+            self.core.wakes.uncertain.notify_one();
         }
         Ok(())
-    }
-
-    /// Tells of endpoints that fail, and goes on with recoveries whose caller was lost.
-    pub(crate) async fn endpoints_round(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.store().tell_failing(now).await?;
-        for endpoint in self.store().recoveries(now.before(limits::RECOVERY_STEP)).await? {
-            self.recover_to_the_end(endpoint).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes the steps of an endpoint's recovery; how many deliveries came of them. Ends when it does: the intent says where it is.
-    pub(crate) async fn recover_to_the_end(&self, endpoint: EndpointId) -> Result<u32, StoreError> {
-        let mut recovered = 0_u32;
-        loop {
-            let step = self.store().recover_step(endpoint, self.now()).await?;
-            recovered = recovered.saturating_add(step.recovered);
-            if step.done {
-                self.wake_publisher();
-                return Ok(recovered);
-            }
-        }
-    }
-
-    /// Tells which windows close and which conversations ended with their channel, all that is due.
-    async fn news_round(&self, now: Timestamp) -> Result<(), StoreError> {
-        let mut books = BTreeMap::new();
-        for app in self.store().apps().await? {
-            // The rules of a version that was set aside hold still.
-            if let Ok(serving) = self.installed(&app.name).await {
-                books.insert(app.name, serving.book);
-            }
-        }
-        loop {
-            let looked = self
-                .store()
-                .tell_news(books.clone(), limits::CONVERSATIONS_SWEPT, now)
-                .await?;
-            if looked < limits::CONVERSATIONS_SWEPT {
-                return Ok(());
-            }
-        }
     }
 }
 
@@ -288,7 +276,7 @@ impl Starting<'_> {
                 tokio::select! {
                     _ = stopped.changed() => {}
                     grown = end.changed() => match grown {
-                        Ok(()) => host.wake_publisher(),
+                        Ok(()) => host.core.wakes.deliveries.notify_one(),
                         Err(_) => return,
                     },
                 }
@@ -300,15 +288,15 @@ impl Starting<'_> {
     fn credentials(&mut self) {
         let (host, mut stopped) = (self.host.clone(), self.stopped.clone());
         self.tasks.spawn(async move {
-            let more_may_come = |host: &Host| host.0.unwritten.count() > 0 || !host.0.detached.is_empty();
+            let more_may_come = |host: &Host| host.accounts.credentials.count() > 0 || !host.core.detached.is_empty();
             while !*stopped.borrow() || more_may_come(&host) {
                 host.lives("credentials", limits::LOOP_SILENCE);
-                let waiting = host.write_unwritten().await;
-                host.metrics().unwritten(waiting);
+                let waiting = host.accounts.credentials.write_unwritten().await;
+                host.core.metrics.unwritten(waiting);
                 let is_stopped = *stopped.borrow();
                 tokio::select! {
                     _ = stopped.changed(), if !is_stopped => {}
-                    () = host.0.unwritten.wake.notified() => {}
+                    () = host.accounts.credentials.wake.notified() => {}
                     () = tokio::time::sleep(WRITE_EVERY) => {}
                 }
             }
@@ -319,13 +307,13 @@ impl Starting<'_> {
     fn version_failures(&mut self) {
         let (host, mut stopped) = (self.host.clone(), self.stopped.clone());
         self.tasks.spawn(async move {
-            while !*stopped.borrow() || !host.0.version_failures.is_empty() {
+            while !*stopped.borrow() || !host.connectors.version_failures.is_empty() {
                 host.lives("version failures", limits::LOOP_SILENCE);
-                host.write_version_failures().await;
+                host.rollout.write_version_failures().await;
                 let is_stopped = *stopped.borrow();
                 tokio::select! {
                     _ = stopped.changed(), if !is_stopped => {}
-                    () = host.0.version_failures.wake.notified() => {}
+                    () = host.connectors.version_failures.wake.notified() => {}
                     () = tokio::time::sleep(WRITE_EVERY) => {}
                 }
             }
@@ -340,11 +328,11 @@ impl Starting<'_> {
             while !*stopped.borrow() {
                 let (said, again) = match &url {
                     None => (Ok(None), clock::LOOK_EVERY),
-                    Some(url) => (clock::read(host.egress(), url).await.map(Some), clock::FOLLOW_EVERY),
+                    Some(url) => (clock::read(&host.core.egress, url).await.map(Some), clock::FOLLOW_EVERY),
                 };
                 match said {
                     Ok(said) => {
-                        if let Err(error) = host.look_at_clock(said).await {
+                        if let Err(error) = host.core.look_at_clock(said).await {
                             tracing::error!("The clock was set, and what waits cannot be set right yet: {error}");
                         }
                     }

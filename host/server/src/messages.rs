@@ -1,11 +1,13 @@
-//! Messages: from a webhook to the record, from a draft to the platform, and the files that go with them.
+//! Messages: webhooks into the store, drafts out to the platform, and attachments.
 
-pub mod deliverer;
-pub mod fetcher;
-pub(crate) mod history;
+pub(crate) mod asked;
+pub mod dead_letters;
+pub(crate) mod deliverer;
+pub(crate) mod fetcher;
+pub mod history;
 pub mod inbound;
-pub(crate) mod leftovers;
+mod leftovers;
 pub mod media;
 pub mod outbound;
 pub(crate) mod poller;
-pub mod reconciler;
+pub(crate) mod reconciler;

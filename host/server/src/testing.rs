@@ -1,6 +1,7 @@
-//! A host with the built Echo connector, for tests within the rooms.
+//! A core without services, and a host with the built Echo connector, for unit tests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
@@ -9,11 +10,37 @@ use tempfile::TempDir;
 use weir_domain::channel::Channel;
 use weir_domain::credential::{Credential, Secret};
 use weir_domain::grant::Grants;
+use weir_domain::id::Mint;
 use weir_domain::policy::OriginMap;
 use weir_domain::signature::RawWebhook;
-use weir_store::{App, NewChannel, StateWrite};
+use weir_egress::Egress;
+use weir_store::{App, MasterKey, NewChannel, SqliteStore, StateWrite};
 
+use crate::core::clock::HostClock;
+use crate::core::platform_clocks::PlatformClocks;
+use crate::core::{Core, folder};
 use crate::{Config, Host};
+
+/// What services need, without any of them: neither runtime nor connector.
+pub(crate) fn core(folder: &TempDir) -> Arc<Core> {
+    let config = Config::for_testing(folder.path());
+    folder::furnish(&config.data).expect("its folders");
+    let mint = Arc::new(Mint::from_seed([1; 32]));
+    let store = SqliteStore::open(
+        folder::record(&config.data),
+        &MasterKey::new([1; 32]),
+        Arc::clone(&mint),
+    );
+    let egress = Egress::new(weir_egress::Config::default()).expect("a way out");
+    Arc::new(Core::new(
+        config,
+        Arc::new(store.expect("a record")),
+        mint,
+        Arc::new(HostClock::system()),
+        PlatformClocks::new(BTreeMap::new()),
+        egress,
+    ))
+}
 
 /// The built component of this name.
 pub(crate) fn component(name: &str) -> Bytes {
@@ -37,10 +64,18 @@ pub(crate) async fn with_echo(folder: &TempDir) -> Host {
 pub(crate) async fn serving_echo(config: Config) -> Host {
     let echo = component("echo");
     let host = Host::open(config).await.expect("a host");
-    let version = host.install(echo, None, None, false).await.expect("a connector");
+    let version = host
+        .connectors
+        .install(echo, None, None, false)
+        .await
+        .expect("a connector");
     let grants = Grants::wanted_by(&version.manifest);
-    host.decide_grants("echo", None, grants).await.expect("its grants");
-    host.promote("echo", &version.manifest.version)
+    host.connectors
+        .decide_grants("echo", None, grants)
+        .await
+        .expect("its grants");
+    host.rollout
+        .promote("echo", &version.manifest.version)
         .await
         .expect("a version that serves");
     let app = App {
@@ -54,7 +89,7 @@ pub(crate) async fn serving_echo(config: Config) -> Host {
         created_at: host.now(),
         updated_at: host.now(),
     };
-    host.put_app(app).await.expect("an app");
+    host.connectors.apps.put(app).await.expect("an app");
     host
 }
 

@@ -1,39 +1,57 @@
 //! Removing a workspace: a mark ends it at once, and what is in it is deleted in steps.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use weir_store::{RemoveWorkspaceError, StoreError};
 
-use crate::host::Host;
+use crate::connectors::Connectors;
+use crate::core::Core;
+use crate::messages::media::Media;
 
 /// Rows of a kind in one step, steps of one round, and the pause between two: as for what is deleted by its age.
 const STEP: u32 = 200;
 const STEPS: u32 = 500;
 const PAUSE: Duration = Duration::from_millis(50);
 
-impl Host {
+/// Removes workspaces.
+pub(crate) struct Workspaces {
+    core: Arc<Core>,
+    connectors: Arc<Connectors>,
+    media: Arc<Media>,
+}
+
+impl Workspaces {
+    pub(crate) fn new(core: Arc<Core>, connectors: Arc<Connectors>, media: Arc<Media>) -> Self {
+        Self {
+            core,
+            connectors,
+            media,
+        }
+    }
+
     /// Removes a workspace that has no channels. False if there is none. Its keys and sessions open nothing from then on, and its
     /// apps take no webhook; what is left of it goes with the next rounds of the sweep.
     ///
     /// # Errors
     /// It is in use.
-    pub(crate) async fn remove_workspace(&self, id: &str) -> Result<bool, RemoveWorkspaceError> {
-        let removed = self.store().remove_workspace(id, self.now()).await?;
+    pub(crate) async fn remove(&self, id: &str) -> Result<bool, RemoveWorkspaceError> {
+        let removed = self.core.store().remove_workspace(id, self.core.now()).await?;
         if removed {
-            self.keys_ended();
-            self.forget_apps(id);
-            self.0.wakes.retention.notify_one();
+            self.core.keys_ended();
+            self.connectors.apps.forget(id);
+            self.core.wakes.retention.notify_one();
         }
         Ok(removed)
     }
 
     /// Deletes what is left in removed workspaces.
-    pub(crate) async fn clear_workspaces(&self) -> Result<(), StoreError> {
+    pub(crate) async fn clear(&self) -> Result<(), StoreError> {
         for _ in 0..STEPS {
-            if !self.store().clear_workspaces(self.now(), STEP).await? {
+            if !self.core.store().clear_workspaces(self.core.now(), STEP).await? {
                 break;
             }
-            self.remove_files().await?;
+            self.media.remove_files().await?;
             tokio::time::sleep(PAUSE).await;
         }
         Ok(())
@@ -65,7 +83,8 @@ mod tests {
             .connect_channel(account, testing::token(&host), host.now())
             .await;
         let channel = connected.expect("a record").0.id;
-        host.receive("echo", testing::webhook(&host, "hello"))
+        host.inbound
+            .receive("echo", testing::webhook(&host, "hello"))
             .await
             .expect("stored");
         host.store()
@@ -90,7 +109,7 @@ mod tests {
                 .expect("a record")
         };
         assert_eq!(contacts().await.rows.len(), 1);
-        host.retention_round(host.now()).await.expect("a record");
+        host.retention.retention_round(host.now()).await.expect("a record");
         assert_eq!(contacts().await.rows.len(), 0);
         assert!(host.store().channel(channel).await.expect("a record").is_none());
     }

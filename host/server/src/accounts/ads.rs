@@ -14,9 +14,9 @@ use weir_domain::time::Timestamp;
 use weir_runtime::CallError;
 use weir_store::{AdAnswer, ReferralRecord};
 
+use crate::accounts::Accounts;
 use crate::accounts::calls::ActError;
 use crate::accounts::calls::CallFailure;
-use crate::host::Host;
 
 /// How long an answer is taken as it is, also when it is that there is none: ads change over days, and people look often.
 const KEPT: Duration = Duration::from_secs(24 * 3_600);
@@ -43,16 +43,16 @@ pub struct Ad {
     pub at: Timestamp,
 }
 
-impl Host {
+impl Accounts {
     /// What the ad looked like that brought a contact.
     ///
     /// # Errors
     /// See [`ActError`]; what the platform could not answer now is not kept.
     pub async fn ad(&self, caller: &Caller, id: ReferralId) -> Result<Ad, ActError> {
-        let record = self.store().referral(caller.workspace_id(), id).await?;
+        let record = self.core.store().referral(caller.workspace_id(), id).await?;
         let record = record.filter(|record| caller.sees(Some(record.channel_id)));
         let record = record.ok_or(ActError::NotFound)?;
-        let now = self.now();
+        let now = self.core.now();
         if let Some(kept) = record.ad.clone().filter(|kept| now < kept.until) {
             return Ok(Ad::of(&record.referral, kept));
         }
@@ -67,12 +67,13 @@ impl Host {
             at: now,
             until: now.after(KEPT),
         };
-        self.store().keep_ad(id, answer.clone()).await?;
+        self.core.store().keep_ad(id, answer.clone()).await?;
         Ok(Ad::of(&record.referral, answer))
     }
 
     async fn ask_for_ad(&self, record: &ReferralRecord) -> Result<Found, ActError> {
         let channel = self
+            .core
             .store()
             .channel(record.channel_id)
             .await?

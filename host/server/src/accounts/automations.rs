@@ -7,10 +7,10 @@ use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::policy::Refusal;
 use weir_runtime::Automation;
 
+use crate::accounts::Accounts;
 use crate::accounts::calls::ActError;
-use crate::host::Host;
 
-impl Host {
+impl Accounts {
     /// The automatic messages of a kind, as the platform has them now.
     ///
     /// # Errors

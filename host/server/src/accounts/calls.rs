@@ -1,38 +1,24 @@
-//! Calls of connectors: which version serves an app, what its calls run with, and a call with its one renewal.
+//! Calls of connectors for an account: what they run with, and a call with its one renewal.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use weir_domain::channel::Channel;
-use weir_domain::credential::{Secret, Secrets};
+use weir_domain::credential::Secret;
 use weir_domain::delivery::Verdict;
-use weir_domain::grant::Grants;
 use weir_domain::message::MessageError;
-use weir_domain::policy::{Refusal, RuleBook};
+use weir_domain::policy::Refusal;
 use weir_domain::problem::Fault;
 use weir_runtime::context::{CallContext, Called, ChannelFacts, StateWrites};
 use weir_runtime::{CallError, Connector};
 use weir_store::{StateWrite, StoreError};
 
-use crate::accounts::refresher::Renewal;
-use crate::connectors::apps::Registered;
+use crate::accounts::Accounts;
+use crate::accounts::renewal::Renewal;
 use crate::connectors::pacing::ChannelPacer;
-use crate::connectors::registry::Loaded;
-use crate::connectors::rollout::{Line, StateUse};
-use crate::host::Host;
-
-/// The version that serves an app, and what its calls are judged by. One call uses one of these to its end.
-#[derive(Clone)]
-pub(crate) struct Serving {
-    pub(crate) app: Arc<Registered>,
-    /// The versions that it is one of.
-    pub(crate) line: Arc<Line>,
-    pub(crate) connector: Connector,
-    pub(crate) grants: Arc<Grants>,
-    pub(crate) book: RuleBook,
-}
+use crate::connectors::serving::{ConnectorError, NotServed, Serving};
+use crate::connectors::state_turns::StateUse;
 
 /// What a call for a channel runs with.
 pub(crate) struct Ready {
@@ -41,36 +27,6 @@ pub(crate) struct Ready {
     pub(crate) token: Secret,
     /// Held until what the call wrote to the state is in the record.
     pub(crate) state_use: StateUse,
-}
-
-/// Why nothing serves an app.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NotServed {
-    /// There is no such app.
-    #[error("there is no app {0:?}")]
-    NoSuchApp(String),
-    /// Its connector has no version that serves.
-    #[error("no version of the connector {connector:?} serves; install and promote one")]
-    NotServing {
-        /// The connector's name.
-        connector: String,
-    },
-    /// The version that serves is set aside.
-    #[error("{connector} {version} is set aside: {reason}; promote it again, or another version")]
-    SetAside {
-        /// The connector's name.
-        connector: String,
-        /// The version.
-        version: String,
-        /// Why, in words.
-        reason: Arc<str>,
-    },
-    /// The account's state belongs to a version that cannot run; its calls wait for one that can.
-    #[error("{0}")]
-    Held(String),
-    /// The record.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// Why a call of a connector gave nothing.
@@ -90,35 +46,6 @@ pub(crate) enum CallFailure {
     Store(#[from] StoreError),
 }
 
-/// A connector did not do what it was asked.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum ConnectorError {
-    /// No version of it serves.
-    #[error("no version of the connector {connector:?} serves; install and promote one")]
-    NotServing {
-        /// Which.
-        connector: String,
-    },
-    /// The version that serves is set aside; in words that say why and what to do.
-    #[error("{0}")]
-    SetAside(String),
-    /// All slots are taken; come back.
-    #[error("too many calls run; try again")]
-    Busy,
-    /// It does not have this ability.
-    #[error("the connector does not have {interface}")]
-    NotProvided {
-        /// Which interface.
-        interface: &'static str,
-    },
-    /// It says why not, or the platform does.
-    #[error("{}", .0.detail)]
-    Failed(Box<MessageError>),
-    /// It broke off, ran too long, or handed over what cannot be taken.
-    #[error("the connector failed: {0}")]
-    Broken(String),
-}
-
 /// Why something could not be done in a conversation.
 #[derive(Debug, thiserror::Error)]
 pub enum ActError {
@@ -136,70 +63,7 @@ pub enum ActError {
     Store(#[from] StoreError),
 }
 
-impl Host {
-    /// What serves the app of this name now; the active version, while an account is not known yet.
-    pub(crate) async fn serving(&self, app: &str) -> Result<Serving, NotServed> {
-        self.runs(self.installed(app).await?)
-    }
-
-    /// What serves a channel now.
-    pub(crate) async fn serving_of(&self, channel: &Channel) -> Result<Serving, NotServed> {
-        let serving = self.installed(&channel.app).await?;
-        let loaded = serving.line.of(&channel.app, &channel.platform_id);
-        let loaded = loaded.map_err(|owner| self.held(&serving, &owner))?;
-        self.runs(serving.by(loaded))
-    }
-
-    /// That a version which is not here owns an account's state.
-    pub(crate) fn held(&self, serving: &Serving, owner: &str) -> NotServed {
-        let connector = &serving.app.app.connector;
-        let reason = self.cannot_run(connector, &serving.line, owner);
-        NotServed::Held(reason.unwrap_or_else(|| format!("{connector} {owner} is about to serve this account")))
-    }
-
-    fn runs(&self, serving: Serving) -> Result<Serving, NotServed> {
-        match self.set_aside(&serving) {
-            Some(error) => Err(error),
-            None => Ok(serving),
-        }
-    }
-
-    /// Why the version that [`Host::installed`] gave may not run; none if it may.
-    pub(crate) fn set_aside(&self, serving: &Serving) -> Option<NotServed> {
-        let manifest = serving.book.manifest();
-        let reason = self.0.quarantine.reason(&manifest.name, &manifest.version)?;
-        Some(NotServed::SetAside {
-            connector: manifest.name.clone(),
-            version: manifest.version.clone(),
-            reason,
-        })
-    }
-
-    /// Whether any version of an app's connector may run.
-    pub(crate) async fn is_served(&self, app: &str) -> Result<bool, StoreError> {
-        let serving = match self.installed(app).await {
-            Ok(serving) => serving,
-            Err(NotServed::Store(error)) => return Err(error),
-            Err(_) => return Ok(false),
-        };
-        let (connector, line) = (&serving.app.app.connector, &serving.line);
-        let runs = |loaded: &Arc<Loaded>| !self.0.quarantine.holds(connector, loaded.number());
-        Ok(runs(&line.active) || line.others().iter().any(runs))
-    }
-
-    /// The active version of an app's connector, set aside or not.
-    pub(crate) async fn installed(&self, app: &str) -> Result<Serving, NotServed> {
-        let app = self
-            .app(app)
-            .await?
-            .ok_or_else(|| NotServed::NoSuchApp(app.to_owned()))?;
-        let line = self.0.connectors.line(&app.app.connector);
-        let line = line.ok_or_else(|| NotServed::NotServing {
-            connector: app.app.connector.clone(),
-        })?;
-        Ok(Serving::of(app, line))
-    }
-
+impl Accounts {
     /// What a call for a channel runs with. None if it has no credential. If the channel's state belongs to another version than
     /// `serving`, that one is taken in its place: nobody else understands the state.
     ///
@@ -211,16 +75,16 @@ impl Host {
         channel: &Channel,
         pacer: &Arc<ChannelPacer>,
     ) -> Result<Option<Ready>, NotServed> {
-        let Some(credential) = self.credential(channel.id).await? else {
+        let Some(credential) = self.credentials.of(channel.id).await? else {
             return Ok(None);
         };
-        let state_use = self.0.state_turns.share(channel.id).await;
-        let state = self.0.store.state(channel.id).await?;
+        let state_use = self.connectors.state_turns.share(channel.id).await;
+        let state = self.core.store.state(channel.id).await?;
         if let Some(owner) = state.owner.filter(|owner| owner != serving.version()) {
-            let line = self.0.connectors.line(&serving.app.app.connector);
+            let line = self.connectors.registry.line(&serving.app.app.connector);
             let loaded = line.as_ref().and_then(|line| line.numbered(&owner));
-            let loaded = loaded.ok_or_else(|| self.held(serving, &owner))?;
-            *serving = self.runs(serving.by(loaded))?;
+            let loaded = loaded.ok_or_else(|| self.connectors.held(serving, &owner))?;
+            *serving = self.connectors.runs(serving.by(loaded))?;
         }
         let context = CallContext {
             channel_id: Some(channel.id),
@@ -229,7 +93,7 @@ impl Host {
                 username: channel.username.clone(),
                 country: channel.country.clone(),
                 settings: serving.app.app.settings.clone(),
-                callback_url: self.callback_url(&channel.app),
+                callback_url: self.connectors.callback_url(&channel.app),
             },
             secrets: serving.secrets().with_access_token(credential.access_token.clone()),
             grants: Arc::clone(&serving.grants),
@@ -245,24 +109,6 @@ impl Host {
         }))
     }
 
-    /// A version wrote to a channel's state: if nobody owned that, the version does from now on.
-    pub(crate) fn state_written(&self, channel: &Channel, writes: &[StateWrite]) {
-        if let (Some(write), Some(line)) = (writes.first(), self.0.connectors.line(&channel.connector)) {
-            line.owners.begin(&channel.app, &channel.platform_id, &write.by);
-        }
-    }
-
-    /// The platform's rates for a channel.
-    pub(crate) fn pacer(&self, serving: &Serving, channel: &Channel) -> Arc<ChannelPacer> {
-        let whose = Some((channel.id, &channel.policy));
-        Arc::new(self.0.pacers.of(&channel.app, &serving.book, whose))
-    }
-
-    /// Where the platform sends the webhooks of an app.
-    pub fn callback_url(&self, app: &str) -> String {
-        self.0.config.public(&format!("/hooks/{app}"))
-    }
-
     /// Calls the connector for a channel. When the platform refuses the credential it is renewed and the call is made once
     /// more; when that does not help, the channel waits for a person. Not for sends: those are the deliverer's.
     pub(crate) async fn call<T>(
@@ -270,8 +116,8 @@ impl Host {
         channel: &Channel,
         call: impl for<'a> Fn(&'a Connector, CallContext) -> BoxFuture<'a, Called<T>> + Send + Sync,
     ) -> Result<T, CallFailure> {
-        let mut serving = self.serving_of(channel).await?;
-        let pacer = self.pacer(&serving, channel);
+        let mut serving = self.connectors.serving_of(channel).await?;
+        let pacer = self.connectors.pacer(&serving, channel);
         let mut is_second = false;
         loop {
             let ready = self.context(&mut serving, channel, &pacer).await?;
@@ -285,11 +131,11 @@ impl Host {
             };
             let called = call(&serving.connector, context).await;
             let writes = state_writes(called.writes, serving.version());
-            if !self.store().commit_state(channel.id, writes.clone()).await? {
+            if !self.core.store().commit_state(channel.id, writes.clone()).await? {
                 let words = "another version took the account's state over while the call ran; try again";
                 return Err(NotServed::Held(words.to_owned()).into());
             }
-            self.state_written(channel, &writes);
+            self.connectors.state_written(channel, &writes);
             drop(state_use);
             match called.result {
                 Ok(value) => return Ok(value),
@@ -300,12 +146,14 @@ impl Host {
                     let renewal = if is_second {
                         Renewal::NeedsPerson
                     } else {
-                        self.renew_refused(channel, &token).await?
+                        self.renewer.renew_refused(channel, &token).await?
                     };
                     match renewal {
                         Renewal::Renewed => is_second = true,
                         Renewal::NeedsPerson => {
-                            self.needs_reauthorization(channel.id, &error.detail).await?;
+                            self.credentials
+                                .needs_reauthorization(channel.id, &error.detail)
+                                .await?;
                             return Err(CallFailure::Unauthorized);
                         }
                         Renewal::Later => {
@@ -321,47 +169,6 @@ impl Host {
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-}
-
-impl Serving {
-    fn of(app: Arc<Registered>, line: Arc<Line>) -> Self {
-        let loaded = &line.active;
-        Self {
-            book: app.book(loaded.connector.manifest()),
-            connector: loaded.connector.clone(),
-            grants: Arc::clone(&loaded.grants),
-            line,
-            app,
-        }
-    }
-
-    /// Another version of the same.
-    pub(crate) fn by(&self, loaded: &Loaded) -> Self {
-        Self {
-            book: self.app.book(loaded.connector.manifest()),
-            connector: loaded.connector.clone(),
-            grants: Arc::clone(&loaded.grants),
-            line: Arc::clone(&self.line),
-            app: Arc::clone(&self.app),
-        }
-    }
-
-    /// The app's secrets, the newest of each name.
-    pub(crate) fn secrets(&self) -> Secrets {
-        let newest: BTreeMap<_, _> = self
-            .app
-            .app
-            .secrets
-            .iter()
-            .filter_map(|(name, secrets)| Some((name.clone(), secrets.first()?.clone())))
-            .collect();
-        Secrets::of_app(newest)
-    }
-
-    /// The version's number.
-    pub(crate) fn version(&self) -> &str {
-        &self.book.manifest().version
     }
 }
 
@@ -385,31 +192,6 @@ pub(crate) fn state_writes(writes: StateWrites, by: &str) -> Vec<StateWrite> {
             value,
         })
         .collect()
-}
-
-impl ConnectorError {
-    /// Nothing serves.
-    ///
-    /// # Errors
-    /// The record's own failure, which is none of the connector's.
-    pub(crate) fn unserved(error: NotServed) -> Result<Self, StoreError> {
-        match error {
-            NotServed::Store(error) => Err(error),
-            NotServed::NoSuchApp(connector) | NotServed::NotServing { connector } => Ok(Self::NotServing { connector }),
-            error @ (NotServed::SetAside { .. } | NotServed::Held(_)) => Ok(Self::SetAside(error.to_string())),
-        }
-    }
-}
-
-impl From<CallError> for ConnectorError {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::Failed { error, .. } => Self::Failed(error),
-            CallError::Busy { .. } | CallError::NoTurn(_) => Self::Busy,
-            CallError::NotProvided { interface } => Self::NotProvided { interface },
-            other => Self::Broken(other.to_string()),
-        }
-    }
 }
 
 /// What is said of a channel whose credential is dead.

@@ -11,8 +11,8 @@ use weir_domain::manifest::EntryKind;
 use weir_domain::time::Timestamp;
 use weir_store::{EventFilter, StoreError};
 
+use crate::accounts::Accounts;
 use crate::accounts::entry_points::LinkError;
-use crate::host::Host;
 
 /// Events of the channel looked through since the test began; somebody tries it out within minutes.
 const EVENTS: u32 = 1_000;
@@ -62,15 +62,15 @@ pub enum TestError {
     Store(#[from] StoreError),
 }
 
-impl Host {
+impl Accounts {
     /// Begins a test: gives the link to open.
     ///
     /// # Errors
     /// See [`TestError`].
     pub async fn begin_test(&self, channel: &Channel) -> Result<ChannelTest, TestError> {
-        let since = self.store().last_sequence().await?;
+        let since = self.core.store().last_sequence().await?;
         // The id of nothing: only its randomness is of use.
-        let random: MessageId = self.mint().id(self.now());
+        let random: MessageId = self.core.mint.id(self.core.now());
         let random: String = random.to_string().chars().rev().take(12).collect();
         self.test(channel, &format!("{PREFIX}{since}-{random}")).await
     }
@@ -93,6 +93,7 @@ impl Host {
             conversation: None,
         };
         let events = self
+            .core
             .store()
             .events(&channel.workspace_id, since, &filter, EVENTS)
             .await?

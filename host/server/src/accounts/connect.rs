@@ -1,6 +1,7 @@
 //! Bringing an account in: OAuth as the manifest declares it, from the link that a person opens to a channel that works.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine;
 use subtle::ConstantTimeEq;
@@ -10,25 +11,23 @@ use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::credential::{Secret, Tokens};
 use weir_domain::id::{ChannelId, ConnectSessionId};
 use weir_domain::limits;
-use weir_domain::manifest::{Authorization, Oauth};
+use weir_domain::manifest::Authorization;
 use weir_domain::policy::region;
-use weir_runtime::Profile;
-use weir_runtime::context::{CallContext, Called, ChannelFacts, State};
-use weir_store::{ConnectEnd, ConnectSession, NewChannel, StoreError, kill_point};
+use weir_store::{ConnectEnd, ConnectSession, StoreError, kill_point};
 
-use crate::accounts::calls::{Serving, state_writes};
+use crate::accounts::Accounts;
 use crate::accounts::oauth::{self, Values};
-use crate::accounts::refresher::Turn;
+use crate::accounts::renewal::Turn;
+use crate::connectors::serving::Serving;
 use crate::core::cookie;
 use crate::core::persist::persist;
-use crate::host::Host;
 
-mod at_work;
+pub(super) mod at_work;
+mod bring_in;
 mod failure;
 mod fields;
-mod set_up;
 
-pub(crate) use at_work::AtWork;
+use bring_in::{For, oauth_of};
 pub use failure::{ConnectError, ConnectFailure};
 use failure::{NotConnected, denied, unserved};
 use fields::entered;
@@ -79,19 +78,7 @@ pub enum ConnectPage {
 /// Where the platform sends the browser back to.
 pub const CALLBACK_PATH: &str = "/oauth/callback";
 
-/// Who brings an account in, and for whom.
-struct For<'a> {
-    workspace_id: &'a str,
-    name: Option<&'a str>,
-    labels: &'a BTreeMap<String, String>,
-    country: Option<&'a str>,
-    /// The channel to be authorised again; none for whatever account it is.
-    channel: Option<ChannelId>,
-    /// The session that ends with the channel; none where nothing is kept before.
-    session: Option<ConnectSessionId>,
-}
-
-impl Host {
+impl Accounts {
     /// Begins connecting. Gives the session, and the link that a person opens. For a connector without OAuth the channel is
     /// there at once, and the session has succeeded.
     ///
@@ -128,7 +115,7 @@ impl Host {
                 session.end = ConnectEnd::Succeeded { channel_id: channel.id };
             }
         }
-        self.0.store.insert_connect_session(session.clone()).await?;
+        self.core.store.insert_connect_session(session.clone()).await?;
         let link = self.link(session.id)?;
         Ok((session, link))
     }
@@ -143,7 +130,7 @@ impl Host {
         channel: ChannelId,
         redirect_url: Option<Url>,
     ) -> Result<(ConnectSession, Url), ConnectError> {
-        let found = self.0.store.channel(channel).await?;
+        let found = self.core.store.channel(channel).await?;
         let channel = found
             .filter(|found| found.workspace_id == caller.workspace_id() && caller.sees(Some(channel)))
             .filter(|channel| channel.status != ChannelStatus::Deleted)
@@ -156,7 +143,7 @@ impl Host {
         check_redirect(redirect_url.as_ref())?;
         let mut session = self.new_session(caller.workspace_id(), &channel.app, redirect_url.as_ref());
         session.channel_id = Some(channel.id);
-        self.0.store.insert_connect_session(session.clone()).await?;
+        self.core.store.insert_connect_session(session.clone()).await?;
         let link = self.link(session.id)?;
         Ok((session, link))
     }
@@ -166,11 +153,11 @@ impl Host {
     /// # Errors
     /// The session has ended, or there is none.
     pub async fn open_connect(&self, id: ConnectSessionId) -> Result<OpenedConnect, ConnectError> {
-        let session = self.0.store.connect_session(id, self.now()).await?;
+        let session = self.core.store.connect_session(id, self.core.now()).await?;
         let session = session
             .filter(|session| session.end == ConnectEnd::Pending)
             .ok_or(ConnectError::NoSuchSession)?;
-        let serving = self.serving(&session.app).await.map_err(unserved)?;
+        let serving = self.connectors.serving(&session.app).await.map_err(unserved)?;
         let Authorization::Oauth(oauth) = &serving.book.manifest().authorization else {
             return Err(ConnectError::NoSuchSession);
         };
@@ -186,7 +173,7 @@ impl Host {
         Ok(OpenedConnect {
             authorize,
             cookie: cookie::connect(id).set(
-                self.config(),
+                &self.core.config,
                 session.browser.expose(),
                 limits::CONNECT_SESSION.as_secs(),
             ),
@@ -197,52 +184,56 @@ impl Host {
     /// there, and not a browser that looks ahead. The code is spent once; whoever comes again is shown how that ended. What
     /// `slot` bounds is bounded until the work ends, whether or not it is waited for.
     pub async fn finish_connect(
-        &self,
+        self: &Arc<Self>,
         query: BTreeMap<String, String>,
         header: Option<String>,
         spends: bool,
         slot: impl Send + 'static,
     ) -> ConnectPage {
-        let host = self.clone();
+        let accounts = Arc::clone(self);
         // Taking a session and working on it are one, though the browser hangs up.
-        self.detached((), async move {
-            let page = host.called_back(query, header.as_deref(), spends, slot).await;
-            page.unwrap_or_else(ConnectPage::failed)
-        })
-        .await
+        self.core
+            .detached((), async move {
+                let page = accounts.called_back(query, header.as_deref(), spends, slot).await;
+                page.unwrap_or_else(ConnectPage::failed)
+            })
+            .await
     }
 
     async fn called_back(
-        &self,
+        self: &Arc<Self>,
         query: BTreeMap<String, String>,
         header: Option<&str>,
         spends: bool,
         slot: impl Send + 'static,
     ) -> Result<ConnectPage, ConnectFailure> {
-        let store = &self.0.store;
+        let store = &self.core.store;
         let state = query.get("state").map_or("", String::as_str);
         let unknown = || {
             let words = "This link has ended, or was never ours. Begin connecting again.";
             ConnectFailure::new("connect_session_not_found", words)
         };
-        let session = store.connect_session_of(state, self.now()).await?.ok_or_else(unknown)?;
+        let session = store
+            .connect_session_of(state, self.core.now())
+            .await?
+            .ok_or_else(unknown)?;
         if session.end == ConnectEnd::Pending {
             if !spends {
                 return Ok(ConnectPage::Untouched);
             }
             // Another browser spends nothing: who looks over a shoulder, or follows links to check them, ends nobody's connecting.
             self.check_browser(&session, header)?;
-            if let Some(at_work) = self.0.connecting.begin(session.id)
-                && let Some(session) = store.take_connect_session(state, self.now()).await?
+            if let Some(at_work) = self.connecting.begin(session.id)
+                && let Some(session) = store.take_connect_session(state, self.core.now()).await?
             {
                 kill_point("connect.taken");
                 return Ok(self.take_up(session, query, (slot, at_work)).await);
             }
         }
         // Somebody is at work, or was.
-        let _ = tokio::time::timeout(limits::CONNECT_WAIT, self.0.connecting.ended(session.id)).await;
+        let _ = tokio::time::timeout(limits::CONNECT_WAIT, self.connecting.ended(session.id)).await;
         let session = store
-            .connect_session(session.id, self.now())
+            .connect_session(session.id, self.core.now())
             .await?
             .ok_or_else(unknown)?;
         self.shown(&session).await
@@ -251,7 +242,7 @@ impl Host {
     fn check_browser(&self, session: &ConnectSession, header: Option<&str>) -> Result<(), ConnectFailure> {
         let cookie = cookie::connect(session.id);
         let shown = header
-            .and_then(|header| cookie.value(self.config(), header))
+            .and_then(|header| cookie.value(&self.core.config, header))
             .unwrap_or_default();
         if bool::from(shown.as_bytes().ct_eq(session.browser.expose().as_bytes())) {
             Ok(())
@@ -265,15 +256,15 @@ impl Host {
 
     /// Finishes a session that was taken, and waits for that as long as a person does.
     async fn take_up(
-        &self,
+        self: &Arc<Self>,
         session: ConnectSession,
         query: BTreeMap<String, String>,
         held: impl Send + 'static,
     ) -> ConnectPage {
-        let host = self.clone();
-        let work = self.detached(held, async move {
-            let outcome = host.complete(&session, &query).await;
-            host.end_session(&session, outcome).await
+        let accounts = Arc::clone(self);
+        let work = self.core.detached(held, async move {
+            let outcome = accounts.complete(&session, &query).await;
+            accounts.end_session(&session, outcome).await
         });
         tokio::time::timeout(limits::CONNECT_WAIT, work)
             .await
@@ -281,22 +272,22 @@ impl Host {
     }
 
     /// Finishes the sessions that a browser is not waiting for: those that the end of the process or the record cut off.
-    pub(crate) async fn connect_round(&self) -> Result<(), StoreError> {
-        for session in self.0.store.taken_connect_sessions(self.now()).await? {
-            let Some(at_work) = self.0.connecting.begin(session.id) else {
+    pub(crate) async fn connect_round(self: &Arc<Self>) -> Result<(), StoreError> {
+        for session in self.core.store.taken_connect_sessions(self.core.now()).await? {
+            let Some(at_work) = self.connecting.begin(session.id) else {
                 continue;
             };
-            let host = self.clone();
-            let finished = self.detached(at_work, async move {
+            let accounts = Arc::clone(self);
+            let finished = self.core.detached(at_work, async move {
                 let outcome = match session.tokens.clone() {
-                    Some(tokens) => host.resume(&session, tokens).await,
+                    Some(tokens) => accounts.resume(&session, tokens).await,
                     // Whether the code is spent is not known, and who asks twice with one may lose what it gave.
                     None => Err(NotConnected::Failed(ConnectFailure::new(
                         "connect_interrupted",
                         "The host ended before the account was connected. Begin connecting again.",
                     ))),
                 };
-                host.end_session(&session, outcome).await
+                accounts.end_session(&session, outcome).await
             });
             finished.await;
         }
@@ -315,7 +306,7 @@ impl Host {
                 let ConnectFailure { code, detail } = failure.clone();
                 tracing::info!(session.id = %session.id, "An account was not connected ({code}): {detail}");
                 let end = ConnectEnd::Failed { code, detail };
-                let written = persist(|| self.0.store.finish_connect_session(session.id, end.clone())).await;
+                let written = persist(|| self.core.store.finish_connect_session(session.id, end.clone())).await;
                 if let Err(error) = written {
                     tracing::error!(session.id = %session.id, "How {} ended was not written: {error}", session.id);
                 }
@@ -330,7 +321,7 @@ impl Host {
         let outcome = match &session.end {
             ConnectEnd::Pending | ConnectEnd::Taken => return Ok(ConnectPage::AtWork),
             ConnectEnd::Succeeded { channel_id } => {
-                let channel = self.0.store.channel(*channel_id).await?;
+                let channel = self.core.store.channel(*channel_id).await?;
                 channel.ok_or_else(|| ConnectFailure::new("not_found", "The channel was deleted."))
             }
             ConnectEnd::Failed { code, detail } => Err(ConnectFailure::new(code, detail)),
@@ -354,7 +345,11 @@ impl Host {
             .get("code")
             .filter(|code| !code.is_empty())
             .ok_or_else(|| ConnectFailure::new("no_code", "The platform sent no code. Begin connecting again."))?;
-        let serving = self.serving(&session.app).await.map_err(ConnectFailure::from)?;
+        let serving = self
+            .connectors
+            .serving(&session.app)
+            .await
+            .map_err(ConnectFailure::from)?;
         let oauth = oauth_of(&serving)?;
         let bound = self.bound(session).await?;
         // No renewal of the channel runs beside the exchange: each could end what the other is given.
@@ -366,17 +361,29 @@ impl Host {
             verifier: Some(&session.verifier),
             ..Values::default()
         };
-        let tokens = oauth::call(&self.0.egress, &serving, oauth, &oauth.token, values, self.now()).await;
+        let tokens = oauth::call(
+            &self.core.egress,
+            &serving,
+            oauth,
+            &oauth.token,
+            values,
+            self.core.now(),
+        )
+        .await;
         let tokens = tokens.map_err(ConnectFailure::from)?;
         kill_point("connect.answered");
-        self.keep_first_tokens(session.id, &tokens).await;
+        self.credentials.keep_first_tokens(session.id, &tokens).await;
         kill_point("connect.kept");
         self.admit_tokens(&serving, session, bound, tokens, turn).await
     }
 
     /// Goes on with what the platform gave for a session's code.
     async fn resume(&self, session: &ConnectSession, tokens: Tokens) -> Result<Channel, NotConnected> {
-        let serving = self.serving(&session.app).await.map_err(ConnectFailure::from)?;
+        let serving = self
+            .connectors
+            .serving(&session.app)
+            .await
+            .map_err(ConnectFailure::from)?;
         let bound = self.bound(session).await?;
         let turn = self.turn_of(bound.as_ref()).await;
         self.admit_tokens(&serving, session, bound, tokens, turn).await
@@ -385,7 +392,7 @@ impl Host {
     /// The channel that a session authorizes again.
     async fn bound(&self, session: &ConnectSession) -> Result<Option<Channel>, NotConnected> {
         let Some(id) = session.channel_id else { return Ok(None) };
-        let bound = self.0.store.channel(id).await.map_err(NotConnected::Later)?;
+        let bound = self.core.store.channel(id).await.map_err(NotConnected::Later)?;
         let bound = bound.filter(|bound| bound.status != ChannelStatus::Deleted);
         let gone = || {
             ConnectFailure::new(
@@ -398,208 +405,13 @@ impl Host {
 
     async fn turn_of(&self, channel: Option<&Channel>) -> Option<Turn<'_>> {
         match channel {
-            Some(channel) => Some(self.0.turns.take(&channel.app, &channel.platform_id).await),
+            Some(channel) => Some(self.renewer.turns.take(&channel.app, &channel.platform_id).await),
             None => None,
         }
     }
 
-    async fn admit_tokens(
-        &self,
-        serving: &Serving,
-        session: &ConnectSession,
-        bound: Option<Channel>,
-        tokens: Tokens,
-        turn: Option<Turn<'_>>,
-    ) -> Result<Channel, NotConnected> {
-        let oauth = oauth_of(serving)?;
-        if let Some(bound) = &bound
-            && tokens.check_account(&bound.platform_id).is_err()
-        {
-            return Err(other_account(tokens.platform_id.as_deref().unwrap_or_default()).into());
-        }
-        let missing = oauth::ungranted(oauth, tokens.scopes.as_deref()).join(", ");
-        if !missing.is_empty() {
-            let words =
-                format!("These permissions were not granted: {missing}. Connect again and leave all of them ticked.");
-            let failure = ConnectFailure::new("ungranted_scopes", &words);
-            return Err(self.give_back(serving, oauth, session, &tokens, None, failure).await);
-        }
-        self.bring_in(serving, Some((oauth, session)), &For::of(session), tokens, turn)
-            .await
-    }
-
-    /// Revokes a token that is not used, unless that could end the authorization of a channel: on many platforms the token of a
-    /// new consent and those of the ones before it end together.
-    async fn give_back(
-        &self,
-        serving: &Serving,
-        oauth: &Oauth,
-        session: &ConnectSession,
-        tokens: &Tokens,
-        account: Option<&str>,
-        failure: ConnectFailure,
-    ) -> NotConnected {
-        let account = account.or(tokens.platform_id.as_deref());
-        let holder = match account {
-            _ if session.channel_id.is_some() => true,
-            // Whose token it is nobody said, and it ends by itself.
-            None => {
-                tracing::info!(session.id = %session.id, "A token whose account is not known is not revoked");
-                return failure.into();
-            }
-            Some(account) => match self.0.store.channel_of_account(&session.app, account).await {
-                Ok(channel) => channel.is_some_and(|channel| channel.status != ChannelStatus::Deleted),
-                Err(error) => return NotConnected::Later(error),
-            },
-        };
-        if !holder {
-            self.revoke(serving, oauth, &tokens.credential.access_token).await;
-            return failure.into();
-        }
-        tracing::info!(session.id = %session.id, "The token of a refused consent is not revoked: its account is connected");
-        let words = "The account is connected already and stays so: its authorization was not revoked.";
-        ConnectFailure::new(&failure.code, &format!("{} {words}", failure.detail)).into()
-    }
-
-    /// Makes a channel of an account whose credential is here; or says why not, and leaves nothing. `turn` is the account's, if
-    /// it is known.
-    async fn bring_in(
-        &self,
-        serving: &Serving,
-        consent: Option<(&Oauth, &ConnectSession)>,
-        whose: &For<'_>,
-        tokens: Tokens,
-        turn: Option<Turn<'_>>,
-    ) -> Result<Channel, NotConnected> {
-        let called = self.ask_who(serving, &tokens).await;
-        let profile = called.result.map_err(ConnectFailure::from)?;
-        if tokens.check_account(&profile.platform_id).is_err() {
-            return Err(other_account(&profile.platform_id).into());
-        }
-        let country = profile.country.as_deref().or(whose.country);
-        if let Err(failure) = admit(serving, &profile.account_kind, country) {
-            return Err(match consent {
-                Some((oauth, session)) => {
-                    let account = Some(profile.platform_id.as_str());
-                    self.give_back(serving, oauth, session, &tokens, account, failure).await
-                }
-                None => failure.into(),
-            });
-        }
-        if let Some(id) = whose.channel {
-            let bound = self.0.store.channel(id).await.map_err(NotConnected::Later)?;
-            if bound.is_none_or(|bound| bound.platform_id != profile.platform_id) {
-                // Not revoked: it may be the live credential of another channel.
-                let who = profile.username.as_deref().unwrap_or(&profile.platform_id);
-                return Err(other_account(who).into());
-            }
-        }
-        let manifest = serving.book.manifest();
-        let app = &serving.app.app.name;
-        // Until the credential is written no renewal of the account runs that could write the old grant's over it.
-        let turn = match turn {
-            Some(turn) => turn,
-            None => self.0.turns.take(app, &profile.platform_id).await,
-        };
-        let now = self.now();
-        let writes = state_writes(called.writes, &manifest.version);
-        // Another version may own the state of an account that was connected before: nobody else writes to it.
-        let owner = serving.line.owners.of(app, &profile.platform_id);
-        let is_others = owner.is_some_and(|owner| owner != manifest.version);
-        let new = NewChannel {
-            workspace_id: whose.workspace_id.to_owned(),
-            app: app.clone(),
-            connector: manifest.name.clone(),
-            platform: manifest.platform.clone(),
-            platform_id: profile.platform_id,
-            name: whose.name.map(str::to_owned),
-            labels: whose.labels.clone(),
-            username: profile.username,
-            display_name: profile.display_name,
-            avatar_url: profile.avatar_url,
-            country: profile.country.or_else(|| whose.country.map(str::to_owned)),
-            scopes: tokens.scopes.unwrap_or_default(),
-            reauthorize_by: tokens.credential.refresh_expires_at,
-            state: if is_others { Vec::new() } else { writes.clone() },
-            session: whose.session,
-            set_up_at: Some(now.after(limits::SET_UP)),
-        };
-        let credential = tokens.credential;
-        let connected = persist(|| self.0.store.connect_channel(new.clone(), credential.clone(), now)).await;
-        let (channel, is_new) = connected.map_err(NotConnected::Later)?;
-        kill_point("connect.recorded");
-        // A renewal of the old grant that still waits for the record is of no use any more.
-        self.0.unwritten.forget(channel.id);
-        drop(turn);
-        tracing::info!(channel.id = %channel.id, is_new, "Connected the channel {}", channel.id);
-        self.wake_senders();
-        if !is_others {
-            self.state_written(&channel, &writes);
-        } else if !writes.is_empty() {
-            let call = self.call(&channel, |connector, context| Box::pin(connector.who_am_i(context)));
-            if let Err(error) = call.await {
-                tracing::warn!(channel.id = %channel.id, "The version that owns its state did not read the account: {error}");
-            }
-        }
-        Ok(self.set_up(channel).await)
-    }
-
-    async fn ask_who(&self, serving: &Serving, tokens: &Tokens) -> Called<Profile> {
-        let app = &serving.app.app;
-        let context = CallContext {
-            channel_id: None,
-            channel: ChannelFacts {
-                platform_id: tokens.platform_id.clone().unwrap_or_default(),
-                username: None,
-                country: None,
-                settings: app.settings.clone(),
-                callback_url: self.callback_url(&app.name),
-            },
-            secrets: serving
-                .secrets()
-                .with_access_token(tokens.credential.access_token.clone()),
-            grants: serving.grants.clone(),
-            origins: serving.app.origins.clone(),
-            state: State::new(),
-            pacer: std::sync::Arc::new(self.0.pacers.of(&app.name, &serving.book, None)),
-            dates: serving.app.clock.clone(),
-        };
-        serving.connector.who_am_i(context).await
-    }
-
-    /// Ends a token at the platform, best effort: what fails here ends by itself.
-    async fn revoke(&self, serving: &Serving, oauth: &Oauth, token: &Secret) {
-        if let Err(error) = oauth::revoke(&self.0.egress, serving, oauth, token).await {
-            tracing::warn!("A token was not revoked at the platform: {error}");
-        }
-    }
-
-    /// Deletes a channel; its token is revoked at the platform, best effort. None if there is none in this workspace.
-    ///
-    /// # Errors
-    /// The record.
-    pub async fn delete_channel(&self, caller: &Caller, channel: ChannelId) -> Result<Option<Channel>, StoreError> {
-        let found = self.0.store.channel(channel).await?;
-        let is_theirs = |found: &Channel| found.workspace_id == caller.workspace_id() && caller.sees(Some(channel));
-        let Some(found) = found.filter(is_theirs) else {
-            return Ok(None);
-        };
-        let credential = self.credential(found.id).await?;
-        // The record first: from here on nothing is sent, whatever the platform answers.
-        let deleted = self.0.store.delete_channel(found.id, self.now()).await?;
-        // A renewal that is under way ends first: its token is the one to revoke.
-        let _turn = self.0.turns.take(&found.app, &found.platform_id).await;
-        let credential = self.0.unwritten.forget(found.id).or(credential);
-        if let (Some(credential), Ok(serving)) = (credential, self.serving(&found.app).await)
-            && let Authorization::Oauth(oauth) = &serving.book.manifest().authorization
-        {
-            self.revoke(&serving, oauth, &credential.access_token).await;
-        }
-        Ok(deleted)
-    }
-
     async fn served(&self, caller: &Caller, app: &str) -> Result<Serving, ConnectError> {
-        let serving = self.serving(app).await.map_err(unserved)?;
+        let serving = self.connectors.serving(app).await.map_err(unserved)?;
         if serving.app.app.workspace_id != caller.workspace_id() {
             return Err(ConnectError::NoSuchApp);
         }
@@ -607,9 +419,9 @@ impl Host {
     }
 
     fn new_session(&self, workspace: &str, app: &str, redirect_url: Option<&Url>) -> ConnectSession {
-        let now = self.now();
+        let now = self.core.now();
         ConnectSession {
-            id: self.0.mint.id(now),
+            id: self.core.mint.id(now),
             workspace_id: workspace.to_owned(),
             app: app.to_owned(),
             channel_id: None,
@@ -630,31 +442,18 @@ impl Host {
     /// 256 random bits in 43 characters, which is also what a PKCE verifier wants (RFC 7636, 4.1).
     fn random(&self) -> Secret {
         let mut bytes = [0; 32];
-        self.0.mint.fill(&mut bytes);
+        self.core.mint.fill(&mut bytes);
         Secret::new(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
     }
 
     fn link(&self, id: ConnectSessionId) -> Result<Url, ConnectError> {
-        let link = self.0.config.public(&format!("/connect/{id}"));
+        let link = self.core.config.public(&format!("/connect/{id}"));
         link.parse()
             .map_err(|error| ConnectError::Invalid(format!("public_url makes no link: {error}")))
     }
 
     fn redirect_uri(&self) -> String {
-        self.0.config.public(CALLBACK_PATH)
-    }
-}
-
-impl<'a> For<'a> {
-    fn of(session: &'a ConnectSession) -> Self {
-        Self {
-            workspace_id: &session.workspace_id,
-            name: session.name.as_deref(),
-            labels: &session.labels,
-            country: session.country.as_deref(),
-            channel: session.channel_id,
-            session: Some(session.id),
-        }
+        self.core.config.public(CALLBACK_PATH)
     }
 }
 
@@ -672,39 +471,6 @@ impl ConnectPage {
             outcome: outcome.map(Box::new),
         }
     }
-}
-
-fn oauth_of(serving: &Serving) -> Result<&Oauth, ConnectFailure> {
-    match &serving.book.manifest().authorization {
-        Authorization::Oauth(oauth) => Ok(oauth),
-        Authorization::Fields { .. } => Err(ConnectFailure::new(
-            "no_oauth",
-            "The connector that serves now has no OAuth.",
-        )),
-    }
-}
-
-fn other_account(who: &str) -> ConnectFailure {
-    let words = format!("The account that consented is {who}, not the one of this channel. Log in with the right one.");
-    ConnectFailure::new("other_account", &words)
-}
-
-/// Whether this account may be connected.
-fn admit(serving: &Serving, kind: &str, country: Option<&str>) -> Result<(), ConnectFailure> {
-    let manifest = serving.book.manifest();
-    let kinds = &manifest.account_kinds;
-    // Unknown means that the platform did not say: then its own answers decide.
-    if kind != "unknown" && !kinds.is_empty() && !kinds.iter().any(|admitted| admitted == kind) {
-        let steps = manifest.prerequisites.join(" ");
-        return Err(ConnectFailure::new(
-            &format!("{kind}_account_not_supported"),
-            &format!(
-                "A {kind} account cannot be connected; it must be: {}. {steps}",
-                kinds.join(", ")
-            ),
-        ));
-    }
-    region::admit(serving.book.untightened(), country).map_err(|refusal| ConnectFailure::refused(&refusal))
 }
 
 fn check_redirect(url: Option<&Url>) -> Result<(), ConnectError> {

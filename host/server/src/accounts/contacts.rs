@@ -5,21 +5,21 @@ use weir_domain::conversation::Contact;
 use weir_domain::id::ContactId;
 use weir_runtime::context::ConversationFacts;
 
+use crate::accounts::Accounts;
 use crate::accounts::calls::ActError;
-use crate::host::Host;
 
-impl Host {
+impl Accounts {
     /// Asks the platform who a contact is, and keeps what it says: its name and picture now.
     ///
     /// # Errors
     /// See [`ActError`].
     pub async fn look_up(&self, caller: &Caller, contact: ContactId) -> Result<Contact, ActError> {
         let workspace = caller.workspace_id();
-        let known = self.store().contact(workspace, contact).await?;
+        let known = self.core.store().contact(workspace, contact).await?;
         let known = known.filter(|known| caller.sees(Some(known.channel_id)));
         let known = known.ok_or(ActError::NotFound)?;
-        let conversation = self.store().conversation_with(workspace, contact).await?;
-        let channel = self.store().channel(known.channel_id).await?;
+        let conversation = self.core.store().conversation_with(workspace, contact).await?;
+        let channel = self.core.store().channel(known.channel_id).await?;
         let (Some(conversation), Some(channel)) = (conversation, channel) else {
             return Ok(known);
         };
@@ -36,8 +36,9 @@ impl Host {
             return Ok(known);
         };
         let contact = self
+            .core
             .store()
-            .hear_of_contact(workspace, channel.id, person, self.now())
+            .hear_of_contact(workspace, channel.id, person, self.core.now())
             .await?;
         Ok(contact)
     }

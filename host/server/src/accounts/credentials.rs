@@ -7,20 +7,27 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use weir_domain::channel::ChannelStatus;
 use weir_domain::credential::{Credential, Tokens};
 use weir_domain::id::{ChannelId, ConnectSessionId};
 use weir_store::StoreError;
 
+use crate::core::Core;
 use crate::core::persist::persist;
-use crate::host::Host;
 
-/// What platforms have given and the record has not taken yet.
-#[derive(Debug, Default)]
-pub(crate) struct Unwritten {
+/// How often credentials and failures of versions that the record has not taken yet are written again, and how soon after the
+/// stop.
+pub(crate) const WRITE_EVERY: Duration = Duration::from_secs(1);
+
+/// The credentials of channels.
+pub(crate) struct Credentials {
+    core: Arc<Core>,
+    /// Renewed, and not in the record yet.
     renewed: Mutex<BTreeMap<ChannelId, Renewed>>,
-    /// First credentials of accounts that are being connected.
+    /// First credentials of accounts that are being connected, and not in the record yet.
     first: AtomicUsize,
     /// Ends the sleep of the loop that writes them.
     pub(crate) wake: Arc<Notify>,
@@ -33,33 +40,13 @@ struct Renewed {
     new: Credential,
 }
 
-impl Unwritten {
-    fn renewed(&self) -> MutexGuard<'_, BTreeMap<ChannelId, Renewed>> {
-        self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.renewed().len() + self.first.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn holds(&self, channel: ChannelId) -> bool {
-        self.renewed().contains_key(&channel)
-    }
-
-    /// The channel has another credential, or none any more.
-    pub(crate) fn forget(&self, channel: ChannelId) -> Option<Credential> {
-        self.renewed().remove(&channel).map(|renewed| renewed.new)
-    }
-}
-
 /// A first credential that is being written, counted until this is dropped.
 struct First<'u>(&'u AtomicUsize);
 
 impl<'u> First<'u> {
-    fn count(unwritten: &'u Unwritten) -> Self {
-        unwritten.first.fetch_add(1, Ordering::Relaxed);
-        Self(&unwritten.first)
+    fn count(first: &'u AtomicUsize) -> Self {
+        first.fetch_add(1, Ordering::Relaxed);
+        Self(first)
     }
 }
 
@@ -69,18 +56,41 @@ impl Drop for First<'_> {
     }
 }
 
-impl Host {
+impl Credentials {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self {
+            core,
+            renewed: Mutex::default(),
+            first: AtomicUsize::new(0),
+            wake: Arc::default(),
+        }
+    }
+
+    fn renewed(&self) -> MutexGuard<'_, BTreeMap<ChannelId, Renewed>> {
+        self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many the record has not taken yet.
+    pub(crate) fn count(&self) -> usize {
+        self.renewed().len() + self.first.load(Ordering::Relaxed)
+    }
+
+    /// Whether the channel's credential is in memory only.
+    pub(crate) fn holds(&self, channel: ChannelId) -> bool {
+        self.renewed().contains_key(&channel)
+    }
+
+    /// The channel has another credential, or none any more.
+    pub(crate) fn forget(&self, channel: ChannelId) -> Option<Credential> {
+        self.renewed().remove(&channel).map(|renewed| renewed.new)
+    }
+
     /// The credential of a channel: what everything reads it by.
-    pub(crate) async fn credential(&self, channel: ChannelId) -> Result<Option<Credential>, StoreError> {
-        let unwritten = self
-            .0
-            .unwritten
-            .renewed()
-            .get(&channel)
-            .map(|renewed| renewed.new.clone());
+    pub(crate) async fn of(&self, channel: ChannelId) -> Result<Option<Credential>, StoreError> {
+        let unwritten = self.renewed().get(&channel).map(|renewed| renewed.new.clone());
         match unwritten {
             Some(credential) => Ok(Some(credential)),
-            None => self.store().credential(channel).await,
+            None => self.core.store().credential(channel).await,
         }
     }
 
@@ -94,7 +104,7 @@ impl Host {
         old: Credential,
         new: Credential,
     ) -> Result<(), StoreError> {
-        self.0.unwritten.renewed().insert(channel, Renewed { old, new });
+        self.renewed().insert(channel, Renewed { old, new });
         let written = persist(|| self.write_renewed(channel)).await;
         if let Err(error) = &written {
             tracing::error!(
@@ -102,28 +112,29 @@ impl Host {
                 "The renewed credential of the channel {channel} is in memory only, and is written as soon as the record takes it; \
                  do not end the host before: {error}"
             );
-            self.0.unwritten.wake.notify_one();
+            self.wake.notify_one();
         }
         written
     }
 
     /// Writes the renewed credential of a channel, if it waits for that.
     pub(crate) async fn write_renewed(&self, channel: ChannelId) -> Result<(), StoreError> {
-        let Some(Renewed { old, new }) = self.0.unwritten.renewed().get(&channel).cloned() else {
+        let Some(Renewed { old, new }) = self.renewed().get(&channel).cloned() else {
             return Ok(());
         };
         let is_taken = self
-            .store()
-            .put_credential(channel, old, new.clone(), self.now())
+            .core
+            .store
+            .put_credential(channel, old, new.clone(), self.core.now())
             .await?;
         {
-            let mut renewed = self.0.unwritten.renewed();
+            let mut renewed = self.renewed();
             if renewed.get(&channel).is_some_and(|there| there.new == new) {
                 renewed.remove(&channel);
             }
         }
         if is_taken {
-            self.wake_senders();
+            self.core.wakes.messages.notify_one();
         } else {
             tracing::warn!(
                 channel.id = %channel,
@@ -135,7 +146,7 @@ impl Host {
 
     /// Writes what waits for it. How many still do.
     pub(crate) async fn write_unwritten(&self) -> usize {
-        let waiting: Vec<ChannelId> = self.0.unwritten.renewed().keys().copied().collect();
+        let waiting: Vec<ChannelId> = self.renewed().keys().copied().collect();
         for channel in waiting {
             match self.write_renewed(channel).await {
                 Ok(()) => {
@@ -147,20 +158,30 @@ impl Host {
                 ),
             }
         }
-        self.0.unwritten.count()
+        self.count()
     }
 
     /// Writes down what the platform gave for a session's code, for as long as it takes: the code is spent.
     pub(crate) async fn keep_first_tokens(&self, session: ConnectSessionId, tokens: &Tokens) {
-        let _counted = First::count(&self.0.unwritten);
-        while let Err(error) = persist(|| self.store().keep_first_tokens(session, tokens.clone())).await {
+        let _counted = First::count(&self.first);
+        while let Err(error) = persist(|| self.core.store().keep_first_tokens(session, tokens.clone())).await {
             tracing::error!(
                 session.id = %session,
                 "What the platform gave for {session} is in memory only, and is written as soon as the record takes it; do not end \
                  the host before: {error}"
             );
-            tokio::time::sleep(crate::loops::WRITE_EVERY).await;
+            tokio::time::sleep(WRITE_EVERY).await;
         }
+    }
+
+    /// A person must authorise the channel again. The record tells it once.
+    pub(crate) async fn needs_reauthorization(&self, channel: ChannelId, reason: &str) -> Result<(), StoreError> {
+        self.core
+            .store
+            .set_channel_status(channel, ChannelStatus::ReauthorizationRequired, reason, self.core.now())
+            .await?;
+        tracing::warn!(channel.id = %channel, "The channel {channel} must be authorised again");
+        Ok(())
     }
 }
 
@@ -199,21 +220,27 @@ mod tests {
             old: old.clone(),
             new: new.clone(),
         };
-        host.0.unwritten.renewed().insert(channel, entry);
+        host.accounts.credentials.renewed().insert(channel, entry);
         // The record takes nothing: everybody reads the one in memory, and the host says that it must not end.
         host.store().close().await;
-        assert_eq!(host.write_unwritten().await, 1);
-        assert_eq!(host.credential(channel).await.expect("from memory"), Some(new.clone()));
+        assert_eq!(host.accounts.credentials.write_unwritten().await, 1);
+        assert_eq!(
+            host.accounts.credentials.of(channel).await.expect("from memory"),
+            Some(new.clone())
+        );
         drop(host);
         let (host, ..) = (
             Host::open(Config::for_testing(folder.path())).await.expect("a host"),
             (),
         );
-        assert_eq!(host.credential(channel).await.expect("a record"), Some(old.clone()));
+        assert_eq!(
+            host.accounts.credentials.of(channel).await.expect("a record"),
+            Some(old.clone())
+        );
         let entry = Renewed { old, new: new.clone() };
-        host.0.unwritten.renewed().insert(channel, entry);
+        host.accounts.credentials.renewed().insert(channel, entry);
         assert!(matches!(host.ready().await, Err(NotReady::Unwritten { count: 1 })));
-        assert_eq!(host.write_unwritten().await, 0);
+        assert_eq!(host.accounts.credentials.write_unwritten().await, 0);
         assert!(host.ready().await.is_ok());
         assert_eq!(host.store().credential(channel).await.expect("a record"), Some(new));
     }
@@ -230,10 +257,15 @@ mod tests {
             .store()
             .connect_channel(account("acme"), consent.clone(), host.now());
         again.await.expect("a record");
-        host.keep_renewed(channel, old.clone(), renewed(&old))
+        host.accounts
+            .credentials
+            .keep_renewed(channel, old.clone(), renewed(&old))
             .await
             .expect("nothing is left to write");
-        assert_eq!(host.credential(channel).await.expect("a record"), Some(consent));
-        assert_eq!(host.0.unwritten.count(), 0);
+        assert_eq!(
+            host.accounts.credentials.of(channel).await.expect("a record"),
+            Some(consent)
+        );
+        assert_eq!(host.accounts.credentials.count(), 0);
     }
 }

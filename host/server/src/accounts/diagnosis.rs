@@ -11,9 +11,10 @@ use weir_domain::policy::region;
 use weir_domain::time::Timestamp;
 use weir_store::{HistoryGap, Page, StoreError};
 
-use crate::accounts::calls::{ActError, NotServed};
+use crate::accounts::Accounts;
+use crate::accounts::calls::ActError;
 use crate::connectors::forged::RefusedWebhooks;
-use crate::host::Host;
+use crate::connectors::serving::NotServed;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -67,19 +68,19 @@ fn history(gap: &HistoryGap, count: usize) -> Finding {
     )
 }
 
-impl Host {
+impl Accounts {
     /// Looks at a channel from all sides.
     ///
     /// # Errors
     /// See [`ActError`].
     pub async fn diagnose(&self, channel: ChannelId) -> Result<Vec<Finding>, ActError> {
-        let channel = self.0.store.channel(channel).await?.ok_or(ActError::NotFound)?;
-        let now = self.now();
+        let channel = self.core.store.channel(channel).await?.ok_or(ActError::NotFound)?;
+        let now = self.core.now();
         let mut findings = vec![standing(&channel)];
         if channel.status == ChannelStatus::Deleted {
             return Ok(findings);
         }
-        let serving = match self.serving_of(&channel).await {
+        let serving = match self.connectors.serving_of(&channel).await {
             Ok(serving) => serving,
             Err(error @ (NotServed::Held(_) | NotServed::SetAside { .. })) => {
                 findings.push(Finding::bad(
@@ -103,15 +104,15 @@ impl Host {
                 "Nothing here can change it: it is the platform's rule.",
             ),
         });
-        findings.push(token(self.credential(channel.id).await?.as_ref(), now));
-        if self.0.unwritten.holds(channel.id) {
+        findings.push(token(self.credentials.of(channel.id).await?.as_ref(), now));
+        if self.credentials.holds(channel.id) {
             findings.push(Finding::bad(
                 "token_on_disk",
                 "the token was renewed and is in memory only: the record is locked or the disk is full",
                 "Free the disk, or end what locks the record; do not end the host before the token is written.",
             ));
         }
-        let queue = self.0.store.queue(channel.id).await?;
+        let queue = self.core.store.queue(channel.id).await?;
         let oldest = queue
             .oldest_at
             .map_or_else(String::new, |at| format!(", the oldest since {at}"));
@@ -121,7 +122,7 @@ impl Host {
         ));
         findings.extend(self.proofs(&channel.app));
         findings.push(self.silence(&channel, now).await?);
-        let gaps = self.0.store.history_gaps(channel.id).await?;
+        let gaps = self.core.store.history_gaps(channel.id).await?;
         findings.extend(gaps.first().map(|gap| history(gap, gaps.len())));
         let checked = self
             .call(&channel, |connector, context| {
@@ -146,7 +147,7 @@ impl Host {
 
     /// Whether the app's webhooks prove themselves, if some did not.
     fn proofs(&self, app: &str) -> Option<Finding> {
-        let refused = self.0.forged.of(app)?;
+        let refused = self.connectors.forged.of(app)?;
         let words = format!(
             "{} webhooks of the app were refused since the host started, the last at {}: {}",
             refused.count, refused.last_at, refused.reason
@@ -162,7 +163,7 @@ impl Host {
     async fn silence(&self, channel: &Channel, now: Timestamp) -> Result<Finding, StoreError> {
         let page = Page { limit: 1, cursor: None };
         let newest = self
-            .0
+            .core
             .store
             .conversations(
                 &channel.workspace_id,

@@ -8,7 +8,7 @@ use weir_domain::manifest::{EntryKind, EntryPoint};
 use weir_domain::policy::AppSettings;
 use weir_store::StoreError;
 
-use crate::host::Host;
+use crate::accounts::Accounts;
 
 /// A link that opens a chat or a profile.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -45,7 +45,7 @@ impl LinkError {
     }
 }
 
-impl Host {
+impl Accounts {
     /// Links that open the channel's chat or profile, with a message and a value of the operator's in those that carry them;
     /// none while its handle is not known.
     ///
@@ -81,7 +81,7 @@ impl Host {
                 Ok(EntryPointLink {
                     kind: point.kind,
                     url,
-                    qr: self.config().public(&qr),
+                    qr: self.core.config.public(&qr),
                     carries_message: point.carries_message.is_some(),
                     carries_ref: point.carries_ref.is_some(),
                     prefill: prefill.clone().filter(|_| message.is_some()),
@@ -116,21 +116,21 @@ impl Host {
 
     /// What is known of the platform's word on a message in a link.
     async fn prefill(&self, channel: &Channel, text: &str) -> Result<String, StoreError> {
-        let newest = self.store().referral_with_prefill(channel.id, text).await?;
+        let newest = self.core.store().referral_with_prefill(channel.id, text).await?;
         let audit = newest.and_then(|referral| referral.prefill_audit);
         Ok(audit.unwrap_or_else(|| "pending".to_owned()))
     }
 
     /// The links that the connector declares and the operator offers, and the one that QR codes open.
     async fn offered(&self, channel: &Channel) -> Result<(Vec<EntryPoint>, EntryKind), StoreError> {
-        let line = self.0.connectors.line(&channel.connector);
+        let line = self.connectors.registry.line(&channel.connector);
         let loaded = line.as_ref().map(|line| {
             let serves = line.of(&channel.app, &channel.platform_id);
             // Links are declared, and work whether the account's version runs or not.
             serves.unwrap_or(&line.active)
         });
         let mut points = loaded.map_or_else(Vec::new, |loaded| loaded.connector.manifest().entry_points.clone());
-        let app = self.app(&channel.app).await?;
+        let app = self.connectors.apps.get(&channel.app).await?;
         // Judged when the app was put.
         let settings = app
             .and_then(|app| AppSettings::deserialize(&app.app.settings).ok())

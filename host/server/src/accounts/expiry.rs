@@ -5,6 +5,7 @@
 //! last there.
 
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use weir_domain::channel::{Channel, ChannelStatus};
@@ -12,7 +13,7 @@ use weir_domain::event::{ChannelTold, EventType};
 use weir_domain::time::Timestamp;
 use weir_store::StoreError;
 
-use crate::host::Host;
+use crate::accounts::Accounts;
 
 /// How often all channels are looked at; a day is the finest word of a warning.
 const EVERY: Duration = Duration::from_secs(3_600);
@@ -28,7 +29,7 @@ fn due(end: Timestamp, from: Timestamp, to: Timestamp) -> Option<u32> {
     })
 }
 
-impl Host {
+impl Accounts {
     /// Gives the warnings whose moment lies between the last look and `now`, if that is a while ago. How many.
     ///
     /// # Errors
@@ -42,10 +43,10 @@ impl Host {
             return Ok(0);
         }
         let mut warned = 0;
-        let apps = self.0.store.apps().await?;
+        let apps = self.core.store.apps().await?;
         let workspaces: BTreeSet<_> = apps.into_iter().map(|app| app.workspace_id).collect();
         for workspace in workspaces {
-            for channel in self.channels_of(&workspace).await? {
+            for channel in self.core.channels_of(&workspace).await? {
                 if self.warn(&channel, from, now).await? {
                     warned += 1;
                 }
@@ -53,6 +54,16 @@ impl Host {
         }
         self.looked(now);
         Ok(warned)
+    }
+
+    /// When channels were last looked at for warnings, if anybody knows.
+    fn last_look(&self) -> Option<Timestamp> {
+        *self.last_look.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Channels were looked at, or the host was there to look.
+    pub(crate) fn looked(&self, now: Timestamp) {
+        *self.last_look.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     async fn warn(&self, channel: &Channel, from: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
@@ -70,7 +81,7 @@ impl Host {
         let data = serde_json::to_value(told).unwrap_or_default();
         let kind = EventType::ChannelReauthorizationRequired;
         let workspace = &channel.workspace_id;
-        self.0
+        self.core
             .store
             .append_event(workspace, Some(channel.id), kind, data, now)
             .await?;

@@ -14,9 +14,19 @@ use weir_domain::time::Timestamp;
 use weir_runtime::context::ConversationFacts;
 use weir_store::StoreError;
 
-use crate::accounts::calls::{ActError, NotServed, Serving};
-use crate::host::Host;
-use crate::messages::outbound::Signal;
+use crate::accounts::Accounts;
+use crate::accounts::calls::ActError;
+use crate::connectors::serving::{NotServed, Serving};
+
+/// What a contact may be shown besides messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Signal {
+    /// Somebody types.
+    Typing,
+    /// Their messages were read.
+    Read,
+}
 
 /// What a conversation can carry now.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -70,7 +80,7 @@ pub struct ContentFeature {
     pub reason: Option<String>,
 }
 
-impl Host {
+impl Accounts {
     /// What a conversation can carry now; asks the platform where the connector says that it must be asked.
     ///
     /// # Errors
@@ -80,7 +90,7 @@ impl Host {
             .conversation(caller, conversation)
             .await?
             .ok_or(ActError::NotFound)?;
-        let serving = self.serving_of(&channel).await?;
+        let serving = self.connectors.serving_of(&channel).await?;
         let rules = serving.book.rules(&channel);
         let probed = rules
             .contents
@@ -88,7 +98,7 @@ impl Host {
             .find(|rule| rule.probed && rule.outbound == Support::Full);
         let kind = probed.map(|rule| rule.kind);
         let conversation = self.probed(&serving, &channel, conversation, kind).await;
-        let now = self.now();
+        let now = self.core.now();
         let view = ConversationView::of(&conversation, &channel, &rules, now);
         let manifest = serving.book.manifest();
         let contents = rules
@@ -108,12 +118,26 @@ impl Host {
         })
     }
 
+    /// A conversation that the caller sees, and its channel.
+    pub(crate) async fn conversation(
+        &self,
+        caller: &Caller,
+        id: ConversationId,
+    ) -> Result<Option<(Conversation, Channel)>, StoreError> {
+        let found = self.core.store.conversation(caller.workspace_id(), id).await?;
+        let Some(conversation) = found.filter(|found| caller.sees(Some(found.channel_id))) else {
+            return Ok(None);
+        };
+        let channel = self.core.store.channel(conversation.channel_id).await?;
+        Ok(channel.map(|channel| (conversation, channel)))
+    }
+
     /// What a channel can carry, by the platform's rules and what the operator tightened.
     ///
     /// # Errors
     /// See [`ActError`].
     pub async fn channel_features(&self, channel: &Channel) -> Result<ChannelFeatures, ActError> {
-        let serving = self.serving_of(channel).await?;
+        let serving = self.connectors.serving_of(channel).await?;
         let rules = serving.book.rules(channel);
         let manifest = serving.book.manifest();
         Ok(ChannelFeatures {
@@ -135,17 +159,17 @@ impl Host {
     /// The record.
     pub async fn view(&self, conversation: &Conversation) -> Result<ConversationView, StoreError> {
         let id = conversation.channel_id;
-        let channel = self.0.store.channel(id).await?.ok_or_else(|| StoreError::Damaged {
+        let channel = self.core.store.channel(id).await?.ok_or_else(|| StoreError::Damaged {
             place: format!("channel {id}"),
             reason: format!(
                 "the conversation {} goes through it, and it is not there",
                 conversation.id
             ),
         })?;
-        match self.serving_of(&channel).await {
+        match self.connectors.serving_of(&channel).await {
             Ok(serving) => {
                 let rules = serving.book.rules(&channel);
-                Ok(ConversationView::of(conversation, &channel, &rules, self.now()))
+                Ok(ConversationView::of(conversation, &channel, &rules, self.core.now()))
             }
             Err(NotServed::Store(error)) => Err(error),
             Err(error) => Ok(without_rules(conversation, &error.to_string())),
@@ -180,9 +204,9 @@ impl Host {
                 let images = capabilities.iter().find(|found| found.kind == ContentKind::Image);
                 if let Some(images) = images {
                     conversation.images_allowed = Some(images.allowed);
-                    let until = self.now().after(images.keep);
+                    let until = self.core.now().after(images.keep);
                     let kept = self
-                        .0
+                        .core
                         .store
                         .set_images_allowed(conversation.id, images.allowed, until)
                         .await;

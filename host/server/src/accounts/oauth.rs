@@ -15,7 +15,7 @@ use weir_domain::time::Timestamp;
 use weir_egress::{Egress, NoBodies};
 use weir_store::App;
 
-use crate::accounts::calls::Serving;
+use crate::connectors::serving::Serving;
 
 /// What the parameters of a call may be made of; what a call does not need is left empty.
 #[derive(Clone, Copy, Default)]

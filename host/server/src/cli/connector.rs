@@ -15,7 +15,7 @@ use super::rollout::Rollout;
 use super::source::{Access, Repository, Source};
 use super::{Common, Done, Exit, Failure};
 use crate::Config;
-use crate::connectors::registry::inspect;
+use crate::connectors::install::inspect;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Connector {

@@ -13,7 +13,7 @@ use super::client::Client;
 use super::output::{Output, clean, text};
 use super::source::read;
 use super::{Common, Done, Exit, Failure};
-use crate::connectors::registry::load_alone;
+use crate::connectors::install::load_alone;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Rollout {

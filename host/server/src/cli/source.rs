@@ -54,7 +54,7 @@ pub(super) struct Obtained {
 }
 
 /// Longest signature; those of minisign have about 300 bytes.
-const SIGNATURE_BYTES: usize = crate::connectors::provenance::SIGNATURE_BYTES;
+const SIGNATURE_BYTES: usize = crate::core::provenance::SIGNATURE_BYTES;
 
 impl FromStr for Source {
     type Err = String;

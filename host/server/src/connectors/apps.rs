@@ -7,8 +7,8 @@ use weir_domain::manifest::Manifest;
 use weir_domain::policy::{AppSettings, OriginMap, RuleBook};
 use weir_store::{App, StoreError};
 
+use crate::core::Core;
 use crate::core::platform_clocks::AppClock;
-use crate::host::Host;
 
 /// An app as it is kept in memory.
 #[derive(Debug)]
@@ -36,8 +36,11 @@ impl Registered {
     }
 }
 
-/// The apps that were read, by name.
-pub(crate) type Apps = RwLock<HashMap<String, Arc<Registered>>>;
+/// The apps, and those that were read, by name.
+pub struct Apps {
+    core: Arc<Core>,
+    read: RwLock<HashMap<String, Arc<Registered>>>,
+}
 
 /// Why an app could not be put.
 #[derive(Debug, thiserror::Error)]
@@ -64,21 +67,28 @@ pub enum PutAppError {
     Store(#[from] StoreError),
 }
 
-impl Host {
+impl Apps {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self {
+            core,
+            read: RwLock::default(),
+        }
+    }
+
     /// Creates or replaces an app; what follows uses it at once.
     ///
     /// # Errors
     /// No such connector, or the app could leave this machine while a virtual clock is followed.
-    pub async fn put_app(&self, app: App) -> Result<(), PutAppError> {
+    pub async fn put(&self, app: App) -> Result<(), PutAppError> {
         serde_path_to_error::deserialize::<_, AppSettings>(&app.settings).map_err(|error| PutAppError::Setting {
             name: error.path().to_string(),
             reason: error.into_inner().to_string(),
         })?;
-        let versions = self.0.store.versions().await?;
+        let versions = self.core.store.versions().await?;
         if !versions.iter().any(|version| version.manifest.name == app.connector) {
             return Err(PutAppError::NoConnector(app.connector));
         }
-        if let Some(clock) = &self.0.config.clock
+        if let Some(clock) = &self.core.config.clock
             && (app.origins.0.is_empty() || !app.origins.is_all_loopback())
         {
             return Err(PutAppError::Clock {
@@ -86,25 +96,24 @@ impl Host {
             });
         }
         let name = app.name.clone();
-        self.0.store.put_app(app).await?;
-        self.apps_mut(|apps| apps.remove(&name));
+        self.core.store.put_app(app).await?;
+        self.change(|apps| apps.remove(&name));
         Ok(())
     }
 
     /// Forgets what is kept in memory of a workspace's apps.
-    pub(crate) fn forget_apps(&self, workspace: &str) {
-        self.apps_mut(|apps| apps.retain(|_, known| known.app.workspace_id != workspace));
+    pub(crate) fn forget(&self, workspace: &str) {
+        self.change(|apps| apps.retain(|_, known| known.app.workspace_id != workspace));
     }
 
-    fn apps_mut<T>(&self, change: impl FnOnce(&mut HashMap<String, Arc<Registered>>) -> T) -> T {
-        change(&mut self.0.apps.write().unwrap_or_else(PoisonError::into_inner))
+    fn change<T>(&self, change: impl FnOnce(&mut HashMap<String, Arc<Registered>>) -> T) -> T {
+        change(&mut self.read.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The app of this name; from memory after the first time. Names that do not exist are not remembered.
-    pub(crate) async fn app(&self, name: &str) -> Result<Option<Arc<Registered>>, StoreError> {
+    pub(crate) async fn get(&self, name: &str) -> Result<Option<Arc<Registered>>, StoreError> {
         let known = self
-            .0
-            .apps
+            .read
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(name)
@@ -112,21 +121,21 @@ impl Host {
         if known.is_some() {
             return Ok(known);
         }
-        let Some(app) = self.0.store.app(name).await? else {
+        let Some(app) = self.core.store.app(name).await? else {
             return Ok(None);
         };
         let app = Arc::new(Registered {
             origins: Arc::new(app.origins.clone()),
-            clock: match &self.0.config.clock {
+            clock: match &self.core.config.clock {
                 // A sandbox whose clock is followed.
                 Some(clock) if app.origins.leads_to(clock) => Arc::default(),
-                _ => self.0.platform_clocks.of(&app.name),
+                _ => self.core.platform_clocks.of(&app.name),
             },
             book: Mutex::default(),
             app,
         });
         // Read before a put and kept after it, an old app would stay: the one that is newer by the record's word wins.
-        Ok(Some(self.apps_mut(|apps| match apps.get(name) {
+        Ok(Some(self.change(|apps| match apps.get(name) {
             Some(there) if there.app.updated_at >= app.app.updated_at => Arc::clone(there),
             _ => {
                 apps.insert(name.to_owned(), Arc::clone(&app));

@@ -9,185 +9,23 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use weir_domain::grant::{self, Asked, Grant, Grants};
+use weir_domain::grant::Grants;
 use weir_domain::manifest::Manifest;
 use weir_domain::time::Timestamp;
-use weir_egress::{Egress, NoBodies};
-use weir_runtime::context::{Clock, NoObserver};
 use weir_runtime::{Connector, Runtime};
-use weir_store::{NewVersion, Signature, StageError, Store, StoreError, Version, VersionStage, kill_point};
+use weir_store::{Signature, Store, StoreError, Version, VersionStage, kill_point};
 
-use crate::connectors::provenance::{self, NotTrusted, TrustedKeys};
+use crate::connectors::canary::{Trial, Trials};
+use crate::connectors::line::{Line, Owners};
+use crate::connectors::loaded::Loaded;
 use crate::connectors::quarantine::Quarantine;
-use crate::connectors::rollout::{Line, Owners, Trial, Trials};
 use crate::core::config::Config;
 use crate::core::folder::private;
-use crate::host::Host;
-
-/// Why a component was not installed.
-#[derive(Debug, thiserror::Error)]
-pub enum InstallError {
-    /// It is no connector, or none that this host runs; in words that say what would be taken.
-    #[error("{0}")]
-    Refused(String),
-    /// Nobody trusted signed it, and the configuration asks for that; or what it is signed with does not fit.
-    #[error("{reason}")]
-    Signature {
-        /// `sha256:…` of its bytes.
-        digest: String,
-        /// What is amiss.
-        reason: NotTrusted,
-    },
-    /// Its number or its release is in the way.
-    #[error(transparent)]
-    Stage(StageError),
-    /// Its bytes could not be kept.
-    #[error("the component's file could not be written: {0}")]
-    File(std::io::Error),
-    /// The record.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why a version was not promoted.
-#[derive(Debug, thiserror::Error)]
-pub enum PromoteError {
-    /// There is no such version.
-    #[error("there is no version {version} of {connector}")]
-    NotFound {
-        /// The connector.
-        connector: String,
-        /// The version.
-        version: String,
-    },
-    /// The operator has not said yes to all that it asks for.
-    #[error(
-        "{connector} {version} asks for {} that nobody decided about; PUT the grants, or fewer, and promote again",
-        names(missing)
-    )]
-    Missing {
-        /// The connector.
-        connector: String,
-        /// The version.
-        version: String,
-        /// What is undecided.
-        missing: Vec<Asked>,
-    },
-    /// It serves already, or still.
-    #[error("{connector} {version} serves; promote another version first, or roll it back")]
-    Serves {
-        /// The connector.
-        connector: String,
-        /// The version.
-        version: String,
-    },
-    /// A trial is held against an active version.
-    #[error("no version of {connector} is active; a trial needs one to stand behind it. Promote one")]
-    NothingActive {
-        /// The connector.
-        connector: String,
-    },
-    /// There is nothing to go back to.
-    #[error("no version of {connector} served before {version}")]
-    NothingBefore {
-        /// The connector.
-        connector: String,
-        /// The version.
-        version: String,
-    },
-    /// The version to go back to was quarantined.
-    #[error("{connector} {version} served before and is quarantined; promote it, or another version, by its number")]
-    BeforeQuarantined {
-        /// The connector.
-        connector: String,
-        /// The version.
-        version: String,
-    },
-    /// Accounts' states are its own.
-    #[error(
-        "{connector} {version} owns the states of {accounts} accounts, which only it can serve; promote a version that takes \
-         them over, or delete those channels, and retire it then"
-    )]
-    Owns {
-        /// The connector.
-        connector: String,
-        /// The version.
-        version: String,
-        /// How many.
-        accounts: u64,
-    },
-    /// It broke off too often while it took the states of accounts over.
-    #[error("{connector} {version} was set aside while it took states over: {reason}; what served before goes on")]
-    SetAside {
-        /// The connector.
-        connector: String,
-        /// The version.
-        version: String,
-        /// Why.
-        reason: String,
-    },
-    /// Its bytes are gone, or are not the ones that were staged.
-    #[error("the version cannot be loaded: {0}")]
-    Load(String),
-    /// The record.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why the operator's decision was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum GrantError {
-    /// There is no such connector, or it has no such version.
-    #[error("there is no such version of this connector")]
-    NotFound,
-    /// No version asks for some of it.
-    #[error(
-        "no version of the connector asks for what stands at {0:?}; a grant is what a version wants, or fewer origins of it"
-    )]
-    Unasked(Vec<usize>),
-    /// The record.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// What a component says of itself, without a host.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Inspection {
-    /// `sha256:…` of its bytes.
-    pub digest: String,
-    /// How many bytes.
-    pub size: u64,
-    /// Who signed it.
-    #[serde(serialize_with = "without_text")]
-    pub signature: Signature,
-    /// What it says of itself.
-    pub manifest: Manifest,
-    /// What it asks for.
-    pub wanted: Vec<Asked>,
-}
-
-/// A version that serves, and what the operator granted its connector.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    pub(crate) connector: Connector,
-    pub(crate) grants: Arc<Grants>,
-}
-
-impl Loaded {
-    /// The version's number.
-    pub(crate) fn number(&self) -> &str {
-        &self.connector.manifest().version
-    }
-
-    /// Whether no call runs in it, and none is about to.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.connector.held_by() == 0
-    }
-}
+use crate::core::provenance::{self, NotTrusted, TrustedKeys};
 
 /// The connectors that serve, by name.
 #[derive(Debug)]
-pub(crate) struct Connectors {
+pub(crate) struct Registry {
     folder: PathBuf,
     trusted: TrustedKeys,
     allow_unsigned: bool,
@@ -203,7 +41,7 @@ pub(crate) struct Connectors {
     pub(crate) staging: tokio::sync::Mutex<()>,
 }
 
-impl Connectors {
+impl Registry {
     /// Loads the versions that serve. One that cannot be loaded does not serve, and the others do; [`Self::not_loaded`] says so.
     pub(crate) async fn load(
         store: &dyn Store,
@@ -231,7 +69,7 @@ impl Connectors {
     }
 
     /// Loads those of these versions that serve, if they are not loaded.
-    async fn take_up(
+    pub(crate) async fn take_up(
         &self,
         store: &dyn Store,
         runtime: &Runtime,
@@ -298,7 +136,7 @@ impl Connectors {
     }
 
     /// Why nothing of this connector serves, where a version of it should.
-    fn load_failure(&self, name: &str) -> Option<String> {
+    pub(crate) fn load_failure(&self, name: &str) -> Option<String> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, reason) = failed.iter().find(|((failed, _), _)| failed == name)?;
         self.line(name).is_none().then(|| reason.clone())
@@ -322,7 +160,7 @@ impl Connectors {
         held.insert(name.to_owned(), reasons);
     }
 
-    fn note_load(&self, version: &Version, failure: Option<&String>) -> bool {
+    pub(crate) fn note_load(&self, version: &Version, failure: Option<&String>) -> bool {
         let key = (version.manifest.name.clone(), version.manifest.version.clone());
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         match failure {
@@ -399,7 +237,7 @@ impl Connectors {
     }
 
     /// Keeps bytes under their digest. What is there already stays if it is the same, and is mended if it is not.
-    async fn keep(&self, digest: &str, bytes: &Bytes) -> std::io::Result<()> {
+    pub(crate) async fn keep(&self, digest: &str, bytes: &Bytes) -> std::io::Result<()> {
         let path = self.path(digest);
         if tokio::fs::read(&path).await.is_ok_and(|kept| kept == *bytes) {
             return Ok(());
@@ -414,7 +252,7 @@ impl Connectors {
         tokio::fs::File::open(&self.folder).await?.sync_all().await
     }
 
-    fn judge(&self, bytes: &[u8], signature: Option<&str>) -> Result<Signature, NotTrusted> {
+    pub(crate) fn judge(&self, bytes: &[u8], signature: Option<&str>) -> Result<Signature, NotTrusted> {
         provenance::judge(bytes, signature, &self.trusted, self.allow_unsigned)
     }
 
@@ -474,213 +312,6 @@ fn last_to_serve(versions: &[Version], aside: &Version) -> bool {
 }
 
 /// `sha256:…` of a component's bytes.
-fn digest_of(bytes: &[u8]) -> String {
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
-}
-
-/// A signature as it is shown.
-fn without_text<S: serde::Serializer>(signature: &Signature, serializer: S) -> Result<S::Ok, S::Error> {
-    let shown = serde_json::json!({ "status": signature.status, "key": signature.key });
-    serde::Serialize::serialize(&shown, serializer)
-}
-
-/// Reads a component without a host. Compiles it, so it takes a moment; runs nothing but its `describe`.
-///
-/// # Errors
-/// Why no host would take it.
-pub async fn inspect(bytes: Bytes, signature: Option<&str>, trusted: &TrustedKeys) -> Result<Inspection, InstallError> {
-    let digest = digest_of(&bytes);
-    let signature = provenance::judge(&bytes, signature, trusted, true).map_err(|reason| InstallError::Signature {
-        digest: digest.clone(),
-        reason,
-    })?;
-    let connector = load_alone(bytes.clone()).await?;
-    let manifest = Manifest::clone(connector.manifest());
-    Ok(Inspection {
-        digest,
-        size: bytes.len() as u64,
-        signature,
-        wanted: Asked::all(Grants::wanted_by(&manifest), &Grants::default()),
-        manifest,
-    })
-}
-
-/// Loads a component without a host: for whoever only looks, or asks a transcript of it.
-///
-/// # Errors
-/// Why no host would take it.
-pub async fn load_alone(bytes: Bytes) -> Result<Connector, InstallError> {
-    let refused = |error: &dyn std::fmt::Display| InstallError::Refused(error.to_string());
-    let host = weir_runtime::context::Host {
-        egress: Egress::new(weir_egress::Config::default()).map_err(|error| refused(&error))?,
-        bodies: Arc::new(NoBodies),
-        clock: Arc::new(Nobody),
-        observer: Arc::new(NoObserver),
-    };
-    let runtime = Runtime::start(weir_runtime::Settings::default(), host).map_err(|error| refused(&error))?;
-    runtime.load(bytes).await.map_err(|error| refused(&error))
-}
-
-/// The host's side of a runtime that only looks.
-struct Nobody;
-
-impl Clock for Nobody {
-    fn now(&self) -> Timestamp {
-        Timestamp::default()
-    }
-}
-
-impl Host {
-    /// Why the active version of a connector could not be loaded; none if it was.
-    pub(crate) fn load_failure(&self, connector: &str) -> Option<String> {
-        self.0.connectors.load_failure(connector)
-    }
-
-    /// Stages a component: nobody is served by it yet.
-    ///
-    /// # Errors
-    /// See [`InstallError`].
-    pub async fn install(
-        &self,
-        bytes: Bytes,
-        signature: Option<&str>,
-        source: Option<String>,
-        allow_downgrade: bool,
-    ) -> Result<Version, InstallError> {
-        let digest = digest_of(&bytes);
-        // Before anything looks into them: what nobody trusts is not even compiled.
-        let signature = self.0.connectors.judge(&bytes, signature);
-        let signature = signature.map_err(|reason| InstallError::Signature {
-            digest: digest.clone(),
-            reason,
-        })?;
-        let loaded = self.0.runtime.load(bytes.clone()).await;
-        let connector = loaded.map_err(|error| InstallError::Refused(error.to_string()))?;
-        let manifest = Manifest::clone(connector.manifest());
-        // Before the row: a version in the record always has its bytes.
-        let _staging = self.0.connectors.staging.lock().await;
-        self.0
-            .connectors
-            .keep(&digest, &bytes)
-            .await
-            .map_err(InstallError::File)?;
-        kill_point("install.kept");
-        let new = NewVersion {
-            manifest,
-            digest,
-            size: bytes.len() as u64,
-            signature,
-            source,
-            allow_downgrade,
-        };
-        let version = match self.0.store.stage_version(new, self.now()).await {
-            Ok(version) => version,
-            Err(StageError::Store(error)) => return Err(error.into()),
-            Err(error) => return Err(InstallError::Stage(error)),
-        };
-        kill_point("install.recorded");
-        if self.0.connectors.note_load(&version, None) {
-            // Its file is here again: what serves by it goes on.
-            let _turn = self.0.connectors.changing.lock().await;
-            let versions = self.0.store.versions().await?;
-            let (store, connectors) = (&*self.0.store, &self.0.connectors);
-            connectors
-                .take_up(store, &self.0.runtime, &self.0.quarantine, &versions)
-                .await?;
-            // What waited for it.
-            self.0.wakes.all();
-        }
-        tracing::info!(
-            connector = version.manifest.name,
-            version = version.manifest.version,
-            "Staged {} {}",
-            version.manifest.name,
-            version.manifest.version
-        );
-        Ok(version)
-    }
-
-    /// Takes the operator's answer to what a version asks for (the newest, if none is named): a yes to `granted`, a no to the
-    /// rest of it. The next call of whatever version serves is judged by it.
-    ///
-    /// # Errors
-    /// See [`GrantError`]; what held before holds.
-    pub async fn decide_grants(
-        &self,
-        connector: &str,
-        version: Option<&str>,
-        granted: Vec<Grant>,
-    ) -> Result<Grants, GrantError> {
-        let connectors = &self.0.connectors;
-        let _turn = connectors.changing.lock().await;
-        let mut versions = self.0.store.versions().await?;
-        versions.retain(|known| known.manifest.name == connector);
-        let meant = versions
-            .iter()
-            .find(|known| version.is_none_or(|version| known.manifest.version == version))
-            .ok_or(GrantError::NotFound)?;
-        let mut answered = vec![&meant.manifest];
-        answered.extend(versions.iter().map(|known| &known.manifest));
-        let granted: Vec<Grant> = granted.into_iter().map(|grant| grant.on_terms_of(&answered)).collect();
-        let unasked = grant::unasked(
-            &granted,
-            &versions.iter().map(|known| &known.manifest).collect::<Vec<_>>(),
-        );
-        if !unasked.is_empty() {
-            return Err(GrantError::Unasked(unasked));
-        }
-        let before = self.0.store.grants(connector).await?;
-        let grants = before.answered(&meant.manifest, granted);
-        self.0.store.put_grants(connector, grants.clone(), self.now()).await?;
-        let shared = Arc::new(grants.clone());
-        connectors.change(connector, |line| {
-            let granted = |loaded: &Arc<Loaded>| {
-                Arc::new(Loaded {
-                    connector: loaded.connector.clone(),
-                    grants: Arc::clone(&shared),
-                })
-            };
-            line.active = granted(&line.active);
-            line.beside = line
-                .beside
-                .iter()
-                .map(|(number, beside)| (number.clone(), granted(beside)))
-                .collect();
-            line.trial = line
-                .trial
-                .as_ref()
-                .map(|trial| Arc::new(trial.with(granted(&trial.loaded))));
-        });
-        Ok(grants)
-    }
-}
-
-/// Whether the operator has decided about all that a version asks for.
-pub(crate) fn check_grants(version: &Version, grants: &Grants) -> Result<(), PromoteError> {
-    let missing = grants.missing_for(&version.manifest);
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(PromoteError::Missing {
-        connector: version.manifest.name.clone(),
-        version: version.manifest.version.clone(),
-        missing: Asked::all(missing, grants),
-    })
-}
-
-/// The names of a few grants, for one line.
-fn names(asked: &[Asked]) -> String {
-    const SHOWN: usize = 5;
-    let names: Vec<_> = asked
-        .iter()
-        .take(SHOWN)
-        .map(|asked| asked.grant.route.as_str())
-        .collect();
-    let more = asked.len().saturating_sub(SHOWN);
-    let names = names.join(", ");
-    if more > 0 {
-        format!("{names} and {more} more")
-    } else {
-        names
-    }
 }

@@ -9,42 +9,60 @@
 //! after the other; the stages change, and with them the change ends. One that is cut off is finished or undone by the next
 //! start, by the next round, or by the next change.
 
-mod line;
 mod moves;
 #[cfg(test)]
 mod tests;
-mod trial;
-mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::MutexGuard;
 use weir_domain::rollout::{
     Canary, CanaryRule, CanaryVerdict, Intent, Resolution, TakerFacts, VersionAct, VersionStage, resolve,
 };
 use weir_domain::time::Timestamp;
-use weir_runtime::Connector;
 use weir_store::{Retirement, StoreError, Version, kill_point};
 
-use crate::connectors::registry::{Loaded, PromoteError};
+use crate::connectors::Connectors;
+use crate::connectors::canary::{Trial, TrialView};
+use crate::connectors::line::{Line, Owners};
+use crate::connectors::loaded::Loaded;
+use crate::connectors::promotion::{PromoteError, check_grants};
 use crate::connectors::version_failures::{Cause, Failed, Lost};
-use crate::host::Host;
+use crate::core::Core;
 
-pub(crate) use line::{Line, Owners};
-pub use trial::{FiguresView, TrialEndView, TrialView};
-pub(crate) use trial::{Trial, Trials};
-pub(crate) use turns::{StateTurns, StateUse};
+/// What was kept while no version could translate it.
+#[async_trait]
+pub(crate) trait Kept: Send + Sync {
+    /// Translates what came for a connector's apps since `since` and could not be translated then, oldest first. Ends early if
+    /// the version that serves now is set aside in its turn.
+    ///
+    /// # Errors
+    /// The record.
+    async fn replay(&self, connector: &str, since: Timestamp) -> Result<(), StoreError>;
+}
 
-impl Host {
+/// Moves accounts between the versions of their connectors.
+pub struct Rollout {
+    core: Arc<Core>,
+    connectors: Arc<Connectors>,
+    kept: Arc<dyn Kept>,
+}
+
+impl Rollout {
+    pub(crate) fn new(core: Arc<Core>, connectors: Arc<Connectors>, kept: Arc<dyn Kept>) -> Self {
+        Self { core, connectors, kept }
+    }
+
     /// Puts a version on trial beside the active one, or changes its share or rule.
     ///
     /// # Errors
     /// See [`PromoteError`]; what served before goes on serving.
     pub async fn begin_canary(&self, connector: &str, version: &str, canary: Canary) -> Result<Version, PromoteError> {
         let _turn = self.version_turn().await?;
-        let line = self.0.connectors.line(connector);
+        let line = self.connectors.registry.line(connector);
         let line = line.ok_or_else(|| PromoteError::NothingActive {
             connector: connector.to_owned(),
         })?;
@@ -80,7 +98,7 @@ impl Host {
     /// See [`PromoteError`]; what served before goes on serving.
     pub async fn roll_back(&self, connector: &str, version: &str, reason: &str) -> Result<Version, PromoteError> {
         let _turn = self.version_turn().await?;
-        let line = self.0.connectors.line(connector);
+        let line = self.connectors.registry.line(connector);
         let line = line.ok_or_else(|| not_found(connector, version))?;
         if line.trial_of(version).is_some() {
             return self.end_canary(connector, &line, version, reason, false).await;
@@ -88,7 +106,7 @@ impl Host {
         if line.active.number() != version {
             return Err(not_found(connector, version));
         }
-        let before = self.store().active_before(connector).await?;
+        let before = self.core.store().active_before(connector).await?;
         let before = before.ok_or_else(|| PromoteError::NothingBefore {
             connector: connector.to_owned(),
             version: version.to_owned(),
@@ -127,7 +145,12 @@ impl Host {
     pub async fn retire(&self, connector: &str, version: &str) -> Result<Version, PromoteError> {
         let _turn = self.version_turn().await?;
         let (name, number) = (connector.to_owned(), version.to_owned());
-        match self.store().retire_version(connector, version, self.now()).await? {
+        match self
+            .core
+            .store()
+            .retire_version(connector, version, self.core.now())
+            .await?
+        {
             Retirement::Retired(retired) => Ok(*retired),
             Retirement::NotFound => Err(not_found(connector, version)),
             Retirement::Serves => Err(PromoteError::Serves {
@@ -144,13 +167,13 @@ impl Host {
 
     /// The turn to change versions. What was cut off is settled first.
     async fn version_turn(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
-        let turn = self.0.connectors.changing.lock().await;
+        let turn = self.connectors.registry.changing.lock().await;
         self.settle_open_changes().await?;
         Ok(turn)
     }
 
     fn intent(&self, connector: &str, act: VersionAct, version: &str, taker: &str) -> Intent {
-        let line = self.0.connectors.line(connector);
+        let line = self.connectors.registry.line(connector);
         Intent {
             act,
             version: version.to_owned(),
@@ -159,22 +182,22 @@ impl Host {
             canary: None,
             failed: false,
             reason: String::new(),
-            begun_at: self.now(),
+            begun_at: self.core.now(),
         }
     }
 
     /// A version, loaded; one that is to serve is granted what it wants.
     async fn ready_version(&self, connector: &str, version: &str, serves: bool) -> Result<Arc<Loaded>, PromoteError> {
-        let staged = self.store().version(connector, version).await?;
+        let staged = self.core.store().version(connector, version).await?;
         let staged = staged.ok_or_else(|| not_found(connector, version))?;
-        let grants = self.store().grants(connector).await?;
+        let grants = self.core.store().grants(connector).await?;
         if serves {
-            crate::connectors::registry::check_grants(&staged, &grants)?;
+            check_grants(&staged, &grants)?;
         }
-        let known = self.0.connectors.line(connector);
+        let known = self.connectors.registry.line(connector);
         let connector = match known.as_ref().and_then(|line| line.trial_of(version)) {
             Some(trial) => trial.loaded.connector.clone(),
-            None => self.load_version(&staged).await?,
+            None => self.connectors.load_version(&staged).await?,
         };
         Ok(Arc::new(Loaded {
             connector,
@@ -182,24 +205,18 @@ impl Host {
         }))
     }
 
-    /// A version, loaded, for whatever does not let it serve.
-    ///
-    /// # Errors
-    /// [`PromoteError::NotFound`] and [`PromoteError::Load`].
-    pub(crate) async fn load_version(&self, version: &Version) -> Result<Connector, PromoteError> {
-        let read = self.0.connectors.read(&self.0.runtime, version).await;
-        read.map_err(PromoteError::Load)
-    }
-
     async fn is_quarantined(&self, connector: &str, version: &str) -> Result<bool, StoreError> {
-        let known = self.store().version(connector, version).await?;
+        let known = self.core.store().version(connector, version).await?;
         let is_marked = known.is_some_and(|known| known.stage == VersionStage::Quarantined);
-        Ok(is_marked || self.0.quarantine.reason(connector, version).is_some())
+        Ok(is_marked || self.connectors.quarantine.reason(connector, version).is_some())
     }
 
     /// Carries out what was checked. The turn is the caller's.
     async fn carry_out(&self, connector: &str, intent: Intent, taker: Arc<Loaded>) -> Result<Version, PromoteError> {
-        self.store().begin_version_change(connector, intent.clone()).await?;
+        self.core
+            .store()
+            .begin_version_change(connector, intent.clone())
+            .await?;
         kill_point("version.intended");
         self.finish(connector, &intent, Some(taker)).await
     }
@@ -214,7 +231,7 @@ impl Host {
     ) -> Result<Version, PromoteError> {
         if intent.act != VersionAct::EndCanary {
             // A person wants it. From here on it is quarantined by what it does now.
-            self.0.quarantine.release(connector, &intent.taker);
+            self.connectors.quarantine.release(connector, &intent.taker);
         }
         if let Err(error) = self.move_states(connector, intent, taker.as_ref()).await {
             if matches!(error, PromoteError::SetAside { .. }) {
@@ -223,16 +240,16 @@ impl Host {
             return Err(error);
         }
         kill_point("version.states_moved");
-        let owners = Owners::read(self.store(), connector).await?;
+        let owners = Owners::read(self.core.store(), connector).await?;
         let quarantined_at = self.set_aside_at(connector).await?;
         self.keep_figures(connector).await?;
         let version = self.change_stages(connector, intent).await?;
         kill_point("version.changed");
         let taker = taker.filter(|_| intent.act != VersionAct::EndCanary);
         if let Some(taker) = taker.as_ref().filter(|_| intent.act != VersionAct::BeginCanary) {
-            self.0.connectors.put(connector, taker);
+            self.connectors.registry.put(connector, taker);
         }
-        self.0.connectors.change(connector, |line| {
+        self.connectors.registry.change(connector, |line| {
             // What a version that serves no more has in hand it finishes.
             let left = match (intent.act, taker) {
                 (VersionAct::BeginCanary, Some(taker)) => {
@@ -265,9 +282,18 @@ impl Host {
         Ok(version)
     }
 
+    /// When the version of this connector that was last set aside went; none if none is.
+    pub(crate) async fn set_aside_at(&self, connector: &str) -> Result<Option<Timestamp>, StoreError> {
+        let versions = self.core.store().versions().await?.into_iter();
+        Ok(versions
+            .filter(|version| version.manifest.name == connector && version.stage == VersionStage::Quarantined)
+            .map(|version| version.changed_at)
+            .max())
+    }
+
     /// Changes the stages, and ends the intent with them.
     async fn change_stages(&self, connector: &str, intent: &Intent) -> Result<Version, PromoteError> {
-        let (store, now) = (self.store(), self.now());
+        let (store, now) = (self.core.store(), self.core.now());
         let (version, reason) = (&intent.version, &intent.reason);
         let changed = match (intent.act, &intent.canary) {
             (VersionAct::BeginCanary, Some(canary)) => {
@@ -291,12 +317,12 @@ impl Host {
     /// A version is the active one from now on.
     fn serves(&self, connector: &str, version: &str, quarantined_at: Option<Timestamp>) {
         // What waited for a version that serves, or for a mended one.
-        self.0.wakes.all();
+        self.core.wakes.all();
         tracing::info!(connector, version, "{connector} {version} serves");
         if let Some(since) = quarantined_at {
-            let (host, connector) = (self.clone(), connector.to_owned());
+            let (kept, connector) = (Arc::clone(&self.kept), connector.to_owned());
             tokio::spawn(async move {
-                if let Err(error) = host.replay_kept(&connector, since).await {
+                if let Err(error) = kept.replay(&connector, since).await {
                     tracing::error!("What was kept for {connector} waits for the next time: {error}");
                 }
             });
@@ -305,9 +331,9 @@ impl Host {
 
     /// Undoes the open change: every state is its owner's again.
     async fn undo(&self, connector: &str) -> Result<(), StoreError> {
-        self.store().undo_version_change(connector).await?;
-        let owners = Owners::read(self.store(), connector).await?;
-        self.0.connectors.change(connector, |line| line.owners = owners);
+        self.core.store().undo_version_change(connector).await?;
+        let owners = Owners::read(self.core.store(), connector).await?;
+        self.connectors.registry.change(connector, |line| line.owners = owners);
         Ok(())
     }
 
@@ -316,13 +342,13 @@ impl Host {
     /// # Errors
     /// The record's; the changes stay open.
     async fn settle_open_changes(&self) -> Result<(), StoreError> {
-        for (connector, intent) in self.store().open_version_changes().await? {
-            let known = self.store().version(&connector, &intent.taker).await?;
+        for (connector, intent) in self.core.store().open_version_changes().await? {
+            let known = self.core.store().version(&connector, &intent.taker).await?;
             let (mut taker, mut granted) = (None, false);
             if let Some(known) = &known {
-                let grants = self.store().grants(&connector).await?;
-                granted = crate::connectors::registry::check_grants(known, &grants).is_ok();
-                match self.load_version(known).await {
+                let grants = self.core.store().grants(&connector).await?;
+                granted = check_grants(known, &grants).is_ok();
+                match self.connectors.load_version(known).await {
                     Ok(loaded) => {
                         taker = Some(Arc::new(Loaded {
                             connector: loaded,
@@ -356,9 +382,9 @@ impl Host {
     /// the end of the process ends.
     pub(crate) async fn resume_versions(&self) -> Result<(), StoreError> {
         let _turn = self.version_turn().await?;
-        for (connector, line) in self.0.connectors.lines() {
+        for (connector, line) in self.connectors.registry.lines() {
             if let Some(trial) = &line.trial
-                && let Some(reason) = trial.failed(self.now())
+                && let Some(reason) = trial.failed(self.core.now())
             {
                 let version = trial.loaded.number();
                 let ended = self.end_canary(&connector, &line, version, &reason, true).await;
@@ -373,23 +399,23 @@ impl Host {
     /// # Errors
     /// The record's.
     pub async fn trial(&self, connector: &str, version: &str) -> Result<Option<TrialView>, StoreError> {
-        if let Some(line) = self.0.connectors.line(connector)
+        if let Some(line) = self.connectors.registry.line(connector)
             && let Some(trial) = line.trial_of(version)
         {
             return Ok(Some(trial.view()));
         }
-        Ok(self.store().trial(connector, version).await?.map(TrialView::from))
+        Ok(self.core.store().trial(connector, version).await?.map(TrialView::from))
     }
 
     /// Writes what the calls of a trial came to, if there is anything new.
     async fn keep_figures(&self, connector: &str) -> Result<(), StoreError> {
-        let Some(line) = self.0.connectors.line(connector) else {
+        let Some(line) = self.connectors.registry.line(connector) else {
             return Ok(());
         };
         let Some(trial) = &line.trial else { return Ok(()) };
         if let Some(figures) = trial.take_counted() {
             let version = trial.loaded.number();
-            let kept = self.store().keep_trial_figures(connector, version, figures).await;
+            let kept = self.core.store().keep_trial_figures(connector, version, figures).await;
             return kept.inspect_err(|_| trial.count_again());
         }
         Ok(())
@@ -397,11 +423,11 @@ impl Host {
 
     /// Marks versions that failed, as far as the record takes it.
     pub(crate) async fn write_version_failures(&self) {
-        for (failed, cause) in self.0.version_failures.all() {
+        for (failed, cause) in self.connectors.version_failures.all() {
             let (connector, version) = (&failed.connector, &failed.version);
             match self.write_failure(&failed, &cause).await {
                 Ok(()) => {
-                    self.0.version_failures.written(&failed);
+                    self.connectors.version_failures.written(&failed);
                 }
                 Err(error) => tracing::error!(
                     "{connector} {version} failed ({}), and the record does not take it yet; it is written again: {error}",
@@ -416,7 +442,7 @@ impl Host {
         // What it took over is the active version's again, also where it is quarantined.
         self.end_failed_trial(connector, version, &cause.reason).await?;
         if failed.lost == Lost::Leave {
-            let (store, reason) = (self.store(), &cause.reason);
+            let (store, reason) = (self.core.store(), &cause.reason);
             store.quarantine_version(connector, version, reason, cause.at).await?;
         }
         Ok(())
@@ -424,7 +450,7 @@ impl Host {
 
     async fn end_failed_trial(&self, connector: &str, version: &str, reason: &str) -> Result<(), StoreError> {
         let _turn = self.version_turn().await?;
-        let line = self.0.connectors.line(connector);
+        let line = self.connectors.registry.line(connector);
         match line.filter(|line| line.trial_of(version).is_some()) {
             None => Ok(()),
             Some(line) => {
@@ -437,61 +463,44 @@ impl Host {
     /// Holds the accounts whose versions cannot run, with what is to be known of it, and frees those whose versions can: what came
     /// for them meanwhile is translated first.
     pub(crate) async fn hold_accounts(&self) -> Result<(), StoreError> {
-        for (connector, line) in self.0.connectors.lines() {
+        for (connector, line) in self.connectors.registry.lines() {
             let mut reasons = BTreeMap::new();
             for owner in line.owners.versions() {
                 // The active version is the connector's matter, and not that of some accounts.
                 if owner != line.active.number()
-                    && let Some(reason) = self.cannot_run(&connector, &line, &owner)
+                    && let Some(reason) = self.connectors.cannot_run(&connector, &line, &owner)
                 {
                     reasons.insert(owner, reason);
                 }
             }
             let held_since = line.owners.held_since();
-            if reasons.is_empty() && held_since.is_none() || self.0.connectors.holds(&connector, &reasons) {
+            if reasons.is_empty() && held_since.is_none() || self.connectors.registry.holds(&connector, &reasons) {
                 continue;
             }
             if let Some(since) = held_since {
-                self.replay_kept(&connector, since.before(HELD_UNMARKED)).await?;
+                self.kept.replay(&connector, since.before(HELD_UNMARKED)).await?;
             }
             let changed = self
-                .store()
-                .hold_accounts(&connector, reasons.clone(), self.now())
+                .core
+                .store
+                .hold_accounts(&connector, reasons.clone(), self.core.now())
                 .await?;
             if changed.held + changed.freed > 0 {
-                let owners = Owners::read(self.store(), &connector).await?;
-                self.0.connectors.change(&connector, |line| line.owners = owners);
+                let owners = Owners::read(self.core.store(), &connector).await?;
+                self.connectors.registry.change(&connector, |line| line.owners = owners);
             }
             if changed.freed > 0 {
-                self.0.wakes.all();
+                self.core.wakes.all();
             }
-            self.0.connectors.hold(&connector, reasons);
+            self.connectors.registry.hold(&connector, reasons);
         }
         Ok(())
-    }
-
-    /// Why the accounts that a version owns are held; none if it runs.
-    pub(crate) fn cannot_run(&self, connector: &str, line: &Line, owner: &str) -> Option<String> {
-        let reason = match (
-            line.numbered(owner),
-            self.0.quarantine.reason(connector, owner),
-            self.0.connectors.why_not_loaded(connector, owner),
-        ) {
-            (_, Some(reason), _) => format!("is quarantined: {reason}"),
-            (Some(_), None, _) => return None,
-            (None, None, Some(reason)) => format!("cannot be loaded: {reason}"),
-            (None, None, None) => "is not loaded".to_owned(),
-        };
-        Some(format!(
-            "{connector} {owner} owns the state of this account and {reason}; install its file again, or promote a version that \
-             takes the state over"
-        ))
     }
 
     /// Retires the versions that finished what they began and own no account. Looked at within the turn: a version that is
     /// found idle gets no account meanwhile.
     async fn retire_idle(&self, connector: &str, now: Timestamp) -> Result<(), StoreError> {
-        let connectors = &self.0.connectors;
+        let connectors = &self.connectors.registry;
         let Some(line) = connectors.line(connector) else {
             return Ok(());
         };
@@ -499,9 +508,9 @@ impl Host {
             if line.owners.owns(version) || !beside.is_idle() {
                 continue;
             }
-            let known = self.store().version(connector, version).await?;
+            let known = self.core.store().version(connector, version).await?;
             if known.is_some_and(|known| known.stage == VersionStage::Draining)
-                && let Retirement::Owns(_) = self.store().retire_version(connector, version, now).await?
+                && let Retirement::Owns(_) = self.core.store().retire_version(connector, version, now).await?
             {
                 continue;
             }
@@ -514,7 +523,7 @@ impl Host {
     /// that held for their time go ahead if that was asked for.
     pub(crate) async fn rollout_round(&self, now: Timestamp) -> Result<(), StoreError> {
         drop(self.version_turn().await?);
-        for (connector, line) in self.0.connectors.lines() {
+        for (connector, line) in self.connectors.registry.lines() {
             let turn = self.version_turn().await?;
             self.keep_figures(&connector).await?;
             if !line.beside.is_empty() {

@@ -1,5 +1,4 @@
-//! What crossed the boundary in calls: written down for the connectors' authors and operators, asked again of other versions,
-//! and forgotten.
+//! What crossed the boundary in calls: which of it is written down, for the connectors' authors and operators.
 //!
 //! Best effort, beside the calls: a call never waits for it. So many of each kind in a second are kept, and every one that
 //! broke off.
@@ -10,38 +9,29 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use weir_domain::grant::Grants;
-use weir_domain::id::{ChannelId, TranscriptId};
+use weir_domain::id::ChannelId;
 use weir_domain::limits;
-use weir_domain::manifest::Manifest;
-use weir_domain::policy::{CallKind, OriginMap};
-use weir_domain::signature::verify;
+use weir_domain::policy::CallKind;
 use weir_domain::time::Timestamp;
 use weir_runtime::context::{RecordedTranscript, Recording};
-use weir_runtime::{Boundary, Connector, End, Replayed, Report, Transcript};
-use weir_store::{StoreError, TranscriptFilter, TranscriptRecord};
-
-use crate::connectors::apps::Registered;
-use crate::connectors::registry::PromoteError;
-use crate::host::Host;
 
 /// A call that was written down, on its way into the record.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    connector: String,
-    version: String,
-    kind: CallKind,
-    at: Timestamp,
-    channel_id: Option<ChannelId>,
-    broke_off: bool,
-    json: String,
+    pub(super) connector: String,
+    pub(super) version: String,
+    pub(super) kind: CallKind,
+    pub(super) at: Timestamp,
+    pub(super) channel_id: Option<ChannelId>,
+    pub(super) broke_off: bool,
+    pub(super) json: String,
 }
 
 /// Which calls are written down.
 #[derive(Debug)]
 pub(crate) struct Transcripts {
     /// How many of a connector are kept; none are written down if this is none.
-    ring: u32,
+    pub(super) ring: u32,
     /// How many of each kind were in the second that began then.
     taken: Mutex<HashMap<CallKind, (Instant, u32)>>,
     told: mpsc::Sender<Taken>,
@@ -93,165 +83,6 @@ impl Transcripts {
     }
 }
 
-/// Which calls are asked again.
-#[derive(Clone, Debug)]
-pub struct Replay {
-    /// The newest so many, at most [`limits::REPLAY_CALLS`].
-    pub last: u32,
-    /// Only those that this version answered.
-    pub against: Option<String>,
-}
-
-impl Host {
-    /// Keeps a call that was written down, and asks it of the version on trial, which so follows along.
-    pub(crate) async fn keep_transcript(&self, taken: Taken) {
-        let id: TranscriptId = self.0.mint.id(self.now());
-        let line = self.0.connectors.line(&taken.connector);
-        if let Some(line) = &line
-            && line.active.number() == taken.version
-            && let Some(trial) = &line.trial
-            && let Ok(transcript) = Transcript::read(&taken.json)
-        {
-            let (candidate, grants) = (&trial.loaded.connector, &trial.loaded.grants);
-            let made_by = line.active.connector.manifest();
-            match self.replay_call(candidate, grants, &transcript, Some(made_by)).await {
-                Ok(replayed) => trial.shadowed(&id.to_string(), &transcript, replayed),
-                Err(error) => tracing::debug!("A call is not asked of the version that follows along: {error}"),
-            }
-        }
-        let record = TranscriptRecord {
-            id,
-            connector: taken.connector,
-            version: taken.version,
-            call: taken.kind.as_str().to_owned(),
-            channel_id: taken.channel_id,
-            broke_off: taken.broke_off,
-            at: taken.at,
-            json: taken.json,
-        };
-        if let Err(error) = self.store().keep_transcript(record, self.0.transcripts.ring).await {
-            tracing::debug!("What was written down of a call is not kept: {error}");
-        }
-    }
-
-    /// Asks the newest calls of a connector again, of another version: nothing leaves, nothing is recorded. What the host would
-    /// refuse that version, by its manifest and the operator's grants, is a difference.
-    ///
-    /// # Errors
-    /// [`PromoteError::NotFound`], [`PromoteError::Load`], and the record's own.
-    pub async fn replay(&self, connector: &str, version: &str, replay: Replay) -> Result<Report, PromoteError> {
-        let mut versions = self.store().versions().await?;
-        versions.retain(|known| known.manifest.name == connector);
-        let numbered = |number: &str| versions.iter().find(|known| known.manifest.version == number);
-        let known = numbered(version).ok_or_else(|| PromoteError::NotFound {
-            connector: connector.to_owned(),
-            version: version.to_owned(),
-        })?;
-        let candidate = self.load_version(known).await?;
-        let grants = Arc::new(self.store().grants(connector).await?);
-        let filter = TranscriptFilter {
-            version: replay.against,
-            limit: replay.last.min(limits::REPLAY_CALLS),
-            whole: true,
-            ..TranscriptFilter::default()
-        };
-        let mut report = Report::default();
-        for record in self.store().transcripts(connector, filter).await? {
-            // RecordedTranscript by a host that knew another form.
-            let Ok(transcript) = Transcript::read(&record.json) else {
-                continue;
-            };
-            let made_by = numbered(&transcript.version).map(|known| &known.manifest);
-            let replayed = self.replay_call(&candidate, &grants, &transcript, made_by).await?;
-            report.add(&record.id.to_string(), &transcript, replayed);
-        }
-        Ok(report)
-    }
-
-    /// Asks one call again, of another version. `made_by` is the manifest of the version that the transcript is of.
-    async fn replay_call(
-        &self,
-        candidate: &Connector,
-        grants: &Arc<Grants>,
-        transcript: &Transcript,
-        made_by: Option<&Manifest>,
-    ) -> Result<Replayed, StoreError> {
-        let boundary = Boundary {
-            grants: Arc::clone(grants),
-            origins: self.origins_of(transcript).await?,
-        };
-        let mut replayed = candidate.replay(transcript, &boundary).await;
-        let next = candidate.manifest();
-        if let (Some(made_by), Some(webhook)) = (made_by, transcript.webhook())
-            && made_by.webhook != next.webhook
-        {
-            let apps = self.apps_of(&next.name).await?;
-            let proves = |manifest: &Manifest, app: &Registered| {
-                let at = app.clock.offset().platform(transcript.at);
-                let secrets = app.app.secrets_at(transcript.at);
-                verify(manifest.webhook.as_ref(), &secrets, webhook.clone(), at)
-            };
-            // Its app is the one whose secret proves it; none does if that was replaced since, and nobody knows more.
-            let app = apps.iter().find(|app| proves(made_by, app).is_ok());
-            if let Some(Err(forged)) = app.map(|app| proves(next, app)) {
-                replayed.refuse_webhook(&forged.to_string());
-            }
-        }
-        Ok(replayed)
-    }
-
-    /// Where the operator mapped the origins of the app that a call was made for. A call for an account that was being connected
-    /// names no channel, and may have been made for any app of the connector.
-    async fn origins_of(&self, transcript: &Transcript) -> Result<Arc<OriginMap>, StoreError> {
-        if transcript.call.is_pure() {
-            return Ok(Arc::default());
-        }
-        if let Some(id) = transcript.channel_id {
-            let channel = self.store().channel(id).await?;
-            let app = match channel {
-                Some(channel) => self.app(&channel.app).await?,
-                None => None,
-            };
-            return Ok(app.map(|app| Arc::clone(&app.origins)).unwrap_or_default());
-        }
-        let apps = self.apps_of(&transcript.connector).await?;
-        let maps = apps.iter().flat_map(|app| app.origins.0.clone());
-        Ok(Arc::new(OriginMap(maps.collect())))
-    }
-
-    /// The apps of a connector.
-    async fn apps_of(&self, connector: &str) -> Result<Vec<Arc<Registered>>, StoreError> {
-        let mut apps = Vec::new();
-        for app in self.store().apps().await? {
-            if app.connector == connector {
-                apps.extend(self.app(&app.name).await?);
-            }
-        }
-        Ok(apps)
-    }
-
-    /// A transcript without what people wrote and are called. What a version broke off over is read by the active one, to know
-    /// what that is. None if nobody knows.
-    pub async fn scrub(&self, transcript: &Transcript) -> Option<Transcript> {
-        let read = match (&transcript.end, self.0.connectors.line(&transcript.connector)) {
-            (End::Aborted { .. }, Some(line)) => {
-                let reader = &line.active;
-                let replayed = self
-                    .replay_call(&reader.connector, &reader.grants, transcript, None)
-                    .await;
-                replayed.ok().map(|replayed| replayed.end)
-            }
-            _ => None,
-        };
-        transcript.scrubbed(read.as_ref())
-    }
-
-    /// Transcripts that are older than the operator wants them go.
-    pub(crate) async fn forget_transcripts(&self, before: Timestamp) -> Result<(), StoreError> {
-        self.store().drop_transcripts(before).await.map(drop)
-    }
-}
-
 /// A way for calls to be written down, and where they come out.
 pub(crate) fn begin(ring: u32) -> (Arc<Transcripts>, mpsc::Receiver<Taken>) {
     let (told, taken) = mpsc::channel(limits::TRANSCRIPTS_WAITING);
@@ -260,11 +91,7 @@ pub(crate) fn begin(ring: u32) -> (Arc<Transcripts>, mpsc::Receiver<Taken>) {
 
 #[cfg(test)]
 mod tests {
-    use weir_domain::manifest::Proof;
-    use weir_runtime::DifferenceKind;
-
     use super::*;
-    use crate::testing::{webhook, with_echo};
 
     #[tokio::test(start_paused = true)]
     async fn so_many_of_each_kind_are_written_down_in_a_second_and_all_that_break_off() {
@@ -281,51 +108,5 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(wanted(CallKind::Receive), most);
         assert_eq!(begin(0).0.recording(CallKind::Send), Recording::Off);
-    }
-
-    /// The transcript of a webhook of Echo whose proof stands in this header.
-    async fn webhook_proven_in(host: &Host, header: &str) -> Transcript {
-        let raw = webhook(host, "hello");
-        let proof = &raw.headers[0].1;
-        let transcript = serde_json::json!({
-            "format": weir_runtime::FORMAT, "connector": "echo", "version": "0.0.9", "digest": "", "call": "receive",
-            "channel_id": null, "at": host.now(), "state": null, "clock": [], "exchanges": [], "writes": {},
-            "asked": { "function": "receive", "with": { "webhook": { "method": "POST", "query": "",
-                "headers": [{ "name": header, "value": proof }], "body": String::from_utf8_lossy(&raw.body) } } },
-            "end": { "said": {} }, "cost": { "elapsed_us": 0, "peak_memory": 0 },
-        });
-        Transcript::read(&transcript.to_string()).expect("a transcript")
-    }
-
-    #[tokio::test]
-    async fn another_proof_of_webhooks_is_found_by_a_replay() {
-        let folder = tempfile::TempDir::new().expect("a folder");
-        let host = with_echo(&folder).await;
-        let serving = host.serving("echo").await.expect("it serves");
-        let now = Manifest::clone(serving.book.manifest());
-        let mut before = now.clone();
-        let Some(Proof::Hmac {
-            signature, timestamp, ..
-        }) = before.webhook.as_mut().map(|webhook| &mut webhook.proof)
-        else {
-            panic!("Echo signs its webhooks")
-        };
-        signature.header = "old-signature".to_owned();
-        timestamp.as_mut().expect("a time").header = "old-signature".to_owned();
-        let refusals = async |header: &str, made_by: &Manifest| {
-            let transcript = webhook_proven_in(&host, header).await;
-            let replayed = host.replay_call(&serving.connector, &serving.grants, &transcript, Some(made_by));
-            let differences = replayed.await.expect("a record").differences.into_iter();
-            let refusals = differences.filter(|one| one.kind == DifferenceKind::Refusal);
-            refusals.filter_map(|one| one.after).collect::<Vec<_>>()
-        };
-        let found = refusals("old-signature", &before).await;
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!(found[0]["rule"], "webhook_proof");
-        let reason = found[0]["reason"].as_str().expect("words");
-        assert!(reason.contains("echo-signature"), "{reason}");
-        assert_eq!(refusals("echo-signature", &now).await, [serde_json::Value::Null; 0]);
-        // A secret that was replaced since proves nothing, and so nothing is said.
-        assert_eq!(refusals("nothing", &before).await, [serde_json::Value::Null; 0]);
     }
 }

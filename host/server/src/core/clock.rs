@@ -3,22 +3,19 @@
 //! A followed clock is read a few times a second, and runs on at the system's pace in between unless it stands still. Either may
 //! step: the system's is set by a person or a time server. Who sleeps until a moment must then look again, and what waits for a
 //! moment that was noted before a step back must not wait longer by it, nor what is in hand be taken for lost after a step on;
-//! [`Host::look_at_clock`] sees to that.
+//! `Core::look_at_clock` sees to that.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::Method;
 use serde::Deserialize;
-use tokio::sync::MutexGuard;
 use url::Url;
 use weir_domain::credential::Secrets;
 use weir_domain::policy::{Request, RequestBody, may_follow_clock};
 use weir_domain::time::Timestamp;
 use weir_egress::{Egress, NoBodies};
-use weir_store::{Store, StoreError};
-
-use crate::host::Host;
+use weir_store::Store;
 
 /// How often a followed clock is read.
 pub(crate) const FOLLOW_EVERY: Duration = Duration::from_millis(100);
@@ -127,7 +124,8 @@ impl HostClock {
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     source: Source,
-    shown: Timestamp,
+    /// What it showed.
+    pub shown: Timestamp,
     /// The step, if it is one.
     pub step: Option<Step>,
 }
@@ -172,55 +170,6 @@ pub(crate) async fn read(egress: &Egress, url: &Url) -> Result<Reading, String> 
         .await
         .map_err(|error| error.to_string())?;
     serde_json::from_slice(&answer.body).map_err(|_| format!("it answers {} and no {{\"now_ms\": …}}", answer.status))
-}
-
-impl Host {
-    /// Looks at the clock, at a followed one if this is what it said, and goes on from there. If it was set, what waits and what
-    /// is in hand is set right, and who sleeps looks again. Nobody else looks while the answer is held: what must not take a
-    /// step of the clock for the end of a lease holds it.
-    ///
-    /// # Errors
-    /// The record; the next look finds the same step.
-    pub(crate) async fn look_at_clock(&self, said: Option<Reading>) -> Result<MutexGuard<'_, ()>, StoreError> {
-        let turn = self.0.clock_turn.lock().await;
-        if said.is_none() && self.config().clock.is_some() {
-            return Ok(turn);
-        }
-        let look = self.0.clock.look(said);
-        if let Some(step) = look.step {
-            self.set_right(step, look.shown).await?;
-        }
-        self.0.clock.accept(look);
-        if look.step.is_some() {
-            self.0.wakes.all();
-        }
-        Ok(turn)
-    }
-
-    /// The clock was set and shows `now`: sets right what waits and what is in hand.
-    ///
-    /// # Errors
-    /// The record.
-    pub(crate) async fn set_right(&self, step: Step, now: Timestamp) -> Result<(), StoreError> {
-        let millis = |by: Duration| i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.0.platform_clocks.ours_was_set(match step {
-            Step::Back(by) => -millis(by),
-            Step::Forward(by) => millis(by),
-        });
-        match step {
-            Step::Back(by) => {
-                let rows = self.store().clock_set_back(by, now).await?;
-                tracing::warn!(
-                    "The clock was set back by {} s; {rows} waits were set right",
-                    by.as_secs()
-                );
-            }
-            Step::Forward(by) => {
-                self.store().clock_set_forward(&self.0.owner, by).await?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// While a virtual clock is followed, windows and signatures are judged by it: no app may then talk to a real platform.

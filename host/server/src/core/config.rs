@@ -8,8 +8,9 @@ use serde::Deserialize;
 use url::Url;
 use weir_domain::credential::Secret;
 use weir_domain::limits;
+use weir_domain::policy::Reach;
 
-use crate::connectors::provenance::TrustedKeys;
+use crate::core::provenance::TrustedKeys;
 
 /// What the host runs with.
 #[derive(Clone, Debug)]
@@ -91,6 +92,17 @@ pub struct Delivery {
     pub allow_private: bool,
     /// Whether a text that the platform's complete history does not have is sent again.
     pub resend_if_absent: bool,
+}
+
+impl Delivery {
+    /// Which addresses an endpoint may be at: public ones, unless the operator opens the private network.
+    pub(crate) fn reach(self) -> Reach {
+        if self.allow_private {
+            Reach::OperatorSet
+        } else {
+            Reach::Public
+        }
+    }
 }
 
 impl Default for Delivery {

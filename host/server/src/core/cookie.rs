@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use weir_domain::id::ConnectSessionId;
 
-use crate::Config;
+use crate::core::config::Config;
 
 /// One of them.
 pub(crate) struct Cookie {

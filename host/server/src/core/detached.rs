@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use crate::host::Host;
+use crate::core::Core;
 
-impl Host {
+impl Core {
     /// Runs `work` to its end, whether or not the caller goes on waiting. `permit` is what bounds how much of such work there
     /// can be, and is held until the work ends. A panic of the work reaches the caller that waits.
     pub(crate) async fn detached<T: Send + 'static>(
@@ -25,7 +25,7 @@ impl Host {
             output
         };
         let task = weir_store::carried(task).in_current_span();
-        match self.0.detached.spawn(task).await {
+        match self.detached.spawn(task).await {
             Ok(output) => output,
             Err(error) => match error.try_into_panic() {
                 Ok(payload) => resume_unwind(payload),
@@ -36,10 +36,10 @@ impl Host {
     }
 
     /// Waits up to `deadline` for detached work that is still running. What is left then is settled at the next start.
-    pub async fn finish_detached(&self, deadline: Duration) {
-        self.0.detached.close();
-        if tokio::time::timeout(deadline, self.0.detached.wait()).await.is_err() {
-            let left = self.0.detached.len();
+    pub(crate) async fn finish_detached(&self, deadline: Duration) {
+        self.detached.close();
+        if tokio::time::timeout(deadline, self.detached.wait()).await.is_err() {
+            let left = self.detached.len();
             tracing::warn!("{left} requests did not end in {deadline:?}; what they left is settled at the next start");
         }
     }
@@ -55,22 +55,17 @@ mod tests {
     use tokio::sync::{Semaphore, oneshot};
 
     use super::*;
-    use crate::Config;
-
-    async fn host() -> (TempDir, Host) {
-        let folder = TempDir::new().expect("a folder");
-        let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
-        (folder, host)
-    }
+    use crate::testing::core;
 
     #[tokio::test]
     async fn work_ends_though_its_caller_left() {
-        let (_folder, host) = host().await;
+        let folder = TempDir::new().expect("a folder");
+        let core = core(&folder);
         let slots = Arc::new(Semaphore::new(1));
         let permit = Arc::clone(&slots).try_acquire_owned().expect("a slot");
         let (go_on, told) = oneshot::channel::<()>();
         let (ended, end) = oneshot::channel();
-        let mut caller = Box::pin(host.detached(permit, async move {
+        let mut caller = Box::pin(core.detached(permit, async move {
             told.await.expect("sent");
             ended.send(()).expect("waited for");
         }));
@@ -80,14 +75,15 @@ mod tests {
         assert_eq!(slots.available_permits(), 0, "the permit is the work's");
         go_on.send(()).expect("it is still there");
         end.await.expect("it ended");
-        host.finish_detached(Duration::from_secs(60)).await;
+        core.finish_detached(Duration::from_secs(60)).await;
         assert_eq!(slots.available_permits(), 1);
     }
 
     #[tokio::test]
     async fn a_panic_reaches_the_caller() {
-        let (_folder, host) = host().await;
-        let caller = host.clone();
+        let folder = TempDir::new().expect("a folder");
+        let core = core(&folder);
+        let caller = Arc::clone(&core);
         let task = tokio::spawn(async move { caller.detached((), async { panic!("a fault") }).await });
         let error = task.await.expect_err("it panicked");
         assert_eq!(error.into_panic().downcast_ref::<&str>(), Some(&"a fault"));

@@ -103,6 +103,41 @@ fn close(path: &Path) -> io::Result<()> {
     std::fs::set_permissions(path, Permissions::from_mode(mode & 0o7777 & !OTHERS))
 }
 
+/// The names of the files in a folder; what cannot be read is looked at the next time.
+pub(crate) async fn names(folder: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    let Ok(mut entries) = tokio::fs::read_dir(folder).await else {
+        return names;
+    };
+    while let Ok(Some(entry)) = entries.next_entry().await {
+        if let Ok(name) = entry.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Whether the file is gone now.
+pub(crate) async fn is_removed(path: &Path) -> bool {
+    match tokio::fs::remove_file(path).await {
+        Ok(()) => true,
+        // It never came, or went before.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) => {
+            tracing::error!("{} cannot be removed, and is tried again: {error}", path.display());
+            false
+        }
+    }
+}
+
+/// Whether what was removed stays so though the power fails.
+pub(crate) async fn is_synced(folder: &Path) -> bool {
+    match tokio::fs::File::open(folder).await {
+        Ok(folder) => folder.sync_all().await.is_ok(),
+        Err(_) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use base64::Engine;
 use hmac::{Hmac, KeyInit, Mac};
+use rand::TryRngCore;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use weir_domain::caller::{self, Key, OPERATORS_WORKSPACE, Scope};
@@ -21,6 +22,15 @@ use crate::core::folder;
 
 /// Shortest admin key that an operator may choose: 128 random bits in hex.
 const ADMIN_KEY_CHARS: usize = 32;
+
+/// What ids and keys are made from.
+pub(crate) fn seed() -> anyhow::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    rand::rngs::OsRng
+        .try_fill_bytes(&mut seed)
+        .context("the operating system gives no randomness")?;
+    Ok(seed)
+}
 
 /// The key that encrypts secrets at rest: the operator's, or one that is generated once and stored in the data directory.
 pub(crate) fn master_key(config: &Config, mint: &Mint) -> anyhow::Result<[u8; 32]> {

@@ -11,9 +11,6 @@ use tokio::sync::Notify;
 use weir_domain::clock::{ClockOffset, ClockSample, PlatformClock};
 use weir_domain::time::Timestamp;
 use weir_runtime::context::AnswerDates;
-use weir_store::StoreError;
-
-use crate::host::Host;
 
 /// An estimate that moved by less than this is not noted anew: whole seconds are what platforms tell.
 const WORTH_NOTING_MS: u64 = 1_000;
@@ -79,7 +76,8 @@ impl PlatformClocks {
         self.moved.notify_one();
     }
 
-    fn all(&self) -> Vec<(String, Arc<AppClock>)> {
+    /// All of them, by app.
+    pub(crate) fn all(&self) -> Vec<(String, Arc<AppClock>)> {
         let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
         apps.iter()
             .map(|(app, clock)| (app.clone(), Arc::clone(clock)))
@@ -106,6 +104,16 @@ impl AppClock {
     /// The platform signed something at `signed_at`, and it was here at `received_at`.
     pub(crate) fn signed(&self, signed_at: Timestamp, received_at: Timestamp) {
         self.observe(ClockSample::signed(signed_at, received_at));
+    }
+
+    /// The estimate, where it left what is noted and judged by.
+    pub(crate) fn moved(&self) -> Option<ClockOffset> {
+        self.with(|known| known.moved())
+    }
+
+    /// The record has this estimate: what is judged from now on is judged by it.
+    pub(crate) fn noted(&self, offset: ClockOffset) {
+        self.with(|known| known.noted = offset);
     }
 
     fn observe(&self, sample: ClockSample) {
@@ -138,43 +146,6 @@ impl AnswerDates for AppClock {
         if let Some(sample) = ClockSample::answered(date, sent_at, received_at) {
             self.observe(sample);
         }
-    }
-}
-
-impl Host {
-    /// Notes the estimates that moved; what is judged afterwards is judged by them.
-    ///
-    /// # Errors
-    /// The record; the next round finds the same.
-    pub(crate) async fn platform_clocks_round(&self, now: Timestamp) -> Result<(), StoreError> {
-        for (app, clock) in self.0.platform_clocks.all() {
-            let Some(offset) = clock.with(|known| known.moved()) else {
-                continue;
-            };
-            self.store().note_platform_clock(&app, offset, now).await?;
-            clock.with(|known| known.noted = offset);
-            self.metrics().platform_clock(&app, offset);
-            if offset.is_degraded() {
-                tracing::warn!(app, "{} Synchronize this machine's clock (NTP)", apart(&app, offset));
-            } else {
-                tracing::info!(app, "{}", apart(&app, offset));
-            }
-            self.0.wakes.all();
-        }
-        Ok(())
-    }
-
-    /// How far the clock of an app's platform is from ours.
-    pub(crate) fn clock_offset(&self, app: &str) -> ClockOffset {
-        self.0.platform_clocks.of(app).offset()
-    }
-
-    /// The platforms' clocks that are too far from ours, in words; none while all is well.
-    pub(crate) fn clocks_apart(&self) -> Vec<String> {
-        let clocks = self.0.platform_clocks.all().into_iter();
-        let offsets = clocks.map(|(app, clock)| (app, clock.offset()));
-        let degraded = offsets.filter(|(_, offset)| offset.is_degraded());
-        degraded.map(|(app, offset)| apart(&app, offset)).collect()
     }
 }
 

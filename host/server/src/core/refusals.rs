@@ -12,8 +12,7 @@ use weir_domain::policy::Refusal;
 use weir_runtime::context::{Act, Refused};
 use weir_store::{RefusalRecord, RefusedWhat};
 
-use crate::core::codes;
-use crate::host::Host;
+use crate::core::{Core, codes};
 
 /// Stands after a refusal that the operator's own limit decided.
 pub(crate) const OPERATORS_LIMIT: &str =
@@ -59,7 +58,7 @@ impl ActRefused {
     }
 }
 
-impl Host {
+impl Core {
     /// Keeps a no to a message, and gives its id.
     pub(crate) async fn keep_send_refusal(
         &self,
@@ -68,7 +67,7 @@ impl Host {
         message: Option<MessageId>,
         refusal: &Refusal,
     ) -> Option<RefusalId> {
-        self.0.metrics.refusal(refusal.code());
+        self.metrics.refusal(refusal.code());
         let by_operator = refusal.is_set_by(&channel.policy);
         let mut facts = serde_json::to_value(refusal).unwrap_or_default();
         facts["set_by"] = if by_operator { "operator" } else { "platform" }.into();
@@ -77,7 +76,7 @@ impl Host {
             detail.push_str(OPERATORS_LIMIT);
         }
         self.keep_refusal(RefusalRecord {
-            id: self.0.mint.id(self.now()),
+            id: self.mint.id(self.now()),
             workspace_id: channel.workspace_id.clone(),
             channel_id: Some(channel.id),
             conversation_id: conversation,
@@ -97,13 +96,13 @@ impl Host {
     /// Keeps what a connector was refused in a call.
     pub(crate) async fn keep_act_refusal(&self, refused: ActRefused) {
         let channel = match refused.channel_id {
-            Some(id) => self.0.store.channel(id).await.ok().flatten(),
+            Some(id) => self.store.channel(id).await.ok().flatten(),
             None => None,
         };
         let workspace = channel.map_or_else(|| OPERATORS_WORKSPACE.to_owned(), |channel| channel.workspace_id);
         let (changes, remedy) = of_connector(refused.rule);
         self.keep_refusal(RefusalRecord {
-            id: self.0.mint.id(self.now()),
+            id: self.mint.id(self.now()),
             workspace_id: workspace,
             channel_id: refused.channel_id,
             conversation_id: None,
@@ -131,7 +130,7 @@ impl Host {
     ) -> Option<RefusalId> {
         let code = codes::named(rule);
         self.keep_refusal(RefusalRecord {
-            id: self.0.mint.id(self.now()),
+            id: self.mint.id(self.now()),
             workspace_id: workspace.to_owned(),
             channel_id: None,
             conversation_id: None,
@@ -150,7 +149,7 @@ impl Host {
 
     async fn keep_refusal(&self, record: RefusalRecord) -> Option<RefusalId> {
         let id = record.id;
-        match self.0.store.keep_refusal(record).await {
+        match self.store.keep_refusal(record).await {
             Ok(()) => Some(id),
             Err(error) => {
                 tracing::warn!("A refusal was not kept: {error}");

@@ -14,7 +14,7 @@ use weir_store::{MasterKey, SqliteStore};
 use crate::core::config::Config;
 use crate::core::folder;
 use crate::core::keyring;
-use crate::host::seed;
+use crate::core::keyring::seed;
 
 /// The result.
 #[derive(Clone, Debug, Serialize)]

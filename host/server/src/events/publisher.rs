@@ -3,6 +3,7 @@
 //! At least once, with an id that never changes; in order within a conversation where the endpoint wants it; a slow or dead
 //! endpoint delays nobody else. Signed as Standard Webhooks 1.0.0 says, so that its public libraries verify what comes.
 
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -14,19 +15,23 @@ use sha2::Sha256;
 use tracing::{Instrument, field, trace_span};
 use weir_domain::credential::{Secret, Secrets};
 use weir_domain::delivery::redeliver_at;
-use weir_domain::policy::{Reach, Request, RequestBody, may_deliver};
+use weir_domain::policy::{Request, RequestBody, may_deliver};
 use weir_domain::time::Timestamp;
 use weir_egress::{Answer, NoBodies};
 use weir_store::{DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, StoreError};
 
+use crate::core::Core;
 use crate::core::worker::Work;
-use crate::host::Host;
+use crate::messages::media::Media;
 
 /// An endpoint that took nothing for so long is switched off. Its events are kept for `recover`.
 const GIVE_UP: Duration = Duration::from_secs(5 * 24 * 3600);
 
 /// The work of handing over.
-pub(crate) struct Publisher(pub(crate) Host);
+pub(crate) struct Publisher {
+    core: Arc<Core>,
+    media: Arc<Media>,
+}
 
 #[async_trait]
 impl Work for Publisher {
@@ -37,11 +42,11 @@ impl Work for Publisher {
     }
 
     async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>, StoreError> {
-        self.0.store().lease_deliveries(&self.0.0.owner, limit, now).await
+        self.core.store().lease_deliveries(&self.core.owner, limit, now).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.0.store().next_delivery_due().await
+        self.core.store().next_delivery_due().await
     }
 
     async fn work(&self, lease: DeliveryLease) {
@@ -54,8 +59,8 @@ impl Work for Publisher {
             outcome = field::Empty,
         );
         let attempt = self.deliver(&lease).instrument(span.clone()).await;
-        let now = self.0.now();
-        let next = next(&lease, &attempt, self.0.jitter(), now);
+        let now = self.core.now();
+        let next = next(&lease, &attempt, self.core.jitter(), now);
         let outcome = match &next {
             DeliveryNext::Delivered => "delivered",
             DeliveryNext::RetryAt(_) => "retry",
@@ -63,8 +68,8 @@ impl Work for Publisher {
             DeliveryNext::Disable { .. } => "disabled",
         };
         span.record("outcome", outcome);
-        self.0.metrics().delivery(outcome);
-        let settled = self.0.store().settle_delivery(&lease, attempt.record, next, now);
+        self.core.metrics.delivery(outcome);
+        let settled = self.core.store().settle_delivery(&lease, attempt.record, next, now);
         match settled.instrument(trace_span!(parent: &span, "settle")).await {
             Ok(true) => {}
             // Somebody else holds the lease by now, and will say how it went.
@@ -81,8 +86,12 @@ struct Tried {
 }
 
 impl Publisher {
+    pub(crate) fn new(core: Arc<Core>, media: Arc<Media>) -> Self {
+        Self { core, media }
+    }
+
     async fn deliver(&self, lease: &DeliveryLease) -> Tried {
-        let now = self.0.now();
+        let now = self.core.now();
         let failed = |error: String| Tried {
             record: DeliveryAttempt {
                 number: lease.attempt,
@@ -98,11 +107,11 @@ impl Publisher {
             Ok(request) => request,
             Err(reason) => return failed(reason),
         };
-        let permit = match may_deliver(request, self.0.endpoint_reach()) {
+        let permit = match may_deliver(request, self.core.config.delivery.reach()) {
             Ok(permit) => permit,
             Err(refusal) => return failed(refusal.to_string()),
         };
-        match self.0.egress().send(permit, &Secrets::default(), &NoBodies).await {
+        match self.core.egress.send(permit, &Secrets::default(), &NoBodies).await {
             Ok(answer) => answered(lease.attempt, now, &answer),
             Err(error) => failed(error.to_string()),
         }
@@ -110,7 +119,7 @@ impl Publisher {
 
     fn request(&self, lease: &DeliveryLease, now: Timestamp) -> Result<Request, String> {
         let mut event = lease.event.clone();
-        event.data = self.0.with_links(event.data);
+        event.data = self.media.with_links(event.data);
         let body = serde_json::to_string(&event).map_err(|error| error.to_string())?;
         let id = event.id.to_string();
         let signature = sign(&active_secrets(&lease.endpoint, now), &id, now.as_secs(), &body);
@@ -208,17 +217,6 @@ pub(crate) fn sign(secrets: &[&Secret], id: &str, timestamp_s: i64, body: &str) 
         })
         .collect();
     signatures.join(" ")
-}
-
-impl Host {
-    /// Which addresses an endpoint may be at: public ones, unless the configuration opens the private network.
-    pub fn endpoint_reach(&self) -> Reach {
-        if self.config().delivery.allow_private {
-            Reach::OperatorSet
-        } else {
-            Reach::Public
-        }
-    }
 }
 
 #[cfg(test)]

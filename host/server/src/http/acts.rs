@@ -53,7 +53,7 @@ impl Api {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Answer<T> {
         let slot = slot_of(slots)?;
-        Ok(self.host.detached(slot, work).await)
+        Ok(self.host.core.detached(slot, work).await)
     }
 }
 

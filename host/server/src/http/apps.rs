@@ -107,8 +107,8 @@ impl AppView {
             old_secrets_until: app.old_secrets_until.filter(|until| host.now() < *until),
             webhook_url: host.config().public(&format!("/hooks/{}", app.name)),
             redirect_url: host.config().public("/oauth/callback"),
-            clock_offset_ms: host.clock_offset(&app.name).as_millis(),
-            refused_webhooks: host.0.forged.of(&app.name),
+            clock_offset_ms: host.core.clock_offset(&app.name).as_millis(),
+            refused_webhooks: host.connectors.forged.of(&app.name),
             name: app.name,
             connector: app.connector,
             settings: app.settings,
@@ -212,7 +212,7 @@ pub(crate) async fn put(
         created_at: before.map_or(now, |app| app.created_at),
         updated_at: now,
     };
-    host.put_app(app.clone()).await?;
+    host.connectors.apps.put(app.clone()).await?;
     let changed = serde_json::json!({
         "connector": app.connector, "origins": app.origins, "secrets": app.secrets.keys().collect::<Vec<_>>(),
     });
@@ -275,7 +275,7 @@ pub(crate) async fn rotate(
     app.secrets = secrets;
     app.old_secrets_until = Some(now.after(Duration::from_secs(u64::from(overlap))));
     app.updated_at = now;
-    host.put_app(app.clone()).await?;
+    host.connectors.apps.put(app.clone()).await?;
     let changed = serde_json::json!({ "secrets": names, "old_secrets_until": app.old_secrets_until });
     record(&host, &caller, "app.rotate_secrets", &name, changed).await;
     Ok(Answered(AppView::of(app, &host)))

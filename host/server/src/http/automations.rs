@@ -81,7 +81,7 @@ pub(crate) async fn list(
     Path((id, kind)): Path<(String, String)>,
 ) -> Answer<Answered<List<AutomationView>>> {
     let channel = find(&host, &caller, channel_id(&id)?).await?;
-    let found = host.automations(&channel, word(&kind)?).await?;
+    let found = host.accounts.automations(&channel, word(&kind)?).await?;
     Ok(List::whole(found.into_iter().map(AutomationView::of).collect()))
 }
 
@@ -102,7 +102,7 @@ pub(crate) async fn put(
         audit: None,
         content: Value::Object(body.content),
     };
-    let put = host.put_automation(&channel, &automation).await?;
+    let put = host.accounts.put_automation(&channel, &automation).await?;
     let changed = json!({ "kind": automation.kind, "id": put, "enabled": automation.enabled });
     record(&host, &caller, "automation.put", &id, changed).await;
     Ok(Answered(Put { id: put }))
@@ -121,7 +121,9 @@ pub(crate) async fn remove(
     if automation.len() > NAME_BYTES.1 {
         return Err(Problem::no_such("automatic message"));
     }
-    host.remove_automation(&channel, word(&kind)?, &automation).await?;
+    host.accounts
+        .remove_automation(&channel, word(&kind)?, &automation)
+        .await?;
     let changed = json!({ "kind": kind, "id": automation });
     record(&host, &caller, "automation.remove", &id, changed).await;
     Ok(StatusCode::NO_CONTENT)

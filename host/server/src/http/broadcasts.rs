@@ -44,8 +44,10 @@ pub(crate) async fn create(
     let channel = find(&host, &caller, body.channel_id).await?;
     let refusal = Refusal::BroadcastNotSupported;
     let problem = Problem::refusal(&refusal);
-    Err(match host.keep_send_refusal(&channel, None, None, &refusal).await {
-        Some(id) => problem.with("refusal_id", id),
-        None => problem,
-    })
+    Err(
+        match host.core.keep_send_refusal(&channel, None, None, &refusal).await {
+            Some(id) => problem.with("refusal_id", id),
+            None => problem,
+        },
+    )
 }

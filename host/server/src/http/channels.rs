@@ -191,6 +191,7 @@ pub(crate) async fn delete(
     Named(id): Named<ChannelId>,
 ) -> Answer<Answered<Channel>> {
     let channel = host
+        .accounts
         .delete_channel(&caller, id)
         .await?
         .ok_or_else(|| Problem::no_such("channel"))?;
@@ -209,7 +210,7 @@ pub(crate) async fn refresh(
     Named(id): Named<ChannelId>,
 ) -> Answer<Answered<Channel>> {
     find(&host, &caller, id).await?;
-    host.refresh_now(id).await?;
+    host.accounts.refresh_now(id).await?;
     Ok(Answered(find(&host, &caller, id).await?))
 }
 
@@ -222,7 +223,7 @@ pub(crate) async fn diagnostics(
     Named(id): Named<ChannelId>,
 ) -> Answer<Answered<List<Finding>>> {
     find(&host, &caller, id).await?;
-    Ok(List::whole(host.diagnose(id).await?))
+    Ok(List::whole(host.accounts.diagnose(id).await?))
 }
 
 /// What the links carry.
@@ -277,6 +278,7 @@ pub(crate) async fn entry_points(
 ) -> Answer<Answered<List<EntryPointLink>>> {
     let channel = find(&host, &caller, id).await?;
     let links = host
+        .accounts
         .entry_points(&channel, carried.message.as_deref(), carried.reference.as_deref())
         .await?;
     Ok(List::whole(links))
@@ -292,7 +294,7 @@ pub(crate) async fn catch_up(
     MaybeJson(body): MaybeJson<CatchUp>,
 ) -> Answer<Answered<CaughtUp>> {
     find(&host, &caller, id).await?;
-    let caught_up = host.catch_up(id, body.since).await?;
+    let caught_up = host.history.catch_up(id, body.since).await?;
     let asked = serde_json::json!({ "since": body.since });
     record(&host, &caller, "channel.catch_up", &id.to_string(), asked).await;
     Ok(Answered(CaughtUp {
@@ -336,7 +338,7 @@ pub(crate) async fn features(
     Named(id): Named<ChannelId>,
 ) -> Answer<Answered<ChannelFeatures>> {
     let channel = find(&host, &caller, id).await?;
-    Ok(Answered(host.channel_features(&channel).await?))
+    Ok(Answered(host.accounts.channel_features(&channel).await?))
 }
 
 /// Which test.
@@ -357,7 +359,7 @@ pub(crate) async fn begin_test(
     Named(id): Named<ChannelId>,
 ) -> Answer<Answered<ChannelTest>> {
     let channel = find(&host, &caller, id).await?;
-    Ok(Answered(host.begin_test(&channel).await?))
+    Ok(Answered(host.accounts.begin_test(&channel).await?))
 }
 
 /// See how far a test has come
@@ -370,7 +372,7 @@ pub(crate) async fn read_test(
     Params(which): Params<WhichTest>,
 ) -> Answer<Answered<ChannelTest>> {
     let channel = find(&host, &caller, id).await?;
-    Ok(Answered(host.test(&channel, &which.reference).await?))
+    Ok(Answered(host.accounts.test(&channel, &which.reference).await?))
 }
 
 impl From<RefreshError> for Problem {

@@ -123,7 +123,7 @@ pub(crate) async fn create(
         redirect_url: redirect_url(body.redirect_url)?,
         fields: body.fields,
     };
-    let (session, url) = host.begin_connect(&caller, new).await?;
+    let (session, url) = host.accounts.begin_connect(&caller, new).await?;
     record(
         &host,
         &caller,
@@ -160,7 +160,10 @@ pub(crate) async fn reauthorize(
     Named(id): Named<ChannelId>,
     super::body::MaybeJson(body): super::body::MaybeJson<BeginAgain>,
 ) -> Answer<(StatusCode, Answered<SessionView>)> {
-    let (session, url) = host.reauthorize(&caller, id, redirect_url(body.redirect_url)?).await?;
+    let (session, url) = host
+        .accounts
+        .reauthorize(&caller, id, redirect_url(body.redirect_url)?)
+        .await?;
     record(
         &host,
         &caller,

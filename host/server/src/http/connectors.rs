@@ -28,7 +28,8 @@ use super::list::List;
 use super::problem::{Answer, Problem};
 use super::{Api, codes};
 use crate::Host;
-use crate::connectors::registry::{GrantError, InstallError, PromoteError};
+use crate::connectors::install::{GrantError, InstallError};
+use crate::connectors::promotion::PromoteError;
 
 /// How a component is installed.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -182,7 +183,7 @@ impl ConnectorView {
         let active = versions.iter().find(|version| version.stage == VersionStage::Active);
         let speaks = active.or_else(|| versions.first());
         Self {
-            load_error: active.and_then(|_| host.load_failure(&name)),
+            load_error: active.and_then(|_| host.connectors.registry.load_failure(&name)),
             name,
             platform: speaks
                 .map(|version| version.manifest.platform.clone())
@@ -262,7 +263,10 @@ async fn installed(
     source: Option<String>,
     allow_downgrade: bool,
 ) -> Answer<(StatusCode, Answered<VersionView>)> {
-    let installed = host.install(bytes, signature.as_deref(), source, allow_downgrade).await;
+    let installed = host
+        .connectors
+        .install(bytes, signature.as_deref(), source, allow_downgrade)
+        .await;
     let version = match installed {
         Ok(version) => version,
         Err(error) => return Err(refused_install(host, caller, error).await),
@@ -332,7 +336,10 @@ pub(crate) async fn put_grants(
     }
     connector(&host, name.clone()).await?;
     let granted = body.grants.into_iter().map(|given| given.grant).collect();
-    let grants = host.decide_grants(&name, body.version.as_deref(), granted).await?;
+    let grants = host
+        .connectors
+        .decide_grants(&name, body.version.as_deref(), granted)
+        .await?;
     let routes = |grants: &[Grant]| grants.iter().map(|grant| grant.route.clone()).collect::<Vec<_>>();
     let changed = serde_json::json!({ "granted": routes(&grants.granted), "withheld": routes(&grants.withheld) });
     record(&host, &caller, "connector.grant", &name, changed).await;
@@ -348,7 +355,7 @@ pub(crate) async fn promote(
     State(host): State<Host>,
     Path((name, version)): Path<(String, String)>,
 ) -> Answer<Answered<VersionView>> {
-    let promoted = match host.promote(&name, &version).await {
+    let promoted = match host.rollout.promote(&name, &version).await {
         Ok(promoted) => promoted,
         Err(error) => return Err(refused_promotion(&host, &caller, error).await),
     };
@@ -412,6 +419,7 @@ async fn refused_install(host: &Host, caller: &Caller, error: InstallError) -> P
     let problem = Problem::from(error);
     let workspace = caller.workspace_id();
     let id = host
+        .core
         .keep_grant_refusal(workspace, &connector, problem.code().name, detail, facts)
         .await;
     problem.refused_as(id)
@@ -431,6 +439,7 @@ pub(super) async fn refused_promotion(host: &Host, caller: &Caller, error: Promo
     let facts = serde_json::json!({ "version": version, "missing": routes });
     let workspace = caller.workspace_id();
     let id = host
+        .core
         .keep_grant_refusal(
             workspace,
             connector,

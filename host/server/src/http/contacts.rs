@@ -70,7 +70,7 @@ pub(crate) async fn refresh(
     State(host): State<Host>,
     Named(id): Named<ContactId>,
 ) -> Answer<Answered<Contact>> {
-    let contact = host.look_up(&caller, id).await?;
+    let contact = host.accounts.look_up(&caller, id).await?;
     record(
         &host,
         &caller,
@@ -96,6 +96,7 @@ pub(crate) async fn erase(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let removed = host
+        .media
         .erase_contact(&caller, id)
         .await?
         .ok_or_else(|| Problem::no_such("contact"))?;

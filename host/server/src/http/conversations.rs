@@ -22,9 +22,10 @@ use super::idempotency::{Idempotency, REPLAYED};
 use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
 use crate::Host;
-use crate::accounts::calls::{ActError, ConnectorError};
-use crate::accounts::features::Features;
-use crate::messages::outbound::{AcceptError, SendRequest, Signal};
+use crate::accounts::calls::ActError;
+use crate::accounts::features::{Features, Signal};
+use crate::connectors::serving::ConnectorError;
+use crate::messages::outbound::{AcceptError, SendRequest};
 
 /// Longest reference of a caller's own.
 const CLIENT_REF_CHARS: usize = 255;
@@ -99,7 +100,7 @@ pub(crate) async fn list(
     let mut glances = Vec::with_capacity(rows.len());
     for conversation in &rows {
         glances.push(Glance {
-            view: host.view(conversation).await?,
+            view: host.accounts.view(conversation).await?,
             last_message: newest.get(&conversation.id).map(|message| shown(&host, message)),
         });
     }
@@ -122,7 +123,7 @@ pub(crate) async fn get(
     Named(id): Named<ConversationId>,
 ) -> Answer<Answered<ConversationView>> {
     let conversation = find(&host, &caller, id).await?;
-    Ok(Answered(host.view(&conversation).await?))
+    Ok(Answered(host.accounts.view(&conversation).await?))
 }
 
 /// List messages of a conversation, newest first
@@ -143,7 +144,7 @@ pub(crate) async fn messages(
 /// A message as the API shows it: with links to its bytes.
 pub(crate) fn shown(host: &Host, message: &Message) -> Value {
     // A message is plain data with string keys: it always becomes JSON.
-    host.with_links(serde_json::to_value(message).unwrap_or_default())
+    host.media.with_links(serde_json::to_value(message).unwrap_or_default())
 }
 
 /// Send a message
@@ -176,7 +177,7 @@ pub(crate) async fn send(
         split: body.split,
         claim,
     };
-    let (messages, is_replayed) = match host.accept(&caller, id, request).await? {
+    let (messages, is_replayed) = match host.outbound.accept(&caller, id, request).await? {
         Enqueued::New(messages) => (messages, false),
         Enqueued::Replayed(messages) => (messages, true),
     };
@@ -203,7 +204,7 @@ pub(crate) async fn activity(
     Named(id): Named<ConversationId>,
     Json(body): Json<Activity>,
 ) -> Answer<StatusCode> {
-    host.signal(&caller, id, body.kind).await?;
+    host.outbound.signal(&caller, id, body.kind).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -215,7 +216,7 @@ pub(crate) async fn features(
     State(host): State<Host>,
     Named(id): Named<ConversationId>,
 ) -> Answer<Answered<Features>> {
-    Ok(Answered(host.features(&caller, id).await?))
+    Ok(Answered(host.accounts.features(&caller, id).await?))
 }
 
 impl From<EnqueueError> for Problem {

@@ -20,7 +20,7 @@ use super::codes;
 use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
 use crate::Host;
-use crate::messages::inbound::ReplayError;
+use crate::messages::dead_letters::ReplayError;
 
 /// A verified webhook that could not be translated.
 #[derive(Debug, Serialize, ToSchema)]
@@ -145,7 +145,7 @@ pub(crate) async fn replay(
     Named(id): Named<DeadLetterId>,
 ) -> Answer<Answered<Replayed>> {
     find(&host, caller.workspace_id(), id).await?;
-    let recorded = host.replay_dead_letter(id).await?;
+    let recorded = host.dead_letters.replay(id).await?;
     record(
         &host,
         &caller,

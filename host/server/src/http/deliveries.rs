@@ -142,7 +142,7 @@ pub(crate) async fn resend(
         .store()
         .insert_delivery(delivery.endpoint_id, delivery.event_id, host.now())
         .await?;
-    host.wake_publisher();
+    host.core.wakes.deliveries.notify_one();
     let changed = serde_json::json!({ "delivery_id": delivery_id });
     record(&host, &caller, "delivery.resend", &id.to_string(), changed).await;
     Ok((StatusCode::ACCEPTED, Answered(Queued { delivery_id })))

@@ -311,7 +311,7 @@ pub(crate) async fn patch(
 
 async fn change(host: &Host, workspace: &str, id: EndpointId, patch: EndpointPatch) -> Answer<Endpoint> {
     let endpoint = host.store().update_endpoint(workspace, id, patch, host.now()).await?;
-    host.wake_publisher();
+    host.core.wakes.deliveries.notify_one();
     endpoint.ok_or_else(|| Problem::no_such("endpoint"))
 }
 
@@ -386,7 +386,7 @@ pub(crate) async fn recover(
     if !begun {
         return Err(Problem::no_such("endpoint"));
     }
-    let recovered = host.recover_to_the_end(id).await?;
+    let recovered = host.events.recover_to_the_end(id).await?;
     record(
         &host,
         &caller,
@@ -428,7 +428,7 @@ pub(crate) async fn send_example(
         }
     };
     let delivery_id = host.store().insert_delivery(id, event.id, host.now()).await?;
-    host.wake_publisher();
+    host.core.wakes.deliveries.notify_one();
     let changed = serde_json::json!({ "event_id": event.id });
     record(&host, &caller, "endpoint.send_example", &id.to_string(), changed).await;
     Ok((StatusCode::ACCEPTED, Answered(Queued { delivery_id })))

@@ -113,7 +113,7 @@ async fn place(host: &Host, workspace: &str, parameter: &str, text: &str) -> Ans
 
 /// An event as it is shown: with links to the bytes that it names.
 pub(crate) fn shown(host: &Host, mut event: Event) -> Value {
-    event.data = host.with_links(event.data);
+    event.data = host.media.with_links(event.data);
     // An event is plain data with string keys: it always becomes JSON.
     serde_json::to_value(event).unwrap_or_default()
 }

@@ -28,7 +28,7 @@ pub(crate) struct Health {
 
 impl Health {
     fn of(host: &Host) -> Self {
-        let degraded = host.clocks_apart();
+        let degraded = host.core.clocks_apart();
         Self {
             status: if degraded.is_empty() { "ok" } else { "degraded" },
             degraded,
@@ -76,7 +76,7 @@ pub(crate) async fn metrics(State(host): State<Host>, caller: Option<Extension<C
             CONTENT_TYPE,
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
         )],
-        host.metrics().render(),
+        host.core.metrics.render(),
     )
         .into_response())
 }

@@ -91,11 +91,11 @@ async fn receive(State(api): State<Api>, Path(app): Path<String>, request: Reque
         headers,
         body: Bytes::new(),
     };
-    let received = match host.admit_webhook(&app, &raw).await {
+    let received = match host.inbound.admit_webhook(&app, &raw).await {
         Ok(()) => {
             let share = api.hooks.share(&app, from);
             let body = body::read_within(stream, limits::WEBHOOK_BODY_BYTES, limits::WEBHOOK_READ, share).await?;
-            host.receive(&app, RawWebhook { body, ..raw }).await
+            host.inbound.receive(&app, RawWebhook { body, ..raw }).await
         }
         Err(error) => Err(error),
     };

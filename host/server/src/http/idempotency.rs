@@ -104,7 +104,10 @@ impl Api {
     ) -> Answer<Response> {
         let Some(claim) = claim else { return Ok(work.await) };
         let store = self.host.store();
-        match store.claim(claim.clone(), self.host.owner(), self.host.now()).await? {
+        match store
+            .claim(claim.clone(), &self.host.core.owner, self.host.now())
+            .await?
+        {
             Claimed::New => {}
             Claimed::Before(Progress::Answered(kept)) => return Ok(replayed(kept)),
             Claimed::Before(Progress::AtWork) => {
@@ -174,7 +177,7 @@ impl Api {
                 }
             };
             let host = self.host.clone();
-            tokio::spawn(async move { host.detached(slot, again).await });
+            tokio::spawn(async move { host.core.detached(slot, again).await });
         }
         Ok(Response::from_parts(parts, Body::from(bytes)))
     }

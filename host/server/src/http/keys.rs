@@ -195,7 +195,7 @@ pub(crate) async fn revoke(
     if !host.store().revoke_key(&workspace, id, host.now()).await? {
         return Err(Problem::no_such("key"));
     }
-    host.keys_ended();
+    host.core.keys_ended();
     record(&host, &caller, "key.revoke", &id.to_string(), serde_json::json!({})).await;
     Ok(StatusCode::NO_CONTENT)
 }

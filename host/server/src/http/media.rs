@@ -73,7 +73,7 @@ impl MediaView {
     fn of(media: Media, host: &Host) -> Self {
         Self {
             id: media.id,
-            url: (media.status == MediaStatus::Stored).then(|| host.media_link(media.id)),
+            url: (media.status == MediaStatus::Stored).then(|| host.media.media_link(media.id)),
             mime_type: media.mime_type,
             size: media.size,
             filename: media.filename,
@@ -99,7 +99,7 @@ pub(crate) async fn upload(
             let bytes = body::read(request.into_body(), limits::API_BODY_BYTES).await?;
             let FromUrl { source_url } = body::parse(&bytes)?;
             let url = Url::parse(&source_url).map_err(|error| Problem::member("/source_url", error))?;
-            stored(&api.host, api.host.upload_from_url(&caller, url).await)
+            stored(&api.host, api.host.media.upload_from_url(&caller, url).await)
         }
         Some("multipart/form-data") => {
             let form = Multipart::from_request(request, &()).await;
@@ -108,7 +108,7 @@ pub(crate) async fn upload(
             let claim = idempotency.for_file(&digest, filename.as_deref().unwrap_or_default());
             let (acting, caller) = (api.clone(), Caller::clone(&caller));
             let kept = async move {
-                let media = acting.host.keep_upload(&caller, upload, filename).await;
+                let media = acting.host.media.keep_upload(&caller, upload, filename).await;
                 stored(&acting.host, media).into_response()
             };
             let acting = api.clone();
@@ -131,7 +131,7 @@ async fn from_form(host: &Host, mut form: Multipart) -> Answer<(Upload, [u8; 32]
     let field = field.ok_or_else(|| Problem::member("/file", only))?;
     let filename = field.file_name().map(ToOwned::to_owned);
     let bytes = field.map(|chunk| chunk.map_err(io::Error::other));
-    let (upload, digest) = host.receive_upload(bytes).await?;
+    let (upload, digest) = host.media.receive_upload(bytes).await?;
     match form.next_field().await.map_err(broken)? {
         None => Ok((upload, digest, filename)),
         Some(_) => Err(Problem::member("", only)),
@@ -172,7 +172,7 @@ pub(crate) async fn bytes(
     Named(id): Named<MediaId>,
     Params(link): Params<Link>,
 ) -> Answer<Response> {
-    let (media, file) = match host.open_media(id, link.expires, &link.signature).await {
+    let (media, file) = match host.media.open_media(id, link.expires, &link.signature).await {
         Ok(opened) => opened,
         // The signature held: who has the link may know why there is nothing behind it.
         Err(LinkError::NotFound) => return Err(missing(host.store().media(id).await?)),

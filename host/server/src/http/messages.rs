@@ -144,6 +144,7 @@ pub(crate) async fn cancel(
 ) -> Answer<Answered<Value>> {
     find(&host, &caller, id).await?;
     match host
+        .outbound
         .cancel(&caller, id)
         .await?
         .ok_or_else(|| Problem::no_such("message"))?
@@ -169,7 +170,7 @@ pub(crate) async fn retry(
     if !matches!(message.status, Status::Failed | Status::Uncertain) {
         return Err(not_retryable(&message));
     }
-    match host.retry(&caller, id).await? {
+    match host.outbound.retry(&caller, id).await? {
         Some(message) => {
             record(&host, &caller, "message.retry", &id.to_string(), serde_json::json!({})).await;
             Ok((axum::http::StatusCode::ACCEPTED, Answered(shown(&host, &message))))

@@ -64,7 +64,7 @@ pub(crate) async fn open_connect(State(host): State<Host>, id: Result<Named<Conn
     let Ok(Named(id)) = id else {
         return failure(StatusCode::NOT_FOUND, "not_found", "This is no connect link.");
     };
-    match host.open_connect(id).await {
+    match host.accounts.open_connect(id).await {
         Ok(opened) => {
             let mut response = StatusCode::SEE_OTHER.into_response();
             set(&mut response, LOCATION, opened.authorize.as_str());
@@ -116,7 +116,7 @@ pub(crate) async fn callback(
             );
         }
     };
-    shown(api.host.finish_connect(query, cookie, spends, slot).await)
+    shown(api.host.accounts.finish_connect(query, cookie, spends, slot).await)
 }
 
 /// Whether a browser loads an address before a person opens it: `Sec-Purpose` (Fetch standard), and the names that it had before.

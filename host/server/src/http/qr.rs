@@ -79,6 +79,7 @@ pub(crate) async fn png(
 async fn code(host: &Host, caller: &weir_domain::caller::Caller, id: ChannelId, link: &Link) -> Answer<QRCode> {
     let channel = channels::find(host, caller, id).await?;
     let url = host
+        .accounts
         .entry_point(
             &channel,
             link.target,

@@ -60,5 +60,5 @@ pub(crate) async fn ad(
     State(host): State<Host>,
     Named(id): Named<ReferralId>,
 ) -> Answer<Answered<Ad>> {
-    Ok(Answered(host.ad(&caller, id).await?))
+    Ok(Answered(host.accounts.ad(&caller, id).await?))
 }

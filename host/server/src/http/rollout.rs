@@ -19,8 +19,9 @@ use super::connectors::{VersionView, refused_promotion};
 use super::list::{List, bounded};
 use super::problem::{Answer, Problem};
 use crate::Host;
-use crate::connectors::rollout::{TIMELINE, TrialView};
-use crate::connectors::transcripts::Replay;
+use crate::connectors::canary::TrialView;
+use crate::connectors::replay::Replay;
+use crate::connectors::rollout::TIMELINE;
 
 /// A trial that is wanted.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -174,7 +175,7 @@ pub(crate) async fn canary(
         since: host.now(),
     };
     let changed = serde_json::json!({ "version": version, "canary": canary });
-    let on_trial = match host.begin_canary(&name, &version, canary).await {
+    let on_trial = match host.rollout.begin_canary(&name, &version, canary).await {
         Ok(on_trial) => on_trial,
         Err(error) => return Err(refused_promotion(&host, &caller, error).await),
     };
@@ -206,7 +207,7 @@ pub(crate) async fn rollback(
     } else {
         &body.reason
     };
-    let back = match host.roll_back(&name, &version, reason).await {
+    let back = match host.rollout.roll_back(&name, &version, reason).await {
         Ok(back) => back,
         Err(error) => return Err(refused_promotion(&host, &caller, error).await),
     };
@@ -224,7 +225,7 @@ pub(crate) async fn retire(
     State(host): State<Host>,
     Path((name, version)): Names,
 ) -> Answer<Answered<VersionView>> {
-    let retired = host.retire(&name, &version).await?;
+    let retired = host.rollout.retire(&name, &version).await?;
     record(
         &host,
         &caller,
@@ -258,7 +259,7 @@ pub(crate) async fn replay(
         last: body.last,
         against: body.against,
     };
-    let report = host.replay(&name, &version, replay).await?;
+    let report = host.connectors.replay(&name, &version, replay).await?;
     let asked = serde_json::json!({ "version": version, "calls": report.calls, "differ": report.differ });
     record(&host, &caller, "connector.replay", &name, asked).await;
     Ok(Answered(report))
@@ -275,7 +276,7 @@ pub(crate) async fn trial(
     State(host): State<Host>,
     Path((name, version)): Names,
 ) -> Answer<Answered<TrialView>> {
-    let trial = host.trial(&name, &version).await?;
+    let trial = host.rollout.trial(&name, &version).await?;
     trial.map(Answered).ok_or_else(|| Problem::no_such("trial"))
 }
 
@@ -370,7 +371,7 @@ pub(crate) async fn transcript(
     if !how.scrub {
         return Ok(Answered(whole));
     }
-    let scrubbed = host.scrub(&whole).await.ok_or_else(|| {
+    let scrubbed = host.connectors.scrub(&whole).await.ok_or_else(|| {
         Problem::of(&codes::CONNECTOR_FAILED).detail(
             "no version reads this call, so nobody can say what in it is a person's; ask for it as it is, and read it first",
         )

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use axum::extract::State;
-use axum::http::header::{COOKIE, HeaderName, SET_COOKIE};
+use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json as Answered};
 use serde::Serialize;
@@ -18,13 +18,10 @@ use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use super::audit::record;
-use super::caller::InSession;
+use super::identify::InSession;
 use super::problem::{Answer, Problem};
 use crate::Host;
 use crate::core::cookie::SESSION;
-
-/// Where a request shows the session's token.
-pub(crate) const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 
 /// Who is asking.
 #[derive(Debug, Serialize, ToSchema)]
@@ -85,7 +82,7 @@ pub(crate) async fn begin(
         .insert_session(caller::digest(&text), caller.key(), end, now)
         .await?;
     // It may have signed out the oldest of the key.
-    host.keys_ended();
+    host.core.keys_ended();
     record(
         &host,
         &caller,
@@ -121,17 +118,9 @@ pub(crate) async fn end(
 ) -> Answer<(StatusCode, HeaderMap)> {
     if let Some(Extension(InSession(session, _))) = session {
         host.store().end_session(session.digest).await?;
-        host.keys_ended();
+        host.core.keys_ended();
     }
     Ok((StatusCode::NO_CONTENT, set_cookie(&host, "", 0)))
-}
-
-/// The session that a request shows.
-pub(crate) fn cookie<'h>(host: &Host, headers: &'h HeaderMap) -> Option<&'h str> {
-    let cookies = headers.get_all(COOKIE).iter();
-    cookies
-        .filter_map(|cookies| SESSION.value(host.config(), cookies.to_str().ok()?))
-        .find(|value| !value.is_empty())
 }
 
 fn set_cookie(host: &Host, value: &str, seconds: u64) -> HeaderMap {

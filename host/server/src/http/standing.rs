@@ -20,7 +20,7 @@ use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use super::Api;
-use super::caller::caller_of;
+use super::identify::caller_of;
 use super::problem::Answer;
 
 /// What a request that reads was let in by.
@@ -48,7 +48,7 @@ impl Standing {
             api: api.clone(),
             headers,
             ends_at: caller.ends_at(),
-            changed: api.host.0.keys.subscribe(),
+            changed: api.host.core.keys.subscribe(),
         })
     }
 

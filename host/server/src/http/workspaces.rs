@@ -133,7 +133,7 @@ pub(crate) async fn remove(
     State(host): State<Host>,
     Path(id): Path<String>,
 ) -> Answer<StatusCode> {
-    let removed = host.remove_workspace(&id).await.map_err(|error| match error {
+    let removed = host.workspaces.remove(&id).await.map_err(|error| match error {
         RemoveWorkspaceError::InUse(reason) => {
             let problem = Problem::of(&codes::WORKSPACE_IN_USE).detail(reason);
             match reason {

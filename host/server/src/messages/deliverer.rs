@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tracing::{Instrument, field, trace_span};
-use weir_domain::channel::ChannelStatus;
 use weir_domain::delivery::{Next, Outcome, Verdict, settle};
 use weir_domain::limits;
 use weir_domain::message::MessageError;
@@ -21,26 +20,33 @@ use weir_runtime::SendReport;
 use weir_runtime::context::{RequestOutcome, RequestRecord as Made};
 use weir_store::{MessageLease, RequestRecord, Room, StateWrite, StoreError};
 
-use crate::accounts::calls::{NotServed, Ready, Serving, hold_if_throttled, reauthorization_required, state_writes};
-use crate::accounts::refresher::Renewal;
+use crate::accounts::Accounts;
+use crate::accounts::calls::{Ready, hold_if_throttled, reauthorization_required, state_writes};
+use crate::accounts::renewal::Renewal;
+use crate::connectors::Connectors;
 use crate::connectors::pacing::ChannelPacer;
-use crate::connectors::rollout::StateUse;
+use crate::connectors::serving::{NotServed, Serving};
+use crate::connectors::state_turns::StateUse;
+use crate::core::Core;
 use crate::core::persist::persist;
 use crate::core::worker::Work;
-use crate::host::Host;
 
 /// Hands messages to their connectors.
 pub(crate) struct Deliverer {
-    host: Host,
+    core: Arc<Core>,
+    connectors: Arc<Connectors>,
+    accounts: Arc<Accounts>,
     /// Apps of which nothing served when a message was to leave. Theirs are not leased until something does: they wait at their
     /// places, and no try is counted.
     unserved: Mutex<BTreeSet<String>>,
 }
 
 impl Deliverer {
-    pub(crate) fn new(host: Host) -> Self {
+    pub(crate) fn new(core: Arc<Core>, connectors: Arc<Connectors>, accounts: Arc<Accounts>) -> Self {
         Self {
-            host,
+            core,
+            connectors,
+            accounts,
             unserved: Mutex::default(),
         }
     }
@@ -51,7 +57,7 @@ impl Deliverer {
         let known: Vec<String> = lock().iter().cloned().collect();
         let mut unserved = Vec::new();
         for app in known {
-            if self.host.is_served(&app).await? {
+            if self.connectors.is_served(&app).await? {
                 lock().remove(&app);
             } else {
                 unserved.push(app);
@@ -62,8 +68,8 @@ impl Deliverer {
 
     /// What becomes of a message that found nobody to send it: nothing left, and nothing was tried.
     async fn waits(&self, lease: &MessageLease, why: &NotServed) -> Result<Next, StoreError> {
-        let (app, now) = (&lease.channel.app, self.host.now());
-        let at = if self.host.is_served(app).await? {
+        let (app, now) = (&lease.channel.app, self.core.now());
+        let at = if self.connectors.is_served(app).await? {
             now.after(limits::UNSERVED_WAIT)
         } else {
             self.unserved
@@ -112,17 +118,16 @@ impl Work for Deliverer {
     }
 
     async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<Leased>, StoreError> {
-        let host = &self.host;
         let mut room = Room {
             all: limit,
-            of: host.0.pacers.room(),
+            of: self.connectors.pacers.room(),
         };
         room.of.extend(self.unserved().await?.into_iter().map(|app| (app, 0)));
-        let leases = host.0.store.lease_messages(&host.0.owner, room, now).await?;
+        let leases = self.core.store.lease_messages(&self.core.owner, room, now).await?;
         let mut leased = Vec::with_capacity(leases.len());
         for lease in leases {
-            let served = host.serving_of(&lease.channel).await.map(|serving| {
-                let pacer = host.pacer(&serving, &lease.channel);
+            let served = self.connectors.serving_of(&lease.channel).await.map(|serving| {
+                let pacer = self.connectors.pacer(&serving, &lease.channel);
                 // The record gives leases in the channels' turns; those made ready side by side would lose that order.
                 pacer.keep_turn();
                 (serving, pacer)
@@ -133,11 +138,10 @@ impl Work for Deliverer {
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.host.0.store.next_message_due(self.unserved().await?).await
+        self.core.store.next_message_due(self.unserved().await?).await
     }
 
     async fn work(&self, Leased { lease, served }: Leased) {
-        let host = &self.host;
         let id = lease.message.id;
         let span = trace_span!("send", message.id = %id, attempt = lease.attempt, outcome = field::Empty);
         let tried = match self.deliver(&lease, served).instrument(span.clone()).await {
@@ -145,7 +149,7 @@ impl Work for Deliverer {
             // The record failed before anything left.
             Err(error) => {
                 tracing::error!(message.id = %id, "The message {id} could not be made ready to send: {error}");
-                Tried::without_requests(again(&lease, host, &error.to_string()))
+                Tried::without_requests(again(&lease, &self.core, &error.to_string()))
             }
         };
         let name = name_of(&tried.next);
@@ -154,14 +158,14 @@ impl Work for Deliverer {
         let settled = self.write_down(&lease, tried).instrument(settling).await;
         match settled {
             Ok(true) => {
-                host.0.metrics.send(name);
+                self.core.metrics.send(name);
                 if name == "uncertain" {
-                    host.0.wakes.uncertain.notify_one();
+                    self.core.wakes.uncertain.notify_one();
                 }
                 tracing::info!(message.id = %id, attempt = lease.attempt, "The message {id} is settled: {name}");
             }
             Ok(false) => {
-                host.0.metrics.send("lost_lease");
+                self.core.metrics.send("lost_lease");
                 tracing::warn!(message.id = %id, "The lease of the message {id} was lost before it was settled");
             }
             // The lease runs out over an open attempt, and the message becomes uncertain.
@@ -178,7 +182,6 @@ impl Deliverer {
         lease: &MessageLease,
         served: Result<(Serving, Arc<ChannelPacer>), NotServed>,
     ) -> Result<Tried, StoreError> {
-        let host = &self.host;
         let (mut serving, pacer) = match served {
             Ok(served) => served,
             Err(NotServed::Store(error)) => return Err(error),
@@ -188,7 +191,7 @@ impl Deliverer {
         let mut requests = Vec::new();
         let mut is_second = false;
         loop {
-            let now = host.now();
+            let now = self.core.now();
             // A permit cannot be stored: what comes out of the outbox is judged anew.
             let draft = lease.draft.clone();
             let judged = trace_span!("permit")
@@ -196,13 +199,14 @@ impl Deliverer {
             let permit = match judged {
                 Ok(permit) => permit,
                 Err(refusal) => {
-                    host.keep_send_refusal(
-                        &lease.channel,
-                        Some(lease.conversation.id),
-                        Some(lease.message.id),
-                        &refusal,
-                    )
-                    .await;
+                    self.core
+                        .keep_send_refusal(
+                            &lease.channel,
+                            Some(lease.conversation.id),
+                            Some(lease.message.id),
+                            &refusal,
+                        )
+                        .await;
                     return Ok(Tried {
                         next: Next::Failed {
                             error: refused(&refusal),
@@ -213,7 +217,7 @@ impl Deliverer {
                     });
                 }
             };
-            let ready = match host.context(&mut serving, &lease.channel, &pacer).await {
+            let ready = match self.accounts.context(&mut serving, &lease.channel, &pacer).await {
                 Ok(ready) => ready,
                 Err(NotServed::Store(error)) => return Err(error),
                 Err(error) => return Ok(Tried::without_requests(self.waits(lease, &error).await?)),
@@ -252,7 +256,7 @@ impl Deliverer {
                 let renewal = if is_second {
                     Renewal::NeedsPerson
                 } else {
-                    host.renew_refused(&lease.channel, &token).await?
+                    self.accounts.renewer.renew_refused(&lease.channel, &token).await?
                 };
                 match renewal {
                     // A refused credential is an answer: the platform did nothing, and once more is no second copy.
@@ -260,7 +264,12 @@ impl Deliverer {
                         is_second = true;
                         continue;
                     }
-                    Renewal::NeedsPerson => host.needs_reauthorization(lease.channel.id, &error.detail).await?,
+                    Renewal::NeedsPerson => {
+                        self.accounts
+                            .credentials
+                            .needs_reauthorization(lease.channel.id, &error.detail)
+                            .await?;
+                    }
                     Renewal::Later => {
                         let verdict = Verdict::Retry {
                             after_ms: None,
@@ -289,9 +298,14 @@ impl Deliverer {
         writes: Vec<StateWrite>,
         state_use: StateUse,
     ) -> Tried {
-        let host = &self.host;
         Tried {
-            next: settle(outcome, lease.attempt, lease.expires_at, host.jitter(), host.now()),
+            next: settle(
+                outcome,
+                lease.attempt,
+                lease.expires_at,
+                self.core.jitter(),
+                self.core.now(),
+            ),
             requests,
             writes,
             state_use: Some(state_use),
@@ -308,25 +322,24 @@ impl Deliverer {
         } = tried;
         let settled = persist(|| {
             let (next, requests, writes) = (next.clone(), requests.clone(), writes.clone());
-            let now = self.host.now();
-            self.host
-                .0
+            let now = self.core.now();
+            self.core
                 .store
                 .settle_message(&lease.token, next, requests, writes, now)
         })
         .await;
         drop(state_use);
         if matches!(settled, Ok(true)) {
-            self.host.state_written(&lease.channel, &writes);
+            self.connectors.state_written(&lease.channel, &writes);
         }
         settled
     }
 }
 
 /// Nothing left, for a reason of ours: later, and the try counts, so that it ends some day.
-fn again(lease: &MessageLease, host: &Host, detail: &str) -> Next {
+fn again(lease: &MessageLease, core: &Core, detail: &str) -> Next {
     let outcome = Outcome::of_silence(false, detail);
-    settle(outcome, lease.attempt, lease.expires_at, host.jitter(), host.now())
+    settle(outcome, lease.attempt, lease.expires_at, core.jitter(), core.now())
 }
 
 /// A platform that does not tell the time of a message took it after it left: by that moment a read mark finds it, even one
@@ -380,29 +393,6 @@ fn record(made: Made, at: Timestamp) -> RequestRecord {
         status,
         elapsed_ms: u64::try_from(made.elapsed.as_millis()).unwrap_or(u64::MAX),
         error,
-    }
-}
-
-impl Host {
-    /// A number in 0..1 that spreads retries.
-    pub(crate) fn jitter(&self) -> f64 {
-        let mut bytes = [0; 4];
-        self.0.mint.fill(&mut bytes);
-        f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
-    }
-
-    /// A person must authorise the channel again. The record tells it once.
-    pub(crate) async fn needs_reauthorization(
-        &self,
-        channel: weir_domain::id::ChannelId,
-        reason: &str,
-    ) -> Result<(), StoreError> {
-        self.0
-            .store
-            .set_channel_status(channel, ChannelStatus::ReauthorizationRequired, reason, self.now())
-            .await?;
-        tracing::warn!(channel.id = %channel, "The channel {channel} must be authorised again");
-        Ok(())
     }
 }
 

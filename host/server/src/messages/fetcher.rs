@@ -3,6 +3,7 @@
 //! The message is stored long before, and is never lost to a download that fails: after the last try its content becomes
 //! fallback content with a reason.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,16 +16,23 @@ use weir_runtime::CallError;
 use weir_runtime::context::ConversationFacts;
 use weir_store::{MediaFetch, StoreError};
 
+use crate::accounts::Accounts;
 use crate::accounts::calls::CallFailure;
+use crate::connectors::Connectors;
+use crate::core::Core;
 use crate::core::worker::Work;
-use crate::host::Host;
-use crate::messages::media::Incoming;
+use crate::messages::media::Media;
 
 /// The first wait between two tries, and the longest: a platform's link lives for a day.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(600));
 
 /// Fetches attachments.
-pub struct Fetcher(pub(crate) Host);
+pub(crate) struct Fetcher {
+    core: Arc<Core>,
+    connectors: Arc<Connectors>,
+    accounts: Arc<Accounts>,
+    media: Arc<Media>,
+}
 
 /// Why an attachment is not here.
 struct Missing {
@@ -63,29 +71,32 @@ impl Work for Fetcher {
     }
 
     async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<MediaFetch>, StoreError> {
-        self.0.store().lease_media(limit, now).await
+        self.core.store().lease_media(limit, now).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.0.store().next_media_due().await
+        self.core.store().next_media_due().await
     }
 
     async fn work(&self, fetch: MediaFetch) {
         let id = fetch.id;
         let written = match self.fetch(&fetch).await {
             Ok((mime_type, size)) => {
-                self.0.metrics().fetch("stored");
-                self.0.store().media_stored(id, mime_type, size, self.0.now()).await
+                self.core.metrics.fetch("stored");
+                self.core
+                    .store()
+                    .media_stored(id, mime_type, size, self.core.now())
+                    .await
             }
             Err(missing) => {
                 let ends = missing.is_final || fetch.attempt >= limits::FETCH_ATTEMPTS;
-                self.0.metrics().fetch(if ends { "failed" } else { "retry" });
+                self.core.metrics.fetch(if ends { "failed" } else { "retry" });
                 tracing::warn!(media.id = %id, attempt = fetch.attempt, "The attachment {id} is not here: {}", missing.detail);
-                let wait = backoff(RETRY, fetch.attempt, self.0.jitter());
-                let retry_at = (!ends).then(|| self.0.now().after(wait));
-                self.0
+                let wait = backoff(RETRY, fetch.attempt, self.core.jitter());
+                let retry_at = (!ends).then(|| self.core.now().after(wait));
+                self.core
                     .store()
-                    .media_failed(id, missing.reason, retry_at, self.0.now())
+                    .media_failed(id, missing.reason, retry_at, self.core.now())
                     .await
             }
         };
@@ -97,10 +108,27 @@ impl Work for Fetcher {
 }
 
 impl Fetcher {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        connectors: Arc<Connectors>,
+        accounts: Arc<Accounts>,
+        media: Arc<Media>,
+    ) -> Self {
+        Self {
+            core,
+            connectors,
+            accounts,
+            media,
+        }
+    }
+
     /// The type and size of what was fetched.
     async fn fetch(&self, fetch: &MediaFetch) -> Result<(String, u64), Missing> {
-        let host = &self.0;
-        let serving = host.serving_of(&fetch.channel).await.map_err(Missing::for_now)?;
+        let serving = self
+            .connectors
+            .serving_of(&fetch.channel)
+            .await
+            .map_err(Missing::for_now)?;
         if !serving.book.manifest().provides("media-transfer") {
             return Err(Missing::for_good(
                 "type_unsupported",
@@ -109,21 +137,30 @@ impl Fetcher {
         }
         let facts = ConversationFacts::from(&fetch.conversation);
         let kind = kind_of(&fetch.kind);
-        let located = host
+        let located = self
+            .accounts
             .call(&fetch.channel, |connector, context| {
                 let (facts, message, remote) = (facts.clone(), fetch.message_platform_id.clone(), fetch.remote.clone());
                 Box::pin(async move { connector.locate(context, &facts, &message, kind, &remote).await })
             })
             .await
             .map_err(not_located)?;
-        let credential = host.credential(fetch.channel.id).await.map_err(Missing::for_now)?;
-        let credential = credential.ok_or_else(|| Missing::for_now("the channel has no credential"))?;
-        let secrets = serving.secrets().with_access_token(credential.access_token);
-        let mut file = Incoming::create(host, fetch.id, fetch.attempt)
+        let credential = self
+            .accounts
+            .credentials
+            .of(fetch.channel.id)
             .await
             .map_err(Missing::for_now)?;
-        let fetched = host
-            .egress()
+        let credential = credential.ok_or_else(|| Missing::for_now("the channel has no credential"))?;
+        let secrets = serving.secrets().with_access_token(credential.access_token);
+        let mut file = self
+            .media
+            .begin(fetch.id, fetch.attempt)
+            .await
+            .map_err(Missing::for_now)?;
+        let fetched = self
+            .core
+            .egress
             .fetch_at(
                 located.departure,
                 located.permit,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
 use tracing::{Instrument, field, trace_span};
 use weir_domain::credential::Secret;
 use weir_domain::id::DeadLetterId;
@@ -13,13 +14,31 @@ use weir_domain::limits;
 use weir_domain::manifest::{Challenge, Webhook};
 use weir_domain::message::Direction;
 use weir_domain::signature::{Forged, RawWebhook, VerifiedWebhook, admit_head, verify};
+use weir_domain::time::Timestamp;
 use weir_runtime::{CallError, Connector};
 use weir_store::{DeadLetter, Recorded, Source, StoreError};
 
-use crate::accounts::calls::ConnectorError;
-use crate::accounts::calls::{NotServed, Serving};
+use crate::connectors::Connectors;
 use crate::connectors::quarantine::Quarantine;
-use crate::host::Host;
+use crate::connectors::serving::{NotServed, Serving};
+use crate::core::Core;
+use crate::messages::asked::Asked;
+
+/// Webhooks in hand at once: each holds a body and an instance of a connector. More wait, as long as a platform does.
+const WEBHOOKS_IN_HAND: usize = 128;
+/// Where a held back message may be: conversations of the last hour.
+const WITHHELD: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// Takes webhooks, and records what connectors make of them and of histories.
+pub struct Inbound {
+    core: Arc<Core>,
+    connectors: Arc<Connectors>,
+    /// Histories to be read.
+    asked: Arc<Asked>,
+    /// Webhooks in hand.
+    webhooks: Arc<Semaphore>,
+}
 
 /// What became of a webhook. Each is answered 200.
 #[derive(Debug)]
@@ -65,35 +84,21 @@ impl HookError {
     }
 }
 
-/// Why a dead letter could not be replayed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// There is none.
-    #[error("there is no such dead letter")]
-    NotFound,
-    /// Its app is gone.
-    #[error("the app {0:?} of this dead letter is gone")]
-    NoSuchApp(String),
-    /// The serving version cannot translate it either.
-    #[error("the connector still cannot translate it: {0}")]
-    Connector(ConnectorError),
-    /// The serving version does not know some of its events.
-    #[error("the connector still does not know {unknown_events} of its events")]
-    StillUnknown {
-        /// How many.
-        unknown_events: u32,
-    },
-    /// The record.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
+impl Inbound {
+    pub(crate) fn new(core: Arc<Core>, connectors: Arc<Connectors>, asked: Arc<Asked>) -> Self {
+        Self {
+            core,
+            connectors,
+            asked,
+            webhooks: Arc::new(Semaphore::new(WEBHOOKS_IN_HAND)),
+        }
+    }
 
-impl Host {
     /// Takes one webhook for `app`. Returns after the commit, never before.
     ///
     /// # Errors
     /// See [`HookError`]; on each the platform sends it again or is not the platform.
-    pub async fn receive(&self, app: &str, raw: RawWebhook) -> Result<Hook, HookError> {
+    pub async fn receive(self: &Arc<Self>, app: &str, raw: RawWebhook) -> Result<Hook, HookError> {
         let span = trace_span!("webhook", app = field::Empty, outcome = field::Empty);
         let taken = self.take(app, raw).instrument(span.clone()).await;
         let outcome = match &taken {
@@ -104,14 +109,14 @@ impl Host {
         };
         match &taken {
             Err(error) => self.note_forged(app, error),
-            Ok(_) => self.0.forged.accepted(app),
+            Ok(_) => self.connectors.forged.accepted(app),
         }
         // A name that nobody gave an app is a stranger's.
         if !matches!(taken, Err(HookError::NoSuchApp)) {
             span.record("app", app);
         }
         span.record("outcome", outcome);
-        self.0.metrics.webhook(outcome);
+        self.core.metrics.webhook(outcome);
         taken
     }
 
@@ -125,7 +130,7 @@ impl Host {
             Ok(serving) if asks(&serving, head).is_some() => Ok(()),
             Ok(serving) => {
                 let scheme = serving.book.manifest().webhook.as_ref();
-                let now = self.now();
+                let now = self.core.now();
                 let platforms = serving.book.clock().platform(now);
                 admit_head(scheme, &serving.app.app.secrets_at(now), head, platforms).map_err(HookError::from)
             }
@@ -133,7 +138,7 @@ impl Host {
         };
         if let Err(error) = &admitted {
             self.note_forged(app, error);
-            self.0.metrics.webhook(error.outcome());
+            self.core.metrics.webhook(error.outcome());
         }
         admitted
     }
@@ -141,13 +146,13 @@ impl Host {
     /// A webhook whose proof does not hold is explained where an operator looks.
     fn note_forged(&self, app: &str, error: &HookError) {
         if matches!(error, HookError::Forged(_) | HookError::ChallengeFailed) {
-            self.0.forged.refused(app, &error.to_string(), self.now());
+            self.connectors.forged.refused(app, &error.to_string(), self.core.now());
         }
     }
 
     /// The version whose declaration proves what comes for an app, set aside or not.
     async fn verifier(&self, app: &str) -> Result<Serving, HookError> {
-        let serving = self.installed(app).await.map_err(|error| match error {
+        let serving = self.connectors.installed(app).await.map_err(|error| match error {
             NotServed::NoSuchApp(_) => HookError::NoSuchApp,
             NotServed::Store(error) => error.into(),
             // Without a manifest nobody can say whether it is genuine; the platform keeps it and comes back.
@@ -162,13 +167,13 @@ impl Host {
         }
     }
 
-    async fn take(&self, app: &str, raw: RawWebhook) -> Result<Hook, HookError> {
+    async fn take(self: &Arc<Self>, app: &str, raw: RawWebhook) -> Result<Hook, HookError> {
         let serving = self.verifier(app).await?;
         let scheme = serving.book.manifest().webhook.as_ref();
         if let Some(challenge) = asks(&serving, &raw) {
-            return answer(challenge, &serving.app.app.secrets_at(self.now()), &raw.query);
+            return answer(challenge, &serving.app.app.secrets_at(self.core.now()), &raw.query);
         }
-        let now = self.now();
+        let now = self.core.now();
         let webhook = trace_span!("verify").in_scope(|| {
             verify(
                 scheme,
@@ -181,22 +186,23 @@ impl Host {
             serving.app.clock.signed(signed_at, now);
         }
         // A proof takes only the manifest; no code of a version that is set aside runs.
-        if let Some(aside) = self.set_aside(&serving) {
+        if let Some(aside) = self.connectors.set_aside(&serving) {
             let id = self.keep_dead_letter(&serving, &webhook, aside.to_string()).await?;
             return Ok(Hook::DeadLettered(id));
         }
-        let waited = tokio::time::timeout(TURN, Arc::clone(&self.0.webhooks).acquire_owned()).await;
+        let waited = tokio::time::timeout(TURN, Arc::clone(&self.webhooks).acquire_owned()).await;
         let Ok(Ok(turn)) = waited else {
             return Err(HookError::Busy("too many webhooks are in hand".to_owned()));
         };
-        let host = self.clone();
-        self.detached(turn, async move { host.take_verified(serving, webhook).await })
+        let inbound = Arc::clone(self);
+        self.core
+            .detached(turn, async move { inbound.take_verified(serving, webhook).await })
             .await
     }
 
     /// Translates and records a webhook whose proof holds.
     async fn take_verified(&self, serving: Serving, webhook: VerifiedWebhook) -> Result<Hook, HookError> {
-        let parts = match serving.translate(&self.0.quarantine, &webhook).await {
+        let parts = match serving.translate(&self.connectors.quarantine, &webhook).await {
             Ok(parts) => parts,
             // Not the connector's fault, and nothing is lost if the platform comes back.
             Err(error) if error.is_transient() => return Err(HookError::Busy(error.to_string())),
@@ -209,7 +215,7 @@ impl Host {
         let recorded = self.record_parts(parts.events).await?;
         // The others' events are recorded, and are known when it is replayed.
         if let Some(owner) = &parts.held {
-            let reason = self.held(&serving, owner).to_string();
+            let reason = self.connectors.held(&serving, owner).to_string();
             let id = self.keep_dead_letter(&serving, &webhook, reason).await?;
             return Ok(Hook::DeadLettered(id));
         }
@@ -220,7 +226,7 @@ impl Host {
         Ok(Hook::Accepted(recorded))
     }
 
-    async fn record_parts(&self, parts: Vec<(Serving, Vec<InboundEvent>)>) -> Result<Recorded, StoreError> {
+    pub(super) async fn record_parts(&self, parts: Vec<(Serving, Vec<InboundEvent>)>) -> Result<Recorded, StoreError> {
         let mut recorded = Recorded::default();
         for (serving, events) in parts {
             recorded += self.record(&serving, events, Source::Webhook).await?;
@@ -236,12 +242,12 @@ impl Host {
         source: Source,
     ) -> Result<Recorded, StoreError> {
         if source == Source::History {
-            self.leave_out_forgotten(&mut events, self.now());
+            self.leave_out_forgotten(&mut events, self.core.now());
         }
         let scheme = serving.book.manifest().webhook.as_ref();
         let tolerance = scheme.and_then(Webhook::tolerance);
         let tolerance = tolerance.unwrap_or(limits::CLOCK_TOLERANCE);
-        let received_at = serving.book.clock().platform(self.now());
+        let received_at = serving.book.clock().platform(self.core.now());
         let events: Vec<InboundEvent> = events
             .into_iter()
             .map(|event| event.with_plausible_times(received_at, tolerance))
@@ -258,9 +264,9 @@ impl Host {
             .collect();
         let app = &serving.app.app;
         let recorded = self
-            .0
+            .core
             .store
-            .record_inbound(app, events, source, &serving.book, self.now())
+            .record_inbound(app, events, source, &serving.book, self.core.now())
             .instrument(trace_span!("commit"))
             .await?;
         for (what, count) in [
@@ -270,13 +276,13 @@ impl Host {
             ("deleted_channel", recorded.deleted_channel),
             ("unknown", recorded.unknown_events),
         ] {
-            self.0.metrics.events_in(what, count);
+            self.core.metrics.events_in(what, count);
         }
         if recorded.stored > 0 && touches_outbox {
-            self.0.wakes.messages.notify_one();
+            self.core.wakes.messages.notify_one();
         }
         if recorded.media > 0 {
-            self.0.wakes.media.notify_one();
+            self.core.wakes.media.notify_one();
         }
         // Not from the history itself: it would ask for itself again.
         if recorded.stored > 0 && source == Source::Webhook && !withheld.is_empty() {
@@ -285,14 +291,41 @@ impl Host {
         Ok(recorded)
     }
 
+    /// Leaves out of what the platform's history told the messages that are too old to be kept: that they were here once is
+    /// forgotten with them, and they would come back as new.
+    fn leave_out_forgotten(&self, events: &mut Vec<InboundEvent>, now: Timestamp) {
+        let Some(days) = self.core.config.retention.messages_days else {
+            return;
+        };
+        let since = now.before(DAY * days);
+        events.retain(|event| !matches!(&event.fact, Fact::Message(message) if message.sent_at < since));
+    }
+
+    /// The platform holds a message of this account back: whatever its history shows of it is fetched.
+    async fn ask_for_withheld(&self, workspace: &str, app: &str, platform_ids: &BTreeSet<String>) {
+        let since = self.core.now().before(WITHHELD);
+        let channels = match self.core.channels_of(workspace).await {
+            Ok(channels) => channels,
+            Err(error) => {
+                tracing::warn!("The channels of held back messages cannot be listed: {error}");
+                return;
+            }
+        };
+        for channel in channels {
+            if channel.app == app && platform_ids.contains(&channel.platform_id) {
+                self.asked.add(channel.id, since);
+            }
+        }
+    }
+
     pub(crate) async fn keep_dead_letter(
         &self,
         serving: &Serving,
         webhook: &VerifiedWebhook,
         reason: String,
     ) -> Result<DeadLetterId, StoreError> {
-        let now = self.now();
-        let id = self.0.mint.id(now);
+        let now = self.core.now();
+        let id = self.core.mint.id(now);
         let app = &serving.app.app.name;
         tracing::warn!(
             app,
@@ -309,50 +342,19 @@ impl Host {
             received_at: now,
             webhook: webhook.webhook().clone(),
         };
-        self.0.store.keep_dead_letter(letter).await?;
+        self.core.store.keep_dead_letter(letter).await?;
         Ok(id)
-    }
-
-    /// Translates a dead letter by the version that serves now, and drops it once all of it is recorded.
-    ///
-    /// # Errors
-    /// See [`ReplayError`]; the letter is kept.
-    pub async fn replay_dead_letter(&self, id: DeadLetterId) -> Result<Recorded, ReplayError> {
-        let letter = self.0.store.dead_letter(id).await?.ok_or(ReplayError::NotFound)?;
-        let serving = match self.serving(&letter.app).await {
-            Ok(serving) => serving,
-            Err(NotServed::NoSuchApp(app)) => return Err(ReplayError::NoSuchApp(app)),
-            Err(error) => return Err(ConnectorError::unserved(error).map_or_else(Into::into, ReplayError::Connector)),
-        };
-        let recorded = match self.ask_again(&letter).await? {
-            Some(recorded) => recorded,
-            None => {
-                // Verified when it came; its row is the host's own.
-                let webhook = VerifiedWebhook::from_dead_letter(letter.webhook);
-                let parts = serving.translate(&self.0.quarantine, &webhook).await;
-                let parts = parts.map_err(|error| ReplayError::Connector(error.into()))?;
-                let recorded = self.record_parts(parts.events).await?;
-                if let Some(owner) = &parts.held {
-                    let reason = self.held(&serving, owner).to_string();
-                    return Err(ReplayError::Connector(ConnectorError::SetAside(reason)));
-                }
-                recorded
-            }
-        };
-        if recorded.unknown_events > 0 {
-            return Err(ReplayError::StillUnknown {
-                unknown_events: recorded.unknown_events,
-            });
-        }
-        self.0.store.drop_dead_letter(id).await?;
-        Ok(recorded)
     }
 }
 
 impl Serving {
     /// What a webhook says, each account's events by the version that serves it. The active version reads all of it, and stands
     /// in for one that breaks off or is quarantined.
-    async fn translate(&self, quarantine: &Quarantine, webhook: &VerifiedWebhook) -> Result<Translated, CallError> {
+    pub(super) async fn translate(
+        &self,
+        quarantine: &Quarantine,
+        webhook: &VerifiedWebhook,
+    ) -> Result<Translated, CallError> {
         let mut rest = read(&self.connector, webhook).await?;
         let mut translated = Translated::default();
         let parts = &mut translated.events;
@@ -397,11 +399,11 @@ impl Serving {
 
 /// What a webhook says.
 #[derive(Default)]
-struct Translated {
+pub(super) struct Translated {
     /// Each account's events, by the version that serves it.
-    events: Vec<(Serving, Vec<InboundEvent>)>,
+    pub(super) events: Vec<(Serving, Vec<InboundEvent>)>,
     /// A version that owns accounts of which it says something, and is not here.
-    held: Option<String>,
+    pub(super) held: Option<String>,
 }
 
 /// What a version makes of a webhook, asked once more if the host stood still for so long that the call ran out of time.

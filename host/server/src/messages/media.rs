@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use hmac::{Hmac, KeyInit, Mac};
@@ -24,11 +25,12 @@ use weir_domain::id::{ContactId, MediaId};
 use weir_domain::limits;
 use weir_domain::message::MediaStatus;
 use weir_domain::policy::may_fetch;
-use weir_store::{Erasing, Media, StoreError, kill_point};
+use weir_egress::{Bodies, BodyError, StoredBody};
+use weir_store::{Erasing, Store, StoreError, kill_point};
 
+use crate::core::Core;
 use crate::core::config::Config;
 use crate::core::folder::private;
-use crate::host::Host;
 
 /// Why bytes were not stored.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +76,15 @@ pub enum LinkError {
     /// The record.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Files that go with messages, and links to them.
+pub struct Media {
+    pub(super) core: Arc<Core>,
+    pub(super) folder: PathBuf,
+    pub(super) in_hand: InHand,
+    /// Signs links to stored bytes.
+    link_key: [u8; 32],
 }
 
 /// How long the caller of an erasure waits for documents to be read: a request should not outlast a proxy's patience.
@@ -149,20 +160,6 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    /// Begins a file. `attempt` keeps two fetches apart, whose lease a step of the clock may let overlap.
-    pub(crate) async fn create(host: &Host, id: MediaId, attempt: u32) -> io::Result<Self> {
-        let in_hand = host.0.files_in_hand.enter(id);
-        let path = path(&folder(&host.0.config), id);
-        let unfinished = path.with_extension(format!("{attempt}.part"));
-        Ok(Self {
-            _in_hand: in_hand,
-            file: tokio::fs::OpenOptions::from(private()).open(&unfinished).await?,
-            unfinished,
-            path,
-            is_kept: false,
-        })
-    }
-
     pub(crate) fn file(&mut self) -> &mut tokio::fs::File {
         &mut self.file
     }
@@ -216,7 +213,31 @@ fn clean_name(name: &str) -> Option<String> {
     (!clean.is_empty()).then(|| clean.to_owned())
 }
 
-impl Host {
+impl Media {
+    /// `link_key` signs links to stored bytes.
+    pub(crate) fn new(core: Arc<Core>, link_key: [u8; 32]) -> Self {
+        Self {
+            folder: folder(&core.config),
+            core,
+            in_hand: InHand::default(),
+            link_key,
+        }
+    }
+
+    /// Begins a file. `attempt` keeps two fetches apart, whose lease a step of the clock may let overlap.
+    pub(crate) async fn begin(&self, id: MediaId, attempt: u32) -> io::Result<Incoming> {
+        let in_hand = self.in_hand.enter(id);
+        let path = path(&self.folder, id);
+        let unfinished = path.with_extension(format!("{attempt}.part"));
+        Ok(Incoming {
+            _in_hand: in_hand,
+            file: tokio::fs::OpenOptions::from(private()).open(&unfinished).await?,
+            unfinished,
+            path,
+            is_kept: false,
+        })
+    }
+
     /// Stores bytes for a message to come; their type is sniffed.
     ///
     /// # Errors
@@ -226,7 +247,7 @@ impl Host {
         caller: &Caller,
         filename: Option<String>,
         stream: impl Stream<Item = io::Result<Bytes>> + Send,
-    ) -> Result<Media, UploadError> {
+    ) -> Result<weir_store::Media, UploadError> {
         let (upload, _) = self.receive_upload(stream).await?;
         self.keep_upload(caller, upload, filename).await
     }
@@ -239,8 +260,8 @@ impl Host {
         &self,
         stream: impl Stream<Item = io::Result<Bytes>> + Send,
     ) -> Result<(Upload, [u8; 32]), UploadError> {
-        let id = self.0.mint.id(self.now());
-        let mut incoming = Incoming::create(self, id, 0).await.map_err(UploadError::Disk)?;
+        let id = self.core.mint.id(self.core.now());
+        let mut incoming = self.begin(id, 0).await.map_err(UploadError::Disk)?;
         let mut stream = pin!(stream);
         let mut size = 0;
         let mut digest = Sha256::new();
@@ -262,18 +283,18 @@ impl Host {
     ///
     /// # Errors
     /// See [`UploadError`]; nothing is kept.
-    pub async fn upload_from_url(&self, caller: &Caller, url: Url) -> Result<Media, UploadError> {
+    pub async fn upload_from_url(&self, caller: &Caller, url: Url) -> Result<weir_store::Media, UploadError> {
         let fetch = |error: &dyn std::fmt::Display| UploadError::Fetch(error.to_string());
         let filename = url
             .path_segments()
             .and_then(|mut segments| segments.next_back())
             .map(str::to_owned);
         let permit = may_fetch(url).map_err(|error| fetch(&error))?;
-        let id = self.0.mint.id(self.now());
-        let mut incoming = Incoming::create(self, id, 0).await.map_err(UploadError::Disk)?;
+        let id = self.core.mint.id(self.core.now());
+        let mut incoming = self.begin(id, 0).await.map_err(UploadError::Disk)?;
         let limit = limits::UPLOAD_BYTES as u64;
         let fetched = self
-            .0
+            .core
             .egress
             .fetch(permit, &Secrets::default(), limit, incoming.file())
             .await
@@ -298,12 +319,12 @@ impl Host {
         caller: &Caller,
         Upload { id, incoming, size }: Upload,
         filename: Option<String>,
-    ) -> Result<Media, UploadError> {
+    ) -> Result<weir_store::Media, UploadError> {
         if size == 0 {
             return Err(UploadError::Empty);
         }
         let (mime_type, _in_hand) = incoming.keep().await.map_err(UploadError::Disk)?;
-        let media = Media {
+        let media = weir_store::Media {
             id,
             workspace_id: caller.workspace_id().to_owned(),
             channel_id: None,
@@ -311,11 +332,11 @@ impl Host {
             size: Some(size),
             filename: filename.as_deref().and_then(clean_name),
             status: MediaStatus::Stored,
-            created_at: self.now(),
+            created_at: self.core.now(),
         };
-        if let Err(error) = self.0.store.insert_media(media.clone()).await {
+        if let Err(error) = self.core.store.insert_media(media.clone()).await {
             // Nobody will ever name these bytes.
-            let _ = tokio::fs::remove_file(path(&folder(&self.0.config), id)).await;
+            let _ = tokio::fs::remove_file(path(&self.folder, id)).await;
             return Err(error.into());
         }
         Ok(media)
@@ -323,9 +344,9 @@ impl Host {
 
     /// A link to stored bytes that works for [`weir_domain::limits::MEDIA_LINK`].
     pub fn media_link(&self, id: MediaId) -> String {
-        let expires = self.now().after(limits::MEDIA_LINK).as_secs();
-        let signature = hex::encode(link_mac(&self.0.link_key, id, expires).finalize().into_bytes());
-        self.0
+        let expires = self.core.now().after(limits::MEDIA_LINK).as_secs();
+        let signature = hex::encode(link_mac(&self.link_key, id, expires).finalize().into_bytes());
+        self.core
             .config
             .public(&format!("/media/{id}?expires={expires}&signature={signature}"))
     }
@@ -339,19 +360,19 @@ impl Host {
         id: MediaId,
         expires: i64,
         signature: &str,
-    ) -> Result<(Media, tokio::fs::File), LinkError> {
+    ) -> Result<(weir_store::Media, tokio::fs::File), LinkError> {
         let given = hex::decode(signature).map_err(|_| LinkError::Invalid)?;
-        link_mac(&self.0.link_key, id, expires)
+        link_mac(&self.link_key, id, expires)
             .verify_slice(&given)
             .map_err(|_| LinkError::Invalid)?;
-        if self.now().as_secs() >= expires {
+        if self.core.now().as_secs() >= expires {
             return Err(LinkError::Ended);
         }
-        let media = self.0.store.media(id).await?;
+        let media = self.core.store.media(id).await?;
         let media = media
             .filter(|media| media.status == MediaStatus::Stored)
             .ok_or(LinkError::NotFound)?;
-        match tokio::fs::File::open(path(&folder(&self.0.config), id)).await {
+        match tokio::fs::File::open(path(&self.folder, id)).await {
             Ok(file) => Ok((media, file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(LinkError::NotFound),
             Err(error) => Err(LinkError::Disk(error)),
@@ -364,14 +385,14 @@ impl Host {
     /// # Errors
     /// The record.
     pub async fn erase_contact(&self, caller: &Caller, id: ContactId) -> Result<Option<Removed>, StoreError> {
-        let known = self.0.store.contact(caller.workspace_id(), id).await?;
+        let known = self.core.store.contact(caller.workspace_id(), id).await?;
         if known.is_none_or(|known| !caller.sees(Some(known.channel_id))) {
             return Ok(None);
         }
         let erased = self
-            .0
+            .core
             .store
-            .erase_contact(caller.workspace_id(), id, self.now())
+            .erase_contact(caller.workspace_id(), id, self.core.now())
             .await?;
         let Some(erased) = erased else { return Ok(None) };
         kill_point("erase.recorded");
@@ -387,7 +408,7 @@ impl Host {
     /// # Errors
     /// The record; the next round goes on.
     pub(crate) async fn erase_round(&self) -> Result<(), StoreError> {
-        while self.0.store.erase_on().await? == Erasing::More {
+        while self.core.store.erase_on().await? == Erasing::More {
             kill_point("erase.searched");
             tokio::task::yield_now().await;
         }
@@ -430,6 +451,31 @@ fn fill_links(data: &mut Value, link: &impl Fn(MediaId) -> String) {
             }
         }
         _ => {}
+    }
+}
+
+/// Stored attachments, for requests that carry them.
+pub(crate) struct StoredBodies {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) folder: PathBuf,
+}
+
+#[async_trait]
+impl Bodies for StoredBodies {
+    async fn open(&self, id: MediaId) -> Result<StoredBody, BodyError> {
+        let unreadable = |error: &dyn std::fmt::Display| BodyError::Io(std::io::Error::other(error.to_string()));
+        let row = self.store.media(id).await.map_err(|error| unreadable(&error))?;
+        let row = row
+            .filter(|row| row.status == MediaStatus::Stored)
+            .ok_or(BodyError::NotStored(id))?;
+        let file = tokio::fs::File::open(path(&self.folder, id)).await?;
+        let size = file.metadata().await?.len();
+        Ok(StoredBody {
+            bytes: Box::new(file),
+            size,
+            mime_type: row.mime_type.unwrap_or_else(|| UNKNOWN_TYPE.to_owned()),
+            filename: row.filename.unwrap_or_else(|| id.to_string()),
+        })
     }
 }
 

@@ -1,19 +1,22 @@
 //! From a draft to the outbox, and what else a caller does in a conversation.
 
-use serde::Serialize;
-use utoipa::ToSchema;
+use std::sync::Arc;
+
 use weir_domain::caller::Caller;
 use weir_domain::channel::Channel;
 use weir_domain::claim::Claim;
-use weir_domain::conversation::Conversation;
 use weir_domain::id::{ConversationId, MessageId, RefusalId};
 use weir_domain::message::{Attachment, Content, Draft, Message, Origin, Status};
 use weir_domain::policy::{Refusal, Stage, content, may_send, may_use};
 use weir_runtime::context::ConversationFacts;
 use weir_store::{EnqueueError, Enqueued, NewMessage, Resolution, StoreError};
 
-use crate::accounts::calls::{ActError, ConnectorError, NotServed};
-use crate::host::Host;
+use crate::accounts::Accounts;
+use crate::accounts::calls::ActError;
+use crate::accounts::features::Signal;
+use crate::connectors::Connectors;
+use crate::connectors::serving::{ConnectorError, NotServed};
+use crate::core::Core;
 
 /// What a caller asks to be sent.
 #[derive(Clone, Debug)]
@@ -53,17 +56,22 @@ pub enum AcceptError {
     Connector(#[from] ConnectorError),
 }
 
-/// What a contact may be shown besides messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Signal {
-    /// Somebody types.
-    Typing,
-    /// Their messages were read.
-    Read,
+/// Takes what callers send.
+pub struct Outbound {
+    core: Arc<Core>,
+    connectors: Arc<Connectors>,
+    accounts: Arc<Accounts>,
 }
 
-impl Host {
+impl Outbound {
+    pub(crate) fn new(core: Arc<Core>, connectors: Arc<Connectors>, accounts: Arc<Accounts>) -> Self {
+        Self {
+            core,
+            connectors,
+            accounts,
+        }
+    }
+
     /// Judges a message and puts it into the outbox. A refusal is kept so that it can explain itself.
     ///
     /// # Errors
@@ -75,11 +83,13 @@ impl Host {
         request: SendRequest,
     ) -> Result<Enqueued, AcceptError> {
         let (conversation, channel) = self
+            .accounts
             .conversation(caller, conversation)
             .await?
             .ok_or(EnqueueError::NoConversation)?;
-        let serving = self.serving_of(&channel).await?;
+        let serving = self.connectors.serving_of(&channel).await?;
         let conversation = self
+            .accounts
             .probed(&serving, &channel, conversation, request.content.kind())
             .await;
         let rules = serving.book.rules(&channel);
@@ -94,7 +104,7 @@ impl Host {
             drafts.push(self.draft(caller, part, reply_to).await?);
         }
         for draft in &drafts {
-            let now = self.now();
+            let now = self.core.now();
             let judged = may_send(&rules, &channel, &conversation, draft.clone(), Stage::Accept, now);
             // What a rule refuses is left to the record to refuse: it knows whether this very request was accepted before.
             if judged.is_err() {
@@ -117,13 +127,13 @@ impl Host {
             origin: request.origin,
             claim: request.claim,
         };
-        let enqueued = self.0.store.enqueue(new, &serving.book, self.now()).await;
+        let enqueued = self.core.store.enqueue(new, &serving.book, self.core.now()).await;
         if let Err(EnqueueError::Refused(refusal)) = enqueued {
             return Err(self.refuse(&channel, conversation.id, None, refusal).await);
         }
         let enqueued = enqueued?;
         if matches!(enqueued, Enqueued::New(_)) {
-            self.0.wakes.messages.notify_one();
+            self.core.wakes.messages.notify_one();
         }
         Ok(enqueued)
     }
@@ -138,6 +148,7 @@ impl Host {
     ) -> AcceptError {
         AcceptError::Refused {
             id: self
+                .core
                 .keep_send_refusal(channel, Some(conversation), message, &refusal)
                 .await,
             by_operator: refusal.is_set_by(&channel.policy),
@@ -151,7 +162,7 @@ impl Host {
     /// See [`AcceptError`].
     pub async fn retry(&self, caller: &Caller, id: MessageId) -> Result<Option<Message>, AcceptError> {
         let Some(message) = self
-            .0
+            .core
             .store
             .message(caller.workspace_id(), id)
             .await
@@ -160,7 +171,7 @@ impl Host {
             return Ok(None);
         };
         let Some(channel) = self
-            .0
+            .core
             .store
             .channel(message.channel_id)
             .await
@@ -168,17 +179,17 @@ impl Host {
         else {
             return Ok(None);
         };
-        let serving = self.serving_of(&channel).await?;
+        let serving = self.connectors.serving_of(&channel).await?;
         let retried = self
-            .0
+            .core
             .store
-            .retry_message(caller.workspace_id(), id, &serving.book, self.now())
+            .retry_message(caller.workspace_id(), id, &serving.book, self.core.now())
             .await;
         if let Err(EnqueueError::Refused(refusal)) = retried {
             return Err(self.refuse(&channel, message.conversation_id, Some(id), refusal).await);
         }
         let retried = retried?;
-        self.0.wakes.messages.notify_one();
+        self.core.wakes.messages.notify_one();
         Ok(retried)
     }
 
@@ -188,16 +199,18 @@ impl Host {
     /// # Errors
     /// The record.
     pub async fn cancel(&self, caller: &Caller, id: MessageId) -> Result<Option<Result<Message, Message>>, StoreError> {
-        let store = &self.0.store;
-        let mut cancelled = store.cancel_message(caller.workspace_id(), id, self.now()).await?;
+        let store = &self.core.store;
+        let mut cancelled = store.cancel_message(caller.workspace_id(), id, self.core.now()).await?;
         if matches!(&cancelled, Some(Err(message)) if message.status == Status::Uncertain)
-            && store.resolve_uncertain(id, Resolution::GivenUp, self.now()).await?
+            && store
+                .resolve_uncertain(id, Resolution::GivenUp, self.core.now())
+                .await?
         {
             cancelled = store.message(caller.workspace_id(), id).await?.map(Ok);
         }
         if matches!(cancelled, Some(Ok(_))) {
             // The next message of the conversation may go now.
-            self.0.wakes.messages.notify_one();
+            self.core.wakes.messages.notify_one();
         }
         Ok(cancelled)
     }
@@ -208,39 +221,31 @@ impl Host {
     /// See [`ActError`].
     pub async fn signal(&self, caller: &Caller, conversation: ConversationId, signal: Signal) -> Result<(), ActError> {
         let (conversation, channel) = self
+            .accounts
             .conversation(caller, conversation)
             .await?
             .ok_or(ActError::NotFound)?;
         if signal == Signal::Read {
             // Somebody here looked, whether or not the platform can be told of it.
-            self.0.store.looked_at(caller.workspace_id(), conversation.id).await?;
+            self.core
+                .store
+                .looked_at(caller.workspace_id(), conversation.id)
+                .await?;
         }
-        let serving = self.serving_of(&channel).await?;
+        let serving = self.connectors.serving_of(&channel).await?;
         may_use(&serving.book.rules(&channel), &channel)?;
         let facts = ConversationFacts::from(&conversation);
         let signal = match signal {
             Signal::Typing => weir_runtime::Signal::Typing,
             Signal::Read => weir_runtime::Signal::Read,
         };
-        self.call(&channel, |connector, context| {
-            let facts = facts.clone();
-            Box::pin(async move { connector.signal(context, &facts, signal).await })
-        })
-        .await?;
+        self.accounts
+            .call(&channel, |connector, context| {
+                let facts = facts.clone();
+                Box::pin(async move { connector.signal(context, &facts, signal).await })
+            })
+            .await?;
         Ok(())
-    }
-
-    pub(crate) async fn conversation(
-        &self,
-        caller: &Caller,
-        id: ConversationId,
-    ) -> Result<Option<(Conversation, Channel)>, StoreError> {
-        let found = self.0.store.conversation(caller.workspace_id(), id).await?;
-        let Some(conversation) = found.filter(|found| caller.sees(Some(found.channel_id))) else {
-            return Ok(None);
-        };
-        let channel = self.0.store.channel(conversation.channel_id).await?;
-        Ok(channel.map(|channel| (conversation, channel)))
     }
 
     /// The draft of a request, with what the record knows of its attachment and of the message that it quotes.
@@ -252,7 +257,7 @@ impl Host {
     ) -> Result<Draft, EnqueueError> {
         let workspace = caller.workspace_id();
         if let Some(id) = content.media().map(|media| media.id) {
-            let row = self.0.store.media(id).await?.filter(|row| row.is_of(caller));
+            let row = self.core.store.media(id).await?.filter(|row| row.is_of(caller));
             content = content.map_media(|_| Attachment {
                 id,
                 mime_type: row.as_ref().and_then(|row| row.mime_type.clone()),
@@ -263,7 +268,7 @@ impl Host {
         }
         let reply_to = match reply_to {
             Some(id) => self
-                .0
+                .core
                 .store
                 .message(workspace, id)
                 .await?

@@ -4,39 +4,51 @@
 //! a webhook's before the cursor goes on, so that a crash between the two repeats some, which their keys tell, and loses none.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
-use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::delivery::backoff;
 use weir_domain::id::ChannelId;
 use weir_domain::limits;
-use weir_domain::message::MessageError;
-use weir_domain::problem::Fault;
-use weir_domain::signature::{RawWebhook, VerifiedWebhook};
 use weir_domain::time::Timestamp;
-use weir_store::{DeadLetter, Recorded, Source, StoreError};
+use weir_store::{Source, StoreError};
 
-use crate::accounts::calls::{ActError, CallFailure, ConnectorError, Serving, reauthorization_required};
+use crate::accounts::Accounts;
+use crate::accounts::calls::CallFailure;
+use crate::connectors::Connectors;
+use crate::core::Core;
 use crate::core::worker::Work;
-use crate::host::Host;
-use crate::messages::inbound::{ReplayError, words_for_unknown};
+use crate::messages::dead_letters::{DeadLetters, works};
+use crate::messages::inbound::{Inbound, words_for_unknown};
 
 /// How often it is looked which channels there are: as long as a new one waits at most.
 const LIST_EVERY: Duration = Duration::from_secs(10);
 
 /// The work of asking.
 pub(crate) struct Poller {
-    host: Host,
+    core: Arc<Core>,
+    connectors: Arc<Connectors>,
+    accounts: Arc<Accounts>,
+    inbound: Arc<Inbound>,
+    dead_letters: Arc<DeadLetters>,
     rota: Mutex<Rota>,
 }
 
 impl Poller {
-    pub(crate) fn new(host: Host) -> Self {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        connectors: Arc<Connectors>,
+        accounts: Arc<Accounts>,
+        inbound: Arc<Inbound>,
+        dead_letters: Arc<DeadLetters>,
+    ) -> Self {
         Self {
-            host,
+            core,
+            connectors,
+            accounts,
+            inbound,
+            dead_letters,
             rota: Mutex::default(),
         }
     }
@@ -48,12 +60,12 @@ impl Poller {
     /// The channels to be asked for.
     async fn polled(&self) -> Result<BTreeSet<ChannelId>, StoreError> {
         let mut polled = BTreeSet::new();
-        for app in self.host.store().apps().await? {
-            let serving = self.host.serving(&app.name).await;
+        for app in self.core.store().apps().await? {
+            let serving = self.connectors.serving(&app.name).await;
             if !serving.is_ok_and(|serving| serving.book.manifest().provides("polling")) {
                 continue;
             }
-            let channels = self.host.channels_of(&app.workspace_id).await?.into_iter();
+            let channels = self.core.channels_of(&app.workspace_id).await?.into_iter();
             let ours = channels.filter(|channel| channel.app == app.name && works(channel));
             polled.extend(ours.map(|channel| channel.id));
         }
@@ -62,117 +74,32 @@ impl Poller {
 
     /// Asks for the news of a channel and records them; how long the connector wants to wait.
     async fn ask(&self, id: ChannelId) -> Result<Duration, CallFailure> {
-        let store = self.host.store();
+        let store = self.core.store();
         let Some(channel) = store.channel(id).await?.filter(works) else {
             return Ok(Duration::ZERO);
         };
-        let serving = self.host.serving_of(&channel).await?;
+        let serving = self.connectors.serving_of(&channel).await?;
         let cursor = store.poll_cursor(id).await?;
         let batch = self
-            .host
+            .accounts
             .call(&channel, |connector, context| {
                 let cursor = cursor.clone();
                 Box::pin(async move { connector.poll(context, cursor).await })
             })
             .await?;
         let unknown = words_for_unknown(batch.events.iter());
-        let recorded = self.host.record(&serving, batch.events, Source::Webhook).await?;
+        let recorded = self.inbound.record(&serving, batch.events, Source::Webhook).await?;
         if batch.cursor != cursor {
             // The platform may not say it again from there.
             if recorded.unknown_events > 0 {
-                self.host.keep_polled(&serving, &channel, cursor, unknown).await?;
+                self.dead_letters
+                    .keep_polled(&serving, &channel, cursor, unknown)
+                    .await?;
             }
             store.keep_poll_cursor(id, batch.cursor).await?;
         }
         Ok(batch.wait)
     }
-}
-
-/// The method of a dead letter that no webhook brought: it was polled.
-const POLL: &str = "POLL";
-
-/// The body of such a dead letter: what to ask again.
-#[derive(Debug, Serialize, Deserialize)]
-struct Polled {
-    channel_id: ChannelId,
-    /// Where the asking began that brought it.
-    cursor: Option<String>,
-    /// The platform's words for what the connector does not know.
-    unknown: String,
-}
-
-impl Host {
-    /// Keeps what a connector did not know when it asked for news, as a dead letter.
-    async fn keep_polled(
-        &self,
-        serving: &Serving,
-        channel: &Channel,
-        cursor: Option<String>,
-        unknown: String,
-    ) -> Result<(), StoreError> {
-        let reason = format!("the connector does not know {unknown}, which was polled from the platform");
-        let polled = Polled {
-            channel_id: channel.id,
-            cursor,
-            unknown,
-        };
-        let webhook = VerifiedWebhook::from_dead_letter(RawWebhook {
-            method: POLL.to_owned(),
-            body: serde_json::to_vec(&polled).unwrap_or_default().into(),
-            ..RawWebhook::default()
-        });
-        self.keep_dead_letter(serving, &webhook, reason).await?;
-        Ok(())
-    }
-
-    /// Asks the platform again for what a dead letter is about; none if a webhook brought it.
-    ///
-    /// # Errors
-    /// See [`ReplayError`]; also if the platform shows nothing from there any more.
-    pub(crate) async fn ask_again(&self, letter: &DeadLetter) -> Result<Option<Recorded>, ReplayError> {
-        if letter.webhook.method != POLL {
-            return Ok(None);
-        }
-        let polled: Polled = serde_json::from_slice(&letter.webhook.body).map_err(|error| StoreError::Damaged {
-            place: format!("dead_letters.body of {}", letter.id),
-            reason: error.to_string(),
-        })?;
-        let channel = self.store().channel(polled.channel_id).await?;
-        let channel = channel.filter(works).ok_or(ReplayError::NotFound)?;
-        let asked = async {
-            let serving = self.serving_of(&channel).await?;
-            let batch = self
-                .call(&channel, |connector, context| {
-                    let cursor = polled.cursor.clone();
-                    Box::pin(async move { connector.poll(context, cursor).await })
-                })
-                .await?;
-            Ok::<_, CallFailure>(self.record(&serving, batch.events, Source::Webhook).await?)
-        };
-        match asked.await.map_err(ActError::from) {
-            Ok(recorded) if recorded.stored + recorded.duplicates + recorded.unknown_events == 0 => {
-                Err(ReplayError::Connector(ConnectorError::Failed(Box::new(MessageError {
-                    code: "not_shown".to_owned(),
-                    detail: "the platform does not show it any more; drop the dead letter if it is settled".to_owned(),
-                    fault: Fault::Platform,
-                    retryable: false,
-                    platform: None,
-                }))))
-            }
-            Ok(recorded) => Ok(Some(recorded)),
-            Err(ActError::Store(error)) => Err(error.into()),
-            Err(ActError::Connector(error)) => Err(ReplayError::Connector(error)),
-            Err(ActError::NotFound) => Err(ReplayError::NotFound),
-            Err(ActError::Refused(refusal)) => {
-                let error = reauthorization_required(&refusal.to_string());
-                Err(ReplayError::Connector(ConnectorError::Failed(Box::new(error))))
-            }
-        }
-    }
-}
-
-fn works(channel: &Channel) -> bool {
-    matches!(channel.status, ChannelStatus::Connected | ChannelStatus::Degraded)
 }
 
 #[async_trait]
@@ -192,7 +119,7 @@ impl Work for Poller {
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.rota().next_due(self.host.now()))
+        Ok(self.rota().next_due(self.core.now()))
     }
 
     async fn work(&self, id: ChannelId) {
@@ -200,7 +127,7 @@ impl Work for Poller {
         if let Err(error) = &asked {
             tracing::warn!(channel.id = %id, "The news of {id} cannot be asked for: {error}");
         }
-        let (jitter, now) = (self.host.jitter(), self.host.now());
+        let (jitter, now) = (self.core.jitter(), self.core.now());
         self.rota().done(id, asked.ok(), jitter, now);
     }
 }
@@ -285,8 +212,6 @@ impl Rota {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -296,6 +221,7 @@ mod tests {
 
     use super::*;
     use crate::core::worker::Worker;
+    use crate::messages::dead_letters::ReplayError;
     use crate::testing::{with_account, with_echo};
 
     fn at(seconds: u64) -> Timestamp {
@@ -405,9 +331,9 @@ mod tests {
         .await;
         let mut app = host.store().app("echo").await.expect("a record").expect("the app");
         app.origins = serde_json::from_value(json!({"https://echo.example": origin})).expect("two origins");
-        host.put_app(app).await.expect("an app");
+        host.connectors.apps.put(app).await.expect("an app");
         let channel = with_account(&host, "acme", &[]).await;
-        let worker = Worker::new(Poller::new(host.clone()), limits::POLLS_IN_FLIGHT);
+        let worker = Worker::new(host.poller(), limits::POLLS_IN_FLIGHT);
         let mut now = host.now();
         for cursor in ["17", "17", "18"] {
             assert_eq!(worker.round(now).await.ok(), Some(1));
@@ -454,9 +380,9 @@ mod tests {
         .await;
         let mut app = host.store().app("echo").await.expect("a record").expect("the app");
         app.origins = serde_json::from_value(json!({"https://echo.example": origin})).expect("two origins");
-        host.put_app(app).await.expect("an app");
+        host.connectors.apps.put(app).await.expect("an app");
         let channel = with_account(&host, "acme", &[]).await;
-        let worker = Worker::new(Poller::new(host.clone()), limits::POLLS_IN_FLIGHT);
+        let worker = Worker::new(host.poller(), limits::POLLS_IN_FLIGHT);
         assert_eq!(worker.round(host.now()).await.ok(), Some(1));
         let kept = host.store().poll_cursor(channel.id).await.expect("a record");
         assert_eq!(kept.as_deref(), Some("17"));
@@ -473,15 +399,15 @@ mod tests {
         };
         assert!(letter.reason.contains("polled"), "{}", letter.reason);
         // As long as the connector does not know it, or the platform does not show it, it is kept.
-        let still = host.replay_dead_letter(letter.id).await;
+        let still = host.dead_letters.replay(letter.id).await;
         assert!(
             matches!(still, Err(ReplayError::StillUnknown { unknown_events: 1 })),
             "{still:?}"
         );
-        let gone = host.replay_dead_letter(letter.id).await;
+        let gone = host.dead_letters.replay(letter.id).await;
         assert!(matches!(gone, Err(ReplayError::Connector(_))), "{gone:?}");
         assert_eq!(letters().await.len(), 1);
-        let replayed = host.replay_dead_letter(letter.id).await.expect("it is known now");
+        let replayed = host.dead_letters.replay(letter.id).await.expect("it is known now");
         assert_eq!((replayed.stored, replayed.duplicates), (1, 1));
         assert!(letters().await.is_empty());
         let asked = asked.lock().expect("nobody panics").clone();

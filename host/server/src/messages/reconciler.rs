@@ -5,7 +5,7 @@
 //! again, if the operator allows it. Anything less proves nothing, and the message stays in doubt for an echo or a person to settle.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use weir_domain::delivery::backoff;
@@ -16,8 +16,11 @@ use weir_domain::time::Timestamp;
 use weir_runtime::context::ConversationFacts;
 use weir_store::{Resolution, Source, StoreError, UncertainMessage};
 
+use crate::accounts::Accounts;
 use crate::accounts::calls::CallFailure;
-use crate::host::Host;
+use crate::connectors::Connectors;
+use crate::core::Core;
+use crate::messages::inbound::Inbound;
 
 /// Uncertain messages looked at in one round; few of them are asked about, and those that stay must not hide the others.
 const ROUND: u32 = 1_000;
@@ -49,18 +52,42 @@ impl Doubts {
     }
 }
 
-impl Host {
+/// Settles messages in doubt.
+pub(crate) struct Reconciler {
+    core: Arc<Core>,
+    connectors: Arc<Connectors>,
+    accounts: Arc<Accounts>,
+    inbound: Arc<Inbound>,
+    doubts: Doubts,
+}
+
+impl Reconciler {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        connectors: Arc<Connectors>,
+        accounts: Arc<Accounts>,
+        inbound: Arc<Inbound>,
+    ) -> Self {
+        Self {
+            core,
+            connectors,
+            accounts,
+            inbound,
+            doubts: Doubts::default(),
+        }
+    }
+
     /// Looks at each uncertain message whose grace time is over at `now`. How many were settled.
     ///
     /// # Errors
     /// The record. A platform's failure is logged, and tried again in a later round.
     pub(crate) async fn reconcile_round(&self, now: Timestamp) -> Result<u32, StoreError> {
         let mut settled = 0;
-        let doubts = self.store().uncertain_messages(ROUND).await?;
-        self.0.doubts.forget_all_but(&doubts);
+        let doubts = self.core.store().uncertain_messages(ROUND).await?;
+        self.doubts.forget_all_but(&doubts);
         for doubt in doubts {
             let waited = now.since(doubt.dispatched_at);
-            if waited < GRACE || !self.0.doubts.takes_its_turn(doubt.message.id, now) {
+            if waited < GRACE || !self.doubts.takes_its_turn(doubt.message.id, now) {
                 continue;
             }
             match self.settle_by_history(&doubt, now).await {
@@ -74,13 +101,13 @@ impl Host {
             }
         }
         if settled > 0 {
-            self.wake_senders();
+            self.core.wakes.messages.notify_one();
         }
         Ok(settled)
     }
 
     async fn settle_by_history(&self, doubt: &UncertainMessage, now: Timestamp) -> Result<bool, CallFailure> {
-        let serving = self.serving_of(&doubt.channel).await?;
+        let serving = self.connectors.serving_of(&doubt.channel).await?;
         if !serving.book.manifest().provides("history") {
             return Ok(false);
         }
@@ -95,6 +122,7 @@ impl Host {
         };
         let facts = ConversationFacts::from(&doubt.conversation);
         let page = self
+            .accounts
             .call(&doubt.channel, |connector, context| {
                 let facts = facts.clone();
                 Box::pin(async move { connector.messages(context, &facts, since).await })
@@ -106,9 +134,9 @@ impl Host {
             .iter()
             .any(|event| matches!(event.fact, Fact::Unknown { .. }));
         // What the history tells is recorded like what a webhook tells: this is also how the message is found.
-        self.record(&serving, page.events, Source::History).await?;
+        self.inbound.record(&serving, page.events, Source::History).await?;
         let workspace = &doubt.channel.workspace_id;
-        let after = self.store().message(workspace, doubt.message.id).await?;
+        let after = self.core.store().message(workspace, doubt.message.id).await?;
         if after.is_none_or(|message| message.status != doubt.message.status) {
             return Ok(true);
         }
@@ -121,12 +149,12 @@ impl Host {
             possible_since,
             likely_since,
         };
-        Ok(self.store().resolve_uncertain(doubt.message.id, read, now).await?)
+        Ok(self.core.store().resolve_uncertain(doubt.message.id, read, now).await?)
     }
 
     /// Whether a message whose absence is proven is sent again: only a text, and only if the operator leaves it on.
     fn may_resend(&self, doubt: &UncertainMessage) -> bool {
-        self.config().delivery.resend_if_absent && matches!(doubt.message.content, Content::Text { .. })
+        self.core.config.delivery.resend_if_absent && matches!(doubt.message.content, Content::Text { .. })
     }
 }
 

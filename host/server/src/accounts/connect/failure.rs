@@ -4,9 +4,8 @@ use weir_domain::policy::Refusal;
 use weir_runtime::CallError;
 use weir_store::StoreError;
 
-use crate::accounts::calls::ConnectorError;
-use crate::accounts::calls::NotServed;
 use crate::accounts::oauth::TokenError;
+use crate::connectors::serving::{ConnectorError, NotServed};
 
 /// Why connecting could not begin, or go on.
 #[derive(Debug, thiserror::Error)]

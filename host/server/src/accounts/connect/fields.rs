@@ -6,7 +6,7 @@ use weir_domain::credential::{Credential, Secret};
 use weir_domain::manifest::{ACCESS_TOKEN, Setting};
 use weir_domain::time::Timestamp;
 
-use super::ConnectError;
+use super::failure::ConnectError;
 
 /// What a person entered, held against what the manifest asks for.
 pub(super) fn entered(

@@ -8,10 +8,11 @@ use weir_domain::rollout::Intent;
 use weir_runtime::Connector;
 use weir_store::{StateMove, StateOwner, StoreError, kill_point};
 
-use crate::connectors::registry::{Loaded, PromoteError};
-use crate::host::Host;
+use crate::connectors::loaded::Loaded;
+use crate::connectors::promotion::PromoteError;
+use crate::connectors::rollout::Rollout;
 
-impl Host {
+impl Rollout {
     /// Moves the states that a change is about. An account whose state cannot move stays with the version that owns it, which
     /// goes on serving it.
     ///
@@ -23,17 +24,17 @@ impl Host {
         intent: &Intent,
         taker: Option<&Arc<Loaded>>,
     ) -> Result<(), PromoteError> {
-        let line = self.0.connectors.line(connector);
+        let line = self.connectors.registry.line(connector);
         let on_trial = line.and_then(|line| Some(line.trial.as_ref()?.loaded.number().to_owned()));
         if let Some(taker) = taker {
             // Whoever owns a state serves its account from that moment on.
-            self.0.connectors.change(connector, |line| {
+            self.connectors.registry.change(connector, |line| {
                 if line.numbered(taker.number()).is_none() {
                     line.beside.insert(taker.number().to_owned(), Arc::clone(taker));
                 }
             });
         }
-        let owners = self.store().state_owners(connector).await?;
+        let owners = self.core.store().state_owners(connector).await?;
         stream::iter(owners.into_iter().map(Ok))
             .try_for_each_concurrent(limits::STATE_MOVES, |owner| {
                 let on_trial = on_trial.as_deref();
@@ -55,13 +56,14 @@ impl Host {
             return Ok(());
         }
         let mut from = owner.version.clone();
-        let Some(_alone) = self.0.state_turns.alone(owner.channel_id).await else {
+        let Some(_alone) = self.connectors.state_turns.alone(owner.channel_id).await else {
             let words = format!("its calls did not end in {} s", limits::STATE_TURN.as_secs());
             return Ok(self.leave(connector, &owner, &intent.taker, &from, &words).await?);
         };
         if let Some(to) = steps.back_to {
             let is_back = self
-                .store()
+                .core
+                .store
                 .give_state_back(connector, owner.channel_id, &from, to)
                 .await?;
             if is_back {
@@ -88,7 +90,7 @@ impl Host {
             return Ok(());
         };
         self.leave(connector, &owner, number, &from, &reason).await?;
-        match self.0.quarantine.reason(connector, number) {
+        match self.connectors.quarantine.reason(connector, number) {
             Some(reason) => Err(PromoteError::SetAside {
                 connector: connector.to_owned(),
                 version: number.to_owned(),
@@ -100,7 +102,7 @@ impl Host {
 
     /// A version that runs here.
     fn runs_as(&self, connector: &str, number: &str, taker: Option<&Arc<Loaded>>) -> Option<Arc<Loaded>> {
-        let line = self.0.connectors.line(connector);
+        let line = self.connectors.registry.line(connector);
         let known = line.and_then(|line| line.numbered(number).cloned());
         known.or_else(|| taker.filter(|taker| taker.number() == number).cloned())
     }
@@ -108,7 +110,7 @@ impl Host {
     /// A version owns an account's state from now on.
     fn owns(&self, connector: &str, owner: &StateOwner, version: &str) {
         kill_point("version.state_moved");
-        if let Some(line) = self.0.connectors.line(connector) {
+        if let Some(line) = self.connectors.registry.line(connector) {
             line.owners.hand(&owner.app, &owner.platform_id, version);
         }
     }
@@ -124,7 +126,7 @@ impl Host {
     ) -> Result<(), StoreError> {
         tracing::warn!("{connector} {to} leaves {} to {from}: {reason}", owner.channel_id);
         let words = format!("{connector} {to} cannot take its state over: {reason}; {from} goes on serving it");
-        let (store, now) = (self.store(), self.now());
+        let (store, now) = (self.core.store(), self.core.now());
         store.hold_state(connector, owner.channel_id, from, &words, now).await
     }
 
@@ -137,7 +139,7 @@ impl Host {
         from: &str,
     ) -> Result<Option<String>, StoreError> {
         for _ in 0..HAND_OVERS {
-            let before = self.store().state(owner.channel_id).await?.entries;
+            let before = self.core.store().state(owner.channel_id).await?.entries;
             let after = match taker.migrate(from, before.clone()).await {
                 Ok(after) => after,
                 Err(error) => return Ok(Some(error.to_string())),
@@ -150,7 +152,7 @@ impl Host {
                 before,
                 after,
             };
-            if self.store().hand_state_over(connector, handed).await? {
+            if self.core.store().hand_state_over(connector, handed).await? {
                 self.owns(connector, owner, &to);
                 return Ok(None);
             }

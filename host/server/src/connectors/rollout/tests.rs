@@ -9,8 +9,8 @@ use weir_runtime::context::CallEnd;
 use weir_store::{EventFilter, StateMove, StateWrite};
 
 use crate::Host;
-use crate::accounts::calls::NotServed;
-use crate::connectors::registry::PromoteError;
+use crate::connectors::promotion::PromoteError;
+use crate::connectors::serving::NotServed;
 use crate::messages::inbound::Hook;
 use crate::testing::{component, webhook, with_account, with_echo};
 
@@ -20,7 +20,10 @@ const FIRST: &str = "0.1.0";
 /// Echo serving, and its next version staged: one that translates state.
 async fn with_next(folder: &TempDir) -> Host {
     let host = with_echo(folder).await;
-    let staged = host.install(component("next/echo-upgrade"), None, None, false).await;
+    let staged = host
+        .connectors
+        .install(component("next/echo-upgrade"), None, None, false)
+        .await;
     assert_eq!(staged.expect("a connector").manifest.version, NEXT);
     host
 }
@@ -38,7 +41,7 @@ async fn state(host: &Host, channel: &Channel) -> Vec<(String, String)> {
 }
 
 async fn serves(host: &Host, channel: &Channel) -> String {
-    let serving = host.serving_of(channel).await.expect("a version");
+    let serving = host.connectors.serving_of(channel).await.expect("a version");
     serving.version().to_owned()
 }
 
@@ -62,7 +65,7 @@ async fn a_state_goes_with_its_account_and_what_cannot_be_taken_over_stays_where
     let hard = with_account(&host, "hard", &[("refuse", "1")]).await;
     let endless = with_account(&host, "endless", &[("loop", "1")]).await;
     let empty = with_account(&host, "empty", &[]).await;
-    host.promote("echo", NEXT).await.expect("it serves");
+    host.rollout.promote("echo", NEXT).await.expect("it serves");
     assert_eq!(serves(&host, &easy).await, NEXT);
     assert_eq!(serves(&host, &empty).await, NEXT);
     assert_eq!(state(&host, &easy).await, owned(&[("cursor", "2:7")]));
@@ -92,7 +95,7 @@ async fn a_state_goes_with_its_account_and_what_cannot_be_taken_over_stays_where
         "{reasons:?}"
     );
     // As long as an account is served by it, it is not retired; nor after a restart.
-    host.rollout_round(host.now()).await.expect("a record");
+    host.rollout.rollout_round(host.now()).await.expect("a record");
     assert_eq!(stage_of(&host, FIRST).await, VersionStage::Draining);
     let config = host.config().clone();
     host.store().close().await;
@@ -101,14 +104,15 @@ async fn a_state_goes_with_its_account_and_what_cannot_be_taken_over_stays_where
     assert_eq!(serves(&host, &easy).await, NEXT);
     assert_eq!(serves(&host, &hard).await, FIRST);
     // The way back: each state as it was.
-    host.roll_back("echo", NEXT, "nobody likes it")
+    host.rollout
+        .roll_back("echo", NEXT, "nobody likes it")
         .await
         .expect("it goes back");
     for channel in [&easy, &hard, &endless, &empty] {
         assert_eq!(serves(&host, channel).await, FIRST);
     }
     assert_eq!(state(&host, &easy).await, owned(&[("cursor", "7")]));
-    host.rollout_round(host.now()).await.expect("a record");
+    host.rollout.rollout_round(host.now()).await.expect("a record");
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Retired);
 }
 
@@ -118,10 +122,10 @@ async fn a_version_that_translates_nothing_takes_states_as_they_are_and_serves_a
     let host = with_next(&folder).await;
     let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
     let hard = with_account(&host, "hard", &[("refuse", "1")]).await;
-    host.promote("echo", NEXT).await.expect("it serves");
+    host.rollout.promote("echo", NEXT).await.expect("it serves");
     assert_eq!(serves(&host, &hard).await, FIRST);
     // A step ahead, and not back: the first version knows nothing of translating.
-    host.promote("echo", FIRST).await.expect("it serves");
+    host.rollout.promote("echo", FIRST).await.expect("it serves");
     for channel in [&easy, &hard] {
         assert_eq!(serves(&host, channel).await, FIRST);
     }
@@ -134,7 +138,7 @@ async fn a_version_that_translates_nothing_takes_states_as_they_are_and_serves_a
     };
     assert!(host.store().commit_state(easy.id, vec![write]).await.expect("a record"));
     assert_eq!(state(&host, &easy).await, owned(&[("cursor", "8")]));
-    host.rollout_round(host.now()).await.expect("a record");
+    host.rollout.rollout_round(host.now()).await.expect("a record");
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Retired);
 }
 
@@ -144,11 +148,15 @@ async fn a_call_that_meets_a_state_of_another_version_runs_in_that_version() {
     let host = with_next(&folder).await;
     let channel = with_account(&host, "easy", &[("cursor", "7")]).await;
     // A call chose its version before the state was handed over, and reads the state after.
-    let mut serving = host.serving_of(&channel).await.expect("a version");
-    host.promote("echo", NEXT).await.expect("it serves");
+    let mut serving = host.connectors.serving_of(&channel).await.expect("a version");
+    host.rollout.promote("echo", NEXT).await.expect("it serves");
     assert_eq!(serving.version(), FIRST);
-    let pacer = host.pacer(&serving, &channel);
-    let context = host.context(&mut serving, &channel, &pacer).await.expect("a record");
+    let pacer = host.connectors.pacer(&serving, &channel);
+    let context = host
+        .accounts
+        .context(&mut serving, &channel, &pacer)
+        .await
+        .expect("a record");
     let ready = context.expect("a credential");
     assert_eq!(ready.context.state["cursor"], b"2:7");
     assert_eq!(serving.version(), NEXT);
@@ -162,7 +170,11 @@ async fn a_version_that_breaks_off_over_every_state_is_not_promoted() {
     for n in 0..weir_domain::limits::BREAKS {
         with_account(&host, &format!("endless-{n}"), &[("loop", "1")]).await;
     }
-    let refused = host.promote("echo", NEXT).await.expect_err("it broke off too often");
+    let refused = host
+        .rollout
+        .promote("echo", NEXT)
+        .await
+        .expect_err("it broke off too often");
     assert!(matches!(refused, PromoteError::SetAside { .. }), "{refused}");
     assert_eq!(serves(&host, &first).await, FIRST);
     assert_eq!(state(&host, &first).await, owned(&[("cursor", "7")]));
@@ -179,29 +191,40 @@ async fn a_share_of_the_accounts_meets_the_version_on_trial_in_and_out() {
         rule: CanaryRule::default(),
         since: host.now(),
     };
-    host.begin_canary("echo", NEXT, canary(0))
+    host.rollout
+        .begin_canary("echo", NEXT, canary(0))
         .await
         .expect("it follows along");
     assert_eq!(serves(&host, &channel).await, FIRST);
-    host.begin_canary("echo", NEXT, canary(100))
+    host.rollout
+        .begin_canary("echo", NEXT, canary(100))
         .await
         .expect("it is on trial");
     assert_eq!(serves(&host, &channel).await, NEXT);
     assert_eq!(state(&host, &channel).await, owned(&[("cursor", "2:7")]));
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Canary);
-    host.receive("echo", webhook(&host, "hello"))
+    host.inbound
+        .receive("echo", webhook(&host, "hello"))
         .await
         .expect("it is taken");
-    let trial = host.trial("echo", NEXT).await.expect("a record").expect("a trial");
+    let trial = host
+        .rollout
+        .trial("echo", NEXT)
+        .await
+        .expect("a record")
+        .expect("a trial");
     // Once by each: the active version stands behind it.
     assert_eq!((trial.on_trial.calls, trial.active.calls), (1, 1));
-    let serves_already = host.begin_canary("echo", FIRST, canary(1)).await;
+    let serves_already = host.rollout.begin_canary("echo", FIRST, canary(1)).await;
     assert!(matches!(serves_already, Err(PromoteError::Serves { .. })));
-    host.roll_back("echo", NEXT, "enough seen").await.expect("it goes back");
+    host.rollout
+        .roll_back("echo", NEXT, "enough seen")
+        .await
+        .expect("it goes back");
     assert_eq!(serves(&host, &channel).await, FIRST);
     assert_eq!(state(&host, &channel).await, owned(&[("cursor", "7")]));
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Staged);
-    let nothing = host.roll_back("echo", FIRST, "").await;
+    let nothing = host.rollout.roll_back("echo", FIRST, "").await;
     assert!(matches!(nothing, Err(PromoteError::NothingBefore { .. })));
 }
 
@@ -231,12 +254,20 @@ async fn a_call_out_of_wall_time_counts_for_no_trial() {
         rule: CanaryRule::default(),
         since: host.now(),
     };
-    host.begin_canary("echo", NEXT, canary).await.expect("it is on trial");
-    let trials = &host.0.connectors.trials;
+    host.rollout
+        .begin_canary("echo", NEXT, canary)
+        .await
+        .expect("it is on trial");
+    let trials = &host.connectors.registry.trials;
     for _ in 0..100 {
         trials.note(&ended("timed_out", false), host.now());
     }
-    let trial = host.trial("echo", NEXT).await.expect("a record").expect("a trial");
+    let trial = host
+        .rollout
+        .trial("echo", NEXT)
+        .await
+        .expect("a record")
+        .expect("a trial");
     assert_eq!((trial.on_trial.calls, trial.on_trial.failed), (0, 0));
     assert_eq!(serves(&host, &channel).await, NEXT);
     // One that breaks off does count, and the active version serves at once.
@@ -275,7 +306,7 @@ async fn reasons(host: &Host, kind: EventType) -> Vec<String> {
 async fn cut_off_promotion(host: &Host) -> (Channel, Channel) {
     let moved = with_account(host, "moved", &[("cursor", "7")]).await;
     let left = with_account(host, "left", &[("cursor", "8")]).await;
-    let intent = host.intent("echo", VersionAct::Promote, NEXT, NEXT);
+    let intent = host.rollout.intent("echo", VersionAct::Promote, NEXT, NEXT);
     assert!(
         host.store()
             .begin_version_change("echo", intent)
@@ -327,7 +358,11 @@ async fn a_later_change_settles_the_one_before_it() {
     let host = with_next(&folder).await;
     let (moved, left) = cut_off_promotion(&host).await;
     // The promotion is finished first, and then taken back.
-    let back = host.roll_back("echo", NEXT, "worse").await.expect("it goes back");
+    let back = host
+        .rollout
+        .roll_back("echo", NEXT, "worse")
+        .await
+        .expect("it goes back");
     assert_eq!(
         (back.manifest.version.as_str(), back.stage),
         (FIRST, VersionStage::Active)
@@ -343,9 +378,9 @@ async fn a_roll_back_is_checked_before_a_state_moves() {
     let folder = TempDir::new().expect("a folder");
     let host = with_next(&folder).await;
     let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
-    host.promote("echo", NEXT).await.expect("it serves");
+    host.rollout.promote("echo", NEXT).await.expect("it serves");
     lose_file(&host, FIRST).await;
-    let refused = host.roll_back("echo", NEXT, "worse").await;
+    let refused = host.rollout.roll_back("echo", NEXT, "worse").await;
     assert!(matches!(refused, Err(PromoteError::Load(_))), "{refused:?}");
     assert_eq!(serves(&host, &easy).await, NEXT);
     assert_eq!(state(&host, &easy).await, owned(&[("cursor", "2:7")]));
@@ -357,21 +392,24 @@ async fn a_state_without_a_copy_stays_with_its_version() {
     let host = with_next(&folder).await;
     let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
     let late = with_account(&host, "late", &[]).await;
-    host.promote("echo", NEXT).await.expect("it serves");
+    host.rollout.promote("echo", NEXT).await.expect("it serves");
     let write = StateWrite {
         by: NEXT.to_owned(),
         key: "cursor".to_owned(),
         value: Some(b"2:9".to_vec()),
     };
     assert!(host.store().commit_state(late.id, vec![write]).await.expect("a record"));
-    host.roll_back("echo", NEXT, "worse").await.expect("it goes back");
+    host.rollout
+        .roll_back("echo", NEXT, "worse")
+        .await
+        .expect("it goes back");
     assert_eq!(serves(&host, &easy).await, FIRST);
     // The first version knows nothing of the form in which it was written.
     assert_eq!(serves(&host, &late).await, NEXT);
     assert_eq!(state(&host, &late).await, owned(&[("cursor", "2:9")]));
-    host.rollout_round(host.now()).await.expect("a record");
+    host.rollout.rollout_round(host.now()).await.expect("a record");
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Draining);
-    let refused = host.retire("echo", NEXT).await;
+    let refused = host.rollout.retire("echo", NEXT).await;
     assert!(
         matches!(refused, Err(PromoteError::Owns { accounts: 1, .. })),
         "{refused:?}"
@@ -379,9 +417,9 @@ async fn a_state_without_a_copy_stays_with_its_version() {
     let host = restarted(host).await;
     assert_eq!(serves(&host, &late).await, NEXT);
     // A person says that the first version takes it as it is.
-    host.promote("echo", FIRST).await.expect("it serves");
+    host.rollout.promote("echo", FIRST).await.expect("it serves");
     assert_eq!(serves(&host, &late).await, FIRST);
-    host.rollout_round(host.now()).await.expect("a record");
+    host.rollout.rollout_round(host.now()).await.expect("a record");
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Retired);
 }
 
@@ -390,16 +428,21 @@ async fn an_account_is_held_until_its_version_runs() {
     let folder = TempDir::new().expect("a folder");
     let host = with_next(&folder).await;
     let hard = with_account(&host, "acme", &[("refuse", "1")]).await;
-    host.promote("echo", NEXT).await.expect("it serves");
+    host.rollout.promote("echo", NEXT).await.expect("it serves");
     lose_file(&host, FIRST).await;
     let host = restarted(host).await;
-    let held = host.serving_of(&hard).await.err().expect("its version is gone");
+    let held = host
+        .connectors
+        .serving_of(&hard)
+        .await
+        .err()
+        .expect("its version is gone");
     assert!(matches!(held, NotServed::Held(_)), "{held}");
     assert!(held.to_string().contains("install its file again"), "{held}");
-    host.rollout_round(host.now()).await.expect("a record");
+    host.rollout.rollout_round(host.now()).await.expect("a record");
     let reason = host.store().held(hard.id).await.expect("a record").expect("held");
     assert!(reason.contains("cannot be loaded"), "{reason}");
-    let found = host.diagnose(hard.id).await.expect("findings");
+    let found = host.accounts.diagnose(hard.id).await.expect("findings");
     let amiss: Vec<_> = found.iter().filter(|finding| !finding.ok).collect();
     assert!(
         amiss
@@ -410,20 +453,22 @@ async fn an_account_is_held_until_its_version_runs() {
     assert!(reasons(&host, EventType::ChannelDegraded).await.contains(&reason));
     // Nobody else reads its webhooks.
     let kept = host
+        .inbound
         .receive("echo", webhook(&host, "hello"))
         .await
         .expect("it is answered");
     let Hook::DeadLettered(letter) = kept else {
         panic!("another version served the account: {kept:?}")
     };
-    assert!(host.replay_dead_letter(letter).await.is_err());
+    assert!(host.dead_letters.replay(letter).await.is_err());
     assert_eq!(state(&host, &hard).await, owned(&[("refuse", "1")]));
     // It heals by itself once the version is here, and what came meanwhile is translated.
-    host.install(component("echo"), None, None, false)
+    host.connectors
+        .install(component("echo"), None, None, false)
         .await
         .expect("its file");
     assert_eq!(serves(&host, &hard).await, FIRST);
-    host.rollout_round(host.now()).await.expect("a record");
+    host.rollout.rollout_round(host.now()).await.expect("a record");
     assert_eq!(host.store().held(hard.id).await.expect("a record"), None);
     assert!(host.store().dead_letter(letter).await.expect("a record").is_none());
     assert_eq!(reasons(&host, EventType::ChannelRecovered).await.len(), 1);
@@ -442,15 +487,26 @@ async fn a_trial_that_failed_stays_ended_after_a_kill() {
     let folder = TempDir::new().expect("a folder");
     let host = with_next(&folder).await;
     let channel = with_account(&host, "acme", &[("cursor", "7")]).await;
-    host.begin_canary("echo", NEXT, whole()).await.expect("it is on trial");
-    host.0.connectors.trials.note(&ended("trapped", true), host.now());
+    host.rollout
+        .begin_canary("echo", NEXT, whole())
+        .await
+        .expect("it is on trial");
+    host.connectors
+        .registry
+        .trials
+        .note(&ended("trapped", true), host.now());
     // What decides is in the record before the decision is.
-    host.rollout_round(host.now()).await.expect("a record");
+    host.rollout.rollout_round(host.now()).await.expect("a record");
     let host = restarted(host).await;
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Staged);
     assert_eq!(serves(&host, &channel).await, FIRST);
     assert_eq!(state(&host, &channel).await, owned(&[("cursor", "7")]));
-    let trial = host.trial("echo", NEXT).await.expect("a record").expect("a trial");
+    let trial = host
+        .rollout
+        .trial("echo", NEXT)
+        .await
+        .expect("a record")
+        .expect("a trial");
     assert_eq!((trial.on_trial.broke_off, trial.on_trial.calls), (1, 1));
     let end = trial.end.expect("it ended");
     assert!(end.reason.contains("broke off 1 times"), "{}", end.reason);
@@ -464,18 +520,40 @@ async fn figures_of_a_trial_survive_a_restart() {
     let folder = TempDir::new().expect("a folder");
     let host = with_next(&folder).await;
     with_account(&host, "acme", &[]).await;
-    host.begin_canary("echo", NEXT, whole()).await.expect("it is on trial");
-    host.receive("echo", webhook(&host, "one")).await.expect("it is taken");
-    host.rollout_round(host.now()).await.expect("a record");
+    host.rollout
+        .begin_canary("echo", NEXT, whole())
+        .await
+        .expect("it is on trial");
+    host.inbound
+        .receive("echo", webhook(&host, "one"))
+        .await
+        .expect("it is taken");
+    host.rollout.rollout_round(host.now()).await.expect("a record");
     let host = restarted(host).await;
-    host.receive("echo", webhook(&host, "two")).await.expect("it is taken");
-    let trial = host.trial("echo", NEXT).await.expect("a record").expect("a trial");
+    host.inbound
+        .receive("echo", webhook(&host, "two"))
+        .await
+        .expect("it is taken");
+    let trial = host
+        .rollout
+        .trial("echo", NEXT)
+        .await
+        .expect("a record")
+        .expect("a trial");
     assert_eq!((trial.on_trial.calls, trial.active.calls), (2, 2));
-    host.roll_back("echo", NEXT, "enough seen").await.expect("it goes back");
-    let ended = host.trial("echo", NEXT).await.expect("a record").expect("a trial");
+    host.rollout
+        .roll_back("echo", NEXT, "enough seen")
+        .await
+        .expect("it goes back");
+    let ended = host
+        .rollout
+        .trial("echo", NEXT)
+        .await
+        .expect("a record")
+        .expect("a trial");
     assert_eq!((ended.on_trial.calls, ended.active.calls), (2, 2));
     assert_eq!(ended.end.expect("it ended").reason, "enough seen");
-    let none = host.trial("echo", FIRST).await.expect("a record");
+    let none = host.rollout.trial("echo", FIRST).await.expect("a record");
     assert!(none.is_none());
 }
 
@@ -484,10 +562,10 @@ async fn a_state_moves_when_its_calls_have_ended() {
     let folder = TempDir::new().expect("a folder");
     let host = with_next(&folder).await;
     let channel = with_account(&host, "easy", &[("cursor", "7")]).await;
-    let call = host.0.state_turns.share(channel.id).await;
+    let call = host.connectors.state_turns.share(channel.id).await;
     let promotion = tokio::spawn({
         let host = host.clone();
-        async move { host.promote("echo", NEXT).await }
+        async move { host.rollout.promote("echo", NEXT).await }
     });
     // It has begun, and waits for the call.
     while host.store().open_version_changes().await.expect("a record").is_empty() {

@@ -89,7 +89,7 @@ async fn grants_of_an_earlier_release_go_on_serving() {
     host.store().close().await;
     drop(host);
     let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
-    let heard = host.receive("echo", webhook(&host, "hello")).await;
+    let heard = host.inbound.receive("echo", webhook(&host, "hello")).await;
     heard.expect("its webhooks are believed still");
     let grants = host.store().grants("echo").await.expect("a record");
     assert_eq!(grants, given, "they name their terms now");
@@ -113,8 +113,12 @@ async fn webhooks_are_refused_without_a_grant_of_their_proof() {
     let host = with_echo(&folder).await;
     let mut grants = host.store().grants("echo").await.expect("a record").granted;
     grants.retain(|grant| grant.capability != "webhook");
-    host.decide_grants("echo", None, grants).await.expect("an answer");
+    host.connectors
+        .decide_grants("echo", None, grants)
+        .await
+        .expect("an answer");
     let refused = host
+        .inbound
         .receive("echo", webhook(&host, "hello"))
         .await
         .expect_err("refused");

@@ -42,7 +42,7 @@ async fn what_was_begun_ends_without_its_caller() {
         assert_eq!(answered.status, StatusCode::CREATED, "{answered:?}");
         break;
     }
-    api.host.finish_detached(Duration::from_secs(60)).await;
+    api.host.core.finish_detached(Duration::from_secs(60)).await;
     let made = count(&api, "/v1/keys").await - 1;
     let noted = count(&api, "/v1/audit-log?limit=200").await - before;
     assert!(
@@ -70,7 +70,7 @@ async fn a_request_cut_off_and_repeated_acts_once() {
         patience += 1;
         assert!(cut_off < 100, "it never ends");
     }
-    api.host.finish_detached(Duration::from_secs(60)).await;
+    api.host.core.finish_detached(Duration::from_secs(60)).await;
     assert!(cut_off > 0, "nobody was cut off");
     for key in 0..=patience {
         let again = post(key).await;

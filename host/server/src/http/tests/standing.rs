@@ -54,11 +54,11 @@ async fn an_expired_key_reads_no_longer() {
     let end = api.host.now().after(Duration::from_secs(3_600));
     let (_, text) = key(&api, json!({ "expires_at": end })).await;
     let mut body = stream(&api, &text).await;
-    let clock = &api.host.0.clock;
+    let clock = &api.host.core.clock;
     let later: Reading = serde_json::from_value(json!({ "now_ms": end.as_millis(), "runs": true })).expect("a reading");
     clock.accept(clock.look(Some(later)));
     // Who waits for the end of a key looks again when one of them ended.
-    api.host.keys_ended();
+    api.host.core.keys_ended();
     assert!(body.frame().await.is_none(), "the stream of the expired key ends");
 }
 

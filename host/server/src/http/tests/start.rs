@@ -35,6 +35,7 @@ async fn every_older_record_is_served() {
         drop(record);
         let host = serving_echo(config(folder.path())).await;
         let recorded = host
+            .inbound
             .receive("echo", webhook_at(&host, "again", host.now().as_millis()))
             .await;
         recorded.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -134,14 +135,16 @@ async fn a_component_that_is_gone_is_no_readiness_and_is_mended_by_itself() {
         assert_eq!(answered.problem(), "connector_not_loaded");
         let error = api.get("/v1/connectors/echo").await.body["load_error"].clone();
         assert!(error.as_str().is_some_and(|error| error.contains(".wasm")), "{error}");
-        let refused = api.host.receive("echo", webhook(&api.host, "lost?")).await;
+        let refused = api.host.inbound.receive("echo", webhook(&api.host, "lost?")).await;
         assert!(refused.is_err(), "the platform repeats it");
         api.host
+            .connectors
             .install(component.clone(), None, None, false)
             .await
             .expect("the same bytes");
         assert_eq!(api.get("/readyz").await.status, StatusCode::OK);
         api.host
+            .inbound
             .receive("echo", webhook(&api.host, "lost?"))
             .await
             .expect("it serves");

@@ -10,9 +10,9 @@ use weir_runtime::context::CallEnd;
 use weir_store::{ConversationFilter, Enqueued, NewMessage, Page};
 
 use super::*;
-use crate::Config;
 use crate::core::worker::Worker;
 use crate::testing::{component, webhook_at, with_account, with_echo};
+use crate::{Config, Host};
 
 const VERSION: &str = "0.1.0";
 
@@ -22,10 +22,10 @@ async fn with_conversation(folder: &TempDir) -> (Host, ConversationId) {
     let mut app = host.store().app("echo").await.expect("a record").expect("an app");
     let here = |text: &str| text.parse().expect("an origin");
     app.origins = OriginMap([(here("https://echo.example"), here("http://127.0.0.1:9"))].into());
-    host.put_app(app).await.expect("an app");
+    host.connectors.apps.put(app).await.expect("an app");
     with_account(&host, "acme", &[]).await;
     let heard = webhook_at(&host, "hello", host.now().as_millis());
-    host.receive("echo", heard).await.expect("it is taken");
+    host.inbound.receive("echo", heard).await.expect("it is taken");
     let page = Page { limit: 1, cursor: None };
     let found = host
         .store()
@@ -46,7 +46,7 @@ async fn queue(host: &Host, conversation_id: ConversationId, text: &str) -> Mess
         origin: Origin::Api,
         claim: None,
     };
-    let serving = host.installed("echo").await.expect("it is installed");
+    let serving = host.connectors.installed("echo").await.expect("it is installed");
     let queued = host.store().enqueue(new, &serving.book, host.now()).await;
     match queued.expect("a record") {
         Enqueued::New(messages) => messages[0].id,
@@ -74,7 +74,7 @@ async fn hours_pass(host: &Host, deliverer: &Worker<Deliverer>) -> usize {
 }
 
 async fn both_wait(host: &Host, one: MessageId, two: MessageId, why: &str) {
-    let deliverer = Worker::new(Deliverer::new(host.clone()), 8);
+    let deliverer = Worker::new(host.deliverer(), 8);
     // The first was taken to see that nobody serves it; after that nobody looks.
     assert_eq!(hours_pass(host, &deliverer).await, 1);
     for id in [one, two] {
@@ -83,13 +83,13 @@ async fn both_wait(host: &Host, one: MessageId, two: MessageId, why: &str) {
     }
     let error = message(host, one).await.error.expect("it says why");
     assert!(error.detail.contains(why), "{error:?}");
-    let deliverer = Deliverer::new(host.clone());
+    let deliverer = host.deliverer();
     deliverer.unserved.lock().expect("a lock").insert("echo".to_owned());
     assert_eq!(deliverer.next_due().await.expect("a record"), None);
 }
 
 async fn one_leaves_first(host: &Host, one: MessageId, two: MessageId) {
-    let deliverer = Worker::new(Deliverer::new(host.clone()), 8);
+    let deliverer = Worker::new(host.deliverer(), 8);
     assert_eq!(deliverer.round(host.now()).await.expect("a record"), 1);
     assert_eq!((tries(host, one).await, tries(host, two).await), (1, 0));
 }
@@ -112,9 +112,9 @@ async fn messages_of_a_quarantined_version_wait_in_order() {
         crashed: false,
         honeytoken: Some("a log line"),
     };
-    assert!(host.0.quarantine.note(&end, host.now()));
+    assert!(host.connectors.quarantine.note(&end, host.now()));
     both_wait(&host, one, two, "is set aside").await;
-    host.promote("echo", VERSION).await.expect("it serves again");
+    host.rollout.promote("echo", VERSION).await.expect("it serves again");
     one_leaves_first(&host, one, two).await;
 }
 
@@ -132,7 +132,7 @@ async fn messages_of_a_version_that_does_not_load_wait() {
     let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
     both_wait(&host, one, two, "no version of the connector").await;
     // Its file is here again.
-    let installed = host.install(component("echo"), None, None, false).await;
+    let installed = host.connectors.install(component("echo"), None, None, false).await;
     installed.expect("the same version");
     one_leaves_first(&host, one, two).await;
 }

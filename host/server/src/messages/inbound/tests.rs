@@ -12,6 +12,7 @@ use weir_domain::policy::RuleBook;
 use weir_store::{App, ConversationFilter, Enqueued, EventFilter, NewChannel, NewMessage, Page};
 
 use super::*;
+use crate::Host;
 use crate::testing::{account, component, token, webhook, with_account, with_echo};
 
 const SECRET: &str = "the forger's own secret";
@@ -47,7 +48,7 @@ async fn in_hand(host: &Host, channel: &Channel) -> MessageId {
         claim: None,
     };
     // The platform's rules are beside the point: the contact's word is of 1970.
-    let serving = host.serving("echo").await.expect("Echo serves");
+    let serving = host.connectors.serving("echo").await.expect("Echo serves");
     let mut manifest = Manifest::clone(serving.book.manifest());
     manifest.policies.clear();
     let book = RuleBook::new(Arc::new(manifest), serde_json::json!({}));
@@ -65,11 +66,20 @@ async fn in_hand(host: &Host, channel: &Channel) -> MessageId {
 
 /// The forger serves an app of its own, whose webhooks prove what they must.
 async fn with_forger(host: &Host) {
-    let forge = host.install(component("hostile/forge"), None, None, false).await;
+    let forge = host
+        .connectors
+        .install(component("hostile/forge"), None, None, false)
+        .await;
     let forge = forge.expect("a connector").manifest;
     let grants = Grants::wanted_by(&forge);
-    host.decide_grants(&forge.name, None, grants).await.expect("its grants");
-    host.promote(&forge.name, &forge.version).await.expect("it serves");
+    host.connectors
+        .decide_grants(&forge.name, None, grants)
+        .await
+        .expect("its grants");
+    host.rollout
+        .promote(&forge.name, &forge.version)
+        .await
+        .expect("it serves");
     let echo = host.store().app("echo").await.expect("a record").expect("an app");
     let app = App {
         name: "forge".to_owned(),
@@ -77,7 +87,7 @@ async fn with_forger(host: &Host) {
         secrets: [("webhook_secret".to_owned(), vec![Secret::new(SECRET)])].into(),
         ..echo
     };
-    host.put_app(app).await.expect("an app");
+    host.connectors.apps.put(app).await.expect("an app");
 }
 
 async fn invents(host: &Host) -> Recorded {
@@ -87,7 +97,12 @@ async fn invents(host: &Host) -> Recorded {
         headers: vec![("x-secret".to_owned(), SECRET.to_owned())],
         body: "acme".into(),
     };
-    match host.receive("forge", webhook).await.expect("it proves what it must") {
+    match host
+        .inbound
+        .receive("forge", webhook)
+        .await
+        .expect("it proves what it must")
+    {
         Hook::Accepted(recorded) => recorded,
         other => panic!("{other:?}"),
     }
@@ -98,7 +113,10 @@ async fn c16_what_a_connector_invents_reaches_no_account_of_another_app() {
     let folder = tempfile::tempdir().expect("a folder");
     let host = with_echo(&folder).await;
     let victim = with_account(&host, "acme", &[]).await;
-    host.receive("echo", webhook(&host, "hi")).await.expect("it is taken");
+    host.inbound
+        .receive("echo", webhook(&host, "hi"))
+        .await
+        .expect("it is taken");
     let ours = in_hand(&host, &victim).await;
     with_forger(&host).await;
     let unharmed = async |victim: &Channel| {
@@ -140,7 +158,7 @@ async fn c16_what_a_connector_invents_reaches_no_account_of_another_app() {
 async fn full_dead_letters_are_answered_503() {
     let folder = tempfile::tempdir().expect("a folder");
     let host = with_echo(&folder).await;
-    let taken = host.receive("echo", webhook(&host, "trap")).await;
+    let taken = host.inbound.receive("echo", webhook(&host, "trap")).await;
     let Ok(Hook::DeadLettered(first)) = taken else {
         panic!("{taken:?}")
     };
@@ -153,19 +171,19 @@ async fn full_dead_letters_are_answered_503() {
     let rest: Vec<u32> = (1..limits::DEAD_LETTERS).collect();
     for some in rest.chunks(limits::WRITE_QUEUE / 4) {
         let kept = some.iter().map(|_| {
-            let id = host.0.mint.id(host.now());
+            let id = host.core.mint.id(host.now());
             host.store().keep_dead_letter(DeadLetter { id, ..letter.clone() })
         });
         futures_util::future::try_join_all(kept).await.expect("there is room");
     }
     // Nothing gives way; the platform keeps the webhook and comes back.
-    let taken = host.receive("echo", webhook(&host, "trap")).await;
+    let taken = host.inbound.receive("echo", webhook(&host, "trap")).await;
     assert!(matches!(taken, Err(HookError::Unavailable(_))), "{taken:?}");
     assert!(host.store().dead_letter(first).await.expect("a record").is_some());
-    let taken = host.receive("echo", webhook(&host, "hi")).await;
+    let taken = host.inbound.receive("echo", webhook(&host, "hi")).await;
     assert!(matches!(taken, Ok(Hook::Accepted(_))), "{taken:?}");
     host.store().drop_dead_letter(first).await.expect("a record");
-    let taken = host.receive("echo", webhook(&host, "trap")).await;
+    let taken = host.inbound.receive("echo", webhook(&host, "trap")).await;
     assert!(matches!(taken, Ok(Hook::DeadLettered(_))), "{taken:?}");
 }
 
@@ -184,7 +202,7 @@ async fn a_paused_host_makes_no_dead_letter() {
     let asked = webhook(&host, "loop");
     tokio::time::pause();
     let taken = tokio::select! {
-        taken = host.receive("echo", asked.clone()) => taken,
+        taken = host.inbound.receive("echo", asked.clone()) => taken,
         () = standing_still() => unreachable!("it never ends"),
     };
     tokio::time::resume();
@@ -194,6 +212,6 @@ async fn a_paused_host_makes_no_dead_letter() {
     assert!(reason.contains("try again"), "{reason}");
     assert_eq!(host.store().depths().await.expect("a record").dead_letters, 0);
     // The connector's own loop is its fault, whatever the machine does.
-    let taken = host.receive("echo", asked).await;
+    let taken = host.inbound.receive("echo", asked).await;
     assert!(matches!(taken, Ok(Hook::DeadLettered(_))), "{taken:?}");
 }

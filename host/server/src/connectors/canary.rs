@@ -12,7 +12,7 @@ use weir_runtime::context::CallEnd;
 use weir_runtime::{Replayed, Report, Transcript};
 use weir_store::{TrialEnd, TrialRecord};
 
-use crate::connectors::registry::Loaded;
+use crate::connectors::loaded::Loaded;
 use crate::connectors::version_failures::{Cause, Failed, Lost, VersionFailures};
 
 /// A version on trial, and what is known of it.
@@ -110,18 +110,18 @@ impl Trial {
     }
 
     /// What was counted, for the record; none if it has it already.
-    pub(super) fn take_counted(&self) -> Option<serde_json::Value> {
+    pub(crate) fn take_counted(&self) -> Option<serde_json::Value> {
         let is_new = self.counted.swap(false, Ordering::Relaxed);
         is_new.then(|| self.tally(|tally| tally.written()))
     }
 
     /// The record did not take it.
-    pub(super) fn count_again(&self) {
+    pub(crate) fn count_again(&self) {
         self.counted.store(true, Ordering::Relaxed);
     }
 
     /// Whether it goes back, by what was counted before a restart.
-    pub(super) fn failed(&self, now: Timestamp) -> Option<String> {
+    pub(crate) fn failed(&self, now: Timestamp) -> Option<String> {
         match self.judge(now) {
             CanaryVerdict::RollBack(reason) if self.canary.percent > 0 => Some(reason),
             _ => None,
@@ -139,7 +139,7 @@ impl Trial {
         }
     }
 
-    pub(super) fn serves_somebody(&self) -> bool {
+    pub(crate) fn serves_somebody(&self) -> bool {
         self.canary.percent > 0 && !self.over.load(Ordering::Relaxed)
     }
 
@@ -147,7 +147,7 @@ impl Trial {
         change(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn judge(&self, now: Timestamp) -> CanaryVerdict {
+    pub(crate) fn judge(&self, now: Timestamp) -> CanaryVerdict {
         self.tally(|tally| judge(&self.canary, &tally.on_trial, &tally.active, now))
     }
 

@@ -4,13 +4,13 @@ use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::time::Timestamp;
 use weir_store::{StoreError, kill_point};
 
+use crate::accounts::Accounts;
 use crate::accounts::calls::CallFailure;
-use crate::host::Host;
 
 /// Channels set up in one round: each takes a call of its connector.
 const ROUND: u32 = 16;
 
-impl Host {
+impl Accounts {
     /// Subscribes the account to its webhooks, again where the subscription is gone or points elsewhere. A channel whose set-up
     /// fails is there all the same, says what is amiss, and is set up again later.
     pub(crate) async fn set_up(&self, channel: Channel) -> Channel {
@@ -20,7 +20,7 @@ impl Host {
             })
             .await;
         kill_point("connect.set_up");
-        let store = &self.0.store;
+        let store = &self.core.store;
         let (noted, channel) = match set_up {
             Ok(()) => {
                 let channel = if channel.status == ChannelStatus::Degraded {
@@ -34,7 +34,7 @@ impl Host {
             Err(error) => {
                 let reason = format!("the account is connected, but its set-up failed: {error}");
                 tracing::warn!(channel.id = %channel.id, "{reason}");
-                let noted = store.set_up_failed(channel.id, self.now()).await;
+                let noted = store.set_up_failed(channel.id, self.core.now()).await;
                 // A channel that must be authorized again says so already, and that is what is to be done first.
                 let channel = match error {
                     CallFailure::Unauthorized => Channel {
@@ -54,15 +54,18 @@ impl Host {
 
     /// Sets channels up whose set-up failed or was cut off.
     pub(crate) async fn set_up_round(&self, now: Timestamp) -> Result<(), StoreError> {
-        for channel in self.0.store.set_ups_due(now, ROUND).await? {
+        for channel in self.core.store.set_ups_due(now, ROUND).await? {
             self.set_up(channel).await;
         }
         Ok(())
     }
 
     async fn now_is(&self, channel: Channel, status: ChannelStatus, reason: &str) -> Channel {
-        let store = &self.0.store;
-        if let Err(error) = store.set_channel_status(channel.id, status, reason, self.now()).await {
+        let store = &self.core.store;
+        if let Err(error) = store
+            .set_channel_status(channel.id, status, reason, self.core.now())
+            .await
+        {
             tracing::error!(channel.id = %channel.id, "The state of the channel was not written: {error}");
         }
         Channel { status, ..channel }

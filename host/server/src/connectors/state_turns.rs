@@ -36,7 +36,7 @@ impl StateTurns {
     }
 
     /// For a change of versions. None if the calls that run do not end in [`limits::STATE_TURN`].
-    pub(super) async fn alone(&self, channel: ChannelId) -> Option<OwnedRwLockWriteGuard<()>> {
+    pub(crate) async fn alone(&self, channel: ChannelId) -> Option<OwnedRwLockWriteGuard<()>> {
         let turn = self.of(channel).write_owned();
         tokio::time::timeout(limits::STATE_TURN, turn).await.ok()
     }

@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use weir_domain::time::Timestamp;
 use weir_store::{Store, StoreError};
 
-use crate::connectors::registry::Loaded;
-use crate::connectors::rollout::Trial;
+use crate::connectors::canary::Trial;
+use crate::connectors::loaded::Loaded;
 
 /// The versions of one connector that serve.
 #[derive(Clone, Debug)]
@@ -136,7 +136,7 @@ impl Owners {
     }
 
     /// Since when the first of the accounts that the record holds is held; none if it holds none.
-    pub(super) fn held_since(&self) -> Option<Timestamp> {
+    pub(crate) fn held_since(&self) -> Option<Timestamp> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).held_since
     }
 

@@ -1,0 +1,316 @@
+//! Renewing a credential: one at a time for each account, to its end, whoever asked for it.
+//!
+//! A platform may end the old credential at the moment it gives the new one, so a renewal runs in a task of its own, which ends
+//! whoever asked for it, and its result is written until it is written ([`crate::accounts::credentials`]).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OwnedMutexGuard;
+use weir_domain::channel::Channel;
+use weir_domain::credential::{Credential, Secret};
+use weir_domain::limits;
+use weir_domain::manifest::Authorization;
+use weir_domain::time::Timestamp;
+use weir_store::{StoreError, kill_point};
+
+use crate::accounts::credentials::Credentials;
+use crate::accounts::oauth::{self, TokenError, Values};
+use crate::connectors::Connectors;
+use crate::connectors::serving::NotServed;
+use crate::core::Core;
+use crate::core::persist::persist;
+
+/// Renews credentials. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Renewer {
+    core: Arc<Core>,
+    connectors: Arc<Connectors>,
+    credentials: Arc<Credentials>,
+    pub(super) turns: Arc<Turns>,
+}
+
+/// Whose credential is at work now, by app and the platform's id of the account: two renewals would each spend the rotating
+/// refresh token, and one beside a new consent could write the old grant's token over the new one's.
+#[derive(Debug, Default)]
+pub(crate) struct Turns(Mutex<HashMap<Account, Arc<tokio::sync::Mutex<()>>>>);
+
+/// An account of an app.
+type Account = (String, String);
+
+/// The turn of one account, until it is dropped.
+pub(crate) struct Turn<'t> {
+    turns: &'t Turns,
+    account: Account,
+    guard: Option<OwnedMutexGuard<()>>,
+}
+
+impl Turns {
+    pub(crate) async fn take(&self, app: &str, platform_id: &str) -> Turn<'_> {
+        let account = (app.to_owned(), platform_id.to_owned());
+        let lock = Arc::clone(
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(account.clone())
+                .or_default(),
+        );
+        Turn {
+            turns: self,
+            account,
+            guard: Some(lock.lock_owned().await),
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut turns = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.guard.take());
+        // Kept while somebody waits for it, so that the map holds only accounts at work.
+        if turns
+            .get(&self.account)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
+            turns.remove(&self.account);
+        }
+    }
+}
+
+/// Why a credential is to be renewed.
+#[derive(Clone, Debug)]
+pub(super) enum Cause {
+    /// It dies soon, or an earlier renewal was cut off.
+    Due(Timestamp),
+    /// The platform refused this token.
+    Refused(Secret),
+    /// Somebody asked for it.
+    Asked,
+}
+
+/// What a renewal came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Renewed {
+    /// There is another credential, made by this renewal or by somebody meanwhile.
+    Written,
+    /// There is another one, and it is in memory only until the record takes it.
+    Unwritten,
+    /// It was not due.
+    NotDue,
+}
+
+/// What came of renewing a credential that the platform refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// There is another one.
+    Renewed,
+    /// The platform could not be asked now: no reason to call a person.
+    Later,
+    /// Only a person can help.
+    NeedsPerson,
+}
+
+/// Why a credential was not renewed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RenewError {
+    /// Nothing serves the app.
+    #[error(transparent)]
+    NotServed(#[from] NotServed),
+    /// The channel has no credential.
+    #[error("the channel has no credential; authorize it again")]
+    NoCredential,
+    /// A person entered it.
+    #[error("the connector's accounts are connected with a token that a person enters, so there is nothing to renew")]
+    Entered,
+    /// The platform gave nothing to renew it with.
+    #[error(
+        "the platform gave no refresh token, so there is nothing to renew; authorize the channel again before its token ends"
+    )]
+    NoRefreshToken,
+    /// The one that was renewed before is not on the disk yet.
+    #[error(
+        "the credential was renewed, and is in memory only until the record takes it; it is not renewed again before"
+    )]
+    Unwritten,
+    /// The platform.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl RenewError {
+    /// Whether only a person can help once the credential is of no use any more.
+    pub(super) fn needs_a_person(&self) -> bool {
+        match self {
+            Self::NoCredential | Self::Entered | Self::NoRefreshToken => true,
+            Self::Token(TokenError::OtherAccount(_)) => true,
+            Self::Token(error) => error.is_gone(),
+            Self::NotServed(_) | Self::Unwritten | Self::Store(_) => false,
+        }
+    }
+
+    /// Whether the grant itself is gone, whatever the access token's end says.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::NoCredential) || matches!(self, Self::Token(error) if error.is_gone())
+    }
+}
+
+/// Whether a credential is renewed at `now`: [`limits::REFRESH_AHEAD`] before it dies, or in the last quarter of a life so short
+/// that this would be at once.
+fn is_due(credential: &Credential, now: Timestamp) -> bool {
+    credential.expires_at.is_some_and(|end| {
+        let life = end.since(credential.renewed_at);
+        end.since(now) <= limits::REFRESH_AHEAD.min(life / 4)
+    })
+}
+
+impl Renewer {
+    pub(crate) fn new(core: Arc<Core>, connectors: Arc<Connectors>, credentials: Arc<Credentials>) -> Self {
+        Self {
+            core,
+            connectors,
+            credentials,
+            turns: Arc::default(),
+        }
+    }
+
+    /// The platform refused `token`. Whether there is another one now: renewed by this call, or by somebody meanwhile.
+    pub(crate) async fn renew_refused(&self, channel: &Channel, token: &Secret) -> Result<Renewal, StoreError> {
+        match self.renew(channel, Cause::Refused(token.clone())).await {
+            Ok(_) => Ok(Renewal::Renewed),
+            Err(RenewError::Store(error)) => Err(error),
+            Err(error) => {
+                tracing::warn!(channel.id = %channel.id, "The refused credential could not be renewed: {error}");
+                if matches!(error, RenewError::Token(TokenError::OtherAccount(_))) {
+                    // The caller knows only why the old token was refused.
+                    self.credentials
+                        .needs_reauthorization(channel.id, &error.to_string())
+                        .await?;
+                }
+                Ok(if error.needs_a_person() {
+                    Renewal::NeedsPerson
+                } else {
+                    Renewal::Later
+                })
+            }
+        }
+    }
+
+    /// Renews in a task of its own: what it begins ends, whoever asked for it.
+    pub(super) async fn renew(&self, channel: &Channel, cause: Cause) -> Result<Renewed, RenewError> {
+        let (renewer, channel) = (self.clone(), channel.clone());
+        self.core
+            .detached((), async move { renewer.renew_in_turn(&channel, cause).await })
+            .await
+    }
+
+    async fn renew_in_turn(&self, channel: &Channel, cause: Cause) -> Result<Renewed, RenewError> {
+        let _turn = self.turns.take(&channel.app, &channel.platform_id).await;
+        // Read under the turn: somebody may have renewed it while this one waited.
+        let old = self.credentials.of(channel.id).await?.ok_or(RenewError::NoCredential)?;
+        match &cause {
+            Cause::Refused(token) if old.access_token != *token => return Ok(Renewed::Written),
+            Cause::Due(now) if !is_due(&old, *now) && self.core.store().renewal_begun(channel.id).await?.is_none() => {
+                return Ok(Renewed::NotDue);
+            }
+            _ => {}
+        }
+        if self.credentials.holds(channel.id) && self.credentials.write_renewed(channel.id).await.is_err() {
+            return Err(RenewError::Unwritten);
+        }
+        let serving = self.connectors.serving_of(channel).await?;
+        let Authorization::Oauth(oauth) = &serving.book.manifest().authorization else {
+            return Err(RenewError::Entered);
+        };
+        let (Some(call), Some(refresh_token)) = (&oauth.refresh, &old.refresh_token) else {
+            return Err(RenewError::NoRefreshToken);
+        };
+        // A record that cannot take this could not take the new credential either, and nothing is spent yet.
+        persist(|| self.core.store().begin_renewal(channel.id, self.core.now())).await?;
+        kill_point("refresh.begun");
+        let values = Values {
+            refresh_token: Some(refresh_token),
+            ..Values::default()
+        };
+        let answered = oauth::call(&self.core.egress, &serving, oauth, call, values, self.core.now()).await;
+        kill_point("refresh.answered");
+        let renewed = answered.and_then(|tokens| Ok(tokens.renew(&old, &channel.platform_id)?));
+        self.core
+            .metrics
+            .refresh(if renewed.is_ok() { "renewed" } else { "failed" });
+        let new = match renewed {
+            Ok(new) => new,
+            Err(error) => {
+                // Without an answer the platform may have rotated it all the same, and the sooner it is asked again the better.
+                if !matches!(error, TokenError::NoAnswer(_))
+                    && let Err(error) = self.core.store().end_renewal(channel.id).await
+                {
+                    tracing::warn!(channel.id = %channel.id, "The end of a renewal was not written, so it is tried again: {error}");
+                }
+                return Err(error.into());
+            }
+        };
+        Ok(match self.credentials.keep_renewed(channel.id, old, new).await {
+            Ok(()) => {
+                kill_point("refresh.written");
+                tracing::info!(channel.id = %channel.id, "The credential of the channel {} was renewed", channel.id);
+                Renewed::Written
+            }
+            Err(_) => Renewed::Unwritten,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn credential(life: Duration) -> Credential {
+        let renewed_at = Timestamp::from_millis(0);
+        Credential {
+            access_token: Secret::new("a"),
+            refresh_token: None,
+            expires_at: Some(renewed_at.after(life)),
+            refresh_expires_at: None,
+            renewed_at,
+        }
+    }
+
+    #[test]
+    fn a_day_long_token_is_renewed_six_hours_before_its_end() {
+        let hour = Duration::from_secs(3_600);
+        let credential = credential(24 * hour);
+        let start = credential.renewed_at;
+        assert!(!is_due(&credential, start.after(18 * hour - Duration::from_secs(1))));
+        assert!(is_due(&credential, start.after(18 * hour)));
+        assert!(is_due(&credential, start.after(48 * hour)));
+    }
+
+    #[test]
+    fn a_short_token_is_not_renewed_at_once_after_it_was() {
+        let minute = Duration::from_secs(60);
+        let credential = credential(60 * minute);
+        assert!(!is_due(&credential, credential.renewed_at.after(44 * minute)));
+        assert!(is_due(&credential, credential.renewed_at.after(45 * minute)));
+    }
+
+    #[tokio::test]
+    async fn an_account_is_renewed_by_one_at_a_time_and_then_forgotten() {
+        let turns = Turns::default();
+        let first = turns.take("app", "one").await;
+        // Another account does not wait.
+        drop(turns.take("app", "other").await);
+        let mut second = std::pin::pin!(turns.take("app", "one"));
+        let polled = std::future::poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending()));
+        assert!(polled.await, "the first has its turn still");
+        drop(first);
+        drop(second.await);
+        assert!(turns.0.lock().expect("nobody panics").is_empty());
+    }
+}

@@ -1,0 +1,54 @@
+//! What the host makes of calls as they end: it counts them, holds them against the rules of quarantines and canaries, and keeps
+//! transcripts and refusals.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use weir_domain::policy::CallKind;
+use weir_runtime::context::{CallEnd, CallObserver, RecordedTranscript, Recording, Refused};
+
+use crate::connectors::canary::Trials;
+use crate::connectors::quarantine::Quarantine;
+use crate::connectors::transcripts::Transcripts;
+use crate::core::clock::HostClock;
+use crate::core::metrics::Metrics;
+use crate::core::refusals::ActRefused;
+
+/// Refusals that wait to be written; more are counted and not kept.
+pub(crate) const REFUSALS_WAITING: usize = 256;
+
+/// Counts what happens in calls, and hands refusals on to be kept.
+pub(crate) struct HostWitness {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) quarantine: Arc<Quarantine>,
+    pub(crate) trials: Arc<Trials>,
+    pub(crate) transcripts: Arc<Transcripts>,
+    pub(crate) clock: Arc<HostClock>,
+    pub(crate) refusals: mpsc::Sender<ActRefused>,
+}
+
+impl CallObserver for HostWitness {
+    fn on_call_end(&self, end: &CallEnd<'_>) {
+        self.metrics
+            .call(end.connector, end.kind.as_str(), end.outcome, end.elapsed);
+        let now = self.clock.now();
+        if self.quarantine.note(end, now) {
+            self.trials.end(end.connector, end.version);
+        }
+        self.trials.note(end, now);
+    }
+
+    fn recording(&self, kind: CallKind) -> Recording {
+        self.transcripts.recording(kind)
+    }
+
+    fn on_transcript(&self, transcript: &RecordedTranscript<'_>) {
+        self.transcripts.take(transcript);
+    }
+
+    fn on_refusal(&self, refused: &Refused<'_>) {
+        self.metrics.request_refused(refused.connector, refused.rule);
+        // Full means a storm of refusals: the count above says so, and the first ones are kept.
+        let _ = self.refusals.try_send(ActRefused::of(refused));
+    }
+}

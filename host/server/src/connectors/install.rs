@@ -1,0 +1,275 @@
+//! Installing: from the bytes of a component to a version that is staged, and the operator's answer to what it asks for.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use weir_domain::grant::{self, Asked, Grant, Grants};
+use weir_domain::manifest::Manifest;
+use weir_domain::time::Timestamp;
+use weir_egress::{Egress, NoBodies};
+use weir_runtime::context::{Clock, NoObserver};
+use weir_runtime::{Connector, Runtime};
+use weir_store::{NewVersion, Signature, StageError, StoreError, Version, kill_point};
+
+use crate::connectors::Connectors;
+use crate::connectors::loaded::Loaded;
+use crate::connectors::promotion::PromoteError;
+use crate::connectors::registry::{Registry, digest_of};
+use crate::core::folder::{is_removed, names};
+use crate::core::provenance::{self, NotTrusted, TrustedKeys};
+
+/// Why a component was not installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// It is no connector, or none that this host runs; in words that say what would be taken.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody trusted signed it, and the configuration asks for that; or what it is signed with does not fit.
+    #[error("{reason}")]
+    Signature {
+        /// `sha256:…` of its bytes.
+        digest: String,
+        /// What is amiss.
+        reason: NotTrusted,
+    },
+    /// Its number or its release is in the way.
+    #[error(transparent)]
+    Stage(StageError),
+    /// Its bytes could not be kept.
+    #[error("the component's file could not be written: {0}")]
+    File(std::io::Error),
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why the operator's decision was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantError {
+    /// There is no such connector, or it has no such version.
+    #[error("there is no such version of this connector")]
+    NotFound,
+    /// No version asks for some of it.
+    #[error(
+        "no version of the connector asks for what stands at {0:?}; a grant is what a version wants, or fewer origins of it"
+    )]
+    Unasked(Vec<usize>),
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a component says of itself, without a host.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Inspection {
+    /// `sha256:…` of its bytes.
+    pub digest: String,
+    /// How many bytes.
+    pub size: u64,
+    /// Who signed it.
+    #[serde(serialize_with = "without_text")]
+    pub signature: Signature,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// What it asks for.
+    pub wanted: Vec<Asked>,
+}
+
+impl Connectors {
+    /// Stages a component: nobody is served by it yet.
+    ///
+    /// # Errors
+    /// See [`InstallError`].
+    pub async fn install(
+        &self,
+        bytes: Bytes,
+        signature: Option<&str>,
+        source: Option<String>,
+        allow_downgrade: bool,
+    ) -> Result<Version, InstallError> {
+        let digest = digest_of(&bytes);
+        // Before anything looks into them: what nobody trusts is not even compiled.
+        let signature = self.registry.judge(&bytes, signature);
+        let signature = signature.map_err(|reason| InstallError::Signature {
+            digest: digest.clone(),
+            reason,
+        })?;
+        let loaded = self.runtime.load(bytes.clone()).await;
+        let connector = loaded.map_err(|error| InstallError::Refused(error.to_string()))?;
+        let manifest = Manifest::clone(connector.manifest());
+        // Before the row: a version in the record always has its bytes.
+        let _staging = self.registry.staging.lock().await;
+        self.registry.keep(&digest, &bytes).await.map_err(InstallError::File)?;
+        kill_point("install.kept");
+        let new = NewVersion {
+            manifest,
+            digest,
+            size: bytes.len() as u64,
+            signature,
+            source,
+            allow_downgrade,
+        };
+        let version = match self.core.store.stage_version(new, self.core.now()).await {
+            Ok(version) => version,
+            Err(StageError::Store(error)) => return Err(error.into()),
+            Err(error) => return Err(InstallError::Stage(error)),
+        };
+        kill_point("install.recorded");
+        if self.registry.note_load(&version, None) {
+            // Its file is here again: what serves by it goes on.
+            let _turn = self.registry.changing.lock().await;
+            let versions = self.core.store.versions().await?;
+            self.registry
+                .take_up(self.core.store(), &self.runtime, &self.quarantine, &versions)
+                .await?;
+            // What waited for it.
+            self.core.wakes.all();
+        }
+        tracing::info!(
+            connector = version.manifest.name,
+            version = version.manifest.version,
+            "Staged {} {}",
+            version.manifest.name,
+            version.manifest.version
+        );
+        Ok(version)
+    }
+
+    /// Takes the operator's answer to what a version asks for (the newest, if none is named): a yes to `granted`, a no to the
+    /// rest of it. The next call of whatever version serves is judged by it.
+    ///
+    /// # Errors
+    /// See [`GrantError`]; what held before holds.
+    pub async fn decide_grants(
+        &self,
+        connector: &str,
+        version: Option<&str>,
+        granted: Vec<Grant>,
+    ) -> Result<Grants, GrantError> {
+        let _turn = self.registry.changing.lock().await;
+        let mut versions = self.core.store.versions().await?;
+        versions.retain(|known| known.manifest.name == connector);
+        let meant = versions
+            .iter()
+            .find(|known| version.is_none_or(|version| known.manifest.version == version))
+            .ok_or(GrantError::NotFound)?;
+        let mut answered = vec![&meant.manifest];
+        answered.extend(versions.iter().map(|known| &known.manifest));
+        let granted: Vec<Grant> = granted.into_iter().map(|grant| grant.on_terms_of(&answered)).collect();
+        let unasked = grant::unasked(
+            &granted,
+            &versions.iter().map(|known| &known.manifest).collect::<Vec<_>>(),
+        );
+        if !unasked.is_empty() {
+            return Err(GrantError::Unasked(unasked));
+        }
+        let before = self.core.store.grants(connector).await?;
+        let grants = before.answered(&meant.manifest, granted);
+        self.core
+            .store
+            .put_grants(connector, grants.clone(), self.core.now())
+            .await?;
+        let shared = Arc::new(grants.clone());
+        self.registry.change(connector, |line| {
+            let granted = |loaded: &Arc<Loaded>| {
+                Arc::new(Loaded {
+                    connector: loaded.connector.clone(),
+                    grants: Arc::clone(&shared),
+                })
+            };
+            line.active = granted(&line.active);
+            line.beside = line
+                .beside
+                .iter()
+                .map(|(number, beside)| (number.clone(), granted(beside)))
+                .collect();
+            line.trial = line
+                .trial
+                .as_ref()
+                .map(|trial| Arc::new(trial.with(granted(&trial.loaded))));
+        });
+        Ok(grants)
+    }
+
+    /// A version, loaded, for whatever does not let it serve.
+    ///
+    /// # Errors
+    /// [`PromoteError::Load`].
+    pub(crate) async fn load_version(&self, version: &Version) -> Result<Connector, PromoteError> {
+        let read = self.registry.read(&self.runtime, version).await;
+        read.map_err(PromoteError::Load)
+    }
+
+    /// Removes components that were never staged, and their compiled forms. How many files.
+    pub(crate) async fn remove_components(&self) -> Result<u32, StoreError> {
+        let _staging = self.registry.staging.lock().await;
+        let versions = self.core.store.versions().await?;
+        let known: HashSet<&str> = versions.iter().map(|version| version.digest.as_str()).collect();
+        let mut removed = 0;
+        for folder in ["components", "cache"] {
+            let folder = self.core.config.data.join(folder);
+            for name in names(&folder).await {
+                let digest = Registry::digest_of_file(&name);
+                // Nobody writes components now, so what is unfinished was left.
+                let is_left = digest.is_some_and(|digest| !known.contains(digest.as_str())) || name.ends_with(".part");
+                if is_left {
+                    removed += u32::from(is_removed(&folder.join(name)).await);
+                }
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// A signature as it is shown.
+fn without_text<S: serde::Serializer>(signature: &Signature, serializer: S) -> Result<S::Ok, S::Error> {
+    let shown = serde_json::json!({ "status": signature.status, "key": signature.key });
+    serde::Serialize::serialize(&shown, serializer)
+}
+
+/// Reads a component without a host. Compiles it, so it takes a moment; runs nothing but its `describe`.
+///
+/// # Errors
+/// Why no host would take it.
+pub async fn inspect(bytes: Bytes, signature: Option<&str>, trusted: &TrustedKeys) -> Result<Inspection, InstallError> {
+    let digest = digest_of(&bytes);
+    let signature = provenance::judge(&bytes, signature, trusted, true).map_err(|reason| InstallError::Signature {
+        digest: digest.clone(),
+        reason,
+    })?;
+    let connector = load_alone(bytes.clone()).await?;
+    let manifest = Manifest::clone(connector.manifest());
+    Ok(Inspection {
+        digest,
+        size: bytes.len() as u64,
+        signature,
+        wanted: Asked::all(Grants::wanted_by(&manifest), &Grants::default()),
+        manifest,
+    })
+}
+
+/// Loads a component without a host: for whoever only looks, or asks a transcript of it.
+///
+/// # Errors
+/// Why no host would take it.
+pub async fn load_alone(bytes: Bytes) -> Result<Connector, InstallError> {
+    let refused = |error: &dyn std::fmt::Display| InstallError::Refused(error.to_string());
+    let host = weir_runtime::context::Host {
+        egress: Egress::new(weir_egress::Config::default()).map_err(|error| refused(&error))?,
+        bodies: Arc::new(NoBodies),
+        clock: Arc::new(Nobody),
+        observer: Arc::new(NoObserver),
+    };
+    let runtime = Runtime::start(weir_runtime::Settings::default(), host).map_err(|error| refused(&error))?;
+    runtime.load(bytes).await.map_err(|error| refused(&error))
+}
+
+/// The host's side of a runtime that only looks.
+struct Nobody;
+
+impl Clock for Nobody {
+    fn now(&self) -> Timestamp {
+        Timestamp::default()
+    }
+}

@@ -1,0 +1,256 @@
+//! Which version serves an app or a channel, and what its calls are judged by.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use weir_domain::channel::Channel;
+use weir_domain::credential::Secrets;
+use weir_domain::grant::Grants;
+use weir_domain::message::MessageError;
+use weir_domain::policy::RuleBook;
+use weir_runtime::{CallError, Connector};
+use weir_store::{StateWrite, StoreError};
+
+use crate::connectors::Connectors;
+use crate::connectors::apps::Registered;
+use crate::connectors::line::Line;
+use crate::connectors::loaded::Loaded;
+use crate::connectors::pacing::ChannelPacer;
+
+/// The version that serves an app, and what its calls are judged by. One call uses one of these to its end.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    pub(crate) app: Arc<Registered>,
+    /// The versions that it is one of.
+    pub(crate) line: Arc<Line>,
+    pub(crate) connector: Connector,
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) book: RuleBook,
+}
+
+/// Why nothing serves an app.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotServed {
+    /// There is no such app.
+    #[error("there is no app {0:?}")]
+    NoSuchApp(String),
+    /// Its connector has no version that serves.
+    #[error("no version of the connector {connector:?} serves; install and promote one")]
+    NotServing {
+        /// The connector's name.
+        connector: String,
+    },
+    /// The version that serves is set aside.
+    #[error("{connector} {version} is set aside: {reason}; promote it again, or another version")]
+    SetAside {
+        /// The connector's name.
+        connector: String,
+        /// The version.
+        version: String,
+        /// Why, in words.
+        reason: Arc<str>,
+    },
+    /// The account's state belongs to a version that cannot run; its calls wait for one that can.
+    #[error("{0}")]
+    Held(String),
+    /// The record.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A connector did not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConnectorError {
+    /// No version of it serves.
+    #[error("no version of the connector {connector:?} serves; install and promote one")]
+    NotServing {
+        /// Which.
+        connector: String,
+    },
+    /// The version that serves is set aside; in words that say why and what to do.
+    #[error("{0}")]
+    SetAside(String),
+    /// All slots are taken; come back.
+    #[error("too many calls run; try again")]
+    Busy,
+    /// It does not have this ability.
+    #[error("the connector does not have {interface}")]
+    NotProvided {
+        /// Which interface.
+        interface: &'static str,
+    },
+    /// It says why not, or the platform does.
+    #[error("{}", .0.detail)]
+    Failed(Box<MessageError>),
+    /// It broke off, ran too long, or handed over what cannot be taken.
+    #[error("the connector failed: {0}")]
+    Broken(String),
+}
+
+impl Connectors {
+    /// What serves the app of this name now; the active version, while an account is not known yet.
+    pub(crate) async fn serving(&self, app: &str) -> Result<Serving, NotServed> {
+        self.runs(self.installed(app).await?)
+    }
+
+    /// What serves a channel now.
+    pub(crate) async fn serving_of(&self, channel: &Channel) -> Result<Serving, NotServed> {
+        let serving = self.installed(&channel.app).await?;
+        let loaded = serving.line.of(&channel.app, &channel.platform_id);
+        let loaded = loaded.map_err(|owner| self.held(&serving, &owner))?;
+        self.runs(serving.by(loaded))
+    }
+
+    /// That a version which is not here owns an account's state.
+    pub(crate) fn held(&self, serving: &Serving, owner: &str) -> NotServed {
+        let connector = &serving.app.app.connector;
+        let reason = self.cannot_run(connector, &serving.line, owner);
+        NotServed::Held(reason.unwrap_or_else(|| format!("{connector} {owner} is about to serve this account")))
+    }
+
+    pub(crate) fn runs(&self, serving: Serving) -> Result<Serving, NotServed> {
+        match self.set_aside(&serving) {
+            Some(error) => Err(error),
+            None => Ok(serving),
+        }
+    }
+
+    /// Why the version that [`Connectors::installed`] gave may not run; none if it may.
+    pub(crate) fn set_aside(&self, serving: &Serving) -> Option<NotServed> {
+        let manifest = serving.book.manifest();
+        let reason = self.quarantine.reason(&manifest.name, &manifest.version)?;
+        Some(NotServed::SetAside {
+            connector: manifest.name.clone(),
+            version: manifest.version.clone(),
+            reason,
+        })
+    }
+
+    /// Whether any version of an app's connector may run.
+    pub(crate) async fn is_served(&self, app: &str) -> Result<bool, StoreError> {
+        let serving = match self.installed(app).await {
+            Ok(serving) => serving,
+            Err(NotServed::Store(error)) => return Err(error),
+            Err(_) => return Ok(false),
+        };
+        let (connector, line) = (&serving.app.app.connector, &serving.line);
+        let runs = |loaded: &Arc<Loaded>| !self.quarantine.holds(connector, loaded.number());
+        Ok(runs(&line.active) || line.others().iter().any(runs))
+    }
+
+    /// The active version of an app's connector, set aside or not.
+    pub(crate) async fn installed(&self, app: &str) -> Result<Serving, NotServed> {
+        let app = self
+            .apps
+            .get(app)
+            .await?
+            .ok_or_else(|| NotServed::NoSuchApp(app.to_owned()))?;
+        let line = self.registry.line(&app.app.connector);
+        let line = line.ok_or_else(|| NotServed::NotServing {
+            connector: app.app.connector.clone(),
+        })?;
+        Ok(Serving::of(app, line))
+    }
+
+    /// A version wrote to a channel's state: if nobody owned that, the version does from now on.
+    pub(crate) fn state_written(&self, channel: &Channel, writes: &[StateWrite]) {
+        if let (Some(write), Some(line)) = (writes.first(), self.registry.line(&channel.connector)) {
+            line.owners.begin(&channel.app, &channel.platform_id, &write.by);
+        }
+    }
+
+    /// The platform's rates for a channel.
+    pub(crate) fn pacer(&self, serving: &Serving, channel: &Channel) -> Arc<ChannelPacer> {
+        let whose = Some((channel.id, &channel.policy));
+        Arc::new(self.pacers.of(&channel.app, &serving.book, whose))
+    }
+
+    /// Where the platform sends the webhooks of an app.
+    pub fn callback_url(&self, app: &str) -> String {
+        self.core.config.public(&format!("/hooks/{app}"))
+    }
+
+    /// Why the accounts that a version owns are held; none if it runs.
+    pub(crate) fn cannot_run(&self, connector: &str, line: &Line, owner: &str) -> Option<String> {
+        let reason = match (
+            line.numbered(owner),
+            self.quarantine.reason(connector, owner),
+            self.registry.why_not_loaded(connector, owner),
+        ) {
+            (_, Some(reason), _) => format!("is quarantined: {reason}"),
+            (Some(_), None, _) => return None,
+            (None, None, Some(reason)) => format!("cannot be loaded: {reason}"),
+            (None, None, None) => "is not loaded".to_owned(),
+        };
+        Some(format!(
+            "{connector} {owner} owns the state of this account and {reason}; install its file again, or promote a version that \
+             takes the state over"
+        ))
+    }
+}
+
+impl Serving {
+    fn of(app: Arc<Registered>, line: Arc<Line>) -> Self {
+        let loaded = &line.active;
+        Self {
+            book: app.book(loaded.connector.manifest()),
+            connector: loaded.connector.clone(),
+            grants: Arc::clone(&loaded.grants),
+            line,
+            app,
+        }
+    }
+
+    /// Another version of the same.
+    pub(crate) fn by(&self, loaded: &Loaded) -> Self {
+        Self {
+            book: self.app.book(loaded.connector.manifest()),
+            connector: loaded.connector.clone(),
+            grants: Arc::clone(&loaded.grants),
+            line: Arc::clone(&self.line),
+            app: Arc::clone(&self.app),
+        }
+    }
+
+    /// The app's secrets, the newest of each name.
+    pub(crate) fn secrets(&self) -> Secrets {
+        let newest: BTreeMap<_, _> = self
+            .app
+            .app
+            .secrets
+            .iter()
+            .filter_map(|(name, secrets)| Some((name.clone(), secrets.first()?.clone())))
+            .collect();
+        Secrets::of_app(newest)
+    }
+
+    /// The version's number.
+    pub(crate) fn version(&self) -> &str {
+        &self.book.manifest().version
+    }
+}
+
+impl ConnectorError {
+    /// Nothing serves.
+    ///
+    /// # Errors
+    /// The record's own failure, which is none of the connector's.
+    pub(crate) fn unserved(error: NotServed) -> Result<Self, StoreError> {
+        match error {
+            NotServed::Store(error) => Err(error),
+            NotServed::NoSuchApp(connector) | NotServed::NotServing { connector } => Ok(Self::NotServing { connector }),
+            error @ (NotServed::SetAside { .. } | NotServed::Held(_)) => Ok(Self::SetAside(error.to_string())),
+        }
+    }
+}
+
+impl From<CallError> for ConnectorError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Failed { error, .. } => Self::Failed(error),
+            CallError::Busy { .. } | CallError::NoTurn(_) => Self::Busy,
+            CallError::NotProvided { interface } => Self::NotProvided { interface },
+            other => Self::Broken(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Following the clocks: what is set right when ours steps, and what is noted of the platforms'.
+
+use std::time::Duration;
+
+use tokio::sync::MutexGuard;
+use weir_domain::clock::ClockOffset;
+use weir_domain::time::Timestamp;
+use weir_store::StoreError;
+
+use crate::core::Core;
+use crate::core::clock::{Reading, Step};
+use crate::core::platform_clocks::apart;
+
+impl Core {
+    /// Looks at the clock, at a followed one if this is what it said, and goes on from there. If it was set, what waits and what
+    /// is in hand is set right, and who sleeps looks again. Nobody else looks while the answer is held: what must not take a
+    /// step of the clock for the end of a lease holds it.
+    ///
+    /// # Errors
+    /// The record; the next look finds the same step.
+    pub(crate) async fn look_at_clock(&self, said: Option<Reading>) -> Result<MutexGuard<'_, ()>, StoreError> {
+        let turn = self.clock_turn.lock().await;
+        if said.is_none() && self.config.clock.is_some() {
+            return Ok(turn);
+        }
+        let look = self.clock.look(said);
+        if let Some(step) = look.step {
+            self.set_right(step, look.shown).await?;
+        }
+        self.clock.accept(look);
+        if look.step.is_some() {
+            self.wakes.all();
+        }
+        Ok(turn)
+    }
+
+    /// The clock was set and shows `now`: sets right what waits and what is in hand.
+    ///
+    /// # Errors
+    /// The record.
+    pub(crate) async fn set_right(&self, step: Step, now: Timestamp) -> Result<(), StoreError> {
+        let millis = |by: Duration| i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.platform_clocks.ours_was_set(match step {
+            Step::Back(by) => -millis(by),
+            Step::Forward(by) => millis(by),
+        });
+        match step {
+            Step::Back(by) => {
+                let rows = self.store.clock_set_back(by, now).await?;
+                tracing::warn!(
+                    "The clock was set back by {} s; {rows} waits were set right",
+                    by.as_secs()
+                );
+            }
+            Step::Forward(by) => {
+                self.store.clock_set_forward(&self.owner, by).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the estimates that moved; what is judged afterwards is judged by them.
+    ///
+    /// # Errors
+    /// The record; the next round finds the same.
+    pub(crate) async fn platform_clocks_round(&self, now: Timestamp) -> Result<(), StoreError> {
+        for (app, clock) in self.platform_clocks.all() {
+            let Some(offset) = clock.moved() else {
+                continue;
+            };
+            self.store.note_platform_clock(&app, offset, now).await?;
+            clock.noted(offset);
+            self.metrics.platform_clock(&app, offset);
+            if offset.is_degraded() {
+                tracing::warn!(app, "{} Synchronize this machine's clock (NTP)", apart(&app, offset));
+            } else {
+                tracing::info!(app, "{}", apart(&app, offset));
+            }
+            self.wakes.all();
+        }
+        Ok(())
+    }
+
+    /// How far the clock of an app's platform is from ours.
+    pub(crate) fn clock_offset(&self, app: &str) -> ClockOffset {
+        self.platform_clocks.of(app).offset()
+    }
+
+    /// The platforms' clocks that are too far from ours, in words; none while all is well.
+    pub(crate) fn clocks_apart(&self) -> Vec<String> {
+        let clocks = self.platform_clocks.all().into_iter();
+        let offsets = clocks.map(|(app, clock)| (app, clock.offset()));
+        let degraded = offsets.filter(|(_, offset)| offset.is_degraded());
+        degraded.map(|(app, offset)| apart(&app, offset)).collect()
+    }
+}

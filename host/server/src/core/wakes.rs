@@ -1,0 +1,38 @@
+//! What ends a worker's sleep before its time.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+/// One wake for each worker.
+#[derive(Default)]
+pub(crate) struct Wakes {
+    /// Also after a write that may let messages go: a channel that is no longer paused.
+    pub(crate) messages: Arc<Notify>,
+    /// By a longer log, and after a write that makes a delivery due though it adds no event.
+    pub(crate) deliveries: Arc<Notify>,
+    pub(crate) media: Arc<Notify>,
+    pub(crate) credentials: Arc<Notify>,
+    pub(crate) uncertain: Arc<Notify>,
+    pub(crate) retention: Arc<Notify>,
+    pub(crate) sweep: Arc<Notify>,
+    pub(crate) polls: Arc<Notify>,
+}
+
+impl Wakes {
+    /// Time jumped: what was a long way off may be due.
+    pub(crate) fn all(&self) {
+        for wake in [
+            &self.messages,
+            &self.deliveries,
+            &self.media,
+            &self.credentials,
+            &self.uncertain,
+            &self.retention,
+            &self.sweep,
+            &self.polls,
+        ] {
+            wake.notify_one();
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Authentication of API requests: only a request whose key or session is known goes on.
+
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::Api;
+use super::caller::ClientAddress;
+use super::identify::{caller_of, cookie};
+use super::problem::{Answer, Problem};
+use super::standing::Standing;
+use crate::core::codes;
+
+/// Lets a request pass whose key or session is known, with its [`Caller`] beside it.
+pub(crate) async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) -> Answer<Response> {
+    let now = api.host.now();
+    match caller_of(&api, request.headers(), !request.method().is_safe(), now).await? {
+        Ok((caller, session)) => {
+            let standing = Standing::of(&api, &caller, &request);
+            request.extensions_mut().insert(caller);
+            if let Some(session) = session {
+                request.extensions_mut().insert(session);
+            }
+            match standing {
+                Some(standing) => standing.bound(next.run(request)).await,
+                None => Ok(next.run(request).await),
+            }
+        }
+        // Who shows nothing guesses nothing: a browser that asks whether it is signed in is no stranger with wrong keys.
+        Err(denied) if !shows_something(&api, request.headers()) => Err(denied.into()),
+        Err(denied) => {
+            // A right key is let in even so, since behind a proxy all callers share one address; 256 random bits are not
+            // guessed, and the bound keeps a mistaken client from flooding the log.
+            let address = request.extensions().get::<ClientAddress>().map(|address| address.0);
+            match address.and_then(|address| api.failures.count(address, now)) {
+                None => Err(denied.into()),
+                Some(wait) => Err(Problem::of(&codes::TOO_MANY_ATTEMPTS).retry_after(wait)),
+            }
+        }
+    }
+}
+
+fn shows_something(api: &Api, headers: &HeaderMap) -> bool {
+    headers.contains_key(AUTHORIZATION) || cookie(&api.host, headers).is_some()
+}
