@@ -202,6 +202,7 @@ fn open() -> OpenApiRouter<Api> {
         .route("/style.css", get(pages::style))
         .route("/docs/errors", get(pages::errors))
         .route("/docs/errors.md", get(pages::errors_as_text))
+        .route("/docs/errors.json", get(pages::errors_as_json))
         .route("/connect/{id}", get(pages::open_connect))
         .route("/oauth/callback", get(pages::callback))
 }

@@ -1,13 +1,15 @@
-//! The few pages that a person sees: the connect flow in words, what this is, and what each code means. No script, nothing
-//! from elsewhere, every value escaped.
+//! The few pages that a person sees besides the console: how a connect flow ended, and what each error code means. No
+//! script, nothing from elsewhere, every value escaped.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, LOCATION, REFRESH, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
 use weir_domain::id::ConnectSessionId;
 
 use super::body::{Named, Params};
@@ -49,7 +51,7 @@ pub(crate) async fn errors() -> Response {
     page(
         StatusCode::OK,
         "Error codes",
-        &["Every failure of the API carries one of these codes."],
+        &["Every error of the API has one of these codes."],
         &body,
     )
 }
@@ -59,10 +61,24 @@ pub(crate) async fn errors_as_text() -> Response {
     ([(CONTENT_TYPE, "text/markdown; charset=utf-8")], codes::markdown()).into_response()
 }
 
+/// What each code means, for programs
+pub(crate) async fn errors_as_json() -> Json<Value> {
+    let codes = codes::GROUPS.iter().flat_map(|(_, codes)| *codes);
+    let data: Vec<Value> = codes
+        .map(|code| {
+            json!({
+                "code": code.name, "title": code.title, "meaning": code.meaning, "remedy": code.remedy,
+                "fault": codes::fault(code.fault), "retryable": code.retryable,
+            })
+        })
+        .collect();
+    Json(json!({ "data": data }))
+}
+
 /// Open a connect link: on to the platform's consent page
 pub(crate) async fn open_connect(State(host): State<Host>, id: Result<Named<ConnectSessionId>, Problem>) -> Response {
     let Ok(Named(id)) = id else {
-        return failure(StatusCode::NOT_FOUND, "not_found", "This is no connect link.");
+        return failure(StatusCode::NOT_FOUND, "not_found", "This connect link does not exist.");
     };
     match host.accounts.open_connect(id).await {
         Ok(opened) => {
@@ -93,10 +109,10 @@ pub(crate) async fn callback(
         return failure(
             StatusCode::BAD_REQUEST,
             "invalid_parameter",
-            "The platform's answer cannot be read.",
+            "The platform's response could not be read.",
         );
     };
-    // A parameter that stands twice is somebody's trick; the first one counts.
+    // A repeated parameter is an attempt to confuse; the first one counts.
     let mut query = BTreeMap::new();
     for (name, value) in pairs {
         query.entry(name).or_insert(value);
@@ -112,7 +128,7 @@ pub(crate) async fn callback(
             return failure(
                 busy.status(),
                 busy.code().name,
-                "Too many accounts are being connected now.",
+                "Too many accounts are being connected right now. Try again in a moment.",
             );
         }
     };
@@ -136,14 +152,14 @@ fn shown(connecting: ConnectPage) -> Response {
     let (outcome, redirect_url) = match connecting {
         ConnectPage::Ended { outcome, redirect_url } => (outcome, redirect_url),
         ConnectPage::AtWork => {
-            let lines = ["Weir is still at work on it. This page shows how it ends."];
-            let mut response = page(StatusCode::ACCEPTED, "One moment", &lines, "");
+            let lines = ["The account is being connected. This page updates by itself."];
+            let mut response = page(StatusCode::ACCEPTED, "Connecting", &lines, "");
             set(&mut response, REFRESH, "3");
             return response;
         }
         // With this status a browser that looked ahead drops the answer and asks again when the person comes.
         ConnectPage::Untouched => {
-            let lines = ["This page is to be opened by a person."];
+            let lines = ["A browser prefetched this page. Open it to continue."];
             return page(StatusCode::SERVICE_UNAVAILABLE, "Not opened yet", &lines, "");
         }
     };
@@ -169,7 +185,7 @@ fn shown(connecting: ConnectPage) -> Response {
 fn failure(status: StatusCode, code: &str, detail: &str) -> Response {
     let remedy = codes::named(code)
         .map(|code| code.remedy)
-        .unwrap_or("Begin again with a new link.");
+        .unwrap_or("Start again with a new link.");
     let quiet = format!("<p class=\"quiet\"><code>{}</code></p>", escape(code));
     page(status, "Not connected", &[detail, remedy], &quiet)
 }
@@ -221,6 +237,20 @@ fn set(response: &mut Response, name: axum::http::HeaderName, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn every_code_has_a_remedy_as_json() {
+        let Json(document) = errors_as_json().await;
+        let data = document["data"].as_array().expect("a list");
+        let count: usize = codes::GROUPS.iter().map(|(_, codes)| codes.len()).sum();
+        assert_eq!(data.len(), count);
+        for code in data {
+            assert!(
+                code["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()),
+                "{code}"
+            );
+        }
+    }
 
     #[test]
     fn what_a_stranger_wrote_is_shown_and_never_run() {

@@ -179,6 +179,7 @@ async fn every_answer_forbids_browsers_to_guess_or_load() {
     for path in [
         "/",
         "/docs/errors",
+        "/docs/errors.json",
         "/healthz",
         "/v1/channels",
         "/nothing",
