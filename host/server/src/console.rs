@@ -1,4 +1,4 @@
-//! The console: what a person looks at. One page, a handful of script modules and one style sheet, all inside the binary.
+//! The console: what a person looks at. One page, some script modules and one style sheet, all inside the binary.
 //!
 //! It calls the public API with the session of [`crate::http`] and nothing else: what it can do, a key can do. Nothing on it
 //! comes from another host, no script or style stands in the markup, and what people wrote is only ever text: the policy below
@@ -9,6 +9,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, E
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use sha2::{Digest as _, Sha256};
 
 /// Scripts, styles, pictures and calls of this origin only. Trusted Types (W3C) without any policy: no text becomes markup,
 /// whatever a script may try.
@@ -16,34 +17,34 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
+const PAGE: &str = include_str!("console/index.html");
 
-/// Each file under its path.
-const FILES: &[(&str, &str, &str)] = &[
-    (
-        "/console/console.css",
-        "text/css; charset=utf-8",
-        include_str!("console/console.css"),
-    ),
-    ("/console/icon.svg", "image/svg+xml", include_str!("console/icon.svg")),
-    ("/console/main.js", SCRIPT, include_str!("console/main.js")),
-    ("/console/api.js", SCRIPT, include_str!("console/api.js")),
-    ("/console/dom.js", SCRIPT, include_str!("console/dom.js")),
-    ("/console/words.js", SCRIPT, include_str!("console/words.js")),
-    ("/console/inbox.js", SCRIPT, include_str!("console/inbox.js")),
-    ("/console/bubbles.js", SCRIPT, include_str!("console/bubbles.js")),
-    ("/console/composer.js", SCRIPT, include_str!("console/composer.js")),
-    ("/console/channels.js", SCRIPT, include_str!("console/channels.js")),
-    ("/console/versions.js", SCRIPT, include_str!("console/versions.js")),
-    ("/console/connectors.js", SCRIPT, include_str!("console/connectors.js")),
-    ("/console/events.js", SCRIPT, include_str!("console/events.js")),
-    ("/console/overview.js", SCRIPT, include_str!("console/overview.js")),
-    ("/console/refusals.js", SCRIPT, include_str!("console/refusals.js")),
-    ("/console/settings.js", SCRIPT, include_str!("console/settings.js")),
-];
+macro_rules! files {
+    ($($kind:literal: $($name:literal)*;)*) => {
+        &[$($((
+            concat!("/console/", $name),
+            concat!($kind, "; charset=utf-8"),
+            include_str!(concat!("console/", $name)),
+        ),)*)*]
+    };
+}
 
-/// The places of the console: all of them are the same page, which reads where it is.
-const PLACES: [&str; 13] = [
+/// Each file: its path, its type, its text.
+const FILES: &[(&str, &str, &str)] = files! {
+    "text/css": "console.css";
+    "image/svg+xml": "icon.svg";
+    "text/javascript":
+        // The frame and what every page uses.
+        "main.js" "api.js" "dom.js" "format.js" "page.js"
+        // A page each.
+        "overview.js" "inbox.js" "channels.js" "events.js" "refusals.js" "endpoints.js" "connectors.js" "settings.js"
+        // Parts of the pages.
+        "apps.js" "channel.js" "composer.js" "connect.js" "connector.js" "conversation.js" "deliveries.js" "event-types.js"
+        "message.js" "metrics.js" "reference.js" "thread.js" "transcripts.js" "versions.js";
+};
+
+/// The paths of the console's pages: all of them are the same document, which reads its address.
+const PATHS: [&str; 13] = [
     "/",
     "/inbox",
     "/inbox/{conversation}",
@@ -59,74 +60,98 @@ const PLACES: [&str; 13] = [
     "/settings",
 ];
 
-/// Where the console's page and its files are.
+/// Where the console's document and its files are.
 pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    let page = include_str!("console/index.html");
-    let router = PLACES.iter().fold(Router::new(), |router, place| {
-        router.route(place, get(async move |headers: HeaderMap| file(&headers, HTML, page)))
-    });
-    FILES.iter().fold(router, |router, (path, kind, text)| {
-        router.route(path, get(async move |headers: HeaderMap| file(&headers, kind, text)))
-    })
+    let pages = PATHS.iter().map(|path| (*path, HTML, PAGE));
+    pages
+        .chain(FILES.iter().copied())
+        .fold(Router::new(), |router, (path, kind, text)| {
+            let tag = format!("\"{}\"", hex::encode(Sha256::digest(text)));
+            router.route(
+                path,
+                get(async move |headers: HeaderMap| file(&headers, kind, text, &tag)),
+            )
+        })
 }
 
-/// Asked for anew each time and sent only when it changed, so that a new release is never half an old one.
-fn file(asked: &HeaderMap, kind: &'static str, text: &'static str) -> Response {
-    let tag = tag(text);
-    let known = asked
+/// Browsers ask each time and get the text only when it changed, so that a new release is never half an old one.
+fn file(request: &HeaderMap, kind: &'static str, text: &'static str, tag: &str) -> Response {
+    let is_known = request
         .get(IF_NONE_MATCH)
         .is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let head = [
         (CONTENT_TYPE, kind.to_owned()),
         (CONTENT_SECURITY_POLICY, POLICY.to_owned()),
         (CACHE_CONTROL, "no-cache".to_owned()),
-        (ETAG, tag),
+        (ETAG, tag.to_owned()),
         (
             HeaderName::from_static("cross-origin-opener-policy"),
             "same-origin".to_owned(),
         ),
     ];
-    if known {
+    if is_known {
         (StatusCode::NOT_MODIFIED, head).into_response()
     } else {
         (head, text).into_response()
     }
 }
 
-/// A file's name for what it holds (FNV-1a): it tells versions apart and guards nothing.
-fn tag(text: &str) -> String {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("\"{hash:016x}\"")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_first_page_is_small() {
-        // The other places fetch their module when they are looked at.
-        let later = [
-            "channels",
-            "connectors",
-            "events",
-            "overview",
-            "refusals",
-            "settings",
-            "versions",
-        ]
-        .map(|name| format!("/console/{name}.js"));
-        let first = FILES.iter().filter(|(path, ..)| !later.iter().any(|name| name == path));
-        let size = first.map(|(.., text)| text.len()).sum::<usize>() + include_str!("console/index.html").len();
-        assert!(size < 100_000, "{size} bytes");
+    const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/console");
+
+    /// The files that a browser loads, as bytes: the document, and those of these names.
+    fn size_of(names: &[&str]) -> usize {
+        let loaded = FILES
+            .iter()
+            .filter(|(path, ..)| names.iter().any(|name| path.ends_with(&format!("/{name}"))));
+        PAGE.len() + loaded.map(|(.., text)| text.len()).sum::<usize>()
     }
 
     #[test]
-    fn no_script_of_ours_makes_markup_of_text() {
+    fn first_page_is_small() {
+        // Pages are fetched when they are visited; the inbox is the largest that people work in.
+        let frame = ["console.css", "icon.svg", "main.js", "api.js", "dom.js", "format.js"];
+        let inbox = ["inbox.js", "conversation.js", "composer.js", "thread.js", "message.js"];
+        let (frame, inbox) = (size_of(&frame), size_of(&[&frame[..], &inbox].concat()));
+        assert!(frame < 80_000 && inbox < 120_000, "{frame} and {inbox} bytes");
+    }
+
+    #[test]
+    fn every_script_is_served_and_narrow() {
+        for entry in std::fs::read_dir(FOLDER).expect("the folder") {
+            let path = entry.expect("an entry").path();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .expect("a name")
+                .to_owned();
+            let is_ours = ["css", "d.ts", "html", "js", "json", "svg"]
+                .iter()
+                .any(|kind| name.ends_with(&format!(".{kind}")));
+            // Generated from the API's description.
+            if !is_ours || name == "openapi.d.ts" {
+                continue;
+            }
+            let is_served = FILES.iter().any(|(path, ..)| *path == format!("/console/{name}"));
+            assert_eq!(
+                is_served,
+                name.ends_with(".js") || name.ends_with(".css") || name.ends_with(".svg"),
+                "{name}"
+            );
+            let text = std::fs::read_to_string(&path).expect("a text");
+            for (number, line) in (1..).zip(text.lines()) {
+                assert!(line.chars().count() <= 120, "{name}:{number} is wider than 120 columns");
+            }
+        }
+    }
+
+    #[test]
+    fn no_script_makes_markup_of_text() {
         for (path, _, text) in FILES.iter().filter(|(path, ..)| path.ends_with(".js")) {
-            for door in [
+            for sink in [
                 "innerHTML",
                 "outerHTML",
                 "insertAdjacentHTML",
@@ -136,17 +161,16 @@ mod tests {
                 "DOMParser",
                 "srcdoc",
             ] {
-                assert!(!text.contains(door), "{path} uses {door}");
+                assert!(!text.contains(sink), "{path} uses {sink}");
             }
         }
-        let page = include_str!("console/index.html");
         assert!(
-            !page.contains("style=") && !page.contains("<style") && !page.contains(" on"),
-            "{page}"
+            !PAGE.contains("style=") && !PAGE.contains("<style") && !PAGE.contains(" on"),
+            "{PAGE}"
         );
         assert_eq!(
-            page.matches("<script").count(),
-            page.matches("<script type=\"module\" src=").count()
+            PAGE.matches("<script").count(),
+            PAGE.matches("<script type=\"module\" src=").count()
         );
     }
 }

@@ -15,14 +15,14 @@ async fn the_code_on_the_sign_is_the_link_that_is_shown() -> Result {
     browser.write("input[placeholder^=Hello]", "Привет! ☺ & more").await?;
     browser.write("input[placeholder=shop-window]", "window_7").await?;
     browser
-        .holds("document.querySelector('[aria-label=Growth] code').textContent.includes('window_7')")
+        .holds("document.querySelector('[aria-label^=Links] code').textContent.includes('window_7')")
         .await?;
-    let link = browser.text("[aria-label=Growth] code").await?;
+    let link = browser.text("[aria-label^=Links] code").await?;
     ensure!(link.contains("%D0%9F") && link.contains("%26"), "{link}");
     let drawn = browser
         .script_later(
             "const done = arguments[arguments.length - 1];
-             const at = [...document.querySelectorAll('[aria-label=Growth] a[download]')].find((it) => it.textContent === 'PNG').href;
+             const at = [...document.querySelectorAll('[aria-label^=Links] a[download]')].find((it) => it.textContent === 'PNG').href;
              fetch(at).then((it) => it.arrayBuffer()).then((it) => done([...new Uint8Array(it)]));",
             json!([]),
         )

@@ -33,7 +33,7 @@ async fn a_person_installs_connects_and_holds_a_conversation_until_the_window_cl
     browser.open(&format!("{}/connectors", stack.api.origin())).await?;
     browser.write("input[name=key]", "weir_0000000000000000").await?;
     browser.press("Sign in").await?;
-    browser.shows("missing or unknown").await?;
+    browser.shows("Wrong key").await?;
     sign_in(&browser, &stack, "/connectors").await?;
     let cookie = browser.script("return document.cookie", json!([])).await?;
     assert_eq!(cookie, "", "no script can read the session");
@@ -42,11 +42,11 @@ async fn a_person_installs_connects_and_holds_a_conversation_until_the_window_cl
     let component = target()?.join("connectors/tiktok.wasm");
     let component = component.to_str().context("an odd path")?;
     browser.write("input[type=file]", component).await?;
-    browser.shows("not decided").await?;
+    browser.shows("undecided").await?;
     browser.shows("the connector never sees it").await?;
-    browser.press("Say yes to what is ticked").await?;
+    browser.press("Grant selected").await?;
     browser.shows("All decided").await?;
-    browser.press("Let it serve").await?;
+    browser.press("Promote").await?;
     browser.click("dialog button[value=yes]").await?;
     browser.holds("document.querySelector('.timeline .active')").await?;
     stack.put_app().await?;
@@ -54,7 +54,7 @@ async fn a_person_installs_connects_and_holds_a_conversation_until_the_window_cl
     // An account, through the platform's own pages in another tab.
     let mut events = stack.api.listen().await?;
     browser.click("a[href=\"/channels\"]").await?;
-    browser.press("Connect an account").await?;
+    browser.press("Connect account").await?;
     browser.shows("Let everyone send direct messages").await?;
     browser.click("dialog button[value=yes]").await?;
     browser.click("#consent").await?;
@@ -68,7 +68,7 @@ async fn a_person_installs_connects_and_holds_a_conversation_until_the_window_cl
 
     // A customer writes; it appears by itself, and is unread until somebody says so.
     browser.click("a[href=\"/inbox\"]").await?;
-    browser.shows("Nobody has written yet").await?;
+    browser.shows("No conversations yet").await?;
     stack.hears(&mut events, "Is the blue one in stock?").await?;
     assert_eq!(browser.text(".badge").await?, "1");
     browser.click(".row-link").await?;
@@ -80,7 +80,7 @@ async fn a_person_installs_connects_and_holds_a_conversation_until_the_window_cl
     // An answer, its way to the phone, and the read mark.
     browser.click(".composer textarea").await?;
     browser.keys("It is! See www.acme.example for sizes").await?;
-    browser.shows("Links cannot be tapped there").await?;
+    browser.shows("shows links as plain text").await?;
     browser.keys(ENTER).await?;
     until("the answer on the phone", async || {
         let sent = stack.phone.from_business().await?;
@@ -101,9 +101,9 @@ async fn a_person_installs_connects_and_holds_a_conversation_until_the_window_cl
     let (picture, animation) = files(folder.path())?;
     let input = ".composer input[type=file]";
     browser.write(input, animation.to_str().context("an odd path")?).await?;
-    browser.shows("The platform does not take image/gif").await?;
+    browser.shows("image/gif is not supported").await?;
     browser.script(DROP, json!(["image/gif"])).await?;
-    browser.shows("The platform does not take image/gif").await?;
+    browser.shows("image/gif is not supported").await?;
     browser.write(input, picture.to_str().context("an odd path")?).await?;
     browser.holds("document.querySelector('.attached canvas')").await?;
     browser.click(".send").await?;
@@ -132,7 +132,7 @@ async fn a_person_installs_connects_and_holds_a_conversation_until_the_window_cl
     browser
         .holds("document.querySelector('.composer textarea').disabled")
         .await?;
-    browser.shows("The window is closed").await?;
+    browser.shows("The messaging window is closed").await?;
     stack.hears(&mut events, "Are you there?").await?;
     browser
         .holds("!document.querySelector('.composer textarea').disabled")
@@ -170,14 +170,14 @@ async fn what_was_written_is_found_and_opened() -> Result {
     browser.open(&console.url("/inbox")).await?;
     browser.holds("document.querySelector('.row-link')").await?;
     browser.write("input[type=search]", "łódź").await?;
-    browser.shows("Nobody of that name").await?;
+    browser.shows("No matching contacts").await?;
     browser.holds("document.querySelector('.texts .row-link')").await?;
     browser.click(".texts .row-link").await?;
     // Where it stands, and not only in which conversation.
     let found = "document.querySelector('.message.found .bubble')?.textContent.includes('Łódź')";
     browser.holds(found).await?;
     browser.write("input[type=search]", " nowhere").await?;
-    browser.shows("Nothing holds these words").await?;
+    browser.shows("No matching messages").await?;
     console.is_innocent().await
 }
 

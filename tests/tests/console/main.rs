@@ -9,6 +9,7 @@ mod looks;
 mod rollout;
 #[path = "../support/mod.rs"]
 mod support;
+mod types;
 mod why;
 
 use support::Connected;

@@ -18,23 +18,23 @@ async fn a_person_sees_what_a_version_would_change_tries_it_and_takes_it_back() 
     api.send(request).await?.expect(201)?;
     let browser = &console.browser;
     browser.open(&console.url("/connectors/tiktok")).await?;
-    browser.press("What would change").await?;
+    browser.press("Show changes").await?;
     browser.shows("release").await?;
     browser.click("dialog button[value=yes]").await?;
     // Proof before the swap: real calls, and the member that would be another.
-    browser.press("Ask real calls again").await?;
-    browser.shows("calls would end otherwise").await?;
+    browser.press("Replay").await?;
+    browser.shows("calls differ").await?;
     browser.shows("[*].event.Message.contact.display_name").await?;
     browser.screenshot(&target()?.join("screenshots/replay.png")).await?;
     browser.click("dialog button[value=yes]").await?;
     // A share of the accounts, its figures beside those of what serves, and the way back.
-    browser.press("Try it").await?;
+    browser.press("Start canary").await?;
     browser.click("dialog button[value=yes]").await?;
     browser
         .holds("document.querySelectorAll('.timeline .canary .figures .chart').length === 5")
         .await?;
     browser.screenshot(&target()?.join("screenshots/trial.png")).await?;
-    browser.press("Take it back").await?;
+    browser.press("Stop canary").await?;
     browser.write("dialog input", "the names are wrong").await?;
     browser.click("dialog button[value=yes]").await?;
     browser.shows("the names are wrong").await?;

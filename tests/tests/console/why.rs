@@ -25,10 +25,10 @@ async fn what_did_not_leave_says_why_and_what_to_do() -> Result {
     browser.holds("document.querySelector('.trouble.bad')").await?;
     browser.shows("Due to risk control strategy.").await?;
     browser.shows("What to do:").await?;
-    browser.press("What left").await?;
-    browser.shows("Try 1: failed").await?;
+    browser.press("View attempts").await?;
+    browser.shows("Attempt 1: failed").await?;
     browser.click("dialog button[value=yes]").await?;
-    browser.press("Try again").await?;
+    browser.press("Retry").await?;
     browser.holds("document.querySelector('.own .standing.sent')").await?;
     console.is_innocent().await
 }
@@ -39,13 +39,13 @@ async fn an_endpoint_is_added_fails_is_looked_into_and_recovers() -> Result {
     let subscriber = Subscriber::answering(vec![500, 200]).await?;
     let browser = &console.browser;
     browser.open(&console.url("/endpoints")).await?;
-    browser.press("Add an endpoint").await?;
+    browser.press("Add endpoint").await?;
     browser.write("dialog input[type=url]", subscriber.url()).await?;
     browser.click("dialog button[value=yes]").await?;
     browser.shows("It is shown once").await?;
     assert!(browser.text("dialog code").await?.starts_with("whsec_"));
     browser.click("dialog button[value=yes]").await?;
-    browser.shows("Takes its events").await?;
+    browser.shows("Healthy").await?;
     let events = &mut console.weir.events;
     console.weir.stack.hears(events, "Hello").await?;
     until("two calls", async || Ok((subscriber.handed().len() >= 2).then_some(()))).await?;
@@ -78,11 +78,11 @@ async fn an_endpoint_is_added_fails_is_looked_into_and_recovers() -> Result {
         .await?;
     browser.open(&console.url("/endpoints")).await?;
     browser.click("a.card").await?;
-    browser.press("New secret").await?;
+    browser.press("Rotate secret").await?;
     browser.click("dialog button[value=yes]").await?;
     browser.shows("It is shown once").await?;
     browser.click("dialog button[value=yes]").await?;
-    browser.shows("works until").await?;
+    browser.shows("Valid until").await?;
     console.is_innocent().await
 }
 
@@ -97,26 +97,26 @@ async fn every_no_can_be_looked_up_with_both_sides_and_the_way_out() -> Result {
     let browser = &console.browser;
     browser.open(&console.url("/")).await?;
     browser.click("nav a[href=\"/refusals\"]").await?;
-    browser.shows("How often").await?;
+    browser.shows("By rule").await?;
     browser.write("input[type=search]", "reply").await?;
     browser
-        .holds("document.querySelector('[aria-label=\"The newest\"] .line')")
+        .holds("document.querySelector('[aria-label=Recent] .line')")
         .await?;
     browser.write("input[type=search]", " no such rule").await?;
-    browser.shows("None of these").await?;
+    browser.shows("No matching refusals").await?;
     let clear =
         "const it = document.querySelector('input[type=search]'); it.value = ''; it.dispatchEvent(new Event('input'))";
     browser.script(clear, json!([])).await?;
     let id = text_of(&refused.body["refusal_id"])?;
     browser
-        .click(&format!("[aria-label=\"The newest\"] a[href=\"/refusals/{id}\"]"))
+        .click(&format!("[aria-label=Recent] a[href=\"/refusals/{id}\"]"))
         .await?;
-    for words in ["The messaging window closed at", "It changes", "What would allow it"] {
+    for words in ["The messaging window closed at", "Allowed again", "What to do"] {
         browser.shows(words).await?;
     }
     // The facts in words: a time is one that people read.
     browser
-        .holds("document.querySelector('[aria-label=\"Both sides\"] dd time')")
+        .holds("document.querySelector('[aria-label=Details] dd time')")
         .await?;
     browser.shows("once").await?;
     browser
@@ -136,13 +136,13 @@ async fn every_change_is_told_with_who_made_it_and_what_it_was() -> Result {
     let console = Console::signed_in().await?;
     let browser = &console.browser;
     browser.open(&console.url("/settings")).await?;
-    browser.press("Who changed what").await?;
+    browser.press("Audit log").await?;
     browser
         .holds("document.querySelectorAll('.tail li').length > 2")
         .await?;
     let open = "const it = [...document.querySelectorAll('.tail details')].find((it) => it.textContent.includes('connector.install')); it.open = true";
     browser.script(open, json!([])).await?;
-    browser.shows("by the key").await?;
+    browser.shows("by key").await?;
     browser
         .holds("document.querySelector('.tail details[open] dl')")
         .await?;

@@ -1,191 +1,247 @@
-// The public API, called with the session's cookie. What changes something shows the session's token.
+// The public API, called with the session's cookie. Requests that change something carry the session's CSRF token.
 
-let token = null;
+/** @import { Event, Read, Scope, Session, Write } from "./types" */
+
+/** @type {Session | null} */
+let session = null;
 let offset = 0;
+/** @type {Set<(event: Event) => void>} */
 const listeners = new Set();
+/** @type {EventSource | null} */
 let stream = null;
+/** @type {string | null} */
 let lastEvent = null;
+/** @type {(connected: boolean) => void} */
 let onState = () => {};
 let onSignedOut = () => {};
 
-/** The host's time in milliseconds. Windows close by its clock, not by the browser's. */
+/** The host's time in milliseconds: windows close by its clock, not by the browser's. */
 export const now = () => Date.now() + offset;
 
-const heard = (time) => {
-  const there = Date.parse(time) - Date.now();
-  // Answers take a while on their way: only what is plainly off moves the clock.
-  if (Math.abs(there - offset) > 2000) offset = there;
+/** @param {string} time */
+const adjustClock = (time) => {
+  const difference = Date.parse(time) - Date.now();
+  // Responses take a while to arrive: only a large difference adjusts the clock.
+  if (Math.abs(difference - offset) > 2000) offset = difference;
 };
 
 /** A failure as the API words it (RFC 9457). */
 export class Problem extends Error {
+  /** @type {string | undefined} */
+  title;
+  /** @type {string | null | undefined} */
+  code;
+  /** @type {string | undefined} */
+  refusal_id;
+
+  /** @param {{ title?: string, detail?: string, code?: string | null, refusal_id?: string }} document */
   constructor(document) {
-    super(document.detail ?? document.title ?? "The host did not answer.");
+    super(document.detail ?? document.title ?? "The host did not respond.");
     Object.assign(this, document);
   }
 }
 
+/**
+ * A path with its parameters filled in; the others become the query, without those that are not set.
+ * @param {string} path @param {object} [params]
+ */
+export function url(path, params = {}) {
+  /** @type {Record<string, unknown>} */
+  const rest = { ...params };
+  const filled = path.replace(/\{(\w+)\}/g, (_, name) => {
+    const value = rest[name];
+    delete rest[name];
+    return encodeURIComponent(String(value));
+  });
+  const set = Object.entries(rest).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return set.length ? `${filled}?${new URLSearchParams(set.map(([name, value]) => [name, String(value)]))}` : filled;
+}
+
+/**
+ * @param {string} method @param {string} path @param {unknown} [body] @param {Record<string, string>} [headers]
+ * @returns {Promise<any>}
+ */
 export async function call(method, path, body, headers = {}) {
-  const json = body !== undefined && !(body instanceof Blob) && !(body instanceof FormData);
-  let answer;
+  const raw = body instanceof Blob || body instanceof FormData ? body : null;
+  const token = method === "GET" ? null : session?.csrf_token;
+  let response;
   try {
-    answer = await fetch(path, {
+    response = await fetch(path, {
       method,
       headers: {
-        ...(json ? { "content-type": "application/json" } : {}),
-        ...(token && method !== "GET" ? { "x-csrf-token": token } : {}),
+        ...(body !== undefined && !raw ? { "content-type": "application/json" } : {}),
+        ...(token ? { "x-csrf-token": token } : {}),
         ...headers,
       },
-      body: json ? JSON.stringify(body) : body,
+      body: raw ?? JSON.stringify(body),
     });
   } catch {
-    throw new Problem({ title: "No connection", detail: "The host cannot be reached. It is tried again when you do something.", code: null });
+    throw new Problem({ title: "No connection", detail: "The host cannot be reached. Try again later.", code: null });
   }
-  const text = await answer.text();
+  const text = await response.text();
   let value = null;
   try {
     value = text ? JSON.parse(text) : null;
   } catch {
     value = { detail: text };
   }
-  if (answer.ok) return value;
-  if (answer.status === 401 && token) {
-    token = null;
+  if (response.ok) return value;
+  if (response.status === 401 && session) {
+    session = null;
     onSignedOut();
   }
-  throw new Problem(value ?? { title: `The host answered ${answer.status}` });
+  throw new Problem(value ?? { title: `The host returned ${response.status}` });
 }
 
-export const get = (path) => call("GET", path);
-export const post = (path, body) => call("POST", path, body ?? {});
-/** A POST that acts once however often it is sent. */
-export const once = (path, body) => call("POST", path, body, { "idempotency-key": random() });
-export const put = (path, body) => call("PUT", path, body);
-export const patch = (path, body) => call("PATCH", path, body);
-export const del = (path) => call("DELETE", path);
+/** @type {Read<"get">} */
+export const get = (path, params) => call("GET", url(path, params));
+/** @type {Write<"post">} */
+export const post = (path, params, body) => call("POST", url(path, params), body ?? {});
+/** A POST that acts once however often it is sent. @type {Write<"post">} */
+export const once = (path, params, body) =>
+  call("POST", url(path, params), body ?? {}, {
+    "idempotency-key": crypto.getRandomValues(new Uint32Array(4)).join("-"),
+  });
+/** @type {Write<"put">} */
+export const put = (path, params, body) => call("PUT", url(path, params), body);
+/** @type {Write<"patch">} */
+export const patch = (path, params, body) => call("PATCH", url(path, params), body);
+/** @type {Read<"delete">} */
+export const del = (path, params) => call("DELETE", url(path, params));
 
-const random = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-
-/** A query of what is set. */
-export const query = (values) => {
-  const set = Object.entries(values).filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return set.length ? `?${new URLSearchParams(set)}` : "";
-};
-
-/** A link to bytes of this host, whatever name it calls itself by. */
-export const local = (url) => {
+/** A link to a file of this host, by whatever name the host calls itself. @param {string} link */
+export const local = (link) => {
   try {
-    const { pathname, search } = new URL(url, location.href);
+    const { pathname, search } = new URL(link, location.href);
     return pathname.startsWith("/media/") ? pathname + search : null;
   } catch {
     return null;
   }
 };
 
+/** @type {Promise<Map<string, string>> | null} */
+let remedies = null;
+/** What to do about an error code, from the host's own table. @param {string} code */
+export async function remedy(code) {
+  remedies ??= call("GET", "/docs/errors.json")
+    .then(({ data }) => new Map(data.map((/** @type {any} */ one) => [one.code, one.remedy.replaceAll("`", "")])))
+    .catch(() => new Map());
+  return (await remedies).get(code) ?? null;
+}
+
 // ---- the session ----------------------------------------------------------------------------------------------------
 
-function begin(session) {
-  token = session.csrf_token;
-  offset = Date.parse(session.now) - Date.now();
-  return session;
+/** @param {Session} begun */
+function begin(begun) {
+  session = begun;
+  offset = Date.parse(begun.now) - Date.now();
+  return begun;
 }
+
+/** Whether the session's key has a scope. @param {Scope} scope */
+export const may = (scope) => Boolean(session?.scopes.includes(scope) || session?.scopes.includes("admin"));
 
 /** The session that the cookie stands for, or null. */
 export async function resume() {
   try {
     return begin(await get("/v1/session"));
   } catch (failure) {
-    if (["key_unknown", "session_over", "key_ended"].includes(failure.code)) return null;
+    const { code } = /** @type {Problem} */ (failure);
+    if (code && ["key_unknown", "session_over", "key_ended"].includes(code)) return null;
     throw failure;
   }
 }
 
-// A header takes visible ASCII only; what is none cannot be a key.
+// A header holds visible ASCII only; anything else cannot be part of a key.
+/** @param {string} key */
 const bearer = (key) => ({ authorization: `Bearer ${key.trim().replace(/[^\x21-\x7e]/g, "")}` });
 
-/** Whose key it is, without signing in. */
+/** Whose key it is, without signing in. @param {string} key @returns {Promise<Session>} */
 export const whose = (key) => call("GET", "/v1/session", undefined, bearer(key));
 
+/** @param {string} key */
 export async function signIn(key) {
   return begin(await call("POST", "/v1/session", {}, bearer(key)));
 }
 
 export async function signOut() {
   await del("/v1/session");
-  token = null;
+  session = null;
   onSignedOut();
 }
 
+/** @param {() => void} then */
 export const whenSignedOut = (then) => {
   onSignedOut = () => {
-    rest();
+    disconnect();
     lastEvent = null;
     then();
   };
 };
 
-// ---- what happens, as it happens --------------------------------------------------------------------------------------
+// ---- the event stream -----------------------------------------------------------------------------------------------
 
-/** Tells of each event until the returned function is called. */
+/** Calls `listener` with each event until the returned function is called. @param {(event: Event) => void} listener */
 export function listen(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);
 }
 
-/** Opens the stream. It comes back by itself where it broke off; `told` hears whether it is there. */
-export function connect(told = onState) {
-  onState = told;
+/** Opens the stream, which reconnects by itself; `whenState` is told whether it is connected. */
+export function connect(whenState = onState) {
+  onState = whenState;
   stream?.close();
-  let missed = false;
-  stream = new EventSource(`/v1/events/stream${query({ after: lastEvent })}`);
+  let retried = false;
+  stream = new EventSource(url("/v1/events/stream", { after: lastEvent }));
   stream.onopen = () => {
     onState(true);
-    missed = false;
+    retried = false;
   };
   stream.onmessage = (message) => {
     lastEvent = message.lastEventId;
     const event = JSON.parse(message.data);
-    heard(event.timestamp);
+    adjustClock(event.timestamp);
     for (const listener of [...listeners]) listener(event);
   };
   stream.onerror = () => {
     onState(false);
-    // Closed for good: the session may be over, or the host is full. Asked once in a while.
-    if (stream?.readyState === EventSource.CLOSED && !missed) {
-      missed = true;
+    // Closed for good: the session may have ended, or the host is at its limit. Checked once in a while.
+    if (stream?.readyState === EventSource.CLOSED && !retried) {
+      retried = true;
       setTimeout(async () => {
-        if (token && (await resume().catch(() => true))) connect();
+        if (session && (await resume().catch(() => true))) connect();
         else onSignedOut();
       }, 5000);
     }
   };
 }
 
-// A browser opens six connections to a host over HTTP/1.1. A page that nobody sees gives its own back, or a seventh tab would
-// wait for ever; what it missed meanwhile follows when it is seen again.
-const UNSEEN = 300_000;
-let unseen;
-function rest() {
+// A browser opens six connections to a host over HTTP/1.1. A hidden page gives up its stream, or a seventh tab would
+// wait forever; it receives what it missed when it is visible again.
+const HIDDEN_MS = 300_000;
+/** @type {number | undefined} */
+let hidden;
+function disconnect() {
   stream?.close();
   stream = null;
 }
-addEventListener("pagehide", rest);
-addEventListener("pageshow", (event) => event.persisted && token && connect());
+addEventListener("pagehide", disconnect);
+addEventListener("pageshow", (event) => event.persisted && session && connect());
 document.addEventListener("visibilitychange", () => {
-  clearTimeout(unseen);
-  if (document.hidden) unseen = setTimeout(rest, UNSEEN);
-  else if (token && !stream) connect();
+  clearTimeout(hidden);
+  if (document.hidden) hidden = setTimeout(disconnect, HIDDEN_MS);
+  else if (session && !stream) connect();
 });
 
-/** The host's clock may be a sandbox's that somebody moves: looked at now and then. */
-async function follow() {
-  if (!token || document.hidden) return;
+/** The host's clock may be a sandbox's, which a person moves: checked now and then. */
+async function followClock() {
+  if (!session || document.hidden) return;
   try {
     const health = await get("/healthz");
-    heard(new Date(health.now_ms).toISOString());
+    adjustClock(new Date(health.now_ms).toISOString());
   } catch {
     // The stream shows that the host is away.
   }
 }
-setInterval(follow, 10_000);
-document.addEventListener("visibilitychange", follow);
+setInterval(followClock, 10_000);
+document.addEventListener("visibilitychange", followClock);

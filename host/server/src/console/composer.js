@@ -1,250 +1,373 @@
-// The composer: it knows what this conversation can carry now, and says no before anything is sent.
+// The composer: it knows what the conversation can carry now, and refuses the rest before anything is sent.
 
-import { call, now, once } from "./api.js";
+import { call, may, now, once, remedy } from "./api.js";
 import { button, h, icon, replace, toast } from "./dom.js";
-import { signal } from "./bubbles.js";
-import { bytes, duration, gist, plural, remedy, sentence } from "./words.js";
+import { bytes, duration, full, gist, plural, sentence } from "./format.js";
+import { signal } from "./thread.js";
+
+/** @import { Child, ContentFeature, Features, Message } from "./types" */
+/** What the composer needs to know of a conversation.
+ * @typedef {Pick<Features, "can_reply" | "refusal" | "contents" | "signals" | "window" | "budget">} Known */
 
 const LINK = /\b(?:https?:\/\/|www\.)\S+/i;
-const TYPING_EVERY = 5000;
+const TYPING_EVERY_MS = 5000;
+const MAX_HEIGHT = 180;
+const PREVIEW = 112;
+const CLOSED = "Messages cannot be sent in this conversation right now.";
 
-/** What the platform lets us do here, in one line that counts down. */
-function standing(features) {
+/** Window and budget in one line that counts down. @param {Known} features */
+function limits({ window, budget }) {
   const parts = [];
-  if (features.window) {
-    const left = Date.parse(features.window.closes_at) - now();
+  if (window) {
+    const left = Date.parse(window.closes_at) - now();
     const tone = left <= 0 ? "bad" : left < 2 * 3_600_000 ? "warn" : "";
-    parts.push(h("span", { class: `fact ${tone}`, title: `Until ${new Date(features.window.closes_at).toLocaleString()}` }, icon("clock", 15),
-      h("span", { class: "count" }, left > 0 ? `${duration(left)} left to answer` : "The window is closed")));
+    const text = left > 0 ? `${duration(left)} left to reply` : "The messaging window is closed";
+    const title = `Until ${full(window.closes_at)}`;
+    parts.push(h("span", { class: `fact ${tone}`, title }, icon("clock", 15), h("span", { class: "count" }, text)));
   }
-  if (features.budget) {
-    const { limit, left } = features.budget;
+  if (budget) {
+    const { limit, left } = budget;
+    const tone = left === 0 ? "bad" : left <= 2 ? "warn" : "";
     const dots = limit <= 20 && Array.from({ length: limit }, (_, at) => h("i", { class: at < left ? "" : "spent" }));
-    parts.push(h("span", { class: `fact ${left === 0 ? "bad" : left <= 2 ? "warn" : ""}`, title: "The contact's next message gives them back" },
-      dots && h("span", { class: "dots", "aria-hidden": "true" }, dots), `${left} of ${limit} messages left`));
+    const title = "Resets when the contact writes";
+    parts.push(
+      h(
+        "span",
+        { class: `fact ${tone}`, title },
+        dots && h("span", { class: "dots", "aria-hidden": "true" }, dots),
+        `${left} of ${limit} messages left`,
+      ),
+    );
   }
   return parts;
 }
 
-/** `sent` takes the accepted message; `stale` is called when what was known of the window is over; `id` is the conversation's. */
-export function composer({ id, may, sent, stale }) {
-  let features = null;
-  let picture = null;
-  let quoted = null;
-  let typedAt = 0;
-  let busy = false;
-  // What was said no to, until somebody does something about it.
-  let complaint = null;
+/**
+ * Why a file cannot be sent, or null.
+ * @param {ContentFeature | undefined} rule @param {{ type: string, size: number }} file
+ */
+function fileRefusal(rule, { type, size }) {
+  if (rule?.outbound !== "full") return "The platform does not accept images from businesses.";
+  if (!rule.allowed) return rule.reason ?? "Images are not supported in this conversation.";
+  if (rule.mime_types.length && !rule.mime_types.includes(type)) {
+    const supported = rule.mime_types.map((one) => one.replace("image/", "").toUpperCase()).join(" and ");
+    return `${type || "This file type"} is not supported. The platform accepts ${supported}.`;
+  }
+  if (rule.max_bytes && size > rule.max_bytes) {
+    return `The file is ${bytes(size)}; the platform accepts up to ${bytes(rule.max_bytes)}.`;
+  }
+  return null;
+}
 
-  const text = h("textarea", { rows: 1, dir: "auto", placeholder: "Write an answer", "aria-label": "Answer", "aria-describedby": "hints", autocomplete: "off" });
-  const file = h("input", { type: "file", hidden: true, tabindex: "-1", "aria-label": "Picture" });
-  const attach = h("button", { type: "button", class: "ghost", title: "Attach a picture", "aria-label": "Attach a picture", onclick: () => file.click() }, icon("image", 20));
-  const send = h("button", { class: "send", "aria-label": "Send", title: "Send (Enter)" }, icon("send", 20));
-  const line = h("div", { class: "facts" });
-  const hints = h("div", { class: "hints", id: "hints", "aria-live": "polite" });
-  const beside = h("div", { class: "beside" });
-  const no = h("div", { class: "no", role: "status" });
-  const form = h("form", { class: "composer" }, line, no, beside, h("div", { class: "entry" }, attach, file, text, send), hints);
+/** The image, drawn and not linked: nothing of it becomes an address. @param {File} file */
+async function preview(file) {
+  const canvas = h("canvas", { width: PREVIEW, height: PREVIEW, role: "img", "aria-label": "Image preview" });
+  try {
+    const map = await createImageBitmap(file);
+    const scale = Math.max(PREVIEW / map.width, PREVIEW / map.height);
+    const [width, height] = [map.width * scale, map.height * scale];
+    canvas.getContext("2d")?.drawImage(map, (PREVIEW - width) / 2, (PREVIEW - height) / 2, width, height);
+    map.close();
+  } catch {
+    return h("span", { class: "none" }, icon("image", 22));
+  }
+  return canvas;
+}
 
-  const rule = (kind) => features?.contents.find((one) => one.kind === kind);
-  const images = () => {
-    const it = rule("image");
-    return it && it.outbound === "full" && it.allowed ? it : null;
-  };
+/** @param {Child[]} text */
+const complaint = (...text) => h("p", { class: "bad", role: "alert" }, icon("alert", 15), h("span", null, text));
 
-  const complain = (...words) => h("p", { class: "bad", role: "alert" }, icon("alert", 15), h("span", null, words));
+export class Composer {
+  form;
+  /** @type {Known | null} */
+  #features = null;
+  /** @type {File | null} */
+  #image = null;
+  /** The image's preview. @type {HTMLElement | null} */
+  #preview = null;
+  /** @type {Message | null} */
+  #quoted = null;
+  #typedAt = 0;
+  #busy = false;
+  /** What was refused, until the person does something about it. @type {HTMLElement | null} */
+  #complaint = null;
+  #conversation;
+  #onSent;
+  #onWindowClosed;
+  #timer;
 
-  /** Why a file cannot go, in words; null if it can. */
-  function refusal(one) {
-    const it = rule("image");
-    if (!it || it.outbound !== "full") return "The platform takes no pictures from a business.";
-    if (!it.allowed) return it.reason ?? "Pictures cannot be exchanged in this conversation.";
-    if (it.mime_types.length && !it.mime_types.includes(one.type)) {
-      return `The platform does not take ${one.type || "this kind of file"}; it takes ${it.mime_types.map((type) => type.replace("image/", "").toUpperCase()).join(" and ")}.`;
-    }
-    if (it.max_bytes && one.size > it.max_bytes) return `The file has ${bytes(one.size)}, and the platform takes ${bytes(it.max_bytes)}.`;
-    return null;
+  #text = h("textarea", {
+    rows: 1,
+    dir: "auto",
+    placeholder: "Write a message",
+    "aria-label": "Message",
+    "aria-describedby": "hints",
+    autocomplete: "off",
+  });
+  #file = h("input", { type: "file", hidden: true, tabindex: "-1", "aria-label": "Image" });
+  #attach = button(icon("image", 20), () => this.#file.click(), {
+    class: "ghost",
+    title: "Attach an image",
+    "aria-label": "Attach an image",
+  });
+  #send = h("button", { class: "send", "aria-label": "Send", title: "Send (Enter)" }, icon("send", 20));
+  #limits = h("div", { class: "facts" });
+  #hints = h("div", { class: "hints", id: "hints", "aria-live": "polite" });
+  #attached = h("div", { class: "beside" });
+  #refusal = h("div", { class: "no", role: "status" });
+
+  /**
+   * `onSent` takes each accepted message; `onWindowClosed` is called when the messaging window closes.
+   * @param {string} conversation @param {(message: Message) => void} onSent @param {() => void} onWindowClosed
+   */
+  constructor(conversation, onSent, onWindowClosed) {
+    this.#conversation = conversation;
+    this.#onSent = onSent;
+    this.#onWindowClosed = onWindowClosed;
+    const entry = h("div", { class: "entry" }, this.#attach, this.#file, this.#text, this.#send);
+    const parts = [this.#limits, this.#refusal, this.#attached, entry, this.#hints];
+    this.form = h("form", { class: "composer" }, parts);
+    this.#handle();
+    this.#timer = setInterval(() => this.#tick(), 1000);
   }
 
-  /** The picture, drawn and not linked: nothing of it becomes an address. */
-  async function preview(one) {
-    const canvas = h("canvas", { width: 112, height: 112, role: "img", "aria-label": "The picture" });
-    try {
-      const map = await createImageBitmap(one);
-      const scale = Math.max(112 / map.width, 112 / map.height);
-      canvas.getContext("2d").drawImage(map, (112 - map.width * scale) / 2, (112 - map.height * scale) / 2, map.width * scale, map.height * scale);
-      map.close();
-    } catch {
-      return h("span", { class: "none" }, icon("image", 22));
-    }
-    return canvas;
+  leave() {
+    clearInterval(this.#timer);
   }
 
-  async function take(one) {
-    const why = refusal(one);
-    if (why) {
-      complaint = complain(why);
-      update();
-      return;
-    }
-    complaint = null;
-    picture = one;
-    const drawn = await preview(one);
-    replace(beside, h("div", { class: "attached" }, drawn, h("div", null, h("b", { dir: "auto" }, one.name), h("small", null, bytes(one.size))),
-      button(icon("close", 16), drop, { class: "ghost", "aria-label": "Leave the picture out" })));
-    update();
-    text.focus();
+  focus() {
+    this.#text.focus();
   }
 
-  function drop() {
-    picture = null;
-    file.value = "";
-    replace(beside);
-    showQuote();
-    update();
+  /** @param {Message} message */
+  quote(message) {
+    this.#quoted = message;
+    this.#drawAttached();
+    this.focus();
   }
 
-  function showQuote() {
-    if (!quoted) return;
-    beside.append(h("div", { class: "quote" }, icon("reply", 16), h("span", { dir: "auto" }, gist(quoted.content)),
-      button(icon("close", 16), () => { quoted = null; replace(beside); if (picture) take(picture); }, { class: "ghost", "aria-label": "Do not quote" })));
-  }
-
-  function update() {
-    const open = Boolean(features?.can_reply) && may;
-    const limit = rule("text")?.max_chars ?? 0;
-    const length = text.value.length;
-    const over = limit > 0 && length > limit;
-    const notes = [];
-    if (limit && length > limit * 0.8) notes.push(h("span", { class: over ? "bad" : "" }, `${length} of ${limit} characters`));
-    if (rule("text")?.notes.includes("links_not_clickable") && LINK.test(text.value)) notes.push(h("span", null, "Links cannot be tapped there: the platform shows them as plain text."));
-    if (picture && text.value.trim() && features) notes.push(h("span", null, "The picture goes first, then the text: two messages."));
-    replace(hints, complaint, notes.map((note) => h("p", null, note)));
-    text.disabled = !open;
-    attach.hidden = !open || !images();
-    send.disabled = !open || busy || over || !(text.value.trim() || picture);
-    form.classList.toggle("closed", Boolean(features) && !open);
-    text.style.height = "auto";
-    text.style.height = `${Math.min(text.scrollHeight, 180)}px`;
-    text.style.overflowY = text.scrollHeight > 180 ? "auto" : "hidden";
-  }
-
-  async function show(given) {
-    features = given;
-    replace(line, standing(features));
-    update();
-    if (!may) replace(no, h("p", null, "Your key may read and not write. Sign in with one that has messages:write."));
-    else if (features.can_reply) replace(no);
-    else {
+  /** @param {Known} features */
+  async show(features) {
+    this.#features = features;
+    replace(this.#limits, limits(features));
+    this.#update();
+    const accept = this.#images()?.mime_types.join(",") ?? "";
+    if (this.#file.accept !== accept) this.#file.accept = accept;
+    if (!may("messages:write")) {
+      const text = "Your API key cannot send messages. Sign in with a key that has the scope messages:write.";
+      replace(this.#refusal, h("p", null, text));
+    } else if (features.can_reply) {
+      replace(this.#refusal);
+    } else {
       const { code, detail } = features.refusal ?? {};
-      const what = code ? await remedy(code) : null;
-      replace(no, h("p", { "data-code": code }, icon("alert", 16), h("span", null, h("b", null, sentence(detail ?? "Nothing can be sent now")), what && ` ${what}`)));
+      const advice = code ? await remedy(code) : null;
+      const text = h("span", null, h("b", null, sentence(detail ?? CLOSED)), advice && ` ${advice}`);
+      replace(this.#refusal, h("p", { "data-code": code }, icon("alert", 16), text));
     }
-    if (file.accept !== (images()?.mime_types.join(",") ?? "")) file.accept = images()?.mime_types.join(",") ?? "";
   }
 
-  async function deliver() {
-    if (send.disabled) return;
-    busy = true;
-    complaint = null;
-    update();
-    try {
-      if (picture) {
-        const form = new FormData();
-        form.append("file", picture);
-        const media = await call("POST", "/v1/media", form);
-        sent(await once(`/v1/conversations/${id}/messages`, { content: { type: "image", media: { id: media.id } } }));
-        drop();
-      }
-      if (text.value.trim()) {
-        sent(await once(`/v1/conversations/${id}/messages`, { content: { type: "text", text: text.value }, ...(quoted ? { reply_to: quoted.id } : {}) }));
-        text.value = "";
-        quoted = null;
-        replace(beside);
-      }
-    } catch (failure) {
-      complaint = complain(failure.message, failure.refusal_id && [" ", h("a", { href: `/refusals/${failure.refusal_id}` }, "Why")]);
-      busy = false;
-      update();
-      return;
-    }
-    busy = false;
-    update();
-    text.focus();
-  }
-
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    deliver();
-  });
-  text.addEventListener("keydown", (event) => {
-    // Not while a word is being composed (Japanese, Chinese).
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-      event.preventDefault();
-      deliver();
-    }
-  });
-  text.addEventListener("input", () => {
-    complaint = null;
-    update();
-    if (features?.signals.includes("typing") && text.value && Date.now() - typedAt > TYPING_EVERY) {
-      typedAt = Date.now();
-      signal(id, "typing").catch(() => {});
-    }
-  });
-  text.addEventListener("paste", (event) => {
-    const [one] = event.clipboardData?.files ?? [];
-    if (one) {
-      event.preventDefault();
-      take(one);
-    }
-  });
-  file.addEventListener("change", () => file.files[0] && take(file.files[0]));
-
-  const timer = setInterval(() => {
+  #tick() {
+    const features = this.#features;
     if (!features) return;
-    replace(line, standing(features));
-    // The window closes by the clock alone: nobody has to say so.
-    if (features.can_reply && features.window && Date.parse(features.window.closes_at) <= now()) stale();
-  }, 1000);
-  return {
-    form,
-    show,
-    focus: () => text.focus(),
-    quote(message) {
-      quoted = message;
-      replace(beside);
-      if (picture) take(picture);
-      showQuote();
-      text.focus();
-    },
-    /** Lets files be dropped on a place; it says no while they still hover, as far as a browser tells. */
-    catches(place) {
-      const veil = h("div", { class: "veil", hidden: true });
-      place.append(veil);
-      const has = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-      place.addEventListener("dragover", (event) => {
-        if (!has(event)) return;
+    replace(this.#limits, limits(features));
+    // The window closes by the clock alone: no event may have come.
+    if (features.can_reply && features.window && Date.parse(features.window.closes_at) <= now()) this.#onWindowClosed();
+  }
+
+  // ---- what is written and attached ---------------------------------------------------------------------------------
+
+  /** @param {string} kind */
+  #rule(kind) {
+    return this.#features?.contents.find((one) => one.kind === kind);
+  }
+
+  #images() {
+    const rule = this.#rule("image");
+    return rule?.outbound === "full" && rule.allowed ? rule : null;
+  }
+
+  #update() {
+    const open = Boolean(this.#features?.can_reply) && may("messages:write");
+    const limit = this.#rule("text")?.max_chars ?? 0;
+    const length = this.#text.value.length;
+    const over = limit > 0 && length > limit;
+    replace(
+      this.#hints,
+      this.#complaint,
+      limit > 0 &&
+        length > limit * 0.8 &&
+        h("p", null, h("span", { class: over ? "bad" : "" }, `${length} of ${limit} characters`)),
+      this.#rule("text")?.notes.includes("links_not_clickable") &&
+        LINK.test(this.#text.value) &&
+        h("p", null, "The platform shows links as plain text: they cannot be tapped."),
+      this.#image && this.#text.value.trim() && h("p", null, "Sends two messages: the image, then the text."),
+    );
+    this.#text.disabled = !open;
+    this.#attach.hidden = !open || !this.#images();
+    this.#send.disabled = !open || this.#busy || over || !(this.#text.value.trim() || this.#image);
+    this.form.classList.toggle("closed", Boolean(this.#features) && !open);
+    this.#text.style.height = "auto";
+    this.#text.style.height = `${Math.min(this.#text.scrollHeight, MAX_HEIGHT)}px`;
+    this.#text.style.overflowY = this.#text.scrollHeight > MAX_HEIGHT ? "auto" : "hidden";
+  }
+
+  /** @param {File} file */
+  async #take(file) {
+    const refused = fileRefusal(this.#rule("image"), file);
+    this.#complaint = refused ? complaint(refused) : null;
+    if (!refused) {
+      this.#preview = await preview(file);
+      this.#image = file;
+      this.#drawAttached();
+      this.focus();
+    }
+    this.#update();
+  }
+
+  #dropImage() {
+    this.#image = null;
+    this.#preview = null;
+    this.#file.value = "";
+    this.#drawAttached();
+    this.#update();
+  }
+
+  #drawAttached() {
+    const remove = { class: "ghost", "aria-label": "Remove the image" };
+    const unquote = () => {
+      this.#quoted = null;
+      this.#drawAttached();
+    };
+    replace(
+      this.#attached,
+      this.#image &&
+        h(
+          "div",
+          { class: "attached" },
+          this.#preview,
+          h("div", null, h("b", { dir: "auto" }, this.#image.name), h("small", null, bytes(this.#image.size))),
+          button(icon("close", 16), () => this.#dropImage(), remove),
+        ),
+      this.#quoted &&
+        h(
+          "div",
+          { class: "quote" },
+          icon("reply", 16),
+          h("span", { dir: "auto" }, gist(this.#quoted.content)),
+          button(icon("close", 16), unquote, { class: "ghost", "aria-label": "Cancel the reply" }),
+        ),
+    );
+  }
+
+  // ---- sending ------------------------------------------------------------------------------------------------------
+
+  async #deliver() {
+    if (this.#send.disabled) return;
+    this.#busy = true;
+    this.#complaint = null;
+    this.#update();
+    try {
+      if (this.#image) await this.#deliverImage(this.#image);
+      if (this.#text.value.trim()) await this.#deliverText();
+    } catch (failure) {
+      const { message, refusal_id: refusal } = /** @type {import("./api.js").Problem} */ (failure);
+      this.#complaint = complaint(message, refusal && [" ", h("a", { href: `/refusals/${refusal}` }, "Details")]);
+    }
+    this.#busy = false;
+    this.#update();
+    if (!this.#complaint) this.focus();
+  }
+
+  /** @param {File} image */
+  async #deliverImage(image) {
+    const upload = new FormData();
+    upload.append("file", image);
+    const media = await call("POST", "/v1/media", upload);
+    const id = this.#conversation;
+    const content = /** @type {const} */ ({ type: "image", media: { id: media.id } });
+    this.#onSent(await once("/v1/conversations/{id}/messages", { id }, { content }));
+    this.#dropImage();
+  }
+
+  async #deliverText() {
+    const id = this.#conversation;
+    const content = /** @type {const} */ ({ type: "text", text: this.#text.value });
+    const reply = this.#quoted ? { reply_to: this.#quoted.id } : {};
+    this.#onSent(await once("/v1/conversations/{id}/messages", { id }, { content, ...reply }));
+    this.#text.value = "";
+    this.#quoted = null;
+    this.#drawAttached();
+  }
+
+  // ---- what the person does -----------------------------------------------------------------------------------------
+
+  #handle() {
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#deliver();
+    });
+    this.#text.addEventListener("keydown", (event) => {
+      // Not while a word is being composed (Japanese, Chinese).
+      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
         event.preventDefault();
-        const [item] = event.dataTransfer.items;
-        const why = !features?.can_reply ? "Nothing can be sent in this conversation now." : item ? refusal({ type: item.type, size: 0 }) : null;
-        veil.hidden = false;
-        veil.className = `veil ${why ? "bad" : ""}`;
-        replace(veil, h("p", null, why ?? "Drop the picture to attach it"));
-      });
-      for (const name of ["dragleave", "drop"]) {
-        place.addEventListener(name, (event) => {
-          if (name === "dragleave" && place.contains(event.relatedTarget)) return;
-          veil.hidden = true;
-          if (name === "drop" && has(event)) {
-            event.preventDefault();
-            if (!features?.can_reply) toast("Nothing can be sent in this conversation now.", "bad");
-            else if (event.dataTransfer.files.length > 1) toast(`One picture at a time: ${plural(event.dataTransfer.files.length, "file")} were dropped.`, "bad");
-            else if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
-          }
-        });
+        this.#deliver();
       }
-    },
-    leave: () => clearInterval(timer),
-  };
+    });
+    this.#text.addEventListener("input", () => {
+      this.#complaint = null;
+      this.#update();
+      this.#signalTyping();
+    });
+    this.#text.addEventListener("paste", (event) => {
+      const file = event.clipboardData?.files[0];
+      if (file) {
+        event.preventDefault();
+        this.#take(file);
+      }
+    });
+    this.#file.addEventListener("change", () => this.#file.files?.[0] && this.#take(this.#file.files[0]));
+  }
+
+  #signalTyping() {
+    const due = Date.now() - this.#typedAt > TYPING_EVERY_MS;
+    if (!due || !this.#text.value || !this.#features?.signals.includes("typing")) return;
+    this.#typedAt = Date.now();
+    signal(this.#conversation, "typing").catch(() => {});
+  }
+
+  /**
+   * Lets a file be dropped on `place`; a file that cannot be sent is refused while it hovers.
+   * @param {HTMLElement} place
+   */
+  acceptDropsOn(place) {
+    const veil = h("div", { class: "veil", hidden: true });
+    place.append(veil);
+    const hasFiles = (/** @type {DragEvent} */ event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+    place.addEventListener("dragover", (event) => {
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      const item = event.dataTransfer?.items[0];
+      const refused = item && fileRefusal(this.#rule("image"), { type: item.type, size: 0 });
+      const text = this.#features?.can_reply ? refused : CLOSED;
+      veil.hidden = false;
+      veil.className = `veil ${text ? "bad" : ""}`;
+      replace(veil, h("p", null, text ?? "Drop the image to attach it"));
+    });
+    place.addEventListener("dragleave", (event) => {
+      if (!place.contains(/** @type {Node | null} */ (event.relatedTarget))) veil.hidden = true;
+    });
+    place.addEventListener("drop", (event) => {
+      veil.hidden = true;
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      this.#takeDropped([...(event.dataTransfer?.files ?? [])]);
+    });
+  }
+
+  /** @param {File[]} files */
+  #takeDropped(files) {
+    if (!this.#features?.can_reply) toast(CLOSED, "bad");
+    else if (files.length > 1) toast(`Attach one image at a time: ${plural(files.length, "file")} dropped.`, "bad");
+    else if (files[0]) this.#take(files[0]);
+  }
 }

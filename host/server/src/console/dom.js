@@ -1,43 +1,58 @@
-// Building the page. What people wrote goes in as text nodes and attributes of known names, never as markup.
+// Building the page. What people wrote becomes text nodes and attributes of known names, never markup.
 
-import { full, moment } from "./words.js";
+import { full, moment, spaced } from "./format.js";
+
+/** @import { Child, Loaded, Props } from "./types" */
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Links may lead out only over the web: a `javascript:` URL in a message is shown and leads nowhere. */
-export const safeUrl = (url) => {
+/** Links lead only to web pages: a `javascript:` URL in a message is shown and leads nowhere. @param {string} link */
+export const safeUrl = (link) => {
   try {
-    const parsed = new URL(url, location.href);
+    const parsed = new URL(link, location.href);
     return ["https:", "http:"].includes(parsed.protocol) ? parsed.href : null;
   } catch {
     return null;
   }
 };
 
+/** @param {Element} node @param {string} name @param {Props[string]} value */
 function set(node, name, value) {
   if (value === null || value === undefined || value === false) return;
-  if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-  else if (name === "class") node.setAttribute("class", value);
-  else if (name === "value") node.value = value;
-  else if (name === "href") {
-    if (safeUrl(value)) node.setAttribute("href", value);
-  } else node.setAttribute(name, value === true ? "" : value);
+  if (typeof value === "function") node.addEventListener(name.slice(2), value);
+  else if (name === "value") /** @type {HTMLInputElement} */ (node).value = String(value);
+  else if (name !== "href" || safeUrl(String(value))) node.setAttribute(name, value === true ? "" : String(value));
 }
 
+/** @param {Child[]} children @returns {(Node | string)[]} */
+const shown = (children) =>
+  /** @type {any[]} */ (children)
+    .flat(Infinity)
+    .filter((child) => child !== null && child !== undefined && typeof child !== "boolean");
+
+/** @template {Element} E @param {E} node @param {Props | null | undefined} props @param {Child[]} children */
 function fill(node, props, children) {
   for (const [name, value] of Object.entries(props ?? {})) set(node, name, value);
-  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(...shown(children));
   return node;
 }
 
-/** An element: `h("p", { class: "quiet" }, "words", h("b", null, "more"))`. */
+/**
+ * An element: `h("p", { class: "quiet" }, "text", h("b", null, "more"))`.
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag @param {Props | null} [props] @param {Child[]} children
+ */
 export const h = (tag, props, ...children) => fill(document.createElement(tag), props, children);
 
-/** An element of a drawing. */
-export const s = (tag, props, ...children) => fill(document.createElementNS(SVG, tag), props, children);
+/**
+ * An element of a drawing.
+ * @param {string} tag @param {Props | null} [props] @param {Child[]} children
+ */
+const s = (tag, props, ...children) => fill(document.createElementNS(SVG, tag), props, children);
 
+/** @template {Element} E @param {E} node @param {Child[]} children */
 export const replace = (node, ...children) => {
-  node.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  node.replaceChildren(...shown(children));
   return node;
 };
 
@@ -67,90 +82,198 @@ const ICONS = {
   out: "M14 5h5v5M19 5l-9 9M11 5H5v14h14v-6",
 };
 
+/** @param {keyof typeof ICONS} name */
 export const icon = (name, size = 18) =>
-  s("svg", { viewBox: "0 0 24 24", width: size, height: size, class: "icon", "aria-hidden": "true" }, s("path", { d: ICONS[name] }));
+  s(
+    "svg",
+    { viewBox: "0 0 24 24", width: size, height: size, class: "icon", "aria-hidden": "true" },
+    s("path", { d: ICONS[name] }),
+  );
 
-/** Lines through values that were seen one after another, all to one scale; the first is the one that is looked at. */
-export function chart(series, label) {
+/** Lines through values over time, all to one scale; the first is the main one. @param {number[][]} series */
+export function chart(series, /** @type {string} */ label) {
   const top = Math.max(...series.flat(), 1e-9);
-  const line = (values) => (values.length === 1 ? [values[0], values[0]] : values).map((value, at, all) => `${(at * 200 / (all.length - 1)).toFixed(1)},${(41 - (value / top) * 38).toFixed(1)}`).join(" ");
-  const [first, ...others] = series.map(line);
-  return s("svg", { class: "chart", viewBox: "0 0 200 44", preserveAspectRatio: "none", role: "img", "aria-label": label },
-    s("polygon", { class: "area", points: `0,44 ${first} 200,44` }), others.map((points) => s("polyline", { class: "spark other", points })), s("polyline", { class: "spark", points: first }));
+  /** @param {number[]} values */
+  const points = (values) =>
+    (values.length === 1 ? [values[0], values[0]] : values)
+      .map((value, at, all) => `${((at * 200) / (all.length - 1)).toFixed(1)},${(41 - (value / top) * 38).toFixed(1)}`)
+      .join(" ");
+  const [first, ...others] = series.map(points);
+  return s(
+    "svg",
+    { class: "chart", viewBox: "0 0 200 44", preserveAspectRatio: "none", role: "img", "aria-label": label },
+    s("polygon", { class: "area", points: `0,44 ${first} 200,44` }),
+    others.map((line) => s("polyline", { class: "spark other", points: line })),
+    s("polyline", { class: "spark", points: first }),
+  );
 }
 
-/** A round sign of a person or an account: initials on a tone that stays theirs. Pictures of the platform live on its hosts,
- * and nothing here comes from another host. */
+/**
+ * A person's or an account's initials on a color of their own: pictures of the platform live on its hosts, and nothing
+ * here is loaded from another host.
+ * @param {string} id @param {string | null} name
+ */
 export function avatar(id, name, size = "") {
   const letters = [...(name ?? "").matchAll(/[\p{L}\p{N}]+/gu)].map(([word]) => [...word][0]);
   const text = [letters[0], letters.length > 1 ? letters.at(-1) : ""].join("").toUpperCase();
   let tone = 0;
-  for (const char of String(id)) tone = (tone * 31 + char.codePointAt(0)) % 6;
+  for (const char of id) tone = (tone * 31 + (char.codePointAt(0) ?? 0)) % 6;
   return h("span", { class: `avatar tone${tone} ${size}`, "aria-hidden": "true" }, text || "·");
 }
 
-/** What to say when there is nothing to show, and what to do next. */
-export const empty = (title, words, ...more) =>
-  h("div", { class: "empty" }, h("h2", null, title), h("p", null, words), ...more);
+/** What to show in place of an empty list, and what to do next. @param {string} title @param {Child[]} more */
+export const empty = (title, /** @type {string} */ text, ...more) =>
+  h("div", { class: "empty" }, h("h2", null, title), h("p", null, text), more);
 
-export const button = (words, onclick, props = {}) => h("button", { type: "button", onclick, ...props }, words);
+/** @param {Child} text @param {(event: any) => unknown} onclick @param {Props} [props] */
+export const button = (text, onclick, props) => h("button", { type: "button", onclick, ...props }, text);
 
+/** @param {string} label @param {HTMLElement} input @param {string} [help] */
 export const field = (label, input, help) =>
   h("label", { class: "field" }, h("span", null, label), input, help && h("small", null, help));
 
-const TIME = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/;
-const fact = (value) => Array.isArray(value) ? (value.every((one) => typeof one !== "object") ? value.join(", ") : value.map((one) => h("div", null, fact(one))))
-  : value !== null && typeof value === "object" ? facts(value)
-  : TIME.test(value) ? h("time", { datetime: value, title: full(value) }, moment(value))
-  : { true: "yes", false: "no", null: "none" }[value] ?? String(value);
-/** What a program wrote down, for a person: each name, and its value under it. */
-export const facts = (value) => h("dl", null, Object.entries(value).map(([name, one]) => [h("dt", null, name.replaceAll("_", " ")), h("dd", { dir: "auto" }, fact(one))]));
+/** @param {HTMLInputElement} box @param {Child[]} text */
+export const checkbox = (box, ...text) => h("label", { class: "check" }, box, h("span", { dir: "auto" }, text));
 
-/** A place that fills itself, says so while it does, and shows a failure in words with a way to try again. */
+/** Names and their values. @param {[Child, Child][]} rows */
+export const definitions = (rows) =>
+  h(
+    "dl",
+    null,
+    rows.map(([name, value]) => [h("dt", null, name), h("dd", { dir: "auto" }, value)]),
+  );
+
+/** A table that scrolls by itself where it is too wide. @param {Child[]} heads @param {Child[]} rows */
+export const table = (heads, rows) =>
+  h(
+    "div",
+    { class: "tablewrap", tabindex: "0" },
+    h(
+      "table",
+      null,
+      h(
+        "thead",
+        null,
+        h(
+          "tr",
+          null,
+          heads.map((head) => h("th", { scope: "col" }, head)),
+        ),
+      ),
+      h("tbody", null, rows),
+    ),
+  );
+
+/** @param {string} title @param {Child} text @param {Child[]} more */
+export const pageHeader = (title, text, ...more) =>
+  h("header", null, h("div", null, h("h1", null, title), h("p", null, text)), more);
+
+/** JSON as a person reads it. @param {unknown} value */
+export const json = (value) => h("pre", { dir: "auto", tabindex: "0" }, JSON.stringify(value, null, 2));
+
+const TIME = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/;
+/** @param {unknown} value @returns {Child} */
+function fact(value) {
+  if (Array.isArray(value)) {
+    const flat = value.every((one) => typeof one !== "object");
+    return flat ? value.join(", ") : value.map((one) => h("div", null, fact(one)));
+  }
+  if (value === null) return "none";
+  if (typeof value === "object") return facts(value);
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  const text = String(value);
+  return TIME.test(text) ? h("time", { datetime: text, title: full(text) }, moment(text)) : text;
+}
+/** An object of the API for a person: each name, and its value under it. @param {object} value */
+export const facts = (value) => definitions(Object.entries(value).map(([name, one]) => [spaced(name), fact(one)]));
+
+/**
+ * An element that fills itself, is busy meanwhile, and shows a failure with a way to try again.
+ * @param {() => Promise<Child>} load
+ */
 export function loading(load) {
   const place = h("div", { class: "loaded" });
-  const run = async () => {
+  const reload = async () => {
     place.setAttribute("aria-busy", "true");
     try {
       replace(place, await load());
     } catch (error) {
-      replace(place, problem(error, run));
+      replace(place, problem(error, reload));
     }
     place.removeAttribute("aria-busy");
   };
-  place.reload = run;
-  run();
-  return place;
+  reload();
+  return /** @type {Loaded} */ (Object.assign(place, { reload }));
 }
 
-/** A failure in words. */
-export function problem(error, again) {
-  const code = error.code;
-  return h("div", { class: "problem", role: "alert" }, icon("alert"), h("div", null,
-    h("b", null, error.title ?? "This did not work"),
-    h("p", null, error.message),
-    h("p", { class: "row" },
-      again && button("Try again", () => again(), { class: "small" }),
-      code && h("a", { href: `/docs/errors#${encodeURIComponent(code)}`, target: "_blank" }, "What this means"))));
-}
+/** A failure. @param {any} error @param {() => unknown} [again] */
+export const problem = (error, again) =>
+  h(
+    "div",
+    { class: "problem", role: "alert" },
+    icon("alert"),
+    h(
+      "div",
+      null,
+      h("b", null, error.title ?? "Something went wrong"),
+      h("p", null, error.message),
+      h(
+        "p",
+        { class: "row" },
+        again && button("Try again", () => again(), { class: "small" }),
+        error.code &&
+          h("a", { href: `/docs/errors#${encodeURIComponent(error.code)}`, target: "_blank" }, "About this error"),
+      ),
+    ),
+  );
 
-/** Words that come and go at the edge. Failures stay longer. */
-export function toast(words, kind = "") {
-  const note = h("div", { class: `toast ${kind}` }, kind === "bad" && icon("alert"), h("span", { dir: "auto" }, words));
-  document.getElementById("toasts").append(note);
+/** A short notice. Failures stay longer. @param {string} text */
+export function toast(text, kind = "") {
+  const note = h("div", { class: `toast ${kind}` }, kind === "bad" && icon("alert"), h("span", { dir: "auto" }, text));
+  document.getElementById("toasts")?.append(note);
   setTimeout(() => note.remove(), kind === "bad" ? 9000 : 4000);
 }
 
-/** Asks in a dialog; gives what `body` returns as its value, or null. */
-export function ask(title, body, yes = "OK", { danger = false } = {}) {
+/**
+ * Calls the API and shows what came of it; a success without a text is shown by `then` alone.
+ * @template T
+ * @param {() => Promise<T>} act
+ * @param {string | ((result: T) => string)} success @param {(result: T) => unknown} [then]
+ */
+export async function attempt(act, success, then) {
+  try {
+    const result = await act();
+    const text = typeof success === "function" ? success(result) : success;
+    if (text) toast(text);
+    then?.(result);
+  } catch (failure) {
+    toast(/** @type {Error} */ (failure).message, "bad");
+  }
+}
+
+/**
+ * A dialog; gives what `value` returns once it is confirmed and succeeded, or null.
+ * @template [T=boolean]
+ * @param {string} title
+ * @param {{ nodes: Child[], value?: () => T | Promise<T> }} body
+ * @returns {Promise<Awaited<T> | null>}
+ */
+export function ask(title, { nodes, value }, yes = "OK", { danger = false } = {}) {
   return new Promise((done) => {
-    const { nodes, value = () => true, ready } = body;
     const error = h("div");
     const confirm = h("button", { class: danger ? "danger" : "primary", value: "yes" }, yes);
-    const form = h("form", { method: "dialog" }, h("h2", null, title), ...nodes, error,
-      h("div", { class: "row end" }, h("button", { value: "", formnovalidate: true, type: "button", onclick: () => close(null) }, "Cancel"), confirm));
+    // Without a value there is nothing to cancel: the dialog only shows something.
+    const cancel = value && button("Cancel", () => close(null), { value: "", formnovalidate: true });
+    const form = h(
+      "form",
+      { method: "dialog" },
+      h("h2", null, title),
+      nodes,
+      error,
+      h("div", { class: "row end" }, cancel, confirm),
+    );
     const dialog = h("dialog", { "aria-label": title }, form);
-    const close = (result) => {
+    const close = (/** @type {Awaited<T> | null} */ result) => {
       dialog.close();
       dialog.remove();
       done(result);
@@ -159,7 +282,7 @@ export function ask(title, body, yes = "OK", { danger = false } = {}) {
       event.preventDefault();
       confirm.disabled = true;
       try {
-        close(await value());
+        close(value ? await value() : /** @type {Awaited<T>} */ (true));
       } catch (failure) {
         replace(error, problem(failure));
         confirm.disabled = false;
@@ -171,23 +294,23 @@ export function ask(title, body, yes = "OK", { danger = false } = {}) {
     });
     document.body.append(dialog);
     dialog.showModal();
-    ready?.(dialog);
   });
 }
 
-/** Shows a text once, to be copied: a key, a secret. */
-export const shownOnce = (title, words, text) =>
-  ask(title, { nodes: [h("p", null, words), copyable(text)] }, "Done");
+/** Shows a secret once, to be copied. @param {string} title @param {string} text @param {string} secret */
+export const showOnce = (title, text, secret) => ask(title, { nodes: [h("p", null, text), copyable(secret)] }, "Done");
 
+/** @param {string} text */
 export function copyable(text) {
   const code = h("code", { class: "wide", tabindex: "0" }, text);
-  return h("div", { class: "copyable" }, code, button([icon("copy", 16), "Copy"], async () => {
+  const copy = async () => {
     try {
       await navigator.clipboard.writeText(text);
       toast("Copied");
     } catch {
-      getSelection().selectAllChildren(code);
-      toast("Selected; copy it with the keyboard");
+      getSelection()?.selectAllChildren(code);
+      toast("Selected. Copy it with your keyboard.");
     }
-  }, { class: "small" }));
+  };
+  return h("div", { class: "copyable" }, code, button([icon("copy", 16), "Copy"], copy, { class: "small" }));
 }

@@ -1,9 +1,17 @@
-// The console's frame: signing in, the places, and what each of them hears.
+// The console's frame: signing in, navigation, and the page that is shown.
 
 import { connect, listen, resume, signIn, signOut, whenSignedOut, whose } from "./api.js";
 import { button, h, icon, problem, replace } from "./dom.js";
 
-const PLACES = [
+/** @import { Child, Context, Page, Session } from "./types" */
+/**
+ * @typedef {"overview" | "inbox" | "channels" | "events" | "refusals" | "endpoints" | "connectors" | "settings"} Name
+ * @typedef {Map<Name, HTMLElement>} Links
+ * @typedef {{ name: Name | null, main: HTMLElement, links: Links, page: Page, session: Session }} Frame
+ */
+
+/** @type {[name: Name, title: string, path: string][]} */
+const PAGES = [
   ["overview", "Overview", "/"],
   ["inbox", "Inbox", "/inbox"],
   ["channels", "Channels", "/channels"],
@@ -13,157 +21,225 @@ const PLACES = [
   ["connectors", "Connectors", "/connectors"],
   ["settings", "Settings", "/settings"],
 ];
-// Endpoints and events share a module; each is fetched when it is first looked at.
-const MODULES = { endpoints: "events" };
 
-const app = document.getElementById("app");
+const app = /** @type {HTMLElement} */ (document.getElementById("app"));
+/** @type {Frame | null} */
 let frame = null;
 let leave = () => {};
-let visit = 0;
+let visits = 0;
 
-/** Goes to a place of the console without loading the page anew. */
-export function go(path, { replaces = false } = {}) {
-  history[replaces ? "replaceState" : "pushState"](null, "", path);
+/** Goes to a path of the console without loading it anew. @param {string} path */
+function go(path) {
+  history.pushState(null, "", path);
   return show();
+}
+
+/** The page of a path, and the item in it. @param {string} path */
+function route(path) {
+  const [, first = "", id] = path.split("/");
+  return { page: PAGES.find(([, , at]) => at === `/${first}`), id: id ? decodeURIComponent(id) : null };
 }
 
 async function show() {
   if (!frame) return;
-  const mine = ++visit;
-  const [, first = "", id] = location.pathname.split("/");
-  const place = PLACES.find(([, , path]) => path === `/${first}`) ?? PLACES[0];
-  for (const [name, link] of frame.links) {
-    if (name === place[0]) link.setAttribute("aria-current", "page");
+  const visit = ++visits;
+  const { page = PAGES[0], id } = route(location.pathname);
+  const [name, title] = page;
+  for (const [other, link] of frame.links) {
+    if (other === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  document.title = `${place[1]} · Weir`;
+  document.title = `${title} · Weir`;
   try {
-    const module = await import(`./${MODULES[place[0]] ?? place[0]}.js`);
-    if (mine !== visit) return;
-    // A place that is shown already may go to another of its things by itself.
-    if (frame.place === place[0] && frame.shown?.visit?.(id ? decodeURIComponent(id) : null)) return;
+    // Each page is fetched when it is first visited.
+    const module = await import(`./${name}.js`);
+    if (visit !== visits) return;
+    if (frame.name === name && frame.page.visit?.(id)) return;
     leave();
-    replace(frame.main);
-    frame.main.className = `main ${place[0]}`;
-    frame.place = place[0];
-    frame.shown = module.mount(frame.main, { place: place[0], id: id ? decodeURIComponent(id) : null, session: frame.session, go });
-    const deaf = frame.shown?.event ? listen(frame.shown.event) : () => {};
-    const shown = frame.shown;
-    leave = () => {
-      deaf();
-      shown?.leave?.();
-    };
+    leave = enter(frame, name, module.mount, id);
     frame.main.focus({ preventScroll: true });
   } catch (failure) {
-    if (mine === visit) replace(frame.main, problem(failure, show));
+    if (visit === visits) replace(frame.main, problem(failure, show));
   }
 }
 
+/**
+ * Shows a page; gives what leaves it.
+ * @param {Frame} frame @param {Name} name @param {(root: HTMLElement, context: Context) => Page} mount
+ * @param {string | null} id
+ */
+function enter(frame, name, mount, id) {
+  replace(frame.main);
+  frame.main.className = `main ${name}`;
+  const page = mount(frame.main, { page: name, id, session: frame.session, go });
+  Object.assign(frame, { name, page });
+  const unlisten = listen((event) => page.event?.(event));
+  return () => {
+    unlisten();
+    page.leave?.();
+  };
+}
+
+/** @param {Session} session */
 function open(session) {
-  const links = new Map();
-  const nav = h("nav", { class: "rail", "aria-label": "Places" },
-    h("a", { class: "brand", href: "/", "aria-label": "Weir, overview" }, h("img", { src: "/console/icon.svg", alt: "", width: 26, height: 26 }), h("b", null, "Weir")),
-    PLACES.map(([name, words, path]) => {
-      const link = h("a", { href: path, class: "place" }, icon(name, 20), h("span", null, words));
-      links.set(name, link);
-      return link;
-    }),
-    h("span", { class: "grow" }));
-  const live = h("span", { class: "live", role: "status" }, h("i"), h("span", null, "Connecting"));
-  nav.append(live, button("Sign out", () => signOut(), { class: "place out" }));
+  const links = new Map(
+    PAGES.map(([name, title, path]) => [
+      name,
+      h("a", { href: path, class: "place" }, icon(name, 20), h("span", null, title)),
+    ]),
+  );
+  const logo = h("img", { src: "/console/icon.svg", alt: "", width: 26, height: 26 });
+  const label = h("span", null, "Connecting");
+  const live = h("span", { class: "live", role: "status" }, h("i"), label);
+  const nav = h(
+    "nav",
+    { class: "rail", "aria-label": "Pages" },
+    h("a", { class: "brand", href: "/", "aria-label": "Weir, overview" }, logo, h("b", null, "Weir")),
+    [...links.values()],
+    h("span", { class: "grow" }),
+    live,
+    button("Sign out", () => signOut(), { class: "place out" }),
+  );
   const main = h("main", { class: "main", id: "main", tabindex: "-1" });
-  frame = { links, main, session, place: null, shown: null };
-  replace(app, h("a", { class: "skip", href: "#main", onclick: (event) => { event.preventDefault(); main.focus(); } }, "Skip to the page"), h("div", { class: "frame" }, nav, main));
-  connect((there) => {
-    live.className = `live ${there ? "on" : "off"}`;
-    live.lastChild.textContent = there ? "Live" : "Reconnecting";
+  const skip = (/** @type {MouseEvent} */ event) => {
+    event.preventDefault();
+    main.focus();
+  };
+  frame = { name: null, main, links, page: {}, session };
+  replace(
+    app,
+    h("a", { class: "skip", href: "#main", onclick: skip }, "Skip to content"),
+    h("div", { class: "frame" }, nav, main),
+  );
+  connect((connected) => {
+    live.className = `live ${connected ? "on" : "off"}`;
+    label.textContent = connected ? "Live" : "Reconnecting";
   });
   return show();
 }
 
-function signedOut(words = "") {
+// ---- signing in -----------------------------------------------------------------------------------------------------
+
+/**
+ * The form that signs in with the key that `key` gives; `focus` is the element to begin with.
+ * @param {() => string} key @param {Child[]} before @param {Child} after
+ */
+function signInForm(key, before, after, note = h("div", { class: "note" })) {
+  const submit = h("button", { class: "primary" }, "Sign in");
+  const onsubmit = async (/** @type {SubmitEvent} */ event) => {
+    event.preventDefault();
+    submit.disabled = true;
+    try {
+      await open(await signIn(key()));
+    } catch (failure) {
+      replace(note, problem(inPlainWords(failure)));
+      submit.disabled = false;
+    }
+  };
+  const logo = h("img", { src: "/console/icon.svg", alt: "", width: 44, height: 44 });
+  const form = h("form", { class: "signin", method: "post", onsubmit }, logo, before, submit, after, note);
+  document.title = "Sign in · Weir";
+  replace(app, h("main", { class: "center" }, form));
+  return submit;
+}
+
+/** The API explains headers to programs; a person entered a key. @param {any} failure */
+const inPlainWords = (failure) =>
+  ["key_unknown", "key_ended"].includes(failure.code)
+    ? { title: "Wrong key", message: "This API key does not exist, has expired or was revoked.", code: failure.code }
+    : failure;
+
+function signedOut(text = "") {
   leave();
   leave = () => {};
   frame = null;
-  document.title = "Sign in · Weir";
-  const key = h("input", { type: "password", name: "key", autocomplete: "current-password", required: true, placeholder: "weir_…", spellcheck: "false" });
-  const note = h("div", { class: "note" }, words && h("p", { class: "quiet" }, words));
-  const enter = h("button", { class: "primary" }, "Sign in");
-  const form = h("form", { class: "signin", method: "post", onsubmit: async (event) => {
-    event.preventDefault();
-    enter.disabled = true;
-    try {
-      await open(await signIn(key.value));
-    } catch (failure) {
-      replace(note, problem(failure));
-      enter.disabled = false;
-      key.focus();
-    }
-  } },
-  h("img", { src: "/console/icon.svg", alt: "", width: 44, height: 44 }),
-  h("h1", null, "Weir"),
-  h("label", { class: "field" }, h("span", null, "API key"), key,
-    h("small", null, "The first one is in ", h("code", null, "weir-data/admin.key"), " on the machine where Weir runs; ", h("code", null, "weir key create"), " makes more.")),
-  enter, note);
-  replace(app, h("main", { class: "center" }, form));
+  const key = h("input", {
+    type: "password",
+    name: "key",
+    autocomplete: "current-password",
+    required: true,
+    placeholder: "weir_…",
+    spellcheck: "false",
+  });
+  const help = h(
+    "small",
+    null,
+    "The first key is in ",
+    h("code", null, "weir-data/admin.key"),
+    " on the machine that runs Weir. Create more with ",
+    h("code", null, "weir key create"),
+    ".",
+  );
+  const note = h("div", { class: "note" }, text && h("p", { class: "quiet" }, text));
+  const label = h("label", { class: "field" }, h("span", null, "API key"), key, help);
+  signInForm(() => key.value, [h("h1", null, "Weir"), label], null, note);
   key.focus();
+  return note;
 }
 
 /**
- * Asks before a link signs this browser in: whoever made the link chose the key, and would read what is done here in their workspace.
+ * Asks before a link signs this browser in: whoever made the link chose the key, and could read what is done in their
+ * workspace.
+ * @param {string} key
  */
 async function confirmLink(key) {
   const { key_name: name, workspace_id: workspace } = await whose(key);
-  document.title = "Sign in · Weir";
-  const note = h("div", { class: "note" });
-  const enter = h("button", { class: "primary" }, "Sign in");
-  const form = h("form", { class: "signin", method: "post", onsubmit: async (event) => {
-    event.preventDefault();
-    enter.disabled = true;
-    try {
-      await open(await signIn(key));
-    } catch (failure) {
-      replace(note, problem(failure));
-      enter.disabled = false;
-    }
-  } },
-  h("img", { src: "/console/icon.svg", alt: "", width: 44, height: 44 }),
-  h("h1", null, "Sign in with this link?"),
-  h("p", null, "It holds the API key ", h("b", { dir: "auto" }, name), " of the workspace ", h("b", null, workspace), "."),
-  h("p", { class: "quiet" }, "What you enter here then goes into that workspace. If the link came from somebody else, use your own key."),
-  enter, button("Use another key", () => signedOut(), { type: "button" }), note);
-  replace(app, h("main", { class: "center" }, form));
-  enter.focus();
+  const text = [
+    h("h1", null, "Sign in with this link?"),
+    h(
+      "p",
+      null,
+      "It uses the API key ",
+      h("b", { dir: "auto" }, name),
+      " of the workspace ",
+      h("b", null, workspace),
+      ".",
+    ),
+    h(
+      "p",
+      { class: "quiet" },
+      "Everything you do here happens in that workspace. If somebody else sent you the link, use your own key.",
+    ),
+  ];
+  signInForm(
+    () => key,
+    text,
+    button("Use another key", () => signedOut()),
+  ).focus();
 }
 
-/** The key after `#key=`. Browsers never send that part to a host; it is taken out of the address first. */
+/** The key after `#key=`. Browsers never send that part to a host; it is removed from the address first. */
 function keyInAddress() {
   const key = new URLSearchParams(location.hash.slice(1)).get("key");
   if (key) history.replaceState(null, "", location.pathname);
   return key;
 }
 
+// ---- links and keys -------------------------------------------------------------------------------------------------
+
 document.addEventListener("click", (event) => {
-  const link = event.target.closest?.("a[href]");
-  if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || link.target || link.hasAttribute("download")) return;
-  const url = new URL(link.href);
-  const [, first] = url.pathname.split("/");
-  if (url.origin !== location.origin || !PLACES.some(([, , path]) => path === `/${first}`)) return;
+  const link = /** @type {Element} */ (event.target).closest?.("a");
+  const modified = event.button || event.metaKey || event.ctrlKey || event.shiftKey;
+  if (!link?.href || event.defaultPrevented || modified || link.target || link.hasAttribute("download")) return;
+  const { origin, pathname, search } = new URL(link.href);
+  if (origin !== location.origin || !route(pathname).page) return;
   event.preventDefault();
-  if (url.pathname + url.search !== location.pathname + location.search) go(url.pathname + url.search);
+  if (pathname + search !== location.pathname + location.search) go(pathname + search);
 });
 addEventListener("popstate", show);
 
-/** Single keys that work outside of fields, as people who answer all day want them. */
+/** Shortcuts of one key, which work outside of fields. */
 document.addEventListener("keydown", (event) => {
-  if (!frame || event.metaKey || event.ctrlKey || event.altKey || event.target.closest("input, textarea, select, dialog, [contenteditable]")) return;
-  const at = Number(event.key) - 1;
-  if (event.key.length === 1 && PLACES[at]) go(PLACES[at][2]);
-  else if (frame.shown?.key?.(event)) event.preventDefault();
+  const target = /** @type {Element} */ (event.target);
+  if (!frame || event.metaKey || event.ctrlKey || event.altKey) return;
+  if (target.closest("input, textarea, select, dialog, [contenteditable]")) return;
+  const page = event.key.length === 1 && PAGES[Number(event.key) - 1];
+  if (page) go(page[2]);
+  else if (frame.page.key?.(event)) event.preventDefault();
 });
 
 async function begin() {
-  whenSignedOut(() => signedOut("You are signed out."));
+  whenSignedOut(() => signedOut("You have been signed out."));
   const key = keyInAddress();
   try {
     const session = await resume();
@@ -171,8 +247,7 @@ async function begin() {
     else if (key) await confirmLink(key);
     else signedOut();
   } catch (failure) {
-    signedOut();
-    app.querySelector(".note").append(problem(failure, begin));
+    signedOut().append(problem(failure, begin));
   }
 }
 begin();

@@ -1,138 +1,222 @@
-// The overview: what needs a person first, then how it runs.
+// The overview: what needs attention, then current activity.
 
 import { get } from "./api.js";
-import { chart, h, icon, loading, problem, replace } from "./dom.js";
-import { CHANNEL_STATUS, channelName, duration, moment, plural } from "./words.js";
+import { chart, h, icon, loading, pageHeader, problem, replace } from "./dom.js";
+import { CHANNEL_STATUS, channelName, duration, moment, plural, spaced } from "./format.js";
+import { byLabel, latency, perMinute, quantile, sample, samples } from "./metrics.js";
 
-const EVERY = 5000;
-/** An hour of looks, kept while the page is open wherever one goes. */
-const LOOKS = 720;
-const looks = [];
+/** @import { App, Channel, Child, Connector, Endpoint, Page } from "./types" */
+/** @typedef {{ tone: string, title: string, text: string, href: string, action: string }} Task */
 
-/** The lines of /metrics as `[name, labels, value]`. */
-function parse(text) {
-  const rows = [];
-  for (const line of text.split("\n")) {
-    const found = line.match(/^(\w+)(?:\{(.*)\})? ([-+.\deInf]+)$/);
-    if (!found) continue;
-    const labels = Object.fromEntries([...(found[2] ?? "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, name, value]) => [name, value]));
-    rows.push([found[1], labels, Number(found[3])]);
-  }
-  return rows;
-}
+const EVERY_MS = 5000;
+const SETTLE_MS = 200;
+/** Rates are averaged over the last minute of samples. */
+const RECENT = 12;
 
-const sum = (rows, name, fits = () => true) => rows.filter(([is, labels]) => is === name && fits(labels)).reduce((total, [, , value]) => total + value, 0);
-
-async function look() {
-  const answer = await fetch("/metrics");
-  if (!answer.ok) throw new Error("The host's figures cannot be read.");
-  const rows = parse(await answer.text());
-  looks.push({
-    at: Date.now(), rows,
-    in: sum(rows, "weir_inbound_events_total", (labels) => labels.outcome === "stored"),
-    out: sum(rows, "weir_sends_total", (labels) => labels.next === "sent"),
-    refused: sum(rows, "weir_refusals_total"),
-    failed: sum(rows, "weir_connector_calls_total", (labels) => labels.outcome !== "ok"),
-    seconds: sum(rows, "weir_connector_call_seconds_sum"),
-    calls: sum(rows, "weir_connector_call_seconds_count"),
-    waiting: sum(rows, "weir_queue_depth", (labels) => ["outbox", "deliveries", "media"].includes(labels.queue)),
-  });
-  if (looks.length > LOOKS) looks.shift();
-}
-
-/** How a counter grew between looks, for each minute. */
-const perMinute = (key) => looks.slice(1).map((here, at) => Math.max(0, here[key] - looks[at][key]) * 60_000 / Math.max(1, here.at - looks[at].at));
-const mean = () => looks.slice(1).map((here, at) => (here.calls > looks[at].calls ? (here.seconds - looks[at].seconds) / (here.calls - looks[at].calls) * 1000 : 0));
-
-const figure = (title, value, values, words) => h("section", { class: "card figure" }, h("h2", { class: "quiet" }, title), h("b", null, value), chart([values.length ? values : [0]], `${title}: ${words}`), h("small", null, words));
-
-function bars(title, table, none, more) {
-  const rows = [...table].sort((a, b) => b[1] - a[1]).slice(0, 8);
-  const top = rows[0]?.[1] ?? 1;
-  return h("section", { class: "card" }, h("h2", null, title), rows.length
-    ? h("ul", { class: "bars" }, rows.map(([name, value, shown]) => h("li", null, h("span", null, name.replaceAll("_", " ")), h("span", { class: "num" }, shown ?? value), h("meter", { min: 0, max: top, value, "aria-label": name }))))
-    : h("p", { class: "quiet" }, none), rows.length > 0 && more);
-}
-
-/** The time under which so large a part of the calls stayed, from a histogram's buckets. */
-function quantile(rows, call, part) {
-  const buckets = rows.filter(([name, labels]) => name === "weir_connector_call_seconds_bucket" && labels.call === call).map(([, labels, count]) => [labels.le === "+Inf" ? Infinity : Number(labels.le), count]).sort((a, b) => a[0] - b[0]);
-  const all = buckets.at(-1)?.[1] ?? 0;
-  return buckets.find(([, count]) => count >= all * part)?.[0] ?? 0;
-}
-
+/** @param {HTMLElement} root @returns {Page} */
 export function mount(root) {
+  const attention = loading(needsAttention);
   const figures = h("div", { class: "stack" });
-  const attention = loading(needs);
-  root.append(h("div", { class: "page" }, h("header", null, h("div", null, h("h1", null, "Overview"), h("p", null, "What needs you, and how it runs."))), attention, figures));
-
-  async function needs() {
-    const [channels, endpoints, connectors, apps, dead] = await Promise.all([
-      get("/v1/channels?limit=200"), get("/v1/endpoints?limit=200"), get("/v1/connectors"), get("/v1/apps"), get("/v1/dead-letters?limit=50"),
-    ]);
-    const todo = [];
-    const add = (tone, words, more, href, act) => todo.push(h("li", { class: tone }, icon(tone === "good" ? "check" : "alert"), h("div", null, h("b", { dir: "auto" }, words), h("p", { class: "quiet" }, more)), h("a", { class: "button small", href }, act)));
-    for (const one of channels.data) {
-      if (one.status === "connected" && !one.paused) continue;
-      add(one.paused ? "warn" : CHANNEL_STATUS[one.status]?.[0] ?? "warn", channelName(one), one.paused ? "Paused: nothing is sent." : `${CHANNEL_STATUS[one.status]?.[1] ?? one.status}.`, `/channels/${one.id}`, "Look");
-    }
-    for (const one of endpoints.data) {
-      if (!one.enabled && one.disabled_reason) add("bad", one.description || one.url, `Switched off: ${one.disabled_reason}`, `/endpoints/${one.id}`, "Mend");
-      else if (one.failing_since) add("warn", one.description || one.url, `Does not take its events since ${moment(one.failing_since)}.`, `/endpoints/${one.id}`, "Look");
-    }
-    for (const { name, refused_webhooks: refused } of apps.data) {
-      if (refused && !refused.accepted_since) add("warn", `${name}: webhooks are refused`, `${plural(refused.count, "webhook")}, the last ${moment(refused.last_at)}: ${refused.reason}. Compare the app's secret with the platform's.`, "/connectors", "Look");
-    }
-    if (dead.data.length) add("warn", plural(dead.data.length, "dead letter") + (dead.has_more ? " and more" : ""), "Webhooks that a connector could not understand.", "/events?show=dead", "Replay");
-    for (const one of connectors.data) if (!one.active_version) add("warn", `Connector ${one.name}`, "It is installed and does not serve yet.", `/connectors/${one.name}`, "Look");
-    if (!connectors.data.length) add("warn", "No connector", "Install one: it speaks a platform's protocol.", "/connectors", "Install");
-    else if (!apps.data.length) add("warn", "No app", "Register the app that you have at the platform's developer portal.", "/connectors", "Register");
-    else if (!channels.data.length) add("warn", "No account is connected", "Connect a business account, and conversations appear in the inbox.", "/channels", "Connect");
-    return h("section", { "aria-label": "Needs attention" }, h("ul", { class: "attention" }, todo.length ? todo : h("li", { class: "good" }, icon("check"), h("div", null, h("b", null, "All is well"), h("p", { class: "quiet" }, `${plural(channels.data.length, "channel")}, ${plural(endpoints.data.length, "endpoint")}; nothing waits for a person.`)), h("a", { class: "button small", href: "/inbox" }, "Inbox"))));
-  }
-
-  function draw() {
-    const last = looks.at(-1);
-    if (!last) return;
-    const since = looks.length > 1 ? `over ${duration(last.at - looks[0].at)}` : "since the host started";
-    const refusals = new Map();
-    const outcomes = new Map();
-    const times = [];
-    for (const [name, labels, value] of last.rows) {
-      if (name === "weir_refusals_total") refusals.set(labels.rule, (refusals.get(labels.rule) ?? 0) + value);
-      if (name === "weir_connector_calls_total") outcomes.set(labels.outcome, (outcomes.get(labels.outcome) ?? 0) + value);
-      if (name === "weir_connector_call_seconds_count" && value) times.push([labels.call, quantile(last.rows, labels.call, 0.95) * 1000]);
-    }
-    const queues = last.rows.filter(([name]) => name === "weir_queue_depth").map(([, labels, value]) => [labels.queue, value]);
-    const ages = last.rows.filter(([name, , value]) => name === "weir_queue_oldest_seconds" && value > 0).map(([, labels, value]) => [`oldest in ${labels.queue}`, value, duration(value * 1000)]);
-    const rate = (key) => perMinute(key).slice(-12);
-    const now = (values) => (values.length ? values.reduce((a, b) => a + b, 0) / values.length : 0);
-    replace(figures, h("div", { class: "figures" },
-      figure("Came in", String(last.in), perMinute("in"), `${now(rate("in")).toFixed(1)} a minute, ${since}`),
-      figure("Sent", String(last.out), perMinute("out"), `${now(rate("out")).toFixed(1)} a minute, ${since}`),
-      figure("Waiting", String(last.waiting), looks.map((one) => one.waiting), "messages, hand-overs and files in the queues"),
-      figure("A connector's call", last.calls ? `${(last.seconds / last.calls * 1000).toFixed(1)} ms` : "–", mean(), "on average, the platform's answer with it"),
-      figure("Refused", String(last.refused), perMinute("refused"), "messages that a rule stopped"),
-      figure("Failed calls", String(last.failed), perMinute("failed"), "of connectors")),
-    h("div", { class: "cards" }, bars("Refusals by rule", refusals, "No rule said no.", h("a", { href: "/refusals" }, "All of them")), bars("95 of 100 calls stay under", times.map(([call, ms]) => [call, ms, Number.isFinite(ms) ? `${ms} ms` : "longer"]), "No calls yet."),
-      bars("Queues", [...queues, ...ages].filter(([, value]) => value > 0), "All queues are empty.")));
-  }
-
-  const step = () => look().then(draw).catch((failure) => replace(figures, problem({ title: "No figures", message: failure.message }, step)));
+  const header = pageHeader("Overview", "What needs attention, and current activity.");
+  root.append(h("div", { class: "page" }, header, attention, figures));
+  const step = () =>
+    sample()
+      .then(() => draw(figures))
+      .catch(({ message }) => replace(figures, problem({ title: "No metrics", message }, step)));
   step();
-  draw();
-  const timer = setInterval(() => !document.hidden && step(), EVERY);
+  draw(figures);
+  const timer = setInterval(() => !document.hidden && step(), EVERY_MS);
+  /** @type {number | undefined} */
   let soon;
   return {
-    visit: () => false,
-    event(event) {
-      if (!/^(channel|endpoint|connector)\./.test(event.type)) return;
+    event({ type }) {
+      if (!/^(channel|endpoint|connector)\./.test(type)) return;
       clearTimeout(soon);
-      soon = setTimeout(() => attention.reload(), 200);
+      soon = setTimeout(() => attention.reload(), SETTLE_MS);
     },
     leave() {
       clearInterval(timer);
       clearTimeout(soon);
     },
   };
+}
+
+// ---- what needs attention -------------------------------------------------------------------------------------------
+
+async function needsAttention() {
+  const [channels, endpoints, connectors, apps, dead] = await Promise.all([
+    get("/v1/channels", { limit: 200 }),
+    get("/v1/endpoints", { limit: 200 }),
+    get("/v1/connectors"),
+    get("/v1/apps"),
+    get("/v1/dead-letters", { limit: 50 }),
+  ]);
+  const tasks = [
+    ...channels.data.map(channelTask),
+    ...endpoints.data.map(endpointTask),
+    ...apps.data.map(appTask),
+    dead.data.length > 0 && {
+      tone: "warn",
+      title: plural(dead.data.length, "dead letter") + (dead.has_more ? " and more" : ""),
+      text: "Webhooks that a connector could not process.",
+      href: "/events?show=dead",
+      action: "Review",
+    },
+    ...connectors.data.map(connectorTask),
+    setupTask(connectors.data, apps.data, channels.data),
+  ].filter((task) => task !== null && task !== false);
+  const healthy = {
+    tone: "good",
+    title: "All healthy",
+    text: `${plural(channels.data.length, "channel")}, ${plural(endpoints.data.length, "endpoint")}.`,
+    href: "/inbox",
+    action: "Inbox",
+  };
+  const rows = (tasks.length ? tasks : [healthy]).map(taskRow);
+  return h("section", { "aria-label": "Needs attention" }, h("ul", { class: "attention" }, rows));
+}
+
+/** @param {Task} task */
+const taskRow = ({ tone, title, text, href, action }) =>
+  h(
+    "li",
+    { class: tone },
+    icon(tone === "good" ? "check" : "alert"),
+    h("div", null, h("b", { dir: "auto" }, title), h("p", { class: "quiet" }, text)),
+    h("a", { class: "button small", href }, action),
+  );
+
+/** @param {Channel} one @returns {Task | null} */
+function channelTask(one) {
+  if (one.status === "connected" && !one.paused) return null;
+  const [tone, text] = one.paused ? ["warn", "Paused: no messages are sent"] : CHANNEL_STATUS[one.status];
+  return { tone, title: channelName(one), text: `${text}.`, href: `/channels/${one.id}`, action: "Diagnose" };
+}
+
+/** @param {Endpoint} one @returns {Task | null} */
+function endpointTask(one) {
+  const task = { title: one.description || one.url, href: `/endpoints/${one.id}` };
+  if (!one.enabled && one.disabled_reason) {
+    return { ...task, tone: "bad", text: `Disabled: ${one.disabled_reason}`, action: "Fix" };
+  }
+  if (!one.failing_since) return null;
+  return { ...task, tone: "warn", text: `Deliveries fail since ${moment(one.failing_since)}.`, action: "Diagnose" };
+}
+
+/** @param {App} app @returns {Task | null} */
+function appTask({ name, refused_webhooks: refused }) {
+  if (!refused || refused.accepted_since) return null;
+  const text =
+    `${plural(refused.count, "webhook")}, the last ${moment(refused.last_at)}: ${refused.reason}. ` +
+    "Compare the app's secret with the platform's.";
+  return { tone: "warn", title: `${name}: webhooks are rejected`, text, href: "/connectors", action: "Fix" };
+}
+
+/** @param {Connector} one @returns {Task | null} */
+function connectorTask({ name, active_version: version }) {
+  if (version) return null;
+  const href = `/connectors/${name}`;
+  return { tone: "warn", title: `Connector ${name}`, text: "No active version.", href, action: "View" };
+}
+
+/** The next step of a new host. @param {Connector[]} connectors @param {App[]} apps @param {Channel[]} channels */
+function setupTask(connectors, apps, channels) {
+  const tone = "warn";
+  const href = "/connectors";
+  if (!connectors.length) {
+    return { tone, title: "No connectors", text: "Install the connector for your platform.", href, action: "Install" };
+  }
+  if (!apps.length) {
+    const text = "Register the app that you have in the platform's developer portal.";
+    return { tone, title: "No apps", text, href, action: "Register" };
+  }
+  if (channels.length) return null;
+  const text = "Connect a business account to receive messages.";
+  return { tone, title: "No accounts connected", text, href: "/channels", action: "Connect" };
+}
+
+// ---- activity -------------------------------------------------------------------------------------------------------
+
+/** @param {HTMLElement} place */
+function draw(place) {
+  const last = samples.at(-1);
+  if (!last) return;
+  const { rows } = last;
+  const since = samples.length > 1 ? `over ${duration(last.at - samples[0].at)}` : "since startup";
+  const rate = (/** @type {number[]} */ values) => {
+    const recent = values.slice(-RECENT);
+    const mean = recent.reduce((total, value) => total + value, 0) / Math.max(1, recent.length);
+    return `${mean.toFixed(1)} per minute, ${since}`;
+  };
+  const [received, sent] = [perMinute("received"), perMinute("sent")];
+  const mean = last.calls ? `${((last.seconds / last.calls) * 1000).toFixed(1)} ms` : "–";
+  const queued = samples.map((one) => one.queued);
+  const all = h("a", { href: "/refusals" }, "View all");
+  replace(
+    place,
+    h(
+      "div",
+      { class: "figures" },
+      figure("Received", last.received, received, rate(received)),
+      figure("Sent", last.sent, sent, rate(sent)),
+      figure("Queued", last.queued, queued, "messages, deliveries and files"),
+      figure("Connector latency", mean, latency(), "mean, with the platform's response time"),
+      figure("Refused", last.refused, perMinute("refused"), "requests that a rule refused"),
+      figure("Connector errors", last.failed, perMinute("failed"), "failed calls"),
+    ),
+    h(
+      "div",
+      { class: "cards" },
+      bars("Refusals by rule", byLabel(rows, "weir_refusals_total", "rule"), "No refusals.", all),
+      bars("p95 latency", p95(rows), "No calls yet."),
+      bars("Queues", queues(rows), "All queues are empty."),
+    ),
+  );
+}
+
+/** @param {import("./metrics.js").Row[]} rows @returns {Bar[]} */
+const p95 = (rows) =>
+  byLabel(rows, "weir_connector_call_seconds_count", "call")
+    .filter(([, count]) => count > 0)
+    .map(([call]) => {
+      const ms = quantile(rows, call, 0.95) * 1000;
+      return [call, ms, Number.isFinite(ms) ? `${ms} ms` : "off the scale"];
+    });
+
+/** Each queue's depth, and the age of its oldest item. @param {import("./metrics.js").Row[]} rows @returns {Bar[]} */
+function queues(rows) {
+  const depths = byLabel(rows, "weir_queue_depth", "queue");
+  const ages = byLabel(rows, "weir_queue_oldest_seconds", "queue").map(
+    ([queue, age]) => /** @type {Bar} */ ([`oldest in ${queue}`, age, duration(age * 1000)]),
+  );
+  return [...depths, ...ages].filter(([, value]) => value > 0);
+}
+
+/** @param {string} title @param {string | number} value @param {number[]} values @param {string} text */
+const figure = (title, value, values, text) =>
+  h(
+    "section",
+    { class: "card figure" },
+    h("h2", { class: "quiet" }, title),
+    h("b", null, value),
+    chart([values.length ? values : [0]], `${title}: ${text}`),
+    h("small", null, text),
+  );
+
+/** @typedef {[name: string, value: number, shown?: string]} Bar */
+/** @param {string} title @param {Bar[]} table @param {string} none @param {Child} [more] */
+function bars(title, table, none, more) {
+  const largest = [...table].sort((a, b) => b[1] - a[1]).slice(0, 8);
+  const max = largest[0]?.[1] ?? 1;
+  const rows = largest.map(([name, value, shown]) =>
+    h(
+      "li",
+      null,
+      h("span", null, spaced(name)),
+      h("span", { class: "num" }, shown ?? value),
+      h("meter", { min: 0, max, value, "aria-label": name }),
+    ),
+  );
+  const list = rows.length ? h("ul", { class: "bars" }, rows) : h("p", { class: "quiet" }, none);
+  return h("section", { class: "card" }, h("h2", null, title), list, rows.length > 0 && more);
 }
