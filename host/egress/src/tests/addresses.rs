@@ -1,4 +1,4 @@
-//! What is dialled is what was judged.
+//! Only checked addresses are dialed.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use weir_domain::policy::{Reach, Request, RequestBody, may_deliver, may_fetch};
 use super::support::{Names, SHORT, Server, config, egress, get, permit_to, request, send};
 use crate::{Config, Egress, EgressError, Refused};
 
-/// Of a part of the public network that nobody was given, so that no packet of a test arrives anywhere.
+/// An unassigned public address, so that no packet of a test arrives anywhere.
 const NOWHERE: &str = "2000::1";
 
 fn with_names(names: &Arc<Names>) -> Egress {
@@ -39,7 +39,7 @@ async fn a_name_that_turns_inward_is_not_dialled() {
         };
         may_deliver(request, Reach::Public).expect("the judge sees a name")
     };
-    // The judged address is dialled, whatever the name would say a moment later.
+    // The checked address is dialed, whatever the name resolves to a moment later.
     let error = send(&egress, permit()).await.expect_err("nobody there");
     assert!(matches!(error, EgressError::Unreachable { .. }), "{error}");
     assert_eq!(names.asked.load(Ordering::SeqCst), 1, "a name is resolved once");

@@ -1,4 +1,4 @@
-//! Answers: whole, bounded, or none; and what is said of a request that has none.
+//! Responses: complete, bounded, or missing, and the error of a request without one.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The house's own rule: nobody else opens a connection.
+//! No other crate opens a connection.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -87,7 +87,7 @@ async fn what_is_given_up_at_the_gate_never_leaves() {
     given_up.asked.notified().await;
     given_up.task.abort();
     assert!(given_up.task.await.is_err());
-    // Whether or not anybody is left to see it.
+    // Whether or not the caller still waits.
     let _ = given_up.open.send(());
     send(&egress, get(&server)).await.expect("an answer");
     assert_eq!((server.seen().len(), given_up.left.load(Ordering::SeqCst)), (2, 0));

@@ -1,4 +1,4 @@
-//! A server that does what it is told, and permits that lead to it.
+//! A scripted server, and permits for requests to it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -32,7 +32,7 @@ pub(super) const SILENCE: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub(super) enum Step {
     Write(Vec<u8>),
-    /// Writes this until nobody reads it.
+    /// Writes this until the client closes the connection.
     Endlessly(Vec<u8>),
     /// Writes one byte now and then, without end.
     Drip,
@@ -142,7 +142,7 @@ pub(super) fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
-/// An address where nobody listens.
+/// An address where nothing listens.
 pub(super) async fn nobody() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     listener.local_addr().expect("an address")

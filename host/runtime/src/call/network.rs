@@ -91,7 +91,7 @@ pub(crate) struct RequestEntry {
 }
 
 impl RequestEntry {
-    /// Polled just before the request leaves; from then on it may have left.
+    /// The departure of the request: it records that the request leaves, from when on it may have left.
     pub(crate) fn departure(&self, turn: Option<Box<dyn Departure>>) -> Box<dyn Departure> {
         Box::new(RecordedDeparture {
             sends: self.is_send.then(|| self.ledger.clone()),

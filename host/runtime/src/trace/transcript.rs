@@ -259,3 +259,44 @@ pub(crate) fn writes(writes: &StateWrites) -> BTreeMap<String, Option<Blob>> {
         .map(|(key, value)| (key.clone(), value.clone().map(Blob)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A transcript as every host of this format writes it.
+    fn written(call: &str, asked: &Value, end: &Value) -> Value {
+        json!({
+            "format": 1, "connector": "echo", "version": "1.0.0", "digest": "d", "call": call, "channel_id": null, "at": "2026-01-01T00:00:00.000Z",
+            "asked": asked, "state": {"sends": "1", "raw": {"base64": "/w=="}}, "clock": [7],
+            "exchanges": [{
+                "request": {"method": "POST", "url": "https://echo.example/", "headers": {"a": ["b"]}, "body": {"bytes": "{}"}},
+                "answer": {"Ok": {"status": 200, "headers": [["c", "d"]], "body": "yes"}},
+            }, {
+                "request": {"method": "GET", "url": "https://echo.example/", "headers": {}, "body": "none"},
+                "answer": {"Err": {"Refused": "no route"}},
+            }],
+            "writes": {"sends": "2", "raw": null}, "end": end, "cost": {"elapsed_us": 1, "peak_memory": 2},
+        })
+    }
+
+    #[test]
+    fn stored_transcripts_stay_readable() {
+        let webhook = json!({"function": "receive", "with": {"webhook": {
+            "method": "POST", "query": "", "headers": [{"name": "a", "value": "b"}], "body": "hi",
+        }}});
+        let polled = json!({"function": "poll", "with": {
+            "channel": {"platform_id": "p", "username": null, "country": null, "settings": "{}", "callback_url": "u"},
+            "cursor": "c",
+        }});
+        let said = json!({"said": {"Ok": []}});
+        let broke = json!({"broke": {"name": "trapped", "words": "the connector broke off: x", "backtrace": "0: f"}});
+        for stored in [written("receive", &webhook, &broke), written("poll", &polled, &said)] {
+            let read = Transcript::read(&stored.to_string()).unwrap();
+            assert_eq!(serde_json::to_value(&read).unwrap(), stored);
+        }
+    }
+}

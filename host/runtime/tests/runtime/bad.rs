@@ -63,7 +63,7 @@ async fn what_is_no_connector_is_refused_with_what_it_is() {
         ("a page", b"<!doctype html>".to_vec(), "not WebAssembly"),
         ("zeros", vec![0; 4096], "not WebAssembly"),
         ("too much", huge, "are allowed"),
-        // A component, and broken.
+        // A broken component.
         ("nine bytes", echo[..9].to_vec(), "not valid WebAssembly"),
         ("half of one", echo[..echo.len() / 2].to_vec(), "not valid WebAssembly"),
         (
@@ -111,7 +111,7 @@ async fn what_is_no_connector_is_refused_with_what_it_is() {
             around(&long_function(200_000)),
             "bytes in one function",
         ),
-        // Wishes that nobody grants.
+        // Imports that are not allowed.
         (
             "sockets",
             importing("wasi:sockets/tcp@0.2.0"),
@@ -189,7 +189,7 @@ async fn what_is_no_connector_is_refused_with_what_it_is() {
         assert!(words.contains(why), "{what}: {words}");
         assert!(words.len() < 4096 && !words.contains('\n'), "{what}: {words}");
     }
-    // Only what has every export gets as far as an instance, and is not asked anything.
+    // Only a component with every export is instantiated, and no function of it is called.
     assert_eq!(*notes.ends.lock().unwrap(), [("describe", "ok")]);
 }
 

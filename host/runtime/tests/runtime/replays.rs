@@ -1,5 +1,4 @@
-//! Calls that are asked again: the version that a transcript is of does the same again, whatever it did; another one is shown
-//! to differ where it does.
+//! Replays: on the version that a transcript is of, nothing differs; on another one, exactly what it does differently.
 
 use std::sync::Arc;
 
@@ -69,7 +68,7 @@ async fn the_same_version_does_the_same_again_without_a_network() {
     for json in &transcripts {
         assert_eq!(differences(&echo, json).await, [], "{json}");
     }
-    // Nobody is told of what only was asked again.
+    // Replays are not observed.
     assert!(notes.transcripts.lock().unwrap().is_empty());
 }
 
@@ -78,7 +77,7 @@ async fn a_transcript_holds_what_crossed_and_no_secret() {
     let (echo, notes) = echo().await;
     notes.transcripts.lock().unwrap().clear();
     let json = sent(&echo, &notes, "state", vec![Reply::Repeat], State::new()).await;
-    // The platform repeated all that it was sent, the token among it; and a canary lies among the settings.
+    // The platform repeated all that it was sent, including the token, and the settings hold a honeytoken.
     assert!(!json.contains(TOKEN), "{json}");
     assert!(json.contains("sk_planted"), "{json}");
     let transcript: Value = serde_json::from_str(&json).unwrap();

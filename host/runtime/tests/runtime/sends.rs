@@ -189,7 +189,7 @@ async fn a_line_that_breaks_after_the_request_is_uncertain() {
 async fn a_platform_that_is_not_there_saw_nothing() {
     let (echo, _) = echo().await;
     let mut platform = Platform::that([]).await;
-    // A port that somebody had and nobody has.
+    // A port that was just released.
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     platform.origin = format!("http://{}", free.local_addr().unwrap());
     drop(free);

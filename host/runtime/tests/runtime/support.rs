@@ -300,11 +300,11 @@ pub(crate) enum Reply {
     Repeat,
     /// Reads it and closes the line.
     HangUp,
-    /// Reads it and says nothing, for as long as anybody waits.
+    /// Reads the request and never responds.
     Silence,
 }
 
-/// A platform on this machine that does as it is told, once for each reply, and keeps the requests.
+/// A platform on this machine: one scripted reply for each request; keeps the requests.
 pub(crate) struct Platform {
     pub(crate) origin: String,
     pub(crate) requests: Arc<Mutex<Vec<String>>>,

@@ -27,7 +27,7 @@ async fn c10_of_a_thousand_requests_a_few_leave() {
         r#"8 answered; Some(Error::Refused("one call may make 8 requests"))"#
     );
     assert_eq!(platform.seen().len(), most);
-    // Of the refusals a few are written down, whatever their number.
+    // Only a few refusals are reported, whatever their number.
     assert!(report.requests.len() <= 2 * most, "{}", report.requests.len());
     assert!(notes.refusals.lock().unwrap().len() <= most);
 }
@@ -77,7 +77,7 @@ impl Resolve for Turncoat {
         let address = match host {
             "inward-v4.platform.example" => "169.254.169.254",
             "inward-v6.platform.example" => "64:ff9b::7f00:1",
-            // Of a part of the public network that nobody was given, so that no packet of a test arrives anywhere.
+            // An unassigned public address, so that no packet of a test arrives anywhere.
             "rebinds.platform.example" if !self.0.swap(true, Ordering::Relaxed) => "2000::1",
             "rebinds.platform.example" => "127.0.0.1",
             _ => return Err(io::Error::other("nobody asked for this name")),
@@ -99,7 +99,7 @@ async fn c12_no_spelling_leads_inward() {
     let lines = all_tries(&inward, &notes, &platform).await;
     assert!(lines.len() >= 60, "{}", lines.len());
     let reached: Vec<_> = lines.iter().filter(|line| !line.contains("Refused(")).collect();
-    // The one name that was public when it was looked up: that address was dialled, and there is nobody.
+    // The only name that resolved to a public address: it was dialed, and nothing listens there.
     assert_eq!(reached.len(), 1, "{reached:?}");
     assert!(
         reached[0].starts_with("https://rebinds.platform.example/ -> Error::Unreachable("),
