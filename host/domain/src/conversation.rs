@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::id::{ChannelId, ContactId, ConversationId};
+use crate::inbound::Person;
 use crate::message::Referral;
 use crate::time::Timestamp;
 
@@ -24,6 +25,16 @@ pub struct Contact {
     pub avatar_url: Option<String>,
     /// When we first heard of them.
     pub created_at: Timestamp,
+}
+
+impl Contact {
+    /// Whether this is who `person` names, by the same names and picture.
+    pub fn is_named(&self, person: &Person) -> bool {
+        self.platform_id == person.platform_id
+            && self.username == person.username
+            && self.display_name == person.display_name
+            && self.avatar_url == person.avatar_url
+    }
 }
 
 /// What the record knows of a conversation. What may be done in it now follows from this and the rules:

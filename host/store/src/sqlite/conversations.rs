@@ -125,8 +125,7 @@ pub(super) fn hear_of(
         )?;
         return Ok((contact, Heard::New));
     };
-    let said = [&person.username, &person.display_name, &person.avatar_url];
-    if said == [&known.username, &known.display_name, &known.avatar_url] {
+    if known.is_named(person) {
         // The names hold at this moment too.
         db.run(
             "UPDATE contacts SET username_at = max(username_at, ?2), display_name_at = max(display_name_at, ?2),
@@ -136,7 +135,9 @@ pub(super) fn hear_of(
         return Ok((known, Heard::Known));
     }
     let times = db.one(
-        "SELECT username_at, display_name_at, avatar_at FROM contacts WHERE id = ?1",
+        "SELECT max(username_at, named_at), max(display_name_at, named_at), max(avatar_at, named_at) FROM contacts,
+             (SELECT coalesce(max(named_at), 0) AS named_at FROM conversations WHERE contact_id = ?1)
+         WHERE id = ?1",
         [key(known.id)],
         |row| Ok([get_time(row, 0)?, get_time(row, 1)?, get_time(row, 2)?]),
     )?;
@@ -229,6 +230,10 @@ pub(super) struct Thread {
     pub(super) marks: Marks,
     /// What the contact has read.
     pub(super) read_up_to: Option<Timestamp>,
+    /// The platform's time of what `opened_by` names.
+    begun_at: Option<Timestamp>,
+    /// The platform's time of the newest event in the conversation that named its contact as the record does.
+    named_at: Timestamp,
     /// Of the last message.
     pub(super) sequence: i64,
     /// When time alone has news of it.
@@ -240,6 +245,16 @@ pub(super) struct Thread {
 }
 
 impl Thread {
+    /// Whether an event of the time `at` names the contact as the record does; if so, that is noted for [`save`], in a row that
+    /// changes with each message anyhow, so that an older name does not replace this one.
+    pub(super) fn confirms(&mut self, person: &Person, at: Timestamp) -> bool {
+        let confirms = self.conversation.contact.is_named(person);
+        if confirms {
+            self.named_at = self.named_at.max(at);
+        }
+        confirms
+    }
+
     /// The conversation as it is judged at `now`: the platform's word on pictures holds only for a while.
     pub(super) fn at(&self, now: Timestamp) -> Conversation {
         let mut conversation = self.conversation.clone();
@@ -268,7 +283,7 @@ impl Thread {
 const THREAD: &str = "c.id, c.channel_id, c.platform_id, c.status, c.opened_by, c.answered, c.contact_wrote_at,
     c.budget_used, c.images_allowed, nullif(c.last_message_at, 0), c.created_at, c.workspace_id, c.we_wrote_at, c.read_up_to, c.sequence,
     p.id, p.channel_id, p.platform_id, p.username, p.display_name, p.avatar_url, p.created_at, c.images_until, c.unread, c.news_at, c.replied,
-    c.first_wrote_at, c.echoed_at, c.seen_sequence, c.referral
+    c.first_wrote_at, c.echoed_at, c.seen_sequence, c.referral, c.begun_at, c.named_at
     FROM conversations c JOIN contacts p ON p.id = c.contact_id";
 
 fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {
@@ -298,6 +313,8 @@ fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {
             seen_sequence: row.get(28)?,
         },
         read_up_to: get_time_if(row, 13)?,
+        begun_at: get_time_if(row, 30)?,
+        named_at: get_time(row, 31)?,
         sequence: row.get(14)?,
         news_at: get_time_if(row, 24)?,
         news_kept: get_time_if(row, 24)?,
@@ -469,6 +486,8 @@ pub(super) fn begin(
         workspace: workspace.to_owned(),
         marks: Marks::default(),
         read_up_to: None,
+        begun_at: Some(begun_at),
+        named_at: Timestamp::default(),
         sequence: 0,
         news_at: None,
         news_kept: None,
@@ -511,7 +530,7 @@ pub(super) fn save(db: &Db<'_>, thread: &mut Thread) -> Result<()> {
     db.run(
         "UPDATE conversations SET status = ?2, answered = ?3, contact_wrote_at = ?4, we_wrote_at = ?5, read_up_to = ?6,
              budget_used = ?7, sequence = ?8, last_message_at = ?9, unread = ?10, replied = ?11,
-             first_wrote_at = ?12, echoed_at = ?13, seen_sequence = ?14 WHERE id = ?1",
+             first_wrote_at = ?12, echoed_at = ?13, seen_sequence = ?14, named_at = ?15 WHERE id = ?1",
         params![
             key(conversation.id),
             word(conversation.status)?,
@@ -527,6 +546,7 @@ pub(super) fn save(db: &Db<'_>, thread: &mut Thread) -> Result<()> {
             ms(thread.marks.first_answer_at),
             ms(thread.marks.echoed_at),
             thread.marks.seen_sequence,
+            thread.named_at.as_millis(),
         ],
     )?;
     // By itself, since it seldom changes: an index is written anew for each column that an update names, changed or not.
@@ -552,17 +572,14 @@ pub(super) fn looked_at(db: &Db<'_>, workspace: &str, id: ConversationId) -> Res
 /// Something that the platform dates earlier than what is known to have begun the conversation began it.
 pub(super) fn begun_by(db: &Db<'_>, thread: &mut Thread, opened_by: OpenedBy, at: Timestamp) -> Result<()> {
     let conversation = &mut thread.conversation;
-    let begun_at: Option<Timestamp> = db
-        .one(
-            "SELECT begun_at FROM conversations WHERE id = ?1",
-            [key(conversation.id)],
-            |row| get_time_if(row, 0),
-        )?
-        .flatten();
-    if begun_at.is_none_or(|begun_at| (begun_at, conversation.opened_by) <= (at, opened_by)) {
+    if thread
+        .begun_at
+        .is_none_or(|begun_at| (begun_at, conversation.opened_by) <= (at, opened_by))
+    {
         return Ok(());
     }
     conversation.opened_by = opened_by;
+    thread.begun_at = Some(at);
     db.run(
         "UPDATE conversations SET opened_by = ?2, begun_at = ?3 WHERE id = ?1",
         params![key(conversation.id), word(opened_by)?, at.as_millis()],

@@ -164,6 +164,7 @@ impl Ear<'_> {
                 at,
             } => {
                 let mut met = self.meet(&conversation, &contact, OpenedBy::Referral, at)?;
+                conversations::save(self.db, &mut met.thread)?;
                 self.tell_meeting(&met)?;
                 let referral = Referral {
                     at: referral.at.or(Some(at)),
@@ -222,11 +223,17 @@ impl Ear<'_> {
         });
         let person = stand_in.as_ref().unwrap_or(person);
         let workspace = &self.channel.workspace_id;
-        let known = conversations::by_platform_id(self.db, self.channel.id, platform_id)?;
-        if let Some(thread) = &known {
-            conversations::name_stand_in(self.db, thread, person)?;
-        }
-        let (contact, heard) = conversations::hear_of(self.db, workspace, self.channel.id, person, at, self.now)?;
+        let mut known = conversations::by_platform_id(self.db, self.channel.id, platform_id)?;
+        let is_confirmed = known.as_mut().is_some_and(|thread| thread.confirms(person, at));
+        let (contact, heard) = match &known {
+            Some(thread) if is_confirmed => (thread.conversation.contact.clone(), Heard::Known),
+            known => {
+                if let Some(thread) = known {
+                    conversations::name_stand_in(self.db, thread, person)?;
+                }
+                conversations::hear_of(self.db, workspace, self.channel.id, person, at, self.now)?
+            }
+        };
         let (thread, opened) = match known {
             Some(mut thread) => {
                 let reopened = news::reopen(self.db, self.rules, &mut thread, self.now)?;

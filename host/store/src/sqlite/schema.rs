@@ -14,7 +14,11 @@ use crate::{Result, StoreError, kill_point};
 /// The first step. Frozen: a test knows its digest.
 const FIRST: &str = include_str!("../../migrations/0001_first.sql");
 /// Each step, in order; the database's `user_version` says how many were made. A released one never changes.
-const STEPS: &[&str] = &[FIRST, include_str!("../../migrations/0002_second.sql")];
+const STEPS: &[&str] = &[
+    FIRST,
+    include_str!("../../migrations/0002_second.sql"),
+    include_str!("../../migrations/0003_third.sql"),
+];
 
 /// The number of the newest schema.
 pub(super) const NEWEST: i64 = STEPS.len() as i64;
