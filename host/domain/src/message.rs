@@ -403,6 +403,11 @@ impl Status {
         }
     }
 
+    /// Whether it waits in the outbox, to leave or for what became of it.
+    pub fn is_unsettled(self) -> bool {
+        matches!(self, Self::Queued | Self::Sending | Self::Uncertain)
+    }
+
     /// As it stands in the API and in the database.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -185,6 +185,7 @@ macro_rules! store_conformance {
             what_waits_past_the_window_fails,
             a_deleted_channel_fails_what_waits,
             an_uncertain_message_is_settled_by_what_was_found,
+            what_waits_to_leave_stands_last,
             each_try_is_in_the_ledger,
             what_waits_does_not_wait_longer_when_the_clock_is_set_back,
             what_is_in_hand_is_not_taken_for_lost_when_the_clock_is_set_forward,

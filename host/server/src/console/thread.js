@@ -14,8 +14,12 @@ const WARNINGS = { links_not_clickable: "The platform shows links as plain text.
 /** Where a message of ours came from, if not from here. @type {Record<string, string>} */
 const ORIGINS = { app: "via the platform's app", web: "via the platform's website", automation: "automated" };
 
-/** By the platform's time, then by arrival. @param {Message} a @param {Message} b */
-export const inOrder = (a, b) => Date.parse(a.sent_at) - Date.parse(b.sent_at) || a.sequence - b.sequence;
+/** @param {Message} message */
+const isWaiting = (message) => ["queued", "sending", "uncertain"].includes(message.status);
+
+/** What waits to leave last, else by the platform's time, then by arrival. @param {Message} a @param {Message} b */
+export const inOrder = (a, b) =>
+  Number(isWaiting(a)) - Number(isWaiting(b)) || Date.parse(a.sent_at) - Date.parse(b.sent_at) || a.sequence - b.sequence;
 
 /** Sends a signal to the platform. @param {string} id @param {"typing" | "read"} type */
 export const signal = (id, type) => post("/v1/conversations/{id}/activity", { id }, { type });

@@ -19,6 +19,8 @@ impl Core {
         permit: impl Send + 'static,
         work: impl Future<Output = T> + Send + 'static,
     ) -> T {
+        // On the heap before it is wrapped: each layer around it would move it whole, some kilobytes for a webhook.
+        let work = Box::pin(work);
         let task = async move {
             let output = work.await;
             drop(permit);

@@ -91,11 +91,12 @@ async fn receive(State(api): State<Api>, Path(app): Path<String>, request: Reque
         headers,
         body: Bytes::new(),
     };
-    let received = match host.inbound.admit_webhook(&app, &raw).await {
+    // On the heap: the layers around a handler move its future, and each of these is some kilobytes.
+    let received = match Box::pin(host.inbound.admit_webhook(&app, &raw)).await {
         Ok(()) => {
             let share = api.hooks.share(&app, from);
             let body = body::read_within(stream, limits::WEBHOOK_BODY_BYTES, limits::WEBHOOK_READ, share).await?;
-            host.inbound.receive(&app, RawWebhook { body, ..raw }).await
+            Box::pin(host.inbound.receive(&app, RawWebhook { body, ..raw })).await
         }
         Err(error) => Err(error),
     };

@@ -406,10 +406,41 @@ pub fn an_uncertain_message_is_settled_by_what_was_found(factory: Factory) {
         assert!(resolve(2, Resolution::GivenUp).await.unwrap());
         let messages = world.messages("thread").await;
         let statuses: Vec<Status> = messages[1..].iter().map(|message| message.status).collect();
-        assert_eq!(statuses, [Status::Sent, Status::Queued, Status::Failed]);
+        // What waits to leave stands last.
+        assert_eq!(statuses, [Status::Sent, Status::Failed, Status::Queued]);
         assert_eq!(messages[1].sent_at, at(21));
         // The platform may have counted what was given up.
         assert_eq!(world.used().await, 3);
+    });
+}
+
+pub fn what_waits_to_leave_stands_last(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let first = world.send("first", 20).await.unwrap();
+        let second = world.send("second", 21).await.unwrap();
+        let order = async || {
+            let messages = world.messages("thread").await;
+            messages
+                .iter()
+                .map(|message| message.platform_id.clone())
+                .collect::<Vec<_>>()
+        };
+        let ids = |ids: [Option<&str>; 4]| ids.map(|id| id.map(str::to_owned)).to_vec();
+        let lease = world.lease(1, 22).await.remove(0);
+        assert_eq!(lease.message.id, first.id);
+        world.hear(vec![says("m2", 25)], 25).await;
+        assert_eq!(order().await, ids([Some("m1"), Some("m2"), None, None]));
+        assert!(world.settle(&lease, sent("p1", 30), 30).await);
+        assert_eq!(order().await, ids([Some("m1"), Some("m2"), Some("p1"), None]));
+        // Given up, it stays where it stood.
+        let taken_back = world.store.cancel_message(DEFAULT, second.id, at(31)).await.unwrap();
+        assert!(matches!(taken_back, Some(Ok(_))));
+        assert_eq!(order().await, ids([Some("m1"), Some("m2"), Some("p1"), None]));
+        world.hear(vec![says("m3", 40)], 40).await;
+        let messages = world.messages("thread").await;
+        assert_eq!(messages[4].platform_id.as_deref(), Some("m3"));
     });
 }
 

@@ -38,8 +38,8 @@ pub fn what_is_old_is_forgotten_in_steps_and_what_waits_stays(factory: Factory) 
         let left = world.messages("thread").await;
         assert_eq!(
             left.iter().map(|message| message.created_at).collect::<Vec<_>>(),
-            [at(14), at(100)],
-            "the one in the outbox, and the one that is not old"
+            [at(100), at(14)],
+            "the one that is not old, and the one in the outbox, which stands last"
         );
         assert!(world.store.message(DEFAULT, ours.id).await.unwrap().is_none());
         assert!(world.store.attempts(ours.id).await.unwrap().is_empty());

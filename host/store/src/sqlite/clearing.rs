@@ -69,7 +69,7 @@ pub(super) fn clear(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<bool> {
         |row| Ok((row.get(0)?, get_time(row, 1)?)),
     )?;
     for (id, removed_at) in marked {
-        if clear_one(db, &id, limit)? {
+        if clear_one(db, &id, limit, now)? {
             return Ok(true);
         }
         if removed_at.after(MARKED) <= now {
@@ -81,7 +81,7 @@ pub(super) fn clear(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<bool> {
     Ok(false)
 }
 
-fn clear_one(db: &Db<'_>, id: &str, limit: u32) -> Result<bool> {
+fn clear_one(db: &Db<'_>, id: &str, limit: u32, now: Timestamp) -> Result<bool> {
     let conversations: Vec<(ConversationId, ChannelId)> = db.all(
         "SELECT id, channel_id FROM conversations WHERE workspace_id = ?1 LIMIT ?2",
         params![id, CONVERSATIONS],
@@ -89,7 +89,7 @@ fn clear_one(db: &Db<'_>, id: &str, limit: u32) -> Result<bool> {
     )?;
     for (conversation, channel) in &conversations {
         outbox::forget(db, *channel, *conversation)?;
-        erasure::erase_conversation(db, *conversation)?;
+        erasure::erase_conversation(db, *conversation, now)?;
     }
     if !conversations.is_empty() {
         return Ok(true);
@@ -133,7 +133,8 @@ mod tests {
     fn every_table_of_a_workspace_is_cleared() {
         let migrations = concat!(
             include_str!("../../migrations/0001_first.sql"),
-            include_str!("../../migrations/0002_second.sql")
+            include_str!("../../migrations/0002_second.sql"),
+            include_str!("../../migrations/0003_third.sql")
         );
         let connection = rusqlite::Connection::open_in_memory().expect("a database");
         connection.execute_batch(migrations).expect("the schema");

@@ -24,9 +24,13 @@ pub(super) fn arrived(
     now: Timestamp,
 ) -> Result<()> {
     let mut thread = conversations::needed(db, message.conversation_id)?;
-    let folded = fold_echo(db, &mut thread, message, platform_id)?;
-    let free = messages::by_platform_id(db, message.channel_id, platform_id, Some(0))?
-        .is_none_or(|other| other.id == message.id);
+    let other = messages::by_platform_id(db, message.channel_id, platform_id, Some(0))?;
+    let other = other.filter(|other| other.id != message.id);
+    let folded = match &other {
+        Some(echo) => fold_echo(db, &mut thread, message, echo)?,
+        None => None,
+    };
+    let free = other.is_none() || folded.is_some();
     if !free {
         // Two sends with one id: the platform or its connector is wrong. The message was taken; its id is not believed.
         tracing::warn!(message.id = %message.id, "The platform gave this message the id of another");
@@ -64,7 +68,6 @@ fn move_on(
         messages::tell(db, &thread.workspace, message, EventType::MessageSent, now)?;
     }
     messages::note_ours(thread, message.sent_at);
-    messages::keep_behind(db, message)?;
     early::apply(db, &thread.workspace, message, now)?;
     let read = thread.read_up_to.is_some_and(|read| message.sent_at <= read) || at_least == Some(Status::Read);
     let (status, kind) = if read {
@@ -83,16 +86,14 @@ fn move_on(
 /// An echo that came first and matched nothing was stored as a message of its own: now it is known whose echo it is. Our
 /// message stays and the echo's row goes, with its share of the budget; its place in the conversation stays empty, since the
 /// places after it were told already. Gives how far the echo had come.
-fn fold_echo(db: &Db<'_>, thread: &mut Thread, message: &Message, platform_id: &str) -> Result<Option<Status>> {
-    let Some(echo) = messages::by_platform_id(db, message.channel_id, platform_id, Some(0))?.filter(|other| {
-        other.id != message.id
-            && other.direction == Direction::Outbound
-            && other.conversation_id == message.conversation_id
-            && other.client_ref.is_none()
-            && !matches!(other.origin, Origin::Console)
-    }) else {
+fn fold_echo(db: &Db<'_>, thread: &mut Thread, message: &Message, echo: &Message) -> Result<Option<Status>> {
+    let may_be_its_echo = echo.direction == Direction::Outbound
+        && echo.conversation_id == message.conversation_id
+        && echo.client_ref.is_none()
+        && !matches!(echo.origin, Origin::Console);
+    if !may_be_its_echo {
         return Ok(None);
-    };
+    }
     // A message of our own outbox has attempts; an echo has none.
     if db.exists("SELECT 1 FROM attempts WHERE message_id = ?1", [key(echo.id)])? {
         return Ok(None);
@@ -115,9 +116,9 @@ fn fold_echo(db: &Db<'_>, thread: &mut Thread, message: &Message, platform_id: &
     if thread.marks.echoed_at == Some(echo.sent_at) {
         thread.marks.echoed_at = db.one(
             "SELECT sent_at FROM messages INDEXED BY messages_thread
-             WHERE conversation_id = ?1 AND sent_at <= ?2 AND direction = 'outbound'
+             WHERE conversation_id = ?1 AND stands_at <= ?2 AND direction = 'outbound'
                AND NOT EXISTS (SELECT 1 FROM attempts WHERE message_id = messages.id)
-               AND status IN ('sent', 'delivered', 'read') ORDER BY sent_at DESC LIMIT 1",
+               AND status IN ('sent', 'delivered', 'read') ORDER BY stands_at DESC LIMIT 1",
             params![key(message.conversation_id), echo.sent_at.as_millis()],
             |row| get_time(row, 0),
         )?;
@@ -185,9 +186,9 @@ pub(super) enum Seen {
 /// ours: what another of our messages was matched to is not this one.
 pub(super) fn seen(db: &Db<'_>, message: &Message, possible_since: Timestamp, likely_since: Timestamp) -> Result<Seen> {
     let strangers: Vec<MessageId> = db.all(
-        "SELECT id FROM messages m WHERE conversation_id = ?1 AND direction = 'outbound' AND sent_at >= ?2
+        "SELECT id FROM messages m WHERE conversation_id = ?1 AND direction = 'outbound' AND stands_at >= ?2
            AND platform_id IS NOT NULL AND id <> ?3 AND NOT EXISTS (SELECT 1 FROM attempts WHERE message_id = m.id)
-         ORDER BY sent_at, sequence",
+         ORDER BY stands_at, sequence",
         params![
             key(message.conversation_id),
             possible_since.as_millis(),
@@ -251,11 +252,7 @@ pub(super) fn known(
             outbox::remove(db, message)?;
         }
     } else if message.sent_at != told.sent_at {
-        db.run(
-            "UPDATE messages SET sent_at = ?2 WHERE id = ?1",
-            params![key(message.id), told.sent_at.as_millis()],
-        )?;
-        message.sent_at = told.sent_at;
+        messages::date(db, message, told.sent_at)?;
         move_on(db, thread, message, Step::default(), None, now)?;
         // The corrected time may lie on the other side of the contact's last word.
         messages::count_budget(db, thread)?;

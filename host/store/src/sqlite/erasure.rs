@@ -14,7 +14,7 @@ use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, get_id, key};
 use crate::sqlite::events::{self, About};
-use crate::sqlite::{conversations, early, gaps, media, news, outbox, state};
+use crate::sqlite::{conversations, early, gaps, media, news, outbox, seen, state};
 use crate::vault::Place;
 use crate::{Erased, Result};
 
@@ -94,13 +94,13 @@ pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
     for conversation in theirs {
         let thread = conversations::needed(db, conversation)?;
         if let Some(other) = other_author(db, conversation)? {
-            erase_words(db, conversation, &contact, &mut erased)?;
+            erase_words(db, conversation, &contact, &mut erased, now)?;
             hand_over(db, conversation, id, other)?;
             continue;
         }
         marks.extend([conversation.to_string(), thread.conversation.platform_id.clone()]);
         outbox::forget(db, contact.channel_id, conversation)?;
-        erase_thread(db, conversation, &mut erased)?;
+        erase_thread(db, conversation, &mut erased, now)?;
         news::tell_closed(db, &thread, ClosedBy::ContactErased, now)?;
     }
     let elsewhere: Vec<ConversationId> = db.all(
@@ -109,7 +109,7 @@ pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
         |row| get_id(row, 0),
     )?;
     for conversation in elsewhere {
-        erase_words(db, conversation, &contact, &mut erased)?;
+        erase_words(db, conversation, &contact, &mut erased, now)?;
     }
     db.run("DELETE FROM authors WHERE contact_id = ?1", [key(id)])?;
     db.run("DELETE FROM claims WHERE contact_id = ?1", [key(id)])?;
@@ -139,7 +139,7 @@ fn counted(rows: usize) -> u32 {
 }
 
 /// A conversation with nobody else in it.
-fn erase_thread(db: &Db<'_>, thread: ConversationId, erased: &mut Erased) -> Result<()> {
+fn erase_thread(db: &Db<'_>, thread: ConversationId, erased: &mut Erased, now: Timestamp) -> Result<()> {
     let theirs = "(SELECT id FROM messages WHERE conversation_id = ?1)";
     erased.media.extend(db.all(
         &format!("SELECT id FROM media WHERE message_id IN {theirs}"),
@@ -158,21 +158,28 @@ fn erase_thread(db: &Db<'_>, thread: ConversationId, erased: &mut Erased) -> Res
     }
     erased.removed.events += counted(db.run("DELETE FROM events WHERE conversation_id = ?1", [key(thread)])?);
     db.run("DELETE FROM referrals WHERE conversation_id = ?1", [key(thread)])?;
+    seen::keep_keys(db, "conversation_id = ?1", [key(thread)], now)?;
     erased.removed.messages += counted(db.run("DELETE FROM messages WHERE conversation_id = ?1", [key(thread)])?);
     erased.removed.conversations += counted(db.run("DELETE FROM conversations WHERE id = ?1", [key(thread)])?);
     Ok(())
 }
 
 /// A conversation with all that was written and told in it, whoever is in it.
-pub(super) fn erase_conversation(db: &Db<'_>, thread: ConversationId) -> Result<()> {
+pub(super) fn erase_conversation(db: &Db<'_>, thread: ConversationId, now: Timestamp) -> Result<()> {
     let mut erased = Erased::default();
-    erase_thread(db, thread, &mut erased)?;
+    erase_thread(db, thread, &mut erased, now)?;
     db.run("DELETE FROM authors WHERE conversation_id = ?1", [key(thread)])?;
     media::to_be_removed(db, &erased.media)
 }
 
 /// What one of several people wrote in a conversation, and the events that name them.
-fn erase_words(db: &Db<'_>, thread: ConversationId, author: &Contact, erased: &mut Erased) -> Result<()> {
+fn erase_words(
+    db: &Db<'_>,
+    thread: ConversationId,
+    author: &Contact,
+    erased: &mut Erased,
+    now: Timestamp,
+) -> Result<()> {
     let by = params![key(thread), key(author.id)];
     let theirs = "(SELECT id FROM messages WHERE conversation_id = ?1 AND contact_id = ?2 AND direction = 'inbound')";
     erased.media.extend(db.all(
@@ -185,6 +192,7 @@ fn erase_words(db: &Db<'_>, thread: ConversationId, author: &Contact, erased: &m
         "DELETE FROM referrals WHERE conversation_id = ?1 AND contact_id = ?2",
         by,
     )?;
+    seen::keep_keys(db, &format!("id IN {theirs}"), by, now)?;
     erased.removed.messages += counted(db.run(&format!("DELETE FROM messages WHERE id IN {theirs}"), by)?);
     let marks = Marks::new([author.id.to_string(), author.platform_id.clone()]);
     let events: Vec<(i64, bool)> = db.all(

@@ -68,7 +68,7 @@ pub(super) fn record(
             recorded.unknown_events += 1;
             continue;
         }
-        if !seen::first(db, channel.id, &event.key, now)? {
+        if !seen::first(db, channel.id, &event, now)? {
             recorded.duplicates += 1;
             continue;
         }

@@ -62,6 +62,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Message> {
     })
 }
 
+/// Where a message stands in its conversation while it waits to leave: after everything.
+const LAST: i64 = i64::MAX;
+
 /// Where a new message comes from, beyond what the API shows of it.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
@@ -81,8 +84,8 @@ pub(super) fn insert(db: &Db<'_>, message: &Message, entry: Entry<'_>) -> Result
     };
     db.run(
         &format!(
-            "INSERT INTO messages ({MESSAGE}, workspace_id, part, counted)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)"
+            "INSERT INTO messages ({MESSAGE}, workspace_id, part, counted, stands_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
         ),
         params![
             key(message.id),
@@ -104,6 +107,11 @@ pub(super) fn insert(db: &Db<'_>, message: &Message, entry: Entry<'_>) -> Result
             entry.workspace,
             entry.part,
             entry.counted,
+            if message.status.is_unsettled() {
+                LAST
+            } else {
+                message.sent_at.as_millis()
+            },
         ],
     )?;
     Ok(())
@@ -117,10 +125,10 @@ pub(super) fn by_id(db: &Db<'_>, id: MessageId) -> Result<Option<Message>> {
     )
 }
 
-/// The newest message of each of these conversations, by the platform's time.
+/// The last message of each of these conversations: what waits to leave, or else the newest by the platform's time.
 pub(super) fn last_of(db: &Db<'_>, conversations: &[ConversationId]) -> Result<BTreeMap<ConversationId, Message>> {
     let sql = format!(
-        "SELECT {MESSAGE} FROM messages WHERE conversation_id = ?1 ORDER BY sent_at DESC, sequence DESC LIMIT 1"
+        "SELECT {MESSAGE} FROM messages WHERE conversation_id = ?1 ORDER BY stands_at DESC, sequence DESC LIMIT 1"
     );
     let mut newest = BTreeMap::new();
     for id in conversations {
@@ -198,19 +206,19 @@ pub(super) fn of_conversation(
     let (at, sequence) = cursor_place(page);
     let rows = db.all(
         &format!(
-            "SELECT {MESSAGE} FROM messages
-             WHERE conversation_id = ?2 AND workspace_id = ?1 AND (sent_at, sequence) < (?3, ?4)
-             ORDER BY sent_at DESC, sequence DESC LIMIT ?5"
+            "SELECT {MESSAGE}, stands_at FROM messages
+             WHERE conversation_id = ?2 AND workspace_id = ?1 AND (stands_at, sequence) < (?3, ?4)
+             ORDER BY stands_at DESC, sequence DESC LIMIT ?5"
         ),
         params![workspace, key(conversation), at, sequence, fetch(page)],
-        read,
+        |row| Ok((read(row)?, row.get::<_, i64>(16)?)),
     )?;
-    Ok(listed(page, rows, |last| {
-        format!("{}.{}", last.sent_at.as_millis(), last.sequence)
-    }))
+    let Listed { rows, next } = listed(page, rows, |(last, stands_at)| format!("{stands_at}.{}", last.sequence));
+    let rows = rows.into_iter().map(|(message, _)| message).collect();
+    Ok(Listed { rows, next })
 }
 
-/// A place in a thread: the time and the sequence of the last message that was shown, or the end of the thread.
+/// A place in a thread: the time that the last message shown stands at and its sequence, or the end of the thread.
 fn cursor_place(page: &Page) -> (i64, i64) {
     let parts = page.cursor.as_deref().and_then(|cursor| cursor.split_once('.'));
     let place = parts.and_then(|(at, sequence)| Some((at.parse().ok()?, sequence.parse().ok()?)));
@@ -223,7 +231,7 @@ pub(super) fn count_unread(db: &Db<'_>, thread: &mut Thread) -> Result<()> {
     let unread = db.one(
         "SELECT count(*) FROM (
              SELECT 1 FROM messages INDEXED BY messages_thread
-             WHERE conversation_id = ?1 AND sent_at > ?2 AND sequence > ?3 AND direction = 'inbound' LIMIT ?4)",
+             WHERE conversation_id = ?1 AND stands_at > ?2 AND sequence > ?3 AND direction = 'inbound' LIMIT ?4)",
         params![
             key(thread.conversation.id),
             marks.echoed_at.map_or(i64::MIN, Timestamp::as_millis),
@@ -331,10 +339,11 @@ pub(super) fn advance(db: &Db<'_>, message: &mut Message, status: Status, step: 
 
 /// Puts a message to a status without asking: for a retry by hand, which begins anew.
 pub(super) fn restart(db: &Db<'_>, message: &mut Message, status: Status, step: Step) -> Result<()> {
+    let waited = message.status.is_unsettled();
     message.status = status;
     message.error = step.error;
     let error = json_if(message.error.as_ref())?;
-    if step.platform_id.is_none() && step.sent_at.is_none() {
+    if step.platform_id.is_none() && step.sent_at.is_none() && waited == status.is_unsettled() {
         // Two indexes less than below.
         db.run(
             "UPDATE messages SET status = ?2, error = ?3 WHERE id = ?1",
@@ -344,15 +353,33 @@ pub(super) fn restart(db: &Db<'_>, message: &mut Message, status: Status, step: 
     }
     message.platform_id = step.platform_id.or(message.platform_id.take());
     message.sent_at = step.sent_at.unwrap_or(message.sent_at);
+    let stands_at = match status {
+        Status::Queued | Status::Sending | Status::Uncertain => Some(LAST),
+        // It stays behind what the conversation had when it was given up.
+        Status::Failed | Status::Cancelled => None,
+        Status::Received | Status::Sent | Status::Delivered | Status::Read => Some(message.sent_at.as_millis()),
+    };
     db.run(
-        "UPDATE messages SET status = ?2, error = ?3, platform_id = ?4, sent_at = ?5 WHERE id = ?1",
+        "UPDATE messages SET status = ?2, error = ?3, platform_id = ?4, sent_at = ?5, stands_at = coalesce(?6, max(?5,
+             (SELECT c.last_message_at FROM conversations c WHERE c.id = messages.conversation_id))) WHERE id = ?1",
         params![
             key(message.id),
             status.as_str(),
             error,
             message.platform_id,
             message.sent_at.as_millis(),
+            stands_at,
         ],
+    )?;
+    Ok(())
+}
+
+/// Gives a message that the platform has another time: the platform's.
+pub(super) fn date(db: &Db<'_>, message: &mut Message, sent_at: Timestamp) -> Result<()> {
+    message.sent_at = sent_at;
+    db.run(
+        "UPDATE messages SET sent_at = ?2, stands_at = ?2 WHERE id = ?1",
+        params![key(message.id), sent_at.as_millis()],
     )?;
     Ok(())
 }
@@ -377,22 +404,12 @@ pub(super) fn tell(db: &Db<'_>, workspace: &str, message: &Message, kind: EventT
     Ok(())
 }
 
-/// What still waits to leave stands behind what the platform has: its time is ours until the platform gives it one.
-pub(super) fn keep_behind(db: &Db<'_>, sent: &Message) -> Result<()> {
-    db.run(
-        "UPDATE messages SET sent_at = ?2 WHERE sent_at < ?2 AND sequence > ?3
-           AND id IN (SELECT message_id FROM outbox WHERE conversation_id = ?1)",
-        params![key(sent.conversation_id), sent.sent_at.as_millis(), sent.sequence],
-    )?;
-    Ok(())
-}
-
 /// The contact's first message at or after a moment.
 fn first_after(db: &Db<'_>, conversation: ConversationId, at: Timestamp) -> Result<Option<Message>> {
     db.one(
         &format!(
             "SELECT {MESSAGE} FROM messages INDEXED BY messages_thread
-             WHERE conversation_id = ?1 AND sent_at >= ?2 AND direction = 'inbound' ORDER BY sent_at, sequence LIMIT 1"
+             WHERE conversation_id = ?1 AND stands_at >= ?2 AND direction = 'inbound' ORDER BY stands_at, sequence LIMIT 1"
         ),
         params![key(conversation), at.as_millis()],
         read,

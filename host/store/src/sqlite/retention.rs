@@ -51,12 +51,12 @@ fn messages(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgo
         params![limit, latest(since)],
         |row| Ok((get_id(row, 0)?, get_time(row, 1)?)),
     )?;
-    let old: Vec<MessageId> = oldest
+    let old: Vec<_> = oldest
         .into_iter()
         .take_while(|(_, created_at)| *created_at < before)
-        .map(|(id, _)| id)
         .collect();
-    for id in &old {
+    for (id, created_at) in &old {
+        seen::keep_keys(db, "id = ?1", [key(*id)], *created_at)?;
         let attached: Vec<MediaId> = db.all("SELECT id FROM media WHERE message_id = ?1", [key(*id)], |row| {
             get_id(row, 0)
         })?;

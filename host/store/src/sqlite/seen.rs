@@ -1,18 +1,19 @@
-//! Which facts a channel has heard: by the keys that connectors give them, each of which is acted on once.
+//! Which facts a channel has got: by the keys that connectors give them, each of which is acted on once.
 //!
 //! Keys lie in spans of time, so that the old ones are together and go without an index by time, which each fact would pay for.
 //! Only digests of them are kept: a key may hold an id of the platform's, and stays when the person who it names is erased, so
 //! that what the platform repeats does not bring them back.
 //! A key is looked for in its own span and in those beside it, and so known for at least a whole span.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Params, params};
 use sha2::{Digest, Sha256};
 use weir_domain::id::ChannelId;
+use weir_domain::inbound::InboundEvent;
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use crate::Result;
-use crate::sqlite::db::{Db, key};
+use crate::sqlite::db::{Db, get_id, key};
 
 /// The span that a moment lies in.
 fn span(at: Timestamp) -> i64 {
@@ -40,8 +41,37 @@ pub(super) fn digest_all(connection: &Connection) -> Result<()> {
     Ok(connection.execute_batch("DROP TABLE plain")?)
 }
 
-/// Notes that a channel heard of a fact; whether that is the first time.
-pub(super) fn first(db: &Db<'_>, channel: ChannelId, fact: &str, now: Timestamp) -> Result<bool> {
+/// Whether a channel gets a fact for the first time, which is noted. A message whose key is the platform's id of it is known by
+/// its own row, which [`keep_keys`] sees to when that goes: a key beside it would be one more page to write for each message.
+pub(super) fn first(db: &Db<'_>, channel: ChannelId, event: &InboundEvent, now: Timestamp) -> Result<bool> {
+    if event.is_keyed_by_message() {
+        let is_known = db.exists(
+            "SELECT 1 FROM seen WHERE span IN (?1 - 1, ?1, ?1 + 1) AND channel_id = ?2 AND key = ?3",
+            params![span(now), key(channel), digest(&event.key)],
+        )?;
+        return Ok(!is_known);
+    }
+    note(db, channel, &event.key, now)
+}
+
+/// Notes the keys of messages that are about to be deleted, by a condition on their rows, so that what the platform repeats does
+/// not bring them back.
+pub(super) fn keep_keys(db: &Db<'_>, condition: &str, of: impl Params, now: Timestamp) -> Result<()> {
+    let keys: Vec<(ChannelId, String)> = db.all(
+        &format!(
+            "SELECT channel_id, platform_id FROM messages WHERE platform_id IS NOT NULL AND part = 0 AND {condition}"
+        ),
+        of,
+        |row| Ok((get_id(row, 0)?, row.get(1)?)),
+    )?;
+    for (channel, fact) in keys {
+        note(db, channel, &fact, now)?;
+    }
+    Ok(())
+}
+
+/// Notes a key; whether it was new.
+fn note(db: &Db<'_>, channel: ChannelId, fact: &str, now: Timestamp) -> Result<bool> {
     // The span after this one has keys only if the clock was set back.
     let rows = db.run(
         "INSERT OR IGNORE INTO seen (span, channel_id, key) SELECT ?1, ?2, ?3

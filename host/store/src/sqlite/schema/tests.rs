@@ -81,7 +81,10 @@ fn every_older_record_gets_the_newest_form() {
     for (name, sql) in fixtures() {
         let folder = tempfile::tempdir().unwrap();
         let path = restored(&folder, &sql);
-        assert!(name.starts_with(&format!("schema-{}-", number_of(&path).unwrap())), "{name}");
+        assert!(
+            name.starts_with(&format!("schema-{}-", number_of(&path).unwrap())),
+            "{name}"
+        );
         drop(open(&path).unwrap_or_else(|error| panic!("{name}: {error}")));
         assert_eq!(number_of(&path).unwrap(), NEWEST, "{name}");
         assert_eq!(form(&path), form(&fresh), "{name}");
