@@ -1,4 +1,4 @@
-//! A person who is erased is nowhere in the data folder.
+//! A person who is erased is nowhere in the data directory.
 
 mod support;
 

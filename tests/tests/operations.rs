@@ -56,7 +56,7 @@ async fn a_copy_made_under_load_is_a_host_that_goes_on() -> Result {
     Ok(())
 }
 
-/// Whatever lies in a data folder is in the table of operations.md, but for the logs of the programs of these tests.
+/// Whatever lies in a data directory is in the table of operations.md, but for the logs of the programs of these tests.
 fn documents(folder: &Path) -> Result {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md"))?;
     let table = page

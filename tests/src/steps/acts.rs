@@ -169,7 +169,7 @@ impl Steps {
         Ok("finished".into())
     }
 
-    /// The files of the data folder in which a text stands.
+    /// The files of the data directory in which a text stands.
     fn holding(&self, text: &str) -> anyhow::Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         let mut folders = vec![self.data.clone()];
