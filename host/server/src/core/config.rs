@@ -156,8 +156,8 @@ impl Retention {
             let Some(value) = setting(env, variable, key, days.map(|days| days.to_string())) else {
                 return Ok(None);
             };
-            match value.parse("write a number of days, from 1 on")? {
-                0 => value.refuse("write a number of days, from 1 on; leave it out to keep all"),
+            match value.parse("expected a number of days, at least 1")? {
+                0 => value.refuse("expected a number of days, at least 1; remove it to keep everything"),
                 days => Ok(Some(days)),
             }
         };
@@ -178,11 +178,11 @@ impl Retention {
     }
 }
 
-/// Why the configuration cannot be used. Each is one line that says where and what would be right.
+/// Why the configuration is invalid. Each is one line with the place and what is expected.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{path} cannot be read: {reason}")]
+    #[error("cannot read {path}: {reason}")]
     Unreadable {
         /// Which.
         path: String,
@@ -200,7 +200,7 @@ pub enum ConfigError {
         reason: String,
     },
     /// A value cannot be used.
-    #[error("{key} = {value:?} cannot be used: {reason}")]
+    #[error("invalid {key} = {value:?}: {reason}")]
     Value {
         /// The key, or the variable.
         key: String,
@@ -260,7 +260,7 @@ impl Config {
     fn of(file: File, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let listen =
             setting(&env, "WEIR_LISTEN", "listen", file.listen).unwrap_or_else(|| Value::ours("listen", LISTEN));
-        let listen: SocketAddr = listen.parse("write an address and a port, like 127.0.0.1:8080")?;
+        let listen: SocketAddr = listen.parse("expected an address and a port, such as 127.0.0.1:8080")?;
         let public_url = match setting(&env, "WEIR_PUBLIC_URL", "public_url", file.public_url) {
             Some(value) => value.origin()?,
             None => Value::ours("public_url", &format!("http://{listen}")).origin()?,
@@ -272,20 +272,20 @@ impl Config {
             .map(|value| value.http_url())
             .transpose()?;
         let allow_unsigned = match setting(&env, "WEIR_ALLOW_UNSIGNED", "allow_unsigned", None) {
-            Some(value) => value.parse("write true or false")?,
+            Some(value) => value.parse("expected true or false")?,
             None => file.allow_unsigned.unwrap_or(file.trusted_keys.is_empty()),
         };
         let trusted_keys = TrustedKeys::parse(&file.trusted_keys).map_err(|name| ConfigError::Value {
             value: file.trusted_keys.get(&name).cloned().unwrap_or_default(),
             key: format!("trusted_keys.{name}"),
-            reason: "write a public key as minisign does: the second line of a .pub file".to_owned(),
+            reason: "expected a minisign public key: the second line of a .pub file".to_owned(),
         })?;
         let allow_private = match setting(&env, "WEIR_DELIVERY_ALLOW_PRIVATE", "delivery.allow_private", None) {
-            Some(value) => value.parse("write true or false")?,
+            Some(value) => value.parse("expected true or false")?,
             None => file.delivery.allow_private,
         };
         let metrics_require_key = match setting(&env, "WEIR_METRICS_REQUIRE_KEY", "metrics_require_key", None) {
-            Some(value) => value.parse("write true or false")?,
+            Some(value) => value.parse("expected true or false")?,
             None => file.metrics_require_key,
         };
         let store = match setting(&env, "WEIR_STORE", "store", file.store) {
@@ -299,7 +299,7 @@ impl Config {
                 return Err(ConfigError::Value {
                     key: value.key,
                     value: "…".to_owned(),
-                    reason: "write sqlite, or a postgres:// URL".to_owned(),
+                    reason: "expected sqlite or a postgres:// URL".to_owned(),
                 });
             }
         };
@@ -352,7 +352,7 @@ impl Limits {
                 return Err(ConfigError::Value {
                     key: key.to_owned(),
                     value: value.to_string(),
-                    reason: "write a number from 1 to 65536".to_owned(),
+                    reason: "expected a number from 1 to 65536".to_owned(),
                 });
             }
         }
@@ -403,7 +403,7 @@ impl Value {
     fn http_url(&self) -> Result<Url, ConfigError> {
         match self.text.parse::<Url>() {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => Ok(url),
-            _ => self.refuse("write an http or https URL"),
+            _ => self.refuse("expected an http or https URL"),
         }
     }
 
@@ -417,7 +417,7 @@ impl Value {
         if is_bare {
             Ok(url)
         } else {
-            self.refuse("write scheme, host and port, and no more")
+            self.refuse("expected only a scheme, a host and a port")
         }
     }
 }
