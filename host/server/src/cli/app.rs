@@ -29,13 +29,13 @@ pub(super) struct Set {
     /// Connector to use (default: the app's name)
     #[arg(long)]
     connector: Option<String>,
-    /// Secret; @FILE as the value reads it from a file, - from standard input
+    /// Secret; @FILE as the value reads it from a file, - from standard input; repeatable
     #[arg(long = "secret", value_name = "NAME=VALUE", value_parser = pair)]
     secrets: Vec<(String, String)>,
-    /// Setting; the value may be JSON
+    /// Setting; the value may be JSON; repeatable
     #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = pair)]
     settings: Vec<(String, String)>,
-    /// Send requests for a platform's origin to a sandbox instead
+    /// Send requests for a platform's origin to a sandbox instead; repeatable
     #[arg(long = "origin", value_name = "PLATFORM=SANDBOX", value_parser = pair)]
     origins: Vec<(String, String)>,
 }
@@ -44,7 +44,7 @@ pub(super) struct Set {
 pub(super) struct Rotate {
     /// Name of the app
     name: String,
-    /// New secret; @FILE as the value reads it from a file, - from standard input
+    /// New secret; @FILE as the value reads it from a file, - from standard input; repeatable
     #[arg(long = "secret", value_name = "NAME=VALUE", value_parser = pair, required = true)]
     secrets: Vec<(String, String)>,
     /// Hours for which the old secrets stay valid

@@ -42,7 +42,7 @@ pub(super) struct Connect {
     /// Name of the channel
     #[arg(long)]
     name: Option<String>,
-    /// Label to attach to the channel
+    /// Label to attach to the channel; repeatable
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
     labels: Vec<(String, String)>,
     /// Country (ISO 3166-1 alpha-2), if the platform does not report it

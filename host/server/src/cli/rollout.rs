@@ -28,7 +28,7 @@ pub(super) enum Rollout {
         /// Version to roll back
         version: String,
         /// Reason to record in the timeline
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
     /// Retire a version that serves no account
@@ -86,7 +86,7 @@ pub(super) struct Replay {
     #[arg(required_unless_present = "file")]
     version: Option<String>,
     /// Number of calls to replay, newest first
-    #[arg(long, default_value_t = limits::REPLAY_CALLS)]
+    #[arg(long, value_name = "N", default_value_t = limits::REPLAY_CALLS)]
     last: u32,
     /// Only calls recorded with this version
     #[arg(long, value_name = "VERSION")]
@@ -106,19 +106,19 @@ pub(super) struct Canary {
     /// Version to start
     version: String,
     /// Percentage of accounts to serve; 0 only shadows the active version
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     percent: u8,
     /// Number of crashes allowed before it is rolled back
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     breaks: u64,
     /// Allowed increase in failure rate over the active version, in percentage points
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, value_name = "POINTS", default_value_t = 5)]
     margin: u8,
     /// Number of calls before failure rates are compared
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20)]
     calls: u64,
     /// Bake time, in seconds
-    #[arg(long, default_value_t = 3600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     bake: u32,
     /// Promote automatically after the bake time
     #[arg(long)]
@@ -336,7 +336,7 @@ fn show_changes(changes: &Value, version: &str, output: &Output) {
     let differences = changes.get("manifest").and_then(Value::as_array);
     let differences = differences.map_or(&[][..], Vec::as_slice);
     if active.is_empty() {
-        output.line("No version is active, so there is nothing to compare with.");
+        output.line("No version is active; everything in the manifest is new.");
     } else if differences.is_empty() {
         output.line(&format!("The manifests of {version} and {active} are the same."));
     }
@@ -349,7 +349,7 @@ fn show_changes(changes: &Value, version: &str, output: &Output) {
 fn show_canary(canary: &Value, version: &str, output: &Output) {
     output.facts(&[
         ("canary", version.to_owned()),
-        ("accounts", format!("{} %", text(canary, "/canary/percent"))),
+        ("accounts", format!("{}%", text(canary, "/canary/percent"))),
         ("started", text(canary, "/canary/since")),
         ("ended", text(canary, "/end/at")),
         ("reason", text(canary, "/end/reason")),
@@ -393,7 +393,7 @@ impl Canary {
                 ));
             } else {
                 output.line(&format!(
-                    "Started canary {name} {version} with {} % of the accounts",
+                    "Started canary {name} {version} with {}% of the accounts",
                     self.percent
                 ));
             }
