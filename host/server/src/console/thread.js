@@ -19,7 +19,9 @@ const isWaiting = (message) => ["queued", "sending", "uncertain"].includes(messa
 
 /** What waits to leave last, else by the platform's time, then by arrival. @param {Message} a @param {Message} b */
 export const inOrder = (a, b) =>
-  Number(isWaiting(a)) - Number(isWaiting(b)) || Date.parse(a.sent_at) - Date.parse(b.sent_at) || a.sequence - b.sequence;
+  Number(isWaiting(a)) - Number(isWaiting(b)) ||
+  Date.parse(a.sent_at) - Date.parse(b.sent_at) ||
+  a.sequence - b.sequence;
 
 /** Sends a signal to the platform. @param {string} id @param {"typing" | "read"} type */
 export const signal = (id, type) => post("/v1/conversations/{id}/activity", { id }, { type });
