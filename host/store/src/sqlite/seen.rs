@@ -54,14 +54,12 @@ pub(super) fn first(db: &Db<'_>, channel: ChannelId, event: &InboundEvent, now: 
     note(db, channel, &event.key, now)
 }
 
-/// Notes the keys of messages that are about to be deleted, by a condition on their rows, so that what the platform repeats does
-/// not bring them back.
-pub(super) fn keep_keys(db: &Db<'_>, condition: &str, of: impl Params, now: Timestamp) -> Result<()> {
+/// Notes the keys of messages that are about to be deleted, those `of` a condition on their rows, so that what the platform repeats
+/// does not bring them back.
+pub(super) fn keep_keys(db: &Db<'_>, of: &str, params: impl Params, now: Timestamp) -> Result<()> {
     let keys: Vec<(ChannelId, String)> = db.all(
-        &format!(
-            "SELECT channel_id, platform_id FROM messages WHERE platform_id IS NOT NULL AND part = 0 AND {condition}"
-        ),
-        of,
+        &format!("SELECT channel_id, platform_id FROM messages WHERE platform_id IS NOT NULL AND part = 0 AND {of}"),
+        params,
         |row| Ok((get_id(row, 0)?, row.get(1)?)),
     )?;
     for (channel, fact) in keys {
