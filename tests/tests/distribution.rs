@@ -345,8 +345,12 @@ async fn docker_logins_are_used() -> Result {
         "vault",
         &format!("[ \"$(cat)\" = {} ] && echo '{answer}'", registry.host()),
     )?;
-    helper("locked", "echo the vault is locked >&2; exit 1")?;
-    helper("empty", "echo credentials not found in native keychain; exit 1")?;
+    // As every helper, they read which registry is asked for before they answer.
+    helper("locked", "cat > /dev/null; echo the vault is locked >&2; exit 1")?;
+    helper(
+        "empty",
+        "cat > /dev/null; echo credentials not found in native keychain; exit 1",
+    )?;
     let path = std::env::var("PATH")?;
     let path = format!("{}:{path}", folder.path().display());
     let docker = folder.path().to_str().context("a folder with an odd name")?;

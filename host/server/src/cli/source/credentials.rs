@@ -69,9 +69,9 @@ impl From<Result<DockerCredential, CredentialRetrievalError>> for Credentials {
                     .find(|words| !words.is_empty());
                 Self::Unreadable(format!("{helper}: {}", words.unwrap_or("failed")))
             }
-            Err(E::HelperCommunicationError) => {
-                Self::Unreadable("the credential helper of Docker's config.json cannot be run".to_owned())
-            }
+            Err(E::HelperCommunicationError) => Self::Unreadable(
+                "Docker's credential helper cannot be run, or exited without reading its input".to_owned(),
+            ),
             Err(error) => Self::Unreadable(error.to_string()),
         }
     }
