@@ -30,9 +30,11 @@ pub struct InboundEvent {
 }
 
 impl InboundEvent {
-    /// Whether it is a message whose key is the platform's id of it, so that the message's own row says that it is known.
+    /// Whether it is a message of the contact whose key is the platform's id of it, so that the message's own row says that it is
+    /// known. The row of a message of ours can lose its platform id, by a retry.
     pub fn is_keyed_by_message(&self) -> bool {
-        matches!(&self.fact, Fact::Message(message) if message.part == 0 && message.platform_id == self.key)
+        matches!(&self.fact, Fact::Message(message)
+            if message.direction == Direction::Inbound && message.part == 0 && message.platform_id == self.key)
     }
 
     /// The same event, received at `received_at`, with times that can be: see [`Timestamp::plausible`]. A message keeps the

@@ -118,6 +118,7 @@ macro_rules! store_conformance {
         $crate::store_conformance!(@ $factory, echoes:
             an_echo_before_the_answer_is_the_message_and_the_answer_agrees,
             an_echo_that_fits_nothing_is_folded_in_when_the_answer_names_it,
+            a_repeated_echo_is_known_after_a_retry,
             the_platforms_time_of_a_message_decides_whose_turn_it_counts_in,
             an_echo_settles_an_uncertain_message,
             an_old_message_with_the_same_words_is_no_echo,

@@ -32,6 +32,28 @@ pub fn an_echo_before_the_answer_is_the_message_and_the_answer_agrees(factory: F
     });
 }
 
+pub fn a_repeated_echo_is_known_after_a_retry(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let ours = world.send("hello", 20).await.unwrap();
+        let lease = world.lease(1, 20).await.remove(0);
+        let shown = || echo("p1", Origin::Api, "hello", 21);
+        world.hear(vec![shown()], 21).await;
+        assert!(world.settle(&lease, sent("p1", 21), 22).await);
+        world.hear(vec![receipt("r1", "p1", ReceiptStatus::Failed)], 23).await;
+        let retried = world.store.retry_message(DEFAULT, ours.id, &world.book, at(30)).await;
+        assert_eq!(retried.unwrap().unwrap().status, Status::Queued);
+        let second = world.lease(1, 31).await.remove(0);
+        // The platform repeats what it showed of the first try: that says nothing of the second.
+        assert_eq!(world.hear(vec![shown()], 32).await.duplicates, 1);
+        let leased = world.message(&ours).await;
+        assert_eq!((leased.status, leased.platform_id), (Status::Sending, None));
+        assert!(world.settle(&second, sent("p2", 33), 33).await);
+        assert_eq!(world.messages("thread").await.len(), 2);
+    });
+}
+
 pub fn an_echo_that_fits_nothing_is_folded_in_when_the_answer_names_it(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;

@@ -236,10 +236,12 @@ pub(crate) fn event(key: &str, fact: Fact) -> InboundEvent {
 }
 
 pub(crate) fn message(told: InboundMessage) -> InboundEvent {
-    event(
-        &format!("message-{}-{}", told.direction as u8, told.platform_id),
-        Fact::Message(Box::new(told)),
-    )
+    // The platform's id is the key, as most connectors make it.
+    let key = match told.part {
+        0 => told.platform_id.clone(),
+        part => format!("{}-{part}", told.platform_id),
+    };
+    event(&key, Fact::Message(Box::new(told)))
 }
 
 /// The contact writes.
