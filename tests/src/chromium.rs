@@ -48,18 +48,7 @@ impl Chromium {
     /// # Errors
     /// `chromedriver` or Chromium is not here: `cargo xtask test` installs them.
     pub async fn start(client: reqwest::Client) -> anyhow::Result<Self> {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .context("chromedriver cannot be started; on Debian: apt-get install chromium chromium-driver")?;
-        let output = driver.stdout.take().context("chromedriver has no output")?;
-        let port = tokio::time::timeout(PATIENCE, port_in(output))
-            .await
-            .context("chromedriver did not say its port in time")??;
+        let (driver, port) = driver().await?;
         let profile = TempDir::new()?;
         let arguments = [
             "--headless".to_owned(),
@@ -349,18 +338,65 @@ async fn ask(client: &reqwest::Client, method: Method, url: &str, body: Option<V
     Ok(answer["value"].take())
 }
 
-/// ChromeDriver says on its output where it listens, and nothing that matters afterwards.
-async fn port_in(output: tokio::process::ChildStdout) -> anyhow::Result<u16> {
+/// A driver and its port. One that ends before it listens is replaced: it picks its port while other tests take and
+/// leave theirs, and what it waits for on this machine is nothing that a test is about.
+async fn driver() -> anyhow::Result<(Child, u16)> {
+    const STARTS: usize = 3;
+    let mut said = String::new();
+    for _ in 0..STARTS {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("chromedriver cannot be started; on Debian: apt-get install chromium chromium-driver")?;
+        let output = driver.stdout.take().context("chromedriver has no output")?;
+        let errors = driver.stderr.take().context("chromedriver has no error output")?;
+        let errors = tokio::spawn(all_of(errors));
+        said.clear();
+        let port = tokio::time::timeout(PATIENCE, port_in(output, &mut said))
+            .await
+            .context("chromedriver did not say its port in time")??;
+        if let Some(port) = port {
+            return Ok((driver, port));
+        }
+        let status = driver.wait().await?;
+        said = format!("{status}; it said:\n{said}{}", errors.await?);
+    }
+    anyhow::bail!("chromedriver ended {STARTS} times without saying its port, at last with {said}")
+}
+
+/// The port that ChromeDriver says on its output when it listens, or nothing when it ends without; `said` is all until
+/// then. Nothing that matters comes afterwards.
+async fn port_in(output: tokio::process::ChildStdout, said: &mut String) -> anyhow::Result<Option<u16>> {
     let mut lines = BufReader::new(output).lines();
     while let Some(line) = lines.next_line().await? {
         if let Some((_, port)) = line.split_once("started successfully on port ") {
             let port = port.trim_end_matches('.').parse()?;
             // Its output goes on being read, so that it never waits for a reader.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return Ok(port);
+            return Ok(Some(port));
+        }
+        said.push_str(&line);
+        said.push('\n');
+    }
+    Ok(None)
+}
+
+/// What a program writes to its error output, read to the end so that it never waits for a reader; the first part kept.
+async fn all_of(errors: tokio::process::ChildStderr) -> String {
+    const KEPT: usize = 4096;
+    let mut said = String::new();
+    let mut lines = BufReader::new(errors).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if said.len() < KEPT {
+            said.push_str(&line);
+            said.push('\n');
         }
     }
-    anyhow::bail!("chromedriver ended without saying its port")
+    said
 }
 
 /// The `target` folder that this program was built in.
