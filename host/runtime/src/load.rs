@@ -119,31 +119,30 @@ impl Runtime {
     /// The first problem found, described for the connector's author.
     pub async fn load(&self, bytes: Bytes) -> Result<Connector, LoadError> {
         check_form(&bytes)?;
-        let digest = digest(&bytes);
-        let component = self.ready(bytes, digest.clone()).await?;
+        let (component, digest) = self.ready(bytes).await?;
         let sandbox = self.link(&component)?;
         let exports = Exports::find(&component, FUNCTIONS)?;
         Connector::describe(sandbox, exports, digest, self.0.host.clone(), self.0.honeytoken_key).await
     }
 
-    /// The compiled component, from the cache or the compiler.
-    async fn ready(&self, bytes: Bytes, digest: String) -> Result<Component, LoadError> {
+    /// The compiled component, from the cache or the compiler, and the digest of its bytes.
+    async fn ready(&self, bytes: Bytes) -> Result<(Component, String), LoadError> {
         // The semaphore is never closed; if it were, compiling two at once would do no harm.
         let turn = Arc::clone(&self.0.compiling).acquire_owned().await;
         let started = Instant::now();
         let inner = self.0.clone();
-        let name = digest.clone();
         // Released when the compiler ends, even if the caller stopped waiting.
         let compiled = tokio::task::spawn_blocking(move || {
-            let readied = inner.ready(&bytes, &name);
+            let digest = digest(&bytes);
+            let readied = inner.ready(&bytes, &digest);
             drop(turn);
-            readied
+            readied.map(|(component, how)| (component, how, digest))
         });
-        let (component, how) = compiled.await.map_err(|_| LoadError::Compiler {
+        let (component, how, digest) = compiled.await.map_err(|_| LoadError::Compiler {
             detail: "the compiler panicked".to_owned(),
         })??;
         self.0.host.observer.on_loaded(&digest, how, started.elapsed());
-        Ok(component)
+        Ok((component, digest))
     }
 
     fn link(&self, component: &Component) -> Result<Sandbox, LoadError> {

@@ -194,11 +194,7 @@ impl Rollout {
         if serves {
             check_grants(&staged, &grants)?;
         }
-        let known = self.connectors.registry.line(connector);
-        let connector = match known.as_ref().and_then(|line| line.trial_of(version)) {
-            Some(trial) => trial.loaded.connector.clone(),
-            None => self.connectors.load_version(&staged).await?,
-        };
+        let connector = self.connectors.load_version(&staged).await?;
         Ok(Arc::new(Loaded {
             connector,
             grants: Arc::new(grants),
@@ -213,11 +209,14 @@ impl Rollout {
 
     /// Carries out what was checked. The turn is the caller's.
     async fn carry_out(&self, connector: &str, intent: Intent, taker: Arc<Loaded>) -> Result<Version, PromoteError> {
-        self.core
-            .store()
-            .begin_version_change(connector, intent.clone())
-            .await?;
-        kill_point("version.intended");
+        // Where no state moves, the change is the one transaction that ends it, and nothing can cut it off.
+        if !self.core.store().state_owners(connector).await?.is_empty() {
+            self.core
+                .store()
+                .begin_version_change(connector, intent.clone())
+                .await?;
+            kill_point("version.intended");
+        }
         self.finish(connector, &intent, Some(taker)).await
     }
 
