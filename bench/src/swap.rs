@@ -94,7 +94,7 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
 /// Stages the other version; it asks for nothing that the first does not have.
 async fn stage(rig: &Rig) -> anyhow::Result<()> {
     let api = &rig.stack.api;
-    let component = rig.stack.binaries().connector("next/tiktok-same")?;
+    let component = rig.stack.binaries().connector("variants/tiktok-same")?;
     let request = api.request(Method::POST, "/v1/connectors");
     let request = request.header("content-type", "application/wasm").body(component);
     let staged = api.send(request).await?.expect(201)?;

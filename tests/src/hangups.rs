@@ -93,7 +93,7 @@ impl HangUps {
         let stack = Stack::start(options).await?;
         stack.phone.set(json!({"qps": null})).await?;
         stack.install("tiktok").await?;
-        stack.stage("next/tiktok-same").await?;
+        stack.stage("variants/tiktok-same").await?;
         stack.put_app().await?;
         let channel = id_of(&stack.connect(ACCOUNT).await?)?;
         stack.phone.writes("Hello!").await?;

@@ -33,7 +33,7 @@ impl Operator {
 
     async fn stage_only(&self, name: &str) -> anyhow::Result<Value> {
         let api = &self.weir.stack.api;
-        let component = self.weir.stack.binaries().connector(&format!("next/{name}"))?;
+        let component = self.weir.stack.binaries().connector(&format!("variants/{name}"))?;
         let request = api.request(reqwest::Method::POST, "/v1/connectors");
         let request = request.header("content-type", "application/wasm").body(component);
         api.send(request).await?.expect(201)
@@ -177,7 +177,7 @@ async fn a_canary_that_traps_goes_back_at_once_and_no_message_is_lost() -> Resul
     }
     let file = operator.weir.stack.data().join("call.json");
     std::fs::write(&file, scrubbed.to_string())?;
-    let component = operator.weir.stack.binaries().connector_path("next/tiktok-traps");
+    let component = operator.weir.stack.binaries().connector_path("variants/tiktok-traps");
     let home = operator
         .weir
         .stack

@@ -83,8 +83,8 @@ pub(crate) fn connectors() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the connectors that only tests run, and puts them where the tests look: the hostile ones, one for each threat, and
-/// later versions of the others.
+/// Builds the connectors that only tests run, and copies them to where the tests look: the hostile ones, one for each threat, and
+/// variants of the others.
 pub(crate) fn for_tests() -> anyhow::Result<()> {
     ensure_target()?;
     let before = ["--package", "weir-echo", "--features", "v0_1"];
@@ -93,11 +93,11 @@ pub(crate) fn for_tests() -> anyhow::Result<()> {
     show::step("Building Echo for the version of the interface before the newest");
     cargo(arguments)?;
     let connectors = target()?.join("connectors");
-    std::fs::create_dir_all(connectors.join("next"))?;
+    std::fs::create_dir_all(connectors.join("variants"))?;
     let built = target()?.join(TARGET).join("connector").join("weir_echo.wasm");
-    std::fs::copy(&built, connectors.join("next").join("echo-v0.1.wasm"))
+    std::fs::copy(&built, connectors.join("variants").join("echo-v0.1.wasm"))
         .with_context(|| format!("{} cannot be copied", built.display()))?;
-    for (package, name) in [("weir-hostile", "hostile"), ("weir-next", "next")] {
+    for (package, name) in [("weir-hostile", "hostile"), ("weir-variants", "variants")] {
         show::step(&format!("Building the connectors of plugins/{name}"));
         cargo([
             "build",

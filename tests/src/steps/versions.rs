@@ -10,8 +10,8 @@ use crate::Stack;
 /// The accounts that are looked at after each change.
 const ACCOUNTS: [&str; 4] = [ACCOUNT, "shop_north", "shop_south", "shop_west"];
 /// The components of the version that serves before each act, and of the one that comes or goes; and the latter's number.
-const EARLIER: &str = "next/tiktok-owns";
-const LATER: &str = "next/tiktok-owns-later";
+const EARLIER: &str = "variants/tiktok-owns";
+const LATER: &str = "variants/tiktok-owns-later";
 const LATER_NUMBER: &str = "0.4.0";
 
 /// The versions that are active, and whether the later one is on trial.

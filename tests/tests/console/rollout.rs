@@ -12,7 +12,7 @@ async fn a_person_sees_what_a_version_would_change_tries_it_and_takes_it_back() 
     let thread = console.weir.conversation().await?;
     console.weir.say(&thread, "an answer").await?;
     let api = console.weir.stack.api.clone();
-    let component = console.weir.stack.binaries().connector("next/tiktok-mapped")?;
+    let component = console.weir.stack.binaries().connector("variants/tiktok-mapped")?;
     let request = api.request(Method::POST, "/v1/connectors");
     let request = request.header("content-type", "application/wasm").body(component);
     api.send(request).await?.expect(201)?;

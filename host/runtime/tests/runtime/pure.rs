@@ -198,7 +198,7 @@ async fn more_calls_than_slots_wait_their_turn() {
 #[tokio::test]
 async fn a_connector_that_was_built_for_the_version_before_keeps_running() {
     let (runtime, _) = runtime();
-    let older = runtime.load(built("next/echo-v0.1")).await.unwrap();
+    let older = runtime.load(built("variants/echo-v0.1")).await.unwrap();
     let newer = runtime.load(component("echo")).await.unwrap();
     assert_eq!(
         older.receive(&webhook("hi")).await.unwrap(),

@@ -201,7 +201,7 @@ fn refusals(found: &[Difference]) -> Vec<(&str, &Value)> {
 async fn pictures_without_a_route_are_refused_in_a_replay() {
     let (runtime, notes) = runtime();
     let tiktok = runtime.load(component("tiktok")).await.unwrap();
-    let blind = runtime.load(component("next/tiktok-no-pictures")).await.unwrap();
+    let blind = runtime.load(component("variants/tiktok-no-pictures")).await.unwrap();
     let answer = r#"{"code":0,"message":"OK","data":{"download_url":"https://p16.tiktokcdn.com/picture?x=1"}}"#;
     let mut report = Report::default();
     for _ in 0..3 {

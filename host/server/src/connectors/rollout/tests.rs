@@ -22,7 +22,7 @@ async fn with_next(folder: &TempDir) -> Host {
     let host = with_echo(folder).await;
     let staged = host
         .connectors
-        .install(component("next/echo-upgrade"), None, None, false)
+        .install(component("variants/echo-upgrade"), None, None, false)
         .await;
     assert_eq!(staged.expect("a connector").manifest.version, NEXT);
     host
