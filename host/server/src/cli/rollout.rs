@@ -62,8 +62,8 @@ pub(super) enum Rollout {
         /// Name of the connector
         name: String,
         /// Only calls that crashed
-        #[arg(long)]
-        broke_off: bool,
+        #[arg(long, alias = "broke-off")]
+        crashed: bool,
     },
     /// Print the transcript of a call as JSON, for `weir connector replay --file`
     Transcript {
@@ -109,8 +109,8 @@ pub(super) struct Canary {
     #[arg(long, value_name = "N")]
     percent: u8,
     /// Number of crashes allowed before it is rolled back
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    breaks: u64,
+    #[arg(long, alias = "breaks", value_name = "N", default_value_t = 0)]
+    max_crashes: u64,
     /// Allowed increase in failure rate over the active version, in percentage points
     #[arg(long, value_name = "POINTS", default_value_t = 5)]
     margin: u8,
@@ -182,12 +182,12 @@ impl Rollout {
                 output.list(&steps, &columns, "no history");
                 Ok(())
             }
-            Self::Transcripts { name, broke_off } => {
+            Self::Transcripts { name, crashed } => {
                 let client = client()?;
                 let mut url = client.at(&["v1", "connectors", &name, "transcripts"]);
                 url.query_pairs_mut()
                     .append_pair("limit", &limits::PAGE.to_string())
-                    .append_pair("broke_off", if broke_off { "true" } else { "false" });
+                    .append_pair("broke_off", if crashed { "true" } else { "false" });
                 let found = client.get(url).await?;
                 let columns = [
                     ("TIME", "/at"),
@@ -381,7 +381,7 @@ impl Canary {
         let body = json!({
             "percent": self.percent,
             "rule": {
-                "breaks": self.breaks, "margin": self.margin, "calls": self.calls,
+                "breaks": self.max_crashes, "margin": self.margin, "calls": self.calls,
                 "bake_s": self.bake, "promote": self.promote,
             },
         });
