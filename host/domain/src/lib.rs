@@ -23,6 +23,7 @@ pub mod manifest;
 pub mod message;
 pub mod policy;
 pub mod problem;
+pub mod record;
 pub mod rollout;
 pub mod signature;
 pub mod time;

@@ -7,6 +7,7 @@
 //! A backend passes the suite in `conformance`; nothing outside this crate knows which one it is.
 #![forbid(unsafe_code)]
 
+mod acts;
 mod claims;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

@@ -3,38 +3,37 @@
 //! An answer means that the write is on the disk. A full disk or a lock is [`StoreError::Unavailable`] and heals by itself; a
 //! row that cannot be read is [`StoreError::Damaged`] and takes nothing else with it.
 
-mod channels;
+pub(crate) mod channels;
 mod claims;
 mod clearing;
 mod clock;
 mod connect;
 mod connectors;
-mod conversations;
-mod db;
-mod deliveries;
-mod early;
+pub(crate) mod conversations;
+pub(crate) mod db;
+pub(crate) mod deliveries;
+pub(crate) mod early;
 mod echo;
 mod endpoints;
 mod erasure;
-mod events;
+pub(crate) mod events;
 mod gaps;
 mod inbound;
 mod intents;
 mod keys;
 mod ledger;
-mod media;
-mod messages;
+pub(crate) mod media;
+pub(crate) mod messages;
 mod methods;
-mod news;
 mod outbound;
-mod outbox;
+pub(crate) mod outbox;
 mod readers;
 mod recovery;
-mod referrals;
+pub(crate) mod referrals;
 mod reseal;
 mod retention;
 mod schema;
-mod seen;
+pub(crate) mod seen;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -9,11 +9,12 @@ use weir_domain::delivery::backoff;
 use weir_domain::event::{ChannelTold, EventType};
 use weir_domain::id::ChannelId;
 use weir_domain::limits;
+use weir_domain::record::About;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_json, get_time_if, json, key, listed, ms, word};
-use crate::sqlite::events::{self, About};
-use crate::sqlite::{connect, news, outbox, state, workspaces};
+use crate::sqlite::events;
+use crate::sqlite::{connect, conversations, outbox, state, workspaces};
 use crate::vault::Place;
 use crate::{ChannelPatch, ConnectEnd, Listed, NewChannel, Page, Result};
 
@@ -21,19 +22,19 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Channel> {
     get_json(row, 0, "channels.channel")
 }
 
-pub(super) fn one(db: &Db<'_>, id: ChannelId) -> Result<Option<Channel>> {
+pub(crate) fn one(db: &Db<'_>, id: ChannelId) -> Result<Option<Channel>> {
     db.one("SELECT channel FROM channels WHERE id = ?1", [key(id)], read)
 }
 
 /// The channel that a row points to; that it is gone means that the record is damaged.
-pub(super) fn needed(db: &Db<'_>, id: ChannelId) -> Result<Channel> {
+pub(crate) fn needed(db: &Db<'_>, id: ChannelId) -> Result<Channel> {
     one(db, id)?.ok_or_else(|| crate::StoreError::Damaged {
         place: format!("channels, row {id}"),
         reason: "another row points to it, and it is not there".to_owned(),
     })
 }
 
-pub(super) fn by_platform_id(db: &Db<'_>, app: &str, platform_id: &str) -> Result<Option<Channel>> {
+pub(crate) fn by_platform_id(db: &Db<'_>, app: &str, platform_id: &str) -> Result<Option<Channel>> {
     db.one(
         "SELECT channel FROM channels WHERE app = ?1 AND platform_id = ?2",
         [app, platform_id],
@@ -41,7 +42,7 @@ pub(super) fn by_platform_id(db: &Db<'_>, app: &str, platform_id: &str) -> Resul
     )
 }
 
-pub(super) fn all(
+pub(crate) fn all(
     db: &Db<'_>,
     workspace: &str,
     these: &BTreeSet<ChannelId>,
@@ -86,7 +87,7 @@ fn put(db: &Db<'_>, channel: &Channel) -> Result<()> {
     outbox::hold_channel(db, channel, channel.paused || !works)
 }
 
-pub(super) fn connect(
+pub(crate) fn connect(
     db: &Db<'_>,
     new: NewChannel,
     credential: &Credential,
@@ -171,7 +172,7 @@ fn renewed(known: Channel, new: NewChannel, now: Timestamp) -> Channel {
     }
 }
 
-pub(super) fn update(db: &Db<'_>, id: ChannelId, patch: ChannelPatch, now: Timestamp) -> Result<Option<Channel>> {
+pub(crate) fn update(db: &Db<'_>, id: ChannelId, patch: ChannelPatch, now: Timestamp) -> Result<Option<Channel>> {
     let Some(known) = one(db, id)? else { return Ok(None) };
     let paused = patch.paused.unwrap_or(known.paused);
     let kind = if paused && !known.paused {
@@ -191,21 +192,21 @@ pub(super) fn update(db: &Db<'_>, id: ChannelId, patch: ChannelPatch, now: Times
     };
     put(db, &channel)?;
     if channel.policy.window_ms != before.window_ms {
-        news::look_again(db, &channel, now)?;
+        conversations::reschedule(db, &channel, now)?;
     }
     events::append_channel(db, &channel, kind, now)?;
     Ok(Some(channel))
 }
 
 /// Whether its set-up at the platform is not done.
-pub(super) fn waits_for_set_up(db: &Db<'_>, id: ChannelId) -> Result<bool> {
+pub(crate) fn waits_for_set_up(db: &Db<'_>, id: ChannelId) -> Result<bool> {
     db.exists(
         "SELECT 1 FROM channels WHERE id = ?1 AND set_up_at IS NOT NULL",
         [key(id)],
     )
 }
 
-pub(super) fn set_status(
+pub(crate) fn set_status(
     db: &Db<'_>,
     id: ChannelId,
     status: ChannelStatus,
@@ -239,11 +240,11 @@ pub(super) fn set_status(
         reason: Some(reason.to_owned()),
         days_left: None,
     };
-    events::append(db, About::channel(&told.channel), kind, &told, now)?;
+    events::append(db, &About::channel(&told.channel), kind, &told, now)?;
     Ok(())
 }
 
-pub(super) fn delete(db: &Db<'_>, id: ChannelId, now: Timestamp) -> Result<Option<Channel>> {
+pub(crate) fn delete(db: &Db<'_>, id: ChannelId, now: Timestamp) -> Result<Option<Channel>> {
     let Some(known) = one(db, id)? else { return Ok(None) };
     if known.status == ChannelStatus::Deleted {
         return Ok(Some(known));
@@ -257,14 +258,14 @@ pub(super) fn delete(db: &Db<'_>, id: ChannelId, now: Timestamp) -> Result<Optio
     put(db, &channel)?;
     db.run("DELETE FROM credentials WHERE channel_id = ?1", [key(id)])?;
     outbox::fail_queued(db, id, now)?;
-    news::look_again(db, &channel, now)?;
+    conversations::reschedule(db, &channel, now)?;
     events::append_channel(db, &channel, EventType::ChannelDeleted, now)?;
     Ok(Some(channel))
 }
 
 // ---- credentials -----------------------------------------------------------------------------------------------------
 
-pub(super) fn place(channel: &str) -> Place<'_> {
+pub(crate) fn place(channel: &str) -> Place<'_> {
     Place {
         table: "credentials",
         column: "sealed",
@@ -272,7 +273,7 @@ pub(super) fn place(channel: &str) -> Place<'_> {
     }
 }
 
-pub(super) fn credential(db: &Db<'_>, id: ChannelId) -> Result<Option<Credential>> {
+pub(crate) fn credential(db: &Db<'_>, id: ChannelId) -> Result<Option<Credential>> {
     let sealed: Option<Vec<u8>> = db.one(
         "SELECT sealed FROM credentials WHERE channel_id = ?1",
         [key(id)],
@@ -299,7 +300,7 @@ fn put_credential(db: &Db<'_>, id: ChannelId, credential: &Credential) -> Result
 }
 
 /// A renewed credential is the renewed authorization: what was held for it is due.
-pub(super) fn put_renewed(
+pub(crate) fn put_renewed(
     db: &Db<'_>,
     id: ChannelId,
     old: &Credential,
@@ -319,7 +320,7 @@ pub(super) fn put_renewed(
     Ok(true)
 }
 
-pub(super) fn note_renewal(db: &Db<'_>, id: ChannelId, begun: Option<Timestamp>) -> Result<()> {
+pub(crate) fn note_renewal(db: &Db<'_>, id: ChannelId, begun: Option<Timestamp>) -> Result<()> {
     db.run(
         "UPDATE credentials SET renewing_since = ?2 WHERE channel_id = ?1",
         params![key(id), ms(begun)],
@@ -327,7 +328,7 @@ pub(super) fn note_renewal(db: &Db<'_>, id: ChannelId, begun: Option<Timestamp>)
     Ok(())
 }
 
-pub(super) fn renewal_begun(db: &Db<'_>, id: ChannelId) -> Result<Option<Timestamp>> {
+pub(crate) fn renewal_begun(db: &Db<'_>, id: ChannelId) -> Result<Option<Timestamp>> {
     let begun = db.one(
         "SELECT renewing_since FROM credentials WHERE channel_id = ?1",
         [key(id)],
@@ -336,7 +337,7 @@ pub(super) fn renewal_begun(db: &Db<'_>, id: ChannelId) -> Result<Option<Timesta
     Ok(begun.flatten())
 }
 
-pub(super) fn credentials_due(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<Vec<ChannelId>> {
+pub(crate) fn credentials_due(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<Vec<ChannelId>> {
     db.all(
         "SELECT k.channel_id FROM credentials k JOIN channels c ON c.id = k.channel_id
          WHERE (k.expires_at < ?1 OR k.renewing_since IS NOT NULL) AND c.status <> 'reauthorization_required'
@@ -348,7 +349,7 @@ pub(super) fn credentials_due(db: &Db<'_>, before: Timestamp, limit: u32) -> Res
 
 // ---- set-ups ---------------------------------------------------------------------------------------------------------
 
-pub(super) fn set_up_done(db: &Db<'_>, id: ChannelId) -> Result<()> {
+pub(crate) fn set_up_done(db: &Db<'_>, id: ChannelId) -> Result<()> {
     db.run(
         "UPDATE channels SET set_up_at = NULL, set_up_tries = 0 WHERE id = ?1 AND set_up_at IS NOT NULL",
         [key(id)],
@@ -356,7 +357,7 @@ pub(super) fn set_up_done(db: &Db<'_>, id: ChannelId) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn set_up_failed(db: &Db<'_>, id: ChannelId, now: Timestamp) -> Result<()> {
+pub(crate) fn set_up_failed(db: &Db<'_>, id: ChannelId, now: Timestamp) -> Result<()> {
     let tries: Option<u32> = db.one("SELECT set_up_tries FROM channels WHERE id = ?1", [key(id)], |row| {
         row.get(0)
     })?;
@@ -371,7 +372,7 @@ pub(super) fn set_up_failed(db: &Db<'_>, id: ChannelId, now: Timestamp) -> Resul
 }
 
 /// A channel without a good authorization is set up once it has one again.
-pub(super) fn set_ups_due(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<Vec<Channel>> {
+pub(crate) fn set_ups_due(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<Vec<Channel>> {
     db.all(
         "SELECT channel FROM channels WHERE set_up_at <= ?1 AND status IN ('connected', 'degraded')
          ORDER BY set_up_at LIMIT ?2",
@@ -380,7 +381,7 @@ pub(super) fn set_ups_due(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<Vec
     )
 }
 
-pub(super) fn resume_set_ups(db: &Db<'_>, now: Timestamp) -> Result<u32> {
+pub(crate) fn resume_set_ups(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let cut_off: Vec<ChannelId> = db.all(
         "SELECT id FROM channels WHERE set_up_at IS NOT NULL AND status = 'connected'",
         [],
@@ -399,14 +400,14 @@ pub(super) fn resume_set_ups(db: &Db<'_>, now: Timestamp) -> Result<u32> {
 
 // ---- polling ---------------------------------------------------------------------------------------------------------
 
-pub(super) fn poll_cursor(db: &Db<'_>, id: ChannelId) -> Result<Option<String>> {
+pub(crate) fn poll_cursor(db: &Db<'_>, id: ChannelId) -> Result<Option<String>> {
     let cursor = db.one("SELECT poll_cursor FROM channels WHERE id = ?1", [key(id)], |row| {
         row.get::<_, Option<String>>(0)
     })?;
     Ok(cursor.flatten())
 }
 
-pub(super) fn keep_poll_cursor(db: &Db<'_>, id: ChannelId, cursor: Option<&str>) -> Result<()> {
+pub(crate) fn keep_poll_cursor(db: &Db<'_>, id: ChannelId, cursor: Option<&str>) -> Result<()> {
     db.run(
         "UPDATE channels SET poll_cursor = ?2 WHERE id = ?1",
         params![key(id), cursor],

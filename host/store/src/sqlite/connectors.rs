@@ -4,11 +4,12 @@ use rusqlite::{Row, params};
 use weir_domain::caller::OPERATORS_WORKSPACE;
 use weir_domain::event::EventType;
 use weir_domain::grant::Grants;
+use weir_domain::record::About;
 use weir_domain::rollout::{self, Activation, Canary, VersionAct};
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, get_json, get_json_if, get_time, get_time_if, get_word, json, json_if, word};
-use crate::sqlite::events::{self, About};
+use crate::sqlite::events;
 use crate::sqlite::{intents, state, trials};
 use crate::{
     NewVersion, Result, Retirement, StageError, StoreError, Version, VersionChange, VersionFailure, VersionStage,
@@ -371,7 +372,7 @@ fn tell(db: &Db<'_>, version: &Version, kind: EventType, reason: &str, now: Time
         data["percent"] = canary.percent.into();
     }
     // Connectors belong to the host and not to a tenant.
-    events::append(db, About::workspace(OPERATORS_WORKSPACE), kind, &data, now)?;
+    events::append(db, &About::workspace(OPERATORS_WORKSPACE), kind, &data, now)?;
     Ok(())
 }
 

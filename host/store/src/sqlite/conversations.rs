@@ -2,21 +2,25 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
+use rusqlite::types::Value;
 use rusqlite::{Row, params};
-use weir_domain::conversation::{Contact, Conversation, ConversationStatus, Marks, OpenedBy, later};
+use weir_domain::channel::{Channel, ChannelStatus};
+use weir_domain::conversation::{Contact, Conversation, Marks, OpenedBy, later};
 use weir_domain::event::EventType;
 use weir_domain::id::{ChannelId, ContactId, ConversationId};
 use weir_domain::inbound::Person;
 use weir_domain::limits;
 use weir_domain::message::Referral;
+use weir_domain::record::{About, StoredConversation};
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{
-    Db, cursor_id, fetch, get_id, get_json_if, get_time, get_time_if, get_word, json, key, key_if, limit, listed, ms,
-    word,
+    Db, cursor_id, fetch, get_id, get_json_if, get_time, get_time_if, get_word, json_if, key, key_if, limit, listed,
+    ms, word,
 };
-use crate::sqlite::events::{self, About};
+use crate::sqlite::events;
 use crate::{ConversationFilter, Listed, Page, Result};
 
 // ---- contacts --------------------------------------------------------------------------------------------------------
@@ -35,7 +39,7 @@ fn read_contact(row: &Row<'_>, at: usize) -> rusqlite::Result<Contact> {
     })
 }
 
-pub(super) fn contact(db: &Db<'_>, workspace: &str, id: ContactId) -> Result<Option<Contact>> {
+pub(crate) fn contact(db: &Db<'_>, workspace: &str, id: ContactId) -> Result<Option<Contact>> {
     db.one(
         &format!("SELECT {CONTACT} FROM contacts WHERE id = ?2 AND workspace_id = ?1"),
         params![workspace, key(id)],
@@ -43,7 +47,7 @@ pub(super) fn contact(db: &Db<'_>, workspace: &str, id: ContactId) -> Result<Opt
     )
 }
 
-pub(super) fn contact_by_platform_id(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Result<Option<Contact>> {
+pub(crate) fn contact_by_platform_id(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Result<Option<Contact>> {
     db.one(
         &format!("SELECT {CONTACT} FROM contacts WHERE channel_id = ?1 AND platform_id = ?2"),
         params![key(channel), platform_id],
@@ -51,7 +55,7 @@ pub(super) fn contact_by_platform_id(db: &Db<'_>, channel: ChannelId, platform_i
     )
 }
 
-pub(super) fn contacts(db: &Db<'_>, workspace: &str, of: &BTreeSet<ChannelId>, page: &Page) -> Result<Listed<Contact>> {
+pub(crate) fn contacts(db: &Db<'_>, workspace: &str, of: &BTreeSet<ChannelId>, page: &Page) -> Result<Listed<Contact>> {
     let cursor = cursor_id::<ContactId>(page);
     let rows = if of.is_empty() {
         db.all(
@@ -76,7 +80,7 @@ pub(super) fn contacts(db: &Db<'_>, workspace: &str, of: &BTreeSet<ChannelId>, p
 }
 
 /// What hearing of a person did to the record.
-pub(super) enum Heard {
+pub(crate) enum Heard {
     /// They are new.
     New,
     /// Their name or picture is.
@@ -88,7 +92,7 @@ pub(super) enum Heard {
 /// The contact that a person is, as something of the time `at` names them. A platform that leaves a name out has not taken it
 /// back, and an older name does not replace a newer one. Pictures' links change with each message on most platforms; a new
 /// link alone is kept and is no news.
-pub(super) fn hear_of(
+pub(crate) fn hear_of(
     db: &Db<'_>,
     workspace: &str,
     channel: ChannelId,
@@ -178,7 +182,7 @@ pub(super) fn hear_of(
 }
 
 /// A conversation that stood for a person whom no event had named knows them now: the stand-in gets their name.
-pub(super) fn name_stand_in(db: &Db<'_>, thread: &Thread, person: &Person) -> Result<()> {
+pub(crate) fn name_stand_in(db: &Db<'_>, thread: &StoredConversation, person: &Person) -> Result<()> {
     let contact = &thread.conversation.contact;
     let is_stand_in =
         contact.platform_id == thread.conversation.platform_id && contact.platform_id != person.platform_id;
@@ -193,7 +197,7 @@ pub(super) fn name_stand_in(db: &Db<'_>, thread: &Thread, person: &Person) -> Re
 }
 
 /// The same outside of a webhook, with the event that tells of it.
-pub(super) fn hear_and_tell(
+pub(crate) fn hear_and_tell(
     db: &Db<'_>,
     workspace: &str,
     channel: ChannelId,
@@ -210,7 +214,7 @@ pub(super) fn hear_and_tell(
         channel: Some(channel),
         ..About::workspace(workspace)
     };
-    events::append(db, about, kind, &contact, now)?;
+    events::append(db, &about, kind, &contact, now)?;
     Ok(contact)
 }
 
@@ -221,73 +225,14 @@ fn picture(url: Option<&str>) -> Option<&str> {
 
 // ---- conversations ---------------------------------------------------------------------------------------------------
 
-/// A conversation as those see it who write in it: what the API shows, and what only the record needs.
-#[derive(Clone, Debug)]
-pub(super) struct Thread {
-    pub(super) conversation: Conversation,
-    pub(super) workspace: String,
-    /// What its messages add up to, besides what the conversation shows.
-    pub(super) marks: Marks,
-    /// What the contact has read.
-    pub(super) read_up_to: Option<Timestamp>,
-    /// The platform's time of what `opened_by` names.
-    begun_at: Option<Timestamp>,
-    /// The platform's time of the newest event in the conversation that named its contact as the record does.
-    named_at: Timestamp,
-    /// Of the last message.
-    pub(super) sequence: i64,
-    /// When time alone has news of it.
-    pub(super) news_at: Option<Timestamp>,
-    /// The same as the row has it.
-    news_kept: Option<Timestamp>,
-    /// Until when the platform's word on pictures holds.
-    images_until: Option<Timestamp>,
-}
-
-impl Thread {
-    /// Whether an event of the time `at` names the contact as the record does; if so, that is noted for [`save`], in a row that
-    /// changes with each message anyhow, so that an older name does not replace this one.
-    pub(super) fn confirms(&mut self, person: &Person, at: Timestamp) -> bool {
-        let confirms = self.conversation.contact.is_named(person);
-        if confirms {
-            self.named_at = self.named_at.max(at);
-        }
-        confirms
-    }
-
-    /// The conversation as it is judged at `now`: the platform's word on pictures holds only for a while.
-    pub(super) fn at(&self, now: Timestamp) -> Conversation {
-        let mut conversation = self.conversation.clone();
-        if self.images_until.is_none_or(|until| now >= until) {
-            conversation.images_allowed = None;
-        }
-        conversation
-    }
-
-    /// The next place in the conversation, for a message of this time.
-    pub(super) fn next(&mut self, sent_at: Timestamp) -> i64 {
-        self.sequence += 1;
-        self.conversation.last_message_at = self.conversation.last_message_at.max(Some(sent_at));
-        self.sequence
-    }
-
-    /// The next place, for a message that somebody writes here: who answers has read.
-    pub(super) fn next_of_ours(&mut self, now: Timestamp) -> i64 {
-        let sequence = self.next(now);
-        self.marks.seen_sequence = sequence;
-        self.conversation.unread = 0;
-        sequence
-    }
-}
-
 const THREAD: &str = "c.id, c.channel_id, c.platform_id, c.status, c.opened_by, c.answered, c.contact_wrote_at,
     c.budget_used, c.images_allowed, nullif(c.last_message_at, 0), c.created_at, c.workspace_id, c.we_wrote_at, c.read_up_to, c.sequence,
     p.id, p.channel_id, p.platform_id, p.username, p.display_name, p.avatar_url, p.created_at, c.images_until, c.unread, c.news_at, c.replied,
     c.first_wrote_at, c.echoed_at, c.seen_sequence, c.referral, c.begun_at, c.named_at
     FROM conversations c JOIN contacts p ON p.id = c.contact_id";
 
-fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {
-    Ok(Thread {
+fn read_thread(row: &Row<'_>) -> rusqlite::Result<StoredConversation> {
+    Ok(StoredConversation {
         conversation: Conversation {
             id: get_id(row, 0)?,
             channel_id: get_id(row, 1)?,
@@ -316,8 +261,7 @@ fn read_thread(row: &Row<'_>) -> rusqlite::Result<Thread> {
         begun_at: get_time_if(row, 30)?,
         named_at: get_time(row, 31)?,
         sequence: row.get(14)?,
-        news_at: get_time_if(row, 24)?,
-        news_kept: get_time_if(row, 24)?,
+        window_event_at: get_time_if(row, 24)?,
         images_until: get_time_if(row, 22)?,
     })
 }
@@ -326,19 +270,19 @@ fn read_conversation(row: &Row<'_>) -> rusqlite::Result<Conversation> {
     read_thread(row).map(|thread| thread.conversation)
 }
 
-pub(super) fn thread(db: &Db<'_>, id: ConversationId) -> Result<Option<Thread>> {
+pub(crate) fn thread(db: &Db<'_>, id: ConversationId) -> Result<Option<StoredConversation>> {
     db.one(&format!("SELECT {THREAD} WHERE c.id = ?1"), [key(id)], read_thread)
 }
 
 /// The conversation that another row points to.
-pub(super) fn needed(db: &Db<'_>, id: ConversationId) -> Result<Thread> {
+pub(crate) fn needed(db: &Db<'_>, id: ConversationId) -> Result<StoredConversation> {
     thread(db, id)?.ok_or_else(|| crate::StoreError::Damaged {
         place: format!("conversations, row {id}"),
         reason: "another row points to it, and it is not there".to_owned(),
     })
 }
 
-pub(super) fn by_platform_id(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Result<Option<Thread>> {
+pub(crate) fn by_platform_id(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Result<Option<StoredConversation>> {
     db.one(
         &format!("SELECT {THREAD} WHERE c.channel_id = ?1 AND c.platform_id = ?2"),
         params![key(channel), platform_id],
@@ -347,7 +291,7 @@ pub(super) fn by_platform_id(db: &Db<'_>, channel: ChannelId, platform_id: &str)
 }
 
 /// The conversation with a contact that something last happened in.
-pub(super) fn with(db: &Db<'_>, workspace: &str, contact: ContactId) -> Result<Option<Conversation>> {
+pub(crate) fn with(db: &Db<'_>, workspace: &str, contact: ContactId) -> Result<Option<Conversation>> {
     let newest: Option<ConversationId> = db.one(
         "SELECT id FROM conversations WHERE contact_id = ?1 ORDER BY last_message_at DESC LIMIT 1",
         [key(contact)],
@@ -359,7 +303,7 @@ pub(super) fn with(db: &Db<'_>, workspace: &str, contact: ContactId) -> Result<O
     }
 }
 
-pub(super) fn one(db: &Db<'_>, workspace: &str, id: ConversationId) -> Result<Option<Conversation>> {
+pub(crate) fn one(db: &Db<'_>, workspace: &str, id: ConversationId) -> Result<Option<Conversation>> {
     Ok(thread(db, id)?
         .filter(|thread| thread.workspace == workspace)
         .map(|thread| thread.conversation))
@@ -372,7 +316,7 @@ fn place(conversation: &Conversation) -> Place {
     (conversation.last_message_at.unwrap_or_default(), conversation.id)
 }
 
-pub(super) fn all(
+pub(crate) fn all(
     db: &Db<'_>,
     workspace: &str,
     filter: &ConversationFilter,
@@ -448,7 +392,7 @@ fn cursor(page: &Page) -> Option<(i64, [u8; 16])> {
     Some((at.parse().ok()?, key(id.parse::<ConversationId>().ok()?)))
 }
 
-pub(super) fn set_images_allowed(db: &Db<'_>, id: ConversationId, allowed: bool, until: Timestamp) -> Result<()> {
+pub(crate) fn set_images_allowed(db: &Db<'_>, id: ConversationId, allowed: bool, until: Timestamp) -> Result<()> {
     db.run(
         "UPDATE conversations SET images_allowed = ?2, images_until = ?3 WHERE id = ?1",
         params![key(id), allowed, until.as_millis()],
@@ -457,64 +401,115 @@ pub(super) fn set_images_allowed(db: &Db<'_>, id: ConversationId, allowed: bool,
 }
 
 /// Begins a conversation. The caller writes the rest of the row with [`save`].
-pub(super) fn begin(
+pub(crate) fn begin(
     db: &Db<'_>,
     workspace: &str,
     platform_id: &str,
     contact: Contact,
     (opened_by, begun_at): (OpenedBy, Timestamp),
     now: Timestamp,
-) -> Result<Thread> {
-    let thread = Thread {
-        conversation: Conversation {
-            id: db.mint(now),
-            channel_id: contact.channel_id,
-            contact,
-            platform_id: platform_id.to_owned(),
-            status: ConversationStatus::Open,
-            opened_by,
-            answered: false,
-            replied: false,
-            contact_wrote_at: None,
-            budget_used: 0,
-            images_allowed: None,
-            last_message_at: None,
-            unread: 0,
-            referral: None,
-            created_at: now,
-        },
-        workspace: workspace.to_owned(),
-        marks: Marks::default(),
-        read_up_to: None,
-        begun_at: Some(begun_at),
-        named_at: Timestamp::default(),
-        sequence: 0,
-        news_at: None,
-        news_kept: None,
-        images_until: None,
-    };
-    let conversation = &thread.conversation;
+) -> Result<StoredConversation> {
+    let stored = StoredConversation::begin(db.mint(now), workspace, platform_id, contact, opened_by, begun_at, now);
+    insert(db, &stored)?;
+    Ok(stored)
+}
+
+/// Writes one that is new.
+pub(crate) fn insert(db: &Db<'_>, stored: &StoredConversation) -> Result<()> {
+    let StoredConversation {
+        conversation, marks, ..
+    } = stored;
     db.run(
-        "INSERT INTO conversations (id, workspace_id, channel_id, contact_id, platform_id, status, opened_by, last_message_at,
-             created_at, begun_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, ?9)",
+        "INSERT INTO conversations (id, workspace_id, channel_id, contact_id, platform_id, status, opened_by, answered,
+             contact_wrote_at, we_wrote_at, read_up_to, budget_used, sequence, last_message_at, unread, replied, first_wrote_at,
+             echoed_at, seen_sequence, named_at, begun_at, referral, news_at, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
         params![
             key(conversation.id),
-            workspace,
+            stored.workspace,
             key(conversation.channel_id),
             key(conversation.contact.id),
-            platform_id,
+            conversation.platform_id,
             word(conversation.status)?,
-            word(opened_by)?,
-            now.as_millis(),
-            begun_at.as_millis(),
+            word(conversation.opened_by)?,
+            conversation.answered,
+            ms(conversation.contact_wrote_at),
+            ms(marks.last_answer_at),
+            ms(stored.read_up_to),
+            conversation.budget_used,
+            stored.sequence,
+            ms(conversation.last_message_at).unwrap_or(0),
+            conversation.unread,
+            conversation.replied,
+            ms(marks.first_answer_at),
+            ms(marks.echoed_at),
+            marks.seen_sequence,
+            stored.named_at.as_millis(),
+            ms(stored.begun_at),
+            json_if(conversation.referral.as_ref())?,
+            ms(stored.window_event_at),
+            conversation.created_at.as_millis(),
         ],
     )?;
-    Ok(thread)
+    Ok(())
+}
+
+/// Writes what differs. An index is written anew for each column that an update names, changed or not; so those of the two
+/// columns with an index are named only if they changed, and the document only if it did.
+pub(crate) fn update(db: &Db<'_>, before: &StoredConversation, after: &StoredConversation) -> Result<()> {
+    let StoredConversation {
+        conversation, marks, ..
+    } = after;
+    let known = &before.conversation;
+    let mut sql = "UPDATE conversations SET status = ?2, opened_by = ?3, answered = ?4, contact_wrote_at = ?5, we_wrote_at = ?6,
+         read_up_to = ?7, budget_used = ?8, sequence = ?9, unread = ?10, replied = ?11, first_wrote_at = ?12, echoed_at = ?13,
+         seen_sequence = ?14, named_at = ?15, begun_at = ?16"
+        .to_owned();
+    let mut named: Vec<(&str, Value)> = Vec::new();
+    if known.last_message_at != conversation.last_message_at {
+        named.push(("last_message_at", ms(conversation.last_message_at).unwrap_or(0).into()));
+    }
+    if before.window_event_at != after.window_event_at {
+        named.push(("news_at", ms(after.window_event_at).into()));
+    }
+    if known.referral != conversation.referral {
+        named.push(("referral", json_if(conversation.referral.as_ref())?.into()));
+    }
+    for (n, (column, _)) in named.iter().enumerate() {
+        let _ = write!(sql, ", {column} = ?{}", 17 + n);
+    }
+    sql.push_str(" WHERE id = ?1");
+    let mut statement = db.connection.prepare_cached(&sql)?;
+    let fixed = params![
+        key(conversation.id),
+        word(conversation.status)?,
+        word(conversation.opened_by)?,
+        conversation.answered,
+        ms(conversation.contact_wrote_at),
+        ms(marks.last_answer_at),
+        ms(after.read_up_to),
+        conversation.budget_used,
+        after.sequence,
+        conversation.unread,
+        conversation.replied,
+        ms(marks.first_answer_at),
+        ms(marks.echoed_at),
+        marks.seen_sequence,
+        after.named_at.as_millis(),
+        ms(after.begun_at),
+    ];
+    for (n, value) in fixed.iter().enumerate() {
+        statement.raw_bind_parameter(n + 1, value)?;
+    }
+    for (n, (_, value)) in named.iter().enumerate() {
+        statement.raw_bind_parameter(17 + n, value)?;
+    }
+    statement.raw_execute()?;
+    Ok(())
 }
 
 /// Notes that somebody writes in a conversation that is with another contact.
-pub(super) fn note_author(db: &Db<'_>, conversation: &Conversation, author: ContactId) -> Result<()> {
+pub(crate) fn note_author(db: &Db<'_>, conversation: &Conversation, author: ContactId) -> Result<()> {
     if author != conversation.contact.id {
         db.run(
             "INSERT OR IGNORE INTO authors (conversation_id, contact_id) VALUES (?1, ?2)",
@@ -525,7 +520,7 @@ pub(super) fn note_author(db: &Db<'_>, conversation: &Conversation, author: Cont
 }
 
 /// Writes what changes of a conversation while it goes on.
-pub(super) fn save(db: &Db<'_>, thread: &mut Thread) -> Result<()> {
+pub(crate) fn save(db: &Db<'_>, thread: &StoredConversation) -> Result<()> {
     let conversation = &thread.conversation;
     db.run(
         "UPDATE conversations SET status = ?2, answered = ?3, contact_wrote_at = ?4, we_wrote_at = ?5, read_up_to = ?6,
@@ -550,18 +545,36 @@ pub(super) fn save(db: &Db<'_>, thread: &mut Thread) -> Result<()> {
         ],
     )?;
     // By itself, since it seldom changes: an index is written anew for each column that an update names, changed or not.
-    if thread.news_at != thread.news_kept {
-        db.run(
-            "UPDATE conversations SET news_at = ?2 WHERE id = ?1",
-            params![key(conversation.id), ms(thread.news_at)],
-        )?;
-        thread.news_kept = thread.news_at;
-    }
+    db.run(
+        "UPDATE conversations SET news_at = ?2 WHERE id = ?1 AND news_at IS NOT ?2",
+        params![key(conversation.id), ms(thread.window_event_at)],
+    )?;
+    Ok(())
+}
+
+/// Those whose moment is there, the oldest first.
+pub(crate) fn due(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<StoredConversation>> {
+    db.all(
+        &format!("SELECT {THREAD} WHERE c.news_at <= ?1 ORDER BY c.news_at LIMIT ?2"),
+        params![now.as_millis(), limit],
+        read_thread,
+    )
+}
+
+/// The channel's end or its rules came between: its conversations are looked at again.
+pub(crate) fn reschedule(db: &Db<'_>, channel: &Channel, now: Timestamp) -> Result<()> {
+    let sql = match channel.status {
+        // Its end concerns all that is open.
+        ChannelStatus::Deleted => "UPDATE conversations SET news_at = ?2 WHERE channel_id = ?1 AND status = 'open'",
+        // Its rules concern the windows that are.
+        _ => "UPDATE conversations SET news_at = ?2 WHERE channel_id = ?1 AND news_at > ?2",
+    };
+    db.run(sql, params![key(channel.id), now.as_millis()])?;
     Ok(())
 }
 
 /// Somebody looked at what the contact wrote.
-pub(super) fn looked_at(db: &Db<'_>, workspace: &str, id: ConversationId) -> Result<()> {
+pub(crate) fn looked_at(db: &Db<'_>, workspace: &str, id: ConversationId) -> Result<()> {
     db.run(
         "UPDATE conversations SET unread = 0, seen_sequence = sequence WHERE id = ?2 AND workspace_id = ?1 AND unread > 0",
         params![workspace, key(id)],
@@ -570,39 +583,34 @@ pub(super) fn looked_at(db: &Db<'_>, workspace: &str, id: ConversationId) -> Res
 }
 
 /// Something that the platform dates earlier than what is known to have begun the conversation began it.
-pub(super) fn begun_by(db: &Db<'_>, thread: &mut Thread, opened_by: OpenedBy, at: Timestamp) -> Result<()> {
-    let conversation = &mut thread.conversation;
-    if thread
-        .begun_at
-        .is_none_or(|begun_at| (begun_at, conversation.opened_by) <= (at, opened_by))
-    {
-        return Ok(());
-    }
-    conversation.opened_by = opened_by;
-    thread.begun_at = Some(at);
+pub(crate) fn begun_by(db: &Db<'_>, thread: &mut StoredConversation, opened_by: OpenedBy, at: Timestamp) -> Result<()> {
+    thread.begun_by(opened_by, at);
     db.run(
         "UPDATE conversations SET opened_by = ?2, begun_at = ?3 WHERE id = ?1",
-        params![key(conversation.id), word(opened_by)?, at.as_millis()],
+        params![
+            key(thread.conversation.id),
+            word(thread.conversation.opened_by)?,
+            ms(thread.begun_at)
+        ],
     )?;
     Ok(())
 }
 
 /// Keeps how the contact came, if it is the newest.
-pub(super) fn came_by(db: &Db<'_>, thread: &mut Thread, referral: &Referral) -> Result<()> {
-    let known = thread.conversation.referral.as_ref();
-    if known.is_some_and(|known| known.at > referral.at) {
-        return Ok(());
-    }
+pub(crate) fn came_by(db: &Db<'_>, thread: &mut StoredConversation, referral: &Referral) -> Result<()> {
+    thread.came_by(referral);
     db.run(
         "UPDATE conversations SET referral = ?2 WHERE id = ?1",
-        params![key(thread.conversation.id), json(referral)?],
+        params![
+            key(thread.conversation.id),
+            json_if(thread.conversation.referral.as_ref())?
+        ],
     )?;
-    thread.conversation.referral = Some(referral.clone());
     Ok(())
 }
 
 /// Gives a share of the budget back.
-pub(super) fn give_back(db: &Db<'_>, id: ConversationId) -> Result<()> {
+pub(crate) fn give_back(db: &Db<'_>, id: ConversationId) -> Result<()> {
     db.run(
         "UPDATE conversations SET budget_used = budget_used - 1 WHERE id = ?1 AND budget_used > 0",
         [key(id)],

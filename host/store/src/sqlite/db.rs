@@ -12,26 +12,26 @@ use crate::vault::{Place, Vault};
 use crate::{Page, Result, StoreError};
 
 /// A connection inside a transaction, with what goes with each of them.
-pub(super) struct Db<'c> {
-    pub(super) connection: &'c Connection,
-    pub(super) vault: &'c Vault,
-    pub(super) mint: &'c Mint,
+pub(crate) struct Db<'c> {
+    pub(crate) connection: &'c Connection,
+    pub(crate) vault: &'c Vault,
+    pub(crate) mint: &'c Mint,
 }
 
 impl Db<'_> {
     /// Runs a statement without parameters; kept prepared.
-    pub(super) fn batch(&self, sql: &str) -> Result<()> {
+    pub(crate) fn batch(&self, sql: &str) -> Result<()> {
         self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
     }
 
     /// Runs a statement; how many rows it changed.
-    pub(super) fn run(&self, sql: &str, params: impl Params) -> Result<usize> {
+    pub(crate) fn run(&self, sql: &str, params: impl Params) -> Result<usize> {
         Ok(self.connection.prepare_cached(sql)?.execute(params)?)
     }
 
     /// The first row, if there is one.
-    pub(super) fn one<T>(
+    pub(crate) fn one<T>(
         &self,
         sql: &str,
         params: impl Params,
@@ -43,7 +43,7 @@ impl Db<'_> {
     }
 
     /// All rows.
-    pub(super) fn all<T>(
+    pub(crate) fn all<T>(
         &self,
         sql: &str,
         params: impl Params,
@@ -55,27 +55,27 @@ impl Db<'_> {
     }
 
     /// The moment that a statement without parameters finds, if there is one.
-    pub(super) fn moment(&self, sql: &str) -> Result<Option<Timestamp>> {
+    pub(crate) fn moment(&self, sql: &str) -> Result<Option<Timestamp>> {
         Ok(self.one(sql, [], |row| get_time_if(row, 0))?.flatten())
     }
 
     /// Whether there is such a row.
-    pub(super) fn exists(&self, sql: &str, params: impl Params) -> Result<bool> {
+    pub(crate) fn exists(&self, sql: &str, params: impl Params) -> Result<bool> {
         Ok(self.one(sql, params, |_| Ok(()))?.is_some())
     }
 
     /// A new id.
-    pub(super) fn mint<I: Id>(&self, now: Timestamp) -> I {
+    pub(crate) fn mint<I: Id>(&self, now: Timestamp) -> I {
         self.mint.id(now)
     }
 
     /// Seals a document for its place.
-    pub(super) fn seal<T: Serialize>(&self, value: &T, place: Place<'_>) -> Result<Vec<u8>> {
+    pub(crate) fn seal<T: Serialize>(&self, value: &T, place: Place<'_>) -> Result<Vec<u8>> {
         self.vault.seal(json(value)?.as_bytes(), place, self.mint)
     }
 
     /// Opens what [`Db::seal`] made.
-    pub(super) fn open<T: DeserializeOwned>(&self, sealed: &[u8], place: Place<'_>) -> Result<T> {
+    pub(crate) fn open<T: DeserializeOwned>(&self, sealed: &[u8], place: Place<'_>) -> Result<T> {
         let plain = self.vault.open(sealed, place)?;
         serde_json::from_slice(&plain).map_err(|error| StoreError::Damaged {
             place: place.to_string(),
@@ -134,17 +134,17 @@ fn unreadable(column: usize, place: &'static str, reason: impl ToString) -> rusq
 }
 
 /// A document to be written.
-pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String> {
+pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|error| StoreError::Database(format!("cannot write a document: {error}")))
 }
 
 /// The same, where there may be none.
-pub(super) fn json_if<T: Serialize>(value: Option<&T>) -> Result<Option<String>> {
+pub(crate) fn json_if<T: Serialize>(value: Option<&T>) -> Result<Option<String>> {
     value.map(json).transpose()
 }
 
 /// A word of a closed list, as serde spells it.
-pub(super) fn word<T: Serialize>(value: T) -> Result<String> {
+pub(crate) fn word<T: Serialize>(value: T) -> Result<String> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => Ok(word),
         other => Err(StoreError::Database(format!("not a word: {other:?}"))),
@@ -152,39 +152,39 @@ pub(super) fn word<T: Serialize>(value: T) -> Result<String> {
 }
 
 /// An id, as it is kept.
-pub(super) fn key<I: Id>(id: I) -> [u8; 16] {
+pub(crate) fn key<I: Id>(id: I) -> [u8; 16] {
     id.uuid().into_bytes()
 }
 
 /// An id that may be none, as it is kept.
-pub(super) fn key_if<I: Id>(id: Option<I>) -> Option<[u8; 16]> {
+pub(crate) fn key_if<I: Id>(id: Option<I>) -> Option<[u8; 16]> {
     id.map(key)
 }
 
 /// A moment that may be none, as it is kept.
-pub(super) fn ms(at: Option<Timestamp>) -> Option<i64> {
+pub(crate) fn ms(at: Option<Timestamp>) -> Option<i64> {
     at.map(Timestamp::as_millis)
 }
 
-pub(super) fn get_id<I: Id>(row: &Row<'_>, column: usize) -> rusqlite::Result<I> {
+pub(crate) fn get_id<I: Id>(row: &Row<'_>, column: usize) -> rusqlite::Result<I> {
     Ok(I::from_uuid(uuid::Uuid::from_bytes(row.get(column)?)))
 }
 
-pub(super) fn get_id_if<I: Id>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<I>> {
+pub(crate) fn get_id_if<I: Id>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<I>> {
     let bytes: Option<[u8; 16]> = row.get(column)?;
     Ok(bytes.map(|bytes| I::from_uuid(uuid::Uuid::from_bytes(bytes))))
 }
 
-pub(super) fn get_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+pub(crate) fn get_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     row.get(column).map(Timestamp::from_millis)
 }
 
-pub(super) fn get_time_if(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+pub(crate) fn get_time_if(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     let at: Option<i64> = row.get(column)?;
     Ok(at.map(Timestamp::from_millis))
 }
 
-pub(super) fn get_json<T: DeserializeOwned>(row: &Row<'_>, column: usize, place: &'static str) -> rusqlite::Result<T> {
+pub(crate) fn get_json<T: DeserializeOwned>(row: &Row<'_>, column: usize, place: &'static str) -> rusqlite::Result<T> {
     let text = row
         .get_ref(column)?
         .as_str()
@@ -192,7 +192,7 @@ pub(super) fn get_json<T: DeserializeOwned>(row: &Row<'_>, column: usize, place:
     serde_json::from_str(text).map_err(|error| unreadable(column, place, error))
 }
 
-pub(super) fn get_json_if<T: DeserializeOwned>(
+pub(crate) fn get_json_if<T: DeserializeOwned>(
     row: &Row<'_>,
     column: usize,
     place: &'static str,
@@ -206,7 +206,7 @@ pub(super) fn get_json_if<T: DeserializeOwned>(
 }
 
 /// A word of a closed list, as [`word`] wrote it.
-pub(super) fn get_word<T: DeserializeOwned>(row: &Row<'_>, column: usize, place: &'static str) -> rusqlite::Result<T> {
+pub(crate) fn get_word<T: DeserializeOwned>(row: &Row<'_>, column: usize, place: &'static str) -> rusqlite::Result<T> {
     let text = row
         .get_ref(column)?
         .as_str()
@@ -220,7 +220,7 @@ fn wrong_type(column: usize, place: &'static str, error: FromSqlError) -> rusqli
 }
 
 /// One page of rows, and where to go on.
-pub(super) fn listed<T>(page: &Page, mut rows: Vec<T>, cursor: impl FnOnce(&T) -> String) -> crate::Listed<T> {
+pub(crate) fn listed<T>(page: &Page, mut rows: Vec<T>, cursor: impl FnOnce(&T) -> String) -> crate::Listed<T> {
     let limit = limit(page);
     let more = rows.len() > limit;
     rows.truncate(limit);
@@ -229,23 +229,23 @@ pub(super) fn listed<T>(page: &Page, mut rows: Vec<T>, cursor: impl FnOnce(&T) -
 }
 
 /// How many rows a page asks for, within the bound.
-pub(super) fn limit(page: &Page) -> usize {
+pub(crate) fn limit(page: &Page) -> usize {
     page.limit.clamp(1, weir_domain::limits::PAGE) as usize
 }
 
 /// One more than the page holds, so that its end is known.
-pub(super) fn fetch(page: &Page) -> i64 {
+pub(crate) fn fetch(page: &Page) -> i64 {
     i64::from(page.limit.clamp(1, weir_domain::limits::PAGE)) + 1
 }
 
 /// A cursor that is an id; without one the greatest, so that the index is entered where the page begins.
-pub(super) fn cursor_id<I: Id + std::str::FromStr>(page: &Page) -> [u8; 16] {
+pub(crate) fn cursor_id<I: Id + std::str::FromStr>(page: &Page) -> [u8; 16] {
     let id = page.cursor.as_deref().and_then(|text| text.parse::<I>().ok());
     id.map_or([u8::MAX; 16], key)
 }
 
 /// A cursor that is a number; without one the greatest.
-pub(super) fn cursor_number(page: &Page) -> i64 {
+pub(crate) fn cursor_number(page: &Page) -> i64 {
     let number = page.cursor.as_deref().and_then(|text| text.parse().ok());
     number.unwrap_or(i64::MAX)
 }

@@ -6,12 +6,12 @@ use rusqlite::{Row, params};
 use weir_domain::event::EventType;
 use weir_domain::id::{DeliveryId, EndpointId, EventId};
 use weir_domain::limits;
+use weir_domain::record::About;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{
     Db, cursor_number, fetch, get_id, get_json, get_time, get_time_if, get_word, json, key, key_if,
 };
-use crate::sqlite::events::About;
 use crate::sqlite::{endpoints, events};
 use crate::{
     DeliveriesOf, Delivery, DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EventFilter, Listed, Page, Result,
@@ -19,22 +19,22 @@ use crate::{
 };
 
 /// Owes the event at this place of the log to each endpoint that wants it, but for the one that it is about.
-pub(super) fn fan_out(db: &Db<'_>, about: &About<'_>, kind: EventType, sequence: i64, now: Timestamp) -> Result<()> {
+pub(crate) fn fan_out(db: &Db<'_>, about: &About, kind: EventType, sequence: i64, now: Timestamp) -> Result<()> {
     let endpoints: Vec<(EndpointId, EventFilter, bool)> = db.all(
         "SELECT id, filter, ordered FROM endpoints WHERE workspace_id = ?1 AND enabled = 1",
-        [about.workspace],
+        [&about.workspace],
         |row| Ok((get_id(row, 0)?, get_json(row, 1, "endpoints.filter")?, row.get(2)?)),
     )?;
     for (endpoint, filter, ordered) in endpoints {
         if Some(endpoint) != about.endpoint && filter.wants(kind, about.channel) {
             let lane = about.conversation.filter(|_| ordered).map(key);
-            insert(db, about.workspace, endpoint, sequence, lane, now)?;
+            insert(db, &about.workspace, endpoint, sequence, lane, now)?;
         }
     }
     Ok(())
 }
 
-pub(super) fn insert(
+pub(crate) fn insert(
     db: &Db<'_>,
     workspace: &str,
     endpoint: EndpointId,
@@ -65,7 +65,7 @@ pub(super) fn insert(
     Ok(id)
 }
 
-pub(super) fn add(db: &Db<'_>, endpoint: EndpointId, event: EventId, now: Timestamp) -> Result<DeliveryId> {
+pub(crate) fn add(db: &Db<'_>, endpoint: EndpointId, event: EventId, now: Timestamp) -> Result<DeliveryId> {
     let found = db.one(
         "SELECT e.workspace_id, e.sequence FROM events e JOIN endpoints p ON p.workspace_id = e.workspace_id
          WHERE e.id = ?1 AND p.id = ?2",
@@ -78,7 +78,7 @@ pub(super) fn add(db: &Db<'_>, endpoint: EndpointId, event: EventId, now: Timest
     insert(db, &workspace, endpoint, sequence, None, now)
 }
 
-pub(super) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>> {
+pub(crate) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>> {
     let limit = limit as usize;
     let in_turn: Vec<EndpointId> = db.all(
         "SELECT id FROM endpoints e WHERE enabled = 1
@@ -189,7 +189,7 @@ fn lease_head(db: &Db<'_>, endpoint: &Endpoint, owner: &str, now: Timestamp) -> 
     }
 }
 
-pub(super) fn settle(
+pub(crate) fn settle(
     db: &Db<'_>,
     lease: &DeliveryLease,
     attempt: DeliveryAttempt,
@@ -280,7 +280,7 @@ fn head(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16]) -> Result<Option<i64>
 }
 
 /// Puts a conversation in order that older events were added to: what is older goes first, and what had gone on without it waits.
-pub(super) fn put_in_order(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], now: Timestamp) -> Result<()> {
+pub(crate) fn put_in_order(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], now: Timestamp) -> Result<()> {
     db.run(
         "UPDATE deliveries SET due_at = NULL
          WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' AND lane IS NOT NULL AND due_at IS NOT NULL
@@ -290,7 +290,7 @@ pub(super) fn put_in_order(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], no
     release(db, endpoint, lane, now)
 }
 
-pub(super) fn next_due(db: &Db<'_>) -> Result<Option<Timestamp>> {
+pub(crate) fn next_due(db: &Db<'_>) -> Result<Option<Timestamp>> {
     db.moment(
         "SELECT min(max(
              (SELECT min(due_at) FROM deliveries d WHERE d.endpoint_id = e.id AND d.due_at IS NOT NULL),
@@ -317,7 +317,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(Delivery, i64)> {
     Ok((delivery, row.get(8)?))
 }
 
-pub(super) fn all(db: &Db<'_>, workspace: &str, wanted: DeliveriesOf, page: &Page) -> Result<Listed<Delivery>> {
+pub(crate) fn all(db: &Db<'_>, workspace: &str, wanted: DeliveriesOf, page: &Page) -> Result<Listed<Delivery>> {
     // Each by the index that has it.
     let of = match wanted {
         DeliveriesOf { event: Some(_), .. } => {
@@ -344,7 +344,7 @@ pub(super) fn all(db: &Db<'_>, workspace: &str, wanted: DeliveriesOf, page: &Pag
     })
 }
 
-pub(super) fn one(db: &Db<'_>, workspace: &str, id: DeliveryId) -> Result<Option<(Delivery, Vec<DeliveryAttempt>)>> {
+pub(crate) fn one(db: &Db<'_>, workspace: &str, id: DeliveryId) -> Result<Option<(Delivery, Vec<DeliveryAttempt>)>> {
     let found = db.one(
         &format!("SELECT {DELIVERY} WHERE d.id = ?2 AND d.workspace_id = ?1"),
         params![workspace, key(id)],

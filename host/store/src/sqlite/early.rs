@@ -17,19 +17,19 @@ use crate::sqlite::messages::{self, Step};
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What a receipt says, and of what.
-pub(super) struct Receipt<'a> {
-    pub(super) channel: ChannelId,
+pub(crate) struct Receipt<'a> {
+    pub(crate) channel: ChannelId,
     /// The platform's id of the message, or empty for a mark of the conversation.
-    pub(super) message: &'a str,
+    pub(crate) message: &'a str,
     /// The platform's id of the conversation.
-    pub(super) thread: &'a str,
-    pub(super) status: Status,
-    pub(super) up_to: Option<Timestamp>,
-    pub(super) error: Option<&'a MessageError>,
+    pub(crate) thread: &'a str,
+    pub(crate) status: Status,
+    pub(crate) up_to: Option<Timestamp>,
+    pub(crate) error: Option<&'a MessageError>,
 }
 
 /// Keeps a receipt until what it is about comes. Those that waited too long go.
-pub(super) fn keep(db: &Db<'_>, receipt: &Receipt<'_>, now: Timestamp) -> Result<()> {
+pub(crate) fn keep(db: &Db<'_>, receipt: &Receipt<'_>, now: Timestamp) -> Result<()> {
     db.run(
         "DELETE FROM early_receipts WHERE received_at < ?1",
         [now.before(KEPT).as_millis()],
@@ -52,7 +52,7 @@ pub(super) fn keep(db: &Db<'_>, receipt: &Receipt<'_>, now: Timestamp) -> Result
 }
 
 /// Applies what was said of a message before it came.
-pub(super) fn apply(db: &Db<'_>, workspace: &str, message: &mut Message, now: Timestamp) -> Result<()> {
+pub(crate) fn apply(db: &Db<'_>, workspace: &str, message: &mut Message, now: Timestamp) -> Result<()> {
     let Some(platform_id) = message.platform_id.clone() else {
         return Ok(());
     };
@@ -94,7 +94,7 @@ pub(super) fn apply(db: &Db<'_>, workspace: &str, message: &mut Message, now: Ti
 }
 
 /// Forgets what waits for a channel's messages and names one of these.
-pub(super) fn forget(db: &Db<'_>, channel: ChannelId, marks: &Marks) -> Result<()> {
+pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, marks: &Marks) -> Result<()> {
     let waiting: Vec<(String, String, String, Option<String>)> = db.all(
         "SELECT message, thread, status, error FROM early_receipts WHERE channel_id = ?1",
         [key(channel)],
@@ -113,7 +113,7 @@ pub(super) fn forget(db: &Db<'_>, channel: ChannelId, marks: &Marks) -> Result<(
 }
 
 /// What the contact had read of a conversation before it began, if anything.
-pub(super) fn read_up_to(db: &Db<'_>, channel: ChannelId, thread: &str) -> Result<Option<Timestamp>> {
+pub(crate) fn read_up_to(db: &Db<'_>, channel: ChannelId, thread: &str) -> Result<Option<Timestamp>> {
     let up_to = db.one(
         "SELECT up_to FROM early_receipts WHERE channel_id = ?1 AND message = '' AND thread = ?2 AND status = 'read'",
         params![key(channel), thread],

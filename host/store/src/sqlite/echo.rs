@@ -6,10 +6,11 @@ use weir_domain::id::MessageId;
 use weir_domain::inbound::InboundMessage;
 use weir_domain::message::{Direction, Message, Origin, Status};
 use weir_domain::policy::Rules;
+use weir_domain::record::StoredConversation;
 use weir_domain::time::Timestamp;
 
 use crate::Result;
-use crate::sqlite::conversations::{self, Thread};
+use crate::sqlite::conversations;
 use crate::sqlite::db::{Db, get_id, get_time, key};
 use crate::sqlite::early;
 use crate::sqlite::messages::{self, Step};
@@ -43,11 +44,11 @@ pub(super) fn arrived(
     move_on(db, &mut thread, message, step, folded, now)?;
     outbox::remove(db, message)?;
     count_again(db, &mut thread, message)?;
-    conversations::save(db, &mut thread)
+    conversations::save(db, &thread)
 }
 
 /// A message that left before the contact's last word, and whose answer came after it, does not count in the new window.
-fn count_again(db: &Db<'_>, thread: &mut Thread, message: &Message) -> Result<()> {
+fn count_again(db: &Db<'_>, thread: &mut StoredConversation, message: &Message) -> Result<()> {
     let wrote_at = thread.conversation.contact_wrote_at;
     if wrote_at.is_some_and(|wrote_at| message.sent_at <= wrote_at) {
         messages::count_budget(db, thread)?;
@@ -58,7 +59,7 @@ fn count_again(db: &Db<'_>, thread: &mut Thread, message: &Message) -> Result<()
 /// Sent; and further, if a receipt or a watermark was here before the answer.
 fn move_on(
     db: &Db<'_>,
-    thread: &mut Thread,
+    thread: &mut StoredConversation,
     message: &mut Message,
     step: Step,
     at_least: Option<Status>,
@@ -67,7 +68,7 @@ fn move_on(
     if messages::advance(db, message, Status::Sent, step)? {
         messages::tell(db, &thread.workspace, message, EventType::MessageSent, now)?;
     }
-    messages::note_ours(thread, message.sent_at);
+    thread.note_sent(message.sent_at);
     early::apply(db, &thread.workspace, message, now)?;
     let read = thread.read_up_to.is_some_and(|read| message.sent_at <= read) || at_least == Some(Status::Read);
     let (status, kind) = if read {
@@ -86,7 +87,12 @@ fn move_on(
 /// An echo that came first and matched nothing was stored as a message of its own: now it is known whose echo it is. Our
 /// message stays and the echo's row goes, with its share of the budget; its place in the conversation stays empty, since the
 /// places after it were told already. Gives how far the echo had come.
-fn fold_echo(db: &Db<'_>, thread: &mut Thread, message: &Message, echo: &Message) -> Result<Option<Status>> {
+fn fold_echo(
+    db: &Db<'_>,
+    thread: &mut StoredConversation,
+    message: &Message,
+    echo: &Message,
+) -> Result<Option<Status>> {
     let may_be_its_echo = echo.direction == Direction::Outbound
         && echo.conversation_id == message.conversation_id
         && echo.client_ref.is_none()
@@ -133,7 +139,7 @@ fn fold_echo(db: &Db<'_>, thread: &mut Thread, message: &Message, echo: &Message
 pub(super) fn matched(
     db: &Db<'_>,
     rules: &Rules,
-    thread: &mut Thread,
+    thread: &mut StoredConversation,
     told: &InboundMessage,
     now: Timestamp,
 ) -> Result<Option<Message>> {
@@ -154,7 +160,7 @@ pub(super) fn matched(
     Ok(Some(message))
 }
 
-fn candidate(db: &Db<'_>, rules: &Rules, thread: &Thread, told: &InboundMessage) -> Result<Option<Left>> {
+fn candidate(db: &Db<'_>, rules: &Rules, thread: &StoredConversation, told: &InboundMessage) -> Result<Option<Left>> {
     // Our own sends have one part, and come back as the API's.
     if told.origin != Origin::Api || told.part != 0 {
         return Ok(None);
@@ -232,7 +238,7 @@ pub(super) fn seen(db: &Db<'_>, message: &Message, possible_since: Timestamp, li
 /// the platform's read marks go; ours, noted when the answer came, may be later.
 pub(super) fn known(
     db: &Db<'_>,
-    thread: &mut Thread,
+    thread: &mut StoredConversation,
     message: &mut Message,
     told: &InboundMessage,
     now: Timestamp,

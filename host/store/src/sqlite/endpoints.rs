@@ -4,10 +4,11 @@ use rusqlite::{Row, params};
 use weir_domain::event::EventType;
 use weir_domain::id::EndpointId;
 use weir_domain::limits;
+use weir_domain::record::About;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_json, get_time, get_time_if, json, key, listed, ms};
-use crate::sqlite::events::{self, About};
+use crate::sqlite::events;
 use crate::vault::Place;
 use crate::{Endpoint, EndpointPatch, Listed, Page, Result};
 
@@ -155,7 +156,7 @@ pub(super) fn tell(db: &Db<'_>, endpoint: &Endpoint, kind: EventType, now: Times
         "disabled_reason": endpoint.disabled_reason,
         "failing_since": endpoint.failing_since,
     });
-    events::append(db, about, kind, &data, now)?;
+    events::append(db, &about, kind, &data, now)?;
     Ok(())
 }
 

@@ -10,11 +10,13 @@ use weir_domain::conversation::Contact;
 use weir_domain::erasure::Marks;
 use weir_domain::event::{ClosedBy, ErasedContact, EventType};
 use weir_domain::id::{ChannelId, ContactId, ConversationId, MediaId};
+use weir_domain::record::{About, Changes, window_events};
 use weir_domain::time::Timestamp;
 
+use crate::acts::apply;
 use crate::sqlite::db::{Db, get_id, key};
-use crate::sqlite::events::{self, About};
-use crate::sqlite::{conversations, early, gaps, media, news, outbox, seen, state};
+use crate::sqlite::events;
+use crate::sqlite::{conversations, early, gaps, media, outbox, seen, state};
 use crate::vault::Place;
 use crate::{Erased, Result};
 
@@ -85,6 +87,7 @@ pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
         return Ok(None);
     };
     let mut erased = Erased::default();
+    let mut changes = Changes::default();
     let mut marks = vec![id.to_string(), contact.platform_id.clone()];
     marks.extend(contact.username.clone());
     let theirs: Vec<ConversationId> =
@@ -101,7 +104,7 @@ pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
         marks.extend([conversation.to_string(), thread.conversation.platform_id.clone()]);
         outbox::forget(db, contact.channel_id, conversation)?;
         erase_thread(db, conversation, &mut erased, now)?;
-        news::tell_closed(db, &thread, ClosedBy::ContactErased, now)?;
+        window_events::closed(&mut changes, &thread, ClosedBy::ContactErased);
     }
     let elsewhere: Vec<ConversationId> = db.all(
         "SELECT conversation_id FROM authors WHERE contact_id = ?1",
@@ -120,6 +123,7 @@ pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
     early::forget(db, contact.channel_id, &marks)?;
     gaps::forget(db, contact.channel_id, &marks)?;
     note(db, &contact, &marks)?;
+    apply(db, changes, now)?;
     let about = About {
         channel: Some(contact.channel_id),
         ..About::workspace(workspace)
@@ -130,7 +134,7 @@ pub(super) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
         channel_id: contact.channel_id,
         removed: erased.removed,
     };
-    events::append(db, about, EventType::ContactErased, &told, now)?;
+    events::append(db, &about, EventType::ContactErased, &told, now)?;
     Ok(Some(erased))
 }
 

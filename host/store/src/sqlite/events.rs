@@ -4,47 +4,32 @@ use rusqlite::{Row, params};
 use serde::Serialize;
 use weir_domain::channel::Channel;
 use weir_domain::event::{Event, EventType};
-use weir_domain::id::{ChannelId, ConversationId, EndpointId, EventId, Id};
+use weir_domain::id::{ChannelId, EventId, Id};
 use weir_domain::limits;
+use weir_domain::record::About;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, get_id, get_id_if, get_json, get_time, get_word, json, key, key_if};
 use crate::sqlite::deliveries;
 use crate::{EventFilter, Listed, Result};
 
-/// What an event is about.
-pub(super) struct About<'a> {
-    pub(super) workspace: &'a str,
-    pub(super) channel: Option<ChannelId>,
-    pub(super) conversation: Option<ConversationId>,
-    /// The endpoint it is about: it is not told of itself, since it could not take that either.
-    pub(super) endpoint: Option<EndpointId>,
-}
-
-impl<'a> About<'a> {
-    pub(super) fn workspace(workspace: &'a str) -> Self {
-        Self {
-            workspace,
-            channel: None,
-            conversation: None,
-            endpoint: None,
-        }
-    }
-
-    pub(super) fn channel(channel: &'a Channel) -> Self {
-        Self {
-            channel: Some(channel.id),
-            ..Self::workspace(&channel.workspace_id)
-        }
-    }
-}
-
 /// Appends an event and owes it to each endpoint that wants it. Gives its id and its place in the log.
-pub(super) fn append(
+pub(crate) fn append(
     db: &Db<'_>,
-    about: About<'_>,
+    about: &About,
     kind: EventType,
     data: &(impl Serialize + ?Sized),
+    now: Timestamp,
+) -> Result<(EventId, i64)> {
+    append_document(db, about, kind, json(data)?, now)
+}
+
+/// The same, with the document as it is kept.
+pub(crate) fn append_document(
+    db: &Db<'_>,
+    about: &About,
+    kind: EventType,
+    data: String,
     now: Timestamp,
 ) -> Result<(EventId, i64)> {
     let id: EventId = db.mint(now);
@@ -58,16 +43,16 @@ pub(super) fn append(
             key_if(about.conversation),
             kind.as_str(),
             now.as_millis(),
-            json(data)?,
+            data,
         ],
     )?;
     let sequence = db.connection.last_insert_rowid();
-    deliveries::fan_out(db, &about, kind, sequence, now)?;
+    deliveries::fan_out(db, about, kind, sequence, now)?;
     Ok((id, sequence))
 }
 
 /// Appends an event that nothing else goes with.
-pub(super) fn append_plain(
+pub(crate) fn append_plain(
     db: &Db<'_>,
     workspace: &str,
     channel: Option<ChannelId>,
@@ -85,7 +70,7 @@ pub(super) fn append_plain(
         conversation,
         ..About::workspace(workspace)
     };
-    let (id, sequence) = append(db, about, kind, &data, now)?;
+    let (id, sequence) = append(db, &about, kind, &data, now)?;
     Ok(Event {
         id,
         kind,
@@ -99,15 +84,15 @@ pub(super) fn append_plain(
 }
 
 /// Appends an event that shows a channel.
-pub(super) fn append_channel(db: &Db<'_>, channel: &Channel, kind: EventType, now: Timestamp) -> Result<()> {
-    append(db, About::channel(channel), kind, channel, now)?;
+pub(crate) fn append_channel(db: &Db<'_>, channel: &Channel, kind: EventType, now: Timestamp) -> Result<()> {
+    append(db, &About::channel(channel), kind, channel, now)?;
     Ok(())
 }
 
-pub(super) const EVENT: &str =
+pub(crate) const EVENT: &str =
     "e.id, e.type, e.at, e.workspace_id, e.channel_id, e.conversation_id, e.sequence, e.data";
 
-pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Event> {
+pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Event> {
     Ok(Event {
         id: get_id(row, 0)?,
         kind: get_word(row, 1, "events.type")?,
@@ -120,7 +105,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Event> {
     })
 }
 
-pub(super) fn after(
+pub(crate) fn after(
     db: &Db<'_>,
     workspace: &str,
     sequence: i64,
@@ -158,7 +143,7 @@ pub(super) fn after(
     })
 }
 
-pub(super) fn place(db: &Db<'_>, workspace: &str, id: EventId) -> Result<Option<i64>> {
+pub(crate) fn place(db: &Db<'_>, workspace: &str, id: EventId) -> Result<Option<i64>> {
     for table in ["events", "removed_events"] {
         let known = db.one(
             &format!("SELECT sequence FROM {table} WHERE id = ?2 AND workspace_id = ?1"),
@@ -181,7 +166,7 @@ pub(super) fn place(db: &Db<'_>, workspace: &str, id: EventId) -> Result<Option<
         .then_some(0))
 }
 
-pub(super) fn one(db: &Db<'_>, workspace: &str, id: EventId) -> Result<Option<Event>> {
+pub(crate) fn one(db: &Db<'_>, workspace: &str, id: EventId) -> Result<Option<Event>> {
     db.one(
         &format!("SELECT {EVENT} FROM events e WHERE e.workspace_id = ?1 AND e.id = ?2"),
         params![workspace, key(id)],
@@ -189,7 +174,7 @@ pub(super) fn one(db: &Db<'_>, workspace: &str, id: EventId) -> Result<Option<Ev
     )
 }
 
-pub(super) fn last(db: &Db<'_>) -> Result<i64> {
+pub(crate) fn last(db: &Db<'_>) -> Result<i64> {
     Ok(db
         .one("SELECT max(sequence) FROM events", [], |row| {
             row.get::<_, Option<i64>>(0)

@@ -14,13 +14,15 @@ use weir_domain::inbound::{Fact, InboundEvent, InboundMessage, Person, ReceiptSt
 use weir_domain::message::{Direction, Message, MessageError, Origin, Referral, Status};
 use weir_domain::policy::{ConversationView, RuleBook, Rules, Stage, may_write, window};
 use weir_domain::problem::Fault;
+use weir_domain::record::{About, Changes, StoredConversation, window_events};
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::conversations::{self, Heard, Thread};
+use crate::acts::apply;
+use crate::sqlite::conversations::{self, Heard};
 use crate::sqlite::db::Db;
-use crate::sqlite::events::{self, About};
+use crate::sqlite::events;
 use crate::sqlite::messages::{self, Entry, Step};
-use crate::sqlite::{channels, early, echo, media, news, outbound, outbox, referrals, seen};
+use crate::sqlite::{channels, early, echo, media, outbox, referrals, seen};
 use crate::{Recorded, Result, Source};
 
 /// What a fact came to.
@@ -164,7 +166,7 @@ impl Ear<'_> {
                 at,
             } => {
                 let mut met = self.meet(&conversation, &contact, OpenedBy::Referral, at)?;
-                conversations::save(self.db, &mut met.thread)?;
+                conversations::save(self.db, &met.thread)?;
                 self.tell_meeting(&met)?;
                 let referral = Referral {
                     at: referral.at.or(Some(at)),
@@ -184,15 +186,15 @@ impl Ear<'_> {
             conversation,
             ..About::channel(self.channel)
         };
-        events::append(self.db, about, kind, data, self.now)?;
+        events::append(self.db, &about, kind, data, self.now)?;
         Ok(())
     }
 
-    fn view(&self, thread: &Thread) -> ConversationView {
+    fn view(&self, thread: &StoredConversation) -> ConversationView {
         ConversationView::of(&thread.at(self.now), self.channel, self.rules, self.now)
     }
 
-    fn writable(&self, thread: &Thread) -> bool {
+    fn writable(&self, thread: &StoredConversation) -> bool {
         may_write(self.rules, &thread.conversation, Stage::Accept, self.now).is_ok()
     }
 
@@ -208,7 +210,7 @@ impl Ear<'_> {
         // An echo may leave the person out: the conversation knows them, or stands for them.
         let anonymous = person.platform_id.is_empty();
         if anonymous && let Some(mut thread) = conversations::by_platform_id(self.db, self.channel.id, platform_id)? {
-            let opened = news::reopen(self.db, self.rules, &mut thread, self.now)?;
+            let opened = self.reopen(&mut thread)?;
             self.begun_by(&mut thread, opened_by, at)?;
             return Ok(Met {
                 contact: thread.conversation.contact.clone(),
@@ -236,7 +238,7 @@ impl Ear<'_> {
         };
         let (thread, opened) = match known {
             Some(mut thread) => {
-                let reopened = news::reopen(self.db, self.rules, &mut thread, self.now)?;
+                let reopened = self.reopen(&mut thread)?;
                 self.begun_by(&mut thread, opened_by, at)?;
                 if thread.conversation.contact.id == contact.id {
                     thread.conversation.contact = contact.clone();
@@ -259,8 +261,16 @@ impl Ear<'_> {
         })
     }
 
+    fn reopen(&self, thread: &mut StoredConversation) -> Result<bool> {
+        let opened = thread.reopen(self.rules, self.now);
+        if opened {
+            conversations::save(self.db, thread)?;
+        }
+        Ok(opened)
+    }
+
     /// What the history shows says nothing of how a known conversation began.
-    fn begun_by(&self, thread: &mut Thread, opened_by: OpenedBy, at: Timestamp) -> Result<()> {
+    fn begun_by(&self, thread: &mut StoredConversation, opened_by: OpenedBy, at: Timestamp) -> Result<()> {
         match self.source {
             Source::Webhook if thread.conversation.opened_by != OpenedBy::History => {
                 conversations::begun_by(self.db, thread, opened_by, at)
@@ -284,13 +294,15 @@ impl Ear<'_> {
             Heard::Known => {}
         }
         if met.opened {
-            news::tell_opened(self.db, &met.thread, self.channel, self.rules, self.now)?;
+            let mut changes = Changes::default();
+            window_events::opened(&mut changes, &met.thread, self.channel, self.rules, self.now);
+            apply(self.db, changes, self.now)?;
         }
         Ok(())
     }
 
     /// Keeps how a contact came, and tells of it.
-    fn keep_referral(&self, thread: &mut Thread, referral: Referral) -> Result<Referral> {
+    fn keep_referral(&self, thread: &mut StoredConversation, referral: Referral) -> Result<Referral> {
         let id = self.db.mint(self.now);
         let referral = Referral {
             id: Some(id),
@@ -309,7 +321,7 @@ impl Ear<'_> {
     }
 
     /// How the contact came, if this message is the first that they wrote after it.
-    fn came_by(&self, thread: &Thread, sent_at: Timestamp) -> Result<Option<Referral>> {
+    fn came_by(&self, thread: &StoredConversation, sent_at: Timestamp) -> Result<Option<Referral>> {
         if thread.conversation.referral.is_none() {
             return Ok(None);
         }
@@ -333,7 +345,7 @@ impl Ear<'_> {
         if met.thread.marks.is_unread(sequence, told.sent_at) {
             met.thread.conversation.unread = met.thread.conversation.unread.saturating_add(1);
         }
-        conversations::save(self.db, &mut met.thread)?;
+        conversations::save(self.db, &met.thread)?;
         self.tell_meeting(&met)?;
         let referral = match told.referral.clone() {
             Some(referral) => {
@@ -364,7 +376,7 @@ impl Ear<'_> {
 
     /// A word of the contact opens the window anew and gives the budget back, but for what stands in the outbox and what we
     /// sent after it. An older word than the newest known one changes nothing.
-    fn open_window(&self, thread: &mut Thread, sent_at: Timestamp) -> Result<()> {
+    fn open_window(&self, thread: &mut StoredConversation, sent_at: Timestamp) -> Result<()> {
         let opened_at = window::opened_at(self.rules, sent_at, self.now);
         let conversation = &mut thread.conversation;
         if conversation.contact_wrote_at.is_some_and(|known| known >= opened_at) {
@@ -372,9 +384,9 @@ impl Ear<'_> {
         }
         conversation.contact_wrote_at = Some(opened_at);
         conversation.replied |= thread.marks.is_replied(conversation.contact_wrote_at);
-        news::look_in_time(self.rules, thread, self.now);
+        thread.schedule_window_event(self.rules, self.now);
         messages::count_budget(self.db, thread)?;
-        if let Some(end) = outbound::expires_at(self.rules, thread) {
+        if let Some(end) = thread.expires_at(self.rules) {
             outbox::extend(self.db, thread.conversation.id, end)?;
         }
         Ok(())
@@ -385,17 +397,17 @@ impl Ear<'_> {
         if let Some(mut message) = known {
             let mut thread = conversations::needed(self.db, message.conversation_id)?;
             let news = echo::known(self.db, &mut thread, &mut message, &told, self.now)?;
-            conversations::save(self.db, &mut thread)?;
+            conversations::save(self.db, &thread)?;
             return Ok(if news { Kept::New } else { Kept::Known });
         }
         let mut met = self.meet(&told.conversation, &told.contact, OpenedBy::Echo, told.sent_at)?;
         if echo::matched(self.db, self.rules, &mut met.thread, &told, self.now)?.is_some() {
-            conversations::save(self.db, &mut met.thread)?;
+            conversations::save(self.db, &met.thread)?;
             self.tell_meeting(&met)?;
             return Ok(Kept::New);
         }
         let sequence = met.thread.next(told.sent_at);
-        messages::note_ours(&mut met.thread, told.sent_at);
+        met.thread.note_sent(told.sent_at);
         // Whoever wrote it elsewhere had read what came before it, and nothing that came after.
         if met.thread.marks.echoed(told.sent_at) && met.thread.conversation.unread > 0 {
             messages::count_unread(self.db, &mut met.thread)?;
@@ -404,7 +416,7 @@ impl Ear<'_> {
         if self.counts(told.origin) && conversation.contact_wrote_at.is_none_or(|wrote| told.sent_at > wrote) {
             conversation.budget_used += 1;
         }
-        conversations::save(self.db, &mut met.thread)?;
+        conversations::save(self.db, &met.thread)?;
         self.tell_meeting(&met)?;
         let has_media = told.content.media().is_some();
         let referral = told.referral.clone();
@@ -523,7 +535,7 @@ impl Ear<'_> {
                 if status == ReceiptStatus::Read && thread.read_up_to < Some(at) {
                     // For a message whose answer comes after its being read.
                     thread.read_up_to = Some(at);
-                    conversations::save(self.db, &mut thread)?;
+                    conversations::save(self.db, &thread)?;
                 }
                 messages::unread_up_to(self.db, thread.conversation.id, at)?
             }
@@ -591,12 +603,12 @@ impl Ear<'_> {
 struct Met {
     contact: Contact,
     heard: Heard,
-    thread: Thread,
+    thread: StoredConversation,
     opened: bool,
 }
 
 /// A person whom an event left out is the conversation's; where the record has none, the conversation stands for them.
-fn named(person: Person, conversation: &str, thread: Option<&Thread>) -> Person {
+fn named(person: Person, conversation: &str, thread: Option<&StoredConversation>) -> Person {
     if !person.platform_id.is_empty() {
         return person;
     }

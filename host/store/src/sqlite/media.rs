@@ -8,10 +8,11 @@ use weir_domain::id::{ConversationId, MediaId, MessageId};
 use weir_domain::inbound::RemoteMedia;
 use weir_domain::limits;
 use weir_domain::message::{Attachment, Content, MediaStatus, Message};
+use weir_domain::record::About;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, get_id, get_id_if, get_json, get_time, get_word, json, key, word};
-use crate::sqlite::events::{self, About};
+use crate::sqlite::events;
 use crate::sqlite::{channels, conversations, messages};
 use crate::{Media, MediaFetch, Result};
 
@@ -35,7 +36,7 @@ fn size(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-pub(super) fn insert(db: &Db<'_>, media: &Media) -> Result<()> {
+pub(crate) fn insert(db: &Db<'_>, media: &Media) -> Result<()> {
     db.run(
         &format!("INSERT INTO media ({MEDIA}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
         params![
@@ -51,7 +52,7 @@ pub(super) fn insert(db: &Db<'_>, media: &Media) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn one(db: &Db<'_>, id: MediaId) -> Result<Option<Media>> {
+pub(crate) fn one(db: &Db<'_>, id: MediaId) -> Result<Option<Media>> {
     db.one(
         &format!("SELECT {MEDIA}, {CHANNEL} FROM media WHERE id = ?1"),
         [key(id)],
@@ -60,7 +61,7 @@ pub(super) fn one(db: &Db<'_>, id: MediaId) -> Result<Option<Media>> {
 }
 
 /// The content with its attachment as the record knows it; bytes of another tenant are not known.
-pub(super) fn described(db: &Db<'_>, workspace: &str, content: Content) -> Result<Content> {
+pub(crate) fn described(db: &Db<'_>, workspace: &str, content: Content) -> Result<Content> {
     let Some(id) = content.media().map(|attachment| attachment.id) else {
         return Ok(content);
     };
@@ -75,7 +76,7 @@ pub(super) fn described(db: &Db<'_>, workspace: &str, content: Content) -> Resul
 }
 
 /// Notes that a message of the business shows an upload.
-pub(super) fn note_sent(db: &Db<'_>, conversation: ConversationId, content: &Content) -> Result<()> {
+pub(crate) fn note_sent(db: &Db<'_>, conversation: ConversationId, content: &Content) -> Result<()> {
     if let Some(media) = content.media() {
         db.run(
             "INSERT OR IGNORE INTO sent_uploads (conversation_id, media_id) VALUES (?1, ?2)",
@@ -86,7 +87,7 @@ pub(super) fn note_sent(db: &Db<'_>, conversation: ConversationId, content: &Con
 }
 
 /// Forgets the uploads that were sent in a conversation and in no other; their ids.
-pub(super) fn forget_sent(db: &Db<'_>, conversation: ConversationId) -> Result<Vec<MediaId>> {
+pub(crate) fn forget_sent(db: &Db<'_>, conversation: ConversationId) -> Result<Vec<MediaId>> {
     let only_here: Vec<MediaId> = db.all(
         "SELECT media_id FROM sent_uploads s WHERE conversation_id = ?1 AND NOT EXISTS
              (SELECT 1 FROM sent_uploads o WHERE o.media_id = s.media_id AND o.conversation_id <> s.conversation_id)",
@@ -104,7 +105,7 @@ pub(super) fn forget_sent(db: &Db<'_>, conversation: ConversationId) -> Result<V
 }
 
 /// Notes bytes that are with the platform, to be fetched at once, and names them as ours.
-pub(super) fn expect(
+pub(crate) fn expect(
     db: &Db<'_>,
     workspace: &str,
     message: MessageId,
@@ -145,11 +146,11 @@ fn attachment(id: MediaId, mime_type: Option<String>, size: Option<u64>) -> Atta
     }
 }
 
-pub(super) fn next_due(db: &Db<'_>) -> Result<Option<Timestamp>> {
+pub(crate) fn next_due(db: &Db<'_>) -> Result<Option<Timestamp>> {
     db.moment("SELECT min(due_at) FROM media WHERE due_at IS NOT NULL")
 }
 
-pub(super) fn lease(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<MediaFetch>> {
+pub(crate) fn lease(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<MediaFetch>> {
     let due: Vec<(MediaId, MessageId, RemoteMedia, String, u32)> = db.all(
         "SELECT id, message_id, remote, kind, attempts + 1 FROM media WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2",
         params![now.as_millis(), limit],
@@ -185,7 +186,7 @@ pub(super) fn lease(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<Media
 }
 
 /// Writes down that the files of these are to be removed; their rows go in the same transaction.
-pub(super) fn to_be_removed(db: &Db<'_>, ids: &[MediaId]) -> Result<()> {
+pub(crate) fn to_be_removed(db: &Db<'_>, ids: &[MediaId]) -> Result<()> {
     for id in ids {
         db.run(
             "INSERT OR IGNORE INTO files_to_remove (media_id) VALUES (?1)",
@@ -195,20 +196,20 @@ pub(super) fn to_be_removed(db: &Db<'_>, ids: &[MediaId]) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn files_to_remove(db: &Db<'_>, limit: u32) -> Result<Vec<MediaId>> {
+pub(crate) fn files_to_remove(db: &Db<'_>, limit: u32) -> Result<Vec<MediaId>> {
     db.all("SELECT media_id FROM files_to_remove LIMIT ?1", [limit], |row| {
         get_id(row, 0)
     })
 }
 
-pub(super) fn files_removed(db: &Db<'_>, ids: &[MediaId]) -> Result<()> {
+pub(crate) fn files_removed(db: &Db<'_>, ids: &[MediaId]) -> Result<()> {
     for id in ids {
         db.run("DELETE FROM files_to_remove WHERE media_id = ?1", [key(*id)])?;
     }
     Ok(())
 }
 
-pub(super) fn without_row(db: &Db<'_>, mut ids: Vec<MediaId>) -> Result<Vec<MediaId>> {
+pub(crate) fn without_row(db: &Db<'_>, mut ids: Vec<MediaId>) -> Result<Vec<MediaId>> {
     let mut known = BTreeSet::new();
     for id in &ids {
         if db.exists("SELECT 1 FROM media WHERE id = ?1", [key(*id)])? {
@@ -219,7 +220,7 @@ pub(super) fn without_row(db: &Db<'_>, mut ids: Vec<MediaId>) -> Result<Vec<Medi
     Ok(ids)
 }
 
-pub(super) fn stored(db: &Db<'_>, id: MediaId, mime_type: &str, bytes: u64, now: Timestamp) -> Result<()> {
+pub(crate) fn stored(db: &Db<'_>, id: MediaId, mime_type: &str, bytes: u64, now: Timestamp) -> Result<()> {
     let is_there = db.run(
         "UPDATE media SET status = 'stored', mime_type = ?2, size = ?3, due_at = NULL WHERE id = ?1",
         params![key(id), mime_type, size(bytes)],
@@ -273,11 +274,11 @@ fn tell(
         conversation_id,
         reason: reason.map(str::to_owned),
     };
-    events::append(db, about, kind, &fetched, now)?;
+    events::append(db, &about, kind, &fetched, now)?;
     Ok(())
 }
 
-pub(super) fn failed(
+pub(crate) fn failed(
     db: &Db<'_>,
     id: MediaId,
     reason: &str,
@@ -305,7 +306,7 @@ pub(super) fn failed(
 }
 
 /// The bytes were kept for their time and go; the message says that they were here.
-pub(super) fn expired(db: &Db<'_>, id: MediaId) -> Result<()> {
+pub(crate) fn expired(db: &Db<'_>, id: MediaId) -> Result<()> {
     match message_of(db, id)? {
         Some(message) => messages::put_content(
             db,

@@ -9,14 +9,14 @@ use weir_domain::event::EventType;
 use weir_domain::id::{ChannelId, ConversationId, MessageId};
 use weir_domain::limits;
 use weir_domain::message::{Content, Message, MessageError, Referral, Status};
+use weir_domain::record::{About, StoredConversation, StoredMessage};
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::conversations::Thread;
 use crate::sqlite::db::{
     Db, cursor_number, fetch, get_id, get_id_if, get_json, get_json_if, get_time, get_word, json, json_if, key, key_if,
     limit, listed, word,
 };
-use crate::sqlite::events::{self, About};
+use crate::sqlite::events;
 use crate::sqlite::outbox;
 use crate::{Listed, Page, Result, StoreError};
 
@@ -67,21 +67,32 @@ const LAST: i64 = i64::MAX;
 
 /// Where a new message comes from, beyond what the API shows of it.
 #[derive(Clone, Copy)]
-pub(super) struct Entry<'a> {
-    pub(super) workspace: &'a str,
+pub(crate) struct Entry<'a> {
+    pub(crate) workspace: &'a str,
     /// Its place among the parts of one platform message.
-    pub(super) part: u32,
+    pub(crate) part: u32,
     /// Whether it took a share of the budget.
-    pub(super) counted: bool,
+    pub(crate) counted: bool,
 }
 
-pub(super) fn insert(db: &Db<'_>, message: &Message, entry: Entry<'_>) -> Result<()> {
+fn extras(message: &Message) -> Result<Option<String>> {
     let extras = Extras {
         referral: message.referral.clone(),
         warnings: message.warnings.clone(),
         answers: message.answers.clone(),
         platform_data: message.platform_data.clone(),
     };
+    json_if(Some(&extras).filter(|extras| **extras != Extras::default()))
+}
+
+pub(crate) fn insert(db: &Db<'_>, message: &Message, entry: Entry<'_>) -> Result<()> {
+    let stored = StoredMessage::new(entry.workspace, message.clone(), entry.part, entry.counted);
+    insert_row(db, &stored)
+}
+
+/// Writes one that is new.
+pub(crate) fn insert_row(db: &Db<'_>, stored: &StoredMessage) -> Result<()> {
+    let message = &stored.message;
     db.run(
         &format!(
             "INSERT INTO messages ({MESSAGE}, workspace_id, part, counted, stands_at)
@@ -100,24 +111,70 @@ pub(super) fn insert(db: &Db<'_>, message: &Message, entry: Entry<'_>) -> Result
             key_if(message.reply_to),
             message.client_ref,
             json_if(message.error.as_ref())?,
-            json_if(Some(&extras).filter(|extras| **extras != Extras::default()))?,
+            extras(message)?,
             message.sent_at.as_millis(),
             message.created_at.as_millis(),
             message.sequence,
-            entry.workspace,
-            entry.part,
-            entry.counted,
-            if message.status.is_unsettled() {
-                LAST
-            } else {
-                message.sent_at.as_millis()
-            },
+            stored.workspace,
+            stored.part,
+            stored.counted,
+            place(stored.stands_at),
         ],
     )?;
     Ok(())
 }
 
-pub(super) fn by_id(db: &Db<'_>, id: MessageId) -> Result<Option<Message>> {
+fn place(stands_at: Option<Timestamp>) -> i64 {
+    stands_at.map_or(LAST, Timestamp::as_millis)
+}
+
+/// Writes what differs. An index is written anew for each column that an update names, changed or not; so what seldom changes
+/// is named only if it did.
+pub(crate) fn update(db: &Db<'_>, before: &StoredMessage, after: &StoredMessage) -> Result<()> {
+    let (known, message) = (&before.message, &after.message);
+    let error = json_if(message.error.as_ref())?;
+    let is_moved = (&known.platform_id, known.sent_at, before.stands_at)
+        != (&message.platform_id, message.sent_at, after.stands_at);
+    if is_moved {
+        db.run(
+            "UPDATE messages SET status = ?2, error = ?3, platform_id = ?4, sent_at = ?5, stands_at = ?6 WHERE id = ?1",
+            params![
+                key(message.id),
+                message.status.as_str(),
+                error,
+                message.platform_id,
+                message.sent_at.as_millis(),
+                place(after.stands_at),
+            ],
+        )?;
+    } else if (known.status, &known.error) != (message.status, &message.error) {
+        db.run(
+            "UPDATE messages SET status = ?2, error = ?3 WHERE id = ?1",
+            params![key(message.id), message.status.as_str(), error],
+        )?;
+    }
+    if before.counted != after.counted {
+        db.run(
+            "UPDATE messages SET counted = ?2 WHERE id = ?1",
+            params![key(message.id), after.counted],
+        )?;
+    }
+    let (known, of) = (extras(known)?, extras(message)?);
+    if known != of || before.message.reply_to != message.reply_to || before.message.content != message.content {
+        db.run(
+            "UPDATE messages SET extras = ?2, reply_to = ?3, content = ?4 WHERE id = ?1",
+            params![key(message.id), of, key_if(message.reply_to), json(&message.content)?],
+        )?;
+    }
+    Ok(())
+}
+
+pub(crate) fn delete(db: &Db<'_>, id: MessageId) -> Result<()> {
+    db.run("DELETE FROM messages WHERE id = ?1", [key(id)])?;
+    Ok(())
+}
+
+pub(crate) fn by_id(db: &Db<'_>, id: MessageId) -> Result<Option<Message>> {
     db.one(
         &format!("SELECT {MESSAGE} FROM messages WHERE id = ?1"),
         [key(id)],
@@ -126,7 +183,7 @@ pub(super) fn by_id(db: &Db<'_>, id: MessageId) -> Result<Option<Message>> {
 }
 
 /// The last message of each of these conversations: what waits to leave, or else the newest by the platform's time.
-pub(super) fn last_of(db: &Db<'_>, conversations: &[ConversationId]) -> Result<BTreeMap<ConversationId, Message>> {
+pub(crate) fn last_of(db: &Db<'_>, conversations: &[ConversationId]) -> Result<BTreeMap<ConversationId, Message>> {
     let sql = format!(
         "SELECT {MESSAGE} FROM messages WHERE conversation_id = ?1 ORDER BY stands_at DESC, sequence DESC LIMIT 1"
     );
@@ -138,14 +195,14 @@ pub(super) fn last_of(db: &Db<'_>, conversations: &[ConversationId]) -> Result<B
 }
 
 /// The message that another row points to.
-pub(super) fn needed(db: &Db<'_>, id: MessageId) -> Result<Message> {
+pub(crate) fn needed(db: &Db<'_>, id: MessageId) -> Result<Message> {
     by_id(db, id)?.ok_or_else(|| StoreError::Damaged {
         place: format!("messages, row {id}"),
         reason: "another row points to it, and it is not there".to_owned(),
     })
 }
 
-pub(super) fn one(db: &Db<'_>, workspace: &str, id: MessageId) -> Result<Option<Message>> {
+pub(crate) fn one(db: &Db<'_>, workspace: &str, id: MessageId) -> Result<Option<Message>> {
     db.one(
         &format!("SELECT {MESSAGE} FROM messages WHERE id = ?2 AND workspace_id = ?1"),
         params![workspace, key(id)],
@@ -154,7 +211,7 @@ pub(super) fn one(db: &Db<'_>, workspace: &str, id: MessageId) -> Result<Option<
 }
 
 /// Messages that hold `words`, which are in small letters.
-pub(super) fn search(
+pub(crate) fn search(
     db: &Db<'_>,
     workspace: &str,
     of: &BTreeSet<ChannelId>,
@@ -197,7 +254,7 @@ pub(super) fn search(
     })
 }
 
-pub(super) fn of_conversation(
+pub(crate) fn of_conversation(
     db: &Db<'_>,
     workspace: &str,
     conversation: ConversationId,
@@ -226,7 +283,7 @@ fn cursor_place(page: &Page) -> (i64, i64) {
 }
 
 /// Counts anew what the contact wrote and nobody has read: a message from elsewhere says that all before it was.
-pub(super) fn count_unread(db: &Db<'_>, thread: &mut Thread) -> Result<()> {
+pub(crate) fn count_unread(db: &Db<'_>, thread: &mut StoredConversation) -> Result<()> {
     let marks = thread.marks;
     let unread = db.one(
         "SELECT count(*) FROM (
@@ -245,7 +302,7 @@ pub(super) fn count_unread(db: &Db<'_>, thread: &mut Thread) -> Result<()> {
 }
 
 /// The message of this platform id; with a part, only that part of it.
-pub(super) fn by_platform_id(
+pub(crate) fn by_platform_id(
     db: &Db<'_>,
     channel: ChannelId,
     platform_id: &str,
@@ -262,7 +319,7 @@ pub(super) fn by_platform_id(
 }
 
 /// All parts of a message of this platform id.
-pub(super) fn parts(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Result<Vec<Message>> {
+pub(crate) fn parts(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Result<Vec<Message>> {
     db.all(
         &format!("SELECT {MESSAGE} FROM messages WHERE channel_id = ?1 AND platform_id = ?2 ORDER BY part"),
         params![key(channel), platform_id],
@@ -270,7 +327,7 @@ pub(super) fn parts(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Resul
     )
 }
 
-pub(super) fn by_client_ref(db: &Db<'_>, channel: ChannelId, client_ref: &str) -> Result<Option<MessageId>> {
+pub(crate) fn by_client_ref(db: &Db<'_>, channel: ChannelId, client_ref: &str) -> Result<Option<MessageId>> {
     db.one(
         "SELECT id FROM messages WHERE channel_id = ?1 AND client_ref = ?2",
         params![key(channel), client_ref],
@@ -279,7 +336,7 @@ pub(super) fn by_client_ref(db: &Db<'_>, channel: ChannelId, client_ref: &str) -
 }
 
 /// The messages of ours, known to the platform, that a watermark makes read: bounded by an index that holds only those.
-pub(super) fn unread_up_to(db: &Db<'_>, conversation: ConversationId, at: Timestamp) -> Result<Vec<Message>> {
+pub(crate) fn unread_up_to(db: &Db<'_>, conversation: ConversationId, at: Timestamp) -> Result<Vec<Message>> {
     db.all(
         &format!(
             "SELECT {MESSAGE} FROM messages
@@ -295,7 +352,7 @@ const COUNTED: u32 = 1_000;
 
 /// Counts anew what the window's budget has given: to what stands in the outbox, and to what the platform has from us after
 /// the contact's last word. One that failed counts if it kept its share.
-pub(super) fn count_budget(db: &Db<'_>, thread: &mut Thread) -> Result<()> {
+pub(crate) fn count_budget(db: &Db<'_>, thread: &mut StoredConversation) -> Result<()> {
     let conversation = &mut thread.conversation;
     conversation.budget_used = outbox::unsettled(db, conversation.id)?;
     let since = conversation.contact_wrote_at;
@@ -321,15 +378,15 @@ pub(super) fn count_budget(db: &Db<'_>, thread: &mut Thread) -> Result<()> {
 
 /// What a step changes of a message besides its status.
 #[derive(Default)]
-pub(super) struct Step {
-    pub(super) platform_id: Option<String>,
-    pub(super) sent_at: Option<Timestamp>,
+pub(crate) struct Step {
+    pub(crate) platform_id: Option<String>,
+    pub(crate) sent_at: Option<Timestamp>,
     /// None clears it.
-    pub(super) error: Option<MessageError>,
+    pub(crate) error: Option<MessageError>,
 }
 
 /// Moves a message on, if [`Status::may_become`] lets it; whether it did. `message` is brought along.
-pub(super) fn advance(db: &Db<'_>, message: &mut Message, status: Status, step: Step) -> Result<bool> {
+pub(crate) fn advance(db: &Db<'_>, message: &mut Message, status: Status, step: Step) -> Result<bool> {
     if !message.status.may_become(status) {
         return Ok(false);
     }
@@ -338,7 +395,7 @@ pub(super) fn advance(db: &Db<'_>, message: &mut Message, status: Status, step: 
 }
 
 /// Puts a message to a status without asking: for a retry by hand, which begins anew.
-pub(super) fn restart(db: &Db<'_>, message: &mut Message, status: Status, step: Step) -> Result<()> {
+pub(crate) fn restart(db: &Db<'_>, message: &mut Message, status: Status, step: Step) -> Result<()> {
     let waited = message.status.is_unsettled();
     message.status = status;
     message.error = step.error;
@@ -375,7 +432,7 @@ pub(super) fn restart(db: &Db<'_>, message: &mut Message, status: Status, step: 
 }
 
 /// Gives a message that the platform has another time: the platform's.
-pub(super) fn date(db: &Db<'_>, message: &mut Message, sent_at: Timestamp) -> Result<()> {
+pub(crate) fn date(db: &Db<'_>, message: &mut Message, sent_at: Timestamp) -> Result<()> {
     message.sent_at = sent_at;
     db.run(
         "UPDATE messages SET sent_at = ?2, stands_at = ?2 WHERE id = ?1",
@@ -385,7 +442,7 @@ pub(super) fn date(db: &Db<'_>, message: &mut Message, sent_at: Timestamp) -> Re
 }
 
 /// Replaces what a message carries: its bytes came, or never will.
-pub(super) fn put_content(db: &Db<'_>, id: MessageId, content: &Content) -> Result<()> {
+pub(crate) fn put_content(db: &Db<'_>, id: MessageId, content: &Content) -> Result<()> {
     db.run(
         "UPDATE messages SET content = ?2 WHERE id = ?1",
         params![key(id), json(content)?],
@@ -394,13 +451,13 @@ pub(super) fn put_content(db: &Db<'_>, id: MessageId, content: &Content) -> Resu
 }
 
 /// Tells of a message as it is now.
-pub(super) fn tell(db: &Db<'_>, workspace: &str, message: &Message, kind: EventType, now: Timestamp) -> Result<()> {
+pub(crate) fn tell(db: &Db<'_>, workspace: &str, message: &Message, kind: EventType, now: Timestamp) -> Result<()> {
     let about = About {
         channel: Some(message.channel_id),
         conversation: Some(message.conversation_id),
         ..About::workspace(workspace)
     };
-    events::append(db, about, kind, message, now)?;
+    events::append(db, &about, kind, message, now)?;
     Ok(())
 }
 
@@ -417,7 +474,7 @@ fn first_after(db: &Db<'_>, conversation: ConversationId, at: Timestamp) -> Resu
 }
 
 /// Gives a referral to the contact's first message after it, if it is here already.
-pub(super) fn refer(db: &Db<'_>, conversation: ConversationId, referral: &Referral) -> Result<()> {
+pub(crate) fn refer(db: &Db<'_>, conversation: ConversationId, referral: &Referral) -> Result<()> {
     let Some(message) = first_after(db, conversation, referral.at.unwrap_or_default())? else {
         return Ok(());
     };
@@ -429,7 +486,7 @@ pub(super) fn refer(db: &Db<'_>, conversation: ConversationId, referral: &Referr
 }
 
 /// Whether a new message of this time is the first after a referral. A later one that had it gives it up.
-pub(super) fn take_referral(
+pub(crate) fn take_referral(
     db: &Db<'_>,
     conversation: ConversationId,
     referral: &Referral,
@@ -462,13 +519,4 @@ fn put_referral(db: &Db<'_>, message: &Message, referral: Option<Referral>) -> R
         ],
     )?;
     Ok(())
-}
-
-/// Notes in the conversation that the platform has a message of ours; the caller saves it.
-pub(super) fn note_ours(thread: &mut Thread, sent_at: Timestamp) {
-    thread.marks.sent(sent_at);
-    let conversation = &mut thread.conversation;
-    conversation.answered = true;
-    conversation.replied |= thread.marks.is_replied(conversation.contact_wrote_at);
-    conversation.last_message_at = conversation.last_message_at.max(Some(sent_at));
 }

@@ -26,10 +26,11 @@ use weir_domain::rollout::{Canary, Intent};
 use weir_domain::time::Timestamp;
 use weir_domain::workspace::Workspace;
 
+use crate::acts::window_events;
 use crate::sqlite::{
     SqliteStore, channels, claims, clearing, clock, connect, connectors, conversations, deliveries, endpoints, erasure,
-    events, gaps, inbound, intents, keys, ledger, media, messages, news, outbound, outbox, recovery, referrals,
-    retention, state, transcripts, trials, workspaces,
+    events, gaps, inbound, intents, keys, ledger, media, messages, outbound, outbox, recovery, referrals, retention,
+    state, transcripts, trials, workspaces,
 };
 use crate::*;
 
@@ -396,7 +397,7 @@ impl Store for SqliteStore {
             .await
     }
     async fn tell_news(&self, books: BTreeMap<String, RuleBook>, limit: u32, now: Timestamp) -> Result<u32> {
-        self.write(move |db| news::sweep(db, &books, limit, now)).await
+        self.write(move |db| window_events::sweep(db, &books, limit, now)).await
     }
     async fn keep_dead_letter(&self, letter: DeadLetter) -> Result<()> {
         self.write(move |db| ledger::keep_letter(db, letter)).await

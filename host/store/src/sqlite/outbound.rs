@@ -5,15 +5,17 @@ use weir_domain::claim::{Claimed, Progress};
 use weir_domain::event::EventType;
 use weir_domain::id::MessageId;
 use weir_domain::message::{Direction, Draft, Message, MessageError, Status};
-use weir_domain::policy::{self, Refusal, RuleBook, Rules, Stage};
+use weir_domain::policy::{self, Refusal, RuleBook, Stage};
 use weir_domain::problem::Fault;
+use weir_domain::record::{Changes, StoredConversation, window_events};
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::conversations::{self, Thread};
+use crate::acts::apply;
+use crate::sqlite::conversations;
 use crate::sqlite::db::{Db, get_id, get_time_if, json, key};
 use crate::sqlite::echo::{self, Seen};
 use crate::sqlite::messages::{self, Entry, Step};
-use crate::sqlite::{channels, claims, media, news, outbox};
+use crate::sqlite::{channels, claims, media, outbox};
 use crate::{EnqueueError, Enqueued, KeptAnswer, NewMessage, Resolution, Result, StoreError, UncertainMessage};
 
 /// HTTP's `202 Accepted`, under which the first answer is kept.
@@ -35,8 +37,11 @@ pub(super) fn enqueue(db: &Db<'_>, new: NewMessage, book: &RuleBook, now: Timest
     let rules = book.rules(&channel);
     let reply_to = new.reply_to.map(|id| quoted(db, &thread, id)).transpose()?;
     let unspent = thread.conversation.budget_used;
-    if news::reopen(db, &rules, &mut thread, now)? {
-        news::tell_opened(db, &thread, &channel, &rules, now)?;
+    if thread.reopen(&rules, now) {
+        conversations::save(db, &thread)?;
+        let mut changes = Changes::default();
+        window_events::opened(&mut changes, &thread, &channel, &rules, now);
+        apply(db, changes, now)?;
     }
     // Until the platform gives it a time of its own, it is dated as the platform would: it is compared with the contact's words.
     let sent_at = rules.clock.platform(now);
@@ -79,8 +84,8 @@ pub(super) fn enqueue(db: &Db<'_>, new: NewMessage, book: &RuleBook, now: Timest
         };
         messages::insert(db, &message, entry)?;
         media::note_sent(db, message.conversation_id, &message.content)?;
-        conversations::save(db, &mut thread)?;
-        outbox::push(db, &message, expires_at(&rules, &thread), now)?;
+        conversations::save(db, &thread)?;
+        outbox::push(db, &message, thread.expires_at(&rules), now)?;
         messages::tell(db, &new.workspace_id, &message, EventType::MessageQueued, now)?;
         accepted.push(message);
     }
@@ -119,17 +124,11 @@ fn replayed(db: &Db<'_>, new: &NewMessage, now: Timestamp) -> Result<Option<Vec<
 }
 
 /// The platform's id of the message to quote. One that the platform does not know yet cannot be quoted.
-fn quoted(db: &Db<'_>, thread: &Thread, id: MessageId) -> Result<String, EnqueueError> {
+fn quoted(db: &Db<'_>, thread: &StoredConversation, id: MessageId) -> Result<String, EnqueueError> {
     messages::by_id(db, id)?
         .filter(|message| message.conversation_id == thread.conversation.id)
         .and_then(|message| message.platform_id)
         .ok_or(EnqueueError::NoReplyTarget)
-}
-
-/// When a message is of no more use: when the window closes that it was accepted in, by our clock.
-pub(super) fn expires_at(rules: &Rules, thread: &Thread) -> Option<Timestamp> {
-    let closes_at = thread.conversation.contact_wrote_at?.after(rules.window?);
-    Some(rules.clock.ours(closes_at))
 }
 
 pub(super) fn cancel(
@@ -175,7 +174,7 @@ pub(super) fn retry(
     let draft = outbox::draft(db, workspace, &message)?;
     policy::may_send(&rules, &channel, &as_if, draft, Stage::Accept, now)?;
     thread.conversation.budget_used = as_if.budget_used + 1;
-    conversations::save(db, &mut thread)?;
+    conversations::save(db, &thread)?;
     db.run(
         "UPDATE messages SET counted = 1, platform_id = NULL WHERE id = ?1",
         [key(id)],
@@ -186,7 +185,7 @@ pub(super) fn retry(
         ..Step::default()
     };
     messages::restart(db, &mut message, Status::Queued, step)?;
-    let expires_at = expires_at(&rules, &thread);
+    let expires_at = thread.expires_at(&rules);
     if in_doubt {
         db.run("UPDATE outbox SET tries = 0 WHERE message_id = ?1", [key(id)])?;
         outbox::requeue(db, &message, expires_at, now)?;

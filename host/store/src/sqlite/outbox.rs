@@ -24,7 +24,7 @@ const SWEEP: u32 = 256;
 // ---- what may leave --------------------------------------------------------------------------------------------------
 
 /// Puts a message at the end of its conversation's queue.
-pub(super) fn push(db: &Db<'_>, message: &Message, expires_at: Option<Timestamp>, now: Timestamp) -> Result<()> {
+pub(crate) fn push(db: &Db<'_>, message: &Message, expires_at: Option<Timestamp>, now: Timestamp) -> Result<()> {
     // The attempts go on where they were, so that a lease from before a retry cannot pass for one of this.
     db.run(
         "INSERT INTO outbox (message_id, channel_id, conversation_id, state, since, not_before, expires_at, epoch)
@@ -50,13 +50,13 @@ pub(super) fn push(db: &Db<'_>, message: &Message, expires_at: Option<Timestamp>
 }
 
 /// Takes a settled message out.
-pub(super) fn remove(db: &Db<'_>, message: &Message) -> Result<()> {
+pub(crate) fn remove(db: &Db<'_>, message: &Message) -> Result<()> {
     db.run("DELETE FROM outbox WHERE message_id = ?1", [key(message.id)])?;
     schedule(db, message.channel_id, message.conversation_id)
 }
 
 /// Takes everything of a conversation out of the outbox, untold.
-pub(super) fn forget(db: &Db<'_>, channel: ChannelId, conversation: ConversationId) -> Result<()> {
+pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, conversation: ConversationId) -> Result<()> {
     db.run("DELETE FROM outbox WHERE conversation_id = ?1", [key(conversation)])?;
     schedule(db, channel, conversation)
 }
@@ -123,7 +123,7 @@ fn refresh_turn(db: &Db<'_>, channel: ChannelId) -> Result<()> {
 }
 
 /// Whether nothing of a channel may leave now. Gives a new channel its place in the row.
-pub(super) fn hold_channel(db: &Db<'_>, channel: &Channel, held: bool) -> Result<()> {
+pub(crate) fn hold_channel(db: &Db<'_>, channel: &Channel, held: bool) -> Result<()> {
     db.run(
         "INSERT INTO turns (channel_id, app, held) VALUES (?1, ?2, ?3) ON CONFLICT (channel_id) DO UPDATE SET held = ?3",
         params![key(channel.id), channel.app, held],
@@ -132,7 +132,7 @@ pub(super) fn hold_channel(db: &Db<'_>, channel: &Channel, held: bool) -> Result
 }
 
 /// Messages that waited for the authorisation wait no more.
-pub(super) fn release_held(db: &Db<'_>, channel: ChannelId) -> Result<()> {
+pub(crate) fn release_held(db: &Db<'_>, channel: ChannelId) -> Result<()> {
     let conversations: Vec<ConversationId> = db.all(
         "SELECT DISTINCT conversation_id FROM outbox WHERE channel_id = ?1 AND held = 1",
         [key(channel)],
@@ -152,7 +152,7 @@ pub(super) fn release_held(db: &Db<'_>, channel: ChannelId) -> Result<()> {
 }
 
 /// The window moved: what waits in the conversation is of use until its new end.
-pub(super) fn extend(db: &Db<'_>, conversation: ConversationId, expires_at: Timestamp) -> Result<()> {
+pub(crate) fn extend(db: &Db<'_>, conversation: ConversationId, expires_at: Timestamp) -> Result<()> {
     db.run(
         "UPDATE outbox SET expires_at = ?2 WHERE conversation_id = ?1",
         params![key(conversation), expires_at.as_millis()],
@@ -162,7 +162,7 @@ pub(super) fn extend(db: &Db<'_>, conversation: ConversationId, expires_at: Time
 
 /// Messages of ours in a conversation whose fate is open: each has its share of the budget. One that an echo showed before its
 /// answer came is sent, and no longer among them.
-pub(super) fn unsettled(db: &Db<'_>, conversation: ConversationId) -> Result<u32> {
+pub(crate) fn unsettled(db: &Db<'_>, conversation: ConversationId) -> Result<u32> {
     Ok(db
         .one(
             "SELECT count(*) FROM outbox o JOIN messages m ON m.id = o.message_id
@@ -174,13 +174,13 @@ pub(super) fn unsettled(db: &Db<'_>, conversation: ConversationId) -> Result<u32
 }
 
 /// A message that left and whose answer is not here.
-pub(super) struct Left {
-    pub(super) message: MessageId,
-    pub(super) uncertain: bool,
-    pub(super) dispatched_at: Timestamp,
+pub(crate) struct Left {
+    pub(crate) message: MessageId,
+    pub(crate) uncertain: bool,
+    pub(crate) dispatched_at: Timestamp,
 }
 
-pub(super) fn left(db: &Db<'_>, conversation: ConversationId) -> Result<Vec<Left>> {
+pub(crate) fn left(db: &Db<'_>, conversation: ConversationId) -> Result<Vec<Left>> {
     db.all(
         "SELECT message_id, state = 'uncertain', dispatched_at FROM outbox
          WHERE conversation_id = ?1 AND state IN ('sending', 'uncertain') ORDER BY n",
@@ -195,7 +195,7 @@ pub(super) fn left(db: &Db<'_>, conversation: ConversationId) -> Result<Vec<Left
     )
 }
 
-pub(super) fn next_due(db: &Db<'_>, without: &[String]) -> Result<Option<Timestamp>> {
+pub(crate) fn next_due(db: &Db<'_>, without: &[String]) -> Result<Option<Timestamp>> {
     if without.is_empty() {
         return db.moment("SELECT min(due_at) FROM turns WHERE due_at IS NOT NULL");
     }
@@ -207,7 +207,7 @@ pub(super) fn next_due(db: &Db<'_>, without: &[String]) -> Result<Option<Timesta
     Ok(due.flatten())
 }
 
-pub(super) fn queue(db: &Db<'_>, channel: ChannelId) -> Result<QueueDepth> {
+pub(crate) fn queue(db: &Db<'_>, channel: ChannelId) -> Result<QueueDepth> {
     let depth = db.one(
         "SELECT count(*), min(since) FROM outbox WHERE channel_id = ?1 AND state <> 'uncertain'",
         [key(channel)],
@@ -223,7 +223,7 @@ pub(super) fn queue(db: &Db<'_>, channel: ChannelId) -> Result<QueueDepth> {
 
 // ---- leases ----------------------------------------------------------------------------------------------------------
 
-pub(super) fn lease(db: &Db<'_>, owner: &str, mut room: Room, now: Timestamp) -> Result<Vec<MessageLease>> {
+pub(crate) fn lease(db: &Db<'_>, owner: &str, mut room: Room, now: Timestamp) -> Result<Vec<MessageLease>> {
     let mut leases = Vec::new();
     // The cheap question first: most rounds find nothing.
     while room.all > 0 && db.exists("SELECT 1 FROM turns WHERE due_at <= ?1 LIMIT 1", [now.as_millis()])? {
@@ -325,7 +325,7 @@ fn lease_head(db: &Db<'_>, channel: ChannelId, owner: &str, now: Timestamp) -> R
 }
 
 /// What is to be judged and sent, as the record knows it now.
-pub(super) fn draft(db: &Db<'_>, workspace: &str, message: &Message) -> Result<Draft> {
+pub(crate) fn draft(db: &Db<'_>, workspace: &str, message: &Message) -> Result<Draft> {
     let reply_to = match message.reply_to {
         Some(id) => messages::by_id(db, id)?.and_then(|quoted| quoted.platform_id),
         None => None,
@@ -336,7 +336,7 @@ pub(super) fn draft(db: &Db<'_>, workspace: &str, message: &Message) -> Result<D
     })
 }
 
-pub(super) fn settle(
+pub(crate) fn settle(
     db: &Db<'_>,
     token: &LeaseToken,
     next: Next,
@@ -422,13 +422,13 @@ fn doubt(db: &Db<'_>, message: &mut Message, error: MessageError, now: Timestamp
 }
 
 /// It will not be sent, and gives its share of the budget back.
-pub(super) fn fail(db: &Db<'_>, message: &mut Message, error: MessageError, now: Timestamp) -> Result<()> {
+pub(crate) fn fail(db: &Db<'_>, message: &mut Message, error: MessageError, now: Timestamp) -> Result<()> {
     give_back(db, message)?;
     fail_counted(db, message, error, now)
 }
 
 /// It will not be sent, and keeps its share: the platform may have counted it.
-pub(super) fn fail_counted(db: &Db<'_>, message: &mut Message, error: MessageError, now: Timestamp) -> Result<()> {
+pub(crate) fn fail_counted(db: &Db<'_>, message: &mut Message, error: MessageError, now: Timestamp) -> Result<()> {
     let step = Step {
         error: Some(error),
         ..Step::default()
@@ -440,13 +440,13 @@ pub(super) fn fail_counted(db: &Db<'_>, message: &mut Message, error: MessageErr
 }
 
 /// Gives a message's share of the budget back.
-pub(super) fn give_back(db: &Db<'_>, message: &Message) -> Result<()> {
+pub(crate) fn give_back(db: &Db<'_>, message: &Message) -> Result<()> {
     db.run("UPDATE messages SET counted = 0 WHERE id = ?1", [key(message.id)])?;
     conversations::give_back(db, message.conversation_id)
 }
 
 /// Puts a message in doubt back into the queue, at its old place.
-pub(super) fn requeue(db: &Db<'_>, message: &Message, expires_at: Option<Timestamp>, now: Timestamp) -> Result<()> {
+pub(crate) fn requeue(db: &Db<'_>, message: &Message, expires_at: Option<Timestamp>, now: Timestamp) -> Result<()> {
     db.run(
         "UPDATE outbox SET state = 'queued', owner = NULL, not_before = ?2, held = 0, expires_at = coalesce(?3, expires_at)
          WHERE message_id = ?1",
@@ -455,7 +455,7 @@ pub(super) fn requeue(db: &Db<'_>, message: &Message, expires_at: Option<Timesta
     schedule(db, message.channel_id, message.conversation_id)
 }
 
-pub(super) fn tell(db: &Db<'_>, message: &Message, kind: EventType, now: Timestamp) -> Result<()> {
+pub(crate) fn tell(db: &Db<'_>, message: &Message, kind: EventType, now: Timestamp) -> Result<()> {
     let channel = channels::needed(db, message.channel_id)?;
     messages::tell(db, &channel.workspace_id, message, kind, now)
 }
@@ -486,7 +486,7 @@ fn close_attempt(
     Ok(())
 }
 
-pub(super) fn attempts(db: &Db<'_>, id: MessageId) -> Result<Vec<Attempt>> {
+pub(crate) fn attempts(db: &Db<'_>, id: MessageId) -> Result<Vec<Attempt>> {
     db.all(
         "SELECT number, started_at, ended_at, outcome, error, requests FROM attempts WHERE message_id = ?1 ORDER BY number",
         [key(id)],
@@ -505,7 +505,7 @@ pub(super) fn attempts(db: &Db<'_>, id: MessageId) -> Result<Vec<Attempt>> {
 
 // ---- sweeping --------------------------------------------------------------------------------------------------------
 
-pub(super) fn sweep(db: &Db<'_>, now: Timestamp) -> Result<u32> {
+pub(crate) fn sweep(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let lost: Vec<(MessageId, i64)> = db.all(
         "SELECT message_id, epoch FROM outbox WHERE state = 'sending' AND not_before <= ?1 ORDER BY not_before LIMIT ?2",
         params![now.as_millis(), SWEEP],
@@ -553,7 +553,7 @@ pub(super) fn sweep(db: &Db<'_>, now: Timestamp) -> Result<u32> {
 }
 
 /// The channel is gone: what waits for it will not be sent.
-pub(super) fn fail_queued(db: &Db<'_>, channel: ChannelId, now: Timestamp) -> Result<()> {
+pub(crate) fn fail_queued(db: &Db<'_>, channel: ChannelId, now: Timestamp) -> Result<()> {
     let waiting: Vec<MessageId> = db.all(
         "SELECT message_id FROM outbox WHERE channel_id = ?1 AND state = 'queued' ORDER BY n",
         [key(channel)],

@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use rusqlite::{Row, params};
 use weir_domain::id::{ChannelId, ConversationId, ReferralId};
 use weir_domain::message::Referral;
+use weir_domain::record::StoredConversation;
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::conversations::Thread;
 use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_json, get_json_if, json, key, listed, ms};
 use crate::{AdAnswer, Listed, Page, ReferralRecord, Result};
 
-pub(super) fn insert(db: &Db<'_>, thread: &Thread, id: ReferralId, referral: &Referral) -> Result<()> {
+pub(crate) fn insert(db: &Db<'_>, thread: &StoredConversation, id: ReferralId, referral: &Referral) -> Result<()> {
     let conversation = &thread.conversation;
     db.run(
         "INSERT INTO referrals (id, workspace_id, channel_id, conversation_id, contact_id, referral, prefilled_text, at)
@@ -31,7 +31,7 @@ pub(super) fn insert(db: &Db<'_>, thread: &Thread, id: ReferralId, referral: &Re
     Ok(())
 }
 
-pub(super) fn one(db: &Db<'_>, workspace: &str, id: ReferralId) -> Result<Option<ReferralRecord>> {
+pub(crate) fn one(db: &Db<'_>, workspace: &str, id: ReferralId) -> Result<Option<ReferralRecord>> {
     db.one(
         &format!("SELECT {REFERRAL} FROM referrals WHERE id = ?2 AND workspace_id = ?1"),
         params![workspace, key(id)],
@@ -52,7 +52,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ReferralRecord> {
 }
 
 /// How contacts came, the newest in the record first.
-pub(super) fn all(
+pub(crate) fn all(
     db: &Db<'_>,
     workspace: &str,
     of: &BTreeSet<ChannelId>,
@@ -81,7 +81,7 @@ pub(super) fn all(
 }
 
 /// How the contact came to write a message of this time: the newest referral before it.
-pub(super) fn before(db: &Db<'_>, conversation: ConversationId, sent_at: Timestamp) -> Result<Option<Referral>> {
+pub(crate) fn before(db: &Db<'_>, conversation: ConversationId, sent_at: Timestamp) -> Result<Option<Referral>> {
     db.one(
         "SELECT referral FROM referrals WHERE conversation_id = ?1 AND at <= ?2 ORDER BY at DESC, id LIMIT 1",
         params![key(conversation), sent_at.as_millis()],
@@ -89,7 +89,7 @@ pub(super) fn before(db: &Db<'_>, conversation: ConversationId, sent_at: Timesta
     )
 }
 
-pub(super) fn keep_ad(db: &Db<'_>, id: ReferralId, answer: &AdAnswer) -> Result<()> {
+pub(crate) fn keep_ad(db: &Db<'_>, id: ReferralId, answer: &AdAnswer) -> Result<()> {
     db.run(
         "UPDATE referrals SET ad = ?2 WHERE id = ?1",
         params![key(id), json(answer)?],
@@ -98,7 +98,7 @@ pub(super) fn keep_ad(db: &Db<'_>, id: ReferralId, answer: &AdAnswer) -> Result<
 }
 
 /// The newest referral by a link with this text in it.
-pub(super) fn with_prefill(db: &Db<'_>, channel: ChannelId, text: &str) -> Result<Option<Referral>> {
+pub(crate) fn with_prefill(db: &Db<'_>, channel: ChannelId, text: &str) -> Result<Option<Referral>> {
     db.one(
         "SELECT referral FROM referrals WHERE channel_id = ?1 AND prefilled_text = ?2 ORDER BY id DESC LIMIT 1",
         params![key(channel), text],

@@ -27,7 +27,7 @@ fn digest(fact: &str) -> String {
 }
 
 /// Puts digests in the place of keys as schema 1 kept them.
-pub(super) fn digest_all(connection: &Connection) -> Result<()> {
+pub(crate) fn digest_all(connection: &Connection) -> Result<()> {
     connection.execute_batch("CREATE TABLE plain AS SELECT span, channel_id, key FROM seen; DELETE FROM seen")?;
     let mut read = connection.prepare("SELECT span, channel_id, key FROM plain")?;
     let mut write = connection.prepare("INSERT INTO seen (span, channel_id, key) VALUES (?1, ?2, ?3)")?;
@@ -43,7 +43,7 @@ pub(super) fn digest_all(connection: &Connection) -> Result<()> {
 
 /// Whether a channel gets a fact for the first time, which is noted. A message whose key is the platform's id of it is known by
 /// its own row, which [`keep_keys`] sees to when that goes: a key beside it would be one more page to write for each message.
-pub(super) fn first(db: &Db<'_>, channel: ChannelId, event: &InboundEvent, now: Timestamp) -> Result<bool> {
+pub(crate) fn first(db: &Db<'_>, channel: ChannelId, event: &InboundEvent, now: Timestamp) -> Result<bool> {
     if event.is_keyed_by_message() {
         let is_known = db.exists(
             "SELECT 1 FROM seen WHERE span IN (?1 - 1, ?1, ?1 + 1) AND channel_id = ?2 AND key = ?3",
@@ -56,7 +56,7 @@ pub(super) fn first(db: &Db<'_>, channel: ChannelId, event: &InboundEvent, now: 
 
 /// Notes the keys of messages that are about to be deleted, those `of` a condition on their rows, so that what the platform repeats
 /// does not bring them back.
-pub(super) fn keep_keys(db: &Db<'_>, of: &str, params: impl Params, now: Timestamp) -> Result<()> {
+pub(crate) fn keep_keys(db: &Db<'_>, of: &str, params: impl Params, now: Timestamp) -> Result<()> {
     let keys: Vec<(ChannelId, String)> = db.all(
         &format!("SELECT channel_id, platform_id FROM messages WHERE platform_id IS NOT NULL AND part = 0 AND {of}"),
         params,
@@ -80,7 +80,7 @@ fn note(db: &Db<'_>, channel: ChannelId, fact: &str, now: Timestamp) -> Result<b
 }
 
 /// Forgets up to `limit` keys of spans that were over before then; how many.
-pub(super) fn forget(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<u32> {
+pub(crate) fn forget(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<u32> {
     let gone = db.run(
         "DELETE FROM seen WHERE (span, channel_id, key) IN (SELECT span, channel_id, key FROM seen WHERE span < ?1 LIMIT ?2)",
         params![span(before), limit],

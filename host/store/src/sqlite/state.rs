@@ -7,10 +7,11 @@ use weir_domain::channel::ChannelStatus;
 use weir_domain::erasure::Marks;
 use weir_domain::event::{ChannelTold, EventType};
 use weir_domain::id::ChannelId;
+use weir_domain::record::About;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, get_id, get_json, get_json_if, get_time_if, json, json_if, key};
-use crate::sqlite::events::{self, About};
+use crate::sqlite::events;
 use crate::sqlite::{channels, intents};
 use crate::{ChannelState, HeldAccounts, Result, StateMove, StateOwner, StateWrite};
 
@@ -168,7 +169,7 @@ fn tell(db: &Db<'_>, id: ChannelId, kind: EventType, reason: &str, now: Timestam
         reason: Some(reason.to_owned()),
         days_left: None,
     };
-    events::append(db, About::channel(&told.channel), kind, &told, now)?;
+    events::append(db, &About::channel(&told.channel), kind, &told, now)?;
     Ok(())
 }
 

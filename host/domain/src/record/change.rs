@@ -1,0 +1,173 @@
+//! What a decision writes.
+
+use std::ops::Deref;
+
+use serde::Serialize;
+
+use crate::channel::Channel;
+use crate::event::EventType;
+use crate::id::{ChannelId, ConversationId, EndpointId, MessageId};
+use crate::record::{StoredConversation, StoredMessage};
+
+/// A row as it was loaded, and as it is to be. Only a row that was edited keeps a copy of what it was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tracked<T> {
+    before: Before<T>,
+    row: T,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Before<T> {
+    /// The row is new.
+    Nothing,
+    Same,
+    Other(Box<T>),
+}
+
+/// What is to be done about a row.
+#[derive(Debug)]
+pub enum Write<'a, T> {
+    /// It is written as a whole.
+    Insert(&'a T),
+    /// What differs is written.
+    Update {
+        /// As the store has it.
+        before: &'a T,
+        /// As it is to be.
+        after: &'a T,
+    },
+    /// It is as it was.
+    Nothing,
+}
+
+impl<T: Clone + PartialEq> Tracked<T> {
+    pub fn loaded(row: T) -> Self {
+        Self {
+            before: Before::Same,
+            row,
+        }
+    }
+
+    pub fn new(row: T) -> Self {
+        Self {
+            before: Before::Nothing,
+            row,
+        }
+    }
+
+    pub fn is_new(&self) -> bool {
+        matches!(self.before, Before::Nothing)
+    }
+
+    pub fn edit(&mut self) -> &mut T {
+        if matches!(self.before, Before::Same) {
+            self.before = Before::Other(Box::new(self.row.clone()));
+        }
+        &mut self.row
+    }
+
+    pub fn write(&self) -> Write<'_, T> {
+        match &self.before {
+            Before::Nothing => Write::Insert(&self.row),
+            Before::Other(before) if **before != self.row => Write::Update {
+                before,
+                after: &self.row,
+            },
+            Before::Other(_) | Before::Same => Write::Nothing,
+        }
+    }
+}
+
+impl<T> Deref for Tracked<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.row
+    }
+}
+
+/// What an event is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    pub workspace: String,
+    pub channel: Option<ChannelId>,
+    /// Deliveries keep the order of the events of one conversation.
+    pub conversation: Option<ConversationId>,
+    /// The endpoint it is about does not get it: it could not take that either.
+    pub endpoint: Option<EndpointId>,
+}
+
+impl About {
+    pub fn workspace(workspace: &str) -> Self {
+        Self {
+            workspace: workspace.to_owned(),
+            channel: None,
+            conversation: None,
+            endpoint: None,
+        }
+    }
+
+    pub fn channel(channel: &Channel) -> Self {
+        Self {
+            channel: Some(channel.id),
+            ..Self::workspace(&channel.workspace_id)
+        }
+    }
+
+    pub fn conversation(stored: &StoredConversation) -> Self {
+        Self {
+            channel: Some(stored.conversation.channel_id),
+            conversation: Some(stored.conversation.id),
+            ..Self::workspace(&stored.workspace)
+        }
+    }
+}
+
+/// An event to be appended to the log. The store gives it its id and its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    pub about: About,
+    pub kind: EventType,
+    /// The document, serialized once.
+    pub data: String,
+}
+
+/// All that a decision writes, by kind, so that a store writes each kind in one go: rows that are removed first, then the
+/// others in the order in which they refer to one another, then the events in the order in which they happened.
+#[derive(Debug, Default)]
+pub struct Changes {
+    pub conversations: Vec<Tracked<StoredConversation>>,
+    /// Rows of messages that turned out to be another's echo.
+    pub removed_messages: Vec<MessageId>,
+    pub messages: Vec<Tracked<StoredMessage>>,
+    pub events: Vec<NewEvent>,
+}
+
+impl Changes {
+    pub fn event(&mut self, about: About, kind: EventType, data: &impl Serialize) {
+        let data =
+            serde_json::to_string(data).expect("the documents of events have text for keys, so they can be written");
+        self.events.push(NewEvent { about, kind, data });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_that_is_undone_writes_nothing() {
+        let mut row = Tracked::loaded(1);
+        *row.edit() = 2;
+        assert!(matches!(row.write(), Write::Update { before: 1, after: 2 }));
+        *row.edit() = 1;
+        assert!(matches!(row.write(), Write::Nothing));
+    }
+
+    #[test]
+    fn a_new_row_is_inserted_as_it_ends() {
+        let mut row = Tracked::new(1);
+        *row.edit() = 2;
+        assert!(matches!(row.write(), Write::Insert(2)));
+    }
+}

@@ -1,0 +1,7 @@
+//! Acts of the record: what a decision of [`weir_domain::record`] needs is loaded here, and what it changed is applied, in the
+//! transaction that the caller is in.
+
+mod apply;
+pub(crate) mod window_events;
+
+pub(crate) use apply::apply;

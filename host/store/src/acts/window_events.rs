@@ -1,0 +1,37 @@
+//! Loads the conversations whose moment is there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use weir_domain::channel::Channel;
+use weir_domain::id::ChannelId;
+use weir_domain::policy::RuleBook;
+use weir_domain::record::window_events::{self, DueConversation};
+use weir_domain::time::Timestamp;
+
+use crate::Result;
+use crate::acts::apply;
+use crate::sqlite::db::Db;
+use crate::sqlite::{channels, conversations};
+
+/// Tells what is due, up to `limit` conversations. How many were looked at.
+pub(crate) fn sweep(db: &Db<'_>, books: &BTreeMap<String, RuleBook>, limit: u32, now: Timestamp) -> Result<u32> {
+    let mut known: BTreeMap<ChannelId, Arc<Channel>> = BTreeMap::new();
+    let mut due = Vec::new();
+    for stored in conversations::due(db, limit, now)? {
+        let id = stored.conversation.channel_id;
+        let channel = match known.get(&id) {
+            Some(channel) => Arc::clone(channel),
+            None => {
+                let channel = Arc::new(channels::needed(db, id)?);
+                known.insert(id, Arc::clone(&channel));
+                channel
+            }
+        };
+        let rules = books.get(&channel.app).map(|book| book.rules(&channel));
+        due.push(DueConversation { stored, channel, rules });
+    }
+    let looked_at = u32::try_from(due.len()).unwrap_or(u32::MAX);
+    apply(db, window_events::sweep(due, now), now)?;
+    Ok(looked_at)
+}
