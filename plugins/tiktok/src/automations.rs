@@ -83,7 +83,7 @@ impl Automations for TikTok {
     }
 
     /// Writes the words, if there are any, and then switches the kind on or off: TikTok has one switch for all automations
-    /// of a kind.
+    /// of a kind. Asked for twice without an id, as after a lost answer, it makes one: a message of the same words is taken.
     fn put(channel: Channel, automation: Automation) -> Result<Option<String>, Failure> {
         let content: Value = from_str(&automation.content)
             .map_err(|_| Failure::permanent("malformed", "the automation's content is not JSON"))?;
@@ -183,8 +183,14 @@ fn write_auto(channel: &Channel, auto: Auto, id: Option<String>, words: Fields) 
             _ => {}
         }
     }
+    let words = words.into_value();
+    if id.is_none()
+        && let Some(there) = with_words(channel, auto, &words)?
+    {
+        return Ok(Some(there));
+    }
     let mut body = json!({ "business_id": channel.platform_id, "auto_message_type": auto.wire() });
-    body[block] = words.into_value();
+    body[block] = words;
     let call = match &id {
         Some(id) => {
             body["auto_message_id"] = id.as_str().into();
@@ -197,6 +203,19 @@ fn write_auto(channel: &Channel, auto: Auto, id: Option<String>, words: Fields) 
         .fields("auto_message")
         .and_then(|mut written| written.id("auto_message_id"));
     Ok(told.or(id))
+}
+
+/// The id of the message that says this, if there is one.
+fn with_words(channel: &Channel, auto: Auto, words: &Value) -> Result<Option<String>, Failure> {
+    let (_, limits) = auto.block();
+    let same = |there: &Automation| {
+        let there: Value = from_str(&there.content).unwrap_or_default();
+        limits.iter().all(|(name, _)| there.get(name) == words.get(name))
+    };
+    Ok(get_auto(channel, "", auto)?
+        .into_iter()
+        .find(same)
+        .and_then(|there| there.id))
 }
 
 fn switch_auto(channel: &Channel, auto: Auto, on: bool) -> Result<(), Failure> {

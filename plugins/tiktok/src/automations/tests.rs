@@ -66,6 +66,9 @@ fn putting_writes_and_then_switches() {
         (Some("A1"), "update", false, "DISABLE"),
     ] {
         let host = fixture::host();
+        if id.is_none() {
+            host.answer("GET", &url("get"), 200, ok(r#"{"auto_messages":[]}"#));
+        }
         host.answer(
             "POST",
             &url(call),
@@ -75,9 +78,24 @@ fn putting_writes_and_then_switches() {
         host.answer("POST", &url("status/update"), 200, ok("{}"));
         let written = TikTok::put(channel(), automation("welcome_message", id, enabled, &words)).unwrap();
         assert_eq!(written.as_deref(), Some("A1"));
-        assert_eq!(host.json_body(0)["welcome_message"], words);
-        assert_eq!(host.json_body(1)["operation_status"], operation);
+        let first = usize::from(id.is_none());
+        assert_eq!(host.json_body(first)["welcome_message"], words);
+        assert_eq!(host.json_body(first + 1)["operation_status"], operation);
     }
+}
+
+#[test]
+fn repeated_creation_makes_no_second() {
+    let host = fixture::host();
+    let there = r#"{"operation_status":"ENABLE","auto_messages":[
+        {"auto_message_id":"A1","chat_prompt":{"title":"T","content":"C"}},
+        {"auto_message_id":"A2","chat_prompt":{"title":"T","content":"D"}}]}"#;
+    host.answer("GET", &url("get"), 200, ok(there));
+    host.answer("POST", &url("status/update"), 200, ok("{}"));
+    let words = json!({ "title": "T", "content": "D" });
+    let put = TikTok::put(channel(), automation("chat_prompt", None, true, &words)).unwrap();
+    assert_eq!(put.as_deref(), Some("A2"));
+    assert_eq!(host.requests().len(), 2, "nothing is created");
 }
 
 #[test]
