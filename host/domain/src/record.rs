@@ -6,11 +6,17 @@
 // Documentation that would only repeat a name is left out.
 #![allow(missing_docs)]
 
+pub mod attempt;
 pub mod change;
 pub mod conversation;
+pub mod echo;
 pub mod message;
+pub mod outbound;
+pub mod queue;
+pub mod settle;
 pub mod window_events;
 
+pub use attempt::RequestRecord;
 pub use change::{About, Changes, NewEvent, Tracked};
 pub use conversation::StoredConversation;
 pub use message::{MessageUpdate, StoredMessage};

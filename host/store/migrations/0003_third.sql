@@ -43,3 +43,13 @@ CREATE UNIQUE INDEX messages_by_client_ref ON messages (channel_id, client_ref) 
 CREATE INDEX messages_counted ON messages (conversation_id, sent_at) WHERE counted = 1; -- the budget, however long the talk was
 CREATE INDEX messages_unread ON messages (conversation_id, sent_at) WHERE status IN ('sent', 'delivered');
 CREATE INDEX messages_thread ON messages (conversation_id, stands_at, sequence);
+
+-- An open attempt is the outbox's row alone, and is written down when it ends, in one write.
+DELETE FROM attempts WHERE outcome = 'open';
+
+-- Fewer indexes on the outbox, in which each message is written three times. Those that are in flight are found by
+-- outbox_in_flight; they are no more than the workers have in hand.
+DROP INDEX outbox_left;
+DROP INDEX outbox_leases;
+DROP INDEX outbox_uncertain;
+CREATE INDEX outbox_uncertain ON outbox (conversation_id, n) WHERE state = 'uncertain';

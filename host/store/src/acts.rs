@@ -2,6 +2,8 @@
 //! transaction that the caller is in.
 
 mod apply;
+pub(crate) mod outbound;
+pub(crate) mod outbox;
 pub(crate) mod window_events;
 
 pub(crate) use apply::apply;

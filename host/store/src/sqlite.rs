@@ -4,7 +4,7 @@
 //! row that cannot be read is [`StoreError::Damaged`] and takes nothing else with it.
 
 pub(crate) mod channels;
-mod claims;
+pub(crate) mod claims;
 mod clearing;
 mod clock;
 mod connect;
@@ -13,7 +13,7 @@ pub(crate) mod conversations;
 pub(crate) mod db;
 pub(crate) mod deliveries;
 pub(crate) mod early;
-mod echo;
+pub(crate) mod echo;
 mod endpoints;
 mod erasure;
 pub(crate) mod events;
@@ -25,7 +25,6 @@ mod ledger;
 pub(crate) mod media;
 pub(crate) mod messages;
 mod methods;
-mod outbound;
 pub(crate) mod outbox;
 mod readers;
 mod recovery;
@@ -34,7 +33,7 @@ mod reseal;
 mod retention;
 mod schema;
 pub(crate) mod seen;
-mod state;
+pub(crate) mod state;
 #[cfg(test)]
 mod tests;
 mod transcripts;
@@ -91,7 +90,7 @@ impl SqliteStore {
         path: &Path,
         key: &MasterKey,
         mint: Arc<Mint>,
-        arrange: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+        arrange: impl FnOnce(&mut Connection) -> rusqlite::Result<()>,
     ) -> Result<Self> {
         admit(rusqlite::version_number())?;
         let vault = Arc::new(Vault::new(key));
@@ -109,7 +108,7 @@ impl SqliteStore {
         connection.pragma_update_and_check(None, "journal_size_limit", limits::LOG_KEPT, |row| row.get::<_, i64>(0))?;
         schema::migrate(&mut connection)?;
         clean(&connection)?;
-        arrange(&connection)?;
+        arrange(&mut connection)?;
         check_key(&Db {
             connection: &connection,
             vault: &vault,

@@ -7,6 +7,8 @@ use serde::Serialize;
 use crate::channel::Channel;
 use crate::event::EventType;
 use crate::id::{ChannelId, ConversationId, EndpointId, MessageId};
+use crate::record::attempt::EndedAttempt;
+use crate::record::queue::{ConversationQueue, DueChange, QueuedMessage};
 use crate::record::{StoredConversation, StoredMessage};
 
 /// A row as it was loaded, and as it is to be. Only a row that was edited keeps a copy of what it was.
@@ -114,6 +116,14 @@ impl About {
         }
     }
 
+    pub fn message(stored: &StoredMessage) -> Self {
+        Self {
+            channel: Some(stored.message.channel_id),
+            conversation: Some(stored.message.conversation_id),
+            ..Self::workspace(&stored.workspace)
+        }
+    }
+
     pub fn conversation(stored: &StoredConversation) -> Self {
         Self {
             channel: Some(stored.conversation.channel_id),
@@ -137,10 +147,26 @@ pub struct NewEvent {
 #[derive(Debug, Default)]
 pub struct Changes {
     pub conversations: Vec<Tracked<StoredConversation>>,
-    /// Rows of messages that turned out to be another's echo.
-    pub removed_messages: Vec<MessageId>,
+    pub folded_echoes: Vec<FoldedEcho>,
     pub messages: Vec<Tracked<StoredMessage>>,
+    /// Receipts of these messages of the platform came before them, and have been applied.
+    pub used_receipts: Vec<(ChannelId, String)>,
+    /// Places in the outbox that are free.
+    pub removed_queued: Vec<i64>,
+    /// The new head of a conversation comes after the old one.
+    pub queued: Vec<Tracked<QueuedMessage>>,
+    /// When something of these channels may leave.
+    pub due: Vec<(ChannelId, DueChange)>,
+    pub attempts: Vec<EndedAttempt>,
     pub events: Vec<NewEvent>,
+}
+
+/// The row of a message that turned out to be the echo of another: it is removed, and whatever quoted it quotes the other.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FoldedEcho {
+    pub echo: MessageId,
+    pub of: MessageId,
+    pub conversation: ConversationId,
 }
 
 impl Changes {
@@ -148,6 +174,13 @@ impl Changes {
         let data =
             serde_json::to_string(data).expect("the documents of events have text for keys, so they can be written");
         self.events.push(NewEvent { about, kind, data });
+    }
+
+    pub fn queue(&mut self, channel: ChannelId, queue: ConversationQueue) {
+        let changes = queue.changes();
+        self.removed_queued.extend(changes.removed);
+        self.queued.extend(changes.entries);
+        self.due.push((channel, changes.due));
     }
 }
 

@@ -6,14 +6,19 @@ use weir_domain::time::Timestamp;
 
 use crate::Result;
 use crate::sqlite::db::Db;
-use crate::sqlite::{conversations, events, messages};
+use crate::sqlite::{conversations, early, events, messages, outbox};
 
 /// Writes all of it. The kinds are named one by one, so that a new one does not compile before it is written here.
 pub(crate) fn apply(db: &Db<'_>, changes: Changes, now: Timestamp) -> Result<()> {
     let Changes {
         conversations,
-        removed_messages,
+        folded_echoes,
         messages,
+        used_receipts,
+        removed_queued,
+        queued,
+        due,
+        attempts,
         events,
     } = changes;
     for conversation in &conversations {
@@ -23,8 +28,8 @@ pub(crate) fn apply(db: &Db<'_>, changes: Changes, now: Timestamp) -> Result<()>
             Write::Nothing => {}
         }
     }
-    for id in removed_messages {
-        messages::delete(db, id)?;
+    for folded in folded_echoes {
+        messages::fold(db, &folded)?;
     }
     for message in &messages {
         match message.write() {
@@ -32,6 +37,25 @@ pub(crate) fn apply(db: &Db<'_>, changes: Changes, now: Timestamp) -> Result<()>
             Write::Update { before, after } => messages::update(db, before, after)?,
             Write::Nothing => {}
         }
+    }
+    for (channel, platform_id) in used_receipts {
+        early::remove(db, channel, &platform_id)?;
+    }
+    for place in removed_queued {
+        outbox::remove(db, place)?;
+    }
+    for entry in &queued {
+        match entry.write() {
+            Write::Insert(entry) => outbox::insert(db, entry, now)?,
+            Write::Update { before, after } => outbox::update(db, before, after)?,
+            Write::Nothing => {}
+        }
+    }
+    for (channel, change) in due {
+        outbox::put_due(db, channel, change)?;
+    }
+    for attempt in &attempts {
+        outbox::end_attempt(db, attempt)?;
     }
     for event in events {
         events::append_document(db, &event.about, event.kind, event.data, now)?;

@@ -1,13 +1,13 @@
 //! What goes out: accepted, leased, tried, settled.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use weir_domain::channel::Channel;
 use weir_domain::claim::Claim;
 use weir_domain::conversation::Conversation;
 use weir_domain::id::{ConversationId, MessageId};
 use weir_domain::message::{Content, Draft, Message, MessageError, Origin};
+pub use weir_domain::record::RequestRecord;
+pub use weir_domain::record::queue::Room;
 use weir_domain::time::Timestamp;
 
 /// A message to be accepted.
@@ -51,25 +51,6 @@ pub struct LeaseToken {
     pub epoch: i64,
 }
 
-/// How many messages may be leased: an app whose rate is used up shall not fill the hands of all.
-#[derive(Clone, Debug)]
-pub struct Room {
-    /// All together.
-    pub all: u32,
-    /// Of each app; one that is not here has no bound of its own.
-    pub of: BTreeMap<String, u32>,
-}
-
-impl Room {
-    /// Room for so many, of whichever app.
-    pub fn of_all(all: u32) -> Self {
-        Self {
-            all,
-            of: BTreeMap::new(),
-        }
-    }
-}
-
 /// A message to be sent now.
 #[derive(Clone, Debug)]
 pub struct MessageLease {
@@ -87,25 +68,6 @@ pub struct MessageLease {
     pub attempt: u32,
     /// When the message is of no more use.
     pub expires_at: Option<Timestamp>,
-}
-
-/// One request that left, or was refused, under a try.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RequestRecord {
-    /// The route; empty if none fitted.
-    pub route: String,
-    /// The method.
-    pub method: String,
-    /// The URL without its query.
-    pub url: String,
-    /// When it was made.
-    pub at: Timestamp,
-    /// The answer's status.
-    pub status: Option<u16>,
-    /// How long it took, in milliseconds.
-    pub elapsed_ms: u64,
-    /// Why there is no answer.
-    pub error: Option<String>,
 }
 
 /// One try of a message.

@@ -16,7 +16,7 @@ use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_json, get_time_if, jso
 use crate::sqlite::events;
 use crate::sqlite::{connect, conversations, outbox, state, workspaces};
 use crate::vault::Place;
-use crate::{ChannelPatch, ConnectEnd, Listed, NewChannel, Page, Result};
+use crate::{ChannelPatch, ConnectEnd, Listed, NewChannel, Page, Result, acts};
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Channel> {
     get_json(row, 0, "channels.channel")
@@ -110,7 +110,7 @@ pub(crate) fn connect(
         }
     };
     put(db, &channel)?;
-    put_credential(db, channel.id, credential)?;
+    put_credential(db, channel.id, credential, now)?;
     if !state::commit(db, channel.id, &writes)? {
         state::tell_unwritten(db, channel.id, &writes, now)?;
     }
@@ -219,7 +219,7 @@ pub(crate) fn set_status(
         return Ok(());
     }
     if status == ChannelStatus::Connected {
-        outbox::release_held(db, id)?;
+        acts::outbox::release_held(db, id, now)?;
     }
     if known.status == status {
         return Ok(());
@@ -257,7 +257,7 @@ pub(crate) fn delete(db: &Db<'_>, id: ChannelId, now: Timestamp) -> Result<Optio
     };
     put(db, &channel)?;
     db.run("DELETE FROM credentials WHERE channel_id = ?1", [key(id)])?;
-    outbox::fail_queued(db, id, now)?;
+    acts::outbox::fail_queued(db, id, now)?;
     conversations::reschedule(db, &channel, now)?;
     events::append_channel(db, &channel, EventType::ChannelDeleted, now)?;
     Ok(Some(channel))
@@ -285,7 +285,7 @@ pub(crate) fn credential(db: &Db<'_>, id: ChannelId) -> Result<Option<Credential
 }
 
 /// A deleted channel takes none, so that a renewal that was under way cannot undo the deletion.
-fn put_credential(db: &Db<'_>, id: ChannelId, credential: &Credential) -> Result<()> {
+fn put_credential(db: &Db<'_>, id: ChannelId, credential: &Credential, now: Timestamp) -> Result<()> {
     db.run(
         "INSERT INTO credentials (channel_id, sealed, expires_at)
          SELECT id, ?2, ?3 FROM channels WHERE id = ?1 AND status <> 'deleted'
@@ -296,7 +296,7 @@ fn put_credential(db: &Db<'_>, id: ChannelId, credential: &Credential) -> Result
             ms(credential.expires_at),
         ],
     )?;
-    outbox::release_held(db, id)
+    acts::outbox::release_held(db, id, now)
 }
 
 /// A renewed credential is the renewed authorization: what was held for it is due.
@@ -310,7 +310,7 @@ pub(crate) fn put_renewed(
     match credential(db, id)? {
         // The commit of an earlier try stood, and its answer was lost.
         Some(there) if there == *renewed => return Ok(true),
-        Some(there) if there == *old => put_credential(db, id, renewed)?,
+        Some(there) if there == *old => put_credential(db, id, renewed, now)?,
         _ => return Ok(false),
     }
     if one(db, id)?.is_some_and(|channel| channel.status == ChannelStatus::ReauthorizationRequired) {

@@ -13,7 +13,7 @@ use crate::{KeptAnswer, Result};
 const FORGET: u32 = 4;
 
 /// Claims a key for a request at which `owner` works; changes nothing if another has it.
-pub(super) fn claim(db: &Db<'_>, claim: &Claim, owner: &str, now: Timestamp) -> Result<Claimed<KeptAnswer>> {
+pub(crate) fn claim(db: &Db<'_>, claim: &Claim, owner: &str, now: Timestamp) -> Result<Claimed<KeptAnswer>> {
     let claimed = judge(db, claim, now)?;
     if claimed == Claimed::New {
         insert(db, claim, now)?;
@@ -26,7 +26,7 @@ pub(super) fn claim(db: &Db<'_>, claim: &Claim, owner: &str, now: Timestamp) -> 
 }
 
 /// What a claim comes to, without claiming anything.
-pub(super) fn judge(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<Claimed<KeptAnswer>> {
+pub(crate) fn judge(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<Claimed<KeptAnswer>> {
     // Under no API key are the sends of the record's first form, which nobody can be told by.
     let known = db.one(
         "SELECT fingerprint, owner IS NOT NULL, status, body FROM claims
@@ -55,12 +55,7 @@ pub(super) fn judge(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<Claime
 }
 
 fn insert(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<()> {
-    let old = now.before(limits::IDEMPOTENCY).as_millis();
-    db.run(
-        "DELETE FROM claims WHERE rowid IN
-             (SELECT rowid FROM claims WHERE claimed_at <= ?1 ORDER BY claimed_at LIMIT ?2)",
-        params![old, FORGET],
-    )?;
+    forget_old(db, now)?;
     // The row that may be there is too old to count.
     db.run(
         "INSERT OR REPLACE INTO claims (workspace_id, api_key, key, fingerprint, claimed_at) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -75,20 +70,43 @@ fn insert(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
+fn forget_old(db: &Db<'_>, now: Timestamp) -> Result<()> {
+    db.run(
+        "DELETE FROM claims WHERE rowid IN
+             (SELECT rowid FROM claims WHERE claimed_at <= ?1 ORDER BY claimed_at LIMIT ?2)",
+        params![now.before(limits::IDEMPOTENCY).as_millis(), FORGET],
+    )?;
+    Ok(())
+}
+
 /// Claims a key and keeps the answer, for an act in whose transaction this is.
-pub(super) fn insert_answered(
+pub(crate) fn insert_answered(
     db: &Db<'_>,
     claim: &Claim,
     answer: &KeptAnswer,
     about: Option<ContactId>,
     now: Timestamp,
 ) -> Result<()> {
-    insert(db, claim, now)?;
-    self::answer(db, claim, answer, about)
+    forget_old(db, now)?;
+    db.run(
+        "INSERT OR REPLACE INTO claims (workspace_id, api_key, key, fingerprint, claimed_at, acted, status, body, contact_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8)",
+        params![
+            claim.workspace_id,
+            key(claim.api_key),
+            claim.key,
+            claim.fingerprint,
+            now.as_millis(),
+            answer.status,
+            answer.body,
+            key_if(about),
+        ],
+    )?;
+    Ok(())
 }
 
 /// Keeps the answer of a request that succeeded, and whom it is about.
-pub(super) fn answer(db: &Db<'_>, claim: &Claim, answer: &KeptAnswer, about: Option<ContactId>) -> Result<()> {
+pub(crate) fn answer(db: &Db<'_>, claim: &Claim, answer: &KeptAnswer, about: Option<ContactId>) -> Result<()> {
     db.run(
         "UPDATE claims SET owner = NULL, acted = 1, status = ?5, body = ?6, contact_id = ?7
          WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND fingerprint = ?4",
@@ -106,7 +124,7 @@ pub(super) fn answer(db: &Db<'_>, claim: &Claim, answer: &KeptAnswer, about: Opt
 }
 
 /// Gives the key of a request back that was refused.
-pub(super) fn release(db: &Db<'_>, claim: &Claim) -> Result<()> {
+pub(crate) fn release(db: &Db<'_>, claim: &Claim) -> Result<()> {
     db.run(
         "DELETE FROM claims WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND fingerprint = ?4 AND status IS NULL",
         params![claim.workspace_id, key(claim.api_key), claim.key, claim.fingerprint],
@@ -115,7 +133,7 @@ pub(super) fn release(db: &Db<'_>, claim: &Claim) -> Result<()> {
 }
 
 /// Something is written for this claim.
-pub(super) fn mark(db: &Db<'_>, claim: &Claim) -> Result<()> {
+pub(crate) fn mark(db: &Db<'_>, claim: &Claim) -> Result<()> {
     db.run(
         "UPDATE claims SET acted = 1 WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND acted = 0",
         params![claim.workspace_id, key(claim.api_key), claim.key],
@@ -124,7 +142,7 @@ pub(super) fn mark(db: &Db<'_>, claim: &Claim) -> Result<()> {
 }
 
 /// Ends a claim at which nobody works any more: given back if nothing was written for it.
-pub(super) fn interrupt(db: &Db<'_>, claim: &Claim) -> Result<()> {
+pub(crate) fn interrupt(db: &Db<'_>, claim: &Claim) -> Result<()> {
     for sql in [
         "DELETE FROM claims WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND status IS NULL AND acted = 0",
         "UPDATE claims SET owner = NULL WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND status IS NULL",
@@ -135,7 +153,7 @@ pub(super) fn interrupt(db: &Db<'_>, claim: &Claim) -> Result<()> {
 }
 
 /// The same for all at which others than `owner` worked; how many.
-pub(super) fn interrupt_others(db: &Db<'_>, owner: &str) -> Result<u32> {
+pub(crate) fn interrupt_others(db: &Db<'_>, owner: &str) -> Result<u32> {
     let released = db.run("DELETE FROM claims WHERE owner <> ?1 AND acted = 0", [owner])?;
     let left = db.run("UPDATE claims SET owner = NULL WHERE owner <> ?1", [owner])?;
     Ok(u32::try_from(released + left).unwrap_or(u32::MAX))

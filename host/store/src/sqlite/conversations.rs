@@ -1,7 +1,7 @@
 //! Contacts and conversations: reading them, and the row as those see it who write in it.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use rusqlite::types::Value;
@@ -280,6 +280,22 @@ pub(crate) fn needed(db: &Db<'_>, id: ConversationId) -> Result<StoredConversati
         place: format!("conversations, row {id}"),
         reason: "another row points to it, and it is not there".to_owned(),
     })
+}
+
+/// The conversations of the messages at these places of the outbox, a list in JSON.
+pub(crate) fn at_places(db: &Db<'_>, places: &str) -> Result<BTreeMap<ConversationId, StoredConversation>> {
+    let rows = db.all(
+        &format!(
+            "SELECT {THREAD}
+             WHERE c.id IN (SELECT conversation_id FROM outbox WHERE n IN (SELECT value FROM json_each(?1)))"
+        ),
+        [places],
+        read_thread,
+    )?;
+    Ok(rows
+        .into_iter()
+        .map(|stored| (stored.conversation.id, stored))
+        .collect())
 }
 
 pub(crate) fn by_platform_id(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Result<Option<StoredConversation>> {
@@ -605,15 +621,6 @@ pub(crate) fn came_by(db: &Db<'_>, thread: &mut StoredConversation, referral: &R
             key(thread.conversation.id),
             json_if(thread.conversation.referral.as_ref())?
         ],
-    )?;
-    Ok(())
-}
-
-/// Gives a share of the budget back.
-pub(crate) fn give_back(db: &Db<'_>, id: ConversationId) -> Result<()> {
-    db.run(
-        "UPDATE conversations SET budget_used = budget_used - 1 WHERE id = ?1 AND budget_used > 0",
-        [key(id)],
     )?;
     Ok(())
 }

@@ -56,16 +56,7 @@ pub(crate) fn apply(db: &Db<'_>, workspace: &str, message: &mut Message, now: Ti
     let Some(platform_id) = message.platform_id.clone() else {
         return Ok(());
     };
-    let said: Vec<(Status, Option<MessageError>)> = db.all(
-        "SELECT status, error FROM early_receipts WHERE channel_id = ?1 AND message = ?2",
-        params![key(message.channel_id), platform_id],
-        |row| {
-            Ok((
-                get_word(row, 0, "early_receipts.status")?,
-                get_json_if(row, 1, "early_receipts.error")?,
-            ))
-        },
-    )?;
+    let said = said_of(db, message.channel_id, &platform_id)?;
     if said.is_empty() {
         return Ok(());
     }
@@ -86,9 +77,32 @@ pub(crate) fn apply(db: &Db<'_>, workspace: &str, message: &mut Message, now: Ti
             messages::tell(db, workspace, message, kind, now)?;
         }
     }
+    remove(db, message.channel_id, &platform_id)
+}
+
+/// What was said of a message of this platform id before it came.
+pub(crate) fn said_of(
+    db: &Db<'_>,
+    channel: ChannelId,
+    platform_id: &str,
+) -> Result<Vec<(Status, Option<MessageError>)>> {
+    db.all(
+        "SELECT status, error FROM early_receipts WHERE channel_id = ?1 AND message = ?2",
+        params![key(channel), platform_id],
+        |row| {
+            Ok((
+                get_word(row, 0, "early_receipts.status")?,
+                get_json_if(row, 1, "early_receipts.error")?,
+            ))
+        },
+    )
+}
+
+/// What was said of it is applied.
+pub(crate) fn remove(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Result<()> {
     db.run(
         "DELETE FROM early_receipts WHERE channel_id = ?1 AND message = ?2",
-        params![key(message.channel_id), platform_id],
+        params![key(channel), platform_id],
     )?;
     Ok(())
 }

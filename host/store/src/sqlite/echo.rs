@@ -6,45 +6,76 @@ use weir_domain::id::MessageId;
 use weir_domain::inbound::InboundMessage;
 use weir_domain::message::{Direction, Message, Origin, Status};
 use weir_domain::policy::Rules;
-use weir_domain::record::StoredConversation;
+use weir_domain::record::echo::{Arrival, OtherMessage, OtherShares};
+use weir_domain::record::settle::Outbound;
+use weir_domain::record::{StoredConversation, StoredMessage};
 use weir_domain::time::Timestamp;
 
-use crate::Result;
-use crate::sqlite::conversations;
 use crate::sqlite::db::{Db, get_id, get_time, key};
 use crate::sqlite::early;
 use crate::sqlite::messages::{self, Step};
 use crate::sqlite::outbox::{self, Left};
+use crate::{Result, acts};
 
-/// The platform has this message: its answer, the history or a person says so. Takes it out of the outbox.
-pub(super) fn arrived(
-    db: &Db<'_>,
-    message: &mut Message,
-    platform_id: &str,
-    at: Timestamp,
-    now: Timestamp,
-) -> Result<()> {
-    let mut thread = conversations::needed(db, message.conversation_id)?;
-    let other = messages::by_platform_id(db, message.channel_id, platform_id, Some(0))?;
-    let other = other.filter(|other| other.id != message.id);
-    let folded = match &other {
-        Some(echo) => fold_echo(db, &mut thread, message, echo)?,
-        None => None,
+/// What the record knows beside a message of ours that the platform gives this id.
+pub(crate) fn arrival(db: &Db<'_>, outbound: &Outbound, platform_id: &str, at: Timestamp) -> Result<Arrival> {
+    let message = &outbound.message.message;
+    let conversation = &outbound.conversation;
+    let other = messages::stored_by_platform_id(db, message.channel_id, platform_id)?
+        .filter(|other| other.message.id != message.id)
+        .map(|other| beside(db, conversation, other).map(Box::new))
+        .transpose()?;
+    let known_as = message.platform_id.as_deref().unwrap_or(platform_id);
+    let early = early::said_of(db, message.channel_id, known_as)?;
+    let others = match conversation.conversation.contact_wrote_at {
+        Some(since) if at.min(message.sent_at) <= since => {
+            let folded = other.as_ref().filter(|other| other.is_echo_of(&outbound.message));
+            let folded = folded.map(|other| other.stored.message.id);
+            outbox::other_shares(db, conversation.conversation.id, since, message.id, folded)?
+        }
+        _ => OtherShares::default(),
     };
-    let free = other.is_none() || folded.is_some();
-    if !free {
-        // Two sends with one id: the platform or its connector is wrong. The message was taken; its id is not believed.
-        tracing::warn!(message.id = %message.id, "The platform gave this message the id of another");
+    Ok(Arrival {
+        other,
+        early: (!early.is_empty()).then(|| (known_as.to_owned(), early)),
+        others,
+    })
+}
+
+/// A condition on messages: they were accepted here, and are no echoes.
+const IS_ACCEPTED: &str = "(EXISTS (SELECT 1 FROM outbox o WHERE o.message_id = m.id)
+    OR EXISTS (SELECT 1 FROM attempts t WHERE t.message_id = m.id))";
+
+fn beside(db: &Db<'_>, conversation: &StoredConversation, stored: StoredMessage) -> Result<OtherMessage> {
+    let message = &stored.message;
+    let is_accepted = db.exists(
+        &format!("SELECT 1 FROM messages m WHERE id = ?1 AND {IS_ACCEPTED}"),
+        [key(message.id)],
+    )?;
+    // As it is without this one, if this one is an echo and the newest.
+    let mut without = conversation.clone();
+    if conversation.marks.echoed_at == Some(message.sent_at) {
+        without.marks.echoed_at = db.one(
+            &format!(
+                "SELECT sent_at FROM messages m INDEXED BY messages_thread
+                 WHERE conversation_id = ?1 AND stands_at <= ?2 AND direction = 'outbound' AND id <> ?3 AND NOT {IS_ACCEPTED}
+                   AND status IN ('sent', 'delivered', 'read') ORDER BY stands_at DESC LIMIT 1"
+            ),
+            params![
+                key(message.conversation_id),
+                message.sent_at.as_millis(),
+                key(message.id)
+            ],
+            |row| get_time(row, 0),
+        )?;
+        messages::count_unread(db, &mut without)?;
     }
-    let step = Step {
-        platform_id: free.then(|| platform_id.to_owned()),
-        sent_at: Some(at),
-        error: None,
-    };
-    move_on(db, &mut thread, message, step, folded, now)?;
-    outbox::remove(db, message)?;
-    count_again(db, &mut thread, message)?;
-    conversations::save(db, &thread)
+    Ok(OtherMessage {
+        stored,
+        is_accepted,
+        echoed_at: without.marks.echoed_at,
+        unread: without.conversation.unread,
+    })
 }
 
 /// A message that left before the contact's last word, and whose answer came after it, does not count in the new window.
@@ -62,7 +93,6 @@ fn move_on(
     thread: &mut StoredConversation,
     message: &mut Message,
     step: Step,
-    at_least: Option<Status>,
     now: Timestamp,
 ) -> Result<()> {
     if messages::advance(db, message, Status::Sent, step)? {
@@ -70,73 +100,17 @@ fn move_on(
     }
     thread.note_sent(message.sent_at);
     early::apply(db, &thread.workspace, message, now)?;
-    let read = thread.read_up_to.is_some_and(|read| message.sent_at <= read) || at_least == Some(Status::Read);
-    let (status, kind) = if read {
-        (Status::Read, EventType::MessageRead)
-    } else if at_least == Some(Status::Delivered) {
-        (Status::Delivered, EventType::MessageDelivered)
-    } else {
-        return Ok(());
-    };
-    if messages::advance(db, message, status, Step::default())? {
-        messages::tell(db, &thread.workspace, message, kind, now)?;
+    let is_read = thread.read_up_to.is_some_and(|read| message.sent_at <= read);
+    if is_read && messages::advance(db, message, Status::Read, Step::default())? {
+        messages::tell(db, &thread.workspace, message, EventType::MessageRead, now)?;
     }
     Ok(())
-}
-
-/// An echo that came first and matched nothing was stored as a message of its own: now it is known whose echo it is. Our
-/// message stays and the echo's row goes, with its share of the budget; its place in the conversation stays empty, since the
-/// places after it were told already. Gives how far the echo had come.
-fn fold_echo(
-    db: &Db<'_>,
-    thread: &mut StoredConversation,
-    message: &Message,
-    echo: &Message,
-) -> Result<Option<Status>> {
-    let may_be_its_echo = echo.direction == Direction::Outbound
-        && echo.conversation_id == message.conversation_id
-        && echo.client_ref.is_none()
-        && !matches!(echo.origin, Origin::Console);
-    if !may_be_its_echo {
-        return Ok(None);
-    }
-    // A message of our own outbox has attempts; an echo has none.
-    if db.exists("SELECT 1 FROM attempts WHERE message_id = ?1", [key(echo.id)])? {
-        return Ok(None);
-    }
-    let counted = db.exists("SELECT 1 FROM messages WHERE id = ?1 AND counted = 1", [key(echo.id)])?;
-    if counted
-        && thread
-            .conversation
-            .contact_wrote_at
-            .is_none_or(|wrote| echo.sent_at > wrote)
-    {
-        thread.conversation.budget_used = thread.conversation.budget_used.saturating_sub(1);
-    }
-    db.run(
-        "UPDATE messages SET reply_to = ?3 WHERE conversation_id = ?1 AND reply_to = ?2",
-        params![key(message.conversation_id), key(echo.id), key(message.id)],
-    )?;
-    db.run("DELETE FROM messages WHERE id = ?1", [key(echo.id)])?;
-    // It was no message from elsewhere, so it says nothing of who has read what.
-    if thread.marks.echoed_at == Some(echo.sent_at) {
-        thread.marks.echoed_at = db.one(
-            "SELECT sent_at FROM messages INDEXED BY messages_thread
-             WHERE conversation_id = ?1 AND stands_at <= ?2 AND direction = 'outbound'
-               AND NOT EXISTS (SELECT 1 FROM attempts WHERE message_id = messages.id)
-               AND status IN ('sent', 'delivered', 'read') ORDER BY stands_at DESC LIMIT 1",
-            params![key(message.conversation_id), echo.sent_at.as_millis()],
-            |row| get_time(row, 0),
-        )?;
-        messages::count_unread(db, thread)?;
-    }
-    Ok(Some(echo.status))
 }
 
 /// The platform shows a message of ours. Matched to the message of that id, or else to the one message of the conversation
 /// that left, looks the same and has no answer yet; two that look the same are not guessed between. Whether it was matched.
 /// A message that is still in a worker's hands stays leased: the answer finds it sent. The caller saves the thread.
-pub(super) fn matched(
+pub(crate) fn matched(
     db: &Db<'_>,
     rules: &Rules,
     thread: &mut StoredConversation,
@@ -152,9 +126,9 @@ pub(super) fn matched(
         sent_at: Some(told.sent_at),
         error: None,
     };
-    move_on(db, thread, &mut message, step, None, now)?;
+    move_on(db, thread, &mut message, step, now)?;
     if left.uncertain {
-        outbox::remove(db, &message)?;
+        acts::outbox::remove(db, &message, now)?;
         count_again(db, thread, &message)?;
     }
     Ok(Some(message))
@@ -179,7 +153,7 @@ fn candidate(db: &Db<'_>, rules: &Rules, thread: &StoredConversation, told: &Inb
 }
 
 /// What the platform's history, read completely and recorded, says of a message in doubt.
-pub(super) enum Seen {
+pub(crate) enum Seen {
     /// It is there, as this message of the platform.
     There { platform_id: String, at: Timestamp },
     /// Something is there that may be it.
@@ -190,11 +164,12 @@ pub(super) enum Seen {
 
 /// Looks for a message in doubt among those of its conversation that the platform has shown since the earliest time possible and that are none of
 /// ours: what another of our messages was matched to is not this one.
-pub(super) fn seen(db: &Db<'_>, message: &Message, possible_since: Timestamp, likely_since: Timestamp) -> Result<Seen> {
+pub(crate) fn seen(db: &Db<'_>, message: &Message, possible_since: Timestamp, likely_since: Timestamp) -> Result<Seen> {
     let strangers: Vec<MessageId> = db.all(
-        "SELECT id FROM messages m WHERE conversation_id = ?1 AND direction = 'outbound' AND stands_at >= ?2
-           AND platform_id IS NOT NULL AND id <> ?3 AND NOT EXISTS (SELECT 1 FROM attempts WHERE message_id = m.id)
-         ORDER BY stands_at, sequence",
+        &format!(
+            "SELECT id FROM messages m WHERE conversation_id = ?1 AND direction = 'outbound' AND stands_at >= ?2
+               AND platform_id IS NOT NULL AND id <> ?3 AND NOT {IS_ACCEPTED} ORDER BY stands_at, sequence"
+        ),
         params![
             key(message.conversation_id),
             possible_since.as_millis(),
@@ -236,7 +211,7 @@ pub(super) fn seen(db: &Db<'_>, message: &Message, possible_since: Timestamp, li
 
 /// An echo of a message that we know by its id: it is there, whatever we thought of it. Its time is the platform's, by which
 /// the platform's read marks go; ours, noted when the answer came, may be later.
-pub(super) fn known(
+pub(crate) fn known(
     db: &Db<'_>,
     thread: &mut StoredConversation,
     message: &mut Message,
@@ -253,13 +228,13 @@ pub(super) fn known(
         return Ok(false);
     }
     if message.status.may_become(Status::Sent) {
-        move_on(db, thread, message, step, None, now)?;
+        move_on(db, thread, message, step, now)?;
         if before == Status::Uncertain {
-            outbox::remove(db, message)?;
+            acts::outbox::remove(db, message, now)?;
         }
     } else if message.sent_at != told.sent_at {
         messages::date(db, message, told.sent_at)?;
-        move_on(db, thread, message, Step::default(), None, now)?;
+        move_on(db, thread, message, Step::default(), now)?;
         // The corrected time may lie on the other side of the contact's last word.
         messages::count_budget(db, thread)?;
     }

@@ -9,6 +9,7 @@ use weir_domain::event::EventType;
 use weir_domain::id::{ChannelId, ConversationId, MessageId};
 use weir_domain::limits;
 use weir_domain::message::{Content, Message, MessageError, Referral, Status};
+use weir_domain::record::change::FoldedEcho;
 use weir_domain::record::{About, StoredConversation, StoredMessage};
 use weir_domain::time::Timestamp;
 
@@ -169,9 +170,62 @@ pub(crate) fn update(db: &Db<'_>, before: &StoredMessage, after: &StoredMessage)
     Ok(())
 }
 
-pub(crate) fn delete(db: &Db<'_>, id: MessageId) -> Result<()> {
-    db.run("DELETE FROM messages WHERE id = ?1", [key(id)])?;
+/// Removes the row of an echo: whatever quoted it quotes the message that it is the echo of.
+pub(crate) fn fold(db: &Db<'_>, folded: &FoldedEcho) -> Result<()> {
+    db.run(
+        "UPDATE messages SET reply_to = ?3 WHERE conversation_id = ?1 AND reply_to = ?2",
+        params![key(folded.conversation), key(folded.echo), key(folded.of)],
+    )?;
+    db.run("DELETE FROM messages WHERE id = ?1", [key(folded.echo)])?;
     Ok(())
+}
+
+/// What [`StoredMessage`] is read from.
+const STORED: &str = ", workspace_id, part, counted, stands_at";
+
+fn read_stored(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
+    let stands_at: i64 = row.get(19)?;
+    Ok(StoredMessage {
+        message: read(row)?,
+        workspace: row.get(16)?,
+        part: row.get(17)?,
+        counted: row.get(18)?,
+        stands_at: (stands_at != LAST).then(|| Timestamp::from_millis(stands_at)),
+    })
+}
+
+pub(crate) fn stored(db: &Db<'_>, id: MessageId) -> Result<Option<StoredMessage>> {
+    db.one(
+        &format!("SELECT {MESSAGE}{STORED} FROM messages WHERE id = ?1"),
+        [key(id)],
+        read_stored,
+    )
+}
+
+/// The message of this platform id, or the first part of it.
+pub(crate) fn stored_by_platform_id(
+    db: &Db<'_>,
+    channel: ChannelId,
+    platform_id: &str,
+) -> Result<Option<StoredMessage>> {
+    db.one(
+        &format!("SELECT {MESSAGE}{STORED} FROM messages WHERE channel_id = ?1 AND platform_id = ?2 AND part = 0"),
+        params![key(channel), platform_id],
+        read_stored,
+    )
+}
+
+/// The messages at these places of the outbox, a list in JSON.
+pub(crate) fn at_places(db: &Db<'_>, places: &str) -> Result<BTreeMap<MessageId, Message>> {
+    let rows = db.all(
+        &format!(
+            "SELECT {MESSAGE} FROM messages
+             WHERE id IN (SELECT message_id FROM outbox WHERE n IN (SELECT value FROM json_each(?1)))"
+        ),
+        [places],
+        read,
+    )?;
+    Ok(rows.into_iter().map(|message| (message.id, message)).collect())
 }
 
 pub(crate) fn by_id(db: &Db<'_>, id: MessageId) -> Result<Option<Message>> {
@@ -348,13 +402,13 @@ pub(crate) fn unread_up_to(db: &Db<'_>, conversation: ConversationId, at: Timest
 }
 
 /// Messages that are counted at most: above any platform's budget, and more unread than anybody reads.
-const COUNTED: u32 = 1_000;
+pub(crate) const COUNTED: u32 = 1_000;
 
 /// Counts anew what the window's budget has given: to what stands in the outbox, and to what the platform has from us after
 /// the contact's last word. One that failed counts if it kept its share.
 pub(crate) fn count_budget(db: &Db<'_>, thread: &mut StoredConversation) -> Result<()> {
     let conversation = &mut thread.conversation;
-    conversation.budget_used = outbox::unsettled(db, conversation.id)?;
+    conversation.budget_used = outbox::unsettled(db, conversation.id, None)?;
     let since = conversation.contact_wrote_at;
     if thread
         .marks

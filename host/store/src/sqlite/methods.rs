@@ -26,11 +26,11 @@ use weir_domain::rollout::{Canary, Intent};
 use weir_domain::time::Timestamp;
 use weir_domain::workspace::Workspace;
 
-use crate::acts::window_events;
+use crate::acts::{self, window_events};
 use crate::sqlite::{
     SqliteStore, channels, claims, clearing, clock, connect, connectors, conversations, deliveries, endpoints, erasure,
-    events, gaps, inbound, intents, keys, ledger, media, messages, outbound, outbox, recovery, referrals, retention,
-    state, transcripts, trials, workspaces,
+    events, gaps, inbound, intents, keys, ledger, media, messages, outbox, recovery, referrals, retention, state,
+    transcripts, trials, workspaces,
 };
 use crate::*;
 
@@ -519,11 +519,11 @@ impl Store for SqliteStore {
 
     async fn enqueue(&self, new: NewMessage, book: &RuleBook, now: Timestamp) -> Result<Enqueued, EnqueueError> {
         let book = book.clone();
-        self.write(move |db| outbound::enqueue(db, new, &book, now)).await
+        self.write(move |db| acts::outbound::enqueue(db, new, &book, now)).await
     }
     async fn lease_messages(&self, owner: &str, room: Room, now: Timestamp) -> Result<Vec<MessageLease>> {
         let owner = owner.to_owned();
-        self.write(move |db| outbox::lease(db, &owner, room, now)).await
+        self.write(move |db| acts::outbox::lease(db, &owner, room, now)).await
     }
     async fn settle_message(
         &self,
@@ -534,17 +534,17 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<bool> {
         let lease = lease.clone();
-        self.write(move |db| outbox::settle(db, &lease, next, &requests, &state, now))
+        self.write(move |db| acts::outbox::settle(db, &lease, next, requests, &state, now))
             .await
     }
     async fn sweep_messages(&self, now: Timestamp) -> Result<u32> {
-        self.write(move |db| outbox::sweep(db, now)).await
+        self.write(move |db| acts::outbox::sweep(db, now)).await
     }
     async fn uncertain_messages(&self, limit: u32) -> Result<Vec<UncertainMessage>> {
-        self.read(move |db| outbound::uncertain(db, limit)).await
+        self.read(move |db| acts::outbound::uncertain(db, limit)).await
     }
     async fn resolve_uncertain(&self, id: MessageId, found: Resolution, now: Timestamp) -> Result<bool> {
-        self.write(move |db| outbound::resolve(db, id, found, now)).await
+        self.write(move |db| acts::outbound::resolve(db, id, found, now)).await
     }
     async fn cancel_message(
         &self,
@@ -553,7 +553,8 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Option<Result<Message, Message>>> {
         let workspace = workspace.to_owned();
-        self.write(move |db| outbound::cancel(db, &workspace, id, now)).await
+        self.write(move |db| acts::outbound::cancel(db, &workspace, id, now))
+            .await
     }
     async fn retry_message(
         &self,
@@ -564,7 +565,7 @@ impl Store for SqliteStore {
     ) -> Result<Option<Message>, EnqueueError> {
         let workspace = workspace.to_owned();
         let book = book.clone();
-        self.write(move |db| outbound::retry(db, &workspace, id, &book, now))
+        self.write(move |db| acts::outbound::retry(db, &workspace, id, &book, now))
             .await
     }
     async fn next_message_due(&self, without: Vec<String>) -> Result<Option<Timestamp>> {

@@ -1,154 +1,148 @@
-//! The outbox: which message may leave next, who has it, and what became of it.
-//!
-//! Only the head of a conversation has a due time, and only while nothing of that conversation is in flight; two unique indexes
-//! hold the database to both. Channels take turns: each lease gives the channel the last place in the row.
+//! The rows of the outbox, of attempts and of the channels' turns. What they mean is decided in [`weir_domain::record`]; two unique
+//! indexes hold the database to one message in flight and one with a due time in each conversation.
 
-use rusqlite::params;
+use rusqlite::types::Value;
+use rusqlite::{Row, params, params_from_iter};
 use weir_domain::channel::Channel;
-use weir_domain::delivery::Next;
-use weir_domain::event::EventType;
 use weir_domain::id::{ChannelId, ConversationId, MessageId};
 use weir_domain::limits;
-use weir_domain::message::{Draft, Message, MessageError, Status};
-use weir_domain::problem::Fault;
+use weir_domain::record::attempt::EndedAttempt;
+use weir_domain::record::echo::OtherShares;
+use weir_domain::record::queue::{ChannelTurn, ConversationQueue, DueChange, QueueState, QueuedMessage, Room};
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{Db, get_id, get_json, get_json_if, get_time, get_time_if, json, json_if, key, ms};
-use crate::sqlite::messages::Step;
-use crate::sqlite::{channels, conversations, echo, media, messages, state};
-use crate::{Attempt, LeaseToken, MessageLease, QueueDepth, RequestRecord, Result, Room, StateWrite};
+use crate::sqlite::db::{Db, get_id, get_json, get_json_if, get_time, get_time_if, json, json_if, key, key_if, ms};
+use crate::sqlite::messages::COUNTED;
+use crate::{Attempt, QueueDepth, Result, StoreError};
 
 /// Rows that one sweep settles: the writer has others to serve.
 const SWEEP: u32 = 256;
 
-// ---- what may leave --------------------------------------------------------------------------------------------------
+// ---- the queue of a conversation -------------------------------------------------------------------------------------
 
-/// Puts a message at the end of its conversation's queue.
-pub(crate) fn push(db: &Db<'_>, message: &Message, expires_at: Option<Timestamp>, now: Timestamp) -> Result<()> {
-    // The attempts go on where they were, so that a lease from before a retry cannot pass for one of this.
-    db.run(
-        "INSERT INTO outbox (message_id, channel_id, conversation_id, state, since, not_before, expires_at, epoch)
-         VALUES (?1, ?2, ?3, 'queued', ?4, ?4, ?5,
-             (SELECT coalesce(max(number), 0) FROM attempts WHERE message_id = ?1))",
-        params![
-            key(message.id),
-            key(message.channel_id),
-            key(message.conversation_id),
-            now.as_millis(),
-            ms(expires_at),
-        ],
-    )?;
-    // Behind one that is to leave or is leaving it has no turn of its own.
-    let waits = db.exists(
-        "SELECT 1 FROM outbox WHERE conversation_id = ?1 AND state IN ('queued', 'sending') AND message_id <> ?2 LIMIT 1",
-        params![key(message.conversation_id), key(message.id)],
-    )?;
-    if waits {
-        return Ok(());
-    }
-    schedule(db, message.channel_id, message.conversation_id)
+const QUEUED: &str =
+    "n, message_id, channel_id, conversation_id, state, not_before, held, owner, due_at, expires_at, tries, epoch,
+    dispatched_at";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<QueuedMessage> {
+    let at = get_time(row, 5)?;
+    Ok(QueuedMessage {
+        place: row.get(0)?,
+        message: get_id(row, 1)?,
+        channel: get_id(row, 2)?,
+        conversation: get_id(row, 3)?,
+        state: match row.get_ref(4)?.as_str().unwrap_or_default() {
+            "sending" => QueueState::Sending {
+                owner: row.get::<_, Option<String>>(7)?.unwrap_or_default(),
+                until: at,
+            },
+            "uncertain" => QueueState::Uncertain { until: at },
+            _ => QueueState::Queued {
+                not_before: at,
+                held: row.get(6)?,
+            },
+        },
+        due_at: get_time_if(row, 8)?,
+        expires_at: get_time_if(row, 9)?,
+        tries: row.get(10)?,
+        epoch: row.get(11)?,
+        dispatched_at: get_time_if(row, 12)?,
+    })
 }
 
-/// Takes a settled message out.
-pub(crate) fn remove(db: &Db<'_>, message: &Message) -> Result<()> {
-    db.run("DELETE FROM outbox WHERE message_id = ?1", [key(message.id)])?;
-    schedule(db, message.channel_id, message.conversation_id)
+/// The front of a conversation's queue, and this message of it. However much waits, no more than the next two are read.
+pub(crate) fn queue_of(
+    db: &Db<'_>,
+    conversation: ConversationId,
+    with: Option<MessageId>,
+) -> Result<ConversationQueue> {
+    let mut rows = db.all(
+        &format!(
+            "SELECT {QUEUED} FROM outbox WHERE conversation_id = ?1 AND state = 'sending'
+             UNION ALL SELECT {QUEUED} FROM outbox INDEXED BY outbox_uncertain WHERE conversation_id = ?1 AND state = 'uncertain'
+             UNION ALL SELECT * FROM
+                 (SELECT {QUEUED} FROM outbox WHERE conversation_id = ?1 AND state = 'queued' ORDER BY n LIMIT 2)
+             UNION ALL SELECT {QUEUED} FROM outbox WHERE message_id = ?2"
+        ),
+        params![key(conversation), key_if(with)],
+        read,
+    )?;
+    rows.sort_by_key(|row| row.place);
+    rows.dedup_by_key(|row| row.place);
+    Ok(ConversationQueue::loaded(rows))
+}
+
+fn columns(state: &QueueState) -> (&'static str, i64, bool, Option<&str>) {
+    match state {
+        QueueState::Queued { not_before, held } => ("queued", not_before.as_millis(), *held, None),
+        QueueState::Sending { owner, until } => ("sending", until.as_millis(), false, Some(owner)),
+        QueueState::Uncertain { until } => ("uncertain", until.as_millis(), false, None),
+    }
+}
+
+/// Writes one that is new, behind all others.
+pub(crate) fn insert(db: &Db<'_>, row: &QueuedMessage, now: Timestamp) -> Result<()> {
+    let (state, not_before, held, owner) = columns(&row.state);
+    db.run(
+        "INSERT INTO outbox (message_id, channel_id, conversation_id, state, since, not_before, held, owner, due_at, expires_at,
+             tries, epoch, dispatched_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        params![
+            key(row.message),
+            key(row.channel),
+            key(row.conversation),
+            state,
+            now.as_millis(),
+            not_before,
+            held,
+            owner,
+            ms(row.due_at),
+            ms(row.expires_at),
+            row.tries,
+            row.epoch,
+            ms(row.dispatched_at),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Writes what differs: an index is written anew for each column that an update names, changed or not.
+pub(crate) fn update(db: &Db<'_>, before: &QueuedMessage, after: &QueuedMessage) -> Result<()> {
+    let mut named: Vec<(&str, Value)> = Vec::new();
+    if before.state != after.state {
+        let (state, not_before, held, owner) = columns(&after.state);
+        named.push(("state", state.to_owned().into()));
+        named.push(("not_before", not_before.into()));
+        named.push(("held", held.into()));
+        named.push(("owner", owner.map(str::to_owned).into()));
+    }
+    if before.due_at != after.due_at {
+        named.push(("due_at", ms(after.due_at).into()));
+    }
+    if before.expires_at != after.expires_at {
+        named.push(("expires_at", ms(after.expires_at).into()));
+    }
+    if before.tries != after.tries {
+        named.push(("tries", after.tries.into()));
+    }
+    let columns: Vec<String> = named.iter().map(|(column, _)| format!("{column} = ?")).collect();
+    let values = named.into_iter().map(|(_, value)| value).chain([after.place.into()]);
+    db.run(
+        &format!("UPDATE outbox SET {} WHERE n = ?", columns.join(", ")),
+        params_from_iter(values),
+    )?;
+    Ok(())
+}
+
+pub(crate) fn remove(db: &Db<'_>, place: i64) -> Result<()> {
+    db.run("DELETE FROM outbox WHERE n = ?1", [place])?;
+    Ok(())
 }
 
 /// Takes everything of a conversation out of the outbox, untold.
 pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, conversation: ConversationId) -> Result<()> {
     db.run("DELETE FROM outbox WHERE conversation_id = ?1", [key(conversation)])?;
-    schedule(db, channel, conversation)
-}
-
-/// Gives the conversation's head its due time, and nobody else.
-fn schedule(db: &Db<'_>, channel: ChannelId, conversation: ConversationId) -> Result<()> {
-    let conversation = key(conversation);
-    let mut head = None;
-    {
-        let mut statement = db
-            .connection
-            .prepare_cached("SELECT n, state, not_before, held FROM outbox WHERE conversation_id = ?1 ORDER BY n")?;
-        let mut rows = statement.query([conversation])?;
-        let mut wait = 0;
-        while let Some(row) = rows.next()? {
-            let not_before: i64 = row.get(2)?;
-            match row.get_ref(1)?.as_str().unwrap_or_default() {
-                // It waits for an older one in doubt, but not for ever.
-                "uncertain" => wait = not_before.max(wait),
-                "queued" => {
-                    let held: bool = row.get(3)?;
-                    head = Some((row.get::<_, i64>(0)?, not_before.max(wait))).filter(|_| !held);
-                    break;
-                }
-                _ => break,
-            }
-        }
-    }
-    // One that came back from doubt is older than the one that went on without it.
-    let in_flight = db.exists(
-        "SELECT 1 FROM outbox WHERE conversation_id = ?1 AND state = 'sending'",
-        [conversation],
-    )?;
-    let head = head.filter(|_| !in_flight);
-    db.run(
-        "UPDATE outbox SET due_at = NULL WHERE conversation_id = ?1 AND due_at IS NOT NULL AND n IS NOT ?2",
-        params![conversation, head.map(|(n, _)| n)],
-    )?;
-    if let Some((n, due_at)) = head {
-        db.run("UPDATE outbox SET due_at = ?2 WHERE n = ?1", params![n, due_at])?;
-    }
-    refresh_turn(db, channel)
-}
-
-fn refresh_turn(db: &Db<'_>, channel: ChannelId) -> Result<()> {
-    let changed = db.one(
-        "SELECT due_at, CASE WHEN held = 1 THEN NULL ELSE
-             (SELECT min(due_at) FROM outbox WHERE channel_id = ?1 AND due_at IS NOT NULL) END
-         FROM turns WHERE channel_id = ?1",
-        [key(channel)],
-        |row| {
-            let (known, due_at): (Option<i64>, Option<i64>) = (row.get(0)?, row.get(1)?);
-            Ok((known != due_at).then_some(due_at))
-        },
-    )?;
-    // Two indexes are written anew for each update, changed or not.
-    if let Some(due_at) = changed.flatten() {
-        db.run(
-            "UPDATE turns SET due_at = ?2 WHERE channel_id = ?1",
-            params![key(channel), due_at],
-        )?;
-    }
-    Ok(())
-}
-
-/// Whether nothing of a channel may leave now. Gives a new channel its place in the row.
-pub(crate) fn hold_channel(db: &Db<'_>, channel: &Channel, held: bool) -> Result<()> {
-    db.run(
-        "INSERT INTO turns (channel_id, app, held) VALUES (?1, ?2, ?3) ON CONFLICT (channel_id) DO UPDATE SET held = ?3",
-        params![key(channel.id), channel.app, held],
-    )?;
-    refresh_turn(db, channel.id)
-}
-
-/// Messages that waited for the authorisation wait no more.
-pub(crate) fn release_held(db: &Db<'_>, channel: ChannelId) -> Result<()> {
-    let conversations: Vec<ConversationId> = db.all(
-        "SELECT DISTINCT conversation_id FROM outbox WHERE channel_id = ?1 AND held = 1",
-        [key(channel)],
-        |row| get_id(row, 0),
-    )?;
-    if conversations.is_empty() {
-        return Ok(());
-    }
-    db.run(
-        "UPDATE outbox SET held = 0 WHERE channel_id = ?1 AND held = 1",
-        [key(channel)],
-    )?;
-    for conversation in conversations {
-        schedule(db, channel, conversation)?;
-    }
-    Ok(())
+    find_due(db, channel)
 }
 
 /// The window moved: what waits in the conversation is of use until its new end.
@@ -162,15 +156,37 @@ pub(crate) fn extend(db: &Db<'_>, conversation: ConversationId, expires_at: Time
 
 /// Messages of ours in a conversation whose fate is open: each has its share of the budget. One that an echo showed before its
 /// answer came is sent, and no longer among them.
-pub(crate) fn unsettled(db: &Db<'_>, conversation: ConversationId) -> Result<u32> {
+pub(crate) fn unsettled(db: &Db<'_>, conversation: ConversationId, without: Option<MessageId>) -> Result<u32> {
     Ok(db
         .one(
             "SELECT count(*) FROM outbox o JOIN messages m ON m.id = o.message_id
-             WHERE o.conversation_id = ?1 AND m.status IN ('queued', 'sending', 'uncertain')",
-            [key(conversation)],
+             WHERE o.conversation_id = ?1 AND o.message_id IS NOT ?2 AND m.status IN ('queued', 'sending', 'uncertain')",
+            params![key(conversation), key_if(without)],
             |row| row.get(0),
         )?
         .unwrap_or(0))
+}
+
+/// Shares of the budget in a conversation that other messages than these have.
+pub(crate) fn other_shares(
+    db: &Db<'_>,
+    conversation: ConversationId,
+    since: Timestamp,
+    this: MessageId,
+    other: Option<MessageId>,
+) -> Result<OtherShares> {
+    let taken = db.one(
+        "SELECT count(*) FROM (
+             SELECT 1 FROM messages INDEXED BY messages_counted
+             WHERE conversation_id = ?1 AND counted = 1 AND sent_at > ?2 AND id <> ?3 AND id IS NOT ?4
+               AND status IN ('sent', 'delivered', 'read', 'failed') LIMIT ?5)",
+        params![key(conversation), since.as_millis(), key(this), key_if(other), COUNTED],
+        |row| row.get(0),
+    )?;
+    Ok(OtherShares {
+        unsettled: unsettled(db, conversation, Some(this))?,
+        taken: taken.unwrap_or(0),
+    })
 }
 
 /// A message that left and whose answer is not here.
@@ -182,8 +198,10 @@ pub(crate) struct Left {
 
 pub(crate) fn left(db: &Db<'_>, conversation: ConversationId) -> Result<Vec<Left>> {
     db.all(
-        "SELECT message_id, state = 'uncertain', dispatched_at FROM outbox
-         WHERE conversation_id = ?1 AND state IN ('sending', 'uncertain') ORDER BY n",
+        "SELECT message_id, state = 'uncertain', dispatched_at, n FROM outbox
+         WHERE conversation_id = ?1 AND state = 'sending'
+         UNION ALL SELECT message_id, state = 'uncertain', dispatched_at, n FROM outbox INDEXED BY outbox_uncertain
+         WHERE conversation_id = ?1 AND state = 'uncertain' ORDER BY 4",
         [key(conversation)],
         |row| {
             Ok(Left {
@@ -193,18 +211,6 @@ pub(crate) fn left(db: &Db<'_>, conversation: ConversationId) -> Result<Vec<Left
             })
         },
     )
-}
-
-pub(crate) fn next_due(db: &Db<'_>, without: &[String]) -> Result<Option<Timestamp>> {
-    if without.is_empty() {
-        return db.moment("SELECT min(due_at) FROM turns WHERE due_at IS NOT NULL");
-    }
-    let due = db.one(
-        "SELECT min(due_at) FROM turns WHERE due_at IS NOT NULL AND app NOT IN (SELECT value FROM json_each(?1))",
-        [json(&without)?],
-        |row| get_time_if(row, 0),
-    )?;
-    Ok(due.flatten())
 }
 
 pub(crate) fn queue(db: &Db<'_>, channel: ChannelId) -> Result<QueueDepth> {
@@ -221,274 +227,160 @@ pub(crate) fn queue(db: &Db<'_>, channel: ChannelId) -> Result<QueueDepth> {
     Ok(depth.unwrap_or_default())
 }
 
-// ---- leases ----------------------------------------------------------------------------------------------------------
-
-pub(crate) fn lease(db: &Db<'_>, owner: &str, mut room: Room, now: Timestamp) -> Result<Vec<MessageLease>> {
-    let mut leases = Vec::new();
-    // The cheap question first: most rounds find nothing.
-    while room.all > 0 && db.exists("SELECT 1 FROM turns WHERE due_at <= ?1 LIMIT 1", [now.as_millis()])? {
-        let full: Vec<&str> = room
-            .of
-            .iter()
-            .filter(|(_, left)| **left == 0)
-            .map(|(app, _)| app.as_str())
-            .collect();
-        let in_turn: Vec<(ChannelId, String)> = db.all(
-            "SELECT channel_id, app FROM turns INDEXED BY turns_order WHERE due_at <= ?1 AND due_at IS NOT NULL
-             AND app NOT IN (SELECT value FROM json_each(?3)) ORDER BY turn LIMIT ?2",
-            params![now.as_millis(), room.all, json(&full)?],
-            |row| Ok((get_id(row, 0)?, row.get(1)?)),
-        )?;
-        if in_turn.is_empty() {
-            break;
-        }
-        for (channel, app) in in_turn {
-            let mut of_app = room.of.get_mut(&app);
-            if of_app.as_ref().is_some_and(|left| **left == 0) {
-                continue;
-            }
-            if let Some(lease) = lease_head(db, channel, owner, now)? {
-                leases.push(lease);
-                room.all -= 1;
-                if let Some(left) = &mut of_app {
-                    **left -= 1;
-                }
-            }
-        }
-    }
-    Ok(leases)
+/// Those that are uncertain, with the time at which the last attempt began, in the order of acceptance.
+pub(crate) fn uncertain(db: &Db<'_>, limit: u32) -> Result<Vec<(MessageId, Option<Timestamp>)>> {
+    db.all(
+        "SELECT message_id, dispatched_at FROM outbox WHERE state = 'uncertain' ORDER BY n LIMIT ?1",
+        params![limit],
+        |row| Ok((get_id(row, 0)?, get_time_if(row, 1)?)),
+    )
 }
 
-/// The oldest due message of a channel. None if its row was of no use; it is gone then.
-fn lease_head(db: &Db<'_>, channel: ChannelId, owner: &str, now: Timestamp) -> Result<Option<MessageLease>> {
+// ---- turns -----------------------------------------------------------------------------------------------------------
+
+pub(crate) fn next_due(db: &Db<'_>, without: &[String]) -> Result<Option<Timestamp>> {
+    if without.is_empty() {
+        return db.moment("SELECT min(due_at) FROM turns WHERE due_at IS NOT NULL");
+    }
+    let due = db.one(
+        "SELECT min(due_at) FROM turns WHERE due_at IS NOT NULL AND app NOT IN (SELECT value FROM json_each(?1))",
+        [json(&without)?],
+        |row| get_time_if(row, 0),
+    )?;
+    Ok(due.flatten())
+}
+
+/// Writes what a change of a queue means for its channel.
+pub(crate) fn put_due(db: &Db<'_>, channel: ChannelId, change: DueChange) -> Result<()> {
+    match change {
+        DueChange::Nothing => Ok(()),
+        DueChange::By(due_at) => {
+            db.run(
+                "UPDATE turns SET due_at = ?2 WHERE channel_id = ?1 AND held = 0 AND (due_at IS NULL OR due_at > ?2)",
+                params![key(channel), due_at.as_millis()],
+            )?;
+            Ok(())
+        }
+        DueChange::Later => find_due(db, channel),
+    }
+}
+
+/// The earliest time at which something of a channel may leave.
+const EARLIEST: &str = "CASE WHEN held = 1 THEN NULL ELSE
+    (SELECT min(o.due_at) FROM outbox o WHERE o.channel_id = ?1 AND o.due_at IS NOT NULL) END";
+
+pub(crate) fn find_due(db: &Db<'_>, channel: ChannelId) -> Result<()> {
+    // Two indexes are written anew for each update, changed or not.
     db.run(
-        "UPDATE turns SET turn = (SELECT max(turn) + 1 FROM turns) WHERE channel_id = ?1",
+        &format!("UPDATE turns SET due_at = {EARLIEST} WHERE channel_id = ?1 AND due_at IS NOT {EARLIEST}"),
         [key(channel)],
     )?;
-    let head = db.one(
-        "SELECT message_id, epoch + 1, tries + 1, expires_at FROM outbox WHERE channel_id = ?1 AND due_at <= ?2
-         ORDER BY due_at, n LIMIT 1",
-        params![key(channel), now.as_millis()],
-        |row| {
-            Ok((
-                get_id::<MessageId>(row, 0)?,
-                row.get::<_, i64>(1)?,
-                row.get::<_, u32>(2)?,
-                get_time_if(row, 3)?,
-            ))
-        },
-    )?;
-    let Some((id, epoch, attempt, expires_at)) = head else {
-        refresh_turn(db, channel)?;
-        return Ok(None);
-    };
-    let mut message = messages::needed(db, id)?;
-    let step = Step {
-        error: message.error.clone(),
-        ..Step::default()
-    };
-    if !messages::advance(db, &mut message, Status::Sending, step)? {
-        remove(db, &message)?;
-        return Ok(None);
-    }
-    db.run(
-        "UPDATE outbox SET state = 'sending', owner = ?2, epoch = ?3, not_before = ?4, dispatched_at = ?5, due_at = NULL
-         WHERE message_id = ?1",
-        params![
-            key(id),
-            owner,
-            epoch,
-            now.after(limits::LEASE).as_millis(),
-            now.as_millis(),
-        ],
-    )?;
-    db.run(
-        "INSERT INTO attempts (message_id, number, started_at, outcome, requests) VALUES (?1, ?2, ?3, 'open', '[]')",
-        params![key(id), epoch, now.as_millis()],
-    )?;
-    // The next of its conversation waits for it; other conversations of the channel may be next.
-    refresh_turn(db, channel)?;
-    let thread = conversations::needed(db, message.conversation_id)?;
-    Ok(Some(MessageLease {
-        token: LeaseToken {
-            message: id,
-            owner: owner.to_owned(),
-            epoch,
-        },
-        draft: draft(db, &thread.workspace, &message)?,
-        conversation: thread.at(now),
-        channel: channels::needed(db, channel)?,
-        message,
-        attempt,
-        expires_at,
-    }))
+    Ok(())
 }
 
-/// What is to be judged and sent, as the record knows it now.
-pub(crate) fn draft(db: &Db<'_>, workspace: &str, message: &Message) -> Result<Draft> {
-    let reply_to = match message.reply_to {
-        Some(id) => messages::by_id(db, id)?.and_then(|quoted| quoted.platform_id),
-        None => None,
-    };
-    Ok(Draft {
-        content: media::described(db, workspace, message.content.clone())?,
-        reply_to,
-    })
+/// Whether nothing of a channel may leave now. Gives a new channel its place in the row.
+pub(crate) fn hold_channel(db: &Db<'_>, channel: &Channel, held: bool) -> Result<()> {
+    db.run(
+        "INSERT INTO turns (channel_id, app, held) VALUES (?1, ?2, ?3) ON CONFLICT (channel_id) DO UPDATE SET held = ?3",
+        params![key(channel.id), channel.app, held],
+    )?;
+    find_due(db, channel.id)
 }
 
-pub(crate) fn settle(
-    db: &Db<'_>,
-    token: &LeaseToken,
-    next: Next,
-    requests: &[RequestRecord],
-    writes: &[StateWrite],
-    now: Timestamp,
-) -> Result<bool> {
-    let ours = db.exists(
-        "SELECT 1 FROM outbox WHERE message_id = ?1 AND state = 'sending' AND owner = ?2 AND epoch = ?3",
-        params![key(token.message), token.owner, token.epoch],
+/// Whether something may leave: the cheap question, since most rounds find nothing.
+pub(crate) fn is_due(db: &Db<'_>, now: Timestamp) -> Result<bool> {
+    db.exists("SELECT 1 FROM turns WHERE due_at <= ?1 LIMIT 1", [now.as_millis()])
+}
+
+/// The channels with something due for which there is room, in the row, and those messages.
+pub(crate) fn turns(db: &Db<'_>, room: &Room, now: Timestamp) -> Result<(Vec<ChannelTurn>, Vec<QueuedMessage>)> {
+    let row: Vec<(ChannelId, String)> = db.all(
+        "SELECT channel_id, app FROM turns INDEXED BY turns_order WHERE due_at <= ?1 AND due_at IS NOT NULL
+         AND app NOT IN (SELECT value FROM json_each(?3)) ORDER BY turn LIMIT ?2",
+        params![now.as_millis(), room.all, json(&room.full())?],
+        |row| Ok((get_id(row, 0)?, row.get(1)?)),
     )?;
-    if !ours {
-        return Ok(false);
-    }
-    let mut message = messages::needed(db, token.message)?;
-    if !state::commit(db, message.channel_id, writes)? {
-        state::tell_unwritten(db, message.channel_id, writes, now)?;
-    }
-    let (outcome, error) = match &next {
-        Next::Sent { .. } => ("sent", None),
-        Next::RetryAt { error, .. } => ("retry", Some(error)),
-        Next::Held { error } => ("held", Some(error)),
-        Next::Unserved { error, .. } => ("unserved", Some(error)),
-        Next::Uncertain { error } => ("uncertain", Some(error)),
-        Next::Failed { error } => ("failed", Some(error)),
-    };
-    if matches!(next, Next::Unserved { .. }) {
-        // Nothing was tried, and in hours of that nobody wants to read each look.
-        db.run(
-            "DELETE FROM attempts WHERE message_id = ?1 AND number = ?2",
-            params![key(token.message), token.epoch],
+    // As many of each as there is room for if all have enough; the next look finds what is left.
+    let of_each = room.all.div_ceil(u32::try_from(row.len().max(1)).unwrap_or(u32::MAX));
+    let (mut turns, mut all) = (Vec::with_capacity(row.len()), Vec::new());
+    for (channel, app) in row {
+        let heads = db.all(
+            &format!("SELECT {QUEUED} FROM outbox WHERE channel_id = ?1 AND due_at <= ?2 ORDER BY due_at, n LIMIT ?3"),
+            params![key(channel), now.as_millis(), of_each],
+            read,
         )?;
-    } else {
-        close_attempt(db, token.message, token.epoch, outcome, error, Some(requests), now)?;
+        turns.push(ChannelTurn {
+            channel,
+            app,
+            due: heads.iter().map(|head| head.place).collect(),
+        });
+        all.extend(heads);
     }
-    match next {
-        Next::Sent { platform_id, at } => echo::arrived(db, &mut message, &platform_id, at, now)?,
-        // The echo or a receipt was here first: the contact has it, whatever the answer was.
-        _ if message.status != Status::Sending => remove(db, &message)?,
-        Next::RetryAt { at, counts, error } => again(db, &mut message, at, counts, false, error)?,
-        Next::Held { error } => again(db, &mut message, now, false, true, error)?,
-        Next::Unserved { at, error } => again(db, &mut message, at, false, false, error)?,
-        Next::Uncertain { error } => doubt(db, &mut message, error, now)?,
-        Next::Failed { error } => fail(db, &mut message, error, now)?,
-    }
-    Ok(true)
+    Ok((turns, all))
 }
 
-/// Back into the queue, at its old place.
-fn again(
-    db: &Db<'_>,
-    message: &mut Message,
-    at: Timestamp,
-    counts: bool,
-    held: bool,
-    error: MessageError,
-) -> Result<()> {
-    let step = Step {
-        error: Some(error),
-        ..Step::default()
-    };
-    messages::advance(db, message, Status::Queued, step)?;
+/// Leases the messages at these places, a list in JSON. From here on an attempt is open: the row says so until it is settled.
+pub(crate) fn lease(db: &Db<'_>, places: &str, owner: &str, now: Timestamp) -> Result<()> {
     db.run(
-        "UPDATE outbox SET state = 'queued', owner = NULL, not_before = ?2, tries = tries + ?3, held = ?4
-         WHERE message_id = ?1",
-        params![key(message.id), at.as_millis(), counts, held],
+        "UPDATE outbox SET state = 'sending', owner = ?2, epoch = epoch + 1, not_before = ?3, dispatched_at = ?4, due_at = NULL
+         WHERE n IN (SELECT value FROM json_each(?1))",
+        params![places, owner, now.after(limits::LEASE).as_millis(), now.as_millis()],
     )?;
-    schedule(db, message.channel_id, message.conversation_id)
-}
-
-fn doubt(db: &Db<'_>, message: &mut Message, error: MessageError, now: Timestamp) -> Result<()> {
-    let step = Step {
-        error: Some(error),
-        ..Step::default()
-    };
-    messages::advance(db, message, Status::Uncertain, step)?;
     db.run(
-        "UPDATE outbox SET state = 'uncertain', owner = NULL, not_before = ?2 WHERE message_id = ?1",
-        params![key(message.id), now.after(limits::UNCERTAIN_WAIT).as_millis()],
+        "UPDATE messages SET status = 'sending'
+         WHERE id IN (SELECT message_id FROM outbox WHERE n IN (SELECT value FROM json_each(?1)))",
+        [places],
     )?;
-    schedule(db, message.channel_id, message.conversation_id)?;
-    tell(db, message, EventType::MessageUncertain, now)
+    Ok(())
 }
 
-/// It will not be sent, and gives its share of the budget back.
-pub(crate) fn fail(db: &Db<'_>, message: &mut Message, error: MessageError, now: Timestamp) -> Result<()> {
-    give_back(db, message)?;
-    fail_counted(db, message, error, now)
-}
-
-/// It will not be sent, and keeps its share: the platform may have counted it.
-pub(crate) fn fail_counted(db: &Db<'_>, message: &mut Message, error: MessageError, now: Timestamp) -> Result<()> {
-    let step = Step {
-        error: Some(error),
-        ..Step::default()
-    };
-    if messages::advance(db, message, Status::Failed, step)? {
-        tell(db, message, EventType::MessageFailed, now)?;
-    }
-    remove(db, message)
-}
-
-/// Gives a message's share of the budget back.
-pub(crate) fn give_back(db: &Db<'_>, message: &Message) -> Result<()> {
-    db.run("UPDATE messages SET counted = 0 WHERE id = ?1", [key(message.id)])?;
-    conversations::give_back(db, message.conversation_id)
-}
-
-/// Puts a message in doubt back into the queue, at its old place.
-pub(crate) fn requeue(db: &Db<'_>, message: &Message, expires_at: Option<Timestamp>, now: Timestamp) -> Result<()> {
+/// Gives a channel the last place in the row, and finds what of it is due next.
+pub(crate) fn had_turn(db: &Db<'_>, channel: ChannelId) -> Result<()> {
     db.run(
-        "UPDATE outbox SET state = 'queued', owner = NULL, not_before = ?2, held = 0, expires_at = coalesce(?3, expires_at)
-         WHERE message_id = ?1",
-        params![key(message.id), now.as_millis(), ms(expires_at)],
+        &format!(
+            "UPDATE turns SET turn = (SELECT max(turn) + 1 FROM turns), due_at = {EARLIEST} WHERE channel_id = ?1"
+        ),
+        [key(channel)],
     )?;
-    schedule(db, message.channel_id, message.conversation_id)
-}
-
-pub(crate) fn tell(db: &Db<'_>, message: &Message, kind: EventType, now: Timestamp) -> Result<()> {
-    let channel = channels::needed(db, message.channel_id)?;
-    messages::tell(db, &channel.workspace_id, message, kind, now)
+    Ok(())
 }
 
 // ---- attempts --------------------------------------------------------------------------------------------------------
 
-fn close_attempt(
-    db: &Db<'_>,
-    message: MessageId,
-    number: i64,
-    outcome: &str,
-    error: Option<&MessageError>,
-    requests: Option<&[RequestRecord]>,
-    now: Timestamp,
-) -> Result<()> {
+pub(crate) fn end_attempt(db: &Db<'_>, ended: &EndedAttempt) -> Result<()> {
     db.run(
-        "UPDATE attempts SET ended_at = ?3, outcome = ?4, error = ?5, requests = coalesce(?6, requests)
-         WHERE message_id = ?1 AND number = ?2",
+        "INSERT INTO attempts (message_id, number, started_at, ended_at, outcome, error, requests)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
-            key(message),
-            number,
-            now.as_millis(),
-            outcome,
-            json_if(error)?,
-            requests.map(json).transpose()?,
+            key(ended.message),
+            ended.number,
+            ended.started_at.as_millis(),
+            ended.ended_at.as_millis(),
+            ended.outcome,
+            json_if(ended.error.as_ref())?,
+            json(&ended.requests)?,
         ],
     )?;
     Ok(())
 }
 
+/// The number of a message's last attempt that is over. A lease from before a retry cannot pass for one after it.
+pub(crate) fn last_attempt(db: &Db<'_>, id: MessageId) -> Result<i64> {
+    let number = db.one(
+        "SELECT coalesce(max(number), 0) FROM attempts WHERE message_id = ?1",
+        [key(id)],
+        |row| row.get(0),
+    )?;
+    Ok(number.unwrap_or_default())
+}
+
+/// The attempts of a message, an open one among them.
 pub(crate) fn attempts(db: &Db<'_>, id: MessageId) -> Result<Vec<Attempt>> {
     db.all(
-        "SELECT number, started_at, ended_at, outcome, error, requests FROM attempts WHERE message_id = ?1 ORDER BY number",
+        "SELECT number, started_at, ended_at, outcome, error, requests FROM attempts WHERE message_id = ?1
+         UNION ALL
+         SELECT epoch, dispatched_at, NULL, 'open', NULL, '[]' FROM outbox WHERE message_id = ?1 AND state = 'sending'
+         ORDER BY 1",
         [key(id)],
         |row| {
             Ok(Attempt {
@@ -503,72 +395,60 @@ pub(crate) fn attempts(db: &Db<'_>, id: MessageId) -> Result<Vec<Attempt>> {
     )
 }
 
-// ---- sweeping --------------------------------------------------------------------------------------------------------
+// ---- what a sweep finds ----------------------------------------------------------------------------------------------
 
-pub(crate) fn sweep(db: &Db<'_>, now: Timestamp) -> Result<u32> {
-    let lost: Vec<(MessageId, i64)> = db.all(
-        "SELECT message_id, epoch FROM outbox WHERE state = 'sending' AND not_before <= ?1 ORDER BY not_before LIMIT ?2",
-        params![now.as_millis(), SWEEP],
-        |row| Ok((get_id(row, 0)?, row.get(1)?)),
-    )?;
-    let mut settled = 0;
-    for (id, epoch) in lost {
-        let mut message = messages::needed(db, id)?;
-        settled += 1;
-        if message.status != Status::Sending {
-            close_attempt(db, id, epoch, "sent", None, None, now)?;
-            remove(db, &message)?;
-            continue;
-        }
-        let error = MessageError {
-            code: "outcome_unknown".to_owned(),
-            detail: "the host stopped over this message; it may or may not have been sent".to_owned(),
-            fault: Fault::Host,
-            retryable: false,
-            platform: None,
-        };
-        close_attempt(db, id, epoch, "uncertain", Some(&error), None, now)?;
-        doubt(db, &mut message, error, now)?;
-    }
-    let over: Vec<MessageId> = db.all(
-        "SELECT message_id FROM outbox WHERE state = 'queued' AND expires_at IS NOT NULL AND expires_at <= ?1
-         ORDER BY expires_at LIMIT ?2",
-        params![now.as_millis(), SWEEP],
-        |row| get_id(row, 0),
-    )?;
-    for id in over {
-        let mut message = messages::needed(db, id)?;
-        let error = MessageError {
-            code: "reply_window_closed".to_owned(),
-            detail: "the messaging window closed before the message could leave".to_owned(),
-            fault: Fault::Host,
-            retryable: false,
-            // Why it had not left until then is worth keeping.
-            platform: message.error.take().and_then(|error| error.platform),
-        };
-        fail(db, &mut message, error, now)?;
-        settled += 1;
-    }
-    Ok(settled)
+/// Messages whose lease ran out. All that are in flight are looked at, which are no more than the workers have in hand.
+pub(crate) fn lost(db: &Db<'_>, now: Timestamp) -> Result<Vec<MessageId>> {
+    ids(
+        db,
+        "SELECT message_id FROM outbox WHERE state = 'sending' AND not_before <= ?1 ORDER BY not_before LIMIT ?2",
+        now,
+    )
 }
 
-/// The channel is gone: what waits for it will not be sent.
-pub(crate) fn fail_queued(db: &Db<'_>, channel: ChannelId, now: Timestamp) -> Result<()> {
-    let waiting: Vec<MessageId> = db.all(
+/// Messages that wait and are of no more use.
+pub(crate) fn expired(db: &Db<'_>, now: Timestamp) -> Result<Vec<MessageId>> {
+    ids(
+        db,
+        "SELECT message_id FROM outbox WHERE state = 'queued' AND expires_at IS NOT NULL AND expires_at <= ?1
+         ORDER BY expires_at LIMIT ?2",
+        now,
+    )
+}
+
+fn ids(db: &Db<'_>, sql: &str, now: Timestamp) -> Result<Vec<MessageId>> {
+    db.all(sql, params![now.as_millis(), SWEEP], |row| get_id(row, 0))
+}
+
+/// Messages of a channel that wait.
+pub(crate) fn waiting(db: &Db<'_>, channel: ChannelId) -> Result<Vec<MessageId>> {
+    db.all(
         "SELECT message_id FROM outbox WHERE channel_id = ?1 AND state = 'queued' ORDER BY n",
         [key(channel)],
         |row| get_id(row, 0),
+    )
+}
+
+/// Conversations in which a message waits for the channel's authorization; it waits no more.
+pub(crate) fn release(db: &Db<'_>, channel: ChannelId) -> Result<Vec<ConversationId>> {
+    let conversations = db.all(
+        "SELECT DISTINCT conversation_id FROM outbox WHERE channel_id = ?1 AND held = 1",
+        [key(channel)],
+        |row| get_id(row, 0),
     )?;
-    for id in waiting {
-        let mut message = messages::needed(db, id)?;
-        let error = MessageError {
-            code: "channel_deleted".to_owned(),
-            detail: "the channel was deleted before the message could leave".to_owned(),
-            fault: Fault::Caller,
-            retryable: false,
-            platform: None,
-        };
-        fail(db, &mut message, error, now)?;
+    if !conversations.is_empty() {
+        db.run(
+            "UPDATE outbox SET held = 0 WHERE channel_id = ?1 AND held = 1",
+            [key(channel)],
+        )?;
     }
-    Ok(())
+    Ok(conversations)
+}
+
+/// What is wrong with a record whose outbox points to a message that is not there.
+pub(crate) fn missing(id: MessageId) -> StoreError {
+    StoreError::Damaged {
+        place: format!("messages, row {id}"),
+        reason: "the outbox points to it, and it is not there".to_owned(),
+    }
 }

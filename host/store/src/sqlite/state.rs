@@ -15,13 +15,13 @@ use crate::sqlite::events;
 use crate::sqlite::{channels, intents};
 use crate::{ChannelState, HeldAccounts, Result, StateMove, StateOwner, StateWrite};
 
-pub(super) type State = BTreeMap<String, Vec<u8>>;
+pub(crate) type State = BTreeMap<String, Vec<u8>>;
 
 /// A key of a state, and its value.
 type Entry = (String, Vec<u8>);
 
 /// In one statement, so that state and owner are of one moment.
-pub(super) fn state(db: &Db<'_>, id: ChannelId) -> Result<ChannelState> {
+pub(crate) fn state(db: &Db<'_>, id: ChannelId) -> Result<ChannelState> {
     let mut state = ChannelState::default();
     let rows: Vec<(Option<Entry>, Option<String>)> = db.all(
         "SELECT s.key, s.value, o.version FROM (SELECT ?1 AS id) c
@@ -40,7 +40,7 @@ pub(super) fn state(db: &Db<'_>, id: ChannelId) -> Result<ChannelState> {
 }
 
 /// The version that owns a channel's state.
-pub(super) fn owner(db: &Db<'_>, id: ChannelId) -> Result<Option<String>> {
+pub(crate) fn owner(db: &Db<'_>, id: ChannelId) -> Result<Option<String>> {
     db.one(
         "SELECT version FROM state_owners WHERE channel_id = ?1",
         [key(id)],
@@ -49,7 +49,7 @@ pub(super) fn owner(db: &Db<'_>, id: ChannelId) -> Result<Option<String>> {
 }
 
 /// False, and nothing is written, if another version owns the state.
-pub(super) fn commit(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]) -> Result<bool> {
+pub(crate) fn commit(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]) -> Result<bool> {
     let Some(first) = writes.first() else { return Ok(true) };
     match owner(db, id)? {
         Some(owner) if owner != first.by => return Ok(false),
@@ -84,7 +84,7 @@ fn put(db: &Db<'_>, id: ChannelId, name: &str, value: Option<&[u8]>) -> Result<(
     Ok(())
 }
 
-pub(super) fn replace(db: &Db<'_>, id: ChannelId, with: &State) -> Result<()> {
+pub(crate) fn replace(db: &Db<'_>, id: ChannelId, with: &State) -> Result<()> {
     db.run("DELETE FROM state WHERE channel_id = ?1", [key(id)])?;
     for (name, value) in with {
         put(db, id, name, Some(value))?;
@@ -92,7 +92,7 @@ pub(super) fn replace(db: &Db<'_>, id: ChannelId, with: &State) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn owners(db: &Db<'_>, connector: &str) -> Result<Vec<StateOwner>> {
+pub(crate) fn owners(db: &Db<'_>, connector: &str) -> Result<Vec<StateOwner>> {
     db.all(
         "SELECT c.app, c.platform_id, c.id, o.version, o.reason, o.held, o.held_at
          FROM state_owners o JOIN channels c ON c.id = o.channel_id WHERE o.connector = ?1 ORDER BY c.id",
@@ -112,7 +112,7 @@ pub(super) fn owners(db: &Db<'_>, connector: &str) -> Result<Vec<StateOwner>> {
 }
 
 /// How many accounts a version owns the states of.
-pub(super) fn owned(db: &Db<'_>, connector: &str, version: &str) -> Result<u64> {
+pub(crate) fn owned(db: &Db<'_>, connector: &str, version: &str) -> Result<u64> {
     let count: Option<i64> = db.one(
         "SELECT count(*) FROM state_owners o JOIN channels c ON c.id = o.channel_id
          WHERE o.connector = ?1 AND o.version = ?2 AND c.status <> 'deleted'",
@@ -123,7 +123,7 @@ pub(super) fn owned(db: &Db<'_>, connector: &str, version: &str) -> Result<u64> 
 }
 
 /// False if the state is another by now.
-pub(super) fn hand_over(db: &Db<'_>, connector: &str, handed: &StateMove) -> Result<bool> {
+pub(crate) fn hand_over(db: &Db<'_>, connector: &str, handed: &StateMove) -> Result<bool> {
     let now = state(db, handed.channel_id)?;
     if now.entries != handed.before || owner(db, handed.channel_id)?.is_some_and(|owner| owner != handed.from) {
         return Ok(false);
@@ -146,7 +146,7 @@ pub(super) fn hand_over(db: &Db<'_>, connector: &str, handed: &StateMove) -> Res
 }
 
 /// The version keeps the channel's state, since another could not take it over.
-pub(super) fn hold(
+pub(crate) fn hold(
     db: &Db<'_>,
     connector: &str,
     id: ChannelId,
@@ -174,14 +174,14 @@ fn tell(db: &Db<'_>, id: ChannelId, kind: EventType, reason: &str, now: Timestam
 }
 
 /// What a call wrote to a state that another version took over while it ran is not in the record: says so.
-pub(super) fn tell_unwritten(db: &Db<'_>, id: ChannelId, writes: &[StateWrite], now: Timestamp) -> Result<()> {
+pub(crate) fn tell_unwritten(db: &Db<'_>, id: ChannelId, writes: &[StateWrite], now: Timestamp) -> Result<()> {
     let by = writes.first().map_or("", |write| write.by.as_str());
     let reason = format!("what {by} wrote to the channel's state is not kept: another version owns it");
     tell(db, id, EventType::ChannelDegraded, &reason, now)
 }
 
 /// Gives a state that `from` took over from `to` back as it was. False if there is no copy of it.
-pub(super) fn give_back(db: &Db<'_>, connector: &str, id: ChannelId, from: &str, to: &str) -> Result<bool> {
+pub(crate) fn give_back(db: &Db<'_>, connector: &str, id: ChannelId, from: &str, to: &str) -> Result<bool> {
     let copy: Option<State> = db.one(
         "SELECT copy FROM state_owners
          WHERE channel_id = ?1 AND version = ?2 AND copy_version = ?3 AND copy IS NOT NULL",
@@ -198,7 +198,7 @@ pub(super) fn give_back(db: &Db<'_>, connector: &str, id: ChannelId, from: &str,
     Ok(true)
 }
 
-pub(super) fn held(db: &Db<'_>, id: ChannelId) -> Result<Option<String>> {
+pub(crate) fn held(db: &Db<'_>, id: ChannelId) -> Result<Option<String>> {
     let held = db.one(
         "SELECT held FROM state_owners WHERE channel_id = ?1",
         [key(id)],
@@ -208,7 +208,7 @@ pub(super) fn held(db: &Db<'_>, id: ChannelId) -> Result<Option<String>> {
 }
 
 /// Holds the accounts whose versions cannot run, for these reasons, and frees the others.
-pub(super) fn hold_accounts(
+pub(crate) fn hold_accounts(
     db: &Db<'_>,
     connector: &str,
     reasons: &BTreeMap<String, String>,
@@ -249,7 +249,7 @@ pub(super) fn hold_accounts(
 
 /// Forgets the entries in which one of these stands, also in the copy that is kept for a roll-back: the connector begins anew
 /// with what they were about.
-pub(super) fn forget(db: &Db<'_>, id: ChannelId, marks: &Marks) -> Result<()> {
+pub(crate) fn forget(db: &Db<'_>, id: ChannelId, marks: &Marks) -> Result<()> {
     let names = |name: &str, value: &[u8]| marks.stand_in(name.as_bytes()) || marks.stand_in(value);
     for (name, value) in &state(db, id)?.entries {
         if names(name, value) {

@@ -13,6 +13,8 @@ use crate::conformance::Made;
 use crate::sqlite::SqliteStore;
 use crate::{MasterKey, Store, StoreError};
 
+mod costs;
+
 fn open(folder: &tempfile::TempDir) -> SqliteStore {
     open_with_key(folder, 2).unwrap()
 }

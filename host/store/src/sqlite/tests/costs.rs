@@ -1,0 +1,168 @@
+//! What a message costs the writer: statements, rows and pages of the log. Time depends on the machine; these do not.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+use weir_domain::id::Mint;
+
+use crate::conformance::Made;
+use crate::conformance::world::*;
+use crate::sqlite::SqliteStore;
+use crate::{MasterKey, RequestRecord, Room};
+
+/// How often each statement ran.
+type Statements = Arc<Mutex<BTreeMap<String, u32>>>;
+
+thread_local! {
+    /// The record that this test's world stands in.
+    static COUNTED: RefCell<Option<(Arc<SqliteStore>, Statements)>> = const { RefCell::new(None) };
+}
+
+/// Bytes of a page in the log, with its head (sqlite.org/fileformat2.html, section 4).
+const PAGE: u64 = 4096 + 24;
+
+fn counted() -> Made {
+    let folder = tempfile::tempdir().unwrap();
+    let statements = Statements::default();
+    let counter = Arc::clone(&statements);
+    let count = move |event: TraceEvent<'_>| {
+        if let TraceEvent::Stmt(_, sql) = event {
+            *counter.lock().unwrap().entry(sql.to_owned()).or_default() += 1;
+        }
+    };
+    let store = SqliteStore::open_with(
+        &folder.path().join("weir.db"),
+        &MasterKey::new([2; 32]),
+        Arc::new(Mint::from_seed([1; 32])),
+        |connection| {
+            connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count))?;
+            // The log keeps all that was written, so that its length counts it.
+            connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))
+        },
+    );
+    let store = Arc::new(store.unwrap());
+    COUNTED.set(Some((Arc::clone(&store), statements)));
+    Made {
+        store,
+        keep: Box::new(folder),
+    }
+}
+
+struct Cost {
+    statements: f64,
+    rows: f64,
+    pages: f64,
+    /// How often each statement ran.
+    list: String,
+}
+
+impl Cost {
+    fn is_at_most(&self, what: &str, statements: f64, rows: f64) {
+        let (ran, written) = (self.statements, self.rows);
+        assert!(
+            ran <= statements && written <= rows,
+            "{what}: {ran:.2} statements, {written:.2} rows, {:.2} pages\n{}",
+            self.pages,
+            self.list
+        );
+    }
+}
+
+/// Counts what one part of the test costs for each of `messages`.
+async fn cost<T>(messages: usize, part: impl Future<Output = T>) -> (T, Cost) {
+    let (store, statements) = COUNTED.with_borrow(|counted| counted.clone().unwrap());
+    let rows = async || {
+        store
+            .write::<_, crate::StoreError, _>(|db| Ok(db.connection.total_changes()))
+            .await
+            .unwrap()
+    };
+    let (before, log) = (rows().await, store.log_bytes());
+    statements.lock().unwrap().clear();
+    let done = part.await;
+    let seen = std::mem::take(&mut *statements.lock().unwrap());
+    let each = |count: u64| count as f64 / messages as f64;
+    let (pages, rows) = ((store.log_bytes() - log) / PAGE, rows().await - before);
+    let line = |(sql, count): (&String, &u32)| {
+        let words: Vec<&str> = sql.split_whitespace().collect();
+        format!("{count:5}  {}\n", words.join(" "))
+    };
+    let cost = Cost {
+        statements: each(seen.values().map(|count| u64::from(*count)).sum()),
+        rows: each(rows),
+        pages: each(pages),
+        list: seen.iter().map(line).collect(),
+    };
+    (done, cost)
+}
+
+/// People who are written to.
+const PEOPLE: usize = 20;
+/// Messages to each: a window's.
+const EACH: usize = BUDGET as usize;
+const SENDS: usize = PEOPLE * EACH;
+
+/// As the callers of the API and the worker have it: each message is accepted by itself, a round leases what is due, and each is
+/// settled by itself. Nobody subscribes to the events.
+#[test]
+fn a_send_costs_few_statements_rows_and_pages() {
+    super::block_on(async {
+        let world = World::begin(counted).await;
+        let threads: Vec<String> = (0..PEOPLE).map(|n| format!("t{n}")).collect();
+        let words = threads.iter().map(|thread| says_in(thread, &format!("m-{thread}"), 10));
+        world.hear(words.collect(), 10).await;
+        let mut conversations = Vec::new();
+        for thread in &threads {
+            conversations.push(world.conversation(thread).await.id);
+        }
+        let ((), accept) = cost(SENDS, async {
+            for n in 0..EACH {
+                for conversation in &conversations {
+                    let claim = World::claim(&format!("{conversation}-{n}"), "send");
+                    let mut new = world.draft(*conversation, "Answer: it is, and sending it is free.");
+                    new.claim = Some(claim);
+                    world.accept(new, 20).await.unwrap();
+                }
+            }
+        })
+        .await;
+        let (mut lease, mut settle) = (Vec::new(), Vec::new());
+        for round in 0..EACH {
+            let second = 30 + i64::try_from(round).unwrap();
+            let room = Room::of_all(64);
+            let (leases, cost_of_round) = cost(PEOPLE, world.store.lease_messages("worker", room, at(second))).await;
+            let leases = leases.unwrap();
+            assert_eq!(leases.len(), PEOPLE);
+            lease.push(cost_of_round);
+            let request = RequestRecord {
+                route: "send".into(),
+                method: "POST".into(),
+                url: "https://platform.example/v1/message/send".into(),
+                at: at(second),
+                status: Some(200),
+                elapsed_ms: 12,
+                error: None,
+            };
+            let ((), cost_of_settling) = cost(PEOPLE, async {
+                for held in leases {
+                    let next = sent(&format!("p-{}", held.message.id), second);
+                    let settled =
+                        world
+                            .store
+                            .settle_message(&held.token, next, vec![request.clone()], Vec::new(), at(second));
+                    assert!(settled.await.unwrap());
+                }
+            })
+            .await;
+            settle.push(cost_of_settling);
+        }
+        // As it is: whoever makes it less lowers the bound.
+        accept.is_at_most("accepting", 16.5, 5.1);
+        for (lease, settle) in lease.iter().zip(&settle) {
+            lease.is_at_most("leasing", 0.8, 2.1);
+            settle.is_at_most("settling", 18.1, 6.1);
+        }
+    });
+}
