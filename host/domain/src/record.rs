@@ -14,6 +14,7 @@ pub mod message;
 pub mod outbound;
 pub mod queue;
 pub mod settle;
+pub mod versions;
 pub mod window_events;
 
 pub use attempt::RequestRecord;

@@ -4,6 +4,7 @@
 mod apply;
 pub(crate) mod outbound;
 pub(crate) mod outbox;
+pub(crate) mod versions;
 pub(crate) mod window_events;
 
 pub(crate) use apply::apply;

@@ -3,12 +3,13 @@
 //! An answer means that the write is on the disk. A full disk or a lock is [`StoreError::Unavailable`] and heals by itself; a
 //! row that cannot be read is [`StoreError::Damaged`] and takes nothing else with it.
 
+pub(crate) mod canary_runs;
 pub(crate) mod channels;
 pub(crate) mod claims;
 mod clearing;
 mod clock;
 mod connect;
-mod connectors;
+pub(crate) mod connectors;
 pub(crate) mod conversations;
 pub(crate) mod db;
 pub(crate) mod deliveries;
@@ -19,7 +20,7 @@ mod erasure;
 pub(crate) mod events;
 mod gaps;
 mod inbound;
-mod intents;
+pub(crate) mod intents;
 mod keys;
 mod ledger;
 pub(crate) mod media;
@@ -37,7 +38,6 @@ pub(crate) mod state;
 #[cfg(test)]
 mod tests;
 mod transcripts;
-mod trials;
 mod workspaces;
 mod writer;
 

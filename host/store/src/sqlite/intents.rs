@@ -50,7 +50,7 @@ pub(super) fn open(db: &Db<'_>) -> Result<Vec<(String, Intent)>> {
 }
 
 /// What the open change of a connector does; none if none is open.
-pub(super) fn act(db: &Db<'_>, connector: &str) -> Result<Option<VersionAct>> {
+pub(crate) fn act(db: &Db<'_>, connector: &str) -> Result<Option<VersionAct>> {
     db.one(
         "SELECT act FROM version_intents WHERE connector = ?1",
         [connector],
@@ -59,7 +59,7 @@ pub(super) fn act(db: &Db<'_>, connector: &str) -> Result<Option<VersionAct>> {
 }
 
 /// The change is over: what it moved stays.
-pub(super) fn end(db: &Db<'_>, connector: &str) -> Result<()> {
+pub(crate) fn end(db: &Db<'_>, connector: &str) -> Result<()> {
     db.run("DELETE FROM version_intents WHERE connector = ?1", [connector])?;
     db.run("DELETE FROM moved_states WHERE connector = ?1", [connector])?;
     Ok(())

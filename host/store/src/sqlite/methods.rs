@@ -26,11 +26,11 @@ use weir_domain::rollout::{Canary, Intent};
 use weir_domain::time::Timestamp;
 use weir_domain::workspace::Workspace;
 
-use crate::acts::{self, window_events};
+use crate::acts::{self, versions, window_events};
 use crate::sqlite::{
-    SqliteStore, channels, claims, clearing, clock, connect, connectors, conversations, deliveries, endpoints, erasure,
-    events, gaps, inbound, intents, keys, ledger, media, messages, outbox, recovery, referrals, retention, state,
-    transcripts, trials, workspaces,
+    SqliteStore, canary_runs, channels, claims, clearing, clock, connect, connectors, conversations, deliveries,
+    endpoints, erasure, events, gaps, inbound, intents, keys, ledger, media, messages, outbox, recovery, referrals,
+    retention, state, transcripts, workspaces,
 };
 use crate::*;
 
@@ -111,7 +111,7 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Option<Version>> {
         let (connector, version, reason) = (connector.to_owned(), version.to_owned(), reason.to_owned());
-        self.write(move |db| connectors::quarantine(db, &connector, &version, &reason, now))
+        self.write(move |db| versions::quarantine(db, &connector, &version, &reason, now))
             .await
     }
     async fn begin_version_change(&self, connector: &str, intent: Intent) -> Result<bool> {
@@ -133,7 +133,7 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Option<Version>> {
         let (connector, version, reason) = (connector.to_owned(), version.to_owned(), reason.to_owned());
-        self.write(move |db| connectors::activate(db, &connector, &version, &reason, now))
+        self.write(move |db| versions::activate(db, &connector, &version, &reason, now))
             .await
     }
     async fn begin_canary(
@@ -144,7 +144,7 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Option<Version>> {
         let (connector, version) = (connector.to_owned(), version.to_owned());
-        self.write(move |db| connectors::begin_canary(db, &connector, &version, canary, now))
+        self.write(move |db| versions::begin_canary(db, &connector, &version, canary, now))
             .await
     }
     async fn end_canary(
@@ -156,21 +156,21 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Option<Version>> {
         let (connector, version, reason) = (connector.to_owned(), version.to_owned(), reason.to_owned());
-        self.write(move |db| connectors::end_canary(db, &connector, &version, &reason, failed, now))
+        self.write(move |db| versions::end_canary(db, &connector, &version, &reason, failed, now))
             .await
     }
     async fn keep_trial_figures(&self, connector: &str, version: &str, figures: serde_json::Value) -> Result<()> {
         let (connector, version) = (connector.to_owned(), version.to_owned());
-        self.write(move |db| trials::keep_figures(db, &connector, &version, &figures))
+        self.write(move |db| canary_runs::keep_figures(db, &connector, &version, &figures))
             .await
     }
     async fn trial(&self, connector: &str, version: &str) -> Result<Option<TrialRecord>> {
         let (connector, version) = (connector.to_owned(), version.to_owned());
-        self.read(move |db| trials::one(db, &connector, &version)).await
+        self.read(move |db| canary_runs::one(db, &connector, &version)).await
     }
     async fn retire_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Retirement> {
         let (connector, version) = (connector.to_owned(), version.to_owned());
-        self.write(move |db| connectors::retire(db, &connector, &version, now))
+        self.write(move |db| versions::retire(db, &connector, &version, now))
             .await
     }
     async fn active_before(&self, connector: &str) -> Result<Option<String>> {

@@ -111,15 +111,15 @@ pub(crate) fn owners(db: &Db<'_>, connector: &str) -> Result<Vec<StateOwner>> {
     )
 }
 
-/// How many accounts a version owns the states of.
-pub(crate) fn owned(db: &Db<'_>, connector: &str, version: &str) -> Result<u64> {
-    let count: Option<i64> = db.one(
-        "SELECT count(*) FROM state_owners o JOIN channels c ON c.id = o.channel_id
-         WHERE o.connector = ?1 AND o.version = ?2 AND c.status <> 'deleted'",
-        [connector, version],
-        |row| row.get(0),
+/// How many accounts each version owns the states of.
+pub(crate) fn owned(db: &Db<'_>, connector: &str) -> Result<BTreeMap<String, u64>> {
+    let counts = db.all(
+        "SELECT o.version, count(*) FROM state_owners o JOIN channels c ON c.id = o.channel_id
+         WHERE o.connector = ?1 AND c.status <> 'deleted' GROUP BY o.version",
+        [connector],
+        |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())),
     )?;
-    Ok(count.unwrap_or_default().unsigned_abs())
+    Ok(counts.into_iter().collect())
 }
 
 /// False if the state is another by now.

@@ -8,7 +8,7 @@ use crate::sqlite::db::{Db, get_json, get_json_if, get_time_if, json};
 use crate::{Result, TrialEnd, TrialRecord};
 
 /// A trial begins, or is another from now on: its figures begin anew.
-pub(super) fn begin(db: &Db<'_>, connector: &str, version: &str, canary: &Canary) -> Result<()> {
+pub(crate) fn begin(db: &Db<'_>, connector: &str, version: &str, canary: &Canary) -> Result<()> {
     db.run(
         "INSERT INTO trials (connector, version, canary) VALUES (?1, ?2, ?3)
          ON CONFLICT (connector, version) DO UPDATE SET canary = ?3, figures = NULL, ended_at = NULL, reason = NULL",
@@ -25,7 +25,7 @@ pub(super) fn keep_figures(db: &Db<'_>, connector: &str, version: &str, figures:
     Ok(())
 }
 
-pub(super) fn end(db: &Db<'_>, connector: &str, version: &str, reason: &str, now: Timestamp) -> Result<()> {
+pub(crate) fn end(db: &Db<'_>, connector: &str, version: &str, reason: &str, now: Timestamp) -> Result<()> {
     db.run(
         "UPDATE trials SET ended_at = ?4, reason = ?3 WHERE connector = ?1 AND version = ?2 AND ended_at IS NULL",
         params![connector, version, reason, now.as_millis()],

@@ -1,0 +1,164 @@
+//! Loads a connector's versions, and applies what was decided of their stages.
+
+use rusqlite::params;
+use weir_domain::record::versions::{KnownVersion, StageChange, Unchanged, VersionDecision, decide};
+use weir_domain::rollout::Canary;
+use weir_domain::time::Timestamp;
+
+use crate::sqlite::db::{Db, json_if, word};
+use crate::sqlite::{canary_runs, connectors, intents, state};
+use crate::{Result, Retirement, Version, VersionFailure};
+
+/// Ends the recorded change of the connector, and makes a version the active one. None if there is no such version.
+pub(crate) fn activate(
+    db: &Db<'_>,
+    connector: &str,
+    version: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Option<Version>> {
+    let activate = VersionDecision::Activate {
+        act: intents::act(db, connector)?,
+        reason: reason.to_owned(),
+    };
+    intents::end(db, connector)?;
+    Ok(there(change(db, connector, version, activate, now)?))
+}
+
+/// Ends the recorded change of the connector, and makes a version the canary. None if there is no such version.
+pub(crate) fn begin_canary(
+    db: &Db<'_>,
+    connector: &str,
+    version: &str,
+    canary: Canary,
+    now: Timestamp,
+) -> Result<Option<Version>> {
+    intents::end(db, connector)?;
+    let begin = VersionDecision::BeginCanary(canary);
+    Ok(there(change(db, connector, version, begin, now)?))
+}
+
+/// Ends the recorded change of the connector, and a version's canary run. None if it is no canary.
+pub(crate) fn end_canary(
+    db: &Db<'_>,
+    connector: &str,
+    version: &str,
+    reason: &str,
+    failed: bool,
+    now: Timestamp,
+) -> Result<Option<Version>> {
+    intents::end(db, connector)?;
+    let reason = reason.to_owned();
+    let end = VersionDecision::EndCanary { reason, failed };
+    Ok(there(change(db, connector, version, end, now)?))
+}
+
+/// Retires a version that serves nobody.
+pub(crate) fn retire(db: &Db<'_>, connector: &str, version: &str, now: Timestamp) -> Result<Retirement> {
+    Ok(match change(db, connector, version, VersionDecision::Retire, now)? {
+        (Some(version), Ok(()) | Err(Unchanged::Already)) => Retirement::Retired(Box::new(version)),
+        (_, Err(Unchanged::Serves)) => Retirement::Serves,
+        (_, Err(Unchanged::Owns(accounts))) => Retirement::Owns(accounts),
+        (None, _) | (_, Err(Unchanged::NotFound)) => Retirement::NotFound,
+    })
+}
+
+/// Quarantines a version. None if there is no such version.
+pub(crate) fn quarantine(
+    db: &Db<'_>,
+    connector: &str,
+    version: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Option<Version>> {
+    let reason = reason.to_owned();
+    let quarantine = VersionDecision::Quarantine { reason };
+    Ok(there(change(db, connector, version, quarantine, now)?))
+}
+
+/// A version, and whether anything changed.
+type Outcome = (Option<Version>, Result<(), Unchanged>);
+
+fn there(outcome: Outcome) -> Option<Version> {
+    match outcome {
+        (version, Ok(()) | Err(Unchanged::Already)) => version,
+        _ => None,
+    }
+}
+
+fn change(db: &Db<'_>, connector: &str, number: &str, decision: VersionDecision, now: Timestamp) -> Result<Outcome> {
+    let mut versions = connectors::of(db, connector)?;
+    let owned = state::owned(db, connector)?;
+    let known: Vec<_> = versions
+        .iter()
+        .map(|version| KnownVersion {
+            number: version.manifest.version.clone(),
+            digest: version.digest.clone(),
+            stage: version.stage,
+            owns: owned.get(&version.manifest.version).copied().unwrap_or(0),
+        })
+        .collect();
+    let outcome = match decide(&known, number, decision) {
+        Err(unchanged) => Err(unchanged),
+        Ok(changes) => {
+            for change in changes {
+                let changed = versions
+                    .iter_mut()
+                    .find(|version| version.manifest.version == change.number);
+                if let Some(version) = changed {
+                    apply(db, version, change, now)?;
+                }
+            }
+            Ok(())
+        }
+    };
+    let version = versions.into_iter().find(|version| version.manifest.version == number);
+    Ok((version, outcome))
+}
+
+/// Writes a version's next stage, its place in the timeline and its event. `version` is brought along.
+fn apply(db: &Db<'_>, version: &mut Version, change: StageChange, now: Timestamp) -> Result<()> {
+    let (connector, number) = (&version.manifest.name, &version.manifest.version);
+    let failure = change.is_failure.then(|| VersionFailure {
+        reason: change.reason.clone(),
+        at: now,
+    });
+    db.run(
+        "UPDATE versions SET stage = ?3, canary = ?4, changed_at = ?5, failure = coalesce(?6, failure),
+             failed_at = coalesce(?7, failed_at) WHERE connector = ?1 AND version = ?2",
+        params![
+            connector,
+            number,
+            word(change.stage)?,
+            json_if(change.canary.as_ref())?,
+            now.as_millis(),
+            failure.as_ref().map(|failure| &failure.reason),
+            failure.as_ref().map(|failure| failure.at.as_millis()),
+        ],
+    )?;
+    if let Some(canary) = &change.canary {
+        canary_runs::begin(db, connector, number, canary)?;
+    }
+    if let Some(reason) = &change.run_ended {
+        canary_runs::end(db, connector, number, reason, now)?;
+    }
+    connectors::note(
+        db,
+        connector,
+        number,
+        change.stage,
+        &change.reason,
+        change.rolled_back,
+        now,
+    )?;
+    version.stage = change.stage;
+    version.canary = change.canary;
+    version.changed_at = now;
+    if failure.is_some() {
+        version.failure = failure;
+    }
+    match change.event {
+        Some(kind) => connectors::tell(db, version, kind, &change.reason, now),
+        None => Ok(()),
+    }
+}
