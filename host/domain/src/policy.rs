@@ -106,4 +106,4 @@ pub fn may_write(rules: &Rules, conversation: &Conversation, stage: Stage, now: 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,6 +10,8 @@ pub mod attempt;
 pub mod change;
 pub mod conversation;
 pub mod echo;
+#[cfg(test)]
+mod laws;
 pub mod message;
 pub mod outbound;
 pub mod queue;

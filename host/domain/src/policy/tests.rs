@@ -18,7 +18,7 @@ use crate::policy::window::{Phase, phase};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn at(text: &str) -> Timestamp {
+pub(crate) fn at(text: &str) -> Timestamp {
     text.parse().expect("a time")
 }
 
@@ -36,7 +36,7 @@ fn content(kind: ContentKind, outbound: Support) -> ContentRule {
 }
 
 /// TikTok's rules: 48 hours, ten messages, text of 6,000 characters, JPG and PNG of 3 MB.
-fn rules() -> Rules {
+pub(crate) fn rules() -> Rules {
     Rules {
         window: Some(48 * HOUR),
         budget: Some(10),
@@ -74,11 +74,11 @@ fn rules() -> Rules {
     }
 }
 
-fn mint() -> Mint {
+pub(crate) fn mint() -> Mint {
     Mint::from_seed([3; 32])
 }
 
-fn channel() -> Channel {
+pub(crate) fn channel() -> Channel {
     let now = at("2026-03-01T00:00:00Z");
     Channel {
         id: mint().id(now),
@@ -104,7 +104,7 @@ fn channel() -> Channel {
     }
 }
 
-fn conversation(wrote_at: Option<&str>, budget_used: u32) -> Conversation {
+pub(crate) fn conversation(wrote_at: Option<&str>, budget_used: u32) -> Conversation {
     let now = at("2026-03-01T00:00:00Z");
     Conversation {
         id: mint().id(now),
@@ -154,7 +154,7 @@ fn image(mime_type: &str, size: u64) -> Draft {
     }
 }
 
-const WROTE: &str = "2026-03-02T10:00:00Z";
+pub(crate) const WROTE: &str = "2026-03-02T10:00:00Z";
 const CLOSES: &str = "2026-03-04T10:00:00Z";
 
 fn judge(channel: &Channel, conversation: &Conversation, draft: Draft, now: &str) -> Result<(), &'static str> {

@@ -68,6 +68,11 @@ impl<T: Clone + PartialEq> Tracked<T> {
         &mut self.row
     }
 
+    /// The row as it ends.
+    pub fn into_row(self) -> T {
+        self.row
+    }
+
     pub fn write(&self) -> Write<'_, T> {
         match &self.before {
             Before::Nothing => Write::Insert(&self.row),
