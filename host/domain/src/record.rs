@@ -8,18 +8,22 @@
 
 pub mod attempt;
 pub mod change;
+pub mod contact;
 pub mod conversation;
 pub mod echo;
+pub mod inbound;
 #[cfg(test)]
 mod laws;
 pub mod message;
 pub mod outbound;
 pub mod queue;
+pub mod rows;
 pub mod settle;
 pub mod versions;
 pub mod window_events;
 
 pub use attempt::RequestRecord;
 pub use change::{About, Changes, NewEvent, Tracked};
+pub use contact::{ContactChange, StoredContact};
 pub use conversation::StoredConversation;
 pub use message::{MessageUpdate, StoredMessage};

@@ -2,6 +2,7 @@
 //! transaction that the caller is in.
 
 mod apply;
+pub(crate) mod inbound;
 pub(crate) mod outbound;
 pub(crate) mod outbox;
 pub(crate) mod versions;

@@ -19,7 +19,6 @@ mod endpoints;
 mod erasure;
 pub(crate) mod events;
 mod gaps;
-mod inbound;
 pub(crate) mod intents;
 mod keys;
 mod ledger;
@@ -49,7 +48,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use weir_domain::id::Mint;
 use weir_domain::limits;
+use weir_domain::record::inbound::{Batch, Recorded};
 
+use crate::acts::inbound;
 use crate::vault::{MasterKey, Place, Vault};
 use crate::{Erasing, Result, StoreError, kill_point};
 use db::Db;
@@ -202,6 +203,16 @@ impl SqliteStore {
             Ok(done)
         };
         self.writer.write(for_claim).await
+    }
+
+    /// Records a batch, together with those that wait for the same commit.
+    async fn record(&self, batch: Batch) -> Result<Recorded> {
+        if crate::claims::current().is_none() {
+            return self.writer.record(batch).await;
+        }
+        // The mark of the claim goes with this batch alone.
+        let recorded = self.write(move |db| inbound::record(db, vec![batch])).await?;
+        Ok(recorded.into_iter().sum())
     }
 
     async fn read<T, F>(&self, work: F) -> Result<T>

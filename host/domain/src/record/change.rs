@@ -1,15 +1,18 @@
 //! What a decision writes.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use serde::Serialize;
 
 use crate::channel::Channel;
 use crate::event::EventType;
-use crate::id::{ChannelId, ConversationId, EndpointId, MessageId};
+use crate::id::{ChannelId, ContactId, ConversationId, EndpointId, MessageId};
 use crate::record::attempt::EndedAttempt;
+use crate::record::inbound::{EarlyReceipt, ExpectedMedia, NewReferral};
 use crate::record::queue::{ConversationQueue, DueChange, QueuedMessage};
-use crate::record::{StoredConversation, StoredMessage};
+use crate::record::{StoredContact, StoredConversation, StoredMessage};
+use crate::time::Timestamp;
 
 /// A row as it was loaded, and as it is to be. Only a row that was edited keeps a copy of what it was.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,11 +154,24 @@ pub struct NewEvent {
 /// others in the order in which they refer to one another, then the events in the order in which they happened.
 #[derive(Debug, Default)]
 pub struct Changes {
+    /// As they are to be.
+    pub channels: Vec<Channel>,
+    pub contacts: Vec<Tracked<StoredContact>>,
     pub conversations: Vec<Tracked<StoredConversation>>,
+    /// Who wrote in a conversation that is with another contact.
+    pub authors: Vec<(ConversationId, ContactId)>,
     pub folded_echoes: Vec<FoldedEcho>,
     pub messages: Vec<Tracked<StoredMessage>>,
+    pub media: Vec<ExpectedMedia>,
+    pub referrals: Vec<NewReferral>,
+    /// Keys of facts that are known from here on.
+    pub facts: Vec<(ChannelId, String)>,
+    /// Receipts that came before what they are about, each with the time it came at.
+    pub early_receipts: Vec<(EarlyReceipt, Timestamp)>,
     /// Receipts of these messages of the platform came before them, and have been applied.
     pub used_receipts: Vec<(ChannelId, String)>,
+    /// Until when what waits in a conversation is of use.
+    pub expiries: BTreeMap<ConversationId, Timestamp>,
     /// Places in the outbox that are free.
     pub removed_queued: Vec<i64>,
     /// The new head of a conversation comes after the old one.

@@ -105,26 +105,7 @@ pub fn move_on(
         last_message_at,
     );
     conversation.edit().note_sent(stored.message.sent_at);
-    if let Some((platform_id, said)) = early
-        && stored.message.platform_id.as_ref() == Some(&platform_id)
-        && !said.is_empty()
-    {
-        // The best word last, as if each had come in its time.
-        for step in [
-            (Status::Failed, EventType::MessageFailed),
-            (Status::Delivered, EventType::MessageDelivered),
-            (Status::Read, EventType::MessageRead),
-        ] {
-            if let Some((_, error)) = said.iter().find(|(said, _)| *said == step.0) {
-                let update = MessageUpdate {
-                    error: error.clone(),
-                    ..MessageUpdate::default()
-                };
-                advance(changes, stored, step, update, last_message_at);
-            }
-        }
-        changes.used_receipts.push((stored.message.channel_id, platform_id));
-    }
+    apply_early(changes, stored, early, last_message_at);
     let read_up_to = conversation.read_up_to;
     let is_read = read_up_to.is_some_and(|read| stored.message.sent_at <= read) || at_least == Some(Status::Read);
     let step = if is_read {
@@ -137,8 +118,37 @@ pub fn move_on(
     advance(changes, stored, step, MessageUpdate::default(), last_message_at);
 }
 
+/// Applies what was said of a message before it came.
+pub(crate) fn apply_early(
+    changes: &mut Changes,
+    stored: &mut Tracked<StoredMessage>,
+    early: Option<EarlyReceipts>,
+    last_message_at: Option<Timestamp>,
+) {
+    let Some((platform_id, said)) = early
+        .filter(|(platform_id, said)| stored.message.platform_id.as_ref() == Some(platform_id) && !said.is_empty())
+    else {
+        return;
+    };
+    // The best word last, as if each had come in its time.
+    for step in [
+        (Status::Failed, EventType::MessageFailed),
+        (Status::Delivered, EventType::MessageDelivered),
+        (Status::Read, EventType::MessageRead),
+    ] {
+        if let Some((_, error)) = said.iter().find(|(said, _)| *said == step.0) {
+            let update = MessageUpdate {
+                error: error.clone(),
+                ..MessageUpdate::default()
+            };
+            advance(changes, stored, step, update, last_message_at);
+        }
+    }
+    changes.used_receipts.push((stored.message.channel_id, platform_id));
+}
+
 /// Moves a message on, if [`Status::may_become`] lets it, and tells of it.
-fn advance(
+pub(crate) fn advance(
     changes: &mut Changes,
     stored: &mut Tracked<StoredMessage>,
     (status, kind): (Status, EventType),

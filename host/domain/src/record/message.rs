@@ -67,6 +67,15 @@ impl StoredMessage {
         };
     }
 
+    /// Whether the budget of its window counts it, besides those whose fate is open.
+    pub fn counts(&self) -> bool {
+        let is_settled = matches!(
+            self.message.status,
+            Status::Sent | Status::Delivered | Status::Read | Status::Failed
+        );
+        self.counted && is_settled
+    }
+
     /// Gives a message that the platform has another time: the platform's.
     pub fn date(&mut self, sent_at: Timestamp) {
         self.message.sent_at = sent_at;

@@ -138,6 +138,12 @@ impl ConversationQueue {
             .find(|entry| entry.message == message)
     }
 
+    /// Those that left and have no answer.
+    pub fn unanswered(&self) -> impl Iterator<Item = &QueuedMessage> {
+        let left = |entry: &&QueuedMessage| !matches!(entry.state, QueueState::Queued { .. });
+        self.entries.iter().map(|entry| &**entry).filter(left)
+    }
+
     pub fn edit(&mut self, message: MessageId) -> Option<&mut QueuedMessage> {
         self.entries
             .iter_mut()

@@ -1,26 +1,39 @@
 //! Writes what a decision changed.
 
+use rusqlite::params;
 use weir_domain::record::Changes;
 use weir_domain::record::change::Write;
 use weir_domain::time::Timestamp;
 
 use crate::Result;
-use crate::sqlite::db::Db;
-use crate::sqlite::{conversations, early, events, messages, outbox};
+use crate::sqlite::db::{Db, key};
+use crate::sqlite::{channels, conversations, early, events, media, messages, outbox, referrals, seen};
 
 /// Writes all of it. The kinds are named one by one, so that a new one does not compile before it is written here.
 pub(crate) fn apply(db: &Db<'_>, changes: Changes, now: Timestamp) -> Result<()> {
     let Changes {
+        channels,
+        contacts,
         conversations,
+        authors,
         folded_echoes,
         messages,
+        media,
+        referrals,
+        facts,
+        early_receipts,
         used_receipts,
+        expiries,
         removed_queued,
         queued,
         due,
         attempts,
         events,
     } = changes;
+    for channel in &channels {
+        channels::put(db, channel)?;
+    }
+    conversations::write_contacts(db, &contacts)?;
     for conversation in &conversations {
         match conversation.write() {
             Write::Insert(conversation) => conversations::insert(db, conversation)?,
@@ -28,18 +41,41 @@ pub(crate) fn apply(db: &Db<'_>, changes: Changes, now: Timestamp) -> Result<()>
             Write::Nothing => {}
         }
     }
+    for (conversation, author) in authors {
+        db.run(
+            "INSERT OR IGNORE INTO authors (conversation_id, contact_id) VALUES (?1, ?2)",
+            params![key(conversation), key(author)],
+        )?;
+    }
     for folded in folded_echoes {
         messages::fold(db, &folded)?;
     }
+    let mut new = Vec::new();
     for message in &messages {
         match message.write() {
-            Write::Insert(message) => messages::insert_row(db, message)?,
+            Write::Insert(message) => new.push(message),
             Write::Update { before, after } => messages::update(db, before, after)?,
             Write::Nothing => {}
         }
     }
+    messages::insert_all(db, new)?;
+    for expected in &media {
+        media::expect(db, expected, now)?;
+    }
+    for referral in &referrals {
+        referrals::insert(db, referral)?;
+    }
+    for (channel, fact) in facts {
+        seen::note(db, channel, &fact, now)?;
+    }
+    for (receipt, at) in &early_receipts {
+        early::keep(db, receipt, *at)?;
+    }
     for (channel, platform_id) in used_receipts {
         early::remove(db, channel, &platform_id)?;
+    }
+    for (conversation, expires_at) in expiries {
+        outbox::extend(db, conversation, expires_at)?;
     }
     for place in removed_queued {
         outbox::remove(db, place)?;
@@ -57,8 +93,6 @@ pub(crate) fn apply(db: &Db<'_>, changes: Changes, now: Timestamp) -> Result<()>
     for attempt in &attempts {
         outbox::end_attempt(db, attempt)?;
     }
-    for event in events {
-        events::append_document(db, &event.about, event.kind, event.data, now)?;
-    }
+    events::append_all(db, events, now)?;
     Ok(())
 }

@@ -172,11 +172,6 @@ pub(crate) fn release_held(db: &Db<'_>, channel: ChannelId, now: Timestamp) -> R
     Ok(())
 }
 
-/// Takes a settled message out.
-pub(crate) fn remove(db: &Db<'_>, message: &Message, now: Timestamp) -> Result<()> {
-    reschedule(db, message.channel_id, message.conversation_id, Some(message.id), now)
-}
-
 /// Gives the conversation's head its due time, without this message.
 fn reschedule(
     db: &Db<'_>,

@@ -1,45 +1,9 @@
 //! What comes in, and what could not be translated.
 
 use weir_domain::id::{ChannelId, DeadLetterId};
+pub use weir_domain::record::inbound::{Recorded, Source};
 use weir_domain::signature::RawWebhook;
 use weir_domain::time::Timestamp;
-
-/// Where inbound facts come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A webhook.
-    Webhook,
-    /// The platform's history, read by the reconciler.
-    History,
-}
-
-/// What became of the events of one webhook.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Recorded {
-    /// New.
-    pub stored: u32,
-    /// Seen before.
-    pub duplicates: u32,
-    /// For an account that the app does not know.
-    pub unknown_channel: u32,
-    /// For a deleted channel.
-    pub deleted_channel: u32,
-    /// That the connector did not know; the caller keeps the webhook as a dead letter.
-    pub unknown_events: u32,
-    /// Attachments that are to be fetched.
-    pub media: u32,
-}
-
-impl std::ops::AddAssign for Recorded {
-    fn add_assign(&mut self, other: Self) {
-        self.stored += other.stored;
-        self.duplicates += other.duplicates;
-        self.unknown_channel += other.unknown_channel;
-        self.deleted_channel += other.deleted_channel;
-        self.unknown_events += other.unknown_events;
-        self.media += other.media;
-    }
-}
 
 /// A conversation whose history the platform refused to show, and what was to be read of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

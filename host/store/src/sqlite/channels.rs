@@ -42,6 +42,18 @@ pub(crate) fn by_platform_id(db: &Db<'_>, app: &str, platform_id: &str) -> Resul
     )
 }
 
+/// The channels of accounts of apps, by the platform's ids.
+pub(crate) fn named<'a>(db: &Db<'_>, names: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Vec<Channel>> {
+    db.wanted(
+        names
+            .into_iter()
+            .map(|(app, name)| [app.to_owned().into(), name.to_owned().into()]),
+        &[],
+        "SELECT channel FROM wanted CROSS JOIN channels ON app = w1 AND platform_id = w2",
+        read,
+    )
+}
+
 pub(crate) fn all(
     db: &Db<'_>,
     workspace: &str,
@@ -70,7 +82,7 @@ pub(crate) fn all(
 }
 
 /// Writes a channel, and lets its queue know whether anything may leave.
-fn put(db: &Db<'_>, channel: &Channel) -> Result<()> {
+pub(crate) fn put(db: &Db<'_>, channel: &Channel) -> Result<()> {
     db.run(
         "INSERT INTO channels (id, workspace_id, app, platform_id, status, channel) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (id) DO UPDATE SET status = ?5, channel = ?6",

@@ -7,18 +7,18 @@ use std::fmt::Write;
 use rusqlite::types::Value;
 use rusqlite::{Row, params};
 use weir_domain::channel::{Channel, ChannelStatus};
-use weir_domain::conversation::{Contact, Conversation, Marks, OpenedBy, later};
+use weir_domain::conversation::{Contact, Conversation, Marks};
 use weir_domain::event::EventType;
 use weir_domain::id::{ChannelId, ContactId, ConversationId};
 use weir_domain::inbound::Person;
 use weir_domain::limits;
-use weir_domain::message::Referral;
-use weir_domain::record::{About, StoredConversation};
+use weir_domain::record::change::Write as Change;
+use weir_domain::record::{About, ContactChange, StoredContact, StoredConversation, Tracked};
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{
-    Db, cursor_id, fetch, get_id, get_json_if, get_time, get_time_if, get_word, json_if, key, key_if, limit, listed,
-    ms, word,
+    Db, cursor_id, fetch, get_id, get_json_if, get_time, get_time_if, get_word, json_if, key, key_if, key_value, limit,
+    listed, ms, word,
 };
 use crate::sqlite::events;
 use crate::{ConversationFilter, Listed, Page, Result};
@@ -47,14 +47,6 @@ pub(crate) fn contact(db: &Db<'_>, workspace: &str, id: ContactId) -> Result<Opt
     )
 }
 
-pub(crate) fn contact_by_platform_id(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Result<Option<Contact>> {
-    db.one(
-        &format!("SELECT {CONTACT} FROM contacts WHERE channel_id = ?1 AND platform_id = ?2"),
-        params![key(channel), platform_id],
-        |row| read_contact(row, 0),
-    )
-}
-
 pub(crate) fn contacts(db: &Db<'_>, workspace: &str, of: &BTreeSet<ChannelId>, page: &Page) -> Result<Listed<Contact>> {
     let cursor = cursor_id::<ContactId>(page);
     let rows = if of.is_empty() {
@@ -79,136 +71,32 @@ pub(crate) fn contacts(db: &Db<'_>, workspace: &str, of: &BTreeSet<ChannelId>, p
     Ok(listed(page, rows, |last| last.id.to_string()))
 }
 
-/// What hearing of a person did to the record.
-pub(crate) enum Heard {
-    /// They are new.
-    New,
-    /// Their name or picture is.
-    Changed,
-    /// Nothing.
-    Known,
-}
-
-/// The contact that a person is, as something of the time `at` names them. A platform that leaves a name out has not taken it
-/// back, and an older name does not replace a newer one. Pictures' links change with each message on most platforms; a new
-/// link alone is kept and is no news.
-pub(crate) fn hear_of(
-    db: &Db<'_>,
-    workspace: &str,
-    channel: ChannelId,
-    person: &Person,
-    at: Timestamp,
-    now: Timestamp,
-) -> Result<(Contact, Heard)> {
-    let Some(known) = contact_by_platform_id(db, channel, &person.platform_id)? else {
-        let contact = Contact {
-            id: db.mint(now),
-            channel_id: channel,
-            platform_id: person.platform_id.clone(),
-            username: person.username.clone(),
-            display_name: person.display_name.clone(),
-            avatar_url: person.avatar_url.clone(),
-            created_at: now,
-        };
-        db.run(
-            &format!(
-                "INSERT INTO contacts (workspace_id, {CONTACT}, username_at, display_name_at, avatar_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?9)"
-            ),
-            params![
-                workspace,
-                key(contact.id),
-                key(channel),
-                contact.platform_id,
-                contact.username,
-                contact.display_name,
-                contact.avatar_url,
-                now.as_millis(),
-                at.as_millis(),
-            ],
-        )?;
-        return Ok((contact, Heard::New));
-    };
-    if known.is_named(person) {
-        // The names hold at this moment too.
-        db.run(
-            "UPDATE contacts SET username_at = max(username_at, ?2), display_name_at = max(display_name_at, ?2),
-                 avatar_at = max(avatar_at, ?2) WHERE id = ?1",
-            params![key(known.id), at.as_millis()],
-        )?;
-        return Ok((known, Heard::Known));
-    }
-    let times = db.one(
-        "SELECT max(username_at, named_at), max(display_name_at, named_at), max(avatar_at, named_at) FROM contacts,
-             (SELECT coalesce(max(named_at), 0) AS named_at FROM conversations WHERE contact_id = ?1)
-         WHERE id = ?1",
-        [key(known.id)],
-        |row| Ok([get_time(row, 0)?, get_time(row, 1)?, get_time(row, 2)?]),
-    )?;
-    let times = times.unwrap_or_default();
-    let (username, username_at) = later((known.username.clone(), times[0]), (person.username.clone(), at));
-    let (display_name, display_name_at) = later(
-        (known.display_name.clone(), times[1]),
-        (person.display_name.clone(), at),
-    );
-    let (avatar_url, avatar_at) = later((known.avatar_url.clone(), times[2]), (person.avatar_url.clone(), at));
-    let contact = Contact {
-        username,
-        display_name,
-        avatar_url,
-        ..known.clone()
-    };
-    db.run(
-        "UPDATE contacts SET username = ?2, display_name = ?3, avatar_url = ?4, username_at = ?5, display_name_at = ?6,
-             avatar_at = ?7 WHERE id = ?1",
-        params![
-            key(contact.id),
-            contact.username,
-            contact.display_name,
-            contact.avatar_url,
-            username_at.as_millis(),
-            display_name_at.as_millis(),
-            avatar_at.as_millis(),
-        ],
-    )?;
-    let renamed = contact.username != known.username || contact.display_name != known.display_name;
-    let pictured = picture(contact.avatar_url.as_deref()) != picture(known.avatar_url.as_deref());
-    let heard = if renamed || pictured {
-        Heard::Changed
-    } else {
-        Heard::Known
-    };
-    Ok((contact, heard))
-}
-
-/// A conversation that stood for a person whom no event had named knows them now: the stand-in gets their name.
-pub(crate) fn name_stand_in(db: &Db<'_>, thread: &StoredConversation, person: &Person) -> Result<()> {
-    let contact = &thread.conversation.contact;
-    let is_stand_in =
-        contact.platform_id == thread.conversation.platform_id && contact.platform_id != person.platform_id;
-    if !is_stand_in || contact_by_platform_id(db, contact.channel_id, &person.platform_id)?.is_some() {
-        return Ok(());
-    }
-    db.run(
-        "UPDATE contacts SET platform_id = ?2 WHERE id = ?1",
-        params![key(contact.id), person.platform_id],
-    )?;
-    Ok(())
-}
-
-/// The same outside of a webhook, with the event that tells of it.
-pub(crate) fn hear_and_tell(
+/// The contact that a person is, as something outside of a webhook names them now, with the event that tells of it.
+pub(crate) fn name(
     db: &Db<'_>,
     workspace: &str,
     channel: ChannelId,
     person: &Person,
     now: Timestamp,
 ) -> Result<Contact> {
-    let (contact, heard) = hear_of(db, workspace, channel, person, now, now)?;
-    let kind = match heard {
-        Heard::New => EventType::ContactCreated,
-        Heard::Changed => EventType::ContactUpdated,
-        Heard::Known => return Ok(contact),
+    let known = contacts_named(db, [(channel, person.platform_id.clone())])?.pop();
+    let (stored, change) = match known {
+        Some(known) => {
+            let mut stored = Tracked::loaded(known);
+            let change = stored.edit().name(person, now);
+            (stored, change)
+        }
+        None => {
+            let contact = StoredContact::new(db.mint(now), workspace, channel, person, now, now);
+            (Tracked::new(contact), ContactChange::New)
+        }
+    };
+    write_contacts(db, std::slice::from_ref(&stored))?;
+    let contact = stored.contact.clone();
+    let kind = match change {
+        ContactChange::New => EventType::ContactCreated,
+        ContactChange::Renamed => EventType::ContactUpdated,
+        ContactChange::Nothing => return Ok(contact),
     };
     let about = About {
         channel: Some(channel),
@@ -218,18 +106,13 @@ pub(crate) fn hear_and_tell(
     Ok(contact)
 }
 
-/// A picture's link without its query: the query holds the signature that changes with each telling.
-fn picture(url: Option<&str>) -> Option<&str> {
-    url.map(|url| url.split_once('?').map_or(url, |(plain, _)| plain))
-}
-
 // ---- conversations ---------------------------------------------------------------------------------------------------
 
-const THREAD: &str = "c.id, c.channel_id, c.platform_id, c.status, c.opened_by, c.answered, c.contact_wrote_at,
+const COLUMNS: &str = "c.id, c.channel_id, c.platform_id, c.status, c.opened_by, c.answered, c.contact_wrote_at,
     c.budget_used, c.images_allowed, nullif(c.last_message_at, 0), c.created_at, c.workspace_id, c.we_wrote_at, c.read_up_to, c.sequence,
     p.id, p.channel_id, p.platform_id, p.username, p.display_name, p.avatar_url, p.created_at, c.images_until, c.unread, c.news_at, c.replied,
-    c.first_wrote_at, c.echoed_at, c.seen_sequence, c.referral, c.begun_at, c.named_at
-    FROM conversations c JOIN contacts p ON p.id = c.contact_id";
+    c.first_wrote_at, c.echoed_at, c.seen_sequence, c.referral, c.begun_at, c.named_at";
+const FROM: &str = "FROM conversations c JOIN contacts p ON p.id = c.contact_id";
 
 fn read_thread(row: &Row<'_>) -> rusqlite::Result<StoredConversation> {
     Ok(StoredConversation {
@@ -271,7 +154,11 @@ fn read_conversation(row: &Row<'_>) -> rusqlite::Result<Conversation> {
 }
 
 pub(crate) fn thread(db: &Db<'_>, id: ConversationId) -> Result<Option<StoredConversation>> {
-    db.one(&format!("SELECT {THREAD} WHERE c.id = ?1"), [key(id)], read_thread)
+    db.one(
+        &format!("SELECT {COLUMNS} {FROM} WHERE c.id = ?1"),
+        [key(id)],
+        read_thread,
+    )
 }
 
 /// The conversation that another row points to.
@@ -286,7 +173,7 @@ pub(crate) fn needed(db: &Db<'_>, id: ConversationId) -> Result<StoredConversati
 pub(crate) fn at_places(db: &Db<'_>, places: &str) -> Result<BTreeMap<ConversationId, StoredConversation>> {
     let rows = db.all(
         &format!(
-            "SELECT {THREAD}
+            "SELECT {COLUMNS} {FROM}
              WHERE c.id IN (SELECT conversation_id FROM outbox WHERE n IN (SELECT value FROM json_each(?1)))"
         ),
         [places],
@@ -296,14 +183,6 @@ pub(crate) fn at_places(db: &Db<'_>, places: &str) -> Result<BTreeMap<Conversati
         .into_iter()
         .map(|stored| (stored.conversation.id, stored))
         .collect())
-}
-
-pub(crate) fn by_platform_id(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Result<Option<StoredConversation>> {
-    db.one(
-        &format!("SELECT {THREAD} WHERE c.channel_id = ?1 AND c.platform_id = ?2"),
-        params![key(channel), platform_id],
-        read_thread,
-    )
 }
 
 /// The conversation with a contact that something last happened in.
@@ -376,8 +255,8 @@ fn look(
         Some(_) => "+c.workspace_id = ?1 AND c.channel_id = ?4",
         None => "c.workspace_id = ?1 AND ?4 IS NULL",
     };
-    let mut statement = db.connection.prepare_cached(&format!(
-        "SELECT {THREAD} WHERE {of} AND (c.last_message_at, c.id) < (?2, ?3)
+    let mut statement = db.statement(&format!(
+        "SELECT {COLUMNS} {FROM} WHERE {of} AND (c.last_message_at, c.id) < (?2, ?3)
          ORDER BY c.last_message_at DESC, c.id DESC"
     ))?;
     let mut rows = statement.query(params![workspace, at, id, key_if(channel)])?;
@@ -414,20 +293,6 @@ pub(crate) fn set_images_allowed(db: &Db<'_>, id: ConversationId, allowed: bool,
         params![key(id), allowed, until.as_millis()],
     )?;
     Ok(())
-}
-
-/// Begins a conversation. The caller writes the rest of the row with [`save`].
-pub(crate) fn begin(
-    db: &Db<'_>,
-    workspace: &str,
-    platform_id: &str,
-    contact: Contact,
-    (opened_by, begun_at): (OpenedBy, Timestamp),
-    now: Timestamp,
-) -> Result<StoredConversation> {
-    let stored = StoredConversation::begin(db.mint(now), workspace, platform_id, contact, opened_by, begun_at, now);
-    insert(db, &stored)?;
-    Ok(stored)
 }
 
 /// Writes one that is new.
@@ -495,7 +360,7 @@ pub(crate) fn update(db: &Db<'_>, before: &StoredConversation, after: &StoredCon
         let _ = write!(sql, ", {column} = ?{}", 17 + n);
     }
     sql.push_str(" WHERE id = ?1");
-    let mut statement = db.connection.prepare_cached(&sql)?;
+    let mut statement = db.statement(&sql)?;
     let fixed = params![
         key(conversation.id),
         word(conversation.status)?,
@@ -524,54 +389,104 @@ pub(crate) fn update(db: &Db<'_>, before: &StoredConversation, after: &StoredCon
     Ok(())
 }
 
-/// Notes that somebody writes in a conversation that is with another contact.
-pub(crate) fn note_author(db: &Db<'_>, conversation: &Conversation, author: ContactId) -> Result<()> {
-    if author != conversation.contact.id {
-        db.run(
-            "INSERT OR IGNORE INTO authors (conversation_id, contact_id) VALUES (?1, ?2)",
-            params![key(conversation.id), key(author)],
-        )?;
-    }
-    Ok(())
+/// Those of these platform's ids.
+pub(crate) fn named<'a>(
+    db: &Db<'_>,
+    names: impl IntoIterator<Item = (ChannelId, &'a str)>,
+) -> Result<Vec<StoredConversation>> {
+    db.wanted(
+        names
+            .into_iter()
+            .map(|(channel, name)| [key_value(channel), name.to_owned().into()]),
+        &[],
+        &format!(
+            "SELECT {COLUMNS} FROM wanted CROSS JOIN conversations c ON c.channel_id = w1 AND c.platform_id = w2
+             CROSS JOIN contacts p ON p.id = c.contact_id"
+        ),
+        read_thread,
+    )
 }
 
-/// Writes what changes of a conversation while it goes on.
-pub(crate) fn save(db: &Db<'_>, thread: &StoredConversation) -> Result<()> {
-    let conversation = &thread.conversation;
-    db.run(
-        "UPDATE conversations SET status = ?2, answered = ?3, contact_wrote_at = ?4, we_wrote_at = ?5, read_up_to = ?6,
-             budget_used = ?7, sequence = ?8, last_message_at = ?9, unread = ?10, replied = ?11,
-             first_wrote_at = ?12, echoed_at = ?13, seen_sequence = ?14, named_at = ?15 WHERE id = ?1",
-        params![
-            key(conversation.id),
-            word(conversation.status)?,
-            conversation.answered,
-            ms(conversation.contact_wrote_at),
-            ms(thread.marks.last_answer_at),
-            ms(thread.read_up_to),
-            conversation.budget_used,
-            thread.sequence,
-            ms(conversation.last_message_at).unwrap_or(0),
-            conversation.unread,
-            conversation.replied,
-            ms(thread.marks.first_answer_at),
-            ms(thread.marks.echoed_at),
-            thread.marks.seen_sequence,
-            thread.named_at.as_millis(),
-        ],
-    )?;
-    // By itself, since it seldom changes: an index is written anew for each column that an update names, changed or not.
-    db.run(
-        "UPDATE conversations SET news_at = ?2 WHERE id = ?1 AND news_at IS NOT ?2",
-        params![key(conversation.id), ms(thread.window_event_at)],
-    )?;
+pub(crate) fn by_ids(db: &Db<'_>, ids: impl IntoIterator<Item = ConversationId>) -> Result<Vec<StoredConversation>> {
+    db.wanted(
+        ids.into_iter().map(|id| [key_value(id)]),
+        &[],
+        &format!(
+            "SELECT {COLUMNS} FROM wanted CROSS JOIN conversations c ON c.id = w1
+             CROSS JOIN contacts p ON p.id = c.contact_id"
+        ),
+        read_thread,
+    )
+}
+
+/// The contacts of these platform's ids. What their conversations noted of their names counts as theirs.
+pub(crate) fn contacts_named(
+    db: &Db<'_>,
+    names: impl IntoIterator<Item = (ChannelId, String)>,
+) -> Result<Vec<StoredContact>> {
+    db.wanted(
+        names.into_iter().map(|(channel, name)| [key_value(channel), name.into()]),
+        &[],
+        &format!(
+            "SELECT {CONTACT}, workspace_id, max(username_at, noted), max(display_name_at, noted), max(avatar_at, noted)
+             FROM (SELECT p.*, (SELECT coalesce(max(c.named_at), 0) FROM conversations c WHERE c.contact_id = p.id) AS noted
+                 FROM wanted CROSS JOIN contacts p ON p.channel_id = w1 AND p.platform_id = w2)"
+        ),
+        |row| {
+            Ok(StoredContact {
+                contact: read_contact(row, 0)?,
+                workspace: row.get(7)?,
+                named_at: [get_time(row, 8)?, get_time(row, 9)?, get_time(row, 10)?],
+            })
+        },
+    )
+}
+
+/// Writes contacts: new ones, and what differs of others.
+pub(crate) fn write_contacts(db: &Db<'_>, contacts: &[Tracked<StoredContact>]) -> Result<()> {
+    for stored in contacts {
+        let (contact, [username_at, display_name_at, avatar_at]) = (&stored.contact, stored.named_at);
+        let sql = match stored.write() {
+            Change::Nothing => continue,
+            Change::Insert(_) => {
+                "INSERT INTO contacts (id, platform_id, username, display_name, avatar_url, username_at, display_name_at,
+                     avatar_at, workspace_id, channel_id, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+            }
+            Change::Update { before, .. } if before.contact.platform_id != contact.platform_id => {
+                "UPDATE contacts SET platform_id = ?2, username = ?3, display_name = ?4, avatar_url = ?5, username_at = ?6,
+                     display_name_at = ?7, avatar_at = ?8 WHERE id = ?1 AND workspace_id = ?9 AND channel_id = ?10
+                     AND created_at = ?11"
+            }
+            Change::Update { .. } => {
+                "UPDATE contacts SET username = ?3, display_name = ?4, avatar_url = ?5, username_at = ?6,
+                     display_name_at = ?7, avatar_at = ?8 WHERE id = ?1 AND platform_id = ?2 AND workspace_id = ?9
+                     AND channel_id = ?10 AND created_at = ?11"
+            }
+        };
+        db.run(
+            sql,
+            params![
+                key(contact.id),
+                contact.platform_id,
+                contact.username,
+                contact.display_name,
+                contact.avatar_url,
+                username_at.as_millis(),
+                display_name_at.as_millis(),
+                avatar_at.as_millis(),
+                stored.workspace,
+                key(contact.channel_id),
+                contact.created_at.as_millis(),
+            ],
+        )?;
+    }
     Ok(())
 }
 
 /// Those whose moment is there, the oldest first.
 pub(crate) fn due(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<StoredConversation>> {
     db.all(
-        &format!("SELECT {THREAD} WHERE c.news_at <= ?1 ORDER BY c.news_at LIMIT ?2"),
+        &format!("SELECT {COLUMNS} {FROM} WHERE c.news_at <= ?1 ORDER BY c.news_at LIMIT ?2"),
         params![now.as_millis(), limit],
         read_thread,
     )
@@ -594,33 +509,6 @@ pub(crate) fn looked_at(db: &Db<'_>, workspace: &str, id: ConversationId) -> Res
     db.run(
         "UPDATE conversations SET unread = 0, seen_sequence = sequence WHERE id = ?2 AND workspace_id = ?1 AND unread > 0",
         params![workspace, key(id)],
-    )?;
-    Ok(())
-}
-
-/// Something that the platform dates earlier than what is known to have begun the conversation began it.
-pub(crate) fn begun_by(db: &Db<'_>, thread: &mut StoredConversation, opened_by: OpenedBy, at: Timestamp) -> Result<()> {
-    thread.begun_by(opened_by, at);
-    db.run(
-        "UPDATE conversations SET opened_by = ?2, begun_at = ?3 WHERE id = ?1",
-        params![
-            key(thread.conversation.id),
-            word(thread.conversation.opened_by)?,
-            ms(thread.begun_at)
-        ],
-    )?;
-    Ok(())
-}
-
-/// Keeps how the contact came, if it is the newest.
-pub(crate) fn came_by(db: &Db<'_>, thread: &mut StoredConversation, referral: &Referral) -> Result<()> {
-    thread.came_by(referral);
-    db.run(
-        "UPDATE conversations SET referral = ?2 WHERE id = ?1",
-        params![
-            key(thread.conversation.id),
-            json_if(thread.conversation.referral.as_ref())?
-        ],
     )?;
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! A connection inside a transaction, and how columns become the domain's types. What cannot be read is
 //! [`StoreError::Damaged`] with its place, never a panic.
 
-use rusqlite::types::{FromSqlError, Type};
-use rusqlite::{Connection, ErrorCode, Params, Row};
+use std::fmt::Write;
+
+use rusqlite::types::{FromSqlError, Type, Value};
+use rusqlite::{CachedStatement, Connection, ErrorCode, Params, Row, ToSql};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use weir_domain::id::{Id, Mint};
@@ -19,15 +21,20 @@ pub(crate) struct Db<'c> {
 }
 
 impl Db<'_> {
+    /// A statement, prepared once and kept.
+    pub(crate) fn statement(&self, sql: &str) -> Result<CachedStatement<'_>> {
+        Ok(self.connection.prepare_cached(sql)?)
+    }
+
     /// Runs a statement without parameters; kept prepared.
     pub(crate) fn batch(&self, sql: &str) -> Result<()> {
-        self.connection.prepare_cached(sql)?.execute([])?;
+        self.statement(sql)?.execute([])?;
         Ok(())
     }
 
     /// Runs a statement; how many rows it changed.
     pub(crate) fn run(&self, sql: &str, params: impl Params) -> Result<usize> {
-        Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+        Ok(self.statement(sql)?.execute(params)?)
     }
 
     /// The first row, if there is one.
@@ -37,7 +44,7 @@ impl Db<'_> {
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>> {
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut rows = statement.query(params)?;
         Ok(rows.next()?.map(read).transpose()?)
     }
@@ -49,9 +56,61 @@ impl Db<'_> {
         params: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let rows = statement.query_map(params, read)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The rows that a statement finds by keys: it begins after `WITH wanted (…) AS (VALUES …)`, whose columns are `w1`, `w2` and
+    /// so on. `fixed` are its first parameters.
+    pub(crate) fn wanted<const N: usize, T>(
+        &self,
+        keys: impl IntoIterator<Item = [Value; N]>,
+        fixed: &[&dyn ToSql],
+        sql: &str,
+        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let keys: Vec<[Value; N]> = keys.into_iter().collect();
+        let mut found = Vec::new();
+        for (some, rows) in in_steps(&keys, true) {
+            let columns = (1..=N).map(|n| format!("w{n}")).collect::<Vec<_>>().join(", ");
+            let values = placeholders::<N>(fixed.len(), rows);
+            let sql = format!("WITH wanted ({columns}) AS (VALUES {values}) {sql}");
+            let mut statement = self.statement(&sql)?;
+            for (n, value) in fixed.iter().enumerate() {
+                statement.raw_bind_parameter(n + 1, value)?;
+            }
+            for (n, value) in some.iter().flatten().enumerate() {
+                statement.raw_bind_parameter(fixed.len() + n + 1, value)?;
+            }
+            // What is left over is null, which equals nothing.
+            for n in some.len() * N..rows * N {
+                statement.raw_bind_parameter(fixed.len() + n + 1, Value::Null)?;
+            }
+            let mut rows = statement.raw_query();
+            while let Some(row) = rows.next()? {
+                found.push(read(row)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes rows by as few statements as there can be of few sizes. `head` ends before `VALUES`. Gives each row's number.
+    pub(crate) fn insert_all<const N: usize>(&self, head: &str, values: &[[Value; N]]) -> Result<Vec<i64>> {
+        let mut numbers = Vec::with_capacity(values.len());
+        for (some, rows) in in_steps(values, false) {
+            let sql = format!("{head} VALUES {}", placeholders::<N>(0, rows));
+            let mut statement = self.statement(&sql)?;
+            for (n, value) in some.iter().flatten().enumerate() {
+                statement.raw_bind_parameter(n + 1, value)?;
+            }
+            statement.raw_execute()?;
+            // The rows of one statement get numbers that follow one another: nobody else writes.
+            let last = self.connection.last_insert_rowid();
+            let first = last + 1 - i64::try_from(rows).unwrap_or_default();
+            numbers.extend(first..=last);
+        }
+        Ok(numbers)
     }
 
     /// The moment that a statement without parameters finds, if there is one.
@@ -83,6 +142,45 @@ impl Db<'_> {
             reason: format!("not the document that was sealed ({:?})", error.classify()),
         })
     }
+}
+
+/// How many rows one statement takes: each size is one statement more that is kept prepared.
+const STEPS: [usize; 4] = [64, 16, 4, 1];
+
+/// Cuts rows into such steps; `padded` ones may be larger than what is left.
+fn in_steps<T>(rows: &[T], padded: bool) -> impl Iterator<Item = (&[T], usize)> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let step = if padded {
+            STEPS
+                .into_iter()
+                .rev()
+                .find(|step| *step >= rest.len())
+                .unwrap_or(STEPS[0])
+        } else {
+            STEPS.into_iter().find(|step| *step <= rest.len())?
+        };
+        if rest.is_empty() {
+            return None;
+        }
+        let (some, left) = rest.split_at(step.min(rest.len()));
+        rest = left;
+        Some((some, step))
+    })
+}
+
+/// `(?1, ?2), (?3, ?4)`, beginning after `from`.
+fn placeholders<const N: usize>(from: usize, rows: usize) -> String {
+    let mut text = String::with_capacity(rows * N * 6);
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 1..=N {
+            let comma = if column == 1 { "" } else { ", " };
+            let _ = write!(text, "{comma}?{}", from + row * N + column);
+        }
+        text.push(')');
+    }
+    text
 }
 
 /// What stands in a column and cannot be what it should be.
@@ -154,6 +252,11 @@ pub(crate) fn word<T: Serialize>(value: T) -> Result<String> {
 /// An id, as it is kept.
 pub(crate) fn key<I: Id>(id: I) -> [u8; 16] {
     id.uuid().into_bytes()
+}
+
+/// An id, as a value of [`Db::wanted`] and [`Db::insert_all`].
+pub(crate) fn key_value<I: Id>(id: I) -> Value {
+    Value::Blob(key(id).to_vec())
 }
 
 /// An id that may be none, as it is kept.

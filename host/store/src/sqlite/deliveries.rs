@@ -2,6 +2,9 @@
 //! has a due time: a failing event blocks its conversation and nothing else. Endpoints take turns, and none has more than its
 //! bound in flight, nor more in a second than its operator allows: a slow one delays nobody else.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use rusqlite::{Row, params};
 use weir_domain::event::EventType;
 use weir_domain::id::{DeliveryId, EndpointId, EventId};
@@ -18,20 +21,48 @@ use crate::{
     StoreError,
 };
 
-/// Owes the event at this place of the log to each endpoint that wants it, but for the one that it is about.
-pub(crate) fn fan_out(db: &Db<'_>, about: &About, kind: EventType, sequence: i64, now: Timestamp) -> Result<()> {
-    let endpoints: Vec<(EndpointId, EventFilter, bool)> = db.all(
-        "SELECT id, filter, ordered FROM endpoints WHERE workspace_id = ?1 AND enabled = 1",
-        [&about.workspace],
-        |row| Ok((get_id(row, 0)?, get_json(row, 1, "endpoints.filter")?, row.get(2)?)),
-    )?;
-    for (endpoint, filter, ordered) in endpoints {
-        if Some(endpoint) != about.endpoint && filter.wants(kind, about.channel) {
-            let lane = about.conversation.filter(|_| ordered).map(key);
-            insert(db, &about.workspace, endpoint, sequence, lane, now)?;
+/// Owes each event, at its place in the log, to each endpoint that wants it, but for the one that it is about.
+pub(crate) fn fan_out<'a>(
+    db: &Db<'_>,
+    events: impl Iterator<Item = (&'a About, EventType, i64)>,
+    now: Timestamp,
+) -> Result<()> {
+    let mut subscribers: BTreeMap<&str, Vec<Subscriber>> = BTreeMap::new();
+    for (about, kind, sequence) in events {
+        let workspace = about.workspace.as_str();
+        let known = match subscribers.entry(workspace) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(of_workspace(db, workspace)?),
+        };
+        for Subscriber { id, filter, ordered } in known {
+            if Some(*id) != about.endpoint && filter.wants(kind, about.channel) {
+                let lane = about.conversation.filter(|_| *ordered).map(key);
+                insert(db, workspace, *id, sequence, lane, now)?;
+            }
         }
     }
     Ok(())
+}
+
+/// An endpoint that gets events.
+struct Subscriber {
+    id: EndpointId,
+    filter: EventFilter,
+    ordered: bool,
+}
+
+fn of_workspace(db: &Db<'_>, workspace: &str) -> Result<Vec<Subscriber>> {
+    db.all(
+        "SELECT id, filter, ordered FROM endpoints WHERE workspace_id = ?1 AND enabled = 1",
+        [workspace],
+        |row| {
+            Ok(Subscriber {
+                id: get_id(row, 0)?,
+                filter: get_json(row, 1, "endpoints.filter")?,
+                ordered: row.get(2)?,
+            })
+        },
+    )
 }
 
 pub(crate) fn insert(

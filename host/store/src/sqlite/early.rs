@@ -2,34 +2,21 @@
 
 use std::time::Duration;
 
-use rusqlite::params;
+use rusqlite::{Row, params};
 use weir_domain::erasure::Marks;
-use weir_domain::event::EventType;
 use weir_domain::id::ChannelId;
-use weir_domain::message::{Message, MessageError, Status};
+use weir_domain::message::{MessageError, Status};
+use weir_domain::record::inbound::EarlyReceipt;
 use weir_domain::time::Timestamp;
 
 use crate::Result;
-use crate::sqlite::db::{Db, get_json_if, get_time_if, get_word, json_if, key, ms};
-use crate::sqlite::messages::{self, Step};
+use crate::sqlite::db::{Db, get_id, get_json_if, get_time_if, get_word, json_if, key, key_value, ms};
 
 /// How long a receipt waits: as long as platforms repeat their webhooks.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What a receipt says, and of what.
-pub(crate) struct Receipt<'a> {
-    pub(crate) channel: ChannelId,
-    /// The platform's id of the message, or empty for a mark of the conversation.
-    pub(crate) message: &'a str,
-    /// The platform's id of the conversation.
-    pub(crate) thread: &'a str,
-    pub(crate) status: Status,
-    pub(crate) up_to: Option<Timestamp>,
-    pub(crate) error: Option<&'a MessageError>,
-}
-
 /// Keeps a receipt until what it is about comes. Those that waited too long go.
-pub(crate) fn keep(db: &Db<'_>, receipt: &Receipt<'_>, now: Timestamp) -> Result<()> {
+pub(crate) fn keep(db: &Db<'_>, receipt: &EarlyReceipt, now: Timestamp) -> Result<()> {
     db.run(
         "DELETE FROM early_receipts WHERE received_at < ?1",
         [now.before(KEPT).as_millis()],
@@ -41,43 +28,57 @@ pub(crate) fn keep(db: &Db<'_>, receipt: &Receipt<'_>, now: Timestamp) -> Result
         params![
             key(receipt.channel),
             receipt.message,
-            receipt.thread,
+            receipt.conversation,
             receipt.status.as_str(),
             ms(receipt.up_to),
-            json_if(receipt.error)?,
+            json_if(receipt.error.as_ref())?,
             now.as_millis(),
         ],
     )?;
     Ok(())
 }
 
-/// Applies what was said of a message before it came.
-pub(crate) fn apply(db: &Db<'_>, workspace: &str, message: &mut Message, now: Timestamp) -> Result<()> {
-    let Some(platform_id) = message.platform_id.clone() else {
-        return Ok(());
-    };
-    let said = said_of(db, message.channel_id, &platform_id)?;
-    if said.is_empty() {
-        return Ok(());
-    }
-    // The best word last, as if each had come in its time.
-    for (status, kind) in [
-        (Status::Failed, EventType::MessageFailed),
-        (Status::Delivered, EventType::MessageDelivered),
-        (Status::Read, EventType::MessageRead),
-    ] {
-        let Some((_, error)) = said.iter().find(|(said, _)| *said == status) else {
-            continue;
-        };
-        let step = Step {
-            error: error.clone(),
-            ..Step::default()
-        };
-        if messages::advance(db, message, status, step)? {
-            messages::tell(db, workspace, message, kind, now)?;
-        }
-    }
-    remove(db, message.channel_id, &platform_id)
+/// Receipts that came before the messages of these platform's ids.
+pub(crate) fn of_messages(
+    db: &Db<'_>,
+    names: impl IntoIterator<Item = (ChannelId, String)>,
+) -> Result<Vec<EarlyReceipt>> {
+    db.wanted(
+        names
+            .into_iter()
+            .map(|(channel, name)| [key_value(channel), name.into()]),
+        &[],
+        "SELECT channel_id, message, thread, status, up_to, error FROM wanted
+         CROSS JOIN early_receipts ON channel_id = w1 AND message = w2",
+        read,
+    )
+}
+
+/// Read marks that came before the conversations of these platform's ids.
+pub(crate) fn of_conversations(
+    db: &Db<'_>,
+    names: impl IntoIterator<Item = (ChannelId, String)>,
+) -> Result<Vec<EarlyReceipt>> {
+    db.wanted(
+        names
+            .into_iter()
+            .map(|(channel, name)| [key_value(channel), name.into()]),
+        &[],
+        "SELECT channel_id, message, thread, status, up_to, error FROM wanted
+         CROSS JOIN early_receipts ON channel_id = w1 AND message = '' AND thread = w2 AND status = 'read'",
+        read,
+    )
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<EarlyReceipt> {
+    Ok(EarlyReceipt {
+        channel: get_id(row, 0)?,
+        message: row.get(1)?,
+        conversation: row.get(2)?,
+        status: get_word(row, 3, "early_receipts.status")?,
+        up_to: get_time_if(row, 4)?,
+        error: get_json_if(row, 5, "early_receipts.error")?,
+    })
 }
 
 /// What was said of a message of this platform id before it came.
@@ -124,14 +125,4 @@ pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, marks: &Marks) -> Result<(
         }
     }
     Ok(())
-}
-
-/// What the contact had read of a conversation before it began, if anything.
-pub(crate) fn read_up_to(db: &Db<'_>, channel: ChannelId, thread: &str) -> Result<Option<Timestamp>> {
-    let up_to = db.one(
-        "SELECT up_to FROM early_receipts WHERE channel_id = ?1 AND message = '' AND thread = ?2 AND status = 'read'",
-        params![key(channel), thread],
-        |row| get_time_if(row, 0),
-    )?;
-    Ok(up_to.flatten())
 }

@@ -1,21 +1,17 @@
 //! Messages of ours that the platform has: told by the answer of the send, by an echo, or by the history, in any order.
 
 use rusqlite::params;
-use weir_domain::event::EventType;
 use weir_domain::id::MessageId;
-use weir_domain::inbound::InboundMessage;
-use weir_domain::message::{Direction, Message, Origin, Status};
-use weir_domain::policy::Rules;
+use weir_domain::message::{Message, Origin};
 use weir_domain::record::echo::{Arrival, OtherMessage, OtherShares};
 use weir_domain::record::settle::Outbound;
 use weir_domain::record::{StoredConversation, StoredMessage};
 use weir_domain::time::Timestamp;
 
+use crate::Result;
 use crate::sqlite::db::{Db, get_id, get_time, key};
 use crate::sqlite::early;
-use crate::sqlite::messages::{self, Step};
-use crate::sqlite::outbox::{self, Left};
-use crate::{Result, acts};
+use crate::sqlite::{messages, outbox};
 
 /// What the record knows beside a message of ours that the platform gives this id.
 pub(crate) fn arrival(db: &Db<'_>, outbound: &Outbound, platform_id: &str, at: Timestamp) -> Result<Arrival> {
@@ -78,80 +74,6 @@ fn beside(db: &Db<'_>, conversation: &StoredConversation, stored: StoredMessage)
     })
 }
 
-/// A message that left before the contact's last word, and whose answer came after it, does not count in the new window.
-fn count_again(db: &Db<'_>, thread: &mut StoredConversation, message: &Message) -> Result<()> {
-    let wrote_at = thread.conversation.contact_wrote_at;
-    if wrote_at.is_some_and(|wrote_at| message.sent_at <= wrote_at) {
-        messages::count_budget(db, thread)?;
-    }
-    Ok(())
-}
-
-/// Sent; and further, if a receipt or a watermark was here before the answer.
-fn move_on(
-    db: &Db<'_>,
-    thread: &mut StoredConversation,
-    message: &mut Message,
-    step: Step,
-    now: Timestamp,
-) -> Result<()> {
-    if messages::advance(db, message, Status::Sent, step)? {
-        messages::tell(db, &thread.workspace, message, EventType::MessageSent, now)?;
-    }
-    thread.note_sent(message.sent_at);
-    early::apply(db, &thread.workspace, message, now)?;
-    let is_read = thread.read_up_to.is_some_and(|read| message.sent_at <= read);
-    if is_read && messages::advance(db, message, Status::Read, Step::default())? {
-        messages::tell(db, &thread.workspace, message, EventType::MessageRead, now)?;
-    }
-    Ok(())
-}
-
-/// The platform shows a message of ours. Matched to the message of that id, or else to the one message of the conversation
-/// that left, looks the same and has no answer yet; two that look the same are not guessed between. Whether it was matched.
-/// A message that is still in a worker's hands stays leased: the answer finds it sent. The caller saves the thread.
-pub(crate) fn matched(
-    db: &Db<'_>,
-    rules: &Rules,
-    thread: &mut StoredConversation,
-    told: &InboundMessage,
-    now: Timestamp,
-) -> Result<Option<Message>> {
-    let Some(left) = candidate(db, rules, thread, told)? else {
-        return Ok(None);
-    };
-    let mut message = messages::needed(db, left.message)?;
-    let step = Step {
-        platform_id: Some(told.platform_id.clone()),
-        sent_at: Some(told.sent_at),
-        error: None,
-    };
-    move_on(db, thread, &mut message, step, now)?;
-    if left.uncertain {
-        acts::outbox::remove(db, &message, now)?;
-        count_again(db, thread, &message)?;
-    }
-    Ok(Some(message))
-}
-
-fn candidate(db: &Db<'_>, rules: &Rules, thread: &StoredConversation, told: &InboundMessage) -> Result<Option<Left>> {
-    // Our own sends have one part, and come back as the API's.
-    if told.origin != Origin::Api || told.part != 0 {
-        return Ok(None);
-    }
-    let mut alike = Vec::new();
-    for left in outbox::left(db, thread.conversation.id)? {
-        let message = messages::needed(db, left.message)?;
-        if message.platform_id.is_none()
-            && told.sent_at >= rules.likely_since(left.dispatched_at)
-            && message.content.looks_like(&told.content)
-        {
-            alike.push(left);
-        }
-    }
-    Ok(if alike.len() == 1 { alike.pop() } else { None })
-}
-
 /// What the platform's history, read completely and recorded, says of a message in doubt.
 pub(crate) enum Seen {
     /// It is there, as this message of the platform.
@@ -188,11 +110,9 @@ pub(crate) fn seen(db: &Db<'_>, message: &Message, possible_since: Timestamp, li
             is_unclear = true;
         }
     }
-    let others_in_doubt = outbox::left(db, message.conversation_id)?
-        .into_iter()
-        .filter(|left| left.message != message.id);
-    for left in others_in_doubt {
-        is_unclear |= message.content.looks_like(&messages::needed(db, left.message)?.content);
+    let others = outbox::in_flight(db, message.conversation_id)?;
+    for other in others.into_iter().filter(|other| *other != message.id) {
+        is_unclear |= message.content.looks_like(&messages::needed(db, other)?.content);
     }
     Ok(match alike.pop() {
         Some(shown)
@@ -207,36 +127,4 @@ pub(crate) fn seen(db: &Db<'_>, message: &Message, possible_since: Timestamp, li
         None if is_unclear => Seen::Perhaps,
         None => Seen::Nothing,
     })
-}
-
-/// An echo of a message that we know by its id: it is there, whatever we thought of it. Its time is the platform's, by which
-/// the platform's read marks go; ours, noted when the answer came, may be later.
-pub(crate) fn known(
-    db: &Db<'_>,
-    thread: &mut StoredConversation,
-    message: &mut Message,
-    told: &InboundMessage,
-    now: Timestamp,
-) -> Result<bool> {
-    let before = message.status;
-    let step = Step {
-        platform_id: None,
-        sent_at: Some(told.sent_at),
-        error: None,
-    };
-    if message.direction != Direction::Outbound {
-        return Ok(false);
-    }
-    if message.status.may_become(Status::Sent) {
-        move_on(db, thread, message, step, now)?;
-        if before == Status::Uncertain {
-            acts::outbox::remove(db, message, now)?;
-        }
-    } else if message.sent_at != told.sent_at {
-        messages::date(db, message, told.sent_at)?;
-        move_on(db, thread, message, Step::default(), now)?;
-        // The corrected time may lie on the other side of the contact's last word.
-        messages::count_budget(db, thread)?;
-    }
-    Ok(message.status != before)
 }

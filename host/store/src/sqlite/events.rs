@@ -1,17 +1,18 @@
 //! The log, and its fan-out to endpoints: an event and what is owed because of it are written together.
 
+use rusqlite::types::Value;
 use rusqlite::{Row, params};
 use serde::Serialize;
 use weir_domain::channel::Channel;
 use weir_domain::event::{Event, EventType};
 use weir_domain::id::{ChannelId, EventId, Id};
 use weir_domain::limits;
-use weir_domain::record::About;
+use weir_domain::record::{About, NewEvent};
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{Db, get_id, get_id_if, get_json, get_time, get_word, json, key, key_if};
+use crate::sqlite::db::{Db, get_id, get_id_if, get_json, get_time, get_word, json, key, key_if, key_value};
 use crate::sqlite::deliveries;
-use crate::{EventFilter, Listed, Result};
+use crate::{EventFilter, Listed, Result, StoreError};
 
 /// Appends an event and owes it to each endpoint that wants it. Gives its id and its place in the log.
 pub(crate) fn append(
@@ -21,34 +22,44 @@ pub(crate) fn append(
     data: &(impl Serialize + ?Sized),
     now: Timestamp,
 ) -> Result<(EventId, i64)> {
-    append_document(db, about, kind, json(data)?, now)
+    let event = NewEvent {
+        about: about.clone(),
+        kind,
+        data: json(data)?,
+    };
+    let appended = append_all(db, vec![event], now)?;
+    appended
+        .first()
+        .copied()
+        .ok_or_else(|| StoreError::Database("an event was not appended".to_owned()))
 }
 
-/// The same, with the document as it is kept.
-pub(crate) fn append_document(
-    db: &Db<'_>,
-    about: &About,
-    kind: EventType,
-    data: String,
-    now: Timestamp,
-) -> Result<(EventId, i64)> {
-    let id: EventId = db.mint(now);
-    db.run(
-        "INSERT INTO events (id, workspace_id, channel_id, conversation_id, type, at, data)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![
-            key(id),
-            about.workspace,
-            key_if(about.channel),
-            key_if(about.conversation),
-            kind.as_str(),
-            now.as_millis(),
-            data,
-        ],
+/// Appends events in their order and owes each to the endpoints that want it. Gives their ids and places.
+pub(crate) fn append_all(db: &Db<'_>, events: Vec<NewEvent>, now: Timestamp) -> Result<Vec<(EventId, i64)>> {
+    let ids: Vec<EventId> = events.iter().map(|_| db.mint(now)).collect();
+    let (mut rows, mut owed) = (Vec::with_capacity(events.len()), Vec::with_capacity(events.len()));
+    for (NewEvent { about, kind, data }, id) in events.into_iter().zip(&ids) {
+        rows.push([
+            key_value(*id),
+            about.workspace.clone().into(),
+            about.channel.map_or(Value::Null, key_value),
+            about.conversation.map_or(Value::Null, key_value),
+            kind.as_str().to_owned().into(),
+            now.as_millis().into(),
+            data.into(),
+        ]);
+        owed.push((about, kind));
+    }
+    let places = db.insert_all(
+        "INSERT INTO events (id, workspace_id, channel_id, conversation_id, type, at, data)",
+        &rows,
     )?;
-    let sequence = db.connection.last_insert_rowid();
-    deliveries::fan_out(db, about, kind, sequence, now)?;
-    Ok((id, sequence))
+    let owed = owed
+        .iter()
+        .zip(&places)
+        .map(|((about, kind), place)| (about, *kind, *place));
+    deliveries::fan_out(db, owed, now)?;
+    Ok(ids.into_iter().zip(places).collect())
 }
 
 /// Appends an event that nothing else goes with.
@@ -117,7 +128,7 @@ pub(crate) fn after(
         Some(_) => "+e.workspace_id = ?1 AND e.conversation_id = ?3",
         None => "e.workspace_id = ?1 AND ?3 IS NULL",
     };
-    let mut statement = db.connection.prepare_cached(&format!(
+    let mut statement = db.statement(&format!(
         "SELECT {EVENT} FROM events e WHERE {of} AND e.sequence > ?2 ORDER BY e.sequence"
     ))?;
     let mut rows = statement.query(params![workspace, sequence, key_if(filter.conversation)])?;

@@ -9,6 +9,7 @@ use weir_domain::inbound::RemoteMedia;
 use weir_domain::limits;
 use weir_domain::message::{Attachment, Content, MediaStatus, Message};
 use weir_domain::record::About;
+use weir_domain::record::inbound::ExpectedMedia;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, get_id, get_id_if, get_json, get_time, get_word, json, key, word};
@@ -104,46 +105,22 @@ pub(crate) fn forget_sent(db: &Db<'_>, conversation: ConversationId) -> Result<V
     Ok(only_here)
 }
 
-/// Notes bytes that are with the platform, to be fetched at once, and names them as ours.
-pub(crate) fn expect(
-    db: &Db<'_>,
-    workspace: &str,
-    message: MessageId,
-    content: Content<RemoteMedia>,
-    now: Timestamp,
-) -> Result<Content> {
-    let Some(remote) = content.media().cloned() else {
-        // Nothing of this kind has bytes; the closure is not called.
-        return Ok(content.map_media(|_| attachment(db.mint(now), None, None)));
-    };
-    let id: MediaId = db.mint(now);
-    let kind = content
-        .kind()
-        .map_or_else(|| "fallback".to_owned(), |kind| kind.to_string());
+/// Notes bytes that are with the platform, to be fetched at once.
+pub(crate) fn expect(db: &Db<'_>, expected: &ExpectedMedia, now: Timestamp) -> Result<()> {
     db.run(
         "INSERT INTO media (id, workspace_id, message_id, kind, remote, mime_type, size, filename, status, due_at, created_at)
          VALUES (?1, ?2, ?3, ?4, ?5, NULL, NULL, ?6, 'pending', ?7, ?7)",
         params![
-            key(id),
-            workspace,
-            key(message),
-            kind,
-            json(&remote)?,
-            remote.filename,
+            key(expected.id),
+            expected.workspace,
+            key(expected.message),
+            expected.kind,
+            json(&expected.remote)?,
+            expected.remote.filename,
             now.as_millis(),
         ],
     )?;
-    Ok(content.map_media(|remote| attachment(id, remote.mime_type, remote.size)))
-}
-
-fn attachment(id: MediaId, mime_type: Option<String>, size: Option<u64>) -> Attachment {
-    Attachment {
-        id,
-        mime_type,
-        size,
-        url: None,
-        status: Some(MediaStatus::Pending),
-    }
+    Ok(())
 }
 
 pub(crate) fn next_due(db: &Db<'_>) -> Result<Option<Timestamp>> {

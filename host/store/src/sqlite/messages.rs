@@ -3,22 +3,21 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use rusqlite::types::Value;
 use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
-use weir_domain::event::EventType;
 use weir_domain::id::{ChannelId, ConversationId, MessageId};
 use weir_domain::limits;
-use weir_domain::message::{Content, Message, MessageError, Referral, Status};
+use weir_domain::message::{Content, Message, Referral};
 use weir_domain::record::change::FoldedEcho;
-use weir_domain::record::{About, StoredConversation, StoredMessage};
+use weir_domain::record::inbound::COUNTED;
+use weir_domain::record::{StoredConversation, StoredMessage};
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{
     Db, cursor_number, fetch, get_id, get_id_if, get_json, get_json_if, get_time, get_word, json, json_if, key, key_if,
-    limit, listed, word,
+    key_value, limit, listed, word,
 };
-use crate::sqlite::events;
-use crate::sqlite::outbox;
 use crate::{Listed, Page, Result, StoreError};
 
 /// What few messages have: one column for all of it.
@@ -63,18 +62,80 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Message> {
     })
 }
 
+const STORED: &str = "workspace_id, part, counted, stands_at";
+
+fn read_stored(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
+    let stands_at: i64 = row.get(19)?;
+    Ok(StoredMessage {
+        message: read(row)?,
+        workspace: row.get(16)?,
+        part: row.get(17)?,
+        counted: row.get(18)?,
+        stands_at: (stands_at != LAST).then(|| Timestamp::from_millis(stands_at)),
+    })
+}
+
+/// The parts of the messages of these platform's ids.
+pub(crate) fn named<'a>(
+    db: &Db<'_>,
+    names: impl IntoIterator<Item = (ChannelId, &'a str)>,
+) -> Result<Vec<StoredMessage>> {
+    db.wanted(
+        names
+            .into_iter()
+            .map(|(channel, name)| [key_value(channel), name.to_owned().into()]),
+        &[],
+        &format!("SELECT {MESSAGE}, {STORED} FROM wanted CROSS JOIN messages ON channel_id = w1 AND platform_id = w2"),
+        read_stored,
+    )
+}
+
+pub(crate) fn by_ids(db: &Db<'_>, ids: impl IntoIterator<Item = MessageId>) -> Result<Vec<StoredMessage>> {
+    db.wanted(
+        ids.into_iter().map(|id| [key_value(id)]),
+        &[],
+        &format!("SELECT {MESSAGE}, {STORED} FROM wanted CROSS JOIN messages ON id = w1"),
+        read_stored,
+    )
+}
+
+/// Messages that count against the budget of their window, beside those whose fate is open, and were sent after a moment.
+pub(crate) fn counted_after(
+    db: &Db<'_>,
+    conversation: ConversationId,
+    since: Option<Timestamp>,
+) -> Result<Vec<(MessageId, Timestamp)>> {
+    db.all(
+        "SELECT id, sent_at FROM messages INDEXED BY messages_counted
+         WHERE conversation_id = ?1 AND counted = 1 AND sent_at > ?2
+           AND status IN ('sent', 'delivered', 'read', 'failed') LIMIT ?3",
+        params![key(conversation), since.map_or(i64::MIN, Timestamp::as_millis), COUNTED],
+        |row| Ok((get_id(row, 0)?, get_time(row, 1)?)),
+    )
+}
+
+/// The times and places of what the contact wrote after a time and a place, the newest first.
+pub(crate) fn unread_after(
+    db: &Db<'_>,
+    conversation: ConversationId,
+    (echoed_at, seen): (Option<Timestamp>, i64),
+) -> Result<Vec<(Timestamp, i64)>> {
+    db.all(
+        "SELECT stands_at, sequence FROM messages INDEXED BY messages_thread
+         WHERE conversation_id = ?1 AND stands_at > ?2 AND sequence > ?3 AND direction = 'inbound'
+         ORDER BY stands_at DESC LIMIT ?4",
+        params![
+            key(conversation),
+            echoed_at.map_or(i64::MIN, Timestamp::as_millis),
+            seen,
+            COUNTED
+        ],
+        |row| Ok((get_time(row, 0)?, row.get(1)?)),
+    )
+}
+
 /// Where a message stands in its conversation while it waits to leave: after everything.
 const LAST: i64 = i64::MAX;
-
-/// Where a new message comes from, beyond what the API shows of it.
-#[derive(Clone, Copy)]
-pub(crate) struct Entry<'a> {
-    pub(crate) workspace: &'a str,
-    /// Its place among the parts of one platform message.
-    pub(crate) part: u32,
-    /// Whether it took a share of the budget.
-    pub(crate) counted: bool,
-}
 
 fn extras(message: &Message) -> Result<Option<String>> {
     let extras = Extras {
@@ -86,42 +147,35 @@ fn extras(message: &Message) -> Result<Option<String>> {
     json_if(Some(&extras).filter(|extras| **extras != Extras::default()))
 }
 
-pub(crate) fn insert(db: &Db<'_>, message: &Message, entry: Entry<'_>) -> Result<()> {
-    let stored = StoredMessage::new(entry.workspace, message.clone(), entry.part, entry.counted);
-    insert_row(db, &stored)
-}
-
-/// Writes one that is new.
-pub(crate) fn insert_row(db: &Db<'_>, stored: &StoredMessage) -> Result<()> {
-    let message = &stored.message;
-    db.run(
-        &format!(
-            "INSERT INTO messages ({MESSAGE}, workspace_id, part, counted, stands_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
-        ),
-        params![
-            key(message.id),
-            key(message.channel_id),
-            key(message.conversation_id),
-            key(message.contact_id),
-            word(message.direction)?,
-            word(message.origin)?,
-            message.status.as_str(),
-            json(&message.content)?,
-            message.platform_id,
-            key_if(message.reply_to),
-            message.client_ref,
-            json_if(message.error.as_ref())?,
-            extras(message)?,
-            message.sent_at.as_millis(),
-            message.created_at.as_millis(),
-            message.sequence,
-            stored.workspace,
-            stored.part,
-            stored.counted,
-            place(stored.stands_at),
-        ],
-    )?;
+/// Writes those that are new.
+pub(crate) fn insert_all<'a>(db: &Db<'_>, new: impl IntoIterator<Item = &'a StoredMessage>) -> Result<()> {
+    let values = |stored: &StoredMessage| -> Result<[Value; 20]> {
+        let message = &stored.message;
+        Ok([
+            key_value(message.id),
+            key_value(message.channel_id),
+            key_value(message.conversation_id),
+            key_value(message.contact_id),
+            word(message.direction)?.into(),
+            word(message.origin)?.into(),
+            message.status.as_str().to_owned().into(),
+            json(&message.content)?.into(),
+            message.platform_id.clone().into(),
+            message.reply_to.map(key_value).unwrap_or(Value::Null),
+            message.client_ref.clone().into(),
+            json_if(message.error.as_ref())?.into(),
+            extras(message)?.into(),
+            message.sent_at.as_millis().into(),
+            message.created_at.as_millis().into(),
+            message.sequence.into(),
+            stored.workspace.clone().into(),
+            i64::from(stored.part).into(),
+            stored.counted.into(),
+            place(stored.stands_at).into(),
+        ])
+    };
+    let rows = new.into_iter().map(values).collect::<Result<Vec<_>>>()?;
+    db.insert_all(&format!("INSERT INTO messages ({MESSAGE}, {STORED})"), &rows)?;
     Ok(())
 }
 
@@ -180,23 +234,9 @@ pub(crate) fn fold(db: &Db<'_>, folded: &FoldedEcho) -> Result<()> {
     Ok(())
 }
 
-/// What [`StoredMessage`] is read from.
-const STORED: &str = ", workspace_id, part, counted, stands_at";
-
-fn read_stored(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
-    let stands_at: i64 = row.get(19)?;
-    Ok(StoredMessage {
-        message: read(row)?,
-        workspace: row.get(16)?,
-        part: row.get(17)?,
-        counted: row.get(18)?,
-        stands_at: (stands_at != LAST).then(|| Timestamp::from_millis(stands_at)),
-    })
-}
-
 pub(crate) fn stored(db: &Db<'_>, id: MessageId) -> Result<Option<StoredMessage>> {
     db.one(
-        &format!("SELECT {MESSAGE}{STORED} FROM messages WHERE id = ?1"),
+        &format!("SELECT {MESSAGE}, {STORED} FROM messages WHERE id = ?1"),
         [key(id)],
         read_stored,
     )
@@ -209,7 +249,7 @@ pub(crate) fn stored_by_platform_id(
     platform_id: &str,
 ) -> Result<Option<StoredMessage>> {
     db.one(
-        &format!("SELECT {MESSAGE}{STORED} FROM messages WHERE channel_id = ?1 AND platform_id = ?2 AND part = 0"),
+        &format!("SELECT {MESSAGE}, {STORED} FROM messages WHERE channel_id = ?1 AND platform_id = ?2 AND part = 0"),
         params![key(channel), platform_id],
         read_stored,
     )
@@ -355,32 +395,6 @@ pub(crate) fn count_unread(db: &Db<'_>, thread: &mut StoredConversation) -> Resu
     Ok(())
 }
 
-/// The message of this platform id; with a part, only that part of it.
-pub(crate) fn by_platform_id(
-    db: &Db<'_>,
-    channel: ChannelId,
-    platform_id: &str,
-    part: Option<u32>,
-) -> Result<Option<Message>> {
-    db.one(
-        &format!(
-            "SELECT {MESSAGE} FROM messages
-             WHERE channel_id = ?1 AND platform_id = ?2 AND (?3 IS NULL OR part = ?3) ORDER BY part"
-        ),
-        params![key(channel), platform_id, part],
-        read,
-    )
-}
-
-/// All parts of a message of this platform id.
-pub(crate) fn parts(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Result<Vec<Message>> {
-    db.all(
-        &format!("SELECT {MESSAGE} FROM messages WHERE channel_id = ?1 AND platform_id = ?2 ORDER BY part"),
-        params![key(channel), platform_id],
-        read,
-    )
-}
-
 pub(crate) fn by_client_ref(db: &Db<'_>, channel: ChannelId, client_ref: &str) -> Result<Option<MessageId>> {
     db.one(
         "SELECT id FROM messages WHERE channel_id = ?1 AND client_ref = ?2",
@@ -389,110 +403,16 @@ pub(crate) fn by_client_ref(db: &Db<'_>, channel: ChannelId, client_ref: &str) -
     )
 }
 
-/// The messages of ours, known to the platform, that a watermark makes read: bounded by an index that holds only those.
-pub(crate) fn unread_up_to(db: &Db<'_>, conversation: ConversationId, at: Timestamp) -> Result<Vec<Message>> {
+/// The messages of ours, known to the platform, that a read mark covers: bounded by an index that holds only those.
+pub(crate) fn sent_up_to(db: &Db<'_>, conversation: ConversationId, at: Timestamp) -> Result<Vec<StoredMessage>> {
     db.all(
         &format!(
-            "SELECT {MESSAGE} FROM messages
+            "SELECT {MESSAGE}, {STORED} FROM messages
              WHERE conversation_id = ?1 AND sent_at <= ?2 AND status IN ('sent', 'delivered') ORDER BY sent_at, sequence"
         ),
         params![key(conversation), at.as_millis()],
-        read,
+        read_stored,
     )
-}
-
-/// Messages that are counted at most: above any platform's budget, and more unread than anybody reads.
-pub(crate) const COUNTED: u32 = 1_000;
-
-/// Counts anew what the window's budget has given: to what stands in the outbox, and to what the platform has from us after
-/// the contact's last word. One that failed counts if it kept its share.
-pub(crate) fn count_budget(db: &Db<'_>, thread: &mut StoredConversation) -> Result<()> {
-    let conversation = &mut thread.conversation;
-    conversation.budget_used = outbox::unsettled(db, conversation.id, None)?;
-    let since = conversation.contact_wrote_at;
-    if thread
-        .marks
-        .last_answer_at
-        .is_some_and(|ours| since.is_none_or(|since| ours > since))
-    {
-        let since = since.map_or(i64::MIN, Timestamp::as_millis);
-        conversation.budget_used += db
-            .one(
-                "SELECT count(*) FROM (
-                     SELECT 1 FROM messages INDEXED BY messages_counted
-                     WHERE conversation_id = ?1 AND counted = 1 AND sent_at > ?2
-                       AND status IN ('sent', 'delivered', 'read', 'failed') LIMIT ?3)",
-                params![key(conversation.id), since, COUNTED],
-                |row| row.get::<_, u32>(0),
-            )?
-            .unwrap_or(0);
-    }
-    Ok(())
-}
-
-/// What a step changes of a message besides its status.
-#[derive(Default)]
-pub(crate) struct Step {
-    pub(crate) platform_id: Option<String>,
-    pub(crate) sent_at: Option<Timestamp>,
-    /// None clears it.
-    pub(crate) error: Option<MessageError>,
-}
-
-/// Moves a message on, if [`Status::may_become`] lets it; whether it did. `message` is brought along.
-pub(crate) fn advance(db: &Db<'_>, message: &mut Message, status: Status, step: Step) -> Result<bool> {
-    if !message.status.may_become(status) {
-        return Ok(false);
-    }
-    restart(db, message, status, step)?;
-    Ok(true)
-}
-
-/// Puts a message to a status without asking: for a retry by hand, which begins anew.
-pub(crate) fn restart(db: &Db<'_>, message: &mut Message, status: Status, step: Step) -> Result<()> {
-    let waited = message.status.is_unsettled();
-    message.status = status;
-    message.error = step.error;
-    let error = json_if(message.error.as_ref())?;
-    if step.platform_id.is_none() && step.sent_at.is_none() && waited == status.is_unsettled() {
-        // Two indexes less than below.
-        db.run(
-            "UPDATE messages SET status = ?2, error = ?3 WHERE id = ?1",
-            params![key(message.id), status.as_str(), error],
-        )?;
-        return Ok(());
-    }
-    message.platform_id = step.platform_id.or(message.platform_id.take());
-    message.sent_at = step.sent_at.unwrap_or(message.sent_at);
-    let stands_at = match status {
-        Status::Queued | Status::Sending | Status::Uncertain => Some(LAST),
-        // It stays behind what the conversation had when it was given up.
-        Status::Failed | Status::Cancelled => None,
-        Status::Received | Status::Sent | Status::Delivered | Status::Read => Some(message.sent_at.as_millis()),
-    };
-    db.run(
-        "UPDATE messages SET status = ?2, error = ?3, platform_id = ?4, sent_at = ?5, stands_at = coalesce(?6, max(?5,
-             (SELECT c.last_message_at FROM conversations c WHERE c.id = messages.conversation_id))) WHERE id = ?1",
-        params![
-            key(message.id),
-            status.as_str(),
-            error,
-            message.platform_id,
-            message.sent_at.as_millis(),
-            stands_at,
-        ],
-    )?;
-    Ok(())
-}
-
-/// Gives a message that the platform has another time: the platform's.
-pub(crate) fn date(db: &Db<'_>, message: &mut Message, sent_at: Timestamp) -> Result<()> {
-    message.sent_at = sent_at;
-    db.run(
-        "UPDATE messages SET sent_at = ?2, stands_at = ?2 WHERE id = ?1",
-        params![key(message.id), sent_at.as_millis()],
-    )?;
-    Ok(())
 }
 
 /// Replaces what a message carries: its bytes came, or never will.
@@ -504,73 +424,14 @@ pub(crate) fn put_content(db: &Db<'_>, id: MessageId, content: &Content) -> Resu
     Ok(())
 }
 
-/// Tells of a message as it is now.
-pub(crate) fn tell(db: &Db<'_>, workspace: &str, message: &Message, kind: EventType, now: Timestamp) -> Result<()> {
-    let about = About {
-        channel: Some(message.channel_id),
-        conversation: Some(message.conversation_id),
-        ..About::workspace(workspace)
-    };
-    events::append(db, &about, kind, message, now)?;
-    Ok(())
-}
-
 /// The contact's first message at or after a moment.
-fn first_after(db: &Db<'_>, conversation: ConversationId, at: Timestamp) -> Result<Option<Message>> {
+pub(crate) fn first_after(db: &Db<'_>, conversation: ConversationId, at: Timestamp) -> Result<Option<StoredMessage>> {
     db.one(
         &format!(
-            "SELECT {MESSAGE} FROM messages INDEXED BY messages_thread
+            "SELECT {MESSAGE}, {STORED} FROM messages INDEXED BY messages_thread
              WHERE conversation_id = ?1 AND stands_at >= ?2 AND direction = 'inbound' ORDER BY stands_at, sequence LIMIT 1"
         ),
         params![key(conversation), at.as_millis()],
-        read,
+        read_stored,
     )
-}
-
-/// Gives a referral to the contact's first message after it, if it is here already.
-pub(crate) fn refer(db: &Db<'_>, conversation: ConversationId, referral: &Referral) -> Result<()> {
-    let Some(message) = first_after(db, conversation, referral.at.unwrap_or_default())? else {
-        return Ok(());
-    };
-    // It may have come by a newer one.
-    if message.referral.as_ref().is_some_and(|other| other.at > referral.at) {
-        return Ok(());
-    }
-    put_referral(db, &message, Some(referral.clone()))
-}
-
-/// Whether a new message of this time is the first after a referral. A later one that had it gives it up.
-pub(crate) fn take_referral(
-    db: &Db<'_>,
-    conversation: ConversationId,
-    referral: &Referral,
-    sent_at: Timestamp,
-) -> Result<bool> {
-    match first_after(db, conversation, referral.at.unwrap_or_default())? {
-        Some(first) if first.sent_at <= sent_at => Ok(false),
-        Some(later) => {
-            if later.referral.as_ref().is_some_and(|other| other.id == referral.id) {
-                put_referral(db, &later, None)?;
-            }
-            Ok(true)
-        }
-        None => Ok(true),
-    }
-}
-
-fn put_referral(db: &Db<'_>, message: &Message, referral: Option<Referral>) -> Result<()> {
-    let extras = Extras {
-        referral,
-        warnings: message.warnings.clone(),
-        answers: message.answers.clone(),
-        platform_data: message.platform_data.clone(),
-    };
-    db.run(
-        "UPDATE messages SET extras = ?2 WHERE id = ?1",
-        params![
-            key(message.id),
-            json_if(Some(&extras).filter(|extras| **extras != Extras::default()))?
-        ],
-    )?;
-    Ok(())
 }

@@ -22,6 +22,7 @@ use weir_domain::inbound::{InboundEvent, Person};
 use weir_domain::limits;
 use weir_domain::message::{Message, Referral};
 use weir_domain::policy::RuleBook;
+use weir_domain::record::inbound::Batch;
 use weir_domain::rollout::{Canary, Intent};
 use weir_domain::time::Timestamp;
 use weir_domain::workspace::Workspace;
@@ -29,8 +30,8 @@ use weir_domain::workspace::Workspace;
 use crate::acts::{self, versions, window_events};
 use crate::sqlite::{
     SqliteStore, canary_runs, channels, claims, clearing, clock, connect, connectors, conversations, deliveries,
-    endpoints, erasure, events, gaps, inbound, intents, keys, ledger, media, messages, outbox, recovery, referrals,
-    retention, state, transcripts, workspaces,
+    endpoints, erasure, events, gaps, intents, keys, ledger, media, messages, outbox, recovery, referrals, retention,
+    state, transcripts, workspaces,
 };
 use crate::*;
 
@@ -391,10 +392,14 @@ impl Store for SqliteStore {
         book: &RuleBook,
         now: Timestamp,
     ) -> Result<Recorded> {
-        let app = app.name.clone();
-        let book = book.clone();
-        self.write(move |db| inbound::record(db, &app, events, source, &book, now))
-            .await
+        let batch = Batch {
+            app: app.name.clone(),
+            events,
+            source,
+            book: book.clone(),
+            now,
+        };
+        self.record(batch).await
     }
     async fn tell_news(&self, books: BTreeMap<String, RuleBook>, limit: u32, now: Timestamp) -> Result<u32> {
         self.write(move |db| window_events::sweep(db, &books, limit, now)).await
@@ -434,7 +439,7 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Contact> {
         let workspace = workspace.to_owned();
-        self.write(move |db| conversations::hear_and_tell(db, &workspace, channel, &person, now))
+        self.write(move |db| conversations::name(db, &workspace, channel, &person, now))
             .await
     }
     async fn erase_contact(&self, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Erased>> {

@@ -6,13 +6,16 @@ use rusqlite::{Row, params, params_from_iter};
 use weir_domain::channel::Channel;
 use weir_domain::id::{ChannelId, ConversationId, MessageId};
 use weir_domain::limits;
+use weir_domain::message::Status;
 use weir_domain::record::attempt::EndedAttempt;
 use weir_domain::record::echo::OtherShares;
+use weir_domain::record::inbound::COUNTED;
 use weir_domain::record::queue::{ChannelTurn, ConversationQueue, DueChange, QueueState, QueuedMessage, Room};
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{Db, get_id, get_json, get_json_if, get_time, get_time_if, json, json_if, key, key_if, ms};
-use crate::sqlite::messages::COUNTED;
+use crate::sqlite::db::{
+    Db, get_id, get_json, get_json_if, get_time, get_time_if, get_word, json, json_if, key, key_if, key_value, ms,
+};
 use crate::{Attempt, QueueDepth, Result, StoreError};
 
 /// Rows that one sweep settles: the writer has others to serve.
@@ -189,27 +192,28 @@ pub(crate) fn other_shares(
     })
 }
 
-/// A message that left and whose answer is not here.
-pub(crate) struct Left {
-    pub(crate) message: MessageId,
-    pub(crate) uncertain: bool,
-    pub(crate) dispatched_at: Timestamp,
+/// What waits in these conversations, and where each message stands.
+pub(crate) fn of_conversations(
+    db: &Db<'_>,
+    ids: impl IntoIterator<Item = ConversationId>,
+) -> Result<Vec<(ConversationId, MessageId, Status)>> {
+    db.wanted(
+        ids.into_iter().map(|id| [key_value(id)]),
+        &[],
+        "SELECT o.conversation_id, o.message_id, m.status FROM wanted
+         CROSS JOIN outbox o ON o.conversation_id = w1 CROSS JOIN messages m ON m.id = o.message_id",
+        |row| Ok((get_id(row, 0)?, get_id(row, 1)?, get_word(row, 2, "messages.status")?)),
+    )
 }
 
-pub(crate) fn left(db: &Db<'_>, conversation: ConversationId) -> Result<Vec<Left>> {
+/// Messages that left and whose answers are not here.
+pub(crate) fn in_flight(db: &Db<'_>, conversation: ConversationId) -> Result<Vec<MessageId>> {
     db.all(
-        "SELECT message_id, state = 'uncertain', dispatched_at, n FROM outbox
-         WHERE conversation_id = ?1 AND state = 'sending'
-         UNION ALL SELECT message_id, state = 'uncertain', dispatched_at, n FROM outbox INDEXED BY outbox_uncertain
-         WHERE conversation_id = ?1 AND state = 'uncertain' ORDER BY 4",
+        "SELECT message_id, n FROM outbox WHERE conversation_id = ?1 AND state = 'sending'
+         UNION ALL SELECT message_id, n FROM outbox INDEXED BY outbox_uncertain
+         WHERE conversation_id = ?1 AND state = 'uncertain' ORDER BY 2",
         [key(conversation)],
-        |row| {
-            Ok(Left {
-                message: get_id(row, 0)?,
-                uncertain: row.get(1)?,
-                dispatched_at: get_time_if(row, 2)?.unwrap_or_default(),
-            })
-        },
+        |row| get_id(row, 0),
     )
 }
 

@@ -6,26 +6,28 @@ use std::collections::BTreeSet;
 use rusqlite::{Row, params};
 use weir_domain::id::{ChannelId, ConversationId, ReferralId};
 use weir_domain::message::Referral;
-use weir_domain::record::StoredConversation;
+use weir_domain::record::inbound::NewReferral;
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_json, get_json_if, json, key, listed, ms};
+use crate::sqlite::db::{Db, cursor_id, fetch, get_id, get_json, get_json_if, json, key, key_if, listed, ms};
 use crate::{AdAnswer, Listed, Page, ReferralRecord, Result};
 
-pub(crate) fn insert(db: &Db<'_>, thread: &StoredConversation, id: ReferralId, referral: &Referral) -> Result<()> {
-    let conversation = &thread.conversation;
+/// Referrals of one conversation that a group of webhooks may look at: nobody comes by more ads within one.
+const LOOKED_AT: u32 = 256;
+
+pub(crate) fn insert(db: &Db<'_>, new: &NewReferral) -> Result<()> {
     db.run(
         "INSERT INTO referrals (id, workspace_id, channel_id, conversation_id, contact_id, referral, prefilled_text, at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
-            key(id),
-            thread.workspace,
-            key(conversation.channel_id),
-            key(conversation.id),
-            key(conversation.contact.id),
-            json(referral)?,
-            referral.prefilled_text,
-            ms(referral.at),
+            key_if(new.referral.id),
+            new.workspace,
+            key(new.channel),
+            key(new.conversation),
+            key(new.contact),
+            json(&new.referral)?,
+            new.referral.prefilled_text,
+            ms(new.referral.at),
         ],
     )?;
     Ok(())
@@ -80,11 +82,11 @@ pub(crate) fn all(
     }))
 }
 
-/// How the contact came to write a message of this time: the newest referral before it.
-pub(crate) fn before(db: &Db<'_>, conversation: ConversationId, sent_at: Timestamp) -> Result<Option<Referral>> {
-    db.one(
-        "SELECT referral FROM referrals WHERE conversation_id = ?1 AND at <= ?2 ORDER BY at DESC, id LIMIT 1",
-        params![key(conversation), sent_at.as_millis()],
+/// How the contact of a conversation came until a moment, the newest first.
+pub(crate) fn until(db: &Db<'_>, conversation: ConversationId, at: Timestamp) -> Result<Vec<Referral>> {
+    db.all(
+        "SELECT referral FROM referrals WHERE conversation_id = ?1 AND at <= ?2 ORDER BY at DESC, id LIMIT ?3",
+        params![key(conversation), at.as_millis(), LOOKED_AT],
         |row| get_json(row, 0, "referrals.referral"),
     )
 }

@@ -5,15 +5,16 @@
 //! that what the platform repeats does not bring them back.
 //! A key is looked for in its own span and in those beside it, and so known for at least a whole span.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, Params, params};
 use sha2::{Digest, Sha256};
 use weir_domain::id::ChannelId;
-use weir_domain::inbound::InboundEvent;
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use crate::Result;
-use crate::sqlite::db::{Db, get_id, key};
+use crate::sqlite::db::{Db, get_id, key, key_value};
 
 /// The span that a moment lies in.
 fn span(at: Timestamp) -> i64 {
@@ -41,17 +42,31 @@ pub(crate) fn digest_all(connection: &Connection) -> Result<()> {
     Ok(connection.execute_batch("DROP TABLE plain")?)
 }
 
-/// Whether a channel gets a fact for the first time, which is noted. A message whose key is the platform's id of it is known by
-/// its own row, which [`keep_keys`] sees to when that goes: a key beside it would be one more page to write for each message.
-pub(crate) fn first(db: &Db<'_>, channel: ChannelId, event: &InboundEvent, now: Timestamp) -> Result<bool> {
-    if event.is_keyed_by_message() {
-        let is_known = db.exists(
-            "SELECT 1 FROM seen WHERE span IN (?1 - 1, ?1, ?1 + 1) AND channel_id = ?2 AND key = ?3",
-            params![span(now), key(channel), digest(&event.key)],
-        )?;
-        return Ok(!is_known);
-    }
-    note(db, channel, &event.key, now)
+/// Which of these facts their channels have got.
+pub(crate) fn known<'a>(
+    db: &Db<'_>,
+    facts: impl IntoIterator<Item = (ChannelId, &'a str)>,
+    now: Timestamp,
+) -> Result<Vec<(ChannelId, String)>> {
+    let digests: BTreeMap<(ChannelId, String), &str> = facts
+        .into_iter()
+        .map(|(channel, fact)| ((channel, digest(fact)), fact))
+        .collect();
+    let keys = digests
+        .keys()
+        .map(|(channel, digest)| [key_value(*channel), digest.clone().into()]);
+    let found: Vec<(ChannelId, String)> = db.wanted(
+        keys,
+        &[&span(now)],
+        "SELECT channel_id, key FROM wanted
+         CROSS JOIN seen ON span IN (?1 - 1, ?1, ?1 + 1) AND channel_id = w1 AND key = w2",
+        |row| Ok((get_id(row, 0)?, row.get(1)?)),
+    )?;
+    let facts = found.into_iter().filter_map(|(channel, digest)| {
+        let key = (channel, digest);
+        digests.get(&key).map(|fact| (key.0, (*fact).to_owned()))
+    });
+    Ok(facts.collect())
 }
 
 /// Notes the keys of messages that are about to be deleted, those `of` a condition on their rows, so that what the platform repeats
@@ -69,7 +84,7 @@ pub(crate) fn keep_keys(db: &Db<'_>, of: &str, params: impl Params, now: Timesta
 }
 
 /// Notes a key; whether it was new.
-fn note(db: &Db<'_>, channel: ChannelId, fact: &str, now: Timestamp) -> Result<bool> {
+pub(crate) fn note(db: &Db<'_>, channel: ChannelId, fact: &str, now: Timestamp) -> Result<bool> {
     // The span after this one has keys only if the clock was set back.
     let rows = db.run(
         "INSERT OR IGNORE INTO seen (span, channel_id, key) SELECT ?1, ?2, ?3

@@ -14,8 +14,10 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_domain::id::Mint;
 use weir_domain::limits;
+use weir_domain::record::inbound::{Batch, Recorded};
 
 use crate::StoreError;
+use crate::acts::inbound;
 use crate::sqlite::{Db, events};
 use crate::vault::Vault;
 
@@ -31,8 +33,17 @@ pub(super) struct Writer {
 enum Task {
     /// To be committed, together with others.
     Write(Box<dyn Job>),
+    /// The same; those of one commit are recorded as one group.
+    Record(Inbound),
     /// To empty the log, between two commits.
     EmptyLog(oneshot::Sender<Result<bool, StoreError>>),
+}
+
+/// What webhooks told, and the one who waits for it.
+struct Inbound {
+    batch: Batch,
+    result: Option<Result<Recorded, StoreError>>,
+    reply: oneshot::Sender<Result<Recorded, StoreError>>,
 }
 
 /// One piece of work and the one who waits for it.
@@ -57,11 +68,7 @@ where
 {
     fn run(&mut self, db: &Db<'_>) -> bool {
         let Some(work) = self.work.take() else { return false };
-        // Whatever the work had half done is undone with its savepoint, so nothing broken is seen afterwards.
-        let result = catch_unwind(AssertUnwindSafe(|| work(db))).unwrap_or_else(|_| {
-            tracing::error!("A write panicked; it was undone");
-            Err(StoreError::Database("the write panicked; it was undone".to_owned()).into())
-        });
+        let result = caught(|| work(db));
         let keep = result.is_ok();
         self.result = Some(result);
         keep
@@ -118,6 +125,17 @@ impl Writer {
         });
         self.ask(Task::Write(job))?;
         answer.await.unwrap_or_else(|_| Err(closed().into()))
+    }
+
+    /// Has a batch recorded together with those that wait, and returns when that is on the disk.
+    pub(super) async fn record(&self, batch: Batch) -> Result<Recorded, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Task::Record(Inbound {
+            batch,
+            result: None,
+            reply,
+        }))?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// Folds the log into the database and makes its file empty. False if somebody reads an older moment of it.
@@ -197,27 +215,29 @@ fn serve(
         mint,
     };
     let mut group = Vec::with_capacity(limits::GROUP_COMMIT);
+    let mut inbound = Vec::with_capacity(limits::GROUP_COMMIT);
     while let Some(first) = tasks.blocking_recv() {
         let mut next = Ok(first);
         let mut empties = None;
         loop {
             match next {
                 Ok(Task::Write(job)) => group.push(job),
+                Ok(Task::Record(batch)) => inbound.push(batch),
                 Ok(Task::EmptyLog(reply)) => {
                     empties = Some(reply);
                     break;
                 }
                 Err(_) => break,
             }
-            if group.len() >= limits::GROUP_COMMIT {
+            if group.len() + inbound.len() >= limits::GROUP_COMMIT {
                 break;
             }
             next = tasks.try_recv();
         }
-        let outcome = if group.is_empty() {
+        let outcome = if group.is_empty() && inbound.is_empty() {
             Ok(false)
         } else {
-            transact(&db, &mut group)
+            transact(&db, &mut group, &mut inbound)
         };
         match &outcome {
             Ok(true) => {
@@ -225,11 +245,23 @@ fn serve(
                 notify(&db, log);
             }
             Ok(false) => {}
-            Err(error) => tracing::warn!(%error, writes = group.len(), "A commit failed; nothing of it was written"),
+            Err(error) => {
+                tracing::warn!(%error, writes = group.len() + inbound.len(), "A commit failed; nothing of it was written");
+            }
         }
         let failed = outcome.err().map(|error| error.to_string());
         for job in group.drain(..) {
             job.answer(failed.as_deref().map(unavailable));
+        }
+        for batch in inbound.drain(..) {
+            let result = match (&failed, batch.result) {
+                // A no is a no, whatever became of the others.
+                (_, Some(Err(error))) => Err(error),
+                (None, Some(Ok(recorded))) => Ok(recorded),
+                (Some(error), _) => Err(unavailable(error)),
+                (None, None) => Err(unavailable("the write was not begun")),
+            };
+            let _ = batch.reply.send(result);
         }
         if let Some(reply) = empties {
             // Nobody waits any more when the caller was cancelled; the log is empty all the same.
@@ -271,9 +303,9 @@ fn empty_log(connection: &Connection) -> Result<bool, StoreError> {
 }
 
 /// Runs a group in one transaction; whether anything was committed.
-fn transact(db: &Db<'_>, group: &mut [Box<dyn Job>]) -> Result<bool, StoreError> {
+fn transact(db: &Db<'_>, group: &mut [Box<dyn Job>], inbound: &mut [Inbound]) -> Result<bool, StoreError> {
     db.batch("BEGIN IMMEDIATE")?;
-    let done = run(db, group).and_then(|kept| {
+    let done = run(db, group, inbound).and_then(|kept| {
         db.batch(if kept { "COMMIT" } else { "ROLLBACK" })?;
         Ok(kept)
     });
@@ -284,22 +316,69 @@ fn transact(db: &Db<'_>, group: &mut [Box<dyn Job>]) -> Result<bool, StoreError>
     done
 }
 
-fn run(db: &Db<'_>, group: &mut [Box<dyn Job>]) -> Result<bool, StoreError> {
-    let mut kept = false;
+fn run(db: &Db<'_>, group: &mut [Box<dyn Job>], inbound: &mut [Inbound]) -> Result<bool, StoreError> {
+    let mut kept = record(db, inbound)?;
     for job in group {
-        db.batch("SAVEPOINT piece")?;
-        let keep = job.run(db);
-        if db.connection.is_autocommit() {
-            return Err(unavailable(
-                "the database gave up the transaction: the disk is full or failing",
-            ));
-        }
-        if keep {
-            kept = true;
-        } else {
-            db.batch("ROLLBACK TO piece")?;
-        }
-        db.batch("RELEASE piece")?;
+        kept |= piece(db, || job.run(db))?;
     }
     Ok(kept)
+}
+
+/// Does a piece of work in a savepoint of its own, which is undone if it says so. Whether it was kept.
+fn piece(db: &Db<'_>, work: impl FnOnce() -> bool) -> Result<bool, StoreError> {
+    db.batch("SAVEPOINT piece")?;
+    let keep = work();
+    if db.connection.is_autocommit() {
+        return Err(unavailable(
+            "the database gave up the transaction: the disk is full or failing",
+        ));
+    }
+    if !keep {
+        db.batch("ROLLBACK TO piece")?;
+    }
+    db.batch("RELEASE piece")?;
+    Ok(keep)
+}
+
+/// Records all batches as one group. If that fails each is recorded by itself, so that one that fails undoes nobody else's.
+fn record(db: &Db<'_>, inbound: &mut [Inbound]) -> Result<bool, StoreError> {
+    if inbound.len() > 1 {
+        let batches = inbound.iter().map(|each| each.batch.clone()).collect();
+        let mut recorded = Vec::new();
+        let kept = piece(db, || match caught(|| inbound::record(db, batches)) {
+            Ok(all) => {
+                recorded = all;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "A group of webhooks was not recorded as one; each is tried by itself");
+                false
+            }
+        })?;
+        if kept {
+            for (each, recorded) in inbound.iter_mut().zip(recorded) {
+                each.result = Some(Ok(recorded));
+            }
+            return Ok(true);
+        }
+    }
+    let mut kept = false;
+    for each in inbound {
+        let batch = each.batch.clone();
+        kept |= piece(db, || {
+            let recorded = caught(|| inbound::record(db, vec![batch]));
+            let recorded = recorded.map(|recorded| recorded.into_iter().sum());
+            each.result.insert(recorded).is_ok()
+        })?;
+    }
+    Ok(kept)
+}
+
+/// A panic of the work is its failure: whatever it had half done is undone with its savepoint, so nothing broken is seen
+/// afterwards.
+fn caught<T, E: From<StoreError>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        tracing::error!("A write panicked; it was undone");
+        Err(StoreError::Database("the write panicked; it was undone".to_owned()).into())
+    })
 }

@@ -10,7 +10,7 @@ use weir_domain::id::Mint;
 use crate::conformance::Made;
 use crate::conformance::world::*;
 use crate::sqlite::SqliteStore;
-use crate::{MasterKey, RequestRecord, Room};
+use crate::{MasterKey, RequestRecord, Room, Source, Store, StoreError};
 
 /// How often each statement ran.
 type Statements = Arc<Mutex<BTreeMap<String, u32>>>;
@@ -165,4 +165,54 @@ fn a_send_costs_few_statements_rows_and_pages() {
             settle.is_at_most("settling", 18.1, 6.1);
         }
     });
+}
+
+/// Webhooks of so many people that wait for one commit, each with a word in a conversation that is there.
+fn webhooks_of_one_commit(people: usize) -> Cost {
+    super::block_on(async {
+        let world = World::begin(counted).await;
+        let (store, _) = COUNTED.with_borrow(|counted| counted.clone().unwrap());
+        let words =
+            |seconds: i64| (0..people).map(move |n| says_in(&format!("t{n}"), &format!("m{n}-{seconds}"), seconds));
+        world.hear(words(10).collect(), 10).await;
+        let (app, book) = (Arc::new(world.app.clone()), world.book.clone());
+        let ((), cost) = cost(people, async {
+            let (begins, begun) = tokio::sync::oneshot::channel();
+            let (go, gate) = std::sync::mpsc::channel::<()>();
+            let mut waiting = tokio::task::JoinSet::new();
+            let busy = Arc::clone(&store);
+            waiting.spawn(async move {
+                let work = move |_: &crate::sqlite::Db<'_>| {
+                    begins.send(()).unwrap();
+                    gate.recv().unwrap();
+                    Ok(())
+                };
+                busy.write::<_, StoreError, _>(work).await.unwrap();
+            });
+            begun.await.unwrap();
+            for word in words(20) {
+                let (store, app, book) = (Arc::clone(&store), Arc::clone(&app), book.clone());
+                waiting.spawn(async move {
+                    let recorded = store.record_inbound(&app, vec![word], Source::Webhook, &book, at(20));
+                    assert_eq!(recorded.await.unwrap().stored, 1);
+                });
+            }
+            while store.writes_waiting() < people {
+                tokio::task::yield_now().await;
+            }
+            let commits = store.commits();
+            go.send(()).unwrap();
+            waiting.join_all().await;
+            assert_eq!(store.commits(), commits + 2, "what kept the writer busy, and the group");
+        })
+        .await;
+        cost
+    })
+}
+
+#[test]
+fn webhooks_of_one_commit_share_statements() {
+    // Ten of the statements are those of two commits, of which one only keeps the writer busy.
+    webhooks_of_one_commit(1).is_at_most("one webhook", 19.0, 3.0);
+    webhooks_of_one_commit(64).is_at_most("one of 64 webhooks", 1.3, 3.0);
 }

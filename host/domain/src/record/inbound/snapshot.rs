@@ -1,0 +1,426 @@
+//! What recording a group of webhooks reads: first what the platform's ids find, then what that makes needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::channel::{Channel, ChannelStatus};
+use crate::id::{ChannelId, ContactId, ConversationId, MessageId};
+use crate::inbound::{Fact, InboundEvent, InboundMessage, Person, ReceiptTarget};
+use crate::message::{Direction, MessageError, Origin, Referral, Status};
+use crate::policy::window;
+use crate::record::inbound::Batch;
+use crate::record::queue::ConversationQueue;
+use crate::record::rows::{ByPlatformId, Rows};
+use crate::record::{StoredContact, StoredConversation, StoredMessage, Tracked};
+use crate::time::Timestamp;
+
+/// Messages that are counted at most: above any platform's budget, and more unread than anybody reads.
+pub const COUNTED: u32 = 1_000;
+
+/// The accounts that a group is about, by app and by the platform's id.
+pub type Channels = BTreeMap<String, BTreeMap<String, Arc<Channel>>>;
+
+/// What is looked up by the platform's ids.
+#[derive(Debug, Default)]
+pub struct Keys<'a> {
+    /// Keys of facts.
+    pub facts: BTreeSet<(ChannelId, &'a str)>,
+    pub messages: BTreeSet<(ChannelId, &'a str)>,
+    pub conversations: BTreeSet<(ChannelId, &'a str)>,
+}
+
+/// What is needed of what was found. Most webhooks need what stands in the outbox alone.
+#[derive(Debug, Default)]
+pub struct Needs {
+    pub contacts: BTreeSet<(ChannelId, String)>,
+    /// What stands in the outbox.
+    pub unsettled: BTreeSet<ConversationId>,
+    /// The queue, and the messages that left and have no answer.
+    pub queues: BTreeSet<ConversationId>,
+    /// Messages that count against the budget and were sent after this.
+    pub counted: BTreeMap<ConversationId, Option<Timestamp>>,
+    /// Messages of the contact after this time and this place, the newest [`COUNTED`].
+    pub unread: BTreeMap<ConversationId, (Option<Timestamp>, i64)>,
+    /// Messages of ours up to this time that are sent and not read.
+    pub sent_up_to: BTreeMap<ConversationId, Timestamp>,
+    /// Receipts that came before the message of this platform id.
+    pub early_receipts: BTreeSet<(ChannelId, String)>,
+    /// Read marks that came before the conversation of this platform id.
+    pub early_marks: BTreeSet<(ChannelId, String)>,
+    /// Referrals up to this time.
+    pub referrals: BTreeMap<ConversationId, Timestamp>,
+}
+
+/// A receipt that came before what it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EarlyReceipt {
+    pub channel: ChannelId,
+    /// The platform's id of the message, or empty for a mark of the conversation.
+    pub message: String,
+    /// The platform's id of the conversation.
+    pub conversation: String,
+    pub status: Status,
+    pub up_to: Option<Timestamp>,
+    pub error: Option<MessageError>,
+}
+
+/// What was loaded, and what the facts of a group make of it, so that they see one another.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    pub channels: Channels,
+    /// Facts that are known by their keys.
+    pub facts: ByPlatformId<()>,
+    pub conversations: Rows<ConversationId, StoredConversation>,
+    pub contacts: Rows<ContactId, StoredContact>,
+    pub messages: Rows<MessageId, StoredMessage>,
+    /// What stands in the outbox, and the status of each as it was loaded.
+    pub unsettled: BTreeMap<ConversationId, Vec<(MessageId, Status)>>,
+    /// The queues that messages may leave.
+    pub queues: BTreeMap<ConversationId, ConversationQueue>,
+    /// Those that messages did leave, with their channels.
+    pub(super) left_queues: BTreeMap<ConversationId, ChannelId>,
+    /// Messages that count, as they were loaded.
+    pub counted: BTreeMap<ConversationId, Vec<(MessageId, Timestamp)>>,
+    /// Messages of the contact: their times and places.
+    pub unread: BTreeMap<ConversationId, Vec<(Timestamp, i64)>>,
+    pub early_receipts: ByPlatformId<Vec<EarlyReceipt>>,
+    pub early_marks: ByPlatformId<Timestamp>,
+    pub referrals: BTreeMap<ConversationId, Vec<Referral>>,
+    /// The contact's first message at or after a moment.
+    pub first_words: BTreeMap<(ConversationId, Timestamp), MessageId>,
+    pub(super) conversation_ids: ByPlatformId<ConversationId>,
+    pub(super) contact_ids: ByPlatformId<ContactId>,
+    /// The parts of each message.
+    pub(super) message_ids: ByPlatformId<BTreeMap<u32, MessageId>>,
+}
+
+impl Snapshot {
+    pub fn add_conversation(&mut self, row: Tracked<StoredConversation>) -> usize {
+        let conversation = &row.conversation;
+        let (id, channel) = (conversation.id, conversation.channel_id);
+        self.conversation_ids
+            .insert(channel, conversation.platform_id.clone(), id);
+        self.conversations.add(id, row)
+    }
+
+    pub fn add_contact(&mut self, row: Tracked<StoredContact>) -> usize {
+        let contact = &row.contact;
+        let (id, channel) = (contact.id, contact.channel_id);
+        self.contact_ids.insert(channel, contact.platform_id.clone(), id);
+        self.contacts.add(id, row)
+    }
+
+    pub fn add_message(&mut self, row: Tracked<StoredMessage>) -> usize {
+        let message = &row.message;
+        if let Some(platform_id) = &message.platform_id {
+            let parts = self.message_ids.entry(message.channel_id, platform_id);
+            parts.insert(row.part, message.id);
+        }
+        self.messages.add(message.id, row)
+    }
+
+    pub(super) fn conversation(&self, channel: ChannelId, platform_id: &str) -> Option<usize> {
+        let id = self.conversation_ids.get(channel, platform_id)?;
+        self.conversations.place(id)
+    }
+
+    pub(super) fn contact(&self, channel: ChannelId, platform_id: &str) -> Option<usize> {
+        let id = self.contact_ids.get(channel, platform_id)?;
+        self.contacts.place(id)
+    }
+
+    /// The parts of the message of this platform id, in order.
+    pub(super) fn parts(&self, channel: ChannelId, platform_id: &str) -> Vec<usize> {
+        let parts = self.message_ids.get(channel, platform_id);
+        let ids = parts.into_iter().flat_map(BTreeMap::values);
+        ids.filter_map(|id| self.messages.place(id)).collect()
+    }
+
+    /// One part of the message of this platform id.
+    pub(super) fn part(&self, channel: ChannelId, platform_id: &str, part: u32) -> Option<usize> {
+        let id = self.message_ids.get(channel, platform_id)?.get(&part)?;
+        self.messages.place(id)
+    }
+
+    /// Messages of ours whose fate is open: each has its share of the budget. One that an echo showed before its answer came is
+    /// sent, and no longer among them.
+    pub(super) fn unsettled_in(&self, conversation: ConversationId) -> u32 {
+        let waiting = self.unsettled.get(&conversation).map_or(&[][..], Vec::as_slice);
+        let is_unsettled = |(id, status): &&(MessageId, Status)| {
+            let now = self.messages.get(id).map(|known| known.message.status);
+            now.unwrap_or(*status).is_unsettled()
+        };
+        u32::try_from(waiting.iter().filter(is_unsettled).count()).unwrap_or(u32::MAX)
+    }
+
+    /// What the platform has from us after a moment and counts. One that failed counts if it kept its share.
+    pub(super) fn counted_after(&self, conversation: ConversationId, since: Option<Timestamp>) -> u32 {
+        let is_after = |sent_at: Timestamp| since.is_none_or(|since| sent_at > since);
+        let loaded = self.counted.get(&conversation).map_or(&[][..], Vec::as_slice);
+        let unchanged = loaded
+            .iter()
+            .filter(|(id, sent_at)| self.messages.get(id).is_none() && is_after(*sent_at));
+        let here = self.messages.iter().filter(|(_, stored)| {
+            let message = &stored.message;
+            message.conversation_id == conversation && stored.counts() && is_after(message.sent_at)
+        });
+        u32::try_from(unchanged.count() + here.count()).map_or(COUNTED, |count| count.min(COUNTED))
+    }
+
+    /// What the contact wrote after the newest message from elsewhere and after the last place that somebody here looked at.
+    pub(super) fn unread_in(&self, stored: &StoredConversation) -> u32 {
+        let loaded = self.unread.get(&stored.conversation.id).map_or(&[][..], Vec::as_slice);
+        let unread = loaded
+            .iter()
+            .filter(|(sent_at, sequence)| stored.marks.is_unread(*sequence, *sent_at));
+        u32::try_from(unread.count()).map_or(COUNTED, |count| count.min(COUNTED))
+    }
+
+    /// The newest referral of a conversation up to a moment.
+    pub(super) fn referral_before(&self, conversation: ConversationId, sent_at: Timestamp) -> Option<&Referral> {
+        let known = self.referrals.get(&conversation)?.iter();
+        let before = known.filter(|referral| referral.at.is_some_and(|at| at <= sent_at));
+        before.min_by_key(|referral| (std::cmp::Reverse(referral.at), referral.id))
+    }
+
+    // ---- what is to be loaded ----------------------------------------------------------------------------------------
+
+    /// What the platform's ids in a group name. The channels are loaded.
+    pub fn keys<'a>(&self, batches: &'a [Batch]) -> Keys<'a> {
+        let mut keys = Keys::default();
+        for (_, channel, event) in self.recorded(batches) {
+            let of = |id: &'a str| (channel.id, id);
+            keys.facts.insert(of(&event.key));
+            match &event.fact {
+                Fact::Message(told) => {
+                    keys.messages.insert(of(&told.platform_id));
+                    keys.messages.extend(told.reply_to.as_deref().map(of));
+                    keys.conversations.insert(of(&told.conversation));
+                }
+                Fact::Receipt {
+                    conversation, target, ..
+                } => match target {
+                    ReceiptTarget::Messages(ids) => keys.messages.extend(ids.iter().map(|id| of(id))),
+                    ReceiptTarget::UpTo(_) => drop(keys.conversations.insert(of(conversation))),
+                },
+                Fact::Reaction {
+                    conversation, message, ..
+                } => {
+                    keys.messages.insert(of(message));
+                    keys.conversations.insert(of(conversation));
+                }
+                Fact::Arrival { conversation, .. } => drop(keys.conversations.insert(of(conversation))),
+                Fact::Notice { .. } | Fact::Unknown { .. } => {}
+            }
+        }
+        keys
+    }
+
+    /// Conversations that messages of ours are in and that were not found by the platform's ids.
+    pub fn missing_conversations(&self) -> BTreeSet<ConversationId> {
+        let ours = self
+            .messages
+            .iter()
+            .filter(|(_, stored)| stored.message.direction == Direction::Outbound);
+        ours.map(|(_, stored)| stored.message.conversation_id)
+            .filter(|id| self.conversations.place(id).is_none())
+            .collect()
+    }
+
+    /// What else is needed, once the channels, and what the keys name, are here.
+    pub fn needs(&self, batches: &[Batch]) -> Needs {
+        let mut needs = Needs::default();
+        let words = self
+            .recorded(batches)
+            .filter_map(|(_, channel, event)| match &event.fact {
+                Fact::Message(told) if told.direction == Direction::Inbound => {
+                    Some((channel.id, told.conversation.as_str()))
+                }
+                _ => None,
+            });
+        let words: BTreeSet<(ChannelId, &str)> = words.collect();
+        for (batch, channel, event) in self.recorded(batches) {
+            match &event.fact {
+                Fact::Message(told) if told.direction == Direction::Inbound => {
+                    if self.part(channel.id, &told.platform_id, told.part).is_none() {
+                        self.needs_of_contact(&mut needs, channel, told, batch);
+                    }
+                }
+                Fact::Message(told) => self.needs_of_business(&mut needs, channel, told, &words),
+                Fact::Receipt {
+                    conversation,
+                    target: ReceiptTarget::UpTo(at),
+                    ..
+                } => {
+                    if let Some(id) = self.conversation_ids.get(channel.id, conversation) {
+                        let up_to = needs.sent_up_to.entry(*id).or_insert(*at);
+                        *up_to = (*up_to).max(*at);
+                    }
+                }
+                Fact::Reaction {
+                    conversation, contact, ..
+                } => {
+                    let known = self.conversation(channel.id, conversation);
+                    let person = match known.map(|place| &self.conversations.at(place).conversation.contact) {
+                        _ if !contact.platform_id.is_empty() => &contact.platform_id,
+                        Some(contact) => &contact.platform_id,
+                        None => conversation,
+                    };
+                    needs.contacts.insert((channel.id, person.clone()));
+                }
+                Fact::Arrival {
+                    conversation,
+                    contact,
+                    at,
+                    referral,
+                } => {
+                    self.needs_of_meeting(&mut needs, channel, conversation, contact);
+                    self.needs_of_referral(&mut needs, channel, conversation, referral.at.unwrap_or(*at));
+                }
+                Fact::Receipt { .. } | Fact::Notice { .. } | Fact::Unknown { .. } => {}
+            }
+        }
+        needs
+    }
+
+    /// Moments after which the contact's first message is needed: those of the referrals that messages of the group may be the
+    /// first after.
+    pub fn first_words_needed(&self, batches: &[Batch]) -> BTreeSet<(ConversationId, Timestamp)> {
+        let mut needed = BTreeSet::new();
+        for (_, channel, event) in self.recorded(batches) {
+            let (conversation, moments) = match &event.fact {
+                Fact::Message(told) if told.direction == Direction::Inbound => {
+                    let own = told
+                        .referral
+                        .as_ref()
+                        .map(|referral| referral.at.unwrap_or(told.sent_at));
+                    let id = self.conversation_ids.get(channel.id, &told.conversation);
+                    let before = id.and_then(|id| self.referral_before(*id, told.sent_at));
+                    (&told.conversation, [own, before.and_then(|referral| referral.at)])
+                }
+                Fact::Arrival {
+                    conversation,
+                    referral,
+                    at,
+                    ..
+                } => (conversation, [Some(referral.at.unwrap_or(*at)), None]),
+                _ => continue,
+            };
+            if let Some(id) = self.conversation_ids.get(channel.id, conversation) {
+                needed.extend(moments.into_iter().flatten().map(|at| (*id, at)));
+            }
+        }
+        needed
+    }
+
+    /// The events of a group that are recorded, if they are new.
+    fn recorded<'a, 's>(
+        &'s self,
+        batches: &'a [Batch],
+    ) -> impl Iterator<Item = (&'a Batch, &'s Channel, &'a InboundEvent)> {
+        batches.iter().flat_map(move |batch| {
+            let channels = self.channels.get(&batch.app);
+            batch.events.iter().filter_map(move |event| {
+                let channel: &'s Channel = channels?.get(&event.channel_platform_id)?;
+                let is_recorded =
+                    channel.status != ChannelStatus::Deleted && !matches!(event.fact, Fact::Unknown { .. });
+                is_recorded.then_some((batch, channel, event))
+            })
+        })
+    }
+
+    fn needs_of_contact(&self, needs: &mut Needs, channel: &Channel, told: &InboundMessage, batch: &Batch) {
+        self.needs_of_meeting(needs, channel, &told.conversation, &told.contact);
+        let Some(place) = self.conversation(channel.id, &told.conversation) else {
+            return;
+        };
+        let stored = self.conversations.at(place);
+        let id = stored.conversation.id;
+        needs.unsettled.insert(id);
+        // Only what was sent after this word of the contact may count from here on.
+        let opened_at = window::opened_at(&batch.book.rules(channel), told.sent_at, batch.now);
+        let moves = stored
+            .conversation
+            .contact_wrote_at
+            .is_none_or(|known| opened_at > known);
+        if moves && stored.marks.last_answer_at > Some(opened_at) {
+            let since = needs.counted.entry(id).or_insert(Some(opened_at));
+            *since = (*since).min(Some(opened_at));
+        }
+        if told.referral.is_none() && stored.conversation.referral.is_some() {
+            self.needs_of_referral(needs, channel, &told.conversation, told.sent_at);
+        }
+    }
+
+    fn needs_of_business(
+        &self,
+        needs: &mut Needs,
+        channel: &Channel,
+        told: &InboundMessage,
+        words: &BTreeSet<(ChannelId, &str)>,
+    ) {
+        needs.early_receipts.insert((channel.id, told.platform_id.clone()));
+        let known = self.part(channel.id, &told.platform_id, told.part);
+        let conversation = match known {
+            Some(place) => self
+                .conversations
+                .place(&self.messages.at(place).message.conversation_id),
+            None => {
+                self.needs_of_meeting(needs, channel, &told.conversation, &told.contact);
+                self.conversation(channel.id, &told.conversation)
+            }
+        };
+        let Some(stored) = conversation.map(|place| self.conversations.at(place)) else {
+            return;
+        };
+        let id = stored.conversation.id;
+        needs.unsettled.insert(id);
+        let may_be_ours = known.is_none() && told.origin == Origin::Api && told.part == 0;
+        if may_be_ours {
+            needs.queues.insert(id);
+        }
+        let moves = known
+            .map(|place| &self.messages.at(place).message)
+            .is_some_and(|message| message.sent_at != told.sent_at || message.status.may_become(Status::Sent));
+        if known.is_some_and(|place| self.messages.at(place).message.status == Status::Uncertain) {
+            needs.queues.insert(id);
+        }
+        // Or a word of the contact in the same group counts anew.
+        if may_be_ours || moves || words.contains(&(channel.id, &told.conversation)) {
+            needs.counted.insert(id, stored.conversation.contact_wrote_at);
+        }
+        if known.is_none() && stored.conversation.unread > 0 {
+            needs
+                .unread
+                .insert(id, (stored.marks.echoed_at, stored.marks.seen_sequence));
+        }
+    }
+
+    /// What finds the person and the conversation that a fact is about. One whom the conversation knows by the same names needs
+    /// nothing.
+    fn needs_of_meeting(&self, needs: &mut Needs, channel: &Channel, conversation: &str, person: &Person) {
+        let known = self.conversation(channel.id, conversation);
+        let Some(contact) = known.map(|place| &self.conversations.at(place).conversation.contact) else {
+            needs.early_marks.insert((channel.id, conversation.to_owned()));
+            let who = if person.platform_id.is_empty() {
+                conversation
+            } else {
+                &person.platform_id
+            };
+            needs.contacts.insert((channel.id, who.to_owned()));
+            return;
+        };
+        if !person.platform_id.is_empty() && !contact.is_named(person) {
+            for who in [&contact.platform_id, &person.platform_id] {
+                needs.contacts.insert((channel.id, who.clone()));
+            }
+        }
+    }
+
+    fn needs_of_referral(&self, needs: &mut Needs, channel: &Channel, conversation: &str, at: Timestamp) {
+        if let Some(id) = self.conversation_ids.get(channel.id, conversation) {
+            let up_to = needs.referrals.entry(*id).or_insert(at);
+            *up_to = (*up_to).max(at);
+        }
+    }
+}
