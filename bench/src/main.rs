@@ -12,7 +12,7 @@ mod inbound;
 mod latency;
 mod load;
 mod memory;
-mod neighbours;
+mod neighbors;
 mod outbound;
 mod pacing;
 mod record;
@@ -65,7 +65,7 @@ const ROWS: [&str; 10] = [
     "memory",
     "start",
     "swap",
-    "neighbours",
+    "neighbors",
     "growth",
 ];
 
@@ -82,7 +82,7 @@ async fn measure(name: &str, against: Option<&Path>) -> anyhow::Result<Vec<Row>>
         "memory" => memory::measure().await,
         "start" => start::measure().await,
         "swap" => swap::measure().await,
-        "neighbours" => neighbours::measure().await,
+        "neighbors" => neighbors::measure().await,
         "growth" => growth::measure().await,
         _ => anyhow::bail!("there is no row {name:?}; there are {}", ROWS.join(", ")),
     };

@@ -104,7 +104,7 @@ impl Chromium {
     pub async fn looks(&self, width: u32, height: u32, theme: &str) -> anyhow::Result<()> {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.devtools("Emulation.setDeviceMetricsOverride", size).await?;
-        // Without motion a picture never shows a colour on its way.
+        // Without motion a picture never shows a color on its way.
         let features = json!({"features": [
             {"name": "prefers-color-scheme", "value": theme},
             {"name": "prefers-reduced-motion", "value": "reduce"},

@@ -22,7 +22,7 @@ async fn a_bad_body_is_a_problem_with_a_pointer_to_the_member() -> Result {
             json!({"content": {"type": "text", "text": "x"}, "reply_to": "not-an-id"}),
             "/reply_to",
         ),
-        (json!({"content": {"type": "text", "text": "x"}, "colour": "blue"}), ""),
+        (json!({"content": {"type": "text", "text": "x"}, "color": "blue"}), ""),
     ];
     for (body, pointer) in cases {
         let answer = weir.stack.api.post(&path, body.clone()).await?;

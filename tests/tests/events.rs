@@ -1,4 +1,4 @@
-//! What happened is told in one log, in the form that its catalogue says, and who was away goes on where they were.
+//! What happened is told in one log, in the form that its catalog says, and who was away goes on where they were.
 
 mod support;
 

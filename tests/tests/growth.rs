@@ -87,7 +87,7 @@ async fn an_operator_may_offer_the_profile_only() -> Result {
 }
 
 #[tokio::test]
-async fn what_the_platform_says_of_a_prefilled_message_is_learnt_from_who_comes() -> Result {
+async fn what_the_platform_says_of_a_prefilled_message_is_learned_from_who_comes() -> Result {
     let mut weir = Connected::begin().await?;
     let prefill = async |weir: &Connected, query: &str| -> anyhow::Result<(Value, Value)> {
         let links = links(weir, query).await?;

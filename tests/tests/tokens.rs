@@ -54,7 +54,7 @@ async fn fifty_sends_at_the_end_of_a_token_renew_it_once() -> Result {
 }
 
 #[tokio::test]
-async fn a_dead_authorisation_holds_what_was_accepted_until_a_person_renews_it() -> Result {
+async fn a_dead_authorization_holds_what_was_accepted_until_a_person_renews_it() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     weir.stack
@@ -125,7 +125,7 @@ async fn a_person_is_warned_thirty_seven_and_one_days_ahead() -> Result {
 }
 
 #[tokio::test]
-async fn a_channel_is_authorised_again_in_place_and_by_its_own_account_only() -> Result {
+async fn a_channel_is_authorized_again_in_place_and_by_its_own_account_only() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     let again = async |weir: &Connected, account: &str| -> anyhow::Result<Value> {

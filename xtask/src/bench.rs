@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the optimised programs, measured.
+//! `cargo xtask bench`: the optimized programs, measured.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::{build, show};
 pub(crate) fn run(names: &[String], against: Option<&Path>) -> anyhow::Result<()> {
     build::connectors()?;
     build::for_tests()?;
-    show::step("Building the optimised programs (the first time takes some minutes)");
+    show::step("Building the optimized programs (the first time takes some minutes)");
     let packages = ["weir-server", "tiktok-sandbox", "weir-bench"];
     let mut arguments = vec!["build", "--locked", "--release"];
     arguments.extend(packages.iter().flat_map(|package| ["--package", *package]));

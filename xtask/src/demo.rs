@@ -29,7 +29,7 @@ pub(crate) fn run(once: bool, data: Option<PathBuf>) -> anyhow::Result<()> {
         show::step("Installing the TikTok connector and saying yes to what it asks for");
         stack.install("tiktok").await?;
         stack.put_app().await?;
-        show::step("Connecting the business account: authorise page, code, token, profile, webhook subscription");
+        show::step("Connecting the business account: authorize page, code, token, profile, webhook subscription");
         let channel = stack.connect("acme_store").await?;
         if once {
             script::play(stack, &channel).await

@@ -1,4 +1,4 @@
-//! How the chores look on a terminal: colour where there is one, plain text elsewhere.
+//! How the chores look on a terminal: color where there is one, plain text elsewhere.
 
 use anstyle::{AnsiColor, Style};
 

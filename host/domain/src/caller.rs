@@ -84,7 +84,7 @@ pub struct Key {
     pub workspace_id: String,
     /// What a person calls it.
     pub name: String,
-    /// The first characters, by which it is found and recognised.
+    /// The first characters, by which it is found and recognized.
     pub prefix: String,
     /// SHA-256 of the whole.
     pub digest: [u8; 32],

@@ -62,7 +62,7 @@ pub enum ChannelStatus {
     Connected,
     /// It works in part; its diagnosis says what is amiss.
     Degraded,
-    /// Its credential is dead: a person must authorise it again. What is sent meanwhile is held.
+    /// Its credential is dead: a person must authorize it again. What is sent meanwhile is held.
     ReauthorizationRequired,
     /// It is gone; its history stays.
     Deleted,

@@ -146,7 +146,7 @@ pub enum Next {
         /// Why the last try failed.
         error: MessageError,
     },
-    /// It waits for the channel's authorisation, and is tried again when that is renewed.
+    /// It waits for the channel's authorization, and is tried again when that is renewed.
     Held {
         /// Why.
         error: MessageError,

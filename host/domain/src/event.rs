@@ -109,7 +109,7 @@ event_types! {
     ChannelPaused = "channel.paused",
     /// A channel works in part.
     ChannelDegraded = "channel.degraded",
-    /// A person must authorise it again.
+    /// A person must authorize it again.
     ChannelReauthorizationRequired = "channel.reauthorization_required",
     /// It works again.
     ChannelRecovered = "channel.recovered",

@@ -82,7 +82,7 @@ pub fn may_send(
     })
 }
 
-/// Whether the channel may be used at all. A channel that waits for authorisation takes messages and holds them.
+/// Whether the channel may be used at all. A channel that waits for authorization takes messages and holds them.
 ///
 /// # Errors
 /// Deleted, held by the operator, or in a country that the platform excludes.

@@ -103,10 +103,10 @@ impl Service<Uri> for Dialer {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let dialling = self.https.call(uri);
+        let dialing = self.https.call(uri);
         let connect = self.connect;
         Box::pin(async move {
-            match timeout(connect, dialling).await {
+            match timeout(connect, dialing).await {
                 Ok(connected) => connected,
                 Err(_) => Err(DialError::Failed(format!("no connection within {connect:?}")).into()),
             }

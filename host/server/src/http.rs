@@ -224,7 +224,7 @@ pub fn router(host: Host, closing: watch::Receiver<bool>) -> Router {
     let open = open.merge(metrics).merge(console::router());
     let description = openapi::document(&description());
     let described = parameters::Described::of(&description);
-    let catalogue = event_types::Catalogue::of(&description);
+    let catalog = event_types::Catalog::of(&description);
     let description = Bytes::from(description.to_string());
     let guarded = v1
         .route_layer(from_fn_with_state(api.clone(), idempotency::once))
@@ -238,7 +238,7 @@ pub fn router(host: Host, closing: watch::Receiver<bool>) -> Router {
             "/v1/openapi.json",
             get(move || async move { ([(CONTENT_TYPE, "application/json")], description) }),
         )
-        .layer(Extension(catalogue))
+        .layer(Extension(catalog))
         .layer(from_fn(finish::note_route))
         .fallback(|| async { StatusCode::NOT_FOUND })
         // Each body is bounded where it is read, and uploads while they stream in.

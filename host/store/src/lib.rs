@@ -273,7 +273,7 @@ pub trait Store: Send + Sync + 'static {
     /// Changes what an operator may change, with an event. None if there is none.
     async fn update_channel(&self, id: ChannelId, patch: ChannelPatch, now: Timestamp) -> Result<Option<Channel>>;
     /// Notes whether a channel works, with an event if that is news: `reauthorization_required` and `recovered` among them.
-    /// Messages held for the authorisation become due when it recovers.
+    /// Messages held for the authorization become due when it recovers.
     async fn set_channel_status(
         &self,
         id: ChannelId,
@@ -465,7 +465,7 @@ pub trait Store: Send + Sync + 'static {
     /// callers cannot both spend the last message of a window. The same key with the same request gives the first answer.
     async fn enqueue(&self, new: NewMessage, book: &RuleBook, now: Timestamp) -> Result<Enqueued, EnqueueError>;
     /// Leases messages that are due, as many as there is room for: at most one of a conversation, the oldest; channels in
-    /// turn; none of a channel that is held or waits for authorisation. The attempt is written open now, before anything leaves. A
+    /// turn; none of a channel that is held or waits for authorization. The attempt is written open now, before anything leaves. A
     /// conversation with an uncertain message waits for it up to [`weir_domain::limits::UNCERTAIN_WAIT`].
     async fn lease_messages(&self, owner: &str, room: Room, now: Timestamp) -> Result<Vec<MessageLease>>;
     /// Closes the attempt and moves the message on, with an event and the state that the call wrote. False, and nothing
@@ -639,7 +639,7 @@ pub trait Store: Send + Sync + 'static {
     /// windows, which are moments of the platform. To be called before anything is judged by the offset. How many rows were
     /// touched.
     async fn note_platform_clock(&self, app: &str, offset: ClockOffset, now: Timestamp) -> Result<u32>;
-    /// Moves the clock that ages are counted by on by what `passed` since the last time, towards `now`, and gives where it stands.
+    /// Moves the clock that ages are counted by on by what `passed` since the last time, toward `now`, and gives where it stands.
     /// It is kept over restarts.
     async fn age(&self, passed: Duration, now: Timestamp) -> Result<Timestamp>;
     /// Depths and ages of all queues, for metrics.

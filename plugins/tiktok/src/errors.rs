@@ -72,7 +72,7 @@ fn by_code(code: u64, message: &str) -> Meaning {
             return meaning(
                 Act::Reauthorize,
                 "",
-                "TikTok says that the authorisation is over; connect the account again.",
+                "TikTok says that the authorization is over; connect the account again.",
             );
         }
         _ => {}
@@ -103,7 +103,7 @@ fn by_code(code: u64, message: &str) -> Meaning {
         40_001 | 40_003 | 40_106 => meaning(
             Act::Permanent,
             "ungranted_scopes",
-            "TikTok says that the app or the account may not do this; check the app's permissions, then authorise the channel \
+            "TikTok says that the app or the account may not do this; check the app's permissions, then authorize the channel \
              again with all scopes.",
         ),
         40_113 | 40_117 | 40_118 | 40_125 => meaning(

@@ -117,7 +117,7 @@ fn check_token(channel: &Channel) -> Finding {
                 "Connect a business account; TikTok serves no personal ones.",
             )
         }
-        Err(failure) => finding("token", false, seen(&failure), "Authorise the channel again."),
+        Err(failure) => finding("token", false, seen(&failure), "Authorize the channel again."),
     }
 }
 
@@ -129,7 +129,7 @@ fn check_messaging(channel: &Channel) -> Finding {
 }
 
 fn check_permissions() -> Finding {
-    const REMEDY: &str = "Authorise the channel again and leave every permission ticked.";
+    const REMEDY: &str = "Authorize the channel again and leave every permission ticked.";
     // The host sets both over the empty texts.
     let call = wire::post(wire::TOKEN_INFO).json(&json!({ "app_id": "", "access_token": "" }));
     match wire::ask(call) {
@@ -156,7 +156,7 @@ fn check_permissions() -> Finding {
 }
 
 fn check_subscription(channel: &Channel) -> Finding {
-    const REMEDY: &str = "Authorise the channel again, which sets the address; if another program shares the app, give one of \
+    const REMEDY: &str = "Authorize the channel again, which sets the address; if another program shares the app, give one of \
                           them an app of its own.";
     match subscription() {
         Ok(Some(url)) if url == channel.callback_url => {

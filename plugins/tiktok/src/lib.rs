@@ -5,7 +5,7 @@
 //! * [`send`]: drafts into requests; [`wire`] speaks TikTok's envelope and [`errors`] says what its codes mean.
 //! * [`history`], [`media`], [`automations`], [`identity`]: the rest of the platform, a file each.
 //!
-//! Where TikTok's behaviour is not documented by TikTok, the reading that harms least is taken, and the line says so. The
+//! Where TikTok's behavior is not documented by TikTok, the reading that harms least is taken, and the line says so. The
 //! references are to the pages of TikTok's API for Business portal, by their titles.
 
 // As a component, the generated exports are the one exception.
@@ -70,7 +70,7 @@ impl Connector for TikTok {
 }
 
 impl Ads for TikTok {
-    /// Always none: a preview needs an advertiser's authorisation, which is another token than the account's (Compatibility
+    /// Always none: a preview needs an advertiser's authorization, which is another token than the account's (Compatibility
     /// changes for Upgraded Smart+ Campaigns).
     fn preview(_channel: Channel, _referral: Referral) -> Result<Option<Json>, Failure> {
         Ok(None)

@@ -152,7 +152,7 @@ pub struct ChannelTold {
     /// Why its status changed, for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Days until a person must have authorised it again.
+    /// Days until a person must have authorized it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub days_left: Option<u32>,
 }

@@ -1,7 +1,7 @@
 //! Which addresses a connection may go to. Judged on every address that a name resolves to, and on addresses written as
-//! such; what is dialled is what was judged.
+//! such; what is dialed is what was judged.
 //!
-//! IPv4 is judged by what may not be dialled, IPv6 by what may: so many ways exist to carry an IPv4 address inside an IPv6
+//! IPv4 is judged by what may not be dialed, IPv6 by what may: so many ways exist to carry an IPv4 address inside an IPv6
 //! one (NAT64, 6to4, Teredo, site-local, compatible) that a list of them is never whole. Source: the IANA registries of
 //! special-purpose addresses (RFC 6890 and its updates), and Microsoft's page on 168.63.129.16.
 
@@ -9,9 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::policy::Reach;
 
-/// An address that may not be dialled, and why.
+/// An address that may not be dialed, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{address} may not be dialled: it is {what}")]
+#[error("{address} may not be dialed: it is {what}")]
 pub struct AddressRefusal {
     /// The address, in its canonical form.
     pub address: IpAddr,
@@ -19,7 +19,7 @@ pub struct AddressRefusal {
     pub what: &'static str,
 }
 
-/// Whether `address` may be dialled by a request that may reach `reach`.
+/// Whether `address` may be dialed by a request that may reach `reach`.
 ///
 /// # Errors
 /// The address is not among those.
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn each_network_is_refused_from_its_first_address_to_its_last_and_no_further() {
-        // First, last; the neighbours before and after are public unless they belong to another such network.
+        // First, last; the neighbors before and after are public unless they belong to another such network.
         for (first, last) in [
             ("0.0.0.0", "0.255.255.255"),
             ("10.0.0.0", "10.255.255.255"),

@@ -97,7 +97,7 @@ pub enum Purpose {
     Operator,
 }
 
-/// Which addresses a request may be dialled at.
+/// Which addresses a request may be dialed at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// Public addresses only.
@@ -133,7 +133,7 @@ impl EgressPermit {
         &self.secrets
     }
 
-    /// The addresses it may be dialled at.
+    /// The addresses it may be dialed at.
     pub fn reach(&self) -> Reach {
         self.reach
     }

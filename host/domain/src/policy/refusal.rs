@@ -54,8 +54,8 @@ pub enum Refusal {
     /// The operator holds the channel.
     #[error("the channel is paused; PATCH it with paused: false to go on")]
     ChannelPaused,
-    /// A person must authorise the channel again.
-    #[error("the channel's authorisation has ended; authorise it again")]
+    /// A person must authorize the channel again.
+    #[error("the channel's authorization has ended; authorize it again")]
     ReauthorizationRequired,
     /// Nothing in the text.
     #[error("the text is empty")]
@@ -185,7 +185,7 @@ impl Refusal {
             }
             Self::ChannelDeleted => "when the account is connected again",
             Self::ChannelPaused => "when an operator lets the channel go on",
-            Self::ReauthorizationRequired => "when the account's owner authorises the channel again",
+            Self::ReauthorizationRequired => "when the account's owner authorizes the channel again",
             Self::MediaNotStored { .. } => "when the file is stored here",
             Self::BroadcastNotSupported => "never: the platform carries none",
             Self::TextEmpty

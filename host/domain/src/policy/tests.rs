@@ -308,7 +308,7 @@ fn a_channel_is_judged_before_anything_else() {
 }
 
 #[test]
-fn a_channel_that_waits_for_authorisation_takes_messages_and_holds_them() {
+fn a_channel_that_waits_for_authorization_takes_messages_and_holds_them() {
     let waiting = Channel {
         status: ChannelStatus::ReauthorizationRequired,
         ..channel()

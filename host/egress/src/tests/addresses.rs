@@ -27,7 +27,7 @@ fn is_address_refusal(error: &EgressError) -> bool {
 }
 
 #[tokio::test]
-async fn a_name_that_turns_inward_is_not_dialled() {
+async fn a_name_that_turns_inward_is_not_dialed() {
     let server = Server::saying("inside").await;
     let names = Names::new(&[&[NOWHERE], &["127.0.0.1"]]);
     let egress = with_names(&names);
@@ -49,7 +49,7 @@ async fn a_name_that_turns_inward_is_not_dialled() {
 }
 
 #[tokio::test]
-async fn of_several_addresses_only_the_public_ones_are_dialled() {
+async fn of_several_addresses_only_the_public_ones_are_dialed() {
     let server = Server::saying("inside").await;
     let names = Names::new(&[&["127.0.0.1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", NOWHERE]]);
     let url = format!("https://half-inside.example:{}/", server.address.port());

@@ -78,13 +78,13 @@ async fn a_trap_ends_one_call_and_no_other() {
     assert_eq!(echo.receive(&webhook("hi")).await.unwrap().len(), 1);
 }
 
-/// On one thread: were the loop not made to yield, the neighbour would have no turn.
+/// On one thread: were the loop not made to yield, the neighbor would have no turn.
 #[tokio::test]
-async fn a_loop_is_stopped_and_its_neighbours_run_meanwhile() {
+async fn a_loop_is_stopped_and_its_neighbors_run_meanwhile() {
     let (echo, notes) = echo().await;
     let turns = Arc::new(AtomicU32::new(0));
     let counted = turns.clone();
-    let neighbour = tokio::spawn(async move {
+    let neighbor = tokio::spawn(async move {
         loop {
             counted.fetch_add(1, Ordering::Relaxed);
             tokio::task::yield_now().await;
@@ -94,9 +94,9 @@ async fn a_loop_is_stopped_and_its_neighbours_run_meanwhile() {
     let before = turns.load(Ordering::Relaxed);
     let error = echo.receive(&webhook("loop")).await.unwrap_err();
     let during = turns.load(Ordering::Relaxed) - before;
-    neighbour.abort();
+    neighbor.abort();
     assert!(matches!(error, CallError::OutOfTime { .. }), "{error:?}");
-    // The neighbour had its turn at every tick but the last.
+    // The neighbor had its turn at every tick but the last.
     let ticks = *notes.ticks.lock().unwrap();
     assert!(ticks > 1 && during >= ticks - 1, "{during} turns in {ticks} ticks");
     assert_eq!(echo.receive(&webhook("hi")).await.unwrap().len(), 1);

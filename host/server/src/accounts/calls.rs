@@ -36,7 +36,7 @@ pub(crate) enum CallFailure {
     #[error(transparent)]
     NotServed(#[from] NotServed),
     /// The channel has no credential, or it is dead and cannot be renewed.
-    #[error("the channel's authorisation has ended; authorise it again")]
+    #[error("the channel's authorization has ended; authorize it again")]
     Unauthorized,
     /// How the call ended.
     #[error(transparent)]

@@ -97,7 +97,7 @@ impl Accounts {
         match &serving.book.manifest().authorization {
             Authorization::Oauth(_) => {
                 if !new.fields.is_empty() {
-                    let words = "this connector authorises by OAuth: leave out fields, and open the link";
+                    let words = "this connector authorizes by OAuth: leave out fields, and open the link";
                     return Err(ConnectError::Invalid(words.to_owned()));
                 }
             }
@@ -120,7 +120,7 @@ impl Accounts {
         Ok((session, link))
     }
 
-    /// Begins authorising a channel again.
+    /// Begins authorizing a channel again.
     ///
     /// # Errors
     /// See [`ConnectError`].

@@ -174,13 +174,13 @@ impl Credentials {
         }
     }
 
-    /// A person must authorise the channel again. The record tells it once.
+    /// A person must authorize the channel again. The record tells it once.
     pub(crate) async fn needs_reauthorization(&self, channel: ChannelId, reason: &str) -> Result<(), StoreError> {
         self.core
             .store
             .set_channel_status(channel, ChannelStatus::ReauthorizationRequired, reason, self.core.now())
             .await?;
-        tracing::warn!(channel.id = %channel, "The channel {channel} must be authorised again");
+        tracing::warn!(channel.id = %channel, "The channel {channel} must be authorized again");
         Ok(())
     }
 }

@@ -139,7 +139,7 @@ impl Accounts {
             Err(error) => findings.push(Finding::bad(
                 "platform",
                 error,
-                "Try again; if it stays, authorise the channel again.",
+                "Try again; if it stays, authorize the channel again.",
             )),
         }
         Ok(findings)
@@ -195,13 +195,13 @@ fn standing(channel: &Channel) -> Finding {
         ChannelStatus::Deleted => Finding::bad("status", "the channel was deleted", "Connect the account again."),
         ChannelStatus::ReauthorizationRequired => Finding::bad(
             "status",
-            "the authorisation has ended; what is sent meanwhile is held",
+            "the authorization has ended; what is sent meanwhile is held",
             "POST /v1/channels/{id}/reauthorize, and let the account's owner consent.",
         ),
         ChannelStatus::Degraded => Finding::bad(
             "status",
             "the channel works in part",
-            "See what is amiss below; authorising it again sets it up anew.",
+            "See what is amiss below; authorizing it again sets it up anew.",
         ),
         ChannelStatus::Connected if channel.paused => {
             Finding::bad("status", "the channel is paused", "PATCH it with paused: false.")
@@ -212,18 +212,18 @@ fn standing(channel: &Channel) -> Finding {
 
 fn token(credential: Option<&Credential>, now: Timestamp) -> Finding {
     let Some(credential) = credential else {
-        return Finding::bad("token", "there is none", "Authorise the channel again.");
+        return Finding::bad("token", "there is none", "Authorize the channel again.");
     };
     match (credential.expires_at, credential.refresh_expires_at) {
         (_, Some(end)) if now >= end => Finding::bad(
             "token",
             format!("it could be renewed until {end}"),
-            "Authorise the channel again.",
+            "Authorize the channel again.",
         ),
         (Some(end), _) if now >= end => Finding::bad(
             "token",
             format!("it ended at {end}"),
-            "POST /v1/channels/{id}/refresh; if that fails, authorise the channel again.",
+            "POST /v1/channels/{id}/refresh; if that fails, authorize the channel again.",
         ),
         (Some(end), _) => Finding::good("token", &format!("it ends at {end} and is renewed before")),
         (None, _) => Finding::good("token", "it does not end"),

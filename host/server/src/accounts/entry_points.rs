@@ -24,7 +24,7 @@ pub struct EntryPointLink {
     /// Whether it can carry the operator's own value.
     pub carries_ref: bool,
     /// What the platform said of the message in it: `pending`, `passed` or `rejected` (it is then not put into the composer).
-    /// Learnt from people who opened such a link, and pending until one did; null for a link without a message.
+    /// Learned from people who opened such a link, and pending until one did; null for a link without a message.
     pub prefill: Option<String>,
 }
 

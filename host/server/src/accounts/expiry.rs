@@ -1,4 +1,4 @@
-//! Tells ahead that a person will have to authorise a channel again: 30, 7 and 1 days before its credential can no longer be
+//! Tells ahead that a person will have to authorize a channel again: 30, 7 and 1 days before its credential can no longer be
 //! renewed.
 //!
 //! A warning is given when its moment falls between two looks; the looks go on over a restart, since the host notes when it was
@@ -85,7 +85,7 @@ impl Accounts {
             .store
             .append_event(workspace, Some(channel.id), kind, data, now)
             .await?;
-        tracing::warn!(channel.id = %channel.id, "The channel {} must be authorised again within {days} days", channel.id);
+        tracing::warn!(channel.id = %channel.id, "The channel {} must be authorized again within {days} days", channel.id);
         Ok(true)
     }
 }

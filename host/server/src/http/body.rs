@@ -315,8 +315,8 @@ mod tests {
         assert_eq!(no(r#"{"size":"x"}"#), case("invalid_request", "/size", "invalid"));
         assert_eq!(no("{}"), case("invalid_request", "/size", "missing"));
         assert_eq!(
-            no(r#"{"size":1,"colour":2}"#),
-            case("invalid_request", "/colour", "unknown")
+            no(r#"{"size":1,"color":2}"#),
+            case("invalid_request", "/color", "unknown")
         );
         assert_eq!(
             no(r#"{"size":1,"lines":[{"a/b":1},{"a/b":300}]}"#),

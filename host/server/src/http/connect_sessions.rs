@@ -44,7 +44,7 @@ pub(crate) struct Begin {
     fields: BTreeMap<String, Secret>,
 }
 
-/// Authorising a channel again.
+/// Authorizing a channel again.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BeginAgain {
@@ -151,7 +151,7 @@ pub(crate) async fn get(
     Ok(Answered(SessionView::of(session, url)))
 }
 
-/// Authorise a channel again
+/// Authorize a channel again
 #[utoipa::path(post, path = "/v1/channels/{id}/reauthorize", tag = "channels", params(("id" = ChannelId, Path)),
     request_body = Option<BeginAgain>, responses((status = 201, body = SessionView)))]
 pub(crate) async fn reauthorize(

@@ -471,7 +471,7 @@ fn new_secret(host: &Host) -> Secret {
     Secret::new(format!("whsec_{}", BASE64_STANDARD.encode(bytes)))
 }
 
-/// Whether events may be handed over there; the addresses behind a name are judged when it is dialled.
+/// Whether events may be handed over there; the addresses behind a name are judged when it is dialed.
 fn check_url(host: &Host, text: &str) -> Answer<()> {
     let refused = |words: &dyn std::fmt::Display| {
         Problem::of(&codes::URL_REFUSED)

@@ -1,4 +1,4 @@
-//! The catalogue of events: each type with the JSON Schema of what is handed over.
+//! The catalog of events: each type with the JSON Schema of what is handed over.
 //!
 //! The schemas are taken from the description of the API, so that an event's thing and the API's are one. Receivers must ignore
 //! members that they do not know: nothing here forbids more.
@@ -157,9 +157,9 @@ pub(super) fn carried(kind: EventType) -> Value {
 
 /// Each type's JSON Schema, whole in itself.
 #[derive(Clone, Debug)]
-pub(crate) struct Catalogue(Arc<BTreeMap<&'static str, Value>>);
+pub(crate) struct Catalog(Arc<BTreeMap<&'static str, Value>>);
 
-impl Catalogue {
+impl Catalog {
     /// From the description of the API.
     pub(super) fn of(api: &Value) -> Self {
         let all = EventType::ALL.iter().map(|kind| (kind.as_str(), schema(api, *kind)));
@@ -222,7 +222,7 @@ pub(crate) async fn list(_caller: May<Read, InChannels>, State(host): State<Host
     responses((status = 200, content_type = "application/schema+json", body = Value)))]
 pub(crate) async fn get(
     _caller: May<Read, InChannels>,
-    Extension(Catalogue(schemas)): Extension<Catalogue>,
+    Extension(Catalog(schemas)): Extension<Catalog>,
     Path(name): Path<String>,
 ) -> Answer<impl IntoResponse> {
     let schema = schemas

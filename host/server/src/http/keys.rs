@@ -58,7 +58,7 @@ pub(crate) struct KeyView {
     id: KeyId,
     /// What a person calls it.
     name: String,
-    /// The first characters, by which it is recognised.
+    /// The first characters, by which it is recognized.
     prefix: String,
     /// What it may be used for.
     scopes: BTreeSet<Scope>,

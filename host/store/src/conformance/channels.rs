@@ -640,7 +640,7 @@ pub fn credentials_are_due_soonest_first(factory: Factory) {
         assert_eq!(due(101, 10).await.unwrap(), [second.id]);
         assert_eq!(due(100_000, 10).await.unwrap(), [second.id, world.channel.id]);
         assert_eq!(due(100_000, 1).await.unwrap(), [second.id]);
-        // A dead authorisation cannot be renewed without a person.
+        // A dead authorization cannot be renewed without a person.
         let dead = ChannelStatus::ReauthorizationRequired;
         world
             .store

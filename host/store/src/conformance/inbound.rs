@@ -358,7 +358,7 @@ pub fn a_reaction_names_our_message(factory: Factory) {
     });
 }
 
-pub fn a_revoked_authorisation_holds_the_channel(factory: Factory) {
+pub fn a_revoked_authorization_holds_the_channel(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let notice = |kind: &str| Fact::Notice {

@@ -228,7 +228,7 @@ pub fn a_held_channel_keeps_its_messages(factory: Factory) {
     });
 }
 
-pub fn what_waits_for_authorisation_is_due_when_it_recovers(factory: Factory) {
+pub fn what_waits_for_authorization_is_due_when_it_recovers(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         world.hear(vec![says("m1", 10)], 10).await;

@@ -17,7 +17,7 @@ pub struct ConnectSession {
     pub workspace_id: String,
     /// The app it goes through.
     pub app: String,
-    /// The channel to be authorised again; none for a new one.
+    /// The channel to be authorized again; none for a new one.
     pub channel_id: Option<ChannelId>,
     /// The operator's name for the channel.
     pub name: Option<String>,
@@ -94,7 +94,7 @@ pub struct NewChannel {
     pub country: Option<String>,
     /// Scopes that the person granted.
     pub scopes: Vec<String>,
-    /// When a person must authorise it again at the latest.
+    /// When a person must authorize it again at the latest.
     pub reauthorize_by: Option<Timestamp>,
     /// What its connector remembers of it.
     pub state: Vec<StateWrite>,

@@ -1,4 +1,4 @@
-//! How an account is authorised (Authentication: access token, refresh token, revoke).
+//! How an account is authorized (Authentication: access token, refresh token, revoke).
 
 use weir_sdk::descriptor::{BodyEncoding, Oauth, Parameter, ParameterValue, Scope, TokenAnswer, TokenCall};
 

@@ -87,7 +87,7 @@ const FORBIDDEN: &[&str] = &[
     "forwarded",
     "via",
     "x-real-ip",
-    // Another method or path than the one judged, at servers that honour these.
+    // Another method or path than the one judged, at servers that honor these.
     "x-http-method",
     "x-http-method-override",
     "x-method-override",

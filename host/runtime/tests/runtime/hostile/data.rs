@@ -73,10 +73,10 @@ async fn c9_state_ends_at_its_quota() {
 
 #[tokio::test]
 async fn c15_another_channels_state_has_no_name_here() {
-    let (neighbour, _) = hostile("neighbour").await;
+    let (neighbor, _) = hostile("neighbor").await;
     let platform = Platform::that([]).await;
     let state: State = [("own".to_owned(), b"mine".to_vec())].into();
-    let told = words(&send(&neighbour, "x", &platform, state).await);
+    let told = words(&send(&neighbor, "x", &platform, state).await);
     assert_eq!(
         told,
         r#"[Ok(None), Ok(None), Ok(None), Ok(None), Ok(None), Ok(None)]; all keys: Ok(["own"])"#
@@ -85,20 +85,15 @@ async fn c15_another_channels_state_has_no_name_here() {
 
 #[tokio::test]
 async fn c15_history_of_another_channel_is_refused() {
-    let (neighbour, _) = hostile("neighbour").await;
+    let (neighbor, _) = hostile("neighbor").await;
     let platform = Platform::that([]).await;
-    let context = context_of(
-        "https://platform.example",
-        neighbour.manifest(),
-        &platform,
-        State::new(),
-    );
+    let context = context_of("https://platform.example", neighbor.manifest(), &platform, State::new());
     let conversation = ConversationFacts {
         platform_id: "c1".into(),
         contact_id: None,
         answered: false,
     };
-    let error = neighbour
+    let error = neighbor
         .messages(context, &conversation, Timestamp::default())
         .await
         .result

@@ -109,7 +109,7 @@ async fn c12_no_spelling_leads_inward() {
         .iter()
         .filter(|line| line.contains("platform.example/ -> Error::Refused("));
     assert_eq!(
-        by_address.filter(|line| line.contains("may not be dialled")).count(),
+        by_address.filter(|line| line.contains("may not be dialed")).count(),
         3,
         "{:#?}",
         &lines[lines.len() - 6..]

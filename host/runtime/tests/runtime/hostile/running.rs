@@ -1,4 +1,4 @@
-//! Time, memory and stack: what a guest uses up is its own call, and its neighbours keep being served.
+//! Time, memory and stack: what a guest uses up is its own call, and its neighbors keep being served.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -39,7 +39,7 @@ async fn c1_a_loop_is_stopped_by_its_budget() {
     assert_eq!(platform.seen().len(), 0);
 }
 
-/// One instruction that fills all of a memory cannot be interrupted: how long the thread is gone is what a neighbour waits. The
+/// One instruction that fills all of a memory cannot be interrupted: how long the thread is gone is what a neighbor waits. The
 /// figure is the machine's, so it is shown; what must hold on any is that others run in between.
 #[tokio::test]
 #[expect(clippy::print_stdout, reason = "the figure is for whoever runs this")]
@@ -63,7 +63,7 @@ async fn c2_filling_memory_is_stopped_like_any_loop_and_others_run_between_two_f
     let (mut gaps, ticks) = (gaps.lock().unwrap().clone(), *notes.ticks.lock().unwrap());
     gaps.sort_unstable();
     println!(
-        "c2: over {ticks} ticks of filling 60 MiB again and again, a neighbour was kept waiting for {:?} at most",
+        "c2: over {ticks} ticks of filling 60 MiB again and again, a neighbor was kept waiting for {:?} at most",
         gaps.last().unwrap()
     );
     let waits = gaps.iter().filter(|gap| **gap >= limits::EPOCH_TICK / 2).count();
@@ -107,7 +107,7 @@ async fn r2_an_innocent_connector_is_served_while_hostile_ones_run() {
     for name in ["spin", "bulk", "grow", "recurse", "flood", "giant", "trap"] {
         let (connector, notes) = hostile(name).await;
         let served = Arc::new(AtomicU32::new(0));
-        let neighbour = {
+        let neighbor = {
             let (innocent, served) = (innocent.clone(), served.clone());
             tokio::spawn(async move {
                 loop {
@@ -122,8 +122,8 @@ async fn r2_an_innocent_connector_is_served_while_hostile_ones_run() {
         let ended = connector.receive(&raw_webhook("x".into())).await;
         let during = served.load(Ordering::Relaxed) - before;
         let ticks = *notes.ticks.lock().unwrap();
-        assert!(!neighbour.is_finished(), "the neighbour failed beside {name}");
-        neighbour.abort();
+        assert!(!neighbor.is_finished(), "the neighbor failed beside {name}");
+        neighbor.abort();
         assert!(during >= ticks / 4, "{name}: {during} in {ticks} ticks, {ended:?}");
     }
 }

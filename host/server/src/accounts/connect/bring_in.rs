@@ -28,7 +28,7 @@ pub(super) struct For<'a> {
     name: Option<&'a str>,
     labels: &'a BTreeMap<String, String>,
     country: Option<&'a str>,
-    /// The channel to be authorised again; none for whatever account it is.
+    /// The channel to be authorized again; none for whatever account it is.
     channel: Option<ChannelId>,
     /// The session that ends with the channel; none where nothing is kept before.
     session: Option<ConnectSessionId>,

@@ -38,9 +38,9 @@ fn every_scope_is_documented() {
 
 #[test]
 fn every_event_type_has_a_schema_that_is_whole_in_itself() {
-    let catalogue = event_types::Catalogue::of(&openapi::document(&description()));
-    assert_eq!(catalogue.schemas().count(), EventType::ALL.len());
-    for (name, schema) in catalogue.schemas() {
+    let catalog = event_types::Catalog::of(&openapi::document(&description()));
+    assert_eq!(catalog.schemas().count(), EventType::ALL.len());
+    for (name, schema) in catalog.schemas() {
         assert_eq!(schema["properties"]["type"]["const"], name);
         assert_eq!(dangling(schema, schema), BTreeSet::new(), "{name}");
         let data = schema["properties"]["data"].to_string();

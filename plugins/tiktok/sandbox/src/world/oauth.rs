@@ -338,7 +338,7 @@ impl World {
             .filter(|app| client_key.is_none_or(|wanted| wanted == app))
             .collect();
         if apps.is_empty() {
-            return Err(ControlError::Conflict(format!("{account} has authorised no such app")));
+            return Err(ControlError::Conflict(format!("{account} has authorized no such app")));
         }
         for app in &apps {
             if self.settings.authorization_removed {

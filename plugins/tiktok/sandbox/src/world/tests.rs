@@ -62,7 +62,7 @@ impl Play {
             refresh_token: String::new(),
             open_id: String::new(),
         };
-        let tokens = play.authorise(account, scopes).unwrap();
+        let tokens = play.authorize(account, scopes).unwrap();
         play.token = tokens["access_token"].as_str().unwrap().into();
         play.refresh_token = tokens["refresh_token"].as_str().unwrap().into();
         play.open_id = tokens["open_id"].as_str().unwrap().into();
@@ -80,7 +80,7 @@ impl Play {
         self.world.grant(&consent, account, granted, self.now).unwrap()
     }
 
-    fn authorise(&mut self, account: &str, scopes: &str) -> Result<Value, Refusal> {
+    fn authorize(&mut self, account: &str, scopes: &str) -> Result<Value, Refusal> {
         let code = self.code(account, scopes);
         self.exchange(&code)
     }

@@ -24,8 +24,8 @@ fn resolve(host: &str) -> Vec<IpAddr> {
     addresses.iter().map(|text| text.parse().expect("an address")).collect()
 }
 
-/// What becomes of a permit where its host has resolved; and whether all that is dialled is public.
-fn dialled(permit: &EgressPermit) -> &'static str {
+/// What becomes of a permit where its host has resolved; and whether all that is dialed is public.
+fn dialed(permit: &EgressPermit) -> &'static str {
     let found = match permit.request().url.host().expect("a host") {
         url::Host::Domain(name) => resolve(name),
         url::Host::Ipv4(literal) => vec![literal.into()],
@@ -37,7 +37,7 @@ fn dialled(permit: &EgressPermit) -> &'static str {
 
 fn answer(judged: Result<EgressPermit, CallRefusal>) -> &'static str {
     match judged {
-        Ok(permit) => dialled(&permit),
+        Ok(permit) => dialed(&permit),
         Err(CallRefusal::BadUrl { reason }) => reason,
         Err(CallRefusal::NoRoute { .. }) => "route",
         Err(other) => panic!("{other}"),
@@ -94,7 +94,7 @@ fn the_host_calls_token_endpoints_by_name_and_over_tls() {
 
 #[test]
 fn an_endpoint_may_be_inside_only_where_the_configuration_says_so() {
-    let deliver = |url: &str, reach| may_deliver(get(url), reach).map(|permit| dialled(&permit));
+    let deliver = |url: &str, reach| may_deliver(get(url), reach).map(|permit| dialed(&permit));
     assert_eq!(deliver("https://hooks.example:8443/weir", Reach::Public), Ok("goes"));
     assert_eq!(deliver("https://10.0.0.1/weir", Reach::Public), Ok("address"));
     assert_eq!(deliver("https://localhost/weir", Reach::Public), Ok("address"));
@@ -149,7 +149,7 @@ fn judged_with(origins: &OriginMap, request: Request) -> Result<EgressPermit, Ca
 }
 
 #[test]
-fn a_mapped_origin_is_judged_as_the_platform_and_dialled_on_this_machine() {
+fn a_mapped_origin_is_judged_as_the_platform_and_dialed_on_this_machine() {
     let origins = mapped(&[(API, "http://127.0.0.1:9100")]);
     for url in [
         "https://business-api.tiktok.com/open_api/a?b=c",
@@ -213,9 +213,9 @@ fn what_is_mapped_beyond_this_machine_goes_to_public_addresses_by_tls() {
         )
     };
     let permit = to("https://sandbox.example").expect("a route covers it");
-    assert_eq!((permit.reach(), dialled(&permit)), (Reach::Public, "goes"));
+    assert_eq!((permit.reach(), dialed(&permit)), (Reach::Public, "goes"));
     let permit = to("https://10.0.0.1").expect("a route covers it");
-    assert_eq!(dialled(&permit), "address");
+    assert_eq!(dialed(&permit), "address");
     assert!(matches!(to("http://sandbox.example"), Err(CallRefusal::BadUrl { .. })));
     assert!(may_authorize(&mapped(&[(API, "http://sandbox.example")]), get(API)).is_err());
 }

@@ -67,7 +67,7 @@ fn conversation_list_pages_by_type_newest_first_and_forgets_after_90_days() {
         (json!(false), json!(3))
     );
     play.later(91 * DAY_MS);
-    let tokens = play.authorise("acme_store", "message.list.read").unwrap();
+    let tokens = play.authorize("acme_store", "message.list.read").unwrap();
     play.token = tokens["access_token"].as_str().unwrap().into();
     assert_eq!(list(&mut play, 0)["conversations"], json!([]));
 }

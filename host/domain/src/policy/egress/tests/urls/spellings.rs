@@ -1,7 +1,7 @@
 //! Spellings of URLs, and which rule answers each: for a connector that may call `https://business-api.tiktok.com/open_api/**`,
 //! `https://*.tiktokcdn.com/**` and `https://ports.example:8443/**`, and for a caller of the API who names a picture.
 //!
-//! `unparsed`: no URL at all. `goes`: let through, and every address that may be dialled is public. `route`: no route covers
+//! `unparsed`: no URL at all. `goes`: let through, and every address that may be dialed is public. `route`: no route covers
 //! it. `address`: refused before the dial. What else stands there is the beginning of the URL rule's words.
 
 /// The spelling, a connector's answer, a fetch's answer.

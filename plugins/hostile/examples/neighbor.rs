@@ -6,10 +6,10 @@ use weir_sdk::outbound::{Draft, Sent};
 use weir_sdk::state;
 use weir_sdk::types::{Channel, Conversation, Failure};
 
-struct Neighbour;
+struct Neighbor;
 
-impl Hostile for Neighbour {
-    const NAME: &'static str = "hostile-neighbour";
+impl Hostile for Neighbor {
+    const NAME: &'static str = "hostile-neighbor";
 
     fn send(_: Draft) -> Result<Sent, Failure> {
         let keys = [
@@ -28,7 +28,7 @@ impl Hostile for Neighbour {
     }
 }
 
-impl history::Guest for Neighbour {
+impl history::Guest for Neighbor {
     fn conversations(_: Channel, _: Option<String>) -> Result<ConversationPage, Failure> {
         Ok(ConversationPage {
             conversations: Vec::new(),
@@ -45,4 +45,4 @@ impl history::Guest for Neighbour {
     }
 }
 
-component!(Neighbour: history);
+component!(Neighbor: history);

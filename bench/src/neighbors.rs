@@ -15,9 +15,9 @@ use crate::rig::Rig;
 /// What they do when they are called: run without end, fill memory in one instruction, take all of it, overflow the stack,
 /// trap, flood the log, hand over too much, nest without end.
 const HOSTILE: [&str; 8] = ["spin", "bulk", "grow", "recurse", "trap", "flood", "giant", "deep"];
-/// The neighbour's webhooks in a second.
+/// The neighbor's webhooks in a second.
 const RATE: usize = 200;
-/// How long the neighbour is watched beside each of them, and as long in peace before it.
+/// How long the neighbor is watched beside each of them, and as long in peace before it.
 const SECONDS: usize = 5;
 /// Connections over which the conversations begin.
 const CONNECTIONS: usize = 16;
@@ -54,7 +54,7 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
     }
     let calm = percentile(&peace, 0.99);
     rig.stack.stop().await?;
-    Ok(Row::new("R2", "neighbours")
+    Ok(Row::new("R2", "neighbors")
         .saw(format!(
             "{RATE} webhooks/s beside {} hostile connectors in turn",
             HOSTILE.len()
@@ -112,13 +112,13 @@ async fn attack(origin: String, api: Api, name: &'static str) -> anyhow::Result<
     }
 }
 
-/// How long each of the neighbour's webhooks waited for its answer, in milliseconds.
+/// How long each of the neighbor's webhooks waited for its answer, in milliseconds.
 async fn waits(rig: &Rig, customers: &Customers<'_>, from: usize) -> anyhow::Result<Vec<f64>> {
     let asked = steadily(rig.origin(), RATE, from..from + RATE * SECONDS, |n| customers.writes(n)).await?;
     let refused = asked.iter().find(|asked| asked.status != 200);
     ensure!(
         refused.is_none(),
-        "a neighbour's webhook was answered {:?}",
+        "a neighbor's webhook was answered {:?}",
         refused.map(|asked| asked.status)
     );
     Ok(asked.iter().map(|asked| asked.waited.as_secs_f64() * 1_000.0).collect())
