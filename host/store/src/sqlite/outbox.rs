@@ -129,9 +129,10 @@ pub(crate) fn update(db: &Db<'_>, before: &QueuedMessage, after: &QueuedMessage)
         named.push(("tries", after.tries.into()));
     }
     let columns: Vec<String> = named.iter().map(|(column, _)| format!("{column} = ?")).collect();
+    let columns = columns.join(", ");
     let values = named.into_iter().map(|(_, value)| value).chain([after.place.into()]);
     db.run(
-        &format!("UPDATE outbox SET {} WHERE n = ?", columns.join(", ")),
+        &format!("UPDATE outbox SET {columns} WHERE n = ?"),
         params_from_iter(values),
     )?;
     Ok(())
