@@ -48,14 +48,12 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use weir_domain::id::Mint;
 use weir_domain::limits;
-use weir_domain::record::inbound::{Batch, Recorded};
 
-use crate::acts::inbound;
 use crate::vault::{MasterKey, Place, Vault};
 use crate::{Erasing, Result, StoreError, kill_point};
 use db::Db;
 use readers::Readers;
-use writer::Writer;
+use writer::{Shared, Writer};
 
 /// The oldest SQLite that may be used: before it, a checkpoint that met a write could lose that write
 /// (sqlite.org/wal.html, "The WAL-Reset Bug").
@@ -205,14 +203,13 @@ impl SqliteStore {
         self.writer.write(for_claim).await
     }
 
-    /// Records a batch, together with those that wait for the same commit.
-    async fn record(&self, batch: Batch) -> Result<Recorded> {
+    /// Has work done together with its kind that waits for the same commit.
+    async fn share<W: Shared>(&self, work: W) -> Result<W::Done> {
         if crate::claims::current().is_none() {
-            return self.writer.record(batch).await;
+            return self.writer.share(work).await;
         }
-        // The mark of the claim goes with this batch alone.
-        let recorded = self.write(move |db| inbound::record(db, vec![batch])).await?;
-        Ok(recorded.into_iter().sum())
+        // The mark of the claim goes with this piece alone.
+        self.write(move |db| W::one(db, work)).await
     }
 
     async fn read<T, F>(&self, work: F) -> Result<T>

@@ -177,7 +177,7 @@ pub struct Changes {
     /// The new head of a conversation comes after the old one.
     pub queued: Vec<Tracked<QueuedMessage>>,
     /// When something of these channels may leave.
-    pub due: Vec<(ChannelId, DueChange)>,
+    pub due: BTreeMap<ChannelId, DueChange>,
     pub attempts: Vec<EndedAttempt>,
     pub events: Vec<NewEvent>,
 }
@@ -197,11 +197,58 @@ impl Changes {
         self.events.push(NewEvent { about, kind, data });
     }
 
+    /// Adds what another decision of the same transaction changes, about other rows.
+    pub fn merge(&mut self, other: Self) {
+        let Self {
+            channels,
+            contacts,
+            conversations,
+            authors,
+            folded_echoes,
+            messages,
+            media,
+            referrals,
+            facts,
+            early_receipts,
+            used_receipts,
+            expiries,
+            removed_queued,
+            queued,
+            due,
+            attempts,
+            events,
+        } = other;
+        self.channels.extend(channels);
+        self.contacts.extend(contacts);
+        self.conversations.extend(conversations);
+        self.authors.extend(authors);
+        self.folded_echoes.extend(folded_echoes);
+        self.messages.extend(messages);
+        self.media.extend(media);
+        self.referrals.extend(referrals);
+        self.facts.extend(facts);
+        self.early_receipts.extend(early_receipts);
+        self.used_receipts.extend(used_receipts);
+        self.expiries.extend(expiries);
+        self.removed_queued.extend(removed_queued);
+        self.queued.extend(queued);
+        for (channel, change) in due {
+            self.due(channel, change);
+        }
+        self.attempts.extend(attempts);
+        self.events.extend(events);
+    }
+
+    fn due(&mut self, channel: ChannelId, change: DueChange) {
+        let known = self.due.entry(channel).or_insert(DueChange::Nothing);
+        *known = known.and(change);
+    }
+
     pub fn queue(&mut self, channel: ChannelId, queue: ConversationQueue) {
         let changes = queue.changes();
         self.removed_queued.extend(changes.removed);
         self.queued.extend(changes.entries);
-        self.due.push((channel, changes.due));
+        self.due(channel, changes.due);
     }
 }
 

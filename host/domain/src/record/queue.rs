@@ -75,7 +75,7 @@ impl QueuedMessage {
 
 /// The unsettled messages of a conversation in the order of acceptance: those that are uncertain or in flight, and at least the
 /// oldest two of those that wait to leave, so that the next head is among them whatever becomes of the first.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConversationQueue {
     entries: Vec<Tracked<QueuedMessage>>,
     removed: Vec<i64>,
@@ -101,6 +101,18 @@ pub enum DueChange {
     By(Timestamp),
     /// What was due is not, or later: the earliest of all is to be found.
     Later,
+}
+
+impl DueChange {
+    /// What two changes in the same channel mean.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Later, _) | (_, Self::Later) => Self::Later,
+            (Self::By(one), Self::By(two)) => Self::By(one.min(two)),
+            (change, Self::Nothing) | (Self::Nothing, change) => change,
+        }
+    }
 }
 
 impl ConversationQueue {

@@ -77,22 +77,20 @@ pub(crate) fn apply(db: &Db<'_>, changes: Changes, now: Timestamp) -> Result<()>
     for (conversation, expires_at) in expiries {
         outbox::extend(db, conversation, expires_at)?;
     }
-    for place in removed_queued {
-        outbox::remove(db, place)?;
-    }
+    outbox::remove(db, &removed_queued)?;
+    let mut new = Vec::new();
     for entry in &queued {
         match entry.write() {
-            Write::Insert(entry) => outbox::insert(db, entry, now)?,
+            Write::Insert(entry) => new.push(entry),
             Write::Update { before, after } => outbox::update(db, before, after)?,
             Write::Nothing => {}
         }
     }
+    outbox::insert_all(db, new, now)?;
     for (channel, change) in due {
         outbox::put_due(db, channel, change)?;
     }
-    for attempt in &attempts {
-        outbox::end_attempt(db, attempt)?;
-    }
+    outbox::end_attempts(db, attempts)?;
     events::append_all(db, events, now)?;
     Ok(())
 }

@@ -1,13 +1,18 @@
 //! Loads what accepting a message needs, and what a person does to one that was accepted.
 
-use weir_domain::claim::{Claimed, Progress};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use weir_domain::channel::Channel;
+use weir_domain::claim::{Claim, Claimed, Progress};
 use weir_domain::event::EventType;
-use weir_domain::id::MessageId;
+use weir_domain::id::{ChannelId, ContactId, ConversationId, MessageId};
 use weir_domain::message::{Direction, Message, Status};
 use weir_domain::policy::RuleBook;
 use weir_domain::record::outbound::{self, Destination, NewMessages, Retry, Settlement};
-use weir_domain::record::queue::QueuedMessage;
-use weir_domain::record::{StoredConversation, Tracked};
+use weir_domain::record::queue::{ConversationQueue, QueuedMessage};
+use weir_domain::record::{Changes, StoredConversation, Tracked};
 use weir_domain::time::Timestamp;
 
 use crate::acts::{apply, outbox as acts};
@@ -19,14 +24,120 @@ use crate::{EnqueueError, Enqueued, KeptAnswer, NewMessage, Resolution, Result, 
 /// HTTP's `202 Accepted`, under which the first answer is kept.
 const ACCEPTED: u16 = 202;
 
-pub(crate) fn enqueue(db: &Db<'_>, new: NewMessage, book: &RuleBook, now: Timestamp) -> Result<Enqueued, EnqueueError> {
-    if let Some(first) = replayed(db, &new, now)? {
-        return Ok(Enqueued::Replayed(first));
+/// A message to be accepted, by these rules.
+#[derive(Clone, Debug)]
+pub(crate) struct Acceptance {
+    pub(crate) new: NewMessage,
+    pub(crate) book: RuleBook,
+    pub(crate) now: Timestamp,
+}
+
+/// What two acceptances may share: then one of them has to see what became of the other.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Share {
+    Conversation(ConversationId),
+    Claim(String),
+    ClientRef(String),
+}
+
+fn shares(acceptance: &Acceptance) -> Vec<Share> {
+    let new = &acceptance.new;
+    let claim = new.claim.as_ref().map(|claim| Share::Claim(claim.key.clone()));
+    let client_ref = new.client_ref.clone().map(Share::ClientRef);
+    let conversation = Share::Conversation(new.conversation_id);
+    [conversation].into_iter().chain(claim).chain(client_ref).collect()
+}
+
+/// Judges messages and puts them into the outbox. What is for different conversations is loaded and written together.
+pub(crate) fn accept(db: &Db<'_>, all: Vec<Acceptance>) -> Result<Vec<Result<Enqueued, EnqueueError>>> {
+    let mut accepted: Vec<Result<Enqueued, EnqueueError>> =
+        all.iter().map(|_| Err(EnqueueError::NoConversation)).collect();
+    let mut rest: acts::Pieces<Acceptance> = all.into_iter().enumerate().collect();
+    while !rest.is_empty() {
+        let (these, later) = acts::apart(rest, shares);
+        accept_apart(db, these, &mut accepted)?;
+        rest = later;
     }
-    let conversation = conversations::thread(db, new.conversation_id)?
+    Ok(accepted)
+}
+
+/// What acceptances that share nothing read.
+struct Loaded {
+    conversations: BTreeMap<ConversationId, StoredConversation>,
+    queues: BTreeMap<ConversationId, ConversationQueue>,
+    channels: BTreeMap<ChannelId, Arc<Channel>>,
+}
+
+/// What is kept under a claim.
+struct Answered {
+    claim: Claim,
+    answer: KeptAnswer,
+    contact: ContactId,
+}
+
+fn accept_apart(
+    db: &Db<'_>,
+    acceptances: acts::Pieces<Acceptance>,
+    accepted: &mut [Result<Enqueued, EnqueueError>],
+) -> Result<()> {
+    let ids: Vec<ConversationId> = acceptances.iter().map(|(_, one)| one.new.conversation_id).collect();
+    let stored = conversations::by_ids(db, ids.iter().copied())?;
+    let mut loaded = Loaded {
+        conversations: stored
+            .into_iter()
+            .map(|stored| (stored.conversation.id, stored))
+            .collect(),
+        queues: outbox::queues_of(db, ids)?,
+        channels: BTreeMap::new(),
+    };
+    let (mut changes, mut answered, mut latest) = (Changes::default(), Vec::new(), Timestamp::default());
+    for (n, acceptance) in acceptances {
+        latest = latest.max(acceptance.now);
+        accepted[n] = match accept_one(db, &mut loaded, acceptance) {
+            Ok((enqueued, of_one, answer)) => {
+                changes.merge(of_one);
+                answered.extend(answer);
+                Ok(enqueued)
+            }
+            // Of none of them it is known what became of it.
+            Err(EnqueueError::Store(error)) => return Err(error),
+            Err(refused) => Err(refused),
+        };
+        if let Ok(Enqueued::New(messages)) = &accepted[n] {
+            for message in messages {
+                media::note_sent(db, message.conversation_id, &message.content)?;
+            }
+        }
+    }
+    if let Ok(new @ 1..) = u32::try_from(answered.len()) {
+        claims::forget_old(db, new, latest)?;
+    }
+    for Answered { claim, answer, contact } in answered {
+        claims::insert_answered(db, &claim, &answer, Some(contact), latest)?;
+    }
+    apply(db, changes, latest)
+}
+
+/// Judges one message, and writes nothing.
+fn accept_one(
+    db: &Db<'_>,
+    loaded: &mut Loaded,
+    acceptance: Acceptance,
+) -> Result<(Enqueued, Changes, Option<Answered>), EnqueueError> {
+    let Acceptance { new, book, now } = acceptance;
+    if let Some(first) = replayed(db, &new, now)? {
+        return Ok((Enqueued::Replayed(first), Changes::default(), None));
+    }
+    let conversation = loaded
+        .conversations
+        .remove(&new.conversation_id)
         .filter(|stored| stored.workspace == new.workspace_id)
         .ok_or(EnqueueError::NoConversation)?;
-    let channel = channels::needed(db, conversation.conversation.channel_id)?;
+    let id = conversation.conversation.channel_id;
+    let channel = match loaded.channels.entry(id) {
+        Entry::Occupied(known) => Arc::clone(known.get()),
+        Entry::Vacant(unknown) => Arc::clone(unknown.insert(Arc::new(channels::needed(db, id)?))),
+    };
     if let Some(client_ref) = &new.client_ref
         && let Some(other) = messages::by_client_ref(db, channel.id, client_ref)?
     {
@@ -41,9 +152,9 @@ pub(crate) fn enqueue(db: &Db<'_>, new: NewMessage, book: &RuleBook, now: Timest
     for content in std::iter::once(new.content).chain(new.then) {
         contents.push(media::described(db, &new.workspace_id, content)?);
     }
-    let (id, contact) = (conversation.conversation.id, conversation.conversation.contact.id);
+    let contact = conversation.conversation.contact.id;
     let to = Destination {
-        queue: outbox::queue_of(db, id, None)?,
+        queue: loaded.queues.remove(&new.conversation_id).unwrap_or_default(),
         conversation: Tracked::loaded(conversation),
         channel: &channel,
         rules: &rules,
@@ -54,11 +165,8 @@ pub(crate) fn enqueue(db: &Db<'_>, new: NewMessage, book: &RuleBook, now: Timest
         client_ref: new.client_ref,
         origin: new.origin,
     };
-    let (accepted, changes) = outbound::accept(to, new_messages, db.mint, now)?;
-    for message in &accepted {
-        media::note_sent(db, id, &message.content)?;
-    }
-    if let Some(claim) = new.claim {
+    let (messages, changes) = outbound::accept(to, new_messages, db.mint, now)?;
+    let answered = new.claim.map(|claim| {
         // The answer lists the messages as their events show them.
         let told = changes
             .events
@@ -69,10 +177,9 @@ pub(crate) fn enqueue(db: &Db<'_>, new: NewMessage, book: &RuleBook, now: Timest
             status: ACCEPTED,
             body: format!("[{}]", documents.join(",")),
         };
-        claims::insert_answered(db, &claim, &answer, Some(contact), now)?;
-    }
-    apply(db, changes, now)?;
-    Ok(Enqueued::New(accepted))
+        Answered { claim, answer, contact }
+    });
+    Ok((Enqueued::New(messages), changes, answered))
 }
 
 /// The answer that the same request got before.

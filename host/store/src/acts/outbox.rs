@@ -1,20 +1,21 @@
 //! Loads what leaves the outbox and what became of it.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weir_domain::channel::Channel;
 use weir_domain::delivery::Next;
 use weir_domain::id::{ChannelId, ConversationId, MessageId};
 use weir_domain::message::{Draft, Message, Status};
+use weir_domain::record::echo::Arrival;
 use weir_domain::record::queue::{Room, take_turns};
 use weir_domain::record::settle::{self, Outbound, Tried};
-use weir_domain::record::{Changes, Tracked};
+use weir_domain::record::{Changes, StoredMessage, Tracked};
 use weir_domain::time::Timestamp;
 
 use crate::acts::apply;
 use crate::sqlite::db::{Db, json};
-use crate::sqlite::{channels, conversations, echo, media, messages, outbox, state};
+use crate::sqlite::{channels, conversations, early, echo, media, messages, outbox, state};
 use crate::{LeaseToken, MessageLease, RequestRecord, Result, StateWrite};
 
 /// A message with its conversation and what else of that is unsettled.
@@ -97,39 +98,144 @@ pub(crate) fn draft(db: &Db<'_>, workspace: &str, message: &Message) -> Result<D
     })
 }
 
-/// Ends an attempt. False, and nothing is written, if its lease is lost.
-pub(crate) fn settle(
+/// The end of an attempt, as its worker tells it.
+#[derive(Clone, Debug)]
+pub(crate) struct Settlement {
+    pub(crate) lease: LeaseToken,
+    pub(crate) next: Next,
+    pub(crate) requests: Vec<RequestRecord>,
+    /// What the connector wrote to its state.
+    pub(crate) writes: Vec<StateWrite>,
+    pub(crate) now: Timestamp,
+}
+
+/// Ends attempts. False for one whose lease is lost: nothing of it is written. What is in different conversations is loaded and
+/// written together.
+pub(crate) fn settle(db: &Db<'_>, all: Vec<Settlement>) -> Result<Vec<bool>> {
+    let mut settled = vec![false; all.len()];
+    let mut rest: Pieces<Settlement> = all.into_iter().enumerate().collect();
+    while !rest.is_empty() {
+        let ids = rest.iter().map(|(_, settlement)| settlement.lease.message);
+        let messages = messages::by_ids(db, ids.collect::<BTreeSet<_>>())?;
+        let messages: BTreeMap<MessageId, StoredMessage> =
+            messages.into_iter().map(|stored| (stored.message.id, stored)).collect();
+        rest.retain(|(_, settlement)| messages.contains_key(&settlement.lease.message));
+        let (these, later) = apart(rest, |settlement| {
+            vec![messages[&settlement.lease.message].message.conversation_id]
+        });
+        settle_apart(db, these, messages, &mut settled)?;
+        rest = later;
+    }
+    Ok(settled)
+}
+
+/// Pieces of a group, with their places in it.
+pub(crate) type Pieces<T> = Vec<(usize, T)>;
+
+/// Parts what can be done together from what has to come after it, since it shares something with one of those.
+pub(crate) fn apart<T, K: Ord>(all: Pieces<T>, shares: impl Fn(&T) -> Vec<K>) -> (Pieces<T>, Pieces<T>) {
+    let mut taken = BTreeSet::new();
+    all.into_iter().partition(|(_, one)| {
+        let shares = shares(one);
+        let is_free = shares.iter().all(|share| !taken.contains(share));
+        taken.extend(shares);
+        is_free
+    })
+}
+
+/// Ends attempts that are all in different conversations.
+fn settle_apart(
     db: &Db<'_>,
-    token: &LeaseToken,
-    next: Next,
-    requests: Vec<RequestRecord>,
-    writes: &[StateWrite],
-    now: Timestamp,
-) -> Result<bool> {
-    let Some(outbound) = load(db, token.message)? else {
-        return Ok(false);
-    };
-    let entry = outbound.queue.get(token.message);
-    if !entry.is_some_and(|entry| entry.is_leased(&token.owner, token.epoch)) {
-        return Ok(false);
+    settlements: Pieces<Settlement>,
+    mut messages: BTreeMap<MessageId, StoredMessage>,
+    settled: &mut [bool],
+) -> Result<()> {
+    let of = |id: MessageId| messages.get(&id).map(|stored| &stored.message);
+    let conversations = settlements.iter().filter_map(|(_, one)| of(one.lease.message));
+    let conversations: Vec<ConversationId> = conversations.map(|message| message.conversation_id).collect();
+    let mut queues = outbox::queues_of(db, conversations.iter().copied())?;
+    let mut threads: BTreeMap<ConversationId, _> = conversations::by_ids(db, conversations)?
+        .into_iter()
+        .map(|stored| (stored.conversation.id, stored))
+        .collect();
+    let names = settlements.iter().filter_map(|(_, one)| match &one.next {
+        Next::Sent { platform_id, .. } => Some((of(one.lease.message)?.channel_id, platform_id.clone())),
+        _ => None,
+    });
+    let names: Vec<(ChannelId, String)> = names.collect();
+    let known = messages::named(db, names.iter().map(|(channel, name)| (*channel, name.as_str())))?;
+    let early = early::of_messages(db, names)?;
+
+    let mut changes = Changes::default();
+    let mut latest = Timestamp::default();
+    for (n, settlement) in settlements {
+        let Settlement {
+            lease,
+            next,
+            requests,
+            writes,
+            now,
+        } = settlement;
+        let Some(message) = messages.remove(&lease.message) else {
+            continue;
+        };
+        let (channel, conversation) = (message.message.channel_id, message.message.conversation_id);
+        let Some(queue) = queues.remove(&conversation) else {
+            continue;
+        };
+        let entry = queue.get(lease.message);
+        if !entry.is_some_and(|entry| entry.is_leased(&lease.owner, lease.epoch)) {
+            continue;
+        }
+        let thread = match threads.remove(&conversation) {
+            Some(thread) => thread,
+            None => conversations::needed(db, conversation)?,
+        };
+        let outbound = Outbound {
+            message: Tracked::loaded(message),
+            conversation: Tracked::loaded(thread),
+            queue,
+        };
+        if !state::commit(db, channel, &writes)? {
+            state::tell_unwritten(db, channel, &writes, now)?;
+        }
+        let arrival = match &next {
+            Next::Sent { platform_id, at } => {
+                let is_named = |stored: &&StoredMessage| {
+                    let message = &stored.message;
+                    stored.part == 0
+                        && message.channel_id == channel
+                        && message.platform_id.as_ref() == Some(platform_id)
+                };
+                let known_as = echo::known_as(&outbound, platform_id);
+                let said = if known_as == platform_id {
+                    let of_it = early
+                        .iter()
+                        .filter(|said| said.channel == channel && said.message == known_as);
+                    of_it.map(|said| (said.status, said.error.clone())).collect()
+                } else {
+                    early::said_of(db, channel, known_as)?
+                };
+                let other = known.iter().find(is_named).cloned();
+                echo::arrival_beside(db, &outbound, (platform_id, *at), other, said)?
+            }
+            _ => Arrival::default(),
+        };
+        let (of_one, is_believed) = settle::settle(
+            outbound,
+            Tried {
+                next,
+                requests,
+                arrival,
+            },
+            now,
+        );
+        warn_of_id(lease.message, is_believed);
+        changes.merge(of_one);
+        latest = latest.max(now);
+        settled[n] = true;
     }
-    let channel = outbound.message.message.channel_id;
-    if !state::commit(db, channel, writes)? {
-        state::tell_unwritten(db, channel, writes, now)?;
-    }
-    let arrival = match &next {
-        Next::Sent { platform_id, at } => echo::arrival(db, &outbound, platform_id, *at)?,
-        _ => Default::default(),
-    };
-    let tried = Tried {
-        next,
-        requests,
-        arrival,
-    };
-    let (changes, is_believed) = settle::settle(outbound, tried, now);
-    warn_of_id(token.message, is_believed);
-    apply(db, changes, now)?;
-    Ok(true)
+    apply(db, changes, latest)
 }
 
 /// Two sends with one id: the platform or its connector is wrong.

@@ -55,7 +55,7 @@ pub(crate) fn judge(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<Claime
 }
 
 fn insert(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<()> {
-    forget_old(db, now)?;
+    forget_old(db, 1, now)?;
     // The row that may be there is too old to count.
     db.run(
         "INSERT OR REPLACE INTO claims (workspace_id, api_key, key, fingerprint, claimed_at) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -70,16 +70,17 @@ fn insert(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-fn forget_old(db: &Db<'_>, now: Timestamp) -> Result<()> {
+/// Forgets more old claims than so many new ones.
+pub(crate) fn forget_old(db: &Db<'_>, new: u32, now: Timestamp) -> Result<()> {
     db.run(
         "DELETE FROM claims WHERE rowid IN
              (SELECT rowid FROM claims WHERE claimed_at <= ?1 ORDER BY claimed_at LIMIT ?2)",
-        params![now.before(limits::IDEMPOTENCY).as_millis(), FORGET],
+        params![now.before(limits::IDEMPOTENCY).as_millis(), new.saturating_mul(FORGET)],
     )?;
     Ok(())
 }
 
-/// Claims a key and keeps the answer, for an act in whose transaction this is.
+/// Claims a key and keeps the answer, for an act in whose transaction this is. Old claims are the caller's to forget.
 pub(crate) fn insert_answered(
     db: &Db<'_>,
     claim: &Claim,
@@ -87,7 +88,6 @@ pub(crate) fn insert_answered(
     about: Option<ContactId>,
     now: Timestamp,
 ) -> Result<()> {
-    forget_old(db, now)?;
     db.run(
         "INSERT OR REPLACE INTO claims (workspace_id, api_key, key, fingerprint, claimed_at, acted, status, body, contact_id)
          VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8)",

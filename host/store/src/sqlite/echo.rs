@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 use weir_domain::id::MessageId;
-use weir_domain::message::{Message, Origin};
+use weir_domain::message::{Message, MessageError, Origin, Status};
 use weir_domain::record::echo::{Arrival, OtherMessage, OtherShares};
 use weir_domain::record::settle::Outbound;
 use weir_domain::record::{StoredConversation, StoredMessage};
@@ -15,14 +15,31 @@ use crate::sqlite::{messages, outbox};
 
 /// What the record knows beside a message of ours that the platform gives this id.
 pub(crate) fn arrival(db: &Db<'_>, outbound: &Outbound, platform_id: &str, at: Timestamp) -> Result<Arrival> {
+    let channel = outbound.message.message.channel_id;
+    let other = messages::stored_by_platform_id(db, channel, platform_id)?;
+    let early = early::said_of(db, channel, known_as(outbound, platform_id))?;
+    arrival_beside(db, outbound, (platform_id, at), other, early)
+}
+
+/// The platform's id of a message by which receipts that came before it are found.
+pub(crate) fn known_as<'a>(outbound: &'a Outbound, platform_id: &'a str) -> &'a str {
+    outbound.message.message.platform_id.as_deref().unwrap_or(platform_id)
+}
+
+/// The same, with the message that has the id already and what was said of it.
+pub(crate) fn arrival_beside(
+    db: &Db<'_>,
+    outbound: &Outbound,
+    (platform_id, at): (&str, Timestamp),
+    other: Option<StoredMessage>,
+    early: Vec<(Status, Option<MessageError>)>,
+) -> Result<Arrival> {
     let message = &outbound.message.message;
     let conversation = &outbound.conversation;
-    let other = messages::stored_by_platform_id(db, message.channel_id, platform_id)?
+    let other = other
         .filter(|other| other.message.id != message.id)
         .map(|other| beside(db, conversation, other).map(Box::new))
         .transpose()?;
-    let known_as = message.platform_id.as_deref().unwrap_or(platform_id);
-    let early = early::said_of(db, message.channel_id, known_as)?;
     let others = match conversation.conversation.contact_wrote_at {
         Some(since) if at.min(message.sent_at) <= since => {
             let folded = other.as_ref().filter(|other| other.is_echo_of(&outbound.message));
@@ -33,7 +50,7 @@ pub(crate) fn arrival(db: &Db<'_>, outbound: &Outbound, platform_id: &str, at: T
     };
     Ok(Arrival {
         other,
-        early: (!early.is_empty()).then(|| (known_as.to_owned(), early)),
+        early: (!early.is_empty()).then(|| (known_as(outbound, platform_id).to_owned(), early)),
         others,
     })
 }

@@ -27,7 +27,10 @@ use weir_domain::rollout::{Canary, Intent};
 use weir_domain::time::Timestamp;
 use weir_domain::workspace::Workspace;
 
+use crate::acts::outbound::Acceptance;
+use crate::acts::outbox::Settlement;
 use crate::acts::{self, versions, window_events};
+use crate::sqlite::writer::Shared;
 use crate::sqlite::{
     SqliteStore, canary_runs, channels, claims, clearing, clock, connect, connectors, conversations, deliveries,
     endpoints, erasure, events, gaps, intents, keys, ledger, media, messages, outbox, recovery, referrals, retention,
@@ -399,7 +402,7 @@ impl Store for SqliteStore {
             book: book.clone(),
             now,
         };
-        self.record(batch).await
+        self.share(batch).await
     }
     async fn tell_news(&self, books: BTreeMap<String, RuleBook>, limit: u32, now: Timestamp) -> Result<u32> {
         self.write(move |db| window_events::sweep(db, &books, limit, now)).await
@@ -524,7 +527,12 @@ impl Store for SqliteStore {
 
     async fn enqueue(&self, new: NewMessage, book: &RuleBook, now: Timestamp) -> Result<Enqueued, EnqueueError> {
         let book = book.clone();
-        self.write(move |db| acts::outbound::enqueue(db, new, &book, now)).await
+        let acceptance = Acceptance { new, book, now };
+        if crate::claims::current().is_none() {
+            return self.writer.share(acceptance).await?;
+        }
+        // The mark of the claim goes with what is accepted, and not with a refusal.
+        self.write(move |db| Acceptance::one(db, acceptance)?).await
     }
     async fn lease_messages(&self, owner: &str, room: Room, now: Timestamp) -> Result<Vec<MessageLease>> {
         let owner = owner.to_owned();
@@ -538,9 +546,14 @@ impl Store for SqliteStore {
         state: Vec<StateWrite>,
         now: Timestamp,
     ) -> Result<bool> {
-        let lease = lease.clone();
-        self.write(move |db| acts::outbox::settle(db, &lease, next, requests, &state, now))
-            .await
+        let settlement = Settlement {
+            lease: lease.clone(),
+            next,
+            requests,
+            writes: state,
+            now,
+        };
+        self.share(settlement).await
     }
     async fn sweep_messages(&self, now: Timestamp) -> Result<u32> {
         self.write(move |db| acts::outbox::sweep(db, now)).await

@@ -1,6 +1,8 @@
 //! The rows of the outbox, of attempts and of the channels' turns. What they mean is decided in [`weir_domain::record`]; two unique
 //! indexes hold the database to one message in flight and one with a due time in each conversation.
 
+use std::collections::BTreeMap;
+
 use rusqlite::types::Value;
 use rusqlite::{Row, params, params_from_iter};
 use weir_domain::channel::Channel;
@@ -75,6 +77,30 @@ pub(crate) fn queue_of(
     Ok(ConversationQueue::loaded(rows))
 }
 
+/// The same of several conversations, in one statement.
+pub(crate) fn queues_of(
+    db: &Db<'_>,
+    conversations: impl IntoIterator<Item = ConversationId>,
+) -> Result<BTreeMap<ConversationId, ConversationQueue>> {
+    let mut rows = db.wanted(
+        conversations.into_iter().map(|id| [key_value(id)]),
+        &[],
+        &format!(
+            "SELECT {QUEUED} FROM wanted CROSS JOIN outbox ON n IN
+                 (SELECT n FROM outbox WHERE conversation_id = w1 AND state = 'sending'
+                  UNION ALL SELECT n FROM outbox INDEXED BY outbox_uncertain WHERE conversation_id = w1 AND state = 'uncertain'
+                  UNION ALL SELECT n FROM
+                      (SELECT n FROM outbox WHERE conversation_id = w1 AND state = 'queued' ORDER BY n LIMIT 2))"
+        ),
+        read,
+    )?;
+    rows.sort_by_key(|row| (row.conversation, row.place));
+    let of_each = rows.chunk_by(|one, next| one.conversation == next.conversation);
+    Ok(of_each
+        .map(|rows| (rows[0].conversation, ConversationQueue::loaded(rows.to_vec())))
+        .collect())
+}
+
 fn columns(state: &QueueState) -> (&'static str, i64, bool, Option<&str>) {
     match state {
         QueueState::Queued { not_before, held } => ("queued", not_before.as_millis(), *held, None),
@@ -83,28 +109,31 @@ fn columns(state: &QueueState) -> (&'static str, i64, bool, Option<&str>) {
     }
 }
 
-/// Writes one that is new, behind all others.
-pub(crate) fn insert(db: &Db<'_>, row: &QueuedMessage, now: Timestamp) -> Result<()> {
-    let (state, not_before, held, owner) = columns(&row.state);
-    db.run(
+/// Writes those that are new, behind all others.
+pub(crate) fn insert_all(db: &Db<'_>, rows: Vec<&QueuedMessage>, now: Timestamp) -> Result<()> {
+    let values = |row: &QueuedMessage| -> [Value; 13] {
+        let (state, not_before, held, owner) = columns(&row.state);
+        [
+            key_value(row.message),
+            key_value(row.channel),
+            key_value(row.conversation),
+            state.to_owned().into(),
+            now.as_millis().into(),
+            not_before.into(),
+            held.into(),
+            owner.map(str::to_owned).into(),
+            ms(row.due_at).into(),
+            ms(row.expires_at).into(),
+            row.tries.into(),
+            row.epoch.into(),
+            ms(row.dispatched_at).into(),
+        ]
+    };
+    let values: Vec<_> = rows.into_iter().map(values).collect();
+    db.insert_all(
         "INSERT INTO outbox (message_id, channel_id, conversation_id, state, since, not_before, held, owner, due_at, expires_at,
-             tries, epoch, dispatched_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        params![
-            key(row.message),
-            key(row.channel),
-            key(row.conversation),
-            state,
-            now.as_millis(),
-            not_before,
-            held,
-            owner,
-            ms(row.due_at),
-            ms(row.expires_at),
-            row.tries,
-            row.epoch,
-            ms(row.dispatched_at),
-        ],
+             tries, epoch, dispatched_at)",
+        &values,
     )?;
     Ok(())
 }
@@ -138,8 +167,13 @@ pub(crate) fn update(db: &Db<'_>, before: &QueuedMessage, after: &QueuedMessage)
     Ok(())
 }
 
-pub(crate) fn remove(db: &Db<'_>, place: i64) -> Result<()> {
-    db.run("DELETE FROM outbox WHERE n = ?1", [place])?;
+pub(crate) fn remove(db: &Db<'_>, places: &[i64]) -> Result<()> {
+    if !places.is_empty() {
+        db.run(
+            "DELETE FROM outbox WHERE n IN (SELECT value FROM json_each(?1))",
+            [json(places)?],
+        )?;
+    }
     Ok(())
 }
 
@@ -352,19 +386,23 @@ pub(crate) fn had_turn(db: &Db<'_>, channel: ChannelId) -> Result<()> {
 
 // ---- attempts --------------------------------------------------------------------------------------------------------
 
-pub(crate) fn end_attempt(db: &Db<'_>, ended: &EndedAttempt) -> Result<()> {
-    db.run(
-        "INSERT INTO attempts (message_id, number, started_at, ended_at, outcome, error, requests)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![
-            key(ended.message),
-            ended.number,
-            ended.started_at.as_millis(),
-            ended.ended_at.as_millis(),
-            ended.outcome,
-            json_if(ended.error.as_ref())?,
-            json(&ended.requests)?,
-        ],
+/// Writes attempts down as they ended.
+pub(crate) fn end_attempts(db: &Db<'_>, attempts: Vec<EndedAttempt>) -> Result<()> {
+    let values = |ended: EndedAttempt| -> Result<[Value; 7]> {
+        Ok([
+            key_value(ended.message),
+            ended.number.into(),
+            ended.started_at.as_millis().into(),
+            ended.ended_at.as_millis().into(),
+            ended.outcome.to_owned().into(),
+            json_if(ended.error.as_ref())?.into(),
+            json(&ended.requests)?.into(),
+        ])
+    };
+    let values: Vec<_> = attempts.into_iter().map(values).collect::<Result<_>>()?;
+    db.insert_all(
+        "INSERT INTO attempts (message_id, number, started_at, ended_at, outcome, error, requests)",
+        &values,
     )?;
     Ok(())
 }

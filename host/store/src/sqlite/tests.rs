@@ -14,6 +14,7 @@ use crate::sqlite::SqliteStore;
 use crate::{MasterKey, Store, StoreError};
 
 mod costs;
+mod groups;
 
 fn open(folder: &tempfile::TempDir) -> SqliteStore {
     open_with_key(folder, 2).unwrap()

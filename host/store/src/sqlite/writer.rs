@@ -1,5 +1,6 @@
-//! The one writer: a thread that owns the only connection that writes. What waits together is committed together, each piece
-//! in a savepoint of its own, so that a hundred writes cost one fsync and one that fails undoes nobody else's.
+//! The one writer: a thread that owns the only connection that writes. What waits together is committed together, so that a
+//! hundred writes cost one fsync. Webhooks, messages to be accepted and answers of sends are loaded and written as one of their
+//! kind; all else, and each of those if that fails, in a savepoint of its own, so that one that fails undoes nobody else's.
 //!
 //! It never waits for more to come: when it is idle a write is committed alone, when it is busy the next group gathers while
 //! the disk works.
@@ -16,10 +17,11 @@ use weir_domain::id::Mint;
 use weir_domain::limits;
 use weir_domain::record::inbound::{Batch, Recorded};
 
-use crate::StoreError;
-use crate::acts::inbound;
+use crate::acts::outbound::Acceptance;
+use crate::acts::outbox::Settlement;
 use crate::sqlite::{Db, events};
 use crate::vault::Vault;
+use crate::{EnqueueError, Enqueued, StoreError, acts};
 
 /// The way to the writer's thread. Dropping it lets the thread finish what waits, and waits for that.
 pub(super) struct Writer {
@@ -30,24 +32,80 @@ pub(super) struct Writer {
 }
 
 /// What the thread is asked for.
-enum Task {
+pub(crate) enum Task {
     /// To be committed, together with others.
     Write(Box<dyn Job>),
-    /// The same; those of one commit are recorded as one group.
-    Record(Inbound),
+    /// The same; those of one kind that share a commit are done as one.
+    Record(Piece<Batch>),
+    Accept(Piece<Acceptance>),
+    Settle(Piece<Settlement>),
     /// To empty the log, between two commits.
     EmptyLog(oneshot::Sender<Result<bool, StoreError>>),
 }
 
-/// What webhooks told, and the one who waits for it.
-struct Inbound {
-    batch: Batch,
-    result: Option<Result<Recorded, StoreError>>,
-    reply: oneshot::Sender<Result<Recorded, StoreError>>,
+/// Work of one kind, of which much is done as one.
+pub(crate) trait Shared: Clone + Send + 'static {
+    /// What became of a piece of it.
+    type Done: Send + 'static;
+
+    /// Does all pieces or none, in their order, and gives what became of each.
+    fn all(db: &Db<'_>, pieces: Vec<Self>) -> Result<Vec<Self::Done>, StoreError>;
+
+    /// Does one piece.
+    fn one(db: &Db<'_>, piece: Self) -> Result<Self::Done, StoreError> {
+        let done = Self::all(db, vec![piece])?.pop();
+        done.ok_or_else(|| StoreError::Database("the write told nothing".to_owned()))
+    }
+
+    /// To be done together with its kind.
+    fn task(piece: Piece<Self>) -> Task;
+}
+
+/// One piece of shared work and the one who waits for it.
+pub(crate) struct Piece<W: Shared> {
+    work: W,
+    result: Option<Result<W::Done, StoreError>>,
+    reply: oneshot::Sender<Result<W::Done, StoreError>>,
+}
+
+impl Shared for Batch {
+    type Done = Recorded;
+
+    fn all(db: &Db<'_>, pieces: Vec<Self>) -> Result<Vec<Recorded>, StoreError> {
+        acts::inbound::record(db, pieces)
+    }
+
+    fn task(piece: Piece<Self>) -> Task {
+        Task::Record(piece)
+    }
+}
+
+impl Shared for Acceptance {
+    type Done = Result<Enqueued, EnqueueError>;
+
+    fn all(db: &Db<'_>, pieces: Vec<Self>) -> Result<Vec<Self::Done>, StoreError> {
+        acts::outbound::accept(db, pieces)
+    }
+
+    fn task(piece: Piece<Self>) -> Task {
+        Task::Accept(piece)
+    }
+}
+
+impl Shared for Settlement {
+    type Done = bool;
+
+    fn all(db: &Db<'_>, pieces: Vec<Self>) -> Result<Vec<bool>, StoreError> {
+        acts::outbox::settle(db, pieces)
+    }
+
+    fn task(piece: Piece<Self>) -> Task {
+        Task::Settle(piece)
+    }
 }
 
 /// One piece of work and the one who waits for it.
-trait Job: Send {
+pub(crate) trait Job: Send {
     /// Does the work and keeps its result; false if it must be undone.
     fn run(&mut self, db: &Db<'_>) -> bool;
     /// Tells the one who waits: the result, or that the commit failed.
@@ -127,11 +185,11 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(closed().into()))
     }
 
-    /// Has a batch recorded together with those that wait, and returns when that is on the disk.
-    pub(super) async fn record(&self, batch: Batch) -> Result<Recorded, StoreError> {
+    /// Has work done together with its kind that waits, and returns when that is on the disk.
+    pub(super) async fn share<W: Shared>(&self, work: W) -> Result<W::Done, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Task::Record(Inbound {
-            batch,
+        self.ask(W::task(Piece {
+            work,
             result: None,
             reply,
         }))?;
@@ -214,30 +272,31 @@ fn serve(
         vault,
         mint,
     };
-    let mut group = Vec::with_capacity(limits::GROUP_COMMIT);
-    let mut inbound = Vec::with_capacity(limits::GROUP_COMMIT);
+    let mut group = Group::default();
     while let Some(first) = tasks.blocking_recv() {
         let mut next = Ok(first);
         let mut empties = None;
         loop {
             match next {
-                Ok(Task::Write(job)) => group.push(job),
-                Ok(Task::Record(batch)) => inbound.push(batch),
+                Ok(Task::Write(job)) => group.jobs.push(job),
+                Ok(Task::Record(batch)) => group.inbound.push(batch),
+                Ok(Task::Accept(message)) => group.accepted.push(message),
+                Ok(Task::Settle(attempt)) => group.settled.push(attempt),
                 Ok(Task::EmptyLog(reply)) => {
                     empties = Some(reply);
                     break;
                 }
                 Err(_) => break,
             }
-            if group.len() + inbound.len() >= limits::GROUP_COMMIT {
+            if group.len() >= limits::GROUP_COMMIT {
                 break;
             }
             next = tasks.try_recv();
         }
-        let outcome = if group.is_empty() && inbound.is_empty() {
+        let outcome = if group.len() == 0 {
             Ok(false)
         } else {
-            transact(&db, &mut group, &mut inbound)
+            transact(&db, &mut group)
         };
         match &outcome {
             Ok(true) => {
@@ -245,24 +304,21 @@ fn serve(
                 notify(&db, log);
             }
             Ok(false) => {}
-            Err(error) => {
-                tracing::warn!(%error, writes = group.len() + inbound.len(), "A commit failed; nothing of it was written");
-            }
+            Err(error) => tracing::warn!(%error, writes = group.len(), "A commit failed; nothing of it was written"),
         }
         let failed = outcome.err().map(|error| error.to_string());
-        for job in group.drain(..) {
+        let Group {
+            jobs,
+            inbound,
+            accepted,
+            settled,
+        } = std::mem::take(&mut group);
+        for job in jobs {
             job.answer(failed.as_deref().map(unavailable));
         }
-        for batch in inbound.drain(..) {
-            let result = match (&failed, batch.result) {
-                // A no is a no, whatever became of the others.
-                (_, Some(Err(error))) => Err(error),
-                (None, Some(Ok(recorded))) => Ok(recorded),
-                (Some(error), _) => Err(unavailable(error)),
-                (None, None) => Err(unavailable("the write was not begun")),
-            };
-            let _ = batch.reply.send(result);
-        }
+        answer(inbound, failed.as_deref());
+        answer(accepted, failed.as_deref());
+        answer(settled, failed.as_deref());
         if let Some(reply) = empties {
             // Nobody waits any more when the caller was cancelled; the log is empty all the same.
             let _ = reply.send(empty_log(db.connection));
@@ -302,10 +358,40 @@ fn empty_log(connection: &Connection) -> Result<bool, StoreError> {
     Ok(!is_blocked)
 }
 
+/// What shares a commit.
+#[derive(Default)]
+struct Group {
+    jobs: Vec<Box<dyn Job>>,
+    inbound: Vec<Piece<Batch>>,
+    accepted: Vec<Piece<Acceptance>>,
+    settled: Vec<Piece<Settlement>>,
+}
+
+impl Group {
+    fn len(&self) -> usize {
+        self.jobs.len() + self.inbound.len() + self.accepted.len() + self.settled.len()
+    }
+}
+
+/// Tells those who wait for pieces of shared work.
+fn answer<W: Shared>(pieces: Vec<Piece<W>>, failed: Option<&str>) {
+    for piece in pieces {
+        let result = match (failed, piece.result) {
+            // A no is a no, whatever became of the others.
+            (_, Some(Err(error))) => Err(error),
+            (None, Some(Ok(done))) => Ok(done),
+            (Some(error), _) => Err(unavailable(error)),
+            (None, None) => Err(unavailable("the write was not begun")),
+        };
+        // Nobody waits any more when the caller was cancelled; the write stands.
+        let _ = piece.reply.send(result);
+    }
+}
+
 /// Runs a group in one transaction; whether anything was committed.
-fn transact(db: &Db<'_>, group: &mut [Box<dyn Job>], inbound: &mut [Inbound]) -> Result<bool, StoreError> {
+fn transact(db: &Db<'_>, group: &mut Group) -> Result<bool, StoreError> {
     db.batch("BEGIN IMMEDIATE")?;
-    let done = run(db, group, inbound).and_then(|kept| {
+    let done = run(db, group).and_then(|kept| {
         db.batch(if kept { "COMMIT" } else { "ROLLBACK" })?;
         Ok(kept)
     });
@@ -316,9 +402,11 @@ fn transact(db: &Db<'_>, group: &mut [Box<dyn Job>], inbound: &mut [Inbound]) ->
     done
 }
 
-fn run(db: &Db<'_>, group: &mut [Box<dyn Job>], inbound: &mut [Inbound]) -> Result<bool, StoreError> {
-    let mut kept = record(db, inbound)?;
-    for job in group {
+fn run(db: &Db<'_>, group: &mut Group) -> Result<bool, StoreError> {
+    let mut kept = share(db, &mut group.inbound)?;
+    kept |= share(db, &mut group.settled)?;
+    kept |= share(db, &mut group.accepted)?;
+    for job in &mut group.jobs {
         kept |= piece(db, || job.run(db))?;
     }
     Ok(kept)
@@ -340,35 +428,34 @@ fn piece(db: &Db<'_>, work: impl FnOnce() -> bool) -> Result<bool, StoreError> {
     Ok(keep)
 }
 
-/// Records all batches as one group. If that fails each is recorded by itself, so that one that fails undoes nobody else's.
-fn record(db: &Db<'_>, inbound: &mut [Inbound]) -> Result<bool, StoreError> {
-    if inbound.len() > 1 {
-        let batches = inbound.iter().map(|each| each.batch.clone()).collect();
-        let mut recorded = Vec::new();
-        let kept = piece(db, || match caught(|| inbound::record(db, batches)) {
+/// Does all pieces of a kind as one. If that fails each is done by itself, so that one that fails undoes nobody else's.
+fn share<W: Shared>(db: &Db<'_>, pieces: &mut [Piece<W>]) -> Result<bool, StoreError> {
+    if pieces.len() > 1 {
+        let works = pieces.iter().map(|piece| piece.work.clone()).collect();
+        let mut done = Vec::new();
+        let kept = piece(db, || match caught(|| W::all(db, works)) {
             Ok(all) => {
-                recorded = all;
+                done = all;
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, "A group of webhooks was not recorded as one; each is tried by itself");
+                tracing::warn!(%error, "A group of writes was not done as one; each is tried by itself");
                 false
             }
         })?;
         if kept {
-            for (each, recorded) in inbound.iter_mut().zip(recorded) {
-                each.result = Some(Ok(recorded));
+            for (piece, done) in pieces.iter_mut().zip(done) {
+                piece.result = Some(Ok(done));
             }
             return Ok(true);
         }
     }
     let mut kept = false;
-    for each in inbound {
-        let batch = each.batch.clone();
+    for each in pieces {
+        let work = each.work.clone();
         kept |= piece(db, || {
-            let recorded = caught(|| inbound::record(db, vec![batch]));
-            let recorded = recorded.map(|recorded| recorded.into_iter().sum());
-            each.result.insert(recorded).is_ok()
+            let done = caught(|| W::one(db, work));
+            each.result.insert(done).is_ok()
         })?;
     }
     Ok(kept)
