@@ -150,11 +150,11 @@ async fn a_canary_that_traps_goes_back_at_once_and_no_message_is_lost() -> Resul
         .await?
         .expect(200)?;
     operator.told("connector.canary", &traps).await?;
-    // The webhook that it breaks off over arrives all the same.
+    // The webhook that it crashes over arrives all the same.
     let thread = operator.weir.conversation().await?;
     let back = operator.told("connector.rolled_back", &traps).await?;
     let reason = text_of(&back["data"]["reason"])?;
-    ensure!(reason.contains("broke off 1 times"), "{reason}");
+    ensure!(reason.contains("crashed in 1 of"), "{reason}");
     ensure!(operator.serves().await? == FIRST);
     operator.weir.say(&thread, "as before").await?;
     let steps = operator.get("/timeline").await?;
@@ -396,7 +396,7 @@ async fn a_quarantined_trial_serves_nobody() -> Result {
     let rule = json!({ "breaks": 1_000, "calls": 1_000 });
     let canary = json!({ "percent": 100, "rule": rule });
     operator.does(&traps, "canary", canary).await?.expect(200)?;
-    // It breaks off over each; the active version stands in, and nothing is lost.
+    // It crashes over each; the active version stands in, and nothing is lost.
     let thread = operator.weir.conversation().await?;
     for n in 1..5 {
         let stack = &operator.weir.stack;

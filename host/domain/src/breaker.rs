@@ -1,32 +1,32 @@
-//! When a version of a connector has broken off so often that it is set aside.
+//! When a version of a connector has crashed so often that it is quarantined.
 
 use std::collections::VecDeque;
 
 use crate::limits;
 use crate::time::Timestamp;
 
-/// The times at which one version broke off, as far back as they matter.
+/// The times at which one version crashed, as far back as they matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Breaker {
-    broke_off: VecDeque<Timestamp>,
+    crashed: VecDeque<Timestamp>,
 }
 
 impl Breaker {
-    /// The version broke off at `now`. Gives whether that is once too often: [`limits::BREAKS`] times within
+    /// The version crashed at `now`. Gives whether that is once too often: [`limits::BREAKS`] times within
     /// [`limits::BREAK_SPAN`]. After a yes it begins to count anew.
     #[must_use]
-    pub fn broke_off(&mut self, now: Timestamp) -> bool {
+    pub fn crashed(&mut self, now: Timestamp) -> bool {
         while self
-            .broke_off
+            .crashed
             .front()
             .is_some_and(|first| now.since(*first) >= limits::BREAK_SPAN)
         {
-            self.broke_off.pop_front();
+            self.crashed.pop_front();
         }
-        self.broke_off.push_back(now);
-        let too_often = self.broke_off.len() >= limits::BREAKS;
+        self.crashed.push_back(now);
+        let too_often = self.crashed.len() >= limits::BREAKS;
         if too_often {
-            self.broke_off.clear();
+            self.crashed.clear();
         }
         too_often
     }
@@ -42,7 +42,7 @@ mod tests {
 
     fn said(seconds: &[i64]) -> Vec<bool> {
         let mut breaker = Breaker::default();
-        seconds.iter().map(|second| breaker.broke_off(at(*second))).collect()
+        seconds.iter().map(|second| breaker.crashed(at(*second))).collect()
     }
 
     #[test]

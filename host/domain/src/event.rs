@@ -125,7 +125,7 @@ event_types! {
     ConnectorPromoted = "connector.promoted",
     /// The version before serves again.
     ConnectorRolledBack = "connector.rolled_back",
-    /// A version was set aside for its failures.
+    /// A version was quarantined for its failures.
     ConnectorQuarantined = "connector.quarantined",
     /// An endpoint has taken none of its events for a while.
     EndpointFailing = "endpoint.failing",

@@ -171,7 +171,7 @@ pub const CALLS_PER_CONNECTOR: usize = 64;
 pub const PURE_PER_CONNECTOR: usize = 32;
 /// Calls with network of all connectors at once; the rest of [`INSTANCES`] is for pure calls.
 pub const CALLS: u32 = 192;
-/// How often a version may break off within [`BREAK_SPAN`] until it is set aside: once or twice is one bad message, and a
+/// How often a version may crash within [`BREAK_SPAN`] until it is quarantined: once or twice is one bad message, and a
 /// version that cannot run any more shows it within seconds.
 pub const BREAKS: usize = 5;
 /// The span in which breaks are counted together.

@@ -1,4 +1,4 @@
-//! Which version of a connector serves an account, when one on trial goes back, and what becomes of a change of versions that
+//! Which version of a connector serves an account, when a canary goes back, and what becomes of a change of versions that
 //! was cut off.
 
 use std::time::Duration;
@@ -23,11 +23,11 @@ pub enum VersionStage {
     Draining,
     /// Served once.
     Retired,
-    /// Set aside for its failures.
+    /// Quarantined for its failures.
     Quarantined,
 }
 
-/// A version on trial beside the active one.
+/// A canary beside the active one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Canary {
     /// How many of a hundred accounts it serves. With none it follows along: what the active version does is asked of it
@@ -35,7 +35,7 @@ pub struct Canary {
     pub percent: u8,
     /// When it goes back, or ahead.
     pub rule: CanaryRule,
-    /// When the trial began, or its share or rule last changed.
+    /// When the canary run began, or its share or rule last changed.
     pub since: Timestamp,
 }
 
@@ -61,9 +61,9 @@ impl Canary {
 pub enum VersionAct {
     /// A version becomes the active one, and takes all states over.
     Promote,
-    /// A version's trial begins, or its share or rule changes.
+    /// A version's canary run begins, or its share or rule changes.
     BeginCanary,
-    /// A version's trial ends, and the active one takes its states back.
+    /// A version's canary run ends, and the active one takes its states back.
     EndCanary,
     /// The version before the active one becomes the active one again.
     RollBack,
@@ -80,7 +80,7 @@ pub struct Intent {
     pub taker: String,
     /// The version that was active when it began.
     pub before: Option<String>,
-    /// The trial that is to begin.
+    /// The canary run that is to begin.
     pub canary: Option<Canary>,
     /// Whether the version goes back for its failures.
     pub failed: bool,
@@ -104,14 +104,14 @@ impl Intent {
         self.canary.as_ref().is_some_and(|canary| canary.percent > 0)
     }
 
-    /// How the state of an account moves that `owner` owns. `on_trial` is the version that was on trial when the change began.
-    pub fn steps(&self, owner: &str, on_trial: Option<&str>, app: &str, account: &str) -> StateSteps<'_> {
+    /// How the state of an account moves that `owner` owns. `canary_number` is the version that was the canary when the change began.
+    pub fn steps(&self, owner: &str, canary_number: Option<&str>, app: &str, account: &str) -> StateSteps<'_> {
         let before = self.before.as_deref();
         let is_meant = match &self.canary {
             Some(canary) => canary.serves(app, account),
             None => true,
         };
-        let leaves_trial = owner != self.version && on_trial == Some(owner);
+        let leaves_canary = owner != self.version && canary_number == Some(owner);
         match self.act {
             VersionAct::EndCanary | VersionAct::RollBack if owner == self.version => StateSteps {
                 back_to: Some(&self.taker),
@@ -124,7 +124,7 @@ impl Intent {
                 over: false,
             },
             VersionAct::Promote | VersionAct::BeginCanary => StateSteps {
-                back_to: before.filter(|_| leaves_trial),
+                back_to: before.filter(|_| leaves_canary),
                 over: is_meant,
             },
         }
@@ -155,7 +155,7 @@ pub enum Resolution {
 pub fn resolve(intent: &Intent, taker: TakerFacts) -> Resolution {
     let may_serve = taker.loads && taker.granted;
     let finish = match intent.act {
-        // A trial that ended never comes back: what its active version cannot take now stays where it is.
+        // A canary that ended never comes back: what its active version cannot take now stays where it is.
         VersionAct::EndCanary => true,
         // A person may promote or try a version that was quarantined; a roll-back brings none back.
         VersionAct::Promote => may_serve,
@@ -192,12 +192,13 @@ pub fn active_before(activations: &[Activation]) -> Option<&str> {
     line.len().checked_sub(2).and_then(|place| line.get(place)).copied()
 }
 
-/// When a version on trial goes back by itself, and when it goes ahead.
+/// When a canary goes back by itself, and when it goes ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CanaryRule {
-    /// How often it may break off. None by default.
-    pub breaks: u64,
+    /// How often it may crash. None by default.
+    #[serde(rename = "breaks")]
+    pub crashes: u64,
     /// By how many points of a hundred its share of failed calls may be above the active version's.
     pub margin: u8,
     /// How many calls it takes before shares are compared, and before it goes ahead.
@@ -211,7 +212,7 @@ pub struct CanaryRule {
 impl Default for CanaryRule {
     fn default() -> Self {
         Self {
-            breaks: 0,
+            crashes: 0,
             margin: 5,
             calls: 20,
             bake_s: 3_600,
@@ -227,18 +228,19 @@ pub struct Figures {
     pub calls: u64,
     /// Those that gave nothing, for whatever reason.
     pub failed: u64,
-    /// Those in which the connector broke off or was stopped.
-    pub broke_off: u64,
+    /// Those in which the connector crashed or was stopped.
+    #[serde(rename = "broke_off")]
+    pub crashed: u64,
     /// How many took at most so long: less than 2, 4, 8, … microseconds.
     took: [u64; limits::LATENCY_STEPS],
 }
 
 impl Figures {
     /// Counts a call.
-    pub fn note(&mut self, failed: bool, broke_off: bool, took: Duration) {
+    pub fn note(&mut self, failed: bool, crashed: bool, took: Duration) {
         self.calls += 1;
         self.failed += u64::from(failed);
-        self.broke_off += u64::from(broke_off);
+        self.crashed += u64::from(crashed);
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let step = usize::try_from(us.checked_ilog2().unwrap_or(0)).unwrap_or(0);
         self.took[step.min(limits::LATENCY_STEPS - 1)] += 1;
@@ -267,7 +269,7 @@ impl Figures {
     }
 }
 
-/// What is to become of a version on trial.
+/// What is to become of a canary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CanaryVerdict {
     /// It goes on.
@@ -278,19 +280,19 @@ pub enum CanaryVerdict {
     Held,
 }
 
-/// Judges a version on trial by its figures and those of the active version in the same time.
-pub fn judge(canary: &Canary, on_trial: &Figures, active: &Figures, now: Timestamp) -> CanaryVerdict {
+/// Judges a canary by its figures and those of the active version in the same time.
+pub fn judge(canary: &Canary, on_canary: &Figures, active: &Figures, now: Timestamp) -> CanaryVerdict {
     let rule = canary.rule;
-    if on_trial.broke_off > rule.breaks {
+    if on_canary.crashed > rule.crashes {
         return CanaryVerdict::RollBack(format!(
-            "it broke off {} times in {} calls, and {} are allowed",
-            on_trial.broke_off, on_trial.calls, rule.breaks
+            "crashed in {} of {} calls ({} allowed)",
+            on_canary.crashed, on_canary.calls, rule.crashes
         ));
     }
-    if on_trial.calls < rule.calls {
+    if on_canary.calls < rule.calls {
         return CanaryVerdict::Bakes;
     }
-    let (failing, allowed) = (on_trial.failing(), active.failing() + f64::from(rule.margin));
+    let (failing, allowed) = (on_canary.failing(), active.failing() + f64::from(rule.margin));
     if failing > allowed {
         return CanaryVerdict::RollBack(format!(
             "{failing:.1} of 100 calls failed, {:.1} of 100 of the active version, and {} more are allowed",
@@ -319,10 +321,10 @@ mod tests {
         }
     }
 
-    fn figures(calls: u64, failed: u64, broke_off: u64) -> Figures {
+    fn figures(calls: u64, failed: u64, crashed: u64) -> Figures {
         let mut figures = Figures::default();
         for n in 0..calls {
-            figures.note(n < failed, n < broke_off, Duration::from_micros(100 + n));
+            figures.note(n < failed, n < crashed, Duration::from_micros(100 + n));
         }
         figures
     }
@@ -366,7 +368,7 @@ mod tests {
         );
         assert_eq!(moves(&intent(Promote), "1"), (None, true));
         assert_eq!(moves(&intent(Promote), "2"), (None, false));
-        // What another version had on trial goes by way of the active one.
+        // What another version had as its canary goes by way of the active one.
         assert_eq!(moves(&intent(Promote), "3"), (one(), true));
         for act in [EndCanary, RollBack] {
             assert_eq!(moves(&back(act), "2"), (one(), false));
@@ -457,10 +459,10 @@ mod tests {
         let verdict = judge(&canary(10), &figures(1, 1, 1), &figures(0, 0, 0), now);
         assert_eq!(
             verdict,
-            CanaryVerdict::RollBack("it broke off 1 times in 1 calls, and 0 are allowed".into())
+            CanaryVerdict::RollBack("crashed in 1 of 1 calls (0 allowed)".into())
         );
         let mut patient = canary(10);
-        patient.rule.breaks = 1;
+        patient.rule.crashes = 1;
         assert_eq!(
             judge(&patient, &figures(1, 1, 1), &figures(0, 0, 0), now),
             CanaryVerdict::Bakes

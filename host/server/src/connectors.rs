@@ -5,7 +5,6 @@ mod call_observer;
 pub mod canary;
 pub(crate) mod forged;
 pub mod install;
-pub(crate) mod line;
 pub(crate) mod loaded;
 pub(crate) mod pacing;
 pub mod promotion;
@@ -17,6 +16,7 @@ pub mod serving;
 pub(crate) mod state_turns;
 pub(crate) mod transcripts;
 pub(crate) mod version_failures;
+pub(crate) mod version_set;
 
 use std::sync::{Arc, Mutex};
 
@@ -26,7 +26,7 @@ use weir_runtime::{CacheSettings, Runtime};
 
 use crate::connectors::apps::Apps;
 use crate::connectors::call_observer::{HostWitness, REFUSALS_WAITING};
-use crate::connectors::canary::Trials;
+use crate::connectors::canary::CanaryRuns;
 use crate::connectors::forged::ForgedWebhooks;
 use crate::connectors::pacing::Pacers;
 use crate::connectors::quarantine::Quarantine;
@@ -68,7 +68,7 @@ impl Connectors {
         let (refusals, refused) = mpsc::channel(REFUSALS_WAITING);
         let version_failures = Arc::new(VersionFailures::default());
         let quarantine = Arc::new(Quarantine::new(Arc::clone(&version_failures)));
-        let trials = Arc::new(Trials::new(Arc::clone(&version_failures)));
+        let canary_runs = Arc::new(CanaryRuns::new(Arc::clone(&version_failures)));
         let (transcripts, transcribed) = transcripts::begin(core.config.retention.transcripts);
         let runtime = Runtime::start(
             weir_runtime::Settings {
@@ -86,14 +86,22 @@ impl Connectors {
                 observer: Arc::new(HostWitness {
                     metrics: Arc::clone(&core.metrics),
                     quarantine: Arc::clone(&quarantine),
-                    trials: Arc::clone(&trials),
+                    canary_runs: Arc::clone(&canary_runs),
                     transcripts: Arc::clone(&transcripts),
                     clock: Arc::clone(&core.clock),
                     refusals,
                 }),
             },
         )?;
-        let registry = Registry::load(core.store(), &runtime, &core.config, &quarantine, trials, core.now()).await?;
+        let registry = Registry::load(
+            core.store(),
+            &runtime,
+            &core.config,
+            &quarantine,
+            canary_runs,
+            core.now(),
+        )
+        .await?;
         Ok(Self {
             apps: Apps::new(Arc::clone(&core)),
             core,

@@ -50,7 +50,7 @@ impl Events {
     pub(crate) async fn news_round(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut books = BTreeMap::new();
         for app in self.core.store().apps().await? {
-            // The rules of a version that was set aside hold still.
+            // The rules of a version that was quarantined hold still.
             if let Ok(serving) = self.connectors.installed(&app.name).await {
                 books.insert(app.name, serving.book);
             }

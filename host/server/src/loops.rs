@@ -35,7 +35,7 @@ const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// How often the depths of the queues are counted for the metrics.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 
-/// How often versions are looked at that finish what they began, or hold out a trial; calls end within seconds.
+/// How often versions are looked at that finish what they began, or run a canary; calls end within seconds.
 const ROLL_EVERY: Duration = Duration::from_secs(5);
 
 /// The loops of a running host.

@@ -184,7 +184,7 @@ pub trait Store: Send + Sync + 'static {
         reason: &str,
         now: Timestamp,
     ) -> Result<Option<Version>>;
-    /// Puts a version on trial, or changes its trial, with an event; another one that was on trial is staged again. Ends the
+    /// Makes a version the canary, or changes its share or rule, with an event; another one that was a canary is staged again. Ends the
     /// open change. None if there is no such version.
     async fn begin_canary(
         &self,
@@ -193,7 +193,7 @@ pub trait Store: Send + Sync + 'static {
         canary: Canary,
         now: Timestamp,
     ) -> Result<Option<Version>>;
-    /// Ends a version's trial: it is staged again, or drains if it owns accounts, with an event that says why. Ends the open
+    /// Ends a version's canary run: it is staged again, or drains if it owns accounts, with an event that says why. Ends the open
     /// change. None if it is on none.
     async fn end_canary(
         &self,
@@ -203,10 +203,10 @@ pub trait Store: Send + Sync + 'static {
         failed: bool,
         now: Timestamp,
     ) -> Result<Option<Version>>;
-    /// Keeps what the calls of a trial came to, also after its end. A version that never was on trial changes nothing.
-    async fn keep_trial_figures(&self, connector: &str, version: &str, figures: serde_json::Value) -> Result<()>;
-    /// The last trial of a version.
-    async fn trial(&self, connector: &str, version: &str) -> Result<Option<TrialRecord>>;
+    /// Keeps what the calls of a canary run came to, also after its end. A version that never was a canary changes nothing.
+    async fn keep_canary_figures(&self, connector: &str, version: &str, figures: serde_json::Value) -> Result<()>;
+    /// The last canary run of a version.
+    async fn canary_run(&self, connector: &str, version: &str) -> Result<Option<CanaryRunRecord>>;
     /// Retires a version that serves nobody and owns no account.
     async fn retire_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Retirement>;
     /// The version that served before the active one, in the line of those that were active: a roll-back takes the last of the

@@ -14,7 +14,7 @@ const EARLIER: &str = "variants/tiktok-owns";
 const LATER: &str = "variants/tiktok-owns-later";
 const LATER_NUMBER: &str = "0.4.0";
 
-/// The versions that are active, and whether the later one is on trial.
+/// The versions that are active, and whether the later one is a canary.
 type Stages = (Vec<String>, bool);
 
 impl Steps {

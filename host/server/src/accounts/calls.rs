@@ -81,7 +81,7 @@ impl Accounts {
         let state_use = self.connectors.state_turns.share(channel.id).await;
         let state = self.core.store.state(channel.id).await?;
         if let Some(owner) = state.owner.filter(|owner| owner != serving.version()) {
-            let line = self.connectors.registry.line(&serving.app.app.connector);
+            let line = self.connectors.registry.versions(&serving.app.app.connector);
             let loaded = line.as_ref().and_then(|line| line.numbered(&owner));
             let loaded = loaded.ok_or_else(|| self.connectors.held(serving, &owner))?;
             *serving = self.connectors.runs(serving.by(loaded))?;

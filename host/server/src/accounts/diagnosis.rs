@@ -82,7 +82,7 @@ impl Accounts {
         }
         let serving = match self.connectors.serving_of(&channel).await {
             Ok(serving) => serving,
-            Err(error @ (NotServed::Held(_) | NotServed::SetAside { .. })) => {
+            Err(error @ (NotServed::Held(_) | NotServed::Quarantined { .. })) => {
                 findings.push(Finding::bad(
                     "version",
                     error,

@@ -123,7 +123,7 @@ impl Accounts {
 
     /// The links that the connector declares and the operator offers, and the one that QR codes open.
     async fn offered(&self, channel: &Channel) -> Result<(Vec<EntryPoint>, EntryKind), StoreError> {
-        let line = self.connectors.registry.line(&channel.connector);
+        let line = self.connectors.registry.versions(&channel.connector);
         let loaded = line.as_ref().map(|line| {
             let serves = line.of(&channel.app, &channel.platform_id);
             // Links are declared, and work whether the account's version runs or not.

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use weir_domain::policy::CallKind;
 use weir_runtime::context::{CallEnd, CallObserver, RecordedTranscript, Recording, Refused};
 
-use crate::connectors::canary::Trials;
+use crate::connectors::canary::CanaryRuns;
 use crate::connectors::quarantine::Quarantine;
 use crate::connectors::transcripts::Transcripts;
 use crate::core::clock::HostClock;
@@ -21,7 +21,7 @@ pub(crate) const REFUSALS_WAITING: usize = 256;
 pub(crate) struct HostWitness {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) quarantine: Arc<Quarantine>,
-    pub(crate) trials: Arc<Trials>,
+    pub(crate) canary_runs: Arc<CanaryRuns>,
     pub(crate) transcripts: Arc<Transcripts>,
     pub(crate) clock: Arc<HostClock>,
     pub(crate) refusals: mpsc::Sender<ActRefused>,
@@ -33,9 +33,9 @@ impl CallObserver for HostWitness {
             .call(end.connector, end.kind.as_str(), end.outcome, end.elapsed);
         let now = self.clock.now();
         if self.quarantine.note(end, now) {
-            self.trials.end(end.connector, end.version);
+            self.canary_runs.end(end.connector, end.version);
         }
-        self.trials.note(end, now);
+        self.canary_runs.note(end, now);
     }
 
     fn recording(&self, kind: CallKind) -> Recording {

@@ -1,4 +1,4 @@
-//! A version on trial: what its calls come to beside those of the active one, and when it goes back by itself.
+//! A version on canary_run: what its calls come to beside those of the active one, and when it goes back by itself.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,14 +10,14 @@ use weir_domain::rollout::{Canary, CanaryVerdict, Figures, judge};
 use weir_domain::time::Timestamp;
 use weir_runtime::context::CallEnd;
 use weir_runtime::{Replayed, Report, Transcript};
-use weir_store::{TrialEnd, TrialRecord};
+use weir_store::{CanaryRunEnd, CanaryRunRecord};
 
 use crate::connectors::loaded::Loaded;
 use crate::connectors::version_failures::{Cause, Failed, Lost, VersionFailures};
 
-/// A version on trial, and what is known of it.
+/// A version on canary_run, and what is known of it.
 #[derive(Debug)]
-pub(crate) struct Trial {
+pub(crate) struct CanaryRun {
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) canary: Canary,
     tally: Mutex<Tally>,
@@ -27,7 +27,7 @@ pub(crate) struct Trial {
     counted: AtomicBool,
 }
 
-/// What was counted since the trial began.
+/// What was counted since the canary run began.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Tally {
     on_trial: Figures,
@@ -35,9 +35,9 @@ struct Tally {
     shadow: Report,
 }
 
-/// A trial as it is shown.
+/// A canary run as it is shown.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct TrialView {
+pub struct CanaryRunView {
     /// Its share and its rule.
     #[schema(value_type = Object)]
     pub canary: Canary,
@@ -50,12 +50,12 @@ pub struct TrialView {
     #[schema(value_type = Object)]
     pub shadow: Report,
     /// How it ended; null while it is on.
-    pub end: Option<TrialEndView>,
+    pub end: Option<CanaryRunEndView>,
 }
 
-/// The end of a trial.
+/// The end of a canary run.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct TrialEndView {
+pub struct CanaryRunEndView {
     /// Why, in words.
     pub reason: String,
     /// When.
@@ -69,7 +69,7 @@ pub struct FiguresView {
     pub calls: u64,
     /// Those that gave nothing.
     pub failed: u64,
-    /// Those in which the connector broke off.
+    /// Those in which the connector crashed.
     pub broke_off: u64,
     /// Half of them took at most so many milliseconds.
     pub p50_ms: Option<f64>,
@@ -83,14 +83,14 @@ impl From<&Figures> for FiguresView {
         Self {
             calls: figures.calls,
             failed: figures.failed,
-            broke_off: figures.broke_off,
+            broke_off: figures.crashed,
             p50_ms: ms(0.5),
             p99_ms: ms(0.99),
         }
     }
 }
 
-impl Trial {
+impl CanaryRun {
     pub(crate) fn new(loaded: Arc<Loaded>, canary: Canary) -> Self {
         Self {
             loaded,
@@ -101,7 +101,7 @@ impl Trial {
         }
     }
 
-    /// A trial that the record knows, with what was counted of it.
+    /// A canary that the record knows, with what was counted of it.
     pub(crate) fn resumed(loaded: Arc<Loaded>, canary: Canary, figures: Option<serde_json::Value>) -> Self {
         Self {
             tally: Mutex::new(Tally::read(figures)),
@@ -128,7 +128,7 @@ impl Trial {
         }
     }
 
-    /// The same trial, with what the operator granted by now.
+    /// The same canary_run, with what the operator granted by now.
     pub(crate) fn with(&self, loaded: Arc<Loaded>) -> Self {
         Self {
             loaded,
@@ -157,7 +157,7 @@ impl Trial {
         self.counted.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn view(&self) -> TrialView {
+    pub(crate) fn view(&self) -> CanaryRunView {
         self.tally(|tally| tally.view(self.canary.clone(), None))
     }
 }
@@ -176,8 +176,8 @@ impl Tally {
         serde_json::to_value(tally).unwrap_or_default()
     }
 
-    fn view(&self, canary: Canary, end: Option<TrialEndView>) -> TrialView {
-        TrialView {
+    fn view(&self, canary: Canary, end: Option<CanaryRunEndView>) -> CanaryRunView {
+        CanaryRunView {
             canary,
             on_trial: (&self.on_trial).into(),
             active: (&self.active).into(),
@@ -187,21 +187,23 @@ impl Tally {
     }
 }
 
-impl From<TrialRecord> for TrialView {
-    fn from(record: TrialRecord) -> Self {
-        let end = record.end.map(|TrialEnd { reason, at }| TrialEndView { reason, at });
+impl From<CanaryRunRecord> for CanaryRunView {
+    fn from(record: CanaryRunRecord) -> Self {
+        let end = record
+            .end
+            .map(|CanaryRunEnd { reason, at }| CanaryRunEndView { reason, at });
         Tally::read(record.figures).view(record.canary, end)
     }
 }
 
-/// The trials that are on, as calls count for them.
+/// The canary runs that are on, as calls count for them.
 #[derive(Debug)]
-pub(crate) struct Trials {
-    by_connector: Mutex<HashMap<String, Arc<Trial>>>,
+pub(crate) struct CanaryRuns {
+    by_connector: Mutex<HashMap<String, Arc<CanaryRun>>>,
     failures: Arc<VersionFailures>,
 }
 
-impl Trials {
+impl CanaryRuns {
     pub(crate) fn new(failures: Arc<VersionFailures>) -> Self {
         Self {
             by_connector: Mutex::default(),
@@ -209,55 +211,55 @@ impl Trials {
         }
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut HashMap<String, Arc<Trial>>) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut HashMap<String, Arc<CanaryRun>>) -> T) -> T {
         act(&mut self.by_connector.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn put(&self, connector: &str, trial: Option<Arc<Trial>>) {
-        self.with(|trials| match trial {
-            Some(trial) => trials.insert(connector.to_owned(), trial),
-            None => trials.remove(connector),
+    pub(crate) fn put(&self, connector: &str, canary_run: Option<Arc<CanaryRun>>) {
+        self.with(|canary_runs| match canary_run {
+            Some(canary_run) => canary_runs.insert(connector.to_owned(), canary_run),
+            None => canary_runs.remove(connector),
         });
     }
 
-    /// A version was quarantined: if it is on trial, it serves nobody from now on.
+    /// A version was quarantined: if it is on canary_run, it serves nobody from now on.
     pub(crate) fn end(&self, connector: &str, version: &str) {
-        let trial = self.with(|trials| trials.get(connector).cloned());
-        if let Some(trial) = trial.filter(|trial| trial.loaded.number() == version) {
-            trial.over.store(true, Ordering::Relaxed);
+        let canary_run = self.with(|canary_runs| canary_runs.get(connector).cloned());
+        if let Some(canary_run) = canary_run.filter(|canary_run| canary_run.loaded.number() == version) {
+            canary_run.over.store(true, Ordering::Relaxed);
         }
     }
 
-    /// A call ended: a version on trial may go back by it, at once.
+    /// A call ended: a canary may go back by it, at once.
     pub(crate) fn note(&self, end: &CallEnd<'_>, now: Timestamp) {
-        let Some(trial) = self.with(|trials| trials.get(end.connector).cloned()) else {
+        let Some(canary_run) = self.with(|canary_runs| canary_runs.get(end.connector).cloned()) else {
             return;
         };
         // A call that never began, or that a slow host or platform kept too long, says nothing of a version.
         if matches!(end.outcome, "busy" | "no_turn" | "timed_out") {
             return;
         }
-        let is_on_trial = trial.loaded.number() == end.version;
-        trial.tally(|tally| {
-            let figures = if is_on_trial {
+        let is_canary = canary_run.loaded.number() == end.version;
+        canary_run.tally(|tally| {
+            let figures = if is_canary {
                 &mut tally.on_trial
             } else {
                 &mut tally.active
             };
             figures.note(end.outcome != "ok", end.crashed, end.elapsed);
         });
-        trial.counted.store(true, Ordering::Relaxed);
-        if !is_on_trial || trial.canary.percent == 0 {
+        canary_run.counted.store(true, Ordering::Relaxed);
+        if !is_canary || canary_run.canary.percent == 0 {
             return;
         }
-        if let CanaryVerdict::RollBack(reason) = trial.judge(now)
-            && !trial.over.swap(true, Ordering::Relaxed)
+        if let CanaryVerdict::RollBack(reason) = canary_run.judge(now)
+            && !canary_run.over.swap(true, Ordering::Relaxed)
         {
             tracing::error!("{} {} goes back: {reason}", end.connector, end.version);
             let failed = Failed {
                 connector: end.connector.to_owned(),
                 version: end.version.to_owned(),
-                lost: Lost::Trial,
+                lost: Lost::Canary,
             };
             let reason = reason.into();
             self.failures.add(failed, Cause { reason, at: now });

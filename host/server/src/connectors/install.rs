@@ -171,23 +171,23 @@ impl Connectors {
             .put_grants(connector, grants.clone(), self.core.now())
             .await?;
         let shared = Arc::new(grants.clone());
-        self.registry.change(connector, |line| {
+        self.registry.change(connector, |versions| {
             let granted = |loaded: &Arc<Loaded>| {
                 Arc::new(Loaded {
                     connector: loaded.connector.clone(),
                     grants: Arc::clone(&shared),
                 })
             };
-            line.active = granted(&line.active);
-            line.beside = line
-                .beside
+            versions.active = granted(&versions.active);
+            versions.draining = versions
+                .draining
                 .iter()
-                .map(|(number, beside)| (number.clone(), granted(beside)))
+                .map(|(number, draining)| (number.clone(), granted(draining)))
                 .collect();
-            line.trial = line
-                .trial
+            versions.canary_run = versions
+                .canary_run
                 .as_ref()
-                .map(|trial| Arc::new(trial.with(granted(&trial.loaded))));
+                .map(|canary_run| Arc::new(canary_run.with(granted(&canary_run.loaded))));
         });
         Ok(grants)
     }

@@ -35,8 +35,8 @@ pub enum PromoteError {
         /// The version.
         version: String,
     },
-    /// A trial is held against an active version.
-    #[error("no version of {connector} is active; a trial needs one to stand behind it. Promote one")]
+    /// A canary is compared with an active version.
+    #[error("no version of {connector} is active; a canary runs beside an active version, so promote one first")]
     NothingActive {
         /// The connector.
         connector: String,
@@ -70,9 +70,9 @@ pub enum PromoteError {
         /// How many.
         accounts: u64,
     },
-    /// It broke off too often while it took the states of accounts over.
-    #[error("{connector} {version} was set aside while it took states over: {reason}; what served before goes on")]
-    SetAside {
+    /// It crashed too often while it took the states of accounts over.
+    #[error("{connector} {version} was quarantined while it took states over: {reason}; what served before goes on")]
+    Quarantined {
         /// The connector.
         connector: String,
         /// The version.

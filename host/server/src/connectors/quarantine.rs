@@ -1,4 +1,4 @@
-//! Versions that are set aside: they broke off too often, or told their canary.
+//! Versions that are quarantined: they crashed too often, or told their canary.
 //!
 //! From that moment no call of such a version begins. Its webhooks are still verified, which takes only its manifest, and are
 //! kept as dead letters; its messages wait in the outbox. It comes back, or another takes its place, when somebody promotes
@@ -15,7 +15,7 @@ use weir_runtime::context::CallEnd;
 
 use crate::connectors::version_failures::{Cause, Failed, Lost, VersionFailures};
 
-/// Who is set aside, and who is on the way there.
+/// Who is quarantined, and who is on the way there.
 #[derive(Debug)]
 pub(crate) struct Quarantine {
     /// By connector and version.
@@ -41,7 +41,7 @@ impl Quarantine {
         change(&mut self.versions.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Why this version is set aside; none if it may run.
+    /// Why this version is quarantined; none if it may run.
     pub(crate) fn reason(&self, connector: &str, version: &str) -> Option<Arc<str>> {
         self.with(
             |versions| match versions.get(&(connector.to_owned(), version.to_owned())) {
@@ -73,8 +73,8 @@ impl Quarantine {
                     "its honeytoken was seen in {place}, in a call of `{}`",
                     end.kind.as_str()
                 ),
-                None if breaker.broke_off(now) => format!(
-                    "it broke off {} times within {} s, the last time in `{}`: {}",
+                None if breaker.crashed(now) => format!(
+                    "it crashed {} times within {} s, the last time in `{}`: {}",
                     limits::BREAKS,
                     limits::BREAK_SPAN.as_secs(),
                     end.kind.as_str(),
@@ -87,7 +87,7 @@ impl Quarantine {
             Some(reason)
         });
         let Some(reason) = reason else { return false };
-        tracing::error!("{} {} is set aside: {reason}", end.connector, end.version);
+        tracing::error!("{} {} is quarantined: {reason}", end.connector, end.version);
         let failed = Failed {
             connector: end.connector.to_owned(),
             version: end.version.to_owned(),
@@ -97,7 +97,7 @@ impl Quarantine {
         true
     }
 
-    /// A version that the record holds as set aside.
+    /// A version that the record holds as quarantined.
     pub(crate) fn put(&self, connector: &str, version: &str, reason: &str) {
         self.with(|versions| {
             versions.insert(
@@ -144,7 +144,7 @@ mod tests {
         quarantine.note(&end(CallKind::Send, false, None), now);
         assert_eq!(quarantine.reason("echo", "1.0.0"), None);
         quarantine.note(&end(CallKind::Send, false, Some("a request")), now);
-        let reason = quarantine.reason("echo", "1.0.0").expect("set aside");
+        let reason = quarantine.reason("echo", "1.0.0").expect("quarantined");
         assert_eq!(&*reason, "its honeytoken was seen in a request, in a call of `send`");
         // Once, and the others not with it.
         quarantine.note(&end(CallKind::Send, false, Some("a request")), now);

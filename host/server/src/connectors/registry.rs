@@ -15,10 +15,10 @@ use weir_domain::time::Timestamp;
 use weir_runtime::{Connector, Runtime};
 use weir_store::{Signature, Store, StoreError, Version, VersionStage, kill_point};
 
-use crate::connectors::canary::{Trial, Trials};
-use crate::connectors::line::{Line, Owners};
+use crate::connectors::canary::{CanaryRun, CanaryRuns};
 use crate::connectors::loaded::Loaded;
 use crate::connectors::quarantine::Quarantine;
+use crate::connectors::version_set::{Owners, VersionSet};
 use crate::core::config::Config;
 use crate::core::folder::private;
 use crate::core::provenance::{self, NotTrusted, TrustedKeys};
@@ -29,10 +29,10 @@ pub(crate) struct Registry {
     folder: PathBuf,
     trusted: TrustedKeys,
     allow_unsigned: bool,
-    lines: RwLock<HashMap<String, Arc<Line>>>,
+    by_connector: RwLock<HashMap<String, Arc<VersionSet>>>,
     /// Versions that serve and could not be loaded, by name and number, with the reason.
     failed: Mutex<BTreeMap<(String, String), String>>,
-    pub(crate) trials: Arc<Trials>,
+    pub(crate) canary_runs: Arc<CanaryRuns>,
     /// The accounts that are held by the record, as far as this process has looked: by connector, the versions and why.
     held: Mutex<HashMap<String, BTreeMap<String, String>>>,
     /// One change at a time, so that what the record and the memory say cannot part.
@@ -48,16 +48,16 @@ impl Registry {
         runtime: &Runtime,
         config: &Config,
         quarantine: &Quarantine,
-        trials: Arc<Trials>,
+        canary_runs: Arc<CanaryRuns>,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let connectors = Self {
             folder: config.data.join("components"),
             trusted: config.trusted_keys.clone(),
             allow_unsigned: config.allow_unsigned,
-            lines: RwLock::default(),
+            by_connector: RwLock::default(),
             failed: Mutex::default(),
-            trials,
+            canary_runs,
             held: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             staging: tokio::sync::Mutex::default(),
@@ -91,36 +91,39 @@ impl Registry {
         }
         for version in versions.iter().filter(|version| serves(version)) {
             let name = &version.manifest.name;
-            if self.line(name).is_some() {
+            if self.versions(name).is_some() {
                 continue;
             }
             if let Some(loaded) = self.loaded(store, runtime, version).await? {
                 self.put(name, &loaded);
                 let owners = Owners::read(store, name).await?;
-                self.change(name, |line| line.owners = owners);
+                self.change(name, |versions| versions.owners = owners);
             }
         }
         for version in versions {
             let (name, number) = (&version.manifest.name, &version.manifest.version);
-            let Some(line) = self.line(name) else { continue };
+            let Some(versions) = self.versions(name) else { continue };
             // Who owns a state serves its account, wherever it stands.
-            let beside = matches!(version.stage, VersionStage::Draining | VersionStage::Canary);
-            if line.numbered(number).is_some() || !(beside || line.owners.owns(number)) {
+            let draining = matches!(version.stage, VersionStage::Draining | VersionStage::Canary);
+            if versions.numbered(number).is_some() || !(draining || versions.owners.owns(number)) {
                 continue;
             }
             let Some(loaded) = self.loaded(store, runtime, version).await? else {
                 continue;
             };
-            let trial = match version.canary.clone() {
+            let canary_run = match version.canary.clone() {
                 Some(canary) => {
-                    let figures = store.trial(name, number).await?.and_then(|trial| trial.figures);
-                    Some(Arc::new(Trial::resumed(Arc::clone(&loaded), canary, figures)))
+                    let figures = store
+                        .canary_run(name, number)
+                        .await?
+                        .and_then(|canary_run| canary_run.figures);
+                    Some(Arc::new(CanaryRun::resumed(Arc::clone(&loaded), canary, figures)))
                 }
                 None => None,
             };
-            self.change(name, |line| match trial {
-                Some(trial) => line.trial = Some(trial),
-                None => drop(line.beside.insert(number.clone(), loaded)),
+            self.change(name, |versions| match canary_run {
+                Some(canary_run) => versions.canary_run = Some(canary_run),
+                None => drop(versions.draining.insert(number.clone(), loaded)),
             });
         }
         Ok(())
@@ -131,7 +134,7 @@ impl Registry {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut failed = failed.into_iter();
         // One beside another that serves is not what webhooks need.
-        let ((name, number), reason) = failed.find(|((name, _), _)| self.line(name).is_none())?;
+        let ((name, number), reason) = failed.find(|((name, _), _)| self.versions(name).is_none())?;
         Some(format!("{name} {number} does not serve: {reason}"))
     }
 
@@ -139,7 +142,7 @@ impl Registry {
     pub(crate) fn load_failure(&self, name: &str) -> Option<String> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, reason) = failed.iter().find(|((failed, _), _)| failed == name)?;
-        self.line(name).is_none().then(|| reason.clone())
+        self.versions(name).is_none().then(|| reason.clone())
     }
 
     /// Why a version could not be loaded, if that was tried.
@@ -192,35 +195,37 @@ impl Registry {
     }
 
     /// The versions that serve under this name.
-    pub(crate) fn line(&self, name: &str) -> Option<Arc<Line>> {
-        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
-        lines.get(name).cloned()
+    pub(crate) fn versions(&self, name: &str) -> Option<Arc<VersionSet>> {
+        let by_connector = self.by_connector.read().unwrap_or_else(PoisonError::into_inner);
+        by_connector.get(name).cloned()
     }
 
     /// All of them.
-    pub(crate) fn lines(&self) -> Vec<(String, Arc<Line>)> {
-        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
-        lines
+    pub(crate) fn all(&self) -> Vec<(String, Arc<VersionSet>)> {
+        let by_connector = self.by_connector.read().unwrap_or_else(PoisonError::into_inner);
+        by_connector
             .iter()
-            .map(|(name, line)| (name.clone(), Arc::clone(line)))
+            .map(|(name, versions)| (name.clone(), Arc::clone(versions)))
             .collect()
     }
 
     /// The first version to serve under this name; changes nothing if one does.
     pub(crate) fn put(&self, name: &str, loaded: &Arc<Loaded>) {
-        let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
-        let line = || Arc::new(Line::of_one(Arc::clone(loaded)));
-        lines.entry(name.to_owned()).or_insert_with(line);
+        let mut by_connector = self.by_connector.write().unwrap_or_else(PoisonError::into_inner);
+        let versions = || Arc::new(VersionSet::of_one(Arc::clone(loaded)));
+        by_connector.entry(name.to_owned()).or_insert_with(versions);
     }
 
     /// Changes what later calls take. Calls that run have taken theirs.
-    pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut Line)) {
-        let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(line) = lines.get_mut(name) else { return };
-        let mut next = Line::clone(line);
+    pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut VersionSet)) {
+        let mut by_connector = self.by_connector.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(versions) = by_connector.get_mut(name) else {
+            return;
+        };
+        let mut next = VersionSet::clone(versions);
         change(&mut next);
-        self.trials.put(name, next.trial.clone());
-        *line = Arc::new(next);
+        self.canary_runs.put(name, next.canary_run.clone());
+        *versions = Arc::new(next);
     }
 
     /// The file of a component. The digest is our own hex, so it names no other place.
@@ -276,8 +281,10 @@ impl Registry {
         }
         self.judge(&bytes, version.signature.text.as_deref())
             .map_err(|no| no.to_string())?;
-        let line = self.line(&version.manifest.name);
-        let runs = line.as_ref().and_then(|line| line.numbered(&version.manifest.version));
+        let versions = self.versions(&version.manifest.name);
+        let runs = versions
+            .as_ref()
+            .and_then(|versions| versions.numbered(&version.manifest.version));
         if let Some(runs) = runs.map(|runs| &runs.connector)
             && digest.strip_prefix("sha256:") == Some(runs.digest())
         {
@@ -316,7 +323,7 @@ async fn give_terms(store: &dyn Store, versions: &[Version], now: Timestamp) -> 
     Ok(())
 }
 
-/// Whether nothing serves in place of this version, which was set aside: no active one, and none set aside after it.
+/// Whether nothing serves in place of this version, which was quarantined: no active one, and none quarantined after it.
 fn last_to_serve(versions: &[Version], aside: &Version) -> bool {
     let mut others = versions
         .iter()

@@ -27,19 +27,19 @@ pub struct Replay {
 }
 
 impl Connectors {
-    /// Keeps a call that was written down, and asks it of the version on trial, which so follows along.
+    /// Keeps a call that was written down, and asks it of the version on canary_run, which so follows along.
     pub(crate) async fn keep_transcript(&self, taken: Taken) {
         let id: TranscriptId = self.core.mint.id(self.core.now());
-        let line = self.registry.line(&taken.connector);
-        if let Some(line) = &line
-            && line.active.number() == taken.version
-            && let Some(trial) = &line.trial
+        let versions = self.registry.versions(&taken.connector);
+        if let Some(versions) = &versions
+            && versions.active.number() == taken.version
+            && let Some(canary_run) = &versions.canary_run
             && let Ok(transcript) = Transcript::read(&taken.json)
         {
-            let (candidate, grants) = (&trial.loaded.connector, &trial.loaded.grants);
-            let made_by = line.active.connector.manifest();
+            let (candidate, grants) = (&canary_run.loaded.connector, &canary_run.loaded.grants);
+            let made_by = versions.active.connector.manifest();
             match self.replay_call(candidate, grants, &transcript, Some(made_by)).await {
-                Ok(replayed) => trial.shadowed(&id.to_string(), &transcript, replayed),
+                Ok(replayed) => canary_run.shadowed(&id.to_string(), &transcript, replayed),
                 Err(error) => tracing::debug!("A call is not asked of the version that follows along: {error}"),
             }
         }
@@ -49,7 +49,7 @@ impl Connectors {
             version: taken.version,
             call: taken.kind.as_str().to_owned(),
             channel_id: taken.channel_id,
-            broke_off: taken.broke_off,
+            crashed: taken.crashed,
             at: taken.at,
             json: taken.json,
         };
@@ -154,12 +154,12 @@ impl Connectors {
         Ok(apps)
     }
 
-    /// A transcript without what people wrote and are called. What a version broke off over is read by the active one, to know
+    /// A transcript without what people wrote and are called. What a version crashed over is read by the active one, to know
     /// what that is. None if nobody knows.
     pub async fn scrub(&self, transcript: &Transcript) -> Option<Transcript> {
-        let read = match (&transcript.end, self.registry.line(&transcript.connector)) {
-            (End::Aborted { .. }, Some(line)) => {
-                let reader = &line.active;
+        let read = match (&transcript.end, self.registry.versions(&transcript.connector)) {
+            (End::Aborted { .. }, Some(versions)) => {
+                let reader = &versions.active;
                 let replayed = self
                     .replay_call(&reader.connector, &reader.grants, transcript, None)
                     .await;

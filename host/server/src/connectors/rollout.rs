@@ -1,8 +1,8 @@
-//! The versions of a connector that serve: the active one, one on trial beside it, and those that own states which the active
+//! The versions of a connector that serve: the active one, a canary beside it, and those that own states which the active
 //! one could not take over.
 //!
 //! Promises: a call is bound to one version from its beginning to its end; which version that is depends on the account alone,
-//! so that a conversation meets one; a webhook is never refused for a change of versions; whatever a version on trial does,
+//! so that a conversation meets one; a webhook is never refused for a change of versions; whatever a canary does,
 //! the active one stands behind it; no version runs on a state that another owns.
 //!
 //! Each change goes in four steps: all that can fail is checked; what is meant is written down; the states move, one account
@@ -26,18 +26,18 @@ use weir_domain::time::Timestamp;
 use weir_store::{Retirement, StoreError, Version, kill_point};
 
 use crate::connectors::Connectors;
-use crate::connectors::canary::{Trial, TrialView};
-use crate::connectors::line::{Line, Owners};
+use crate::connectors::canary::{CanaryRun, CanaryRunView};
 use crate::connectors::loaded::Loaded;
 use crate::connectors::promotion::{PromoteError, check_grants};
 use crate::connectors::version_failures::{Cause, Failed, Lost};
+use crate::connectors::version_set::{Owners, VersionSet};
 use crate::core::Core;
 
 /// What was kept while no version could translate it.
 #[async_trait]
 pub(crate) trait Kept: Send + Sync {
     /// Translates what came for a connector's apps since `since` and could not be translated then, oldest first. Ends early if
-    /// the version that serves now is set aside in its turn.
+    /// the version that serves now is quarantined in its turn.
     ///
     /// # Errors
     /// The record.
@@ -56,17 +56,17 @@ impl Rollout {
         Self { core, connectors, kept }
     }
 
-    /// Puts a version on trial beside the active one, or changes its share or rule.
+    /// Makes a version the canary beside the active one, or changes its share or rule.
     ///
     /// # Errors
     /// See [`PromoteError`]; what served before goes on serving.
     pub async fn begin_canary(&self, connector: &str, version: &str, canary: Canary) -> Result<Version, PromoteError> {
         let _turn = self.version_turn().await?;
-        let line = self.connectors.registry.line(connector);
-        let line = line.ok_or_else(|| PromoteError::NothingActive {
+        let versions = self.connectors.registry.versions(connector);
+        let versions = versions.ok_or_else(|| PromoteError::NothingActive {
             connector: connector.to_owned(),
         })?;
-        if line.active.number() == version {
+        if versions.active.number() == version {
             return Err(PromoteError::Serves {
                 connector: connector.to_owned(),
                 version: version.to_owned(),
@@ -90,7 +90,7 @@ impl Rollout {
         self.carry_out(connector, intent, taker).await
     }
 
-    /// Takes a version back: one on trial is staged again, and in the place of the active one comes the one before it. States
+    /// Takes a version back: a canary is staged again, and in the place of the active one comes the one before it. States
     /// that it took over are as they were. Those of which there is no copy are translated by the older version, if it can; else
     /// they stay with the newer one, which goes on serving those accounts.
     ///
@@ -98,12 +98,12 @@ impl Rollout {
     /// See [`PromoteError`]; what served before goes on serving.
     pub async fn roll_back(&self, connector: &str, version: &str, reason: &str) -> Result<Version, PromoteError> {
         let _turn = self.version_turn().await?;
-        let line = self.connectors.registry.line(connector);
-        let line = line.ok_or_else(|| not_found(connector, version))?;
-        if line.trial_of(version).is_some() {
-            return self.end_canary(connector, &line, version, reason, false).await;
+        let versions = self.connectors.registry.versions(connector);
+        let versions = versions.ok_or_else(|| not_found(connector, version))?;
+        if versions.canary_of(version).is_some() {
+            return self.end_canary(connector, &versions, version, reason, false).await;
         }
-        if line.active.number() != version {
+        if versions.active.number() != version {
             return Err(not_found(connector, version));
         }
         let before = self.core.store().active_before(connector).await?;
@@ -123,19 +123,19 @@ impl Rollout {
         self.carry_out(connector, intent, taker).await
     }
 
-    /// Ends a trial. The turn is the caller's.
+    /// Ends a canary run. The turn is the caller's.
     async fn end_canary(
         &self,
         connector: &str,
-        line: &Line,
+        versions: &VersionSet,
         version: &str,
         reason: &str,
         failed: bool,
     ) -> Result<Version, PromoteError> {
-        let mut intent = self.intent(connector, VersionAct::EndCanary, version, line.active.number());
+        let mut intent = self.intent(connector, VersionAct::EndCanary, version, versions.active.number());
         reason.clone_into(&mut intent.reason);
         intent.failed = failed;
-        self.carry_out(connector, intent, Arc::clone(&line.active)).await
+        self.carry_out(connector, intent, Arc::clone(&versions.active)).await
     }
 
     /// Retires a version that serves nobody.
@@ -173,12 +173,12 @@ impl Rollout {
     }
 
     fn intent(&self, connector: &str, act: VersionAct, version: &str, taker: &str) -> Intent {
-        let line = self.connectors.registry.line(connector);
+        let versions = self.connectors.registry.versions(connector);
         Intent {
             act,
             version: version.to_owned(),
             taker: taker.to_owned(),
-            before: line.map(|line| line.active.number().to_owned()),
+            before: versions.map(|versions| versions.active.number().to_owned()),
             canary: None,
             failed: false,
             reason: String::new(),
@@ -233,14 +233,14 @@ impl Rollout {
             self.connectors.quarantine.release(connector, &intent.taker);
         }
         if let Err(error) = self.move_states(connector, intent, taker.as_ref()).await {
-            if matches!(error, PromoteError::SetAside { .. }) {
+            if matches!(error, PromoteError::Quarantined { .. }) {
                 self.undo(connector).await?;
             }
             return Err(error);
         }
         kill_point("version.states_moved");
         let owners = Owners::read(self.core.store(), connector).await?;
-        let quarantined_at = self.set_aside_at(connector).await?;
+        let quarantined_at = self.quarantined_at(connector).await?;
         self.keep_figures(connector).await?;
         let version = self.change_stages(connector, intent).await?;
         kill_point("version.changed");
@@ -248,32 +248,37 @@ impl Rollout {
         if let Some(taker) = taker.as_ref().filter(|_| intent.act != VersionAct::BeginCanary) {
             self.connectors.registry.put(connector, taker);
         }
-        self.connectors.registry.change(connector, |line| {
+        self.connectors.registry.change(connector, |versions| {
             // What a version that serves no more has in hand it finishes.
             let left = match (intent.act, taker) {
                 (VersionAct::BeginCanary, Some(taker)) => {
                     let canary = intent.canary.clone().unwrap_or_else(|| no_share(intent.begun_at));
-                    let trial = line.trial.replace(Arc::new(Trial::new(taker, canary)));
-                    [trial.map(|trial| Arc::clone(&trial.loaded)), None]
+                    let canary_run = versions.canary_run.replace(Arc::new(CanaryRun::new(taker, canary)));
+                    [canary_run.map(|canary_run| Arc::clone(&canary_run.loaded)), None]
                 }
                 (_, Some(taker)) => {
-                    let trial = line.trial.take();
-                    let before = std::mem::replace(&mut line.active, taker);
-                    [trial.map(|trial| Arc::clone(&trial.loaded)), Some(before)]
+                    let canary_run = versions.canary_run.take();
+                    let before = std::mem::replace(&mut versions.active, taker);
+                    [
+                        canary_run.map(|canary_run| Arc::clone(&canary_run.loaded)),
+                        Some(before),
+                    ]
                 }
                 (_, None) => {
-                    let trial = line.trial.take_if(|trial| trial.loaded.number() == intent.version);
-                    [trial.map(|trial| Arc::clone(&trial.loaded)), None]
+                    let canary_run = versions
+                        .canary_run
+                        .take_if(|canary_run| canary_run.loaded.number() == intent.version);
+                    [canary_run.map(|canary_run| Arc::clone(&canary_run.loaded)), None]
                 }
             };
             for left in left.into_iter().flatten() {
-                line.beside.insert(left.number().to_owned(), left);
+                versions.draining.insert(left.number().to_owned(), left);
             }
-            line.beside.remove(line.active.number());
-            if let Some(trial) = &line.trial {
-                line.beside.remove(trial.loaded.number());
+            versions.draining.remove(versions.active.number());
+            if let Some(canary_run) = &versions.canary_run {
+                versions.draining.remove(canary_run.loaded.number());
             }
-            line.owners = owners;
+            versions.owners = owners;
         });
         if matches!(intent.act, VersionAct::Promote | VersionAct::RollBack) {
             self.serves(connector, &intent.taker, quarantined_at);
@@ -281,8 +286,8 @@ impl Rollout {
         Ok(version)
     }
 
-    /// When the version of this connector that was last set aside went; none if none is.
-    pub(crate) async fn set_aside_at(&self, connector: &str) -> Result<Option<Timestamp>, StoreError> {
+    /// When the version of this connector that was last quarantined went; none if none is.
+    pub(crate) async fn quarantined_at(&self, connector: &str) -> Result<Option<Timestamp>, StoreError> {
         let versions = self.core.store().versions().await?.into_iter();
         Ok(versions
             .filter(|version| version.manifest.name == connector && version.stage == VersionStage::Quarantined)
@@ -303,7 +308,7 @@ impl Rollout {
             }
             (VersionAct::EndCanary | VersionAct::BeginCanary, _) => {
                 let ended = store.end_canary(connector, version, reason, intent.failed, now).await?;
-                // On trial no more by the record: it was quarantined meanwhile.
+                // On canary run no more by the record: it was quarantined meanwhile.
                 match ended {
                     None => store.version(connector, version).await?,
                     ended => ended,
@@ -332,7 +337,9 @@ impl Rollout {
     async fn undo(&self, connector: &str) -> Result<(), StoreError> {
         self.core.store().undo_version_change(connector).await?;
         let owners = Owners::read(self.core.store(), connector).await?;
-        self.connectors.registry.change(connector, |line| line.owners = owners);
+        self.connectors
+            .registry
+            .change(connector, |versions| versions.owners = owners);
         Ok(())
     }
 
@@ -377,45 +384,52 @@ impl Rollout {
         Ok(())
     }
 
-    /// To be called at the start, before anything is served: what was cut off is finished or undone, and a trial that failed before
+    /// To be called at the start, before anything is served: what was cut off is finished or undone, and a canary that failed before
     /// the end of the process ends.
     pub(crate) async fn resume_versions(&self) -> Result<(), StoreError> {
         let _turn = self.version_turn().await?;
-        for (connector, line) in self.connectors.registry.lines() {
-            if let Some(trial) = &line.trial
-                && let Some(reason) = trial.failed(self.core.now())
+        for (connector, versions) in self.connectors.registry.all() {
+            if let Some(canary_run) = &versions.canary_run
+                && let Some(reason) = canary_run.failed(self.core.now())
             {
-                let version = trial.loaded.number();
-                let ended = self.end_canary(&connector, &line, version, &reason, true).await;
+                let version = canary_run.loaded.number();
+                let ended = self.end_canary(&connector, &versions, version, &reason, true).await;
                 ended.map(|_| ()).or_else(unless_store)?;
             }
         }
         Ok(())
     }
 
-    /// A version's trial, also after its end; none if it never was on one.
+    /// A version's canary_run, also after its end; none if it never was on one.
     ///
     /// # Errors
     /// The record's.
-    pub async fn trial(&self, connector: &str, version: &str) -> Result<Option<TrialView>, StoreError> {
-        if let Some(line) = self.connectors.registry.line(connector)
-            && let Some(trial) = line.trial_of(version)
+    pub async fn canary_run(&self, connector: &str, version: &str) -> Result<Option<CanaryRunView>, StoreError> {
+        if let Some(versions) = self.connectors.registry.versions(connector)
+            && let Some(canary_run) = versions.canary_of(version)
         {
-            return Ok(Some(trial.view()));
+            return Ok(Some(canary_run.view()));
         }
-        Ok(self.core.store().trial(connector, version).await?.map(TrialView::from))
+        Ok(self
+            .core
+            .store()
+            .canary_run(connector, version)
+            .await?
+            .map(CanaryRunView::from))
     }
 
-    /// Writes what the calls of a trial came to, if there is anything new.
+    /// Writes what the calls of a canary run came to, if there is anything new.
     async fn keep_figures(&self, connector: &str) -> Result<(), StoreError> {
-        let Some(line) = self.connectors.registry.line(connector) else {
+        let Some(versions) = self.connectors.registry.versions(connector) else {
             return Ok(());
         };
-        let Some(trial) = &line.trial else { return Ok(()) };
-        if let Some(figures) = trial.take_counted() {
-            let version = trial.loaded.number();
-            let kept = self.core.store().keep_trial_figures(connector, version, figures).await;
-            return kept.inspect_err(|_| trial.count_again());
+        let Some(canary_run) = &versions.canary_run else {
+            return Ok(());
+        };
+        if let Some(figures) = canary_run.take_counted() {
+            let version = canary_run.loaded.number();
+            let kept = self.core.store().keep_canary_figures(connector, version, figures).await;
+            return kept.inspect_err(|_| canary_run.count_again());
         }
         Ok(())
     }
@@ -439,7 +453,7 @@ impl Rollout {
     async fn write_failure(&self, failed: &Failed, cause: &Cause) -> Result<(), StoreError> {
         let (connector, version) = (&failed.connector, &failed.version);
         // What it took over is the active version's again, also where it is quarantined.
-        self.end_failed_trial(connector, version, &cause.reason).await?;
+        self.end_failed_canary(connector, version, &cause.reason).await?;
         if failed.lost == Lost::Leave {
             let (store, reason) = (self.core.store(), &cause.reason);
             store.quarantine_version(connector, version, reason, cause.at).await?;
@@ -447,13 +461,13 @@ impl Rollout {
         Ok(())
     }
 
-    async fn end_failed_trial(&self, connector: &str, version: &str, reason: &str) -> Result<(), StoreError> {
+    async fn end_failed_canary(&self, connector: &str, version: &str, reason: &str) -> Result<(), StoreError> {
         let _turn = self.version_turn().await?;
-        let line = self.connectors.registry.line(connector);
-        match line.filter(|line| line.trial_of(version).is_some()) {
+        let versions = self.connectors.registry.versions(connector);
+        match versions.filter(|versions| versions.canary_of(version).is_some()) {
             None => Ok(()),
-            Some(line) => {
-                let ended = self.end_canary(connector, &line, version, reason, true).await;
+            Some(versions) => {
+                let ended = self.end_canary(connector, &versions, version, reason, true).await;
                 ended.map(|_| ()).or_else(unless_store)
             }
         }
@@ -462,17 +476,17 @@ impl Rollout {
     /// Holds the accounts whose versions cannot run, with what is to be known of it, and frees those whose versions can: what came
     /// for them meanwhile is translated first.
     pub(crate) async fn hold_accounts(&self) -> Result<(), StoreError> {
-        for (connector, line) in self.connectors.registry.lines() {
+        for (connector, versions) in self.connectors.registry.all() {
             let mut reasons = BTreeMap::new();
-            for owner in line.owners.versions() {
+            for owner in versions.owners.versions() {
                 // The active version is the connector's matter, and not that of some accounts.
-                if owner != line.active.number()
-                    && let Some(reason) = self.connectors.cannot_run(&connector, &line, &owner)
+                if owner != versions.active.number()
+                    && let Some(reason) = self.connectors.cannot_run(&connector, &versions, &owner)
                 {
                     reasons.insert(owner, reason);
                 }
             }
-            let held_since = line.owners.held_since();
+            let held_since = versions.owners.held_since();
             if reasons.is_empty() && held_since.is_none() || self.connectors.registry.holds(&connector, &reasons) {
                 continue;
             }
@@ -486,7 +500,9 @@ impl Rollout {
                 .await?;
             if changed.held + changed.freed > 0 {
                 let owners = Owners::read(self.core.store(), &connector).await?;
-                self.connectors.registry.change(&connector, |line| line.owners = owners);
+                self.connectors
+                    .registry
+                    .change(&connector, |versions| versions.owners = owners);
             }
             if changed.freed > 0 {
                 self.core.wakes.all();
@@ -500,11 +516,11 @@ impl Rollout {
     /// found idle gets no account meanwhile.
     async fn retire_idle(&self, connector: &str, now: Timestamp) -> Result<(), StoreError> {
         let connectors = &self.connectors.registry;
-        let Some(line) = connectors.line(connector) else {
+        let Some(versions) = connectors.versions(connector) else {
             return Ok(());
         };
-        for (version, beside) in &line.beside {
-            if line.owners.owns(version) || !beside.is_idle() {
+        for (version, draining) in &versions.draining {
+            if versions.owners.owns(version) || !draining.is_idle() {
                 continue;
             }
             let known = self.core.store().version(connector, version).await?;
@@ -513,28 +529,28 @@ impl Rollout {
             {
                 continue;
             }
-            connectors.change(connector, |line| drop(line.beside.remove(version)));
+            connectors.change(connector, |versions| drop(versions.draining.remove(version)));
         }
         Ok(())
     }
 
-    /// What was cut off is settled, figures of trials are written, versions that have nothing left to do are retired, and those
+    /// What was cut off is settled, figures of canary runs are written, versions that have nothing left to do are retired, and those
     /// that held for their time go ahead if that was asked for.
     pub(crate) async fn rollout_round(&self, now: Timestamp) -> Result<(), StoreError> {
         drop(self.version_turn().await?);
-        for (connector, line) in self.connectors.registry.lines() {
+        for (connector, versions) in self.connectors.registry.all() {
             let turn = self.version_turn().await?;
             self.keep_figures(&connector).await?;
-            if !line.beside.is_empty() {
+            if !versions.draining.is_empty() {
                 self.retire_idle(&connector, now).await?;
             }
             drop(turn);
-            if let Some(trial) = &line.trial
-                && trial.canary.rule.promote
-                && trial.canary.percent > 0
-                && trial.judge(now) == CanaryVerdict::Held
+            if let Some(canary_run) = &versions.canary_run
+                && canary_run.canary.rule.promote
+                && canary_run.canary.percent > 0
+                && canary_run.judge(now) == CanaryVerdict::Held
             {
-                let version = trial.loaded.number();
+                let version = canary_run.loaded.number();
                 if let Err(error) = self.promote(&connector, version).await {
                     tracing::error!("{connector} {version} held and is not promoted: {error}");
                 }

@@ -13,16 +13,16 @@ use weir_store::{StateWrite, StoreError};
 
 use crate::connectors::Connectors;
 use crate::connectors::apps::Registered;
-use crate::connectors::line::Line;
 use crate::connectors::loaded::Loaded;
 use crate::connectors::pacing::ChannelPacer;
+use crate::connectors::version_set::VersionSet;
 
 /// The version that serves an app, and what its calls are judged by. One call uses one of these to its end.
 #[derive(Clone)]
 pub(crate) struct Serving {
     pub(crate) app: Arc<Registered>,
     /// The versions that it is one of.
-    pub(crate) line: Arc<Line>,
+    pub(crate) versions: Arc<VersionSet>,
     pub(crate) connector: Connector,
     pub(crate) grants: Arc<Grants>,
     pub(crate) book: RuleBook,
@@ -40,9 +40,9 @@ pub(crate) enum NotServed {
         /// The connector's name.
         connector: String,
     },
-    /// The version that serves is set aside.
-    #[error("{connector} {version} is set aside: {reason}; promote it again, or another version")]
-    SetAside {
+    /// The version that serves is quarantined.
+    #[error("{connector} {version} is quarantined: {reason}; promote it again, or another version")]
+    Quarantined {
         /// The connector's name.
         connector: String,
         /// The version.
@@ -67,9 +67,9 @@ pub enum ConnectorError {
         /// Which.
         connector: String,
     },
-    /// The version that serves is set aside; in words that say why and what to do.
+    /// The version that serves is quarantined; in words that say why and what to do.
     #[error("{0}")]
-    SetAside(String),
+    Quarantined(String),
     /// All slots are taken; come back.
     #[error("too many calls run; try again")]
     Busy,
@@ -82,7 +82,7 @@ pub enum ConnectorError {
     /// It says why not, or the platform does.
     #[error("{}", .0.detail)]
     Failed(Box<MessageError>),
-    /// It broke off, ran too long, or handed over what cannot be taken.
+    /// It crashed, ran too long, or handed over what cannot be taken.
     #[error("the connector failed: {0}")]
     Broken(String),
 }
@@ -96,7 +96,7 @@ impl Connectors {
     /// What serves a channel now.
     pub(crate) async fn serving_of(&self, channel: &Channel) -> Result<Serving, NotServed> {
         let serving = self.installed(&channel.app).await?;
-        let loaded = serving.line.of(&channel.app, &channel.platform_id);
+        let loaded = serving.versions.of(&channel.app, &channel.platform_id);
         let loaded = loaded.map_err(|owner| self.held(&serving, &owner))?;
         self.runs(serving.by(loaded))
     }
@@ -104,22 +104,22 @@ impl Connectors {
     /// That a version which is not here owns an account's state.
     pub(crate) fn held(&self, serving: &Serving, owner: &str) -> NotServed {
         let connector = &serving.app.app.connector;
-        let reason = self.cannot_run(connector, &serving.line, owner);
+        let reason = self.cannot_run(connector, &serving.versions, owner);
         NotServed::Held(reason.unwrap_or_else(|| format!("{connector} {owner} is about to serve this account")))
     }
 
     pub(crate) fn runs(&self, serving: Serving) -> Result<Serving, NotServed> {
-        match self.set_aside(&serving) {
+        match self.quarantined(&serving) {
             Some(error) => Err(error),
             None => Ok(serving),
         }
     }
 
     /// Why the version that [`Connectors::installed`] gave may not run; none if it may.
-    pub(crate) fn set_aside(&self, serving: &Serving) -> Option<NotServed> {
+    pub(crate) fn quarantined(&self, serving: &Serving) -> Option<NotServed> {
         let manifest = serving.book.manifest();
         let reason = self.quarantine.reason(&manifest.name, &manifest.version)?;
-        Some(NotServed::SetAside {
+        Some(NotServed::Quarantined {
             connector: manifest.name.clone(),
             version: manifest.version.clone(),
             reason,
@@ -133,29 +133,29 @@ impl Connectors {
             Err(NotServed::Store(error)) => return Err(error),
             Err(_) => return Ok(false),
         };
-        let (connector, line) = (&serving.app.app.connector, &serving.line);
+        let (connector, versions) = (&serving.app.app.connector, &serving.versions);
         let runs = |loaded: &Arc<Loaded>| !self.quarantine.holds(connector, loaded.number());
-        Ok(runs(&line.active) || line.others().iter().any(runs))
+        Ok(runs(&versions.active) || versions.others().iter().any(runs))
     }
 
-    /// The active version of an app's connector, set aside or not.
+    /// The active version of an app's connector, quarantined or not.
     pub(crate) async fn installed(&self, app: &str) -> Result<Serving, NotServed> {
         let app = self
             .apps
             .get(app)
             .await?
             .ok_or_else(|| NotServed::NoSuchApp(app.to_owned()))?;
-        let line = self.registry.line(&app.app.connector);
-        let line = line.ok_or_else(|| NotServed::NotServing {
+        let versions = self.registry.versions(&app.app.connector);
+        let versions = versions.ok_or_else(|| NotServed::NotServing {
             connector: app.app.connector.clone(),
         })?;
-        Ok(Serving::of(app, line))
+        Ok(Serving::of(app, versions))
     }
 
     /// A version wrote to a channel's state: if nobody owned that, the version does from now on.
     pub(crate) fn state_written(&self, channel: &Channel, writes: &[StateWrite]) {
-        if let (Some(write), Some(line)) = (writes.first(), self.registry.line(&channel.connector)) {
-            line.owners.begin(&channel.app, &channel.platform_id, &write.by);
+        if let (Some(write), Some(versions)) = (writes.first(), self.registry.versions(&channel.connector)) {
+            versions.owners.begin(&channel.app, &channel.platform_id, &write.by);
         }
     }
 
@@ -171,9 +171,9 @@ impl Connectors {
     }
 
     /// Why the accounts that a version owns are held; none if it runs.
-    pub(crate) fn cannot_run(&self, connector: &str, line: &Line, owner: &str) -> Option<String> {
+    pub(crate) fn cannot_run(&self, connector: &str, versions: &VersionSet, owner: &str) -> Option<String> {
         let reason = match (
-            line.numbered(owner),
+            versions.numbered(owner),
             self.quarantine.reason(connector, owner),
             self.registry.why_not_loaded(connector, owner),
         ) {
@@ -190,13 +190,13 @@ impl Connectors {
 }
 
 impl Serving {
-    fn of(app: Arc<Registered>, line: Arc<Line>) -> Self {
-        let loaded = &line.active;
+    fn of(app: Arc<Registered>, versions: Arc<VersionSet>) -> Self {
+        let loaded = &versions.active;
         Self {
             book: app.book(loaded.connector.manifest()),
             connector: loaded.connector.clone(),
             grants: Arc::clone(&loaded.grants),
-            line,
+            versions,
             app,
         }
     }
@@ -207,7 +207,7 @@ impl Serving {
             book: self.app.book(loaded.connector.manifest()),
             connector: loaded.connector.clone(),
             grants: Arc::clone(&loaded.grants),
-            line: Arc::clone(&self.line),
+            versions: Arc::clone(&self.versions),
             app: Arc::clone(&self.app),
         }
     }
@@ -239,7 +239,7 @@ impl ConnectorError {
         match error {
             NotServed::Store(error) => Err(error),
             NotServed::NoSuchApp(connector) | NotServed::NotServing { connector } => Ok(Self::NotServing { connector }),
-            error @ (NotServed::SetAside { .. } | NotServed::Held(_)) => Ok(Self::SetAside(error.to_string())),
+            error @ (NotServed::Quarantined { .. } | NotServed::Held(_)) => Ok(Self::Quarantined(error.to_string())),
         }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Taken {
     pub(super) kind: CallKind,
     pub(super) at: Timestamp,
     pub(super) channel_id: Option<ChannelId>,
-    pub(super) broke_off: bool,
+    pub(super) crashed: bool,
     pub(super) json: String,
 }
 
@@ -76,7 +76,7 @@ impl Transcripts {
             kind: recorded.kind,
             at: recorded.at,
             channel_id: recorded.channel_id,
-            broke_off: recorded.crashed,
+            crashed: recorded.crashed,
             json: recorded.json.clone(),
         };
         let _ = self.told.try_send(taken);

@@ -1,4 +1,4 @@
-//! Versions that failed, until the record says so: a trial that goes back by its rule, a version that is quarantined.
+//! Versions that failed, until the record says so: a canary that goes back by its rule, a version that is quarantined.
 //!
 //! What was decided holds at once, in memory. It is written until it is written, so that no restart brings a version back that
 //! a locked record or a full disk kept from being marked.
@@ -13,8 +13,8 @@ use weir_domain::time::Timestamp;
 /// quarantined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lost {
-    /// Its trial.
-    Trial,
+    /// Its canary run.
+    Canary,
     /// The right to run at all.
     Leave,
 }
@@ -99,14 +99,14 @@ mod tests {
         };
         failures.add(failed(Lost::Leave), cause("first"));
         failures.add(failed(Lost::Leave), cause("second"));
-        failures.add(failed(Lost::Trial), cause("third"));
-        // The trial first, so that its states are given back.
+        failures.add(failed(Lost::Canary), cause("third"));
+        // The canary first, so that its states are given back.
         let waiting = [
-            (failed(Lost::Trial), cause("third")),
+            (failed(Lost::Canary), cause("third")),
             (failed(Lost::Leave), cause("first")),
         ];
         assert_eq!(failures.all(), waiting);
-        failures.written(&failed(Lost::Trial));
+        failures.written(&failed(Lost::Canary));
         assert!(!failures.is_empty());
         failures.forgive("echo", "2");
         assert!(!failures.is_empty());

@@ -78,7 +78,7 @@ pub(crate) struct VersionView {
     /// `staged`, `canary`, `active`, `draining`, `retired`, `quarantined`.
     #[schema(value_type = String)]
     state: VersionStage,
-    /// Its trial, while it is on one.
+    /// Its canary run, while it is a canary.
     #[schema(value_type = Option<Object>)]
     canary: Option<Canary>,
     /// Who signed it.
@@ -499,7 +499,9 @@ impl From<PromoteError> for Problem {
             | PromoteError::NothingBefore { .. }
             | PromoteError::BeforeQuarantined { .. }
             | PromoteError::Owns { .. } => Self::of(&codes::VERSION_STAGE).detail(&error),
-            PromoteError::SetAside { .. } | PromoteError::Load(_) => Self::of(&codes::CONNECTOR_FAILED).detail(&error),
+            PromoteError::Quarantined { .. } | PromoteError::Load(_) => {
+                Self::of(&codes::CONNECTOR_FAILED).detail(&error)
+            }
             PromoteError::Store(error) => error.into(),
         }
     }

@@ -288,7 +288,7 @@ impl From<ConnectorError> for Problem {
                     .with("reason", &failure.code)
                     .with("platform", &failure.platform)
             }
-            ConnectorError::Broken(_) | ConnectorError::SetAside(_) => {
+            ConnectorError::Broken(_) | ConnectorError::Quarantined(_) => {
                 Self::of(&codes::CONNECTOR_FAILED).detail(&error)
             }
         }

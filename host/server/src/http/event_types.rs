@@ -56,7 +56,7 @@ pub(crate) struct ToldVersion {
     state: String,
     /// Who signed it.
     signature: Value,
-    /// Why it was set aside; only `connector.quarantined` says it.
+    /// Why it was quarantined; only `connector.quarantined` says it.
     reason: Option<String>,
 }
 

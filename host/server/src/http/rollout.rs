@@ -19,11 +19,11 @@ use super::connectors::{VersionView, refused_promotion};
 use super::list::{List, bounded};
 use super::problem::{Answer, Problem};
 use crate::Host;
-use crate::connectors::canary::TrialView;
+use crate::connectors::canary::CanaryRunView;
 use crate::connectors::replay::Replay;
 use crate::connectors::rollout::TIMELINE;
 
-/// A trial that is wanted.
+/// A canary that is wanted.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PutCanary {
@@ -70,7 +70,7 @@ pub(crate) struct Transcripts {
     version: Option<String>,
     /// Calls of this kind: `receive`, `send`.
     call: Option<String>,
-    /// Only calls that broke off.
+    /// Only calls that crashed.
     #[serde(default)]
     broke_off: bool,
     /// How many at most, 1 to 200; 50 if left out.
@@ -98,7 +98,7 @@ pub(crate) struct TranscriptView {
     /// The channel; none in a call without one.
     #[schema(value_type = Option<String>)]
     channel_id: Option<weir_domain::id::ChannelId>,
-    /// Whether the connector broke off.
+    /// Whether the connector crashed.
     broke_off: bool,
     /// When the call began.
     at: Timestamp,
@@ -111,7 +111,7 @@ impl From<TranscriptRecord> for TranscriptView {
             version: record.version,
             call: record.call,
             channel_id: record.channel_id,
-            broke_off: record.broke_off,
+            broke_off: record.crashed,
             at: record.at,
         }
     }
@@ -154,7 +154,7 @@ pub(crate) struct Changes {
 
 type Names = Path<(String, String)>;
 
-/// Put a version on trial
+/// Start a canary
 ///
 /// It serves its share of the accounts, beside the active version, which stands behind it. Repeating it changes share and rule.
 #[utoipa::path(post, path = "/v1/connectors/{name}/versions/{version}/canary", tag = "connectors", request_body = PutCanary,
@@ -185,11 +185,11 @@ pub(crate) async fn canary(
 
 /// Take a version back
 ///
-/// A version on trial is staged again. In the place of the active version comes the one that served before it. State that it
+/// A canary is staged again. In the place of the active version comes the one that served before it. State that it
 /// took over is as it was.
 #[utoipa::path(post, path = "/v1/connectors/{name}/versions/{version}/rollback", tag = "connectors", request_body = RollBack,
     params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "The version that goes back")),
-    responses((status = 200, description = "The version that was on trial, or the one that serves now", body = VersionView)))]
+    responses((status = 200, description = "The version that was on canary_run, or the one that serves now", body = VersionView)))]
 pub(crate) async fn rollback(
     caller: May<ConnectorsWrite, OnHost>,
     State(host): State<Host>,
@@ -265,19 +265,19 @@ pub(crate) async fn replay(
     Ok(Answered(report))
 }
 
-/// See how a version does on trial, or did
+/// See how a version does on canary_run, or did
 ///
-/// Also after the trial's end, with why it ended, and after a restart of the host.
+/// Also after its canary run's end, with why it ended, and after a restart of the host.
 #[utoipa::path(get, path = "/v1/connectors/{name}/versions/{version}/trial", tag = "connectors",
-    params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "The version on trial")),
-    responses((status = 200, body = TrialView)))]
+    params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "The canary")),
+    responses((status = 200, body = CanaryRunView)))]
 pub(crate) async fn trial(
     _: May<Read, OnHost>,
     State(host): State<Host>,
     Path((name, version)): Names,
-) -> Answer<Answered<TrialView>> {
-    let trial = host.rollout.trial(&name, &version).await?;
-    trial.map(Answered).ok_or_else(|| Problem::no_such("trial"))
+) -> Answer<Answered<CanaryRunView>> {
+    let canary_run = host.rollout.canary_run(&name, &version).await?;
+    canary_run.map(Answered).ok_or_else(|| Problem::no_such("trial"))
 }
 
 /// See what a version would change
@@ -334,7 +334,7 @@ pub(crate) async fn transcripts(
     let filter = TranscriptFilter {
         version: wanted.version,
         call: wanted.call,
-        broke_off: wanted.broke_off,
+        crashed: wanted.broke_off,
         limit: bounded(wanted.limit)?,
         whole: false,
     };

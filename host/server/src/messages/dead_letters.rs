@@ -102,7 +102,7 @@ impl DeadLetters {
                 let recorded = self.inbound.record_parts(parts.events).await?;
                 if let Some(owner) = &parts.held {
                     let reason = self.connectors.held(&serving, owner).to_string();
-                    return Err(ReplayError::Connector(ConnectorError::SetAside(reason)));
+                    return Err(ReplayError::Connector(ConnectorError::Quarantined(reason)));
                 }
                 recorded
             }
@@ -269,12 +269,12 @@ mod tests {
         let loops = host.start();
         let mut changes = host.store().log_end();
         for _ in 0..limits::BREAKS {
-            let reason = kept(&host, "trap").await.expect("it broke off");
+            let reason = kept(&host, "trap").await.expect("it crashed");
             assert!(reason.contains("crashed"), "{reason}");
         }
         let reason = kept(&host, "hi").await.expect("no code of it runs any more");
         assert!(
-            reason.contains("is set aside: it broke off 5 times within 60 s, the last time in `receive`: trapped"),
+            reason.contains("is quarantined: it crashed 5 times within 60 s, the last time in `receive`: trapped"),
             "{reason}"
         );
         // Nobody's proof is believed any more easily.
@@ -293,16 +293,16 @@ mod tests {
         host.store().close().await;
         drop(host);
         let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
-        let reason = kept(&host, "again").await.expect("still set aside");
-        assert!(reason.contains("is set aside: since "), "{reason}");
+        let reason = kept(&host, "again").await.expect("still quarantined");
+        assert!(reason.contains("is quarantined: since "), "{reason}");
 
         // Back by a person's word; what came meanwhile is translated, what broke it stays.
         let since = host
             .rollout
-            .set_aside_at("echo")
+            .quarantined_at("echo")
             .await
             .expect("a record")
-            .expect("set aside");
+            .expect("quarantined");
         let version = host
             .store()
             .versions()

@@ -150,7 +150,7 @@ impl Inbound {
         }
     }
 
-    /// The version whose declaration proves what comes for an app, set aside or not.
+    /// The version whose declaration proves what comes for an app, quarantined or not.
     async fn verifier(&self, app: &str) -> Result<Serving, HookError> {
         let serving = self.connectors.installed(app).await.map_err(|error| match error {
             NotServed::NoSuchApp(_) => HookError::NoSuchApp,
@@ -185,8 +185,8 @@ impl Inbound {
         if let Some(signed_at) = webhook.signed_at() {
             serving.app.clock.signed(signed_at, now);
         }
-        // A proof takes only the manifest; no code of a version that is set aside runs.
-        if let Some(aside) = self.connectors.set_aside(&serving) {
+        // A proof takes only the manifest; no code of a version that is quarantined runs.
+        if let Some(aside) = self.connectors.quarantined(&serving) {
             let id = self.keep_dead_letter(&serving, &webhook, aside.to_string()).await?;
             return Ok(Hook::DeadLettered(id));
         }
@@ -349,7 +349,7 @@ impl Inbound {
 
 impl Serving {
     /// What a webhook says, each account's events by the version that serves it. The active version reads all of it, and stands
-    /// in for one that breaks off or is quarantined.
+    /// in for one that crashes or is quarantined.
     pub(super) async fn translate(
         &self,
         quarantine: &Quarantine,
@@ -360,16 +360,16 @@ impl Serving {
         let parts = &mut translated.events;
         let app = &self.app.app.name;
         // Nobody else may serve an account whose version is not here.
-        rest.retain(|event| match self.line.of(app, &event.channel_platform_id) {
+        rest.retain(|event| match self.versions.of(app, &event.channel_platform_id) {
             Ok(_) => true,
             Err(owner) => {
                 translated.held = Some(owner);
                 false
             }
         });
-        for other in self.line.others() {
+        for other in self.versions.others() {
             let is_theirs = |event: &InboundEvent| {
-                let serves = self.line.of(app, &event.channel_platform_id);
+                let serves = self.versions.of(app, &event.channel_platform_id);
                 serves.is_ok_and(|serves| Arc::ptr_eq(serves, &other))
             };
             if quarantine.holds(&self.app.app.connector, other.number()) || !rest.iter().any(is_theirs) {

@@ -260,7 +260,7 @@ pub fn one_version_of_a_connector_is_active(factory: Factory) {
         }
         let known = world.store.version("example", "1.1.0").await.unwrap().unwrap();
         assert_eq!(known.stage, VersionStage::Draining);
-        // Set aside once, however often it is said, and back by the way that every version takes.
+        // Quarantined once, however often it is said, and back by the way that every version takes.
         for _ in 0..2 {
             let aside = world
                 .store

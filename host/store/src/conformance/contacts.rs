@@ -140,7 +140,7 @@ pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
                 version: "1.0.0".into(),
                 call: "receive".into(),
                 channel_id: None,
-                broke_off: true,
+                crashed: true,
                 at: at(15),
                 json: format!("{{\"body\":\"{who}\"}}"),
             };

@@ -46,8 +46,8 @@ pub fn a_trial_begins_grows_and_ends_with_its_reason(factory: Factory) {
         let world = with_two_versions(factory).await;
         let store = &world.store;
         for percent in [0, 50] {
-            let on_trial = store.begin_canary(NAME, "1.1.0", canary(percent), at(3)).await.unwrap();
-            assert_eq!(on_trial.unwrap().canary, Some(canary(percent)));
+            let canary_number = store.begin_canary(NAME, "1.1.0", canary(percent), at(3)).await.unwrap();
+            assert_eq!(canary_number.unwrap().canary, Some(canary(percent)));
         }
         assert_eq!(
             stages(&world).await,
@@ -279,14 +279,14 @@ pub fn a_trial_is_known_after_its_end(factory: Factory) {
     run(async {
         let world = with_two_versions(factory).await;
         let store = &world.store;
-        assert_eq!(store.trial(NAME, "1.1.0").await.unwrap(), None);
+        assert_eq!(store.canary_run(NAME, "1.1.0").await.unwrap(), None);
         let figures = serde_json::json!({ "calls": 7 });
-        // Nobody was on trial.
-        store.keep_trial_figures(NAME, "1.1.0", figures.clone()).await.unwrap();
-        assert_eq!(store.trial(NAME, "1.1.0").await.unwrap(), None);
+        // No version was a canary.
+        store.keep_canary_figures(NAME, "1.1.0", figures.clone()).await.unwrap();
+        assert_eq!(store.canary_run(NAME, "1.1.0").await.unwrap(), None);
         store.begin_canary(NAME, "1.1.0", canary(5), at(3)).await.unwrap();
-        store.keep_trial_figures(NAME, "1.1.0", figures.clone()).await.unwrap();
-        let on = store.trial(NAME, "1.1.0").await.unwrap().unwrap();
+        store.keep_canary_figures(NAME, "1.1.0", figures.clone()).await.unwrap();
+        let on = store.canary_run(NAME, "1.1.0").await.unwrap().unwrap();
         assert_eq!(
             (on.canary, on.figures, on.end),
             (canary(5), Some(figures.clone()), None)
@@ -295,18 +295,18 @@ pub fn a_trial_is_known_after_its_end(factory: Factory) {
             .quarantine_version(NAME, "1.1.0", "it crashes", at(5))
             .await
             .unwrap();
-        let ended = store.trial(NAME, "1.1.0").await.unwrap().unwrap();
+        let ended = store.canary_run(NAME, "1.1.0").await.unwrap().unwrap();
         assert_eq!(ended.figures, Some(figures));
         let end = ended.end.unwrap();
         assert_eq!((end.reason.as_str(), end.at), ("it crashes", at(5)));
         let marked = store.version(NAME, "1.1.0").await.unwrap().unwrap().failure.unwrap();
         assert_eq!((marked.reason.as_str(), marked.at), ("it crashes", at(5)));
-        // Another trial of it begins at nothing.
+        // Another canary run of it begins at nothing.
         store.begin_canary(NAME, "1.1.0", canary(6), at(6)).await.unwrap();
-        let again = store.trial(NAME, "1.1.0").await.unwrap().unwrap();
+        let again = store.canary_run(NAME, "1.1.0").await.unwrap().unwrap();
         assert_eq!((again.figures, again.end), (None, None));
         store.activate_version(NAME, "1.1.0", "", at(7)).await.unwrap();
-        let end = store.trial(NAME, "1.1.0").await.unwrap().unwrap().end.unwrap();
+        let end = store.canary_run(NAME, "1.1.0").await.unwrap().unwrap().end.unwrap();
         assert_eq!(end.reason, "it was promoted");
     });
 }
@@ -352,7 +352,7 @@ pub fn transcripts_are_a_ring_and_go_with_their_contact(factory: Factory) {
             version: "1.0.0".into(),
             call: if n % 2 == 0 { "receive" } else { "send" }.into(),
             channel_id: Some(world.channel.id),
-            broke_off: n == 3,
+            crashed: n == 3,
             at: at(n),
             json: json.into(),
         };
@@ -370,7 +370,7 @@ pub fn transcripts_are_a_ring_and_go_with_their_contact(factory: Factory) {
         assert_eq!(kept.iter().map(|one| one.at).collect::<Vec<_>>(), [at(4), at(3), at(2)]);
         assert!(kept[0].json.is_empty());
         let broke = TranscriptFilter {
-            broke_off: true,
+            crashed: true,
             whole: true,
             ..all.clone()
         };

@@ -82,7 +82,7 @@ pub struct Version {
     pub source: Option<String>,
     /// Where it stands.
     pub stage: VersionStage,
-    /// Its trial, while it is on one.
+    /// Its canary run, while it is a canary.
     pub canary: Option<Canary>,
     /// When it was staged.
     pub staged_at: Timestamp,
@@ -101,20 +101,20 @@ pub struct VersionFailure {
     pub at: Timestamp,
 }
 
-/// The last trial of a version.
+/// The last canary run of a version.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TrialRecord {
+pub struct CanaryRunRecord {
     /// Its share and its rule.
     pub canary: Canary,
     /// What its calls came to, as a document of whoever counted them; none before the first was written.
     pub figures: Option<serde_json::Value>,
     /// How it ended; none while it is on.
-    pub end: Option<TrialEnd>,
+    pub end: Option<CanaryRunEnd>,
 }
 
-/// How a trial ended.
+/// How a canary run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct TrialEnd {
+pub struct CanaryRunEnd {
     /// Why, in words.
     pub reason: String,
     /// When.
@@ -128,7 +128,7 @@ pub enum Retirement {
     Retired(Box<Version>),
     /// There is no such version.
     NotFound,
-    /// It is active, or on trial.
+    /// It is active, or a canary.
     Serves,
     /// It owns the states of so many accounts.
     Owns(u64),
@@ -213,8 +213,8 @@ pub struct TranscriptRecord {
     pub call: String,
     /// The channel; none in a call without one.
     pub channel_id: Option<ChannelId>,
-    /// Whether the connector broke off or was stopped.
-    pub broke_off: bool,
+    /// Whether the connector crashed or was stopped.
+    pub crashed: bool,
     /// When the call began.
     pub at: Timestamp,
     /// The transcript, as the runtime reads it; empty in lists.
@@ -228,8 +228,8 @@ pub struct TranscriptFilter {
     pub version: Option<String>,
     /// Of this call only.
     pub call: Option<String>,
-    /// Only of calls that broke off.
-    pub broke_off: bool,
+    /// Only of calls that crashed.
+    pub crashed: bool,
     /// At most so many.
     pub limit: u32,
     /// With the transcripts themselves, and not only their heads.

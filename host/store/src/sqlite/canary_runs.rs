@@ -1,13 +1,13 @@
-//! The last trial of each version: what its calls came to, and how it ended.
+//! The last canary run of each version: what its calls came to, and how it ended.
 
 use rusqlite::params;
 use weir_domain::rollout::Canary;
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, get_json, get_json_if, get_time_if, json};
-use crate::{Result, TrialEnd, TrialRecord};
+use crate::{CanaryRunEnd, CanaryRunRecord, Result};
 
-/// A trial begins, or is another from now on: its figures begin anew.
+/// A canary run begins, or is another from now on: its figures begin anew.
 pub(crate) fn begin(db: &Db<'_>, connector: &str, version: &str, canary: &Canary) -> Result<()> {
     db.run(
         "INSERT INTO trials (connector, version, canary) VALUES (?1, ?2, ?3)
@@ -33,17 +33,17 @@ pub(crate) fn end(db: &Db<'_>, connector: &str, version: &str, reason: &str, now
     Ok(())
 }
 
-pub(super) fn one(db: &Db<'_>, connector: &str, version: &str) -> Result<Option<TrialRecord>> {
+pub(super) fn one(db: &Db<'_>, connector: &str, version: &str) -> Result<Option<CanaryRunRecord>> {
     db.one(
         "SELECT canary, figures, ended_at, reason FROM trials WHERE connector = ?1 AND version = ?2",
         [connector, version],
         |row| {
             let at = get_time_if(row, 2)?;
             let reason: Option<String> = row.get(3)?;
-            Ok(TrialRecord {
+            Ok(CanaryRunRecord {
                 canary: get_json(row, 0, "trials.canary")?,
                 figures: get_json_if(row, 1, "trials.figures")?,
-                end: at.map(|at| TrialEnd {
+                end: at.map(|at| CanaryRunEnd {
                     reason: reason.unwrap_or_default(),
                     at,
                 }),

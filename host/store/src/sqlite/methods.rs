@@ -163,12 +163,12 @@ impl Store for SqliteStore {
         self.write(move |db| versions::end_canary(db, &connector, &version, &reason, failed, now))
             .await
     }
-    async fn keep_trial_figures(&self, connector: &str, version: &str, figures: serde_json::Value) -> Result<()> {
+    async fn keep_canary_figures(&self, connector: &str, version: &str, figures: serde_json::Value) -> Result<()> {
         let (connector, version) = (connector.to_owned(), version.to_owned());
         self.write(move |db| canary_runs::keep_figures(db, &connector, &version, &figures))
             .await
     }
-    async fn trial(&self, connector: &str, version: &str) -> Result<Option<TrialRecord>> {
+    async fn canary_run(&self, connector: &str, version: &str) -> Result<Option<CanaryRunRecord>> {
         let (connector, version) = (connector.to_owned(), version.to_owned());
         self.read(move |db| canary_runs::one(db, &connector, &version)).await
     }

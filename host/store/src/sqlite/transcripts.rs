@@ -16,7 +16,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<TranscriptRecord> {
         version: row.get(2)?,
         call: row.get(3)?,
         channel_id: get_id_if(row, 4)?,
-        broke_off: row.get(5)?,
+        crashed: row.get(5)?,
         at: get_time(row, 6)?,
         json: row.get(7)?,
     })
@@ -32,7 +32,7 @@ pub(super) fn keep(db: &Db<'_>, record: &TranscriptRecord, ring: u32) -> Result<
             record.version,
             record.call,
             record.channel_id.map(key),
-            record.broke_off,
+            record.crashed,
             record.at.as_millis(),
             record.json,
         ],
@@ -53,7 +53,7 @@ pub(super) fn list(db: &Db<'_>, connector: &str, filter: &TranscriptFilter) -> R
              WHERE connector = ?1 AND (?2 IS NULL OR version = ?2) AND (?3 IS NULL OR call = ?3)
                AND (NOT ?4 OR broke_off) ORDER BY n DESC LIMIT ?5"
         ),
-        params![connector, filter.version, filter.call, filter.broke_off, filter.limit],
+        params![connector, filter.version, filter.call, filter.crashed, filter.limit],
         read,
     )
 }

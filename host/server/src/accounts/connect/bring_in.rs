@@ -149,7 +149,7 @@ impl Accounts {
         let now = self.core.now();
         let writes = state_writes(called.writes, &manifest.version);
         // Another version may own the state of an account that was connected before: nobody else writes to it.
-        let owner = serving.line.owners.of(app, &profile.platform_id);
+        let owner = serving.versions.owners.of(app, &profile.platform_id);
         let is_others = owner.is_some_and(|owner| owner != manifest.version);
         let new = NewChannel {
             workspace_id: whose.workspace_id.to_owned(),

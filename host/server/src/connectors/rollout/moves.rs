@@ -17,28 +17,29 @@ impl Rollout {
     /// goes on serving it.
     ///
     /// # Errors
-    /// The record's; and [`PromoteError::SetAside`] if the taker is quarantined over it.
+    /// The record's; and [`PromoteError::Quarantined`] if the taker is quarantined over it.
     pub(super) async fn move_states(
         &self,
         connector: &str,
         intent: &Intent,
         taker: Option<&Arc<Loaded>>,
     ) -> Result<(), PromoteError> {
-        let line = self.connectors.registry.line(connector);
-        let on_trial = line.and_then(|line| Some(line.trial.as_ref()?.loaded.number().to_owned()));
+        let versions = self.connectors.registry.versions(connector);
+        let canary_number =
+            versions.and_then(|versions| Some(versions.canary_run.as_ref()?.loaded.number().to_owned()));
         if let Some(taker) = taker {
             // Whoever owns a state serves its account from that moment on.
-            self.connectors.registry.change(connector, |line| {
-                if line.numbered(taker.number()).is_none() {
-                    line.beside.insert(taker.number().to_owned(), Arc::clone(taker));
+            self.connectors.registry.change(connector, |versions| {
+                if versions.numbered(taker.number()).is_none() {
+                    versions.draining.insert(taker.number().to_owned(), Arc::clone(taker));
                 }
             });
         }
         let owners = self.core.store().state_owners(connector).await?;
         stream::iter(owners.into_iter().map(Ok))
             .try_for_each_concurrent(limits::STATE_MOVES, |owner| {
-                let on_trial = on_trial.as_deref();
-                async move { self.move_state(connector, intent, taker, on_trial, owner).await }
+                let canary_number = canary_number.as_deref();
+                async move { self.move_state(connector, intent, taker, canary_number, owner).await }
             })
             .await
     }
@@ -48,10 +49,10 @@ impl Rollout {
         connector: &str,
         intent: &Intent,
         taker: Option<&Arc<Loaded>>,
-        on_trial: Option<&str>,
+        canary_number: Option<&str>,
         owner: StateOwner,
     ) -> Result<(), PromoteError> {
-        let steps = intent.steps(&owner.version, on_trial, &owner.app, &owner.platform_id);
+        let steps = intent.steps(&owner.version, canary_number, &owner.app, &owner.platform_id);
         if steps.back_to.is_none() && !steps.over {
             return Ok(());
         }
@@ -91,7 +92,7 @@ impl Rollout {
         };
         self.leave(connector, &owner, number, &from, &reason).await?;
         match self.connectors.quarantine.reason(connector, number) {
-            Some(reason) => Err(PromoteError::SetAside {
+            Some(reason) => Err(PromoteError::Quarantined {
                 connector: connector.to_owned(),
                 version: number.to_owned(),
                 reason: reason.to_string(),
@@ -102,16 +103,16 @@ impl Rollout {
 
     /// A version that runs here.
     fn runs_as(&self, connector: &str, number: &str, taker: Option<&Arc<Loaded>>) -> Option<Arc<Loaded>> {
-        let line = self.connectors.registry.line(connector);
-        let known = line.and_then(|line| line.numbered(number).cloned());
+        let versions = self.connectors.registry.versions(connector);
+        let known = versions.and_then(|versions| versions.numbered(number).cloned());
         known.or_else(|| taker.filter(|taker| taker.number() == number).cloned())
     }
 
     /// A version owns an account's state from now on.
     fn owns(&self, connector: &str, owner: &StateOwner, version: &str) {
         kill_point("version.state_moved");
-        if let Some(line) = self.connectors.registry.line(connector) {
-            line.owners.hand(&owner.app, &owner.platform_id, version);
+        if let Some(versions) = self.connectors.registry.versions(connector) {
+            versions.owners.hand(&owner.app, &owner.platform_id, version);
         }
     }
 

@@ -174,8 +174,8 @@ async fn a_version_that_breaks_off_over_every_state_is_not_promoted() {
         .rollout
         .promote("echo", NEXT)
         .await
-        .expect_err("it broke off too often");
-    assert!(matches!(refused, PromoteError::SetAside { .. }), "{refused}");
+        .expect_err("it crashed too often");
+    assert!(matches!(refused, PromoteError::Quarantined { .. }), "{refused}");
     assert_eq!(serves(&host, &first).await, FIRST);
     assert_eq!(state(&host, &first).await, owned(&[("cursor", "7")]));
     assert_eq!(stage_of(&host, FIRST).await, VersionStage::Active);
@@ -199,7 +199,7 @@ async fn a_share_of_the_accounts_meets_the_version_on_trial_in_and_out() {
     host.rollout
         .begin_canary("echo", NEXT, canary(100))
         .await
-        .expect("it is on trial");
+        .expect("it is a canary");
     assert_eq!(serves(&host, &channel).await, NEXT);
     assert_eq!(state(&host, &channel).await, owned(&[("cursor", "2:7")]));
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Canary);
@@ -207,14 +207,14 @@ async fn a_share_of_the_accounts_meets_the_version_on_trial_in_and_out() {
         .receive("echo", webhook(&host, "hello"))
         .await
         .expect("it is taken");
-    let trial = host
+    let canary_run = host
         .rollout
-        .trial("echo", NEXT)
+        .canary_run("echo", NEXT)
         .await
         .expect("a record")
-        .expect("a trial");
+        .expect("a canary run");
     // Once by each: the active version stands behind it.
-    assert_eq!((trial.on_trial.calls, trial.active.calls), (1, 1));
+    assert_eq!((canary_run.on_trial.calls, canary_run.active.calls), (1, 1));
     let serves_already = host.rollout.begin_canary("echo", FIRST, canary(1)).await;
     assert!(matches!(serves_already, Err(PromoteError::Serves { .. })));
     host.rollout
@@ -257,21 +257,21 @@ async fn a_call_out_of_wall_time_counts_for_no_trial() {
     host.rollout
         .begin_canary("echo", NEXT, canary)
         .await
-        .expect("it is on trial");
-    let trials = &host.connectors.registry.trials;
+        .expect("it is a canary");
+    let canary_runs = &host.connectors.registry.canary_runs;
     for _ in 0..100 {
-        trials.note(&ended("timed_out", false), host.now());
+        canary_runs.note(&ended("timed_out", false), host.now());
     }
-    let trial = host
+    let canary_run = host
         .rollout
-        .trial("echo", NEXT)
+        .canary_run("echo", NEXT)
         .await
         .expect("a record")
-        .expect("a trial");
-    assert_eq!((trial.on_trial.calls, trial.on_trial.failed), (0, 0));
+        .expect("a canary run");
+    assert_eq!((canary_run.on_trial.calls, canary_run.on_trial.failed), (0, 0));
     assert_eq!(serves(&host, &channel).await, NEXT);
-    // One that breaks off does count, and the active version serves at once.
-    trials.note(&ended("trapped", true), host.now());
+    // One that crashes does count, and the active version serves at once.
+    canary_runs.note(&ended("trapped", true), host.now());
     assert_eq!(serves(&host, &channel).await, FIRST);
 }
 
@@ -490,10 +490,10 @@ async fn a_trial_that_failed_stays_ended_after_a_kill() {
     host.rollout
         .begin_canary("echo", NEXT, whole())
         .await
-        .expect("it is on trial");
+        .expect("it is a canary");
     host.connectors
         .registry
-        .trials
+        .canary_runs
         .note(&ended("trapped", true), host.now());
     // What decides is in the record before the decision is.
     host.rollout.rollout_round(host.now()).await.expect("a record");
@@ -501,15 +501,15 @@ async fn a_trial_that_failed_stays_ended_after_a_kill() {
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Staged);
     assert_eq!(serves(&host, &channel).await, FIRST);
     assert_eq!(state(&host, &channel).await, owned(&[("cursor", "7")]));
-    let trial = host
+    let canary_run = host
         .rollout
-        .trial("echo", NEXT)
+        .canary_run("echo", NEXT)
         .await
         .expect("a record")
-        .expect("a trial");
-    assert_eq!((trial.on_trial.broke_off, trial.on_trial.calls), (1, 1));
-    let end = trial.end.expect("it ended");
-    assert!(end.reason.contains("broke off 1 times"), "{}", end.reason);
+        .expect("a canary run");
+    assert_eq!((canary_run.on_trial.broke_off, canary_run.on_trial.calls), (1, 1));
+    let end = canary_run.end.expect("it ended");
+    assert!(end.reason.contains("crashed in 1 of"), "{}", end.reason);
     let marked = host.store().version("echo", NEXT).await.expect("a record");
     let failure = marked.expect("a version").failure.expect("a mark");
     assert_eq!(failure.reason, end.reason);
@@ -523,7 +523,7 @@ async fn figures_of_a_trial_survive_a_restart() {
     host.rollout
         .begin_canary("echo", NEXT, whole())
         .await
-        .expect("it is on trial");
+        .expect("it is a canary");
     host.inbound
         .receive("echo", webhook(&host, "one"))
         .await
@@ -534,26 +534,26 @@ async fn figures_of_a_trial_survive_a_restart() {
         .receive("echo", webhook(&host, "two"))
         .await
         .expect("it is taken");
-    let trial = host
+    let canary_run = host
         .rollout
-        .trial("echo", NEXT)
+        .canary_run("echo", NEXT)
         .await
         .expect("a record")
-        .expect("a trial");
-    assert_eq!((trial.on_trial.calls, trial.active.calls), (2, 2));
+        .expect("a canary run");
+    assert_eq!((canary_run.on_trial.calls, canary_run.active.calls), (2, 2));
     host.rollout
         .roll_back("echo", NEXT, "enough seen")
         .await
         .expect("it goes back");
     let ended = host
         .rollout
-        .trial("echo", NEXT)
+        .canary_run("echo", NEXT)
         .await
         .expect("a record")
-        .expect("a trial");
+        .expect("a canary run");
     assert_eq!((ended.on_trial.calls, ended.active.calls), (2, 2));
     assert_eq!(ended.end.expect("it ended").reason, "enough seen");
-    let none = host.rollout.trial("echo", FIRST).await.expect("a record");
+    let none = host.rollout.canary_run("echo", FIRST).await.expect("a record");
     assert!(none.is_none());
 }
 

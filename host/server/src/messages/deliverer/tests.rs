@@ -113,7 +113,7 @@ async fn messages_of_a_quarantined_version_wait_in_order() {
         honeytoken: Some("a log line"),
     };
     assert!(host.connectors.quarantine.note(&end, host.now()));
-    both_wait(&host, one, two, "is set aside").await;
+    both_wait(&host, one, two, "is quarantined").await;
     host.rollout.promote("echo", VERSION).await.expect("it serves again");
     one_leaves_first(&host, one, two).await;
 }

@@ -6,32 +6,32 @@ use std::sync::{Arc, PoisonError, RwLock};
 use weir_domain::time::Timestamp;
 use weir_store::{Store, StoreError};
 
-use crate::connectors::canary::Trial;
+use crate::connectors::canary::CanaryRun;
 use crate::connectors::loaded::Loaded;
 
 /// The versions of one connector that serve.
 #[derive(Clone, Debug)]
-pub(crate) struct Line {
+pub(crate) struct VersionSet {
     pub(crate) active: Arc<Loaded>,
-    pub(crate) trial: Option<Arc<Trial>>,
+    pub(crate) canary_run: Option<Arc<CanaryRun>>,
     /// Others that serve the accounts whose state is theirs: those that served before and finish what they began, and one that
     /// is about to serve and takes account after account over.
-    pub(crate) beside: BTreeMap<String, Arc<Loaded>>,
+    pub(crate) draining: BTreeMap<String, Arc<Loaded>>,
     /// Whose the states of accounts are.
     pub(crate) owners: Owners,
 }
 
-impl Line {
+impl VersionSet {
     pub(crate) fn of_one(active: Arc<Loaded>) -> Self {
         Self {
             active,
-            trial: None,
-            beside: BTreeMap::new(),
+            canary_run: None,
+            draining: BTreeMap::new(),
             owners: Owners::default(),
         }
     }
 
-    /// The version that serves an account: the one that owns its state; else the one on trial, for its share; else the active
+    /// The version that serves an account: the one that owns its state; else the one on canary_run, for its share; else the active
     /// one.
     ///
     /// # Errors
@@ -40,10 +40,16 @@ impl Line {
         if let Some(owner) = self.owners.of(app, account) {
             return self.numbered(&owner).ok_or(owner);
         }
-        Ok(match self.trial.as_ref().filter(|trial| trial.serves_somebody()) {
-            Some(trial) if trial.canary.serves(app, account) => &trial.loaded,
-            _ => &self.active,
-        })
+        Ok(
+            match self
+                .canary_run
+                .as_ref()
+                .filter(|canary_run| canary_run.serves_somebody())
+            {
+                Some(canary_run) if canary_run.canary.serves(app, account) => &canary_run.loaded,
+                _ => &self.active,
+            },
+        )
     }
 
     /// The version of this number, if it serves anybody.
@@ -51,24 +57,31 @@ impl Line {
         if number == self.active.number() {
             return Some(&self.active);
         }
-        let trial = self.trial_of(number).map(|trial| &trial.loaded);
-        trial.or_else(|| self.beside.get(number))
+        let canary_run = self.canary_of(number).map(|canary_run| &canary_run.loaded);
+        canary_run.or_else(|| self.draining.get(number))
     }
 
     /// The versions besides the active one that serve somebody.
     pub(crate) fn others(&self) -> Vec<Arc<Loaded>> {
-        let serves = |trial: &&Arc<Trial>| trial.serves_somebody() || self.owners.owns(trial.loaded.number());
-        let trial = self.trial.iter().filter(serves);
+        let serves =
+            |canary_run: &&Arc<CanaryRun>| canary_run.serves_somebody() || self.owners.owns(canary_run.loaded.number());
+        let canary_run = self.canary_run.iter().filter(serves);
         let owning = self
-            .beside
+            .draining
             .values()
-            .filter(|beside| self.owners.owns(beside.number()) && self.trial_of(beside.number()).is_none());
-        trial.map(|trial| &trial.loaded).chain(owning).cloned().collect()
+            .filter(|draining| self.owners.owns(draining.number()) && self.canary_of(draining.number()).is_none());
+        canary_run
+            .map(|canary_run| &canary_run.loaded)
+            .chain(owning)
+            .cloned()
+            .collect()
     }
 
-    /// The one on trial, if it is this version.
-    pub(crate) fn trial_of(&self, version: &str) -> Option<&Arc<Trial>> {
-        self.trial.as_ref().filter(|trial| trial.loaded.number() == version)
+    /// The one on canary_run, if it is this version.
+    pub(crate) fn canary_of(&self, version: &str) -> Option<&Arc<CanaryRun>> {
+        self.canary_run
+            .as_ref()
+            .filter(|canary_run| canary_run.loaded.number() == version)
     }
 }
 
