@@ -137,9 +137,11 @@ impl Host {
     async fn end_what_died(&self) -> Result<(), StoreError> {
         let requests = self.store().interrupt_claims_of_others(&self.core.owner).await?;
         let sessions = self.store().end_connect_sessions(self.now()).await?;
-        if requests + sessions > 0 {
+        // The folder's lock says that nobody else is at work here.
+        let leases = self.store().end_leases_of_others(&self.core.owner, self.now()).await?;
+        if requests + sessions + leases > 0 {
             tracing::info!(
-                "{requests} requests and {sessions} connect sessions were ended: the host ended before they did"
+                "{requests} requests, {sessions} connect sessions and {leases} leases were ended: the host ended before they did"
             );
         }
         Ok(())

@@ -182,6 +182,7 @@ macro_rules! store_conformance {
             a_held_channel_keeps_its_messages,
             what_waits_for_authorization_is_due_when_it_recovers,
             a_lost_lease_writes_nothing,
+            leases_of_the_dead_end_at_once,
             a_lease_that_ran_out_is_uncertain_and_blocks_only_for_a_while,
             what_waits_past_the_window_fails,
             a_deleted_channel_fails_what_waits,
@@ -194,6 +195,7 @@ macro_rules! store_conformance {
         $crate::store_conformance!(@ $factory, events:
             the_log_is_read_in_order_and_by_wish,
             a_longer_log_wakes_who_waits_for_events,
+            deliveries_of_the_dead_are_due,
             an_endpoint_gets_what_it_wants_and_only_what_comes_after_it,
             a_failing_event_blocks_only_its_conversation,
             a_lost_delivery_lease_writes_nothing,

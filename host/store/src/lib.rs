@@ -480,6 +480,9 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<bool>;
     /// Messages whose lease ran out over an open attempt become uncertain; queued ones past their end fail. How many.
     async fn sweep_messages(&self, now: Timestamp) -> Result<u32>;
+    /// Ends the leases of messages and deliveries that another than `owner` holds: those processes have died, and nobody waits
+    /// for a lease that nobody works under. How many.
+    async fn end_leases_of_others(&self, owner: &str, now: Timestamp) -> Result<u32>;
     /// Uncertain messages, oldest first, with when they were sent.
     async fn uncertain_messages(&self, limit: u32) -> Result<Vec<UncertainMessage>>;
     /// Settles an uncertain message by what the history or a person said. False if it is not uncertain any more.

@@ -109,6 +109,15 @@ pub(crate) fn add(db: &Db<'_>, endpoint: EndpointId, event: EventId, now: Timest
     insert(db, &workspace, endpoint, sequence, None, now)
 }
 
+/// Deliveries in the hands of a process that died are due.
+pub(crate) fn end_leases_of_others(db: &Db<'_>, owner: &str, now: Timestamp) -> Result<u32> {
+    let ended = db.run(
+        "UPDATE deliveries SET due_at = ?2 WHERE owner <> ?1 AND due_at > ?2",
+        params![owner, now.as_millis()],
+    )?;
+    Ok(u32::try_from(ended).unwrap_or(u32::MAX))
+}
+
 pub(crate) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>> {
     let limit = limit as usize;
     let in_turn: Vec<EndpointId> = db.all(

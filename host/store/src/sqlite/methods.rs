@@ -558,6 +558,13 @@ impl Store for SqliteStore {
     async fn sweep_messages(&self, now: Timestamp) -> Result<u32> {
         self.write(move |db| acts::outbox::sweep(db, now)).await
     }
+    async fn end_leases_of_others(&self, owner: &str, now: Timestamp) -> Result<u32> {
+        let owner = owner.to_owned();
+        self.write(move |db| {
+            Ok(outbox::end_leases_of_others(db, &owner, now)? + deliveries::end_leases_of_others(db, &owner, now)?)
+        })
+        .await
+    }
     async fn uncertain_messages(&self, limit: u32) -> Result<Vec<UncertainMessage>> {
         self.read(move |db| acts::outbound::uncertain(db, limit)).await
     }

@@ -358,6 +358,15 @@ pub(crate) fn turns(db: &Db<'_>, room: &Room, now: Timestamp) -> Result<(Vec<Cha
     Ok((turns, all))
 }
 
+/// Messages in the hands of a process that died: the next sweep finds their leases run out.
+pub(crate) fn end_leases_of_others(db: &Db<'_>, owner: &str, now: Timestamp) -> Result<u32> {
+    let ended = db.run(
+        "UPDATE outbox SET not_before = ?2 WHERE state = 'sending' AND owner <> ?1 AND not_before > ?2",
+        params![owner, now.as_millis()],
+    )?;
+    Ok(u32::try_from(ended).unwrap_or(u32::MAX))
+}
+
 /// Leases the messages at these places, a list in JSON. From here on an attempt is open: the row says so until it is settled.
 pub(crate) fn lease(db: &Db<'_>, places: &str, owner: &str, now: Timestamp) -> Result<()> {
     db.run(
