@@ -1,4 +1,4 @@
-//! A version on canary_run: what its calls come to beside those of the active one, and when it goes back by itself.
+//! A canary: what its calls come to beside those of the active one, and when it goes back by itself.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use weir_store::{CanaryRunEnd, CanaryRunRecord};
 use crate::connectors::loaded::Loaded;
 use crate::connectors::version_failures::{Cause, Failed, Lost, VersionFailures};
 
-/// A version on canary_run, and what is known of it.
+/// A canary, and what is known of it.
 #[derive(Debug)]
 pub(crate) struct CanaryRun {
     pub(crate) loaded: Arc<Loaded>,
@@ -222,7 +222,7 @@ impl CanaryRuns {
         });
     }
 
-    /// A version was quarantined: if it is on canary_run, it serves nobody from now on.
+    /// A version was quarantined: if it is the canary, it serves nobody from now on.
     pub(crate) fn end(&self, connector: &str, version: &str) {
         let canary_run = self.with(|canary_runs| canary_runs.get(connector).cloned());
         if let Some(canary_run) = canary_run.filter(|canary_run| canary_run.loaded.number() == version) {

@@ -18,7 +18,7 @@ use weir_store::{Signature, Store, StoreError, Version, VersionStage, kill_point
 use crate::connectors::canary::{CanaryRun, CanaryRuns};
 use crate::connectors::loaded::Loaded;
 use crate::connectors::quarantine::Quarantine;
-use crate::connectors::version_set::{Owners, VersionSet};
+use crate::connectors::version_set::VersionSet;
 use crate::core::config::Config;
 use crate::core::folder::private;
 use crate::core::provenance::{self, NotTrusted, TrustedKeys};
@@ -96,8 +96,9 @@ impl Registry {
             }
             if let Some(loaded) = self.loaded(store, runtime, version).await? {
                 self.put(name, &loaded);
-                let owners = Owners::read(store, name).await?;
-                self.change(name, |versions| versions.owners = owners);
+                if let Some(versions) = self.versions(name) {
+                    versions.owners.refresh(store, name).await?;
+                }
             }
         }
         for version in versions {

@@ -27,7 +27,7 @@ pub struct Replay {
 }
 
 impl Connectors {
-    /// Keeps a call that was written down, and asks it of the version on canary_run, which so follows along.
+    /// Keeps a call that was written down, and asks it of the canary, which so follows along.
     pub(crate) async fn keep_transcript(&self, taken: Taken) {
         let id: TranscriptId = self.core.mint.id(self.core.now());
         let versions = self.registry.versions(&taken.connector);

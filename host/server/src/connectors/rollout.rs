@@ -30,7 +30,7 @@ use crate::connectors::canary::{CanaryRun, CanaryRunView};
 use crate::connectors::loaded::Loaded;
 use crate::connectors::promotion::{PromoteError, check_grants};
 use crate::connectors::version_failures::{Cause, Failed, Lost};
-use crate::connectors::version_set::{Owners, VersionSet};
+use crate::connectors::version_set::VersionSet;
 use crate::core::Core;
 
 /// What was kept while no version could translate it.
@@ -239,7 +239,9 @@ impl Rollout {
             return Err(error);
         }
         kill_point("version.states_moved");
-        let owners = Owners::read(self.core.store(), connector).await?;
+        let known = self.connectors.registry.versions(connector);
+        let owners = known.map(|versions| versions.owners.clone()).unwrap_or_default();
+        owners.refresh(self.core.store(), connector).await?;
         let quarantined_at = self.quarantined_at(connector).await?;
         self.keep_figures(connector).await?;
         let version = self.change_stages(connector, intent).await?;
@@ -336,11 +338,10 @@ impl Rollout {
     /// Undoes the open change: every state is its owner's again.
     async fn undo(&self, connector: &str) -> Result<(), StoreError> {
         self.core.store().undo_version_change(connector).await?;
-        let owners = Owners::read(self.core.store(), connector).await?;
-        self.connectors
-            .registry
-            .change(connector, |versions| versions.owners = owners);
-        Ok(())
+        match self.connectors.registry.versions(connector) {
+            Some(versions) => versions.owners.refresh(self.core.store(), connector).await,
+            None => Ok(()),
+        }
     }
 
     /// Finishes or undoes the changes that were cut off. The turn is the caller's.
@@ -499,10 +500,7 @@ impl Rollout {
                 .hold_accounts(&connector, reasons.clone(), self.core.now())
                 .await?;
             if changed.held + changed.freed > 0 {
-                let owners = Owners::read(self.core.store(), &connector).await?;
-                self.connectors
-                    .registry
-                    .change(&connector, |versions| versions.owners = owners);
+                versions.owners.refresh(self.core.store(), &connector).await?;
             }
             if changed.freed > 0 {
                 self.core.wakes.all();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use weir_domain::time::Timestamp;
-use weir_store::{Store, StoreError};
+use weir_store::{StateOwner, Store, StoreError};
 
 use crate::connectors::canary::CanaryRun;
 use crate::connectors::loaded::Loaded;
@@ -31,7 +31,7 @@ impl VersionSet {
         }
     }
 
-    /// The version that serves an account: the one that owns its state; else the one on canary_run, for its share; else the active
+    /// The version that serves an account: the one that owns its state; else the canary, for its share; else the active
     /// one.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl VersionSet {
             .collect()
     }
 
-    /// The one on canary_run, if it is this version.
+    /// The canary, if it is this version.
     pub(crate) fn canary_of(&self, version: &str) -> Option<&Arc<CanaryRun>> {
         self.canary_run
             .as_ref()
@@ -88,42 +88,70 @@ impl VersionSet {
 /// An account: the app, and the platform's id.
 type Account = (String, String);
 
-/// The versions whose the states of accounts are. Every copy of a line sees the same.
+/// The versions whose the states of accounts are. Every copy of a version set sees the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Owners(Arc<RwLock<Owned>>);
 
 #[derive(Debug, Default)]
 struct Owned {
-    by_account: HashMap<Account, String>,
+    by_account: HashMap<Account, Owner>,
     /// How many accounts each version owns, so that a webhook need not count them.
     accounts: HashMap<String, usize>,
     /// Since when the first of those that the record holds is held.
     held_since: Option<Timestamp>,
+    /// How many owners were noted until now.
+    noted: u64,
+}
+
+#[derive(Debug)]
+struct Owner {
+    version: String,
+    /// Its place among all that were noted.
+    noted: u64,
 }
 
 impl Owned {
     fn give(&mut self, account: Account, to: &str) {
-        if let Some(before) = self.by_account.insert(account, to.to_owned())
-            && let Some(count) = self.accounts.get_mut(&before)
+        self.noted += 1;
+        let owner = Owner {
+            version: to.to_owned(),
+            noted: self.noted,
+        };
+        if let Some(before) = self.by_account.insert(account, owner)
+            && let Some(count) = self.accounts.get_mut(&before.version)
         {
             *count -= 1;
         }
         *self.accounts.entry(to.to_owned()).or_default() += 1;
     }
-}
 
-impl Owners {
-    /// As the record says.
-    pub(crate) async fn read(store: &dyn Store, connector: &str) -> Result<Self, StoreError> {
-        let mut owned = Owned::default();
-        for owner in store.state_owners(connector).await? {
-            owned.held_since = match (owned.held_since, owner.held_at) {
+    /// As the record says, and with the owners that were noted while it was read: an account's first write may come between.
+    fn replace(&mut self, read: Vec<StateOwner>, since: u64) {
+        let before = std::mem::take(self);
+        self.noted = before.noted;
+        for owner in read {
+            self.held_since = match (self.held_since, owner.held_at) {
                 (Some(first), Some(at)) => Some(first.min(at)),
                 (first, at) => first.or(at),
             };
-            owned.give((owner.app, owner.platform_id), &owner.version);
+            self.give((owner.app, owner.platform_id), &owner.version);
         }
-        Ok(Self(Arc::new(RwLock::new(owned))))
+        for (account, owner) in before.by_account {
+            if owner.noted > since && !self.by_account.contains_key(&account) {
+                self.give(account, &owner.version);
+            }
+        }
+    }
+}
+
+impl Owners {
+    /// Brings them up to what the record says.
+    pub(crate) async fn refresh(&self, store: &dyn Store, connector: &str) -> Result<(), StoreError> {
+        let since = self.0.read().unwrap_or_else(PoisonError::into_inner).noted;
+        let read = store.state_owners(connector).await?;
+        let mut owned = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        owned.replace(read, since);
+        Ok(())
     }
 
     /// The version that owns the state of an account; none while nothing was written.
@@ -132,7 +160,8 @@ impl Owners {
         if owned.by_account.is_empty() {
             return None;
         }
-        owned.by_account.get(&(app.to_owned(), account.to_owned())).cloned()
+        let owner = owned.by_account.get(&(app.to_owned(), account.to_owned()));
+        owner.map(|owner| owner.version.clone())
     }
 
     /// Whether this version owns any.
@@ -164,5 +193,37 @@ impl Owners {
         if self.of(app, account).is_none() {
             self.hand(app, account, by);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(account: &str, version: &str) -> StateOwner {
+        StateOwner {
+            app: "app".into(),
+            platform_id: account.into(),
+            channel_id: "chn_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f".parse().expect("an id"),
+            version: version.into(),
+            reason: None,
+            held: None,
+            held_at: None,
+        }
+    }
+
+    #[test]
+    fn first_write_during_a_read_counts() {
+        let owners = Owners::default();
+        owners.hand("app", "deleted", "1.0.0");
+        let since = owners.0.read().expect("not poisoned").noted;
+        owners.begin("app", "new", "1.0.0");
+        let mut owned = owners.0.write().expect("not poisoned");
+        owned.replace(vec![read("known", "2.0.0")], since);
+        drop(owned);
+        assert_eq!(owners.of("app", "new").as_deref(), Some("1.0.0"));
+        assert_eq!(owners.of("app", "known").as_deref(), Some("2.0.0"));
+        assert_eq!(owners.of("app", "deleted"), None, "the record knows no owner any more");
+        assert!(owners.owns("1.0.0") && owners.owns("2.0.0"));
     }
 }

@@ -189,7 +189,7 @@ pub(crate) async fn canary(
 /// took over is as it was.
 #[utoipa::path(post, path = "/v1/connectors/{name}/versions/{version}/rollback", tag = "connectors", request_body = RollBack,
     params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "The version that goes back")),
-    responses((status = 200, description = "The version that was on canary_run, or the one that serves now", body = VersionView)))]
+    responses((status = 200, description = "The version that was the canary, or the one that serves now", body = VersionView)))]
 pub(crate) async fn rollback(
     caller: May<ConnectorsWrite, OnHost>,
     State(host): State<Host>,
@@ -265,7 +265,7 @@ pub(crate) async fn replay(
     Ok(Answered(report))
 }
 
-/// See how a version does on canary_run, or did
+/// See how a canary does, or did
 ///
 /// Also after its canary run's end, with why it ended, and after a restart of the host.
 #[utoipa::path(get, path = "/v1/connectors/{name}/versions/{version}/trial", tag = "connectors",

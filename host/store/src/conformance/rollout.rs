@@ -46,8 +46,8 @@ pub fn a_trial_begins_grows_and_ends_with_its_reason(factory: Factory) {
         let world = with_two_versions(factory).await;
         let store = &world.store;
         for percent in [0, 50] {
-            let canary_number = store.begin_canary(NAME, "1.1.0", canary(percent), at(3)).await.unwrap();
-            assert_eq!(canary_number.unwrap().canary, Some(canary(percent)));
+            let begun = store.begin_canary(NAME, "1.1.0", canary(percent), at(3)).await.unwrap();
+            assert_eq!(begun.unwrap().canary, Some(canary(percent)));
         }
         assert_eq!(
             stages(&world).await,
