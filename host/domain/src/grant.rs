@@ -90,7 +90,7 @@ impl Grant {
             places: vec![format!("header {header}")],
             body_has: Vec::new(),
             terms: Some(Terms::of_webhook(webhook)),
-            why: "Takes what the platform reports.".to_owned(),
+            why: "Accepts the platform's webhooks.".to_owned(),
         }
     }
 
@@ -123,7 +123,7 @@ impl Grant {
     /// All that the platform's OAuth asks for.
     fn of_oauth(oauth: &Oauth) -> Vec<Self> {
         let call = |name, call: &TokenCall, why| Self::of_authorization(name, "POST", &call.url, &call.parameters, why);
-        let page = "Where the account's owner consents, in a browser.";
+        let page = "The page where the account's owner consents.";
         let mut authorize = Self::of_authorization(
             "authorize",
             "GET",
@@ -135,18 +135,18 @@ impl Grant {
             terms.scopes = oauth.scopes.iter().map(|scope| scope.name.clone()).collect();
         }
         let mut grants = vec![authorize];
-        grants.push(call("token", &oauth.token, "Makes a token of the owner's consent."));
+        grants.push(call("token", &oauth.token, "Exchanges the owner's consent for a token."));
         grants.extend(
             oauth
                 .refresh
                 .as_ref()
-                .map(|refresh| call("refresh", refresh, "Renews the token before it ends.")),
+                .map(|refresh| call("refresh", refresh, "Renews the token before it expires.")),
         );
         grants.extend(
             oauth
                 .revoke
                 .as_ref()
-                .map(|revoke| call("revoke", revoke, "Gives the token back.")),
+                .map(|revoke| call("revoke", revoke, "Revokes the token.")),
         );
         grants
     }

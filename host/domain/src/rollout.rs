@@ -295,7 +295,7 @@ pub fn judge(canary: &Canary, on_canary: &Figures, active: &Figures, now: Timest
     let (failing, allowed) = (on_canary.failing(), active.failing() + f64::from(rule.margin));
     if failing > allowed {
         return CanaryVerdict::RollBack(format!(
-            "{failing:.1} of 100 calls failed, {:.1} of 100 of the active version, and {} more are allowed",
+            "{failing:.1} % of calls failed, {:.1} % of the active version's ({} points more allowed)",
             active.failing(),
             rule.margin
         ));

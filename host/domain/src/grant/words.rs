@@ -57,31 +57,31 @@ impl Grant {
         let terms = self.terms.clone().unwrap_or_default();
         if self.capability == "webhook" {
             let age = terms.tolerance_s.map_or_else(
-                || " One that was heard before can be repeated: the proof has no time.".to_owned(),
-                |seconds| format!(" Its time may be {seconds} s from now."),
+                || " The signature has no timestamp, so a webhook can be replayed.".to_owned(),
+                |seconds| format!(" Its timestamp may be {seconds} s off."),
             );
             return format!(
-                "Takes a webhook as the platform's word if the secret {} proves it in {}: {}.{age}",
+                "Accepts a webhook if the secret {} verifies its signature in {}: {}.{age}",
                 self.secrets.join(", "),
                 self.places.join(", "),
                 terms.fixed.join("; "),
             );
         }
         let does = match (self.capability.as_str(), self.class) {
-            ("authorization", _) => "The host itself connects accounts through",
-            (_, RouteClass::Read) => "Reads from the platform, and changes nothing, at",
-            (_, RouteClass::MessageSend) => "Puts messages before people, one for each permit, through",
-            (_, RouteClass::Signal) => "Shows typing and read marks through",
-            (_, RouteClass::Media) => "Moves pictures and files through",
+            ("authorization", _) => "The host connects accounts through",
+            (_, RouteClass::Read) => "Reads from the platform at",
+            (_, RouteClass::MessageSend) => "Sends messages, one for each permit, through",
+            (_, RouteClass::Signal) => "Sends typing indicators and read receipts through",
+            (_, RouteClass::Media) => "Transfers images and files through",
             (_, RouteClass::Setup) => "Changes settings and webhook subscriptions of the account through",
         };
         let only = if self.body_has.is_empty() {
             String::new()
         } else {
-            format!(" Only where the body says {}.", self.body_has.join(" and "))
+            format!(" Only if the body contains {}.", self.body_has.join(" and "))
         };
         let adds = if self.secrets.is_empty() {
-            " No secret goes there.".to_owned()
+            " No secret is added.".to_owned()
         } else {
             let placed: Vec<_> = self
                 .secrets
@@ -98,7 +98,7 @@ impl Grant {
                 format!(" {intro} {}.", list.join(", "))
             }
         };
-        let except = also("Not what goes before it by", &terms.except);
+        let except = also("Except requests that match", &terms.except);
         let scopes = also("The account's owner is asked for", &terms.scopes);
         let fixed = also("Always with", &terms.fixed);
         format!(

@@ -52,16 +52,16 @@ pub enum Refusal {
     #[error("the channel was deleted; its history can be read, and nothing can be sent")]
     ChannelDeleted,
     /// The operator holds the channel.
-    #[error("the channel is paused; PATCH it with paused: false to go on")]
+    #[error("the channel is paused; PATCH it with paused: false to resume")]
     ChannelPaused,
     /// A person must authorize the channel again.
-    #[error("the channel's authorization has ended; authorize it again")]
+    #[error("the channel's authorization has ended; reauthorize the channel")]
     ReauthorizationRequired,
     /// Nothing in the text.
     #[error("the text is empty")]
     TextEmpty,
     /// Too much text.
-    #[error("the text has {actual} characters, and the platform takes {max}")]
+    #[error("the text has {actual} characters; the platform accepts {max}")]
     TextTooLong {
         /// The rule's number.
         max: u32,
@@ -69,16 +69,16 @@ pub enum Refusal {
         actual: u32,
     },
     /// A link, where the operator refuses them.
-    #[error("the text has a link, which the platform does not let people tap, and the app is set to refuse such texts")]
+    #[error("the text has a link that the platform does not make clickable, and the app refuses such texts")]
     LinkNotAllowed,
     /// A kind of content that this platform does not take.
-    #[error("the platform does not take {kind} from a business")]
+    #[error("the platform does not accept {kind} from a business")]
     ContentTypeNotSupported {
         /// The kind's name.
         kind: String,
     },
     /// A type of file that the platform does not take.
-    #[error("the platform does not take {actual}; it takes {}", allowed.join(", "))]
+    #[error("the platform does not accept {actual}; it accepts {}", allowed.join(", "))]
     MediaTypeNotSupported {
         /// As sniffed from the bytes.
         actual: String,
@@ -86,7 +86,7 @@ pub enum Refusal {
         allowed: Vec<String>,
     },
     /// A file too large.
-    #[error("the file has {actual} bytes, and the platform takes {max}")]
+    #[error("the file has {actual} bytes; the platform accepts {max}")]
     MediaTooLarge {
         /// The rule's number.
         max: u64,
@@ -181,20 +181,20 @@ impl Refusal {
             | Self::MessageBudgetExhausted { .. }
             | Self::ConversationInitiationNotAllowed => "when the contact writes",
             Self::RegionNotEligible { .. } | Self::MediaNotAllowedInRegion { .. } => {
-                "when the platform admits the country"
+                "when the platform allows the country"
             }
             Self::ChannelDeleted => "when the account is connected again",
-            Self::ChannelPaused => "when an operator lets the channel go on",
-            Self::ReauthorizationRequired => "when the account's owner authorizes the channel again",
-            Self::MediaNotStored { .. } => "when the file is stored here",
-            Self::BroadcastNotSupported => "never: the platform carries none",
+            Self::ChannelPaused => "when an operator resumes the channel",
+            Self::ReauthorizationRequired => "when the channel is reauthorized",
+            Self::MediaNotStored { .. } => "when the file is uploaded",
+            Self::BroadcastNotSupported => "never: the platform has no broadcasts",
             Self::TextEmpty
             | Self::TextTooLong { .. }
             | Self::ContentTypeNotSupported { .. }
             | Self::MediaTypeNotSupported { .. }
             | Self::MediaTooLarge { .. }
             | Self::LinkNotAllowed
-            | Self::DraftInvalid { .. } => "never for this content: it has to be changed",
+            | Self::DraftInvalid { .. } => "not retryable: change the content",
         }
     }
 

@@ -36,7 +36,7 @@ pub(crate) enum CallFailure {
     #[error(transparent)]
     NotServed(#[from] NotServed),
     /// The channel has no credential, or it is dead and cannot be renewed.
-    #[error("the channel's authorization has ended; authorize it again")]
+    #[error("the channel's authorization has ended; reauthorize the channel")]
     Unauthorized,
     /// How the call ended.
     #[error(transparent)]
@@ -50,7 +50,7 @@ pub(crate) enum CallFailure {
 #[derive(Debug, thiserror::Error)]
 pub enum ActError {
     /// No such conversation or channel in this workspace.
-    #[error("there is none of this id")]
+    #[error("not found")]
     NotFound,
     /// A rule says no.
     #[error(transparent)]

@@ -210,7 +210,7 @@ impl Accounts {
         let store = &self.core.store;
         let state = query.get("state").map_or("", String::as_str);
         let unknown = || {
-            let words = "This link has ended, or was never ours. Begin connecting again.";
+            let words = "The link has expired or is not valid. Start connecting again.";
             ConnectFailure::new("connect_session_not_found", words)
         };
         let session = store
@@ -284,7 +284,7 @@ impl Accounts {
                     // Whether the code is spent is not known, and who asks twice with one may lose what it gave.
                     None => Err(NotConnected::Failed(ConnectFailure::new(
                         "connect_interrupted",
-                        "The host ended before the account was connected. Begin connecting again.",
+                        "Weir stopped before the account was connected. Start connecting again.",
                     ))),
                 };
                 accounts.end_session(&session, outcome).await
@@ -304,7 +304,7 @@ impl Accounts {
             }
             Err(NotConnected::Failed(failure)) => {
                 let ConnectFailure { code, detail } = failure.clone();
-                tracing::info!(session.id = %session.id, "An account was not connected ({code}): {detail}");
+                tracing::info!(session.id = %session.id, "Connecting an account failed ({code}): {detail}");
                 let end = ConnectEnd::Failed { code, detail };
                 let written = persist(|| self.core.store.finish_connect_session(session.id, end.clone())).await;
                 if let Err(error) = written {
@@ -327,7 +327,7 @@ impl Accounts {
             ConnectEnd::Failed { code, detail } => Err(ConnectFailure::new(code, detail)),
             ConnectEnd::Expired => Err(ConnectFailure::new(
                 "connect_session_over",
-                "The time of this link is over. Begin connecting again.",
+                "The link has expired. Start connecting again.",
             )),
         };
         Ok(ConnectPage::of(session, outcome))
@@ -344,7 +344,7 @@ impl Accounts {
         let code = query
             .get("code")
             .filter(|code| !code.is_empty())
-            .ok_or_else(|| ConnectFailure::new("no_code", "The platform sent no code. Begin connecting again."))?;
+            .ok_or_else(|| ConnectFailure::new("no_code", "The platform sent no code. Start connecting again."))?;
         let serving = self
             .connectors
             .serving(&session.app)
@@ -397,7 +397,7 @@ impl Accounts {
         let gone = || {
             ConnectFailure::new(
                 "channel_deleted",
-                "The channel was deleted meanwhile. Connect the account anew.",
+                "The channel was deleted in the meantime. Connect the account again.",
             )
         };
         Ok(Some(bound.ok_or_else(gone)?))

@@ -55,8 +55,8 @@ impl Finding {
 /// Conversations that the platform refused to show.
 fn history(gap: &HistoryGap, count: usize) -> Finding {
     let again = gap.due_at.map_or_else(
-        || "it is not asked for again".to_owned(),
-        |at| format!("it is asked for again at {at}"),
+        || "it is not retried".to_owned(),
+        |at| format!("next try at {at}"),
     );
     Finding::bad(
         "history",
@@ -86,7 +86,7 @@ impl Accounts {
                 findings.push(Finding::bad(
                     "version",
                     error,
-                    "Its messages wait and its webhooks are kept; both go on by themselves once a version serves it.",
+                    "Its messages and webhooks are kept, and are processed automatically once a version serves it.",
                 ));
                 return Ok(findings);
             }
@@ -96,20 +96,20 @@ impl Accounts {
         findings.push(match region::admit(&rules, channel.country.as_deref()) {
             Ok(()) => Finding::good(
                 "region",
-                channel.country.as_deref().unwrap_or("the country is not known"),
+                channel.country.as_deref().unwrap_or("unknown country"),
             ),
             Err(refusal) => Finding::bad(
                 "region",
                 refusal,
-                "Nothing here can change it: it is the platform's rule.",
+                "This is the platform's rule and cannot be changed here.",
             ),
         });
         findings.push(token(self.credentials.of(channel.id).await?.as_ref(), now));
         if self.credentials.holds(channel.id) {
             findings.push(Finding::bad(
                 "token_on_disk",
-                "the token was renewed and is in memory only: the record is locked or the disk is full",
-                "Free the disk, or end what locks the record; do not end the host before the token is written.",
+                "the renewed token is in memory only: the database is locked or the disk is full",
+                "Free disk space, or stop the program that locks the database. Do not stop the host before the token is written.",
             ));
         }
         let queue = self.core.store.queue(channel.id).await?;
@@ -139,7 +139,7 @@ impl Accounts {
             Err(error) => findings.push(Finding::bad(
                 "platform",
                 error,
-                "Try again; if it stays, authorize the channel again.",
+                "Try again. If it fails again, reauthorize the channel.",
             )),
         }
         Ok(findings)
@@ -179,7 +179,7 @@ impl Accounts {
             .first()
             .and_then(|conversation| conversation.last_message_at);
         Ok(match last {
-            Some(at) => Finding::good("silence", &format!("the newest message is of {at}")),
+            Some(at) => Finding::good("silence", &format!("last message at {at}")),
             None if now.since(channel.created_at) < SILENCE => Finding::good("silence", "no message yet"),
             None => Finding::bad(
                 "silence",
@@ -195,13 +195,13 @@ fn standing(channel: &Channel) -> Finding {
         ChannelStatus::Deleted => Finding::bad("status", "the channel was deleted", "Connect the account again."),
         ChannelStatus::ReauthorizationRequired => Finding::bad(
             "status",
-            "the authorization has ended; what is sent meanwhile is held",
+            "the authorization has ended; messages are held",
             "POST /v1/channels/{id}/reauthorize, and let the account's owner consent.",
         ),
         ChannelStatus::Degraded => Finding::bad(
             "status",
-            "the channel works in part",
-            "See what is amiss below; authorizing it again sets it up anew.",
+            "the channel is degraded",
+            "See the other findings. Reauthorizing the channel sets it up again.",
         ),
         ChannelStatus::Connected if channel.paused => {
             Finding::bad("status", "the channel is paused", "PATCH it with paused: false.")
@@ -212,20 +212,20 @@ fn standing(channel: &Channel) -> Finding {
 
 fn token(credential: Option<&Credential>, now: Timestamp) -> Finding {
     let Some(credential) = credential else {
-        return Finding::bad("token", "there is none", "Authorize the channel again.");
+        return Finding::bad("token", "no credential", "Reauthorize the channel.");
     };
     match (credential.expires_at, credential.refresh_expires_at) {
         (_, Some(end)) if now >= end => Finding::bad(
             "token",
-            format!("it could be renewed until {end}"),
-            "Authorize the channel again.",
+            format!("renewal ended at {end}"),
+            "Reauthorize the channel.",
         ),
         (Some(end), _) if now >= end => Finding::bad(
             "token",
-            format!("it ended at {end}"),
-            "POST /v1/channels/{id}/refresh; if that fails, authorize the channel again.",
+            format!("expired at {end}"),
+            "POST /v1/channels/{id}/refresh. If that fails, reauthorize the channel.",
         ),
-        (Some(end), _) => Finding::good("token", &format!("it ends at {end} and is renewed before")),
-        (None, _) => Finding::good("token", "it does not end"),
+        (Some(end), _) => Finding::good("token", &format!("expires at {end}; renewed automatically before")),
+        (None, _) => Finding::good("token", "does not expire"),
     }
 }

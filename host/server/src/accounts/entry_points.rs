@@ -104,7 +104,7 @@ impl Accounts {
         let username = channel
             .username
             .as_ref()
-            .ok_or_else(|| LinkError::not_supported("the account's handle is not known"))?;
+            .ok_or_else(|| LinkError::not_supported("the account's username is unknown"))?;
         let (points, preferred) = self.offered(channel).await?;
         let kind = kind.unwrap_or(preferred);
         let point = points

@@ -35,13 +35,13 @@ pub(crate) enum TokenError {
     #[error("the app has no {name}; set it with PUT /v1/apps")]
     Missing { name: String },
     /// The operator did not say yes to the calls that carry the app's secrets.
-    #[error("the operator has not granted the connector's authorization; see the missing grants of the connector")]
+    #[error("the OAuth calls are not granted; see the connector's missing grants")]
     NotGranted,
     /// The manifest's data makes no request.
     #[error("the connector's authorization data is unusable: {0}")]
     Data(String),
     /// The platform said no.
-    #[error("the platform refuses: {message} (code {code})")]
+    #[error("the platform refused: {message} (code {code})")]
     Refused { code: String, message: String, gone: bool },
     /// The answer is made out to another account.
     #[error(transparent)]

@@ -32,7 +32,7 @@ impl Accounts {
                 (store.set_up_done(channel.id).await, channel)
             }
             Err(error) => {
-                let reason = format!("the account is connected, but its set-up failed: {error}");
+                let reason = format!("the account is connected, but its setup failed: {error}");
                 tracing::warn!(channel.id = %channel.id, "{reason}");
                 let noted = store.set_up_failed(channel.id, self.core.now()).await;
                 // A channel that must be authorized again says so already, and that is what is to be done first.

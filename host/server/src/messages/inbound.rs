@@ -55,7 +55,7 @@ pub enum Hook {
 #[derive(Debug, thiserror::Error)]
 pub enum HookError {
     /// 404.
-    #[error("there is no such app")]
+    #[error("app not found")]
     NoSuchApp,
     /// 401; the words are for the log.
     #[error(transparent)]

@@ -156,7 +156,7 @@ impl Outbound {
         }
     }
 
-    /// Queues a failed or uncertain message again, judged anew. None if there is none of this id.
+    /// Queues a failed or uncertain message again, judged anew. None if not found.
     ///
     /// # Errors
     /// See [`AcceptError`].

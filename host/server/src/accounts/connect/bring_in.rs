@@ -65,7 +65,7 @@ impl Accounts {
         let missing = oauth::ungranted(oauth, tokens.scopes.as_deref()).join(", ");
         if !missing.is_empty() {
             let words =
-                format!("These permissions were not granted: {missing}. Connect again and leave all of them ticked.");
+                format!("These permissions were not granted: {missing}. Connect again and leave all permissions selected.");
             let failure = ConnectFailure::new("ungranted_scopes", &words);
             return Err(self.give_back(serving, oauth, session, &tokens, None, failure).await);
         }
@@ -102,7 +102,7 @@ impl Accounts {
             return failure.into();
         }
         tracing::info!(session.id = %session.id, "The token of a refused consent is not revoked: its account is connected");
-        let words = "The account is connected already and stays so: its authorization was not revoked.";
+        let words = "The account stays connected; its authorization was not revoked.";
         ConnectFailure::new(&failure.code, &format!("{} {words}", failure.detail)).into()
     }
 
@@ -249,7 +249,7 @@ pub(super) fn oauth_of(serving: &Serving) -> Result<&Oauth, ConnectFailure> {
         Authorization::Oauth(oauth) => Ok(oauth),
         Authorization::Fields { .. } => Err(ConnectFailure::new(
             "no_oauth",
-            "The connector that serves now has no OAuth.",
+            "The active connector has no OAuth.",
         )),
     }
 }

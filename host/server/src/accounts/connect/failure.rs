@@ -11,13 +11,13 @@ use crate::connectors::serving::{ConnectorError, NotServed};
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No such app in this workspace.
-    #[error("there is no such app")]
+    #[error("app not found")]
     NoSuchApp,
     /// No such session, or none that still waits.
-    #[error("there is no such connect session, or it has ended; begin a new one")]
+    #[error("connect session not found or ended; start a new one")]
     NoSuchSession,
     /// No such channel in this workspace.
-    #[error("there is no such channel")]
+    #[error("channel not found")]
     NoSuchChannel,
     /// The request lacks something, or names something that cannot be.
     #[error("{0}")]
@@ -96,7 +96,7 @@ impl From<StoreError> for ConnectFailure {
         tracing::error!("Connecting failed in the record: {error}");
         Self::new(
             "store_unavailable",
-            "Weir cannot write this down now, and has done nothing yet. Load this page again in a moment.",
+            "Weir cannot write to its database, and nothing has changed. Reload this page in a moment.",
         )
     }
 }
@@ -137,12 +137,12 @@ pub(super) fn denied(error: &str, description: Option<&str>) -> ConnectFailure {
     if error == "access_denied" {
         return ConnectFailure::new(
             "access_denied",
-            "The account's owner did not consent. Begin connecting again when they do.",
+            "The account's owner did not consent. Start connecting again when they agree.",
         );
     }
     // The platform's words, bounded; the page escapes them.
     let words: String = description.unwrap_or(error).chars().take(300).collect();
-    ConnectFailure::new("platform_refused", &format!("The platform refuses: {words}"))
+    ConnectFailure::new("platform_refused", &format!("The platform refused: {words}"))
 }
 
 #[cfg(test)]
