@@ -135,7 +135,11 @@ impl Grant {
             terms.scopes = oauth.scopes.iter().map(|scope| scope.name.clone()).collect();
         }
         let mut grants = vec![authorize];
-        grants.push(call("token", &oauth.token, "Exchanges the owner's consent for a token."));
+        grants.push(call(
+            "token",
+            &oauth.token,
+            "Exchanges the owner's consent for a token.",
+        ));
         grants.extend(
             oauth
                 .refresh

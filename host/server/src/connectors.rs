@@ -25,7 +25,7 @@ use weir_egress::Bodies;
 use weir_runtime::{CacheSettings, Runtime};
 
 use crate::connectors::apps::Apps;
-use crate::connectors::call_observer::{HostWitness, REFUSALS_WAITING};
+use crate::connectors::call_observer::{HostObserver, REFUSALS_WAITING};
 use crate::connectors::canary::CanaryRuns;
 use crate::connectors::forged::ForgedWebhooks;
 use crate::connectors::pacing::Pacers;
@@ -83,7 +83,7 @@ impl Connectors {
                 egress: core.egress.clone(),
                 bodies,
                 clock: Arc::clone(&core.clock) as Arc<dyn weir_runtime::context::Clock>,
-                observer: Arc::new(HostWitness {
+                observer: Arc::new(HostObserver {
                     metrics: Arc::clone(&core.metrics),
                     quarantine: Arc::clone(&quarantine),
                     canary_runs: Arc::clone(&canary_runs),

@@ -19,9 +19,9 @@ use crate::core::platform_clocks::PlatformClocks;
 use crate::core::pulse::Pulses;
 use crate::core::{Core, backup, folder, keyring};
 use crate::events::Events;
-use crate::messages::asked::Asked;
 use crate::messages::dead_letters::DeadLetters;
 use crate::messages::history::History;
+use crate::messages::history_queue::HistoryQueue;
 use crate::messages::inbound::Inbound;
 use crate::messages::media::{self, Media, StoredBodies};
 use crate::messages::outbound::Outbound;
@@ -214,11 +214,11 @@ impl Services {
         });
         let connectors = Arc::new(Connectors::open(Arc::clone(&core), bodies, master).await?);
         let accounts = Arc::new(Accounts::new(Arc::clone(&core), Arc::clone(&connectors)));
-        let asked = Arc::new(Asked::default());
+        let history_queue = Arc::new(HistoryQueue::default());
         let inbound = Arc::new(Inbound::new(
             Arc::clone(&core),
             Arc::clone(&connectors),
-            Arc::clone(&asked),
+            Arc::clone(&history_queue),
         ));
         let dead_letters = Arc::new(DeadLetters::new(
             Arc::clone(&core),
@@ -242,7 +242,7 @@ impl Services {
                 Arc::clone(&connectors),
                 Arc::clone(&accounts),
                 Arc::clone(&inbound),
-                asked,
+                history_queue,
             ),
             outbound: Outbound::new(Arc::clone(&core), Arc::clone(&connectors), Arc::clone(&accounts)),
             reconciler: Reconciler::new(

@@ -1,10 +1,10 @@
 //! Messages: webhooks into the store, drafts out to the platform, and attachments.
 
-pub(crate) mod asked;
 pub mod dead_letters;
 pub(crate) mod deliverer;
 pub(crate) mod fetcher;
 pub mod history;
+pub(crate) mod history_queue;
 pub mod inbound;
 mod leftovers;
 pub mod media;

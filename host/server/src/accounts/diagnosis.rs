@@ -54,10 +54,9 @@ impl Finding {
 
 /// Conversations that the platform refused to show.
 fn history(gap: &HistoryGap, count: usize) -> Finding {
-    let again = gap.due_at.map_or_else(
-        || "it is not retried".to_owned(),
-        |at| format!("next try at {at}"),
-    );
+    let again = gap
+        .due_at
+        .map_or_else(|| "it is not retried".to_owned(), |at| format!("next try at {at}"));
     Finding::bad(
         "history",
         format!(
@@ -94,10 +93,7 @@ impl Accounts {
         };
         let rules = serving.book.rules(&channel);
         findings.push(match region::admit(&rules, channel.country.as_deref()) {
-            Ok(()) => Finding::good(
-                "region",
-                channel.country.as_deref().unwrap_or("unknown country"),
-            ),
+            Ok(()) => Finding::good("region", channel.country.as_deref().unwrap_or("unknown country")),
             Err(refusal) => Finding::bad(
                 "region",
                 refusal,
@@ -215,11 +211,9 @@ fn token(credential: Option<&Credential>, now: Timestamp) -> Finding {
         return Finding::bad("token", "no credential", "Reauthorize the channel.");
     };
     match (credential.expires_at, credential.refresh_expires_at) {
-        (_, Some(end)) if now >= end => Finding::bad(
-            "token",
-            format!("renewal ended at {end}"),
-            "Reauthorize the channel.",
-        ),
+        (_, Some(end)) if now >= end => {
+            Finding::bad("token", format!("renewal ended at {end}"), "Reauthorize the channel.")
+        }
         (Some(end), _) if now >= end => Finding::bad(
             "token",
             format!("expired at {end}"),

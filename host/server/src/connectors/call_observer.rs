@@ -18,7 +18,7 @@ use crate::core::refusals::ActRefused;
 pub(crate) const REFUSALS_WAITING: usize = 256;
 
 /// Counts what happens in calls, and hands refusals on to be kept.
-pub(crate) struct HostWitness {
+pub(crate) struct HostObserver {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) quarantine: Arc<Quarantine>,
     pub(crate) canary_runs: Arc<CanaryRuns>,
@@ -27,7 +27,7 @@ pub(crate) struct HostWitness {
     pub(crate) refusals: mpsc::Sender<ActRefused>,
 }
 
-impl CallObserver for HostWitness {
+impl CallObserver for HostObserver {
     fn on_call_end(&self, end: &CallEnd<'_>) {
         self.metrics
             .call(end.connector, end.kind.as_str(), end.outcome, end.elapsed);

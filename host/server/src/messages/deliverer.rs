@@ -149,7 +149,7 @@ impl Work for Deliverer {
             // The record failed before anything left.
             Err(error) => {
                 tracing::error!(message.id = %id, "The message {id} could not be made ready to send: {error}");
-                Tried::without_requests(again(&lease, &self.core, &error.to_string()))
+                Tried::without_requests(requeue(&lease, &self.core, &error.to_string()))
             }
         };
         let name = name_of(&tried.next);
@@ -336,8 +336,8 @@ impl Deliverer {
     }
 }
 
-/// Nothing left, for a reason of ours: later, and the try counts, so that it ends some day.
-fn again(lease: &MessageLease, core: &Core, detail: &str) -> Next {
+/// No request left, for a reason on our side: tried again later. The attempt counts, so that retries end.
+fn requeue(lease: &MessageLease, core: &Core, detail: &str) -> Next {
     let outcome = Outcome::of_silence(false, detail);
     settle(outcome, lease.attempt, lease.expires_at, core.jitter(), core.now())
 }

@@ -26,7 +26,7 @@ use crate::connectors::serving::Serving;
 use crate::core::Core;
 use crate::core::clock::Step;
 use crate::core::folder::private;
-use crate::messages::asked::Asked;
+use crate::messages::history_queue::HistoryQueue;
 use crate::messages::inbound::Inbound;
 
 /// Reads the histories of channels.
@@ -36,7 +36,7 @@ pub struct History {
     accounts: Arc<Accounts>,
     inbound: Arc<Inbound>,
     /// Histories to be read.
-    pub(crate) asked: Arc<Asked>,
+    pub(crate) history_queue: Arc<HistoryQueue>,
 }
 
 /// How often the host notes that it is there.
@@ -66,14 +66,14 @@ impl History {
         connectors: Arc<Connectors>,
         accounts: Arc<Accounts>,
         inbound: Arc<Inbound>,
-        asked: Arc<Asked>,
+        history_queue: Arc<HistoryQueue>,
     ) -> Self {
         Self {
             core,
             connectors,
             accounts,
             inbound,
-            asked,
+            history_queue,
         }
     }
 
@@ -126,7 +126,7 @@ impl History {
             .collect();
         for workspace in workspaces {
             for channel in self.core.channels_of(&workspace).await? {
-                self.asked.add(channel.id, since);
+                self.history_queue.add(channel.id, since);
             }
         }
         Ok(())
@@ -138,9 +138,9 @@ impl History {
     /// The record. What a platform refuses is logged, and tried again later.
     pub(crate) async fn history_round(&self) -> Result<u32, StoreError> {
         let mut read = 0;
-        while let Some((id, since)) = self.asked.next(self.core.now()) {
+        while let Some((id, since)) = self.history_queue.next(self.core.now()) {
             let found = self.core.store.channel(id).await;
-            let Some(channel) = found.inspect_err(|_| self.asked.put_off())? else {
+            let Some(channel) = found.inspect_err(|_| self.history_queue.put_off())? else {
                 continue;
             };
             if !matches!(channel.status, ChannelStatus::Connected | ChannelStatus::Degraded) {
@@ -154,10 +154,10 @@ impl History {
                     }
                 }
                 Err(CallFailure::Store(error)) => {
-                    self.asked.put_off();
+                    self.history_queue.put_off();
                     return Err(error);
                 }
-                Err(error) => match self.asked.fail(self.core.jitter(), self.core.now()) {
+                Err(error) => match self.history_queue.fail(self.core.jitter(), self.core.now()) {
                     Some(tries) => {
                         tracing::warn!(channel.id = %id, "The history of {id} cannot be read (try {tries}): {error}");
                     }
@@ -342,7 +342,7 @@ impl History {
     /// Notes that the host is there now. Best effort: a note too old only makes the next start read more. While histories are
     /// still to be read the old note stays: a host that ends before they are read must know at its next start what it missed.
     pub(crate) async fn note_presence(&self, now: Timestamp) {
-        if !self.asked.is_empty() {
+        if !self.history_queue.is_empty() {
             return;
         }
         let path = self.presence();

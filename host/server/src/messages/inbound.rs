@@ -22,7 +22,7 @@ use crate::connectors::Connectors;
 use crate::connectors::quarantine::Quarantine;
 use crate::connectors::serving::{NotServed, Serving};
 use crate::core::Core;
-use crate::messages::asked::Asked;
+use crate::messages::history_queue::HistoryQueue;
 
 /// Webhooks in hand at once: each holds a body and an instance of a connector. More wait, as long as a platform does.
 const WEBHOOKS_IN_HAND: usize = 128;
@@ -35,7 +35,7 @@ pub struct Inbound {
     core: Arc<Core>,
     connectors: Arc<Connectors>,
     /// Histories to be read.
-    asked: Arc<Asked>,
+    history_queue: Arc<HistoryQueue>,
     /// Webhooks in hand.
     webhooks: Arc<Semaphore>,
 }
@@ -85,11 +85,11 @@ impl HookError {
 }
 
 impl Inbound {
-    pub(crate) fn new(core: Arc<Core>, connectors: Arc<Connectors>, asked: Arc<Asked>) -> Self {
+    pub(crate) fn new(core: Arc<Core>, connectors: Arc<Connectors>, history_queue: Arc<HistoryQueue>) -> Self {
         Self {
             core,
             connectors,
-            asked,
+            history_queue,
             webhooks: Arc::new(Semaphore::new(WEBHOOKS_IN_HAND)),
         }
     }
@@ -313,7 +313,7 @@ impl Inbound {
         };
         for channel in channels {
             if channel.app == app && platform_ids.contains(&channel.platform_id) {
-                self.asked.add(channel.id, since);
+                self.history_queue.add(channel.id, since);
             }
         }
     }

@@ -30,17 +30,17 @@ const GRACE: Duration = Duration::from_secs(120);
 /// sends need too, and what the history did not show within the hour is most often left to a person.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3_600));
 
-/// When each message in doubt is asked about again, and how often it was. Those no longer in doubt are forgotten.
+/// When the history is next read for each uncertain message, and how often it was.
 #[derive(Debug, Default)]
-pub(crate) struct Doubts(Mutex<HashMap<MessageId, (Timestamp, u32)>>);
+pub(crate) struct UncertainBackoff(Mutex<HashMap<MessageId, (Timestamp, u32)>>);
 
-impl Doubts {
-    fn forget_all_but(&self, doubts: &[UncertainMessage]) {
+impl UncertainBackoff {
+    fn retain(&self, uncertain: &[UncertainMessage]) {
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.retain(|id, _| doubts.iter().any(|doubt| doubt.message.id == *id));
+        asked.retain(|id, _| uncertain.iter().any(|one| one.message.id == *id));
     }
 
-    fn takes_its_turn(&self, id: MessageId, now: Timestamp) -> bool {
+    fn is_due(&self, id: MessageId, now: Timestamp) -> bool {
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (again, times) = asked.entry(id).or_insert((now, 0));
         if now < *again {
@@ -52,13 +52,13 @@ impl Doubts {
     }
 }
 
-/// Settles messages in doubt.
+/// Settles messages in uncertain.
 pub(crate) struct Reconciler {
     core: Arc<Core>,
     connectors: Arc<Connectors>,
     accounts: Arc<Accounts>,
     inbound: Arc<Inbound>,
-    doubts: Doubts,
+    backoff: UncertainBackoff,
 }
 
 impl Reconciler {
@@ -73,7 +73,7 @@ impl Reconciler {
             connectors,
             accounts,
             inbound,
-            doubts: Doubts::default(),
+            backoff: UncertainBackoff::default(),
         }
     }
 
@@ -83,19 +83,19 @@ impl Reconciler {
     /// The record. A platform's failure is logged, and tried again in a later round.
     pub(crate) async fn reconcile_round(&self, now: Timestamp) -> Result<u32, StoreError> {
         let mut settled = 0;
-        let doubts = self.core.store().uncertain_messages(ROUND).await?;
-        self.doubts.forget_all_but(&doubts);
-        for doubt in doubts {
-            let waited = now.since(doubt.dispatched_at);
-            if waited < GRACE || !self.doubts.takes_its_turn(doubt.message.id, now) {
+        let messages = self.core.store().uncertain_messages(ROUND).await?;
+        self.backoff.retain(&messages);
+        for uncertain in messages {
+            let waited = now.since(uncertain.dispatched_at);
+            if waited < GRACE || !self.backoff.is_due(uncertain.message.id, now) {
                 continue;
             }
-            match self.settle_by_history(&doubt, now).await {
+            match self.settle_by_history(&uncertain, now).await {
                 Ok(true) => settled += 1,
                 Ok(false) => {}
                 Err(CallFailure::Store(error)) => return Err(error),
                 Err(error) => {
-                    let id = doubt.message.id;
+                    let id = uncertain.message.id;
                     tracing::warn!(message.id = %id, "The history that would settle the message {id} cannot be read: {error}");
                 }
             }
@@ -106,24 +106,24 @@ impl Reconciler {
         Ok(settled)
     }
 
-    async fn settle_by_history(&self, doubt: &UncertainMessage, now: Timestamp) -> Result<bool, CallFailure> {
-        let serving = self.connectors.serving_of(&doubt.channel).await?;
+    async fn settle_by_history(&self, uncertain: &UncertainMessage, now: Timestamp) -> Result<bool, CallFailure> {
+        let serving = self.connectors.serving_of(&uncertain.channel).await?;
         if !serving.book.manifest().provides("history") {
             return Ok(false);
         }
-        let rules = serving.book.rules(&doubt.channel);
-        let possible_since = rules.possible_since(doubt.dispatched_at);
-        let likely_since = rules.likely_since(doubt.dispatched_at);
+        let rules = serving.book.rules(&uncertain.channel);
+        let possible_since = rules.possible_since(uncertain.dispatched_at);
+        let likely_since = rules.likely_since(uncertain.dispatched_at);
         // By a clock that is known it cannot be earlier; the further back, the less is a platform's history complete.
         let since = if serving.app.clock.is_known() {
             likely_since
         } else {
             possible_since
         };
-        let facts = ConversationFacts::from(&doubt.conversation);
+        let facts = ConversationFacts::from(&uncertain.conversation);
         let page = self
             .accounts
-            .call(&doubt.channel, |connector, context| {
+            .call(&uncertain.channel, |connector, context| {
                 let facts = facts.clone();
                 Box::pin(async move { connector.messages(context, &facts, since).await })
             })
@@ -135,26 +135,30 @@ impl Reconciler {
             .any(|event| matches!(event.fact, Fact::Unknown { .. }));
         // What the history tells is recorded like what a webhook tells: this is also how the message is found.
         self.inbound.record(&serving, page.events, Source::History).await?;
-        let workspace = &doubt.channel.workspace_id;
-        let after = self.core.store().message(workspace, doubt.message.id).await?;
-        if after.is_none_or(|message| message.status != doubt.message.status) {
+        let workspace = &uncertain.channel.workspace_id;
+        let after = self.core.store().message(workspace, uncertain.message.id).await?;
+        if after.is_none_or(|message| message.status != uncertain.message.status) {
             return Ok(true);
         }
         // By another clock the question would have been another.
         let is_timely = serving.app.clock.is_settled();
-        if !page.complete || !is_readable || !is_timely || !self.may_resend(doubt) {
+        if !page.complete || !is_readable || !is_timely || !self.may_resend(uncertain) {
             return Ok(false);
         }
         let read = Resolution::HistoryRead {
             possible_since,
             likely_since,
         };
-        Ok(self.core.store().resolve_uncertain(doubt.message.id, read, now).await?)
+        Ok(self
+            .core
+            .store()
+            .resolve_uncertain(uncertain.message.id, read, now)
+            .await?)
     }
 
     /// Whether a message whose absence is proven is sent again: only a text, and only if the operator leaves it on.
-    fn may_resend(&self, doubt: &UncertainMessage) -> bool {
-        self.core.config.delivery.resend_if_absent && matches!(doubt.message.content, Content::Text { .. })
+    fn may_resend(&self, uncertain: &UncertainMessage) -> bool {
+        self.core.config.delivery.resend_if_absent && matches!(uncertain.message.content, Content::Text { .. })
     }
 }
 
@@ -166,14 +170,12 @@ mod tests {
 
     #[test]
     fn a_message_in_doubt_is_asked_about_less_and_less() {
-        let doubts = Doubts::default();
+        let backoff = UncertainBackoff::default();
         let id = Mint::from_seed([1; 32]).id(Timestamp::default());
         let at = |seconds: u64| Timestamp::default().after(Duration::from_secs(seconds));
-        let asked: Vec<u64> = (0..=300)
-            .filter(|second| doubts.takes_its_turn(id, at(*second)))
-            .collect();
+        let asked: Vec<u64> = (0..=300).filter(|second| backoff.is_due(id, at(*second))).collect();
         assert_eq!(asked, [0, 30, 90, 210]);
-        doubts.forget_all_but(&[]);
-        assert!(doubts.takes_its_turn(id, at(300)), "forgotten, and in doubt anew");
+        backoff.retain(&[]);
+        assert!(backoff.is_due(id, at(300)), "forgotten, and in doubt anew");
     }
 }

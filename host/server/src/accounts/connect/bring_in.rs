@@ -64,8 +64,9 @@ impl Accounts {
         }
         let missing = oauth::ungranted(oauth, tokens.scopes.as_deref()).join(", ");
         if !missing.is_empty() {
-            let words =
-                format!("These permissions were not granted: {missing}. Connect again and leave all permissions selected.");
+            let words = format!(
+                "These permissions were not granted: {missing}. Connect again and leave all permissions selected."
+            );
             let failure = ConnectFailure::new("ungranted_scopes", &words);
             return Err(self.give_back(serving, oauth, session, &tokens, None, failure).await);
         }
@@ -247,10 +248,7 @@ impl Accounts {
 pub(super) fn oauth_of(serving: &Serving) -> Result<&Oauth, ConnectFailure> {
     match &serving.book.manifest().authorization {
         Authorization::Oauth(oauth) => Ok(oauth),
-        Authorization::Fields { .. } => Err(ConnectFailure::new(
-            "no_oauth",
-            "The active connector has no OAuth.",
-        )),
+        Authorization::Fields { .. } => Err(ConnectFailure::new("no_oauth", "The active connector has no OAuth.")),
     }
 }
 

@@ -19,7 +19,7 @@ const TRIES: u32 = 24;
 
 /// Which channels are to be read, and since when.
 #[derive(Default)]
-pub(crate) struct Asked {
+pub(crate) struct HistoryQueue {
     channels: Mutex<Channels>,
     pub(crate) wake: Arc<Notify>,
 }
@@ -40,7 +40,7 @@ struct Failed {
     due_at: Timestamp,
 }
 
-impl Asked {
+impl HistoryQueue {
     fn channels(&self) -> MutexGuard<'_, Channels> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_channel_that_is_asked_for_twice_is_read_once_from_the_earlier_moment() {
-        let asked = Asked::default();
+        let asked = HistoryQueue::default();
         let channel = Mint::from_seed([1; 32]).id(Timestamp::default());
         asked.add(channel, Timestamp::from_millis(2_000));
         asked.add(channel, Timestamp::from_millis(1_000));
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn nothing_is_done_with_before_it_is_read() {
-        let asked = Asked::default();
+        let asked = HistoryQueue::default();
         let channel = Mint::from_seed([1; 32]).id(Timestamp::default());
         let since = Timestamp::from_millis(1_000);
         asked.add(channel, since);
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_failed_history_is_tried_again_later() {
-        let asked = Asked::default();
+        let asked = HistoryQueue::default();
         let channel = Mint::from_seed([1; 32]).id(Timestamp::default());
         let since = Timestamp::from_millis(1_000);
         asked.add(channel, since);
