@@ -520,3 +520,76 @@ fn no_circle_of_imports_holds_more_than_two_files() -> Result {
     }
     Ok(())
 }
+
+/// Names that the glossary replaced. One that came back would be a second word for a thing that has one.
+const REPLACED: [&str; 14] = [
+    "Ask",
+    "Crowd",
+    "Doubts",
+    "GoesBack",
+    "HostWitness",
+    "Player",
+    "Tape",
+    "Witness",
+    "is_break",
+    "look_again",
+    "put_ahead",
+    "takes_its_turn",
+    "transcribe",
+    "weir_next",
+];
+
+#[test]
+fn replaced_names_do_not_come_back() -> Result {
+    const KINDS: [&str; 6] = ["fn", "struct", "enum", "trait", "type", "mod"];
+    let mut files = Vec::new();
+    for folder in ["host", "plugins", "tests", "bench", "xtask"] {
+        sources(&root().join(folder), &mut files)?;
+    }
+    for file in files {
+        let text = std::fs::read_to_string(&file)?;
+        let words: Vec<&str> = text
+            .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+            .filter(|word| !word.is_empty())
+            .collect();
+        for pair in words.windows(2) {
+            ensure!(
+                !(KINDS.contains(&pair[0]) && REPLACED.contains(&pair[1])),
+                "{} names {}, which docs/glossary.md calls otherwise",
+                file.display(),
+                pair[1]
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What begins a word in British spelling only.
+const BRITISH: [&str; 11] = [
+    "authoris",
+    "behaviour",
+    "catalogue",
+    "colour",
+    "dialled",
+    "honour",
+    "learnt",
+    "neighbour",
+    "normalis",
+    "recognise",
+    "serialis",
+];
+
+#[test]
+fn spelling_is_american() -> Result {
+    let mut files = pages()?;
+    for folder in ["host", "plugins", "tests", "bench", "xtask"] {
+        sources(&root().join(folder), &mut files)?;
+    }
+    for file in files.into_iter().filter(|file| !file.ends_with(file!())) {
+        let text = std::fs::read_to_string(&file)?.to_lowercase();
+        for word in BRITISH {
+            ensure!(!text.contains(word), "{} spells {word}…", file.display());
+        }
+    }
+    Ok(())
+}
