@@ -124,7 +124,7 @@ impl Connectors {
                 .take_up(self.core.store(), &self.runtime, &self.quarantine, &versions)
                 .await?;
             // What waited for it.
-            self.core.wakes.all();
+            self.core.wakes.callers();
         }
         tracing::info!(
             connector = version.manifest.name,

@@ -323,7 +323,7 @@ impl Rollout {
     /// A version is the active one from now on.
     fn serves(&self, connector: &str, version: &str, quarantined_at: Option<Timestamp>) {
         // What waited for a version that serves, or for a mended one.
-        self.core.wakes.all();
+        self.core.wakes.callers();
         tracing::info!(connector, version, "{connector} {version} serves");
         if let Some(since) = quarantined_at {
             let (kept, connector) = (Arc::clone(&self.kept), connector.to_owned());
@@ -503,7 +503,7 @@ impl Rollout {
                 versions.owners.refresh(self.core.store(), &connector).await?;
             }
             if changed.freed > 0 {
-                self.core.wakes.all();
+                self.core.wakes.callers();
             }
             self.connectors.registry.hold(&connector, reasons);
         }

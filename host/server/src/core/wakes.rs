@@ -20,6 +20,19 @@ pub(crate) struct Wakes {
 }
 
 impl Wakes {
+    /// A version runs, or an account is held no more: what waits for a connector that can be called.
+    pub(crate) fn callers(&self) {
+        for wake in [
+            &self.messages,
+            &self.media,
+            &self.credentials,
+            &self.uncertain,
+            &self.polls,
+        ] {
+            wake.notify_one();
+        }
+    }
+
     /// Time jumped: what was a long way off may be due.
     pub(crate) fn all(&self) {
         for wake in [
