@@ -21,7 +21,6 @@ use weir_domain::event::{
 
 use super::caller::{InChannels, May, Read};
 use super::list::List;
-use super::openapi;
 use super::problem::{Answer, Problem};
 use crate::Host;
 
@@ -56,8 +55,10 @@ pub(crate) struct ToldVersion {
     state: String,
     /// Who signed it.
     signature: Value,
-    /// Why it was quarantined; only `connector.quarantined` says it.
+    /// Why it came to stand there; absent if a person wanted it and gave no reason.
     reason: Option<String>,
+    /// Of a canary, how many of a hundred accounts it serves; absent from all others.
+    percent: Option<u8>,
 }
 
 /// An endpoint, as events tell of it.
@@ -172,9 +173,16 @@ impl Catalog {
     }
 }
 
+/// The name of an event's schema: `MessageReceivedEvent`.
+pub(super) fn event_name(kind: EventType) -> String {
+    let words = kind.as_str().split(['.', '_']);
+    let words = words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]);
+    words.chain(["Event".to_owned()]).collect()
+}
+
 fn schema(api: &Value, kind: EventType) -> Value {
     let known = &api["components"]["schemas"];
-    let mut whole = known[openapi::event_name(kind)].clone();
+    let mut whole = known[event_name(kind)].clone();
     whole["$schema"] = DIALECT.into();
     whole["title"] = kind.as_str().into();
     let mut defs = Map::new();

@@ -255,7 +255,7 @@ fn type_events(document: &mut Value) {
     let event = document["components"]["schemas"]["Event"].clone();
     let mut mapping = Map::new();
     for kind in EventType::ALL {
-        let name = event_name(*kind);
+        let name = event_types::event_name(*kind);
         let reference = format!("#/components/schemas/{name}");
         let mut typed = event.clone();
         typed["description"] = kind.meaning().into();
@@ -272,13 +272,6 @@ fn type_events(document: &mut Value) {
         "oneOf": each,
         "discriminator": { "propertyName": "type", "mapping": mapping },
     });
-}
-
-/// The name of an event's schema: `MessageReceivedEvent`.
-pub(super) fn event_name(kind: EventType) -> String {
-    let words = kind.as_str().split(['.', '_']);
-    let words = words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]);
-    words.chain(["Event".to_owned()]).collect()
 }
 
 /// Says what an answer is where its handler does not, since OpenAPI wants a description of each; and bytes are bytes.
