@@ -43,7 +43,7 @@ use weir_domain::id::{
 use weir_domain::inbound::{InboundEvent, Person};
 use weir_domain::message::{Message, Referral};
 use weir_domain::policy::{Refusal, RuleBook};
-use weir_domain::rollout::{Canary, Intent};
+use weir_domain::rollout::{Canary, Intent, VersionAct};
 use weir_domain::time::Timestamp;
 use weir_domain::workspace::{InUse, Workspace};
 
@@ -175,12 +175,13 @@ pub trait Store: Send + Sync + 'static {
     async fn open_version_changes(&self) -> Result<Vec<(String, Intent)>>;
     /// Undoes the open change of a connector: the states that it moved are as they were, their owners' again. How many.
     async fn undo_version_change(&self, connector: &str) -> Result<u64>;
-    /// Makes a version the active one, and the one before draining, with an event and what made it so, in words. Ends the open
+    /// Makes a version the active one, by a promotion or a roll-back, and the one before draining, with an event and why, in words. Ends the open
     /// change. None if there is no such version.
     async fn activate_version(
         &self,
         connector: &str,
         version: &str,
+        act: VersionAct,
         reason: &str,
         now: Timestamp,
     ) -> Result<Option<Version>>;

@@ -19,8 +19,8 @@ pub struct KnownVersion {
 /// What is done to a version.
 #[derive(Clone, Debug, PartialEq)]
 pub enum VersionDecision {
-    /// It becomes the active one. `act` is the recorded change that this ends; none where nothing was recorded.
-    Activate { act: Option<VersionAct>, reason: String },
+    /// It becomes the active one, by a promotion or a roll-back.
+    Activate { act: VersionAct, reason: String },
     /// It becomes the canary, or its share or rule changes.
     BeginCanary(Canary),
     /// It is a canary no more.
@@ -41,7 +41,7 @@ pub struct StageChange {
     pub reason: String,
     /// How its canary run ended, in words; none if it begins or goes on.
     pub run_ended: Option<String>,
-    /// Of an activation, whether by a roll-back; none where that is not known.
+    /// Of an activation, whether by a roll-back.
     pub rolled_back: Option<bool>,
     /// Whether the reason is kept with the version as its failure.
     pub is_failure: bool,
@@ -110,16 +110,16 @@ pub fn decide(
             // Its run ends with the promotion: the states are all the active version's.
             let words = format!("{number} became the active version");
             changes.extend(other_canary.map(|canary| StageChange::end_of_canary(canary, &words)));
-            let rolled_back = act.map(|act| act == VersionAct::RollBack);
+            let rolled_back = act == VersionAct::RollBack;
             // A version that served before comes back: that is the way back, and not a step ahead.
             let served = matches!(found.stage, VersionStage::Retired | VersionStage::Draining);
-            let event = if rolled_back == Some(true) || served {
+            let event = if rolled_back || served {
                 EventType::ConnectorRolledBack
             } else {
                 EventType::ConnectorPromoted
             };
             changes.push(StageChange {
-                rolled_back,
+                rolled_back: Some(rolled_back),
                 run_ended: Some("it was promoted".to_owned()),
                 ..StageChange::to(found, VersionStage::Active, &reason, Some(event))
             });
@@ -194,14 +194,11 @@ mod tests {
     fn decisions() -> impl Strategy<Value = VersionDecision> {
         let reason = String::from("a reason");
         prop_oneof![
-            prop_oneof![
-                Just(None),
-                Just(Some(VersionAct::Promote)),
-                Just(Some(VersionAct::RollBack))
-            ]
-            .prop_map(|act| VersionDecision::Activate {
-                act,
-                reason: String::new()
+            prop_oneof![Just(VersionAct::Promote), Just(VersionAct::RollBack)].prop_map(|act| {
+                VersionDecision::Activate {
+                    act,
+                    reason: String::new(),
+                }
             }),
             (0..=100_u8).prop_map(|percent| VersionDecision::BeginCanary(canary(percent))),
             any::<bool>().prop_map({
@@ -262,7 +259,7 @@ mod tests {
         versions[1].stage = VersionStage::Canary;
         versions[1].owns = 2;
         let activate = VersionDecision::Activate {
-            act: Some(VersionAct::Promote),
+            act: VersionAct::Promote,
             reason: String::new(),
         };
         let changes = decide(&versions, "2", activate).expect("it can be promoted");
@@ -285,7 +282,7 @@ mod tests {
         let mut versions = staged(1);
         versions[0].stage = VersionStage::Draining;
         let activate = VersionDecision::Activate {
-            act: None,
+            act: VersionAct::Promote,
             reason: String::new(),
         };
         let changes = decide(&versions, "0", activate).expect("it can come back");

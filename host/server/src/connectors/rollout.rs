@@ -306,7 +306,9 @@ impl Rollout {
                 store.begin_canary(connector, version, canary.clone(), now).await?
             }
             (VersionAct::Promote | VersionAct::RollBack, _) => {
-                store.activate_version(connector, &intent.taker, reason, now).await?
+                store
+                    .activate_version(connector, &intent.taker, intent.act, reason, now)
+                    .await?
             }
             (VersionAct::EndCanary | VersionAct::BeginCanary, _) => {
                 let ended = store.end_canary(connector, version, reason, intent.failed, now).await?;

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 use weir_domain::record::versions::{KnownVersion, StageChange, Unchanged, VersionDecision, decide};
-use weir_domain::rollout::Canary;
+use weir_domain::rollout::{Canary, VersionAct};
 use weir_domain::time::Timestamp;
 
 use crate::sqlite::db::{Db, json_if, word};
@@ -14,11 +14,12 @@ pub(crate) fn activate(
     db: &Db<'_>,
     connector: &str,
     version: &str,
+    act: VersionAct,
     reason: &str,
     now: Timestamp,
 ) -> Result<Option<Version>> {
     let activate = VersionDecision::Activate {
-        act: intents::act(db, connector)?,
+        act,
         reason: reason.to_owned(),
     };
     intents::end(db, connector)?;

@@ -10,6 +10,7 @@ use weir_domain::grant::{Grant, Grants};
 use weir_domain::id::{ChannelId, ConnectSessionId};
 use weir_domain::limits;
 use weir_domain::manifest::RouteClass;
+use weir_domain::rollout::VersionAct;
 
 use super::world::*;
 use super::{Factory, run};
@@ -245,7 +246,7 @@ pub fn one_version_of_a_connector_is_active(factory: Factory) {
         for number in ["1.0.0", "1.1.0", "1.0.0"] {
             let active = world
                 .store
-                .activate_version("example", number, "", at(3))
+                .activate_version("example", number, VersionAct::Promote, "", at(3))
                 .await
                 .unwrap()
                 .unwrap();
@@ -273,12 +274,15 @@ pub fn one_version_of_a_connector_is_active(factory: Factory) {
         assert_eq!(told[0].data["reason"], "it broke off");
         let nobody = world.store.quarantine_version("example", "9.9.9", "", at(3)).await;
         assert!(nobody.unwrap().is_none());
-        let back = world.store.activate_version("example", "1.0.0", "", at(3)).await;
+        let back = world
+            .store
+            .activate_version("example", "1.0.0", VersionAct::Promote, "", at(3))
+            .await;
         assert_eq!(back.unwrap().unwrap().stage, VersionStage::Active);
         assert!(
             world
                 .store
-                .activate_version("example", "9.9.9", "", at(4))
+                .activate_version("example", "9.9.9", VersionAct::Promote, "", at(4))
                 .await
                 .unwrap()
                 .is_none()

@@ -22,7 +22,11 @@ async fn with_two_versions(factory: Factory) -> World {
             .await
             .unwrap();
     }
-    world.store.activate_version(NAME, "1.0.0", "", at(2)).await.unwrap();
+    world
+        .store
+        .activate_version(NAME, "1.0.0", VersionAct::Promote, "", at(2))
+        .await
+        .unwrap();
     world
 }
 
@@ -87,7 +91,7 @@ pub fn a_trial_begins_grows_and_ends_with_its_reason(factory: Factory) {
         );
         // Ahead all the same: the one before finishes what it began, and is retired then.
         let active = store
-            .activate_version(NAME, "1.1.0", "seen to", at(7))
+            .activate_version(NAME, "1.1.0", VersionAct::Promote, "seen to", at(7))
             .await
             .unwrap()
             .unwrap();
@@ -185,7 +189,10 @@ pub fn an_owner_keeps_its_version_from_retirement(factory: Factory) {
     run(async {
         let world = with_two_versions(factory).await;
         let (store, id) = (&world.store, world.channel.id);
-        store.activate_version(NAME, "1.1.0", "", at(3)).await.unwrap();
+        store
+            .activate_version(NAME, "1.1.0", VersionAct::Promote, "", at(3))
+            .await
+            .unwrap();
         assert!(store.commit_state(id, write("1.0.0", "1")).await.unwrap());
         let refused = store.retire_version(NAME, "1.0.0", at(4)).await.unwrap();
         assert!(matches!(refused, Retirement::Owns(1)), "{refused:?}");
@@ -262,13 +269,19 @@ pub fn roll_backs_go_on_back(factory: Factory) {
         for ahead in ["1.1.0", "1.2.0"] {
             let promote = intent(VersionAct::Promote, ahead, ahead);
             assert!(store.begin_version_change(NAME, promote).await.unwrap());
-            store.activate_version(NAME, ahead, "", at(3)).await.unwrap();
+            store
+                .activate_version(NAME, ahead, VersionAct::Promote, "", at(3))
+                .await
+                .unwrap();
         }
         for (version, before) in [("1.2.0", "1.1.0"), ("1.1.0", "1.0.0")] {
             assert_eq!(store.active_before(NAME).await.unwrap().as_deref(), Some(before));
             let back = intent(VersionAct::RollBack, version, before);
             assert!(store.begin_version_change(NAME, back).await.unwrap());
-            store.activate_version(NAME, before, "worse", at(4)).await.unwrap();
+            store
+                .activate_version(NAME, before, VersionAct::RollBack, "worse", at(4))
+                .await
+                .unwrap();
         }
         assert_eq!(store.active_before(NAME).await.unwrap(), None);
         assert_eq!(world.told(EventType::ConnectorRolledBack).await.len(), 2);
@@ -305,7 +318,10 @@ pub fn a_trial_is_known_after_its_end(factory: Factory) {
         store.begin_canary(NAME, "1.1.0", canary(6), at(6)).await.unwrap();
         let again = store.canary_run(NAME, "1.1.0").await.unwrap().unwrap();
         assert_eq!((again.figures, again.end), (None, None));
-        store.activate_version(NAME, "1.1.0", "", at(7)).await.unwrap();
+        store
+            .activate_version(NAME, "1.1.0", VersionAct::Promote, "", at(7))
+            .await
+            .unwrap();
         let end = store.canary_run(NAME, "1.1.0").await.unwrap().unwrap().end.unwrap();
         assert_eq!(end.reason, "it was promoted");
     });

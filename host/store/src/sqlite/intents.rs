@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 use weir_domain::id::ChannelId;
-use weir_domain::rollout::{Intent, VersionAct};
+use weir_domain::rollout::Intent;
 
 use crate::Result;
 use crate::sqlite::db::{Db, get_id, get_json, get_json_if, get_time, get_word, json, json_if, key, word};
@@ -46,15 +46,6 @@ pub(super) fn open(db: &Db<'_>) -> Result<Vec<(String, Intent)>> {
             };
             Ok((row.get(0)?, intent))
         },
-    )
-}
-
-/// What the open change of a connector does; none if none is open.
-pub(crate) fn act(db: &Db<'_>, connector: &str) -> Result<Option<VersionAct>> {
-    db.one(
-        "SELECT act FROM version_intents WHERE connector = ?1",
-        [connector],
-        |row| get_word(row, 0, "version_intents.act"),
     )
 }
 

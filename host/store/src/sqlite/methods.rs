@@ -23,7 +23,7 @@ use weir_domain::limits;
 use weir_domain::message::{Message, Referral};
 use weir_domain::policy::RuleBook;
 use weir_domain::record::inbound::Batch;
-use weir_domain::rollout::{Canary, Intent};
+use weir_domain::rollout::{Canary, Intent, VersionAct};
 use weir_domain::time::Timestamp;
 use weir_domain::workspace::Workspace;
 
@@ -133,11 +133,12 @@ impl Store for SqliteStore {
         &self,
         connector: &str,
         version: &str,
+        act: VersionAct,
         reason: &str,
         now: Timestamp,
     ) -> Result<Option<Version>> {
         let (connector, version, reason) = (connector.to_owned(), version.to_owned(), reason.to_owned());
-        self.write(move |db| versions::activate(db, &connector, &version, &reason, now))
+        self.write(move |db| versions::activate(db, &connector, &version, act, &reason, now))
             .await
     }
     async fn begin_canary(
