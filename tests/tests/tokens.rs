@@ -275,7 +275,7 @@ async fn an_empty_refresh_token_does_not_replace_the_one_that_works() -> Result 
         .await?
         .expect(200)?;
     let token = of_subject(&findings, "token")?;
-    assert!(text_of(&token["evidence"])?.contains("renewed before"), "{token:#}");
+    assert!(text_of(&token["evidence"])?.contains("renewed automatically before"), "{token:#}");
     Ok(())
 }
 
@@ -383,7 +383,7 @@ async fn a_refused_consent_leaves_the_live_authorization() -> Result {
     let refused = weir.stack.api.get(&path).await?.expect(200)?;
     assert_eq!(refused["problem"]["code"], "ungranted_scopes");
     let words = text_of(&refused["problem"]["detail"])?;
-    assert!(words.contains("stays so"), "{words}");
+    assert!(words.contains("stays connected"), "{words}");
     assert!(weir.stack.phone.calls("revoke").await?.is_empty());
     weir.say(&thread, "still here").await?;
     Ok(())
