@@ -275,7 +275,10 @@ async fn an_empty_refresh_token_does_not_replace_the_one_that_works() -> Result 
         .await?
         .expect(200)?;
     let token = of_subject(&findings, "token")?;
-    assert!(text_of(&token["evidence"])?.contains("renewed automatically before"), "{token:#}");
+    assert!(
+        text_of(&token["evidence"])?.contains("renewed automatically before"),
+        "{token:#}"
+    );
     Ok(())
 }
 
