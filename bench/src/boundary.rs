@@ -11,7 +11,7 @@ use weir_domain::inbound::InboundEvent;
 use weir_domain::limits;
 use weir_domain::signature::{RawWebhook, verify};
 use weir_runtime::Connector;
-use weir_store::{Source, Store};
+use weir_store::Source;
 use weir_tests::Binaries;
 
 use crate::load::Customers;

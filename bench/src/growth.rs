@@ -12,7 +12,7 @@ use weir_domain::conversation::Conversation;
 use weir_domain::delivery::Next;
 use weir_domain::manifest::Manifest;
 use weir_domain::message::{Content, Origin};
-use weir_store::{NewMessage, Room, Store};
+use weir_store::{NewMessage, Room};
 
 use crate::record::{self, Record, now};
 use crate::report::{Row, median, whole};

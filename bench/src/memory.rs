@@ -49,7 +49,7 @@ async fn idle() -> anyhow::Result<f64> {
         let manifest = Arc::clone(Loader::start()?.load().await?.manifest());
         let record = Record::open(&rig.record(), manifest).await?;
         record.connect(CHANNELS).await?;
-        weir_store::Store::close(&*record.store).await;
+        record.store.close().await;
     }
     rig.stack.start_weir().await?;
     rig.stack.api.get("/v1/channels?limit=200").await?.expect(200)?;

@@ -27,7 +27,7 @@ const AT_ONCE: usize = 256;
 
 /// An open record, and by whose rules it is written.
 pub(crate) struct Record {
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) app: App,
     pub(crate) book: RuleBook,
 }
@@ -36,7 +36,7 @@ impl Record {
     /// Opens the record at `path`, or makes it, with the TikTok app in it.
     pub(crate) async fn open(path: &Path, manifest: Arc<Manifest>) -> anyhow::Result<Self> {
         let mint = Arc::new(Mint::from_seed([3; 32]));
-        let store = Arc::new(SqliteStore::open(path, &MasterKey::new(MASTER_KEY), mint)?);
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(path, &MasterKey::new(MASTER_KEY), mint)?);
         let app = match store.app("tiktok").await? {
             Some(app) => app,
             None => {

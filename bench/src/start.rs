@@ -35,7 +35,7 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
         let record = Arc::new(Record::open(&path, manifest).await?);
         let channels = record.connect(1).await?;
         record.everybody_writes(&channels, CONVERSATIONS).await?;
-        weir_store::Store::close(&*record.store).await;
+        record.store.close().await;
     }
     record::multiply(&path, EACH - 1)?;
     let messages = record::messages(&path)?;

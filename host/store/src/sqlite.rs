@@ -3,41 +3,12 @@
 //! An answer means that the write is on the disk. A full disk or a lock is [`StoreError::Unavailable`] and heals by itself; a
 //! row that cannot be read is [`StoreError::Damaged`] and takes nothing else with it.
 
-pub(crate) mod canary_runs;
-pub(crate) mod channels;
-pub(crate) mod claims;
-mod clearing;
-mod clock;
-mod connect;
-pub(crate) mod connectors;
-pub(crate) mod conversations;
-pub(crate) mod db;
-pub(crate) mod deliveries;
-pub(crate) mod early;
-pub(crate) mod echo;
-mod endpoints;
-mod erasure;
-pub(crate) mod events;
-mod gaps;
-pub(crate) mod intents;
-mod keys;
-mod ledger;
-pub(crate) mod media;
-pub(crate) mod messages;
-mod methods;
-pub(crate) mod outbox;
+mod driver;
 mod readers;
-mod recovery;
-pub(crate) mod referrals;
 mod reseal;
-mod retention;
 mod schema;
-pub(crate) mod seen;
-pub(crate) mod state;
 #[cfg(test)]
 mod tests;
-mod transcripts;
-mod workspaces;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -46,14 +17,17 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
+use tokio::sync::watch;
 use weir_domain::id::Mint;
 use weir_domain::limits;
 
+use crate::db::Db;
+use crate::engine::Engine;
+use crate::group::Shared;
 use crate::vault::{MasterKey, Place, Vault};
-use crate::{Erasing, Result, StoreError, kill_point};
-use db::Db;
+use crate::{Result, StoreError, kill_point};
 use readers::Readers;
-use writer::{Shared, Writer};
+use writer::Writer;
 
 /// The oldest SQLite that may be used: before it, a checkpoint that met a write could lose that write
 /// (sqlite.org/wal.html, "The WAL-Reset Bug").
@@ -109,7 +83,7 @@ impl SqliteStore {
         clean(&connection)?;
         arrange(&mut connection)?;
         check_key(&Db {
-            connection: &connection,
+            driver: &connection,
             vault: &vault,
             mint: &mint,
         })?;
@@ -141,87 +115,9 @@ impl SqliteStore {
         self.writer.commits()
     }
 
-    /// Folds the log into the database and makes its file empty. If somebody reads an older moment of it, our own readings that
-    /// have begun are waited for, and none begins meanwhile. False if another process reads one, as a backup does.
-    async fn empty_log(&self) -> Result<bool> {
-        if self.writer.empty_log().await? {
-            return Ok(true);
-        }
-        let _nobody_reads = self.readers.pause().await?;
-        self.writer.empty_log().await
-    }
-
-    /// Bytes of the log's file.
-    fn log_bytes(&self) -> u64 {
-        let mut log = self.path.clone().into_os_string();
-        log.push("-wal");
-        std::fs::metadata(log).map_or(0, |log| log.len())
-    }
-
-    /// One step of the oldest erasure that is not over.
-    async fn erase_on(&self) -> Result<Erasing> {
-        let Some(search) = self.read(erasure::oldest).await? else {
-            return Ok(Erasing::Over);
-        };
-        if search.is_over() {
-            if !self.empty_log().await? {
-                return Ok(Erasing::Waits);
-            }
-            kill_point("erase.log_emptied");
-            self.write(move |db| search.end(db)).await?;
-            return Ok(Erasing::More);
-        }
-        let (search, found) = self
-            .read(move |db| {
-                let found = search.look(db)?;
-                Ok((search, found))
-            })
-            .await?;
-        self.write(move |db| search.remove(db, &found)).await?;
-        Ok(Erasing::More)
-    }
-
     /// How many writes wait for the writer; at [`limits::WRITE_QUEUE`] one more is refused.
     pub fn writes_waiting(&self) -> usize {
         self.writer.waiting()
-    }
-
-    async fn write<T, E, F>(&self, work: F) -> Result<T, E>
-    where
-        F: FnOnce(&Db<'_>) -> Result<T, E> + Send + 'static,
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
-        let Some(claim) = crate::claims::current() else {
-            return self.writer.write(work).await;
-        };
-        let for_claim = move |db: &Db<'_>| {
-            let done = work(db)?;
-            claims::mark(db, &claim)?;
-            Ok(done)
-        };
-        self.writer.write(for_claim).await
-    }
-
-    /// Has work done together with its kind that waits for the same commit.
-    async fn share<W: Shared>(&self, work: W) -> Result<W::Done> {
-        if crate::claims::current().is_none() {
-            return self.writer.share(work).await;
-        }
-        // The mark of the claim goes with this piece alone.
-        self.write(move |db| W::one(db, work)).await
-    }
-
-    async fn read<T, F>(&self, work: F) -> Result<T>
-    where
-        F: FnOnce(&Db<'_>) -> Result<T> + Send + 'static,
-        T: Send + 'static,
-    {
-        self.readers.read(work).await
-    }
-
-    async fn look<T>(&self, work: impl FnOnce(&Db<'_>) -> Result<T> + Send) -> Result<T> {
-        self.readers.look(work).await
     }
 
     /// Writes a copy of one moment of the record at `path` to `to`, which must not be there yet. A host may be at work on it:
@@ -252,7 +148,7 @@ impl SqliteStore {
         let (from, to) = (Vault::new(from), Vault::new(to));
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let with = |vault| Db {
-            connection: &transaction,
+            driver: &*transaction,
             vault,
             mint,
         };
@@ -264,6 +160,61 @@ impl SqliteStore {
         transaction.commit()?;
         connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))?;
         Ok(count)
+    }
+}
+
+impl Engine for SqliteStore {
+    async fn transact<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: Fn(&Db<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.writer.write(work).await
+    }
+
+    async fn share<W: Shared>(&self, work: W) -> Result<W::Done> {
+        self.writer.share(work).await
+    }
+
+    async fn read<T, F>(&self, work: F) -> Result<T>
+    where
+        F: FnOnce(&Db<'_>) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.readers.read(work).await
+    }
+
+    async fn look<T, F>(&self, work: F) -> Result<T>
+    where
+        F: FnOnce(&Db<'_>) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.readers.look(work).await
+    }
+
+    fn log_end(&self) -> watch::Receiver<i64> {
+        self.writer.log_end()
+    }
+
+    fn writes_waiting(&self) -> usize {
+        self.writer.waiting()
+    }
+
+    fn log_bytes(&self) -> u64 {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        std::fs::metadata(log).map_or(0, |log| log.len())
+    }
+
+    /// Our own readings that have begun are waited for, and none begins meanwhile. Another process that reads, as a backup does, is
+    /// not.
+    async fn empty_log(&self) -> Result<bool> {
+        if self.writer.empty_log().await? {
+            return Ok(true);
+        }
+        let _nobody_reads = self.readers.pause().await?;
+        self.writer.empty_log().await
     }
 
     async fn copy(&self, to: &Path) -> Result<()> {

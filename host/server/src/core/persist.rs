@@ -1,4 +1,5 @@
-//! Writing down what an outside step came to, which is known only here: a record that is locked or full is asked again.
+//! Writing down what an outside step came to, which is known only here: a record that is locked or full is asked again,
+//! and so is one that cannot say whether it was written: all of these come to the same when they are written twice.
 
 use std::future::Future;
 use std::time::Duration;
@@ -22,7 +23,11 @@ where
     let mut wait = FIRST_WAIT;
     loop {
         let written = write().await;
-        if !matches!(written, Err(StoreError::Unavailable { .. })) || Instant::now() + wait >= end {
+        let heals = matches!(
+            written,
+            Err(StoreError::Unavailable { .. } | StoreError::Unknown { .. })
+        );
+        if !heals || Instant::now() + wait >= end {
             return written;
         }
         tokio::time::sleep(wait).await;
@@ -55,6 +60,10 @@ mod tests {
     async fn a_locked_record_is_asked_again_and_not_for_ever() {
         let (written, tries) = failing(3, locked).await;
         assert_eq!((written.is_ok(), tries), (true, 4));
+        let unknown = || StoreError::Unknown {
+            reason: "the connection broke".to_owned(),
+        };
+        assert_eq!(failing(1, unknown).await.1, 2, "what may be written is written again");
         let begin = Instant::now();
         let (written, _) = failing(u32::MAX, locked).await;
         assert!(written.is_err() && begin.elapsed() <= limits::PERSIST);

@@ -290,6 +290,10 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable { reason } => Self::of(&codes::STORE_UNAVAILABLE)
                 .detail(format_args!("{reason}; nothing was written"))
                 .retry_after(COME_BACK),
+            StoreError::Unknown { reason } => {
+                tracing::error!(%reason, "A commit's answer was lost");
+                Self::of(&codes::WRITE_UNKNOWN).detail(reason)
+            }
             StoreError::Damaged { .. } | StoreError::WrongKey | StoreError::Schema(_) | StoreError::Database(_) => {
                 Self::internal(error)
             }
@@ -372,6 +376,11 @@ mod tests {
             reason: "the disk is full".into(),
         });
         assert_eq!((problem.status().as_u16(), problem.wait()), (503, Some(COME_BACK)));
+        // With 500 the request's Idempotency-Key says that nobody knows how far it came.
+        let unknown = Problem::from(StoreError::Unknown {
+            reason: "the connection broke".into(),
+        });
+        assert_eq!((unknown.code().name, unknown.status().as_u16()), ("write_unknown", 500));
         assert_eq!(Problem::from(StoreError::Database("x".into())).status().as_u16(), 500);
     }
 }

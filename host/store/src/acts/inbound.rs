@@ -9,8 +9,8 @@ use weir_domain::time::Timestamp;
 
 use crate::Result;
 use crate::acts::apply;
-use crate::sqlite::db::Db;
-use crate::sqlite::{channels, conversations, early, messages, outbox, referrals, seen};
+use crate::db::Db;
+use crate::tables::{channels, conversations, early, messages, outbox, referrals, seen};
 
 /// Records batches in their order, all of them or none. What became of each.
 pub(crate) fn record(db: &Db<'_>, batches: Vec<Batch>) -> Result<Vec<Recorded>> {

@@ -16,9 +16,9 @@ use weir_domain::record::{Changes, StoredConversation, Tracked};
 use weir_domain::time::Timestamp;
 
 use crate::acts::{apply, outbox as acts};
-use crate::sqlite::db::Db;
-use crate::sqlite::echo::{self, Seen};
-use crate::sqlite::{channels, claims, conversations, media, messages, outbox};
+use crate::db::Db;
+use crate::tables::echo::{self, Seen};
+use crate::tables::{channels, claims, conversations, media, messages, outbox};
 use crate::{EnqueueError, Enqueued, KeptAnswer, NewMessage, Resolution, Result, StoreError, UncertainMessage};
 
 /// HTTP's `202 Accepted`, under which the first answer is kept.

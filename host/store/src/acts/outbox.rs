@@ -14,8 +14,8 @@ use weir_domain::record::{Changes, StoredMessage, Tracked};
 use weir_domain::time::Timestamp;
 
 use crate::acts::apply;
-use crate::sqlite::db::{Db, json};
-use crate::sqlite::{channels, conversations, early, echo, media, messages, outbox, state};
+use crate::db::{Db, json};
+use crate::tables::{channels, conversations, early, echo, media, messages, outbox, state};
 use crate::{LeaseToken, MessageLease, RequestRecord, Result, StateWrite};
 
 /// A message with its conversation and what else of that is unsettled.

@@ -1,12 +1,11 @@
 //! Loads a connector's versions, and applies what was decided of their stages.
 
-use rusqlite::params;
 use weir_domain::record::versions::{KnownVersion, StageChange, Unchanged, VersionDecision, decide};
 use weir_domain::rollout::{Canary, VersionAct};
 use weir_domain::time::Timestamp;
 
-use crate::sqlite::db::{Db, json_if, word};
-use crate::sqlite::{canary_runs, connectors, intents, state};
+use crate::db::{Db, json_if, params, word};
+use crate::tables::{canary_runs, connectors, intents, state};
 use crate::{Result, Retirement, Version, VersionFailure};
 
 /// Ends the recorded change of the connector, and makes a version the active one. None if there is no such version.

@@ -11,8 +11,8 @@ use weir_domain::time::Timestamp;
 
 use crate::Result;
 use crate::acts::apply;
-use crate::sqlite::db::Db;
-use crate::sqlite::{channels, conversations};
+use crate::db::Db;
+use crate::tables::{channels, conversations};
 
 /// Tells what is due, up to `limit` conversations. How many were looked at.
 pub(crate) fn sweep(db: &Db<'_>, books: &BTreeMap<String, RuleBook>, limit: u32, now: Timestamp) -> Result<u32> {

@@ -13,7 +13,7 @@ use crate::{KeptSince, Resolution, Source};
 const AHEAD: i64 = 8;
 
 /// A message whose answer was lost, sent at 100 by our clock.
-async fn in_doubt_at_100(world: &World, text: &str) -> crate::Message {
+async fn in_doubt_at_100(world: &World, text: &str) -> weir_domain::message::Message {
     world.hear(vec![says("m1", 10)], 10).await;
     let ours = world.send(text, 100).await.unwrap();
     let lease = world.lease(1, 100).await.remove(0);

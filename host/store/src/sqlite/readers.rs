@@ -10,7 +10,8 @@ use weir_domain::id::Mint;
 use weir_domain::limits;
 
 use crate::StoreError;
-use crate::sqlite::{Db, writer};
+use crate::db::Db;
+use crate::sqlite::writer;
 use crate::vault::Vault;
 
 pub(super) struct Readers(Arc<Pool>);
@@ -82,7 +83,7 @@ impl Pool {
     fn run<T>(&self, work: impl FnOnce(&Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let connection = self.idle().pop().ok_or_else(writer::closed)?;
         let db = Db {
-            connection: &connection,
+            driver: &connection,
             vault: &self.vault,
             mint: &self.mint,
         };

@@ -1,12 +1,11 @@
 //! Another master key: whatever is sealed is opened with the old one and sealed with the new, all of it or nothing.
 
-use rusqlite::Row;
-use rusqlite::types::Value;
 use weir_domain::id::{ChannelId, ConnectSessionId, EndpointId, Id};
 
 use crate::Result;
-use crate::sqlite::db::{Db, get_id};
-use crate::sqlite::{KEY_CHECK, KEY_CHECKED, channels, connect, endpoints, keys};
+use crate::db::{Db, Row, get_id, params};
+use crate::sqlite::{KEY_CHECK, KEY_CHECKED};
+use crate::tables::{channels, connect, endpoints, keys};
 use crate::vault::{Place, Vault};
 
 /// A column of sealed values.
@@ -14,7 +13,7 @@ struct Sealed {
     read: &'static str,
     write: &'static str,
     /// The row as its place names it.
-    row: fn(&Row<'_>) -> rusqlite::Result<String>,
+    row: fn(&Row<'_>) -> Result<String>,
     place: fn(&str) -> Place<'_>,
 }
 
@@ -45,13 +44,13 @@ const SEALED: [Sealed; 5] = [
     },
     Sealed {
         read: "SELECT name, secrets FROM apps",
-        write: "UPDATE apps SET secrets = ?2 WHERE name = ?1",
+        write: "UPDATE apps SET secrets = ?2 WHERE name = CAST(?1 AS TEXT)",
         row: |row| row.get(0),
         place: keys::secrets_of,
     },
 ];
 
-fn named<I: Id + std::fmt::Display>(row: &Row<'_>) -> rusqlite::Result<String> {
+fn named<I: Id + std::fmt::Display>(row: &Row<'_>) -> Result<String> {
     Ok(get_id::<I>(row, 0)?.to_string())
 }
 
@@ -65,12 +64,13 @@ pub(super) fn all(db: &Db<'_>, to: &Vault) -> Result<u64> {
         place,
     } in SEALED
     {
-        let values: Vec<(Value, String, Vec<u8>)> =
-            db.all(read, [], |found| Ok((found.get(0)?, row(found)?, found.get(1)?)))?;
+        let values: Vec<(Vec<u8>, String, Vec<u8>)> = db.all(read, [], |found| {
+            Ok((found.get::<&[u8]>(0)?.to_vec(), row(found)?, found.get(1)?))
+        })?;
         for (id, name, sealed) in values {
             let plain = db.vault.open(&sealed, place(&name))?;
             let sealed = to.seal(&plain, place(&name), db.mint)?;
-            db.run(write, rusqlite::params![id, sealed])?;
+            db.run(write, params![id, sealed])?;
             count += 1;
         }
     }

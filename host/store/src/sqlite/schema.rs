@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
-use crate::sqlite::seen;
+use crate::tables::seen;
 use crate::{Result, StoreError, kill_point};
 
 /// The first step. Frozen: a test knows its digest.
@@ -135,7 +135,7 @@ fn steps(connection: &mut Connection, found: i64) -> Result<()> {
         _ => {}
     }
     if found == 1 {
-        seen::digest_all(&transaction)?;
+        digest_seen(&transaction)?;
         kill_point("migration.repaired");
     }
     let made = usize::try_from(found).unwrap_or(0).max(1);
@@ -272,6 +272,21 @@ fn plain(sql: &str) -> String {
         .map(|line| line.split_once("--").map_or(line, |(code, _)| code));
     let words = words.flat_map(str::split_whitespace).collect::<Vec<_>>();
     words.join(" ").replace('"', "")
+}
+
+/// Puts digests in the place of keys as schema 1 kept them.
+fn digest_seen(connection: &Connection) -> Result<()> {
+    connection.execute_batch("CREATE TABLE plain AS SELECT span, channel_id, key FROM seen; DELETE FROM seen")?;
+    let mut read = connection.prepare("SELECT span, channel_id, key FROM plain")?;
+    let mut write = connection.prepare("INSERT INTO seen (span, channel_id, key) VALUES (?1, ?2, ?3)")?;
+    let mut rows = read.query([])?;
+    while let Some(row) = rows.next()? {
+        let (span, channel, fact): (i64, Vec<u8>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        write.execute(params![span, channel, seen::digest(&fact)])?;
+    }
+    drop(rows);
+    drop(read);
+    Ok(connection.execute_batch("DROP TABLE plain")?)
 }
 
 #[cfg(test)]

@@ -10,8 +10,10 @@ use weir_domain::id::Mint;
 use weir_domain::limits;
 
 use crate::conformance::Made;
+use crate::engine::Engine;
 use crate::sqlite::SqliteStore;
-use crate::{MasterKey, Store, StoreError};
+use crate::store::*;
+use crate::{MasterKey, StoreError};
 
 mod costs;
 mod groups;
@@ -378,12 +380,12 @@ mod file {
         known.sort_unstable();
         assert_eq!(tables, known);
         let sources = [
-            include_str!("erasure.rs"),
-            include_str!("early.rs"),
-            include_str!("gaps.rs"),
-            include_str!("media.rs"),
-            include_str!("outbox.rs"),
-            include_str!("state.rs"),
+            include_str!("../tables/erasure.rs"),
+            include_str!("../tables/early.rs"),
+            include_str!("../tables/gaps.rs"),
+            include_str!("../tables/media.rs"),
+            include_str!("../tables/outbox.rs"),
+            include_str!("../tables/state.rs"),
         ]
         .concat();
         for table in ERASED {
@@ -555,9 +557,8 @@ mod file {
             let channel = fill(&store).await;
             let limit = |pages: u32| {
                 store.write(move |db| -> crate::Result<()> {
-                    db.connection
-                        .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
-                    Ok(())
+                    db.one(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+                        .map(drop)
                 })
             };
             limit(1).await.unwrap();
@@ -591,25 +592,25 @@ mod file {
     }
 }
 
+/// Keeps the writer busy until the returned sender is dropped.
+async fn occupy(store: &Arc<SqliteStore>) -> (mpsc::Sender<()>, tokio::task::JoinHandle<crate::Result<()>>) {
+    let (release, wait) = mpsc::channel::<()>();
+    let (begun, mut begins) = tokio::sync::mpsc::channel(1);
+    let busy = Arc::clone(store);
+    let task = tokio::spawn(async move {
+        busy.transact(move |_| -> crate::Result<()> {
+            let _ = begun.try_send(());
+            let _ = wait.recv();
+            Ok(())
+        })
+        .await
+    });
+    begins.recv().await.unwrap();
+    (release, task)
+}
+
 mod writing {
     use super::*;
-
-    /// Keeps the writer busy until the returned sender is dropped.
-    async fn occupy(store: &Arc<SqliteStore>) -> (mpsc::Sender<()>, tokio::task::JoinHandle<crate::Result<()>>) {
-        let (release, wait) = mpsc::channel::<()>();
-        let (begun, begins) = tokio::sync::oneshot::channel();
-        let busy = Arc::clone(store);
-        let task = tokio::spawn(async move {
-            busy.write(move |_| -> crate::Result<()> {
-                let _ = begun.send(());
-                let _ = wait.recv();
-                Ok(())
-            })
-            .await
-        });
-        begins.await.unwrap();
-        (release, task)
-    }
 
     /// Lets the tasks run until so many writes stand in the queue.
     async fn gather(store: &SqliteStore, writes: usize) {
@@ -623,7 +624,7 @@ mod writing {
         async move {
             store
                 .write(move |db| {
-                    db.run("INSERT INTO meta (name, value) VALUES (?1, x'00')", [name])?;
+                    db.run("INSERT INTO meta (name, value) VALUES (?1, x'00')", [&name])?;
                     Ok(())
                 })
                 .await

@@ -9,8 +9,10 @@ use weir_domain::id::Mint;
 
 use crate::conformance::Made;
 use crate::conformance::world::*;
+use crate::engine::Engine;
 use crate::sqlite::SqliteStore;
-use crate::{MasterKey, MessageLease, RequestRecord, Room, Source, Store, StoreError};
+use crate::store::*;
+use crate::{MasterKey, MessageLease, RequestRecord, Room, Source};
 
 /// How often each statement ran.
 type Statements = Arc<Mutex<BTreeMap<String, u32>>>;
@@ -72,8 +74,9 @@ async fn cost<T>(messages: usize, part: impl Future<Output = T>) -> (T, Cost) {
     let (store, statements) = COUNTED.with_borrow(|counted| counted.clone().unwrap());
     let rows = async || {
         store
-            .write::<_, crate::StoreError, _>(|db| Ok(db.connection.total_changes()))
+            .write(|db| db.one("SELECT total_changes()", [], |row| row.get::<u64>(0)))
             .await
+            .unwrap()
             .unwrap()
     };
     let (before, log) = (rows().await, store.log_bytes());
@@ -98,24 +101,13 @@ async fn cost<T>(messages: usize, part: impl Future<Output = T>) -> (T, Cost) {
 /// Has tasks come while the writer is at work, so that they share a commit.
 pub(super) async fn together<T: Send + 'static>(tasks: Vec<impl Future<Output = T> + Send + 'static>) -> Vec<T> {
     let (store, _) = COUNTED.with_borrow(|counted| counted.clone().unwrap());
-    let (go, gate) = std::sync::mpsc::channel::<()>();
-    let (begins, begun) = tokio::sync::oneshot::channel();
-    let busy = Arc::clone(&store);
-    let busy = tokio::spawn(async move {
-        let work = move |_: &crate::sqlite::Db<'_>| {
-            let _ = begins.send(());
-            let _ = gate.recv();
-            Ok(())
-        };
-        busy.write::<_, crate::StoreError, _>(work).await
-    });
-    begun.await.unwrap();
+    let (release, busy) = super::occupy(&store).await;
     let count = tasks.len();
     let tasks: Vec<_> = tasks.into_iter().map(tokio::spawn).collect();
     while store.writes_waiting() < count {
         tokio::task::yield_now().await;
     }
-    go.send(()).unwrap();
+    drop(release);
     busy.await.unwrap().unwrap();
     let mut done = Vec::with_capacity(count);
     for task in tasks {
@@ -194,19 +186,8 @@ fn webhooks_of_one_commit(people: usize) -> Cost {
         world.hear(words(10).collect(), 10).await;
         let (app, book) = (Arc::new(world.app.clone()), world.book.clone());
         let ((), cost) = cost(people, async {
-            let (begins, begun) = tokio::sync::oneshot::channel();
-            let (go, gate) = std::sync::mpsc::channel::<()>();
+            let (release, busy) = super::occupy(&store).await;
             let mut waiting = tokio::task::JoinSet::new();
-            let busy = Arc::clone(&store);
-            waiting.spawn(async move {
-                let work = move |_: &crate::sqlite::Db<'_>| {
-                    begins.send(()).unwrap();
-                    gate.recv().unwrap();
-                    Ok(())
-                };
-                busy.write::<_, StoreError, _>(work).await.unwrap();
-            });
-            begun.await.unwrap();
             for word in words(20) {
                 let (store, app, book) = (Arc::clone(&store), Arc::clone(&app), book.clone());
                 waiting.spawn(async move {
@@ -218,7 +199,8 @@ fn webhooks_of_one_commit(people: usize) -> Cost {
                 tokio::task::yield_now().await;
             }
             let commits = store.commits();
-            go.send(()).unwrap();
+            drop(release);
+            busy.await.unwrap().unwrap();
             waiting.join_all().await;
             assert_eq!(store.commits(), commits + 2, "what kept the writer busy, and the group");
         })

@@ -1,0 +1,164 @@
+//! What shares a commit: work that is done by itself, and work of which much is done as one.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tokio::sync::oneshot;
+use weir_domain::record::inbound::{Batch, Recorded};
+
+use crate::acts::outbound::Acceptance;
+use crate::acts::outbox::Settlement;
+use crate::db::Db;
+use crate::{EnqueueError, Enqueued, StoreError, acts};
+
+/// What waits to be committed.
+pub(crate) enum Task {
+    /// By itself.
+    Write(Box<dyn Job>),
+    /// Those of one kind that share a commit are done as one.
+    Record(Piece<Batch>),
+    Accept(Piece<Acceptance>),
+    Settle(Piece<Settlement>),
+}
+
+/// Work of one kind, of which much is done as one.
+pub(crate) trait Shared: Clone + Send + 'static {
+    /// What became of a piece of it.
+    type Done: Send + 'static;
+
+    /// Does all pieces or none, in their order, and gives what became of each.
+    fn all(db: &Db<'_>, pieces: Vec<Self>) -> Result<Vec<Self::Done>, StoreError>;
+
+    /// Does one piece.
+    fn one(db: &Db<'_>, piece: Self) -> Result<Self::Done, StoreError> {
+        let done = Self::all(db, vec![piece])?.pop();
+        done.ok_or_else(|| StoreError::Database("the write told nothing".to_owned()))
+    }
+
+    /// To be done together with its kind.
+    fn task(piece: Piece<Self>) -> Task;
+}
+
+/// One piece of shared work and the one who waits for it.
+pub(crate) struct Piece<W: Shared> {
+    pub(crate) work: W,
+    pub(crate) result: Option<Result<W::Done, StoreError>>,
+    pub(crate) reply: oneshot::Sender<Result<W::Done, StoreError>>,
+}
+
+impl Shared for Batch {
+    type Done = Recorded;
+
+    fn all(db: &Db<'_>, pieces: Vec<Self>) -> Result<Vec<Recorded>, StoreError> {
+        acts::inbound::record(db, pieces)
+    }
+
+    fn task(piece: Piece<Self>) -> Task {
+        Task::Record(piece)
+    }
+}
+
+impl Shared for Acceptance {
+    type Done = Result<Enqueued, EnqueueError>;
+
+    fn all(db: &Db<'_>, pieces: Vec<Self>) -> Result<Vec<Self::Done>, StoreError> {
+        acts::outbound::accept(db, pieces)
+    }
+
+    fn task(piece: Piece<Self>) -> Task {
+        Task::Accept(piece)
+    }
+}
+
+impl Shared for Settlement {
+    type Done = bool;
+
+    fn all(db: &Db<'_>, pieces: Vec<Self>) -> Result<Vec<bool>, StoreError> {
+        acts::outbox::settle(db, pieces)
+    }
+
+    fn task(piece: Piece<Self>) -> Task {
+        Task::Settle(piece)
+    }
+}
+
+/// One piece of work and the one who waits for it.
+pub(crate) trait Job: Send {
+    /// Does the work and keeps its result; false if it must be undone.
+    fn run(&mut self, db: &Db<'_>) -> bool;
+    /// Tells the one who waits: the result, or that the commit failed.
+    fn answer(self: Box<Self>, failed: Option<StoreError>);
+}
+
+/// Work that is done by itself, and the way to its answer.
+pub(crate) fn job<T, E, F>(work: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>)
+where
+    F: Fn(&Db<'_>) -> Result<T, E> + Send + 'static,
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+{
+    let (reply, answer) = oneshot::channel();
+    let result = None;
+    (Box::new(Write { work, result, reply }), answer)
+}
+
+struct Write<F, T, E> {
+    work: F,
+    result: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<F, T, E> Job for Write<F, T, E>
+where
+    F: Fn(&Db<'_>) -> Result<T, E> + Send,
+    T: Send,
+    E: From<StoreError> + Send,
+{
+    fn run(&mut self, db: &Db<'_>) -> bool {
+        let result = caught(|| (self.work)(db));
+        let keep = result.is_ok();
+        self.result = Some(result);
+        keep
+    }
+
+    fn answer(self: Box<Self>, failed: Option<StoreError>) {
+        let result = match (failed, self.result) {
+            // A no is a no, whatever became of the others.
+            (_, Some(Err(error))) => Err(error),
+            (None, Some(Ok(value))) => Ok(value),
+            (Some(error), _) => Err(error.into()),
+            (None, None) => Err(not_begun().into()),
+        };
+        // Nobody waits any more when the caller was cancelled; the write stands.
+        let _ = self.reply.send(result);
+    }
+}
+
+/// Tells those who wait for pieces of shared work.
+pub(crate) fn answer<W: Shared>(pieces: Vec<Piece<W>>, failed: Option<&StoreError>) {
+    for piece in pieces {
+        let result = match (failed, piece.result) {
+            // A no is a no, whatever became of the others.
+            (_, Some(Err(error))) => Err(error),
+            (None, Some(Ok(done))) => Ok(done),
+            (Some(error), _) => Err(error.clone()),
+            (None, None) => Err(not_begun()),
+        };
+        // Nobody waits any more when the caller was cancelled; the write stands.
+        let _ = piece.reply.send(result);
+    }
+}
+
+fn not_begun() -> StoreError {
+    StoreError::Unavailable {
+        reason: "the write was not begun".to_owned(),
+    }
+}
+
+/// A panic of the work is its failure: whatever it had half done is undone with its savepoint, so nothing broken is seen
+/// afterwards.
+pub(crate) fn caught<T, E: From<StoreError>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        tracing::error!("A write panicked; it was undone");
+        Err(StoreError::Database("the write panicked; it was undone".to_owned()).into())
+    })
+}

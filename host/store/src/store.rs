@@ -1,0 +1,108 @@
+//! What is asked of a record, by noun; [`Store`] is all of it. Each method is one transaction, and says what it promises when two
+//! callers meet in it. Below each noun its methods are handed to the [tables](crate::tables) and [acts](crate::acts), the same for
+//! every [`Engine`](crate::engine::Engine).
+
+mod apps;
+mod attachments;
+mod channels;
+mod claims;
+mod clocks;
+mod connect_sessions;
+mod contacts;
+mod conversations;
+mod credentials;
+mod deliveries;
+mod endpoints;
+mod events;
+mod history;
+mod inbound;
+mod keys;
+mod ledger;
+mod outbox;
+mod referrals;
+mod states;
+mod transcripts;
+mod upkeep;
+mod versions;
+mod workspaces;
+
+pub use apps::Apps;
+pub use attachments::Attachments;
+pub use channels::Channels;
+pub use claims::Claims;
+pub use clocks::Clocks;
+pub use connect_sessions::ConnectSessions;
+pub use contacts::Contacts;
+pub use conversations::Conversations;
+pub use credentials::Credentials;
+pub use deliveries::Deliveries;
+pub use endpoints::Endpoints;
+pub use events::Events;
+pub use history::History;
+pub use inbound::Inbound;
+pub use keys::Keys;
+pub use ledger::Ledger;
+pub use outbox::Outbox;
+pub use referrals::Referrals;
+pub use states::States;
+pub use transcripts::Transcripts;
+pub use upkeep::Upkeep;
+pub use versions::Versions;
+pub use workspaces::Workspaces;
+
+/// The record: all of its nouns.
+pub trait Store:
+    Workspaces
+    + Keys
+    + Apps
+    + Versions
+    + Transcripts
+    + ConnectSessions
+    + Channels
+    + Credentials
+    + History
+    + States
+    + Inbound
+    + Contacts
+    + Conversations
+    + Referrals
+    + Outbox
+    + Attachments
+    + Events
+    + Endpoints
+    + Deliveries
+    + Ledger
+    + Claims
+    + Clocks
+    + Upkeep
+    + 'static
+{
+}
+
+impl<S> Store for S where
+    S: Workspaces
+        + Keys
+        + Apps
+        + Versions
+        + Transcripts
+        + ConnectSessions
+        + Channels
+        + Credentials
+        + History
+        + States
+        + Inbound
+        + Contacts
+        + Conversations
+        + Referrals
+        + Outbox
+        + Attachments
+        + Events
+        + Endpoints
+        + Deliveries
+        + Ledger
+        + Claims
+        + Clocks
+        + Upkeep
+        + 'static
+{
+}

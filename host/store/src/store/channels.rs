@@ -1,0 +1,119 @@
+//! Channels: connected accounts, and their set-up.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use weir_domain::channel::{Channel, ChannelStatus};
+use weir_domain::credential::Credential;
+use weir_domain::id::ChannelId;
+use weir_domain::time::Timestamp;
+
+use crate::engine::Engine;
+use crate::tables::channels;
+use crate::{ChannelPatch, Listed, NewChannel, Page, Result};
+
+/// Channels: connected accounts, and their set-up.
+#[async_trait]
+pub trait Channels: Send + Sync {
+    /// Connects an account, with its credential, its state, the end of its session and an event. An account that the app knows
+    /// already is updated in place: its id, history and name stay, and a deleted one comes back. Says whether it is new.
+    async fn connect_channel(&self, new: NewChannel, credential: Credential, now: Timestamp)
+    -> Result<(Channel, bool)>;
+    /// The channel of this id, deleted ones too.
+    async fn channel(&self, id: ChannelId) -> Result<Option<Channel>>;
+    /// Channels of a workspace, or these of it, newest first; deleted ones only if asked.
+    async fn channels(
+        &self,
+        workspace: &str,
+        these: BTreeSet<ChannelId>,
+        deleted: bool,
+        page: Page,
+    ) -> Result<Listed<Channel>>;
+    /// Changes what an operator may change, with an event. None if there is none.
+    async fn update_channel(&self, id: ChannelId, patch: ChannelPatch, now: Timestamp) -> Result<Option<Channel>>;
+    /// Notes whether a channel works, with an event if that is news: `reauthorization_required` and `recovered` among them.
+    /// Messages held for the authorization become due when it recovers.
+    async fn set_channel_status(
+        &self,
+        id: ChannelId,
+        status: ChannelStatus,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<()>;
+    /// Deletes a channel: its credential is destroyed, queued messages fail, its conversations end with the next
+    /// [`Conversations::tell_news`](super::Conversations::tell_news), its history stays. With an event.
+    async fn delete_channel(&self, id: ChannelId, now: Timestamp) -> Result<Option<Channel>>;
+    /// The channel of an account, deleted ones too.
+    async fn channel_of_account(&self, app: &str, platform_id: &str) -> Result<Option<Channel>>;
+    /// The set-up of a channel is done.
+    async fn set_up_done(&self, id: ChannelId) -> Result<()>;
+    /// The set-up of a channel failed, and is due again later: the more often it failed, the later.
+    async fn set_up_failed(&self, id: ChannelId, now: Timestamp) -> Result<()>;
+    /// Channels whose set-up is due, longest first.
+    async fn set_ups_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Channel>>;
+    /// To be called at the start: set-ups that nobody reported the end of are due now, and their channels degraded until then,
+    /// with an event each. How many.
+    async fn resume_set_ups(&self, now: Timestamp) -> Result<u32>;
+}
+
+#[async_trait]
+impl<E: Engine> Channels for E {
+    async fn connect_channel(
+        &self,
+        new: NewChannel,
+        credential: Credential,
+        now: Timestamp,
+    ) -> Result<(Channel, bool)> {
+        self.write(move |db| channels::connect(db, new.clone(), &credential, now))
+            .await
+    }
+    async fn channel(&self, id: ChannelId) -> Result<Option<Channel>> {
+        self.look(move |db| channels::one(db, id)).await
+    }
+    async fn channels(
+        &self,
+        workspace: &str,
+        these: BTreeSet<ChannelId>,
+        deleted: bool,
+        page: Page,
+    ) -> Result<Listed<Channel>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| channels::all(db, &workspace, &these, deleted, &page))
+            .await
+    }
+    async fn update_channel(&self, id: ChannelId, patch: ChannelPatch, now: Timestamp) -> Result<Option<Channel>> {
+        self.write(move |db| channels::update(db, id, patch.clone(), now)).await
+    }
+    async fn set_channel_status(
+        &self,
+        id: ChannelId,
+        status: ChannelStatus,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        let reason = reason.to_owned();
+        self.write(move |db| channels::set_status(db, id, status, &reason, now))
+            .await
+    }
+    async fn delete_channel(&self, id: ChannelId, now: Timestamp) -> Result<Option<Channel>> {
+        self.write(move |db| channels::delete(db, id, now)).await
+    }
+    async fn channel_of_account(&self, app: &str, platform_id: &str) -> Result<Option<Channel>> {
+        let app = app.to_owned();
+        let platform_id = platform_id.to_owned();
+        self.look(move |db| channels::by_platform_id(db, &app, &platform_id))
+            .await
+    }
+    async fn set_up_done(&self, id: ChannelId) -> Result<()> {
+        self.write(move |db| channels::set_up_done(db, id)).await
+    }
+    async fn set_up_failed(&self, id: ChannelId, now: Timestamp) -> Result<()> {
+        self.write(move |db| channels::set_up_failed(db, id, now)).await
+    }
+    async fn set_ups_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Channel>> {
+        self.read(move |db| channels::set_ups_due(db, now, limit)).await
+    }
+    async fn resume_set_ups(&self, now: Timestamp) -> Result<u32> {
+        self.write(move |db| channels::resume_set_ups(db, now)).await
+    }
+}

@@ -1,0 +1,67 @@
+//! Sessions in which somebody connects an account.
+
+use async_trait::async_trait;
+use weir_domain::credential::Tokens;
+use weir_domain::id::ConnectSessionId;
+use weir_domain::time::Timestamp;
+
+use crate::engine::Engine;
+use crate::tables::connect;
+use crate::{ConnectEnd, ConnectSession, Result};
+
+/// Sessions in which somebody connects an account.
+#[async_trait]
+pub trait ConnectSessions: Send + Sync {
+    /// Keeps a connect session.
+    async fn insert_connect_session(&self, session: ConnectSession) -> Result<()>;
+    /// The session, expired if its time is over at `now`.
+    async fn connect_session(&self, id: ConnectSessionId, now: Timestamp) -> Result<Option<ConnectSession>>;
+    /// The session with this OAuth state, wherever it stands.
+    async fn connect_session_of(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>>;
+    /// Takes the pending session with this OAuth state: of two callers, one gets it.
+    async fn take_connect_session(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>>;
+    /// Keeps what the platform gave for the code of a session that was taken: the code is spent, so from here on a start goes
+    /// on with these.
+    async fn keep_first_tokens(&self, id: ConnectSessionId, tokens: Tokens) -> Result<()>;
+    /// Sessions that were taken and have not ended: at work, or cut off by the end of the process.
+    async fn taken_connect_sessions(&self, now: Timestamp) -> Result<Vec<ConnectSession>>;
+    /// Says how a session ended.
+    async fn finish_connect_session(&self, id: ConnectSessionId, end: ConnectEnd) -> Result<()>;
+    /// Ends the sessions that nobody came to in time; those that were taken are finished by whoever took them, or by the next
+    /// start. How many.
+    async fn end_connect_sessions(&self, now: Timestamp) -> Result<u32>;
+}
+
+#[async_trait]
+impl<E: Engine> ConnectSessions for E {
+    async fn insert_connect_session(&self, session: ConnectSession) -> Result<()> {
+        self.write(move |db| connect::insert(db, session.clone())).await
+    }
+    async fn connect_session(&self, id: ConnectSessionId, now: Timestamp) -> Result<Option<ConnectSession>> {
+        self.read(move |db| connect::one(db, id, now)).await
+    }
+    async fn connect_session_of(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>> {
+        let state = state.to_owned();
+        self.read(move |db| connect::of_state(db, &state, now)).await
+    }
+    async fn take_connect_session(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>> {
+        let state = state.to_owned();
+        self.write(move |db| connect::take(db, &state, now)).await
+    }
+    async fn keep_first_tokens(&self, id: ConnectSessionId, tokens: Tokens) -> Result<()> {
+        self.write(move |db| connect::keep_tokens(db, id, &tokens)).await
+    }
+    async fn taken_connect_sessions(&self, now: Timestamp) -> Result<Vec<ConnectSession>> {
+        self.read(move |db| connect::taken(db, now)).await
+    }
+    async fn finish_connect_session(&self, id: ConnectSessionId, end: ConnectEnd) -> Result<()> {
+        self.write(move |db| connect::finish(db, id, &end)).await
+    }
+    async fn end_connect_sessions(&self, now: Timestamp) -> Result<u32> {
+        // Mostly there is none, and nobody needs the writer.
+        match self.look(connect::next_over).await? {
+            Some(over) if over <= now => self.write(move |db| connect::end_over(db, now)).await,
+            _ => Ok(0),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Contacts, and their erasure.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use weir_domain::conversation::{Contact, Conversation};
+use weir_domain::id::{ChannelId, ContactId};
+use weir_domain::inbound::Person;
+use weir_domain::time::Timestamp;
+
+use crate::engine::Engine;
+use crate::tables::{conversations, erasure};
+use crate::{Erased, Erasing, Listed, Page, Result, kill_point};
+
+/// Contacts, and their erasure.
+#[async_trait]
+pub trait Contacts: Send + Sync {
+    /// One contact.
+    async fn contact(&self, workspace: &str, id: ContactId) -> Result<Option<Contact>>;
+    /// Contacts of these channels, of all if none is named; newest first.
+    async fn contacts(&self, workspace: &str, of: BTreeSet<ChannelId>, page: Page) -> Result<Listed<Contact>>;
+    /// The conversation with a contact that something last happened in; none before the first.
+    async fn conversation_with(&self, workspace: &str, id: ContactId) -> Result<Option<Conversation>>;
+    /// Keeps what the platform says of a person that a channel talks to, with an event if that is news.
+    async fn hear_of_contact(
+        &self,
+        workspace: &str,
+        channel: ChannelId,
+        person: Person,
+        now: Timestamp,
+    ) -> Result<Contact>;
+    /// Erases a contact with every conversation that is only theirs, their words in others, the events and deliveries that tell of
+    /// them, and what a connector's state says of them, with an event that tells only that it happened. Their next message makes a new contact. What may name
+    /// them anywhere is left to [`Self::erase_on`]. None if there is no such contact.
+    async fn erase_contact(&self, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Erased>>;
+    /// Goes on with the erasures that are not over, by a step of bounded length: reads dead letters, transcripts, refusals, kept
+    /// answers and events of no conversation, and removes those that name who was erased; in the end empties
+    /// the log. Two callers at once do the same work twice, and nothing else.
+    async fn erase_on(&self) -> Result<Erasing>;
+}
+
+#[async_trait]
+impl<E: Engine> Contacts for E {
+    async fn contact(&self, workspace: &str, id: ContactId) -> Result<Option<Contact>> {
+        let workspace = workspace.to_owned();
+        self.look(move |db| conversations::contact(db, &workspace, id)).await
+    }
+    async fn contacts(&self, workspace: &str, of: BTreeSet<ChannelId>, page: Page) -> Result<Listed<Contact>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| conversations::contacts(db, &workspace, &of, &page))
+            .await
+    }
+    async fn conversation_with(&self, workspace: &str, id: ContactId) -> Result<Option<Conversation>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| conversations::with(db, &workspace, id)).await
+    }
+    async fn hear_of_contact(
+        &self,
+        workspace: &str,
+        channel: ChannelId,
+        person: Person,
+        now: Timestamp,
+    ) -> Result<Contact> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| conversations::name(db, &workspace, channel, &person, now))
+            .await
+    }
+    async fn erase_contact(&self, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Erased>> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| erasure::erase(db, &workspace, id, now)).await
+    }
+    async fn erase_on(&self) -> Result<Erasing> {
+        let Some(search) = self.read(erasure::oldest).await? else {
+            return Ok(Erasing::Over);
+        };
+        if search.is_over() {
+            if !self.empty_log().await? {
+                return Ok(Erasing::Waits);
+            }
+            kill_point("erase.log_emptied");
+            self.write(move |db| search.end(db)).await?;
+            return Ok(Erasing::More);
+        }
+        let (search, found) = self
+            .read(move |db| {
+                let found = search.look(db)?;
+                Ok((search, found))
+            })
+            .await?;
+        self.write(move |db| search.remove(db, &found)).await?;
+        Ok(Erasing::More)
+    }
+}

@@ -1,0 +1,106 @@
+//! Conversations, their windows and their messages.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use weir_domain::conversation::Conversation;
+use weir_domain::id::{ChannelId, ConversationId, MessageId};
+use weir_domain::message::Message;
+use weir_domain::policy::RuleBook;
+use weir_domain::time::Timestamp;
+
+use crate::acts::window_events;
+use crate::engine::Engine;
+use crate::tables::{conversations, messages};
+use crate::{ConversationFilter, Listed, Page, Result};
+
+/// Conversations, their windows and their messages.
+#[async_trait]
+pub trait Conversations: Send + Sync {
+    /// Tells what time alone brought to up to `limit` conversations: the window closes in a while, or is closed, by the rules of
+    /// the app that `books` names; the conversations of a deleted channel end. Oldest news first. How many were looked at;
+    /// `limit` if there may be more. One whose app has no rules there is looked at again after
+    /// [`weir_domain::limits::NEWS_WAIT`]. Of a window that moved meanwhile only where it stands now is told.
+    async fn tell_news(&self, books: BTreeMap<String, RuleBook>, limit: u32, now: Timestamp) -> Result<u32>;
+    /// One conversation.
+    async fn conversation(&self, workspace: &str, id: ConversationId) -> Result<Option<Conversation>>;
+    /// Conversations, the one with the newest message first. One page looks at [`weir_domain::limits::ROWS_SCANNED`] at most, so
+    /// that with a name it may hold none, and more follow.
+    async fn conversations(
+        &self,
+        workspace: &str,
+        filter: ConversationFilter,
+        page: Page,
+    ) -> Result<Listed<Conversation>>;
+    /// The newest message of each of these conversations.
+    async fn last_messages(&self, conversations: Vec<ConversationId>) -> Result<BTreeMap<ConversationId, Message>>;
+    /// Somebody looked at what the contact wrote: nothing of it is unread.
+    async fn looked_at(&self, workspace: &str, id: ConversationId) -> Result<()>;
+    /// Notes what the platform said that a conversation can carry.
+    async fn set_images_allowed(&self, id: ConversationId, allowed: bool, until: Timestamp) -> Result<()>;
+    /// One message.
+    async fn message(&self, workspace: &str, id: MessageId) -> Result<Option<Message>>;
+    /// Messages of these channels, of all if none is named, that hold these words, in whatever case, newest first. One page looks through the next
+    /// [`limits::MESSAGES_SEARCHED`](weir_domain::limits::MESSAGES_SEARCHED) at most, so it may hold none, and another follow.
+    async fn search_messages(
+        &self,
+        workspace: &str,
+        of: BTreeSet<ChannelId>,
+        words: &str,
+        page: Page,
+    ) -> Result<Listed<Message>>;
+    /// Messages of a conversation, newest first.
+    async fn messages(&self, workspace: &str, conversation: ConversationId, page: Page) -> Result<Listed<Message>>;
+}
+
+#[async_trait]
+impl<E: Engine> Conversations for E {
+    async fn tell_news(&self, books: BTreeMap<String, RuleBook>, limit: u32, now: Timestamp) -> Result<u32> {
+        self.write(move |db| window_events::sweep(db, &books, limit, now)).await
+    }
+    async fn conversation(&self, workspace: &str, id: ConversationId) -> Result<Option<Conversation>> {
+        let workspace = workspace.to_owned();
+        self.look(move |db| conversations::one(db, &workspace, id)).await
+    }
+    async fn conversations(
+        &self,
+        workspace: &str,
+        filter: ConversationFilter,
+        page: Page,
+    ) -> Result<Listed<Conversation>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| conversations::all(db, &workspace, &filter, &page))
+            .await
+    }
+    async fn last_messages(&self, conversations: Vec<ConversationId>) -> Result<BTreeMap<ConversationId, Message>> {
+        self.read(move |db| messages::last_of(db, &conversations)).await
+    }
+    async fn looked_at(&self, workspace: &str, id: ConversationId) -> Result<()> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| conversations::looked_at(db, &workspace, id)).await
+    }
+    async fn set_images_allowed(&self, id: ConversationId, allowed: bool, until: Timestamp) -> Result<()> {
+        self.write(move |db| conversations::set_images_allowed(db, id, allowed, until))
+            .await
+    }
+    async fn message(&self, workspace: &str, id: MessageId) -> Result<Option<Message>> {
+        let workspace = workspace.to_owned();
+        self.look(move |db| messages::one(db, &workspace, id)).await
+    }
+    async fn search_messages(
+        &self,
+        workspace: &str,
+        of: BTreeSet<ChannelId>,
+        words: &str,
+        page: Page,
+    ) -> Result<Listed<Message>> {
+        let (workspace, words) = (workspace.to_owned(), words.to_lowercase());
+        self.read(move |db| messages::search(db, &workspace, &of, &words, &page))
+            .await
+    }
+    async fn messages(&self, workspace: &str, conversation: ConversationId, page: Page) -> Result<Listed<Message>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| messages::of_conversation(db, &workspace, conversation, &page))
+            .await
+    }
+}

@@ -1,0 +1,66 @@
+//! Deliveries of events to endpoints.
+
+use async_trait::async_trait;
+use weir_domain::id::{DeliveryId, EndpointId, EventId};
+use weir_domain::time::Timestamp;
+
+use crate::engine::Engine;
+use crate::tables::deliveries;
+use crate::{DeliveriesOf, Delivery, DeliveryAttempt, DeliveryLease, DeliveryNext, Listed, Page, Result};
+
+/// Deliveries of events to endpoints.
+#[async_trait]
+pub trait Deliveries: Send + Sync {
+    /// Queues one event for one endpoint, whatever its filter: an example, or a resend.
+    async fn insert_delivery(&self, endpoint: EndpointId, event: EventId, now: Timestamp) -> Result<DeliveryId>;
+    /// Leases up to `limit` deliveries that are due; for an endpoint that keeps order, at most one of a conversation, the
+    /// oldest, so that a failing event blocks only its conversation. Endpoints in turn.
+    async fn lease_deliveries(&self, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>>;
+    /// Writes down how a try went. False, and nothing written, if the lease was lost meanwhile.
+    async fn settle_delivery(
+        &self,
+        lease: &DeliveryLease,
+        attempt: DeliveryAttempt,
+        next: DeliveryNext,
+        now: Timestamp,
+    ) -> Result<bool>;
+    /// When the next delivery is due; none if none waits.
+    async fn next_delivery_due(&self) -> Result<Option<Timestamp>>;
+    /// Deliveries, newest first.
+    async fn deliveries(&self, workspace: &str, of: DeliveriesOf, page: Page) -> Result<Listed<Delivery>>;
+    /// One delivery, with its tries.
+    async fn delivery(&self, workspace: &str, id: DeliveryId) -> Result<Option<(Delivery, Vec<DeliveryAttempt>)>>;
+}
+
+#[async_trait]
+impl<E: Engine> Deliveries for E {
+    async fn insert_delivery(&self, endpoint: EndpointId, event: EventId, now: Timestamp) -> Result<DeliveryId> {
+        self.write(move |db| deliveries::add(db, endpoint, event, now)).await
+    }
+    async fn lease_deliveries(&self, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>> {
+        let owner = owner.to_owned();
+        self.write(move |db| deliveries::lease(db, &owner, limit, now)).await
+    }
+    async fn settle_delivery(
+        &self,
+        lease: &DeliveryLease,
+        attempt: DeliveryAttempt,
+        next: DeliveryNext,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let lease = lease.clone();
+        self.write(move |db| deliveries::settle(db, &lease, attempt.clone(), &next, now))
+            .await
+    }
+    async fn next_delivery_due(&self) -> Result<Option<Timestamp>> {
+        self.look(deliveries::next_due).await
+    }
+    async fn deliveries(&self, workspace: &str, of: DeliveriesOf, page: Page) -> Result<Listed<Delivery>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| deliveries::all(db, &workspace, of, &page)).await
+    }
+    async fn delivery(&self, workspace: &str, id: DeliveryId) -> Result<Option<(Delivery, Vec<DeliveryAttempt>)>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| deliveries::one(db, &workspace, id)).await
+    }
+}

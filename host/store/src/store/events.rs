@@ -1,0 +1,74 @@
+//! The event log.
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use weir_domain::event::{Event, EventType};
+use weir_domain::id::{ChannelId, EventId};
+use weir_domain::time::Timestamp;
+
+use crate::engine::Engine;
+use crate::tables::events;
+use crate::{EventFilter, Listed, Result};
+
+/// The event log.
+#[async_trait]
+pub trait Events: Send + Sync {
+    /// Writes one event that nothing else goes with.
+    async fn append_event(
+        &self,
+        workspace: &str,
+        channel: Option<ChannelId>,
+        kind: EventType,
+        data: serde_json::Value,
+        now: Timestamp,
+    ) -> Result<Event>;
+    /// Events after a place in the log, in order. One page looks at [`weir_domain::limits::ROWS_SCANNED`] events at most, so it
+    /// may hold fewer than there is room for, or none, and more follow: `next` is the place to go on from.
+    async fn events(&self, workspace: &str, after: i64, filter: &EventFilter, limit: u32) -> Result<Listed<Event>>;
+    /// One event.
+    async fn event(&self, workspace: &str, id: EventId) -> Result<Option<Event>>;
+    /// The place in the log of an event, of one that was erased too; 0 for one that became too old to be kept. None if there never
+    /// was such an event.
+    async fn event_place(&self, workspace: &str, id: EventId) -> Result<Option<i64>>;
+    /// The end of the log.
+    async fn last_sequence(&self) -> Result<i64>;
+    /// The end of the log, which changes after each commit that made the log longer: who shows or delivers events as they come
+    /// waits on it, and no write has to say that it added one.
+    fn log_end(&self) -> watch::Receiver<i64>;
+}
+
+#[async_trait]
+impl<E: Engine> Events for E {
+    async fn append_event(
+        &self,
+        workspace: &str,
+        channel: Option<ChannelId>,
+        kind: EventType,
+        data: serde_json::Value,
+        now: Timestamp,
+    ) -> Result<Event> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| events::append_plain(db, &workspace, channel, kind, data.clone(), now))
+            .await
+    }
+    async fn events(&self, workspace: &str, after: i64, filter: &EventFilter, limit: u32) -> Result<Listed<Event>> {
+        let workspace = workspace.to_owned();
+        let filter = filter.clone();
+        self.read(move |db| events::after(db, &workspace, after, &filter, limit))
+            .await
+    }
+    async fn event(&self, workspace: &str, id: EventId) -> Result<Option<Event>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| events::one(db, &workspace, id)).await
+    }
+    async fn event_place(&self, workspace: &str, id: EventId) -> Result<Option<i64>> {
+        let workspace = workspace.to_owned();
+        self.look(move |db| events::place(db, &workspace, id)).await
+    }
+    async fn last_sequence(&self) -> Result<i64> {
+        self.look(events::last).await
+    }
+    fn log_end(&self) -> watch::Receiver<i64> {
+        Engine::log_end(self)
+    }
+}

@@ -1,0 +1,64 @@
+//! API keys, and the sessions of browsers that were begun with one.
+
+use async_trait::async_trait;
+use weir_domain::caller::{Key, Session};
+use weir_domain::id::KeyId;
+use weir_domain::time::Timestamp;
+
+use crate::Result;
+use crate::engine::Engine;
+use crate::tables::keys;
+
+/// API keys, and the sessions of browsers that were begun with one.
+#[async_trait]
+pub trait Keys: Send + Sync {
+    /// Keeps a key. The prefix is unique.
+    async fn insert_key(&self, key: Key) -> Result<()>;
+    /// Keeps the key that the operator's configuration names, in the place of the one of the same name before: that opens
+    /// nothing any more, and its sessions end. The same key again changes nothing; one that was revoked works again.
+    async fn put_configured_key(&self, key: Key, now: Timestamp) -> Result<()>;
+    /// The key with this prefix, ended ones too.
+    async fn key_by_prefix(&self, prefix: &str) -> Result<Option<Key>>;
+    /// All keys of a workspace, oldest first.
+    async fn keys(&self, workspace: &str) -> Result<Vec<Key>>;
+    /// Ends a key; false if there is none. Repeating it changes nothing.
+    async fn revoke_key(&self, workspace: &str, id: KeyId, now: Timestamp) -> Result<bool>;
+    /// Keeps a session that was begun with a key, and drops those that are over, and the oldest of the key beyond the bound.
+    async fn insert_session(&self, digest: [u8; 32], key: KeyId, expires_at: Timestamp, now: Timestamp) -> Result<()>;
+    /// The session with this digest and its key, ended ones too.
+    async fn session(&self, digest: [u8; 32]) -> Result<Option<Session>>;
+    /// Ends a session. Repeating it changes nothing.
+    async fn end_session(&self, digest: [u8; 32]) -> Result<()>;
+}
+
+#[async_trait]
+impl<E: Engine> Keys for E {
+    async fn insert_key(&self, key: Key) -> Result<()> {
+        self.write(move |db| keys::insert(db, &key)).await
+    }
+    async fn put_configured_key(&self, key: Key, now: Timestamp) -> Result<()> {
+        self.write(move |db| keys::configure(db, &key, now)).await
+    }
+    async fn key_by_prefix(&self, prefix: &str) -> Result<Option<Key>> {
+        let prefix = prefix.to_owned();
+        self.look(move |db| keys::by_prefix(db, &prefix)).await
+    }
+    async fn keys(&self, workspace: &str) -> Result<Vec<Key>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| keys::all(db, &workspace)).await
+    }
+    async fn revoke_key(&self, workspace: &str, id: KeyId, now: Timestamp) -> Result<bool> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| keys::revoke(db, &workspace, id, now)).await
+    }
+    async fn insert_session(&self, digest: [u8; 32], key: KeyId, expires_at: Timestamp, now: Timestamp) -> Result<()> {
+        self.write(move |db| keys::begin_session(db, digest, key, expires_at, now))
+            .await
+    }
+    async fn session(&self, digest: [u8; 32]) -> Result<Option<Session>> {
+        self.look(move |db| keys::session(db, digest)).await
+    }
+    async fn end_session(&self, digest: [u8; 32]) -> Result<()> {
+        self.write(move |db| keys::end_session(db, digest)).await
+    }
+}

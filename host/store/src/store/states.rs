@@ -1,0 +1,96 @@
+//! The state that a connector keeps for a channel, and which version owns it.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use weir_domain::id::ChannelId;
+use weir_domain::time::Timestamp;
+
+use crate::engine::Engine;
+use crate::tables::state;
+use crate::{ChannelState, HeldAccounts, Result, StateMove, StateOwner, StateWrite};
+
+/// The state that a connector keeps for a channel, and which version owns it.
+#[async_trait]
+pub trait States: Send + Sync {
+    /// A channel's state.
+    async fn state(&self, id: ChannelId) -> Result<ChannelState>;
+    /// Writes of one call, all or none. A state that nobody owned is the writer's from then on. False, and nothing is written,
+    /// if another version owns it.
+    async fn commit_state(&self, id: ChannelId, writes: Vec<StateWrite>) -> Result<bool>;
+    /// The channels of a connector that have a state, and whose it is.
+    async fn state_owners(&self, connector: &str) -> Result<Vec<StateOwner>>;
+    /// Hands a channel's state from one version to another, and keeps a copy of what it was. False, and nothing is written,
+    /// if the state is another by now.
+    async fn hand_state_over(&self, connector: &str, handed: StateMove) -> Result<bool>;
+    /// Leaves a channel's state with a version, since another could not take it over, with an event that says why.
+    async fn hold_state(
+        &self,
+        connector: &str,
+        channel: ChannelId,
+        version: &str,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<()>;
+    /// Gives a channel's state back to the version that it was taken over from, as it was. False, and nothing is written, if
+    /// `from` does not own it, or there is no copy of `to`.
+    async fn give_state_back(&self, connector: &str, channel: ChannelId, from: &str, to: &str) -> Result<bool>;
+    /// Holds the accounts of a connector whose versions cannot run, by version and why, and frees all others, with an event for
+    /// each change.
+    async fn hold_accounts(
+        &self,
+        connector: &str,
+        reasons: BTreeMap<String, String>,
+        now: Timestamp,
+    ) -> Result<HeldAccounts>;
+    /// Why a channel is held, since the version that owns its state cannot run.
+    async fn held(&self, id: ChannelId) -> Result<Option<String>>;
+}
+
+#[async_trait]
+impl<E: Engine> States for E {
+    async fn state(&self, id: ChannelId) -> Result<ChannelState> {
+        self.look(move |db| state::state(db, id)).await
+    }
+    async fn commit_state(&self, id: ChannelId, writes: Vec<StateWrite>) -> Result<bool> {
+        self.write(move |db| state::commit(db, id, &writes)).await
+    }
+    async fn state_owners(&self, connector: &str) -> Result<Vec<StateOwner>> {
+        let connector = connector.to_owned();
+        self.read(move |db| state::owners(db, &connector)).await
+    }
+    async fn hand_state_over(&self, connector: &str, handed: StateMove) -> Result<bool> {
+        let connector = connector.to_owned();
+        self.write(move |db| state::hand_over(db, &connector, &handed)).await
+    }
+    async fn hold_state(
+        &self,
+        connector: &str,
+        channel: ChannelId,
+        version: &str,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        let (connector, version, reason) = (connector.to_owned(), version.to_owned(), reason.to_owned());
+        self.write(move |db| state::hold(db, &connector, channel, &version, &reason, now))
+            .await
+    }
+    async fn give_state_back(&self, connector: &str, channel: ChannelId, from: &str, to: &str) -> Result<bool> {
+        let (connector, from, to) = (connector.to_owned(), from.to_owned(), to.to_owned());
+        self.write(move |db| state::give_back(db, &connector, channel, &from, &to))
+            .await
+    }
+    async fn hold_accounts(
+        &self,
+        connector: &str,
+        reasons: BTreeMap<String, String>,
+        now: Timestamp,
+    ) -> Result<HeldAccounts> {
+        let connector = connector.to_owned();
+        self.write(move |db| state::hold_accounts(db, &connector, &reasons, now))
+            .await
+    }
+    async fn held(&self, id: ChannelId) -> Result<Option<String>> {
+        self.look(move |db| state::held(db, id)).await
+    }
+}

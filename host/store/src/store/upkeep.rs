@@ -1,0 +1,72 @@
+//! The record as a whole.
+
+use async_trait::async_trait;
+use weir_domain::limits;
+
+use crate::engine::Engine;
+use crate::tables::{ledger, retention};
+use crate::{Depths, Forgotten, KeptSince, Result};
+
+/// The record as a whole.
+#[async_trait]
+pub trait Upkeep: Send + Sync {
+    /// Empties the record's log if it is longer than [`limits::LOG_BYTES`](weir_domain::limits::LOG_BYTES). Whether it did.
+    async fn empty_long_log(&self) -> Result<bool>;
+    /// Deletes what is older than it is kept, oldest first and at most `limit` rows of a kind, so that nobody waits long for
+    /// it. What is not settled stays: messages in the outbox, events that an enabled endpoint waits for. What a disabled one
+    /// waits for goes, and is counted as missed.
+    async fn forget(&self, since: KeptSince, limit: u32) -> Result<Forgotten>;
+    /// Depths and ages of all queues, for metrics.
+    async fn depths(&self) -> Result<Depths>;
+    /// Reads one row: is the record there?
+    async fn ping(&self) -> Result<()>;
+    /// Writes one row: can the record be written?
+    async fn probe(&self) -> Result<()>;
+    /// Copies the record to a file while it is in use.
+    async fn backup(&self, to: &std::path::Path) -> Result<()>;
+    /// Finishes what waits and closes. Later calls are [`StoreError::Unavailable`](crate::StoreError::Unavailable).
+    async fn close(&self);
+}
+
+#[async_trait]
+impl<E: Engine> Upkeep for E {
+    async fn empty_long_log(&self) -> Result<bool> {
+        if self.log_bytes() <= limits::LOG_BYTES {
+            return Ok(false);
+        }
+        self.empty_log().await
+    }
+    async fn forget(&self, since: KeptSince, limit: u32) -> Result<Forgotten> {
+        self.write(move |db| retention::forget(db, &since, limit)).await
+    }
+    async fn depths(&self) -> Result<Depths> {
+        let depths = self.read(ledger::depths).await?;
+        let writes = u64::try_from(self.writes_waiting()).unwrap_or(u64::MAX);
+        Ok(Depths {
+            writes,
+            log_bytes: self.log_bytes(),
+            ..depths
+        })
+    }
+    async fn ping(&self) -> Result<()> {
+        self.read(|db| db.exists("SELECT 1 FROM workspaces LIMIT 1", []).map(drop))
+            .await
+    }
+    async fn probe(&self) -> Result<()> {
+        self.write(|db| {
+            db.run(
+                "INSERT INTO meta (name, value) VALUES ('probe', randomblob(8))
+                 ON CONFLICT (name) DO UPDATE SET value = randomblob(8)",
+                [],
+            )
+            .map(drop)
+        })
+        .await
+    }
+    async fn backup(&self, to: &std::path::Path) -> Result<()> {
+        self.copy(to).await
+    }
+    async fn close(&self) {
+        self.shut().await;
+    }
+}

@@ -1,0 +1,187 @@
+//! Versions of connectors, how they change places, and what the operator granted.
+
+use async_trait::async_trait;
+use weir_domain::grant::Grants;
+use weir_domain::rollout::{Canary, Intent, VersionAct};
+use weir_domain::time::Timestamp;
+
+use crate::acts::versions;
+use crate::engine::Engine;
+use crate::tables::{canary_runs, connectors, intents};
+use crate::{CanaryRunRecord, NewVersion, Result, Retirement, StageError, Version, VersionChange};
+
+/// Versions of connectors, how they change places, and what the operator granted.
+#[async_trait]
+pub trait Versions: Send + Sync {
+    /// Stages a version with an event. The same digest again changes nothing and gives what is there.
+    ///
+    /// # Errors
+    /// [`StageError`] when this version number stands for other bytes, or the release counter goes back.
+    async fn stage_version(&self, version: NewVersion, now: Timestamp) -> Result<Version, StageError>;
+    /// Versions of all connectors, newest first within each.
+    async fn versions(&self) -> Result<Vec<Version>>;
+    /// One version.
+    async fn version(&self, connector: &str, version: &str) -> Result<Option<Version>>;
+    /// Writes down that a change of a connector's versions begins: from here on a start finishes or undoes it. False, and
+    /// nothing is written, if another one is open.
+    async fn begin_version_change(&self, connector: &str, intent: Intent) -> Result<bool>;
+    /// Changes that have begun and are not over, by their connectors.
+    async fn open_version_changes(&self) -> Result<Vec<(String, Intent)>>;
+    /// Undoes the open change of a connector: the states that it moved are as they were, their owners' again. How many.
+    async fn undo_version_change(&self, connector: &str) -> Result<u64>;
+    /// Makes a version the active one, by a promotion or a roll-back, and the one before draining, with an event and why, in words. Ends the open
+    /// change. None if there is no such version.
+    async fn activate_version(
+        &self,
+        connector: &str,
+        version: &str,
+        act: VersionAct,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Option<Version>>;
+    /// Makes a version the canary, or changes its share or rule, with an event; another one that was a canary is staged again. Ends the
+    /// open change. None if there is no such version.
+    async fn begin_canary(
+        &self,
+        connector: &str,
+        version: &str,
+        canary: Canary,
+        now: Timestamp,
+    ) -> Result<Option<Version>>;
+    /// Ends a version's canary run: it is staged again, or drains if it owns accounts, with an event that says why. Ends the open
+    /// change. None if it is on none.
+    async fn end_canary(
+        &self,
+        connector: &str,
+        version: &str,
+        reason: &str,
+        failed: bool,
+        now: Timestamp,
+    ) -> Result<Option<Version>>;
+    /// Keeps what the calls of a canary run came to, also after its end. A version that never was a canary changes nothing.
+    async fn keep_canary_figures(&self, connector: &str, version: &str, figures: serde_json::Value) -> Result<()>;
+    /// The last canary run of a version.
+    async fn canary_run(&self, connector: &str, version: &str) -> Result<Option<CanaryRunRecord>>;
+    /// Retires a version that serves nobody and owns no account.
+    async fn retire_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Retirement>;
+    /// The version that served before the active one, in the line of those that were active: a roll-back takes the last of the
+    /// line away.
+    async fn active_before(&self, connector: &str) -> Result<Option<String>>;
+    /// The steps in the lives of a connector's versions, newest first.
+    async fn version_changes(&self, connector: &str, limit: u32) -> Result<Vec<VersionChange>>;
+    /// Quarantines a version, with an event that says why. None if there is no such version.
+    async fn quarantine_version(
+        &self,
+        connector: &str,
+        version: &str,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Option<Version>>;
+    /// What the operator granted a connector; empty until then.
+    async fn grants(&self, connector: &str) -> Result<Grants>;
+    /// Replaces what the operator granted.
+    async fn put_grants(&self, connector: &str, grants: Grants, now: Timestamp) -> Result<()>;
+}
+
+#[async_trait]
+impl<E: Engine> Versions for E {
+    async fn stage_version(&self, version: NewVersion, now: Timestamp) -> Result<Version, StageError> {
+        self.write(move |db| connectors::stage(db, version.clone(), now)).await
+    }
+    async fn versions(&self) -> Result<Vec<Version>> {
+        self.read(connectors::all).await
+    }
+    async fn version(&self, connector: &str, version: &str) -> Result<Option<Version>> {
+        let connector = connector.to_owned();
+        let version = version.to_owned();
+        self.read(move |db| connectors::one(db, &connector, &version)).await
+    }
+    async fn begin_version_change(&self, connector: &str, intent: Intent) -> Result<bool> {
+        let connector = connector.to_owned();
+        self.write(move |db| intents::begin(db, &connector, &intent)).await
+    }
+    async fn open_version_changes(&self) -> Result<Vec<(String, Intent)>> {
+        self.read(intents::open).await
+    }
+    async fn undo_version_change(&self, connector: &str) -> Result<u64> {
+        let connector = connector.to_owned();
+        self.write(move |db| intents::undo(db, &connector)).await
+    }
+    async fn activate_version(
+        &self,
+        connector: &str,
+        version: &str,
+        act: VersionAct,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Option<Version>> {
+        let (connector, version, reason) = (connector.to_owned(), version.to_owned(), reason.to_owned());
+        self.write(move |db| versions::activate(db, &connector, &version, act, &reason, now))
+            .await
+    }
+    async fn begin_canary(
+        &self,
+        connector: &str,
+        version: &str,
+        canary: Canary,
+        now: Timestamp,
+    ) -> Result<Option<Version>> {
+        let (connector, version) = (connector.to_owned(), version.to_owned());
+        self.write(move |db| versions::begin_canary(db, &connector, &version, canary.clone(), now))
+            .await
+    }
+    async fn end_canary(
+        &self,
+        connector: &str,
+        version: &str,
+        reason: &str,
+        failed: bool,
+        now: Timestamp,
+    ) -> Result<Option<Version>> {
+        let (connector, version, reason) = (connector.to_owned(), version.to_owned(), reason.to_owned());
+        self.write(move |db| versions::end_canary(db, &connector, &version, &reason, failed, now))
+            .await
+    }
+    async fn keep_canary_figures(&self, connector: &str, version: &str, figures: serde_json::Value) -> Result<()> {
+        let (connector, version) = (connector.to_owned(), version.to_owned());
+        self.write(move |db| canary_runs::keep_figures(db, &connector, &version, &figures))
+            .await
+    }
+    async fn canary_run(&self, connector: &str, version: &str) -> Result<Option<CanaryRunRecord>> {
+        let (connector, version) = (connector.to_owned(), version.to_owned());
+        self.read(move |db| canary_runs::one(db, &connector, &version)).await
+    }
+    async fn retire_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Retirement> {
+        let (connector, version) = (connector.to_owned(), version.to_owned());
+        self.write(move |db| versions::retire(db, &connector, &version, now))
+            .await
+    }
+    async fn active_before(&self, connector: &str) -> Result<Option<String>> {
+        let connector = connector.to_owned();
+        self.read(move |db| connectors::active_before(db, &connector)).await
+    }
+    async fn version_changes(&self, connector: &str, limit: u32) -> Result<Vec<VersionChange>> {
+        let connector = connector.to_owned();
+        self.read(move |db| connectors::timeline(db, &connector, limit)).await
+    }
+    async fn quarantine_version(
+        &self,
+        connector: &str,
+        version: &str,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<Option<Version>> {
+        let (connector, version, reason) = (connector.to_owned(), version.to_owned(), reason.to_owned());
+        self.write(move |db| versions::quarantine(db, &connector, &version, &reason, now))
+            .await
+    }
+    async fn grants(&self, connector: &str) -> Result<Grants> {
+        let connector = connector.to_owned();
+        self.read(move |db| connectors::grants(db, &connector)).await
+    }
+    async fn put_grants(&self, connector: &str, grants: Grants, now: Timestamp) -> Result<()> {
+        let connector = connector.to_owned();
+        self.write(move |db| connectors::put_grants(db, &connector, &grants, now))
+            .await
+    }
+}

@@ -1,0 +1,31 @@
+//! The tables of the record: the statements that read and write each, in SQL that every engine takes. Rules that several of
+//! them hang on are in [`weir_domain::record`]; [`acts`](crate::acts) loads what they decide on and applies it.
+
+pub(crate) mod canary_runs;
+pub(crate) mod channels;
+pub(crate) mod claims;
+pub(crate) mod clearing;
+pub(crate) mod clock;
+pub(crate) mod connect;
+pub(crate) mod connectors;
+pub(crate) mod conversations;
+pub(crate) mod deliveries;
+pub(crate) mod early;
+pub(crate) mod echo;
+pub(crate) mod endpoints;
+pub(crate) mod erasure;
+pub(crate) mod events;
+pub(crate) mod gaps;
+pub(crate) mod intents;
+pub(crate) mod keys;
+pub(crate) mod ledger;
+pub(crate) mod media;
+pub(crate) mod messages;
+pub(crate) mod outbox;
+pub(crate) mod recovery;
+pub(crate) mod referrals;
+pub(crate) mod retention;
+pub(crate) mod seen;
+pub(crate) mod state;
+pub(crate) mod transcripts;
+pub(crate) mod workspaces;

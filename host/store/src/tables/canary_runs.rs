@@ -1,0 +1,52 @@
+//! The last canary run of each version: what its calls came to, and how it ended.
+
+use weir_domain::rollout::Canary;
+use weir_domain::time::Timestamp;
+
+use crate::db::{Db, get_json, get_json_if, get_time_if, json, params};
+use crate::{CanaryRunEnd, CanaryRunRecord, Result};
+
+/// A canary run begins, or is another from now on: its figures begin anew.
+pub(crate) fn begin(db: &Db<'_>, connector: &str, version: &str, canary: &Canary) -> Result<()> {
+    db.run(
+        "INSERT INTO trials (connector, version, canary) VALUES (?1, ?2, ?3)
+         ON CONFLICT (connector, version) DO UPDATE SET canary = ?3, figures = NULL, ended_at = NULL, reason = NULL",
+        params![connector, version, json(canary)?],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn keep_figures(db: &Db<'_>, connector: &str, version: &str, figures: &serde_json::Value) -> Result<()> {
+    db.run(
+        "UPDATE trials SET figures = ?3 WHERE connector = ?1 AND version = ?2",
+        params![connector, version, json(figures)?],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn end(db: &Db<'_>, connector: &str, version: &str, reason: &str, now: Timestamp) -> Result<()> {
+    db.run(
+        "UPDATE trials SET ended_at = ?4, reason = ?3 WHERE connector = ?1 AND version = ?2 AND ended_at IS NULL",
+        params![connector, version, reason, now.as_millis()],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn one(db: &Db<'_>, connector: &str, version: &str) -> Result<Option<CanaryRunRecord>> {
+    db.one(
+        "SELECT canary, figures, ended_at, reason FROM trials WHERE connector = ?1 AND version = ?2",
+        [connector, version],
+        |row| {
+            let at = get_time_if(row, 2)?;
+            let reason: Option<String> = row.get(3)?;
+            Ok(CanaryRunRecord {
+                canary: get_json(row, 0, "trials.canary")?,
+                figures: get_json_if(row, 1, "trials.figures")?,
+                end: at.map(|at| CanaryRunEnd {
+                    reason: reason.unwrap_or_default(),
+                    at,
+                }),
+            })
+        },
+    )
+}

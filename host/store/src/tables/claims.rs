@@ -1,0 +1,159 @@
+//! Claims of idempotency keys, and the answers kept under them. Old ones go as new ones come.
+
+use weir_domain::claim::{Claim, Claimed, Progress};
+use weir_domain::id::ContactId;
+use weir_domain::limits;
+use weir_domain::time::Timestamp;
+
+use crate::db::{Db, key, key_if, params};
+use crate::{KeptAnswer, Result};
+
+/// Old claims that go with each new one: more than come, so that they do not gather.
+const FORGET: u32 = 4;
+
+/// Claims a key for a request at which `owner` works; changes nothing if another has it.
+pub(crate) fn claim(db: &Db<'_>, claim: &Claim, owner: &str, now: Timestamp) -> Result<Claimed<KeptAnswer>> {
+    let claimed = judge(db, claim, now)?;
+    if claimed == Claimed::New {
+        insert(db, claim, now)?;
+        db.run(
+            "UPDATE claims SET owner = ?4 WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3",
+            params![claim.workspace_id, key(claim.api_key), claim.key, owner],
+        )?;
+    }
+    Ok(claimed)
+}
+
+/// What a claim comes to, without claiming anything.
+pub(crate) fn judge(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<Claimed<KeptAnswer>> {
+    // Under no API key are the sends of the record's first form, which nobody can be told by.
+    let known = db.one(
+        "SELECT fingerprint, owner IS NOT NULL, status, body FROM claims
+         WHERE workspace_id = ?1 AND key = ?3 AND (api_key = ?2 OR api_key = x'' AND fingerprint = ?5) AND claimed_at > ?4
+         ORDER BY api_key DESC",
+        params![
+            claim.workspace_id,
+            key(claim.api_key),
+            claim.key,
+            now.before(limits::IDEMPOTENCY).as_millis(),
+            claim.fingerprint,
+        ],
+        |row| {
+            let progress = match row.get(2)? {
+                Some(status) => Progress::Answered(KeptAnswer {
+                    status,
+                    body: row.get(3)?,
+                }),
+                None if row.get(1)? => Progress::AtWork,
+                None => Progress::Interrupted,
+            };
+            Ok((row.get(0)?, progress))
+        },
+    )?;
+    Ok(claim.judge(known))
+}
+
+fn insert(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<()> {
+    forget_old(db, 1, now)?;
+    // The row that may be there is too old to count.
+    db.run(
+        "INSERT OR REPLACE INTO claims (workspace_id, api_key, key, fingerprint, claimed_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            claim.workspace_id,
+            key(claim.api_key),
+            claim.key,
+            claim.fingerprint,
+            now.as_millis(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Forgets more old claims than so many new ones.
+pub(crate) fn forget_old(db: &Db<'_>, new: u32, now: Timestamp) -> Result<()> {
+    db.run(
+        "DELETE FROM claims WHERE rowid IN
+             (SELECT rowid FROM claims WHERE claimed_at <= ?1 ORDER BY claimed_at LIMIT ?2)",
+        params![now.before(limits::IDEMPOTENCY).as_millis(), new.saturating_mul(FORGET)],
+    )?;
+    Ok(())
+}
+
+/// Claims a key and keeps the answer, for an act in whose transaction this is. Old claims are the caller's to forget.
+pub(crate) fn insert_answered(
+    db: &Db<'_>,
+    claim: &Claim,
+    answer: &KeptAnswer,
+    about: Option<ContactId>,
+    now: Timestamp,
+) -> Result<()> {
+    db.run(
+        "INSERT OR REPLACE INTO claims (workspace_id, api_key, key, fingerprint, claimed_at, acted, status, body, contact_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8)",
+        params![
+            claim.workspace_id,
+            key(claim.api_key),
+            claim.key,
+            claim.fingerprint,
+            now.as_millis(),
+            answer.status,
+            answer.body,
+            key_if(about),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Keeps the answer of a request that succeeded, and whom it is about.
+pub(crate) fn answer(db: &Db<'_>, claim: &Claim, answer: &KeptAnswer, about: Option<ContactId>) -> Result<()> {
+    db.run(
+        "UPDATE claims SET owner = NULL, acted = 1, status = ?5, body = ?6, contact_id = ?7
+         WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND fingerprint = ?4",
+        params![
+            claim.workspace_id,
+            key(claim.api_key),
+            claim.key,
+            claim.fingerprint,
+            answer.status,
+            answer.body,
+            key_if(about),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Gives the key of a request back that was refused.
+pub(crate) fn release(db: &Db<'_>, claim: &Claim) -> Result<()> {
+    db.run(
+        "DELETE FROM claims WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND fingerprint = ?4 AND status IS NULL",
+        params![claim.workspace_id, key(claim.api_key), claim.key, claim.fingerprint],
+    )?;
+    Ok(())
+}
+
+/// Something is written for this claim.
+pub(crate) fn mark(db: &Db<'_>, claim: &Claim) -> Result<()> {
+    db.run(
+        "UPDATE claims SET acted = 1 WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND acted = 0",
+        params![claim.workspace_id, key(claim.api_key), claim.key],
+    )?;
+    Ok(())
+}
+
+/// Ends a claim at which nobody works any more: given back if nothing was written for it.
+pub(crate) fn interrupt(db: &Db<'_>, claim: &Claim) -> Result<()> {
+    for sql in [
+        "DELETE FROM claims WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND status IS NULL AND acted = 0",
+        "UPDATE claims SET owner = NULL WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND status IS NULL",
+    ] {
+        db.run(sql, params![claim.workspace_id, key(claim.api_key), claim.key])?;
+    }
+    Ok(())
+}
+
+/// The same for all at which others than `owner` worked; how many.
+pub(crate) fn interrupt_others(db: &Db<'_>, owner: &str) -> Result<u32> {
+    let released = db.run("DELETE FROM claims WHERE owner <> ?1 AND acted = 0", [owner])?;
+    let left = db.run("UPDATE claims SET owner = NULL WHERE owner <> ?1", [owner])?;
+    Ok(u32::try_from(released + left).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,103 @@
+//! What waits and what is in hand, when the clock is set: the moments that were noted for them are moments of the clock as it
+//! was.
+//!
+//! One transaction over all that waits, however much: it is rare, and a half of it done could not be told from all of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use weir_domain::clock::{ClockOffset, aging};
+use weir_domain::time::Timestamp;
+
+use crate::Result;
+use crate::db::{Db, params};
+
+/// Next tries, the ends of leases, and the waits in doubt: each waits as long as it had still to wait. When a message left is
+/// noted by the right clock, so that its echo is known. What was due already is due now; moments of the platform stay.
+const WAITS: [&str; 6] = [
+    "UPDATE outbox SET not_before = max(?1, not_before - ?2), due_at = max(?1, due_at - ?2) WHERE not_before > ?1 OR due_at > ?1",
+    "UPDATE outbox SET dispatched_at = dispatched_at - ?2 WHERE state IN ('sending', 'uncertain') AND dispatched_at > ?1",
+    "UPDATE turns SET due_at = max(?1, due_at - ?2) WHERE due_at > ?1",
+    "UPDATE deliveries SET due_at = max(?1, due_at - ?2) WHERE due_at > ?1",
+    "UPDATE endpoints SET paced_until = max(0, paced_until - ?2), failing_since = min(?1, failing_since)
+     WHERE paced_until > ?1 OR failing_since > ?1",
+    "UPDATE media SET due_at = max(?1, due_at - ?2) WHERE due_at > ?1",
+];
+
+/// The clock was set back by so much and shows `now`. How many rows were touched.
+pub(crate) fn set_back(db: &Db<'_>, by: Duration, now: Timestamp) -> Result<u32> {
+    all(&WAITS, |sql| db.run(sql, params![now.as_millis(), millis(by)]))
+}
+
+/// What waits may go earlier; what is in hand would be taken for lost, and a message sent again.
+const IN_HAND: [&str; 2] = [
+    "UPDATE outbox SET not_before = not_before + ?2 WHERE state = 'sending' AND owner = ?1",
+    "UPDATE deliveries SET due_at = due_at + ?2 WHERE owner = ?1",
+];
+
+/// The clock was set forward by so much, under this worker. How many rows were touched.
+pub(crate) fn set_forward(db: &Db<'_>, owner: &str, by: Duration) -> Result<u32> {
+    all(&IN_HAND, |sql| db.run(sql, params![owner, millis(by)]))
+}
+
+/// The offsets that are noted, by app; an app without one agrees with us.
+pub(crate) fn platforms(db: &Db<'_>) -> Result<BTreeMap<String, ClockOffset>> {
+    let noted = db.all("SELECT app, offset_ms FROM platform_clocks", [], |row| {
+        Ok((row.get(0)?, ClockOffset::from_millis(row.get(1)?)))
+    })?;
+    Ok(noted.into_iter().collect())
+}
+
+/// What waits for a moment of the platform, as our clock was thought to show it.
+const PLATFORM_MOMENTS: [&str; 2] = [
+    "UPDATE outbox SET expires_at = max(0, expires_at - ?2)
+     WHERE expires_at IS NOT NULL AND channel_id IN (SELECT id FROM channels WHERE app = ?1)",
+    "UPDATE conversations SET news_at = max(0, news_at - ?2)
+     WHERE news_at IS NOT NULL AND channel_id IN (SELECT id FROM channels WHERE app = ?1)",
+];
+
+/// Notes how far the clock of an app's platform is from ours, and moves what waits for its moments. How many rows were touched.
+pub(crate) fn platform(db: &Db<'_>, app: &str, offset: ClockOffset, now: Timestamp) -> Result<u32> {
+    let noted: Option<i64> = db.one("SELECT offset_ms FROM platform_clocks WHERE app = ?1", [app], |row| {
+        row.get(0)
+    })?;
+    let by = offset.as_millis() - noted.unwrap_or_default();
+    if by == 0 {
+        return Ok(0);
+    }
+    db.run(
+        "INSERT INTO platform_clocks (app, offset_ms, noted_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (app) DO UPDATE SET offset_ms = ?2, noted_at = ?3",
+        params![app, offset.as_millis(), now.as_millis()],
+    )?;
+    all(&PLATFORM_MOMENTS, |sql| db.run(sql, params![app, by]))
+}
+
+/// The name under which the clock of ages stands in `meta`.
+const AGING: &str = "aging";
+
+/// Moves the clock that ages are counted by on, and gives where it stands.
+pub(crate) fn age(db: &Db<'_>, passed: Duration, now: Timestamp) -> Result<Timestamp> {
+    let stood: Option<String> = db.one("SELECT CAST(value AS TEXT) FROM meta WHERE name = ?1", [AGING], |row| {
+        row.get(0)
+    })?;
+    let stood = stood.and_then(|ms| ms.parse().ok()).map_or(now, Timestamp::from_millis);
+    let stands = aging(stood, passed, now);
+    db.run(
+        "INSERT INTO meta (name, value) VALUES (?1, CAST(?2 AS BLOB)) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        params![AGING, stands.as_millis().to_string()],
+    )?;
+    Ok(stands)
+}
+
+fn all(statements: &[&'static str], run: impl Fn(&'static str) -> Result<usize>) -> Result<u32> {
+    let mut touched = 0;
+    for sql in statements {
+        touched += run(sql)?;
+    }
+    Ok(u32::try_from(touched).unwrap_or(u32::MAX))
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}

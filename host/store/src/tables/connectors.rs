@@ -1,0 +1,226 @@
+//! Versions of connectors, and what the operator granted them.
+
+use weir_domain::caller::OPERATORS_WORKSPACE;
+use weir_domain::event::EventType;
+use weir_domain::grant::Grants;
+use weir_domain::record::About;
+use weir_domain::rollout::{self, Activation};
+use weir_domain::time::Timestamp;
+
+use crate::db::{Db, Row, get_json, get_json_if, get_time, get_time_if, get_word, json, params, word};
+use crate::tables::events;
+use crate::{NewVersion, Result, StageError, StoreError, Version, VersionChange, VersionFailure, VersionStage};
+
+const VERSION: &str =
+    "manifest, digest, size, signature, source, stage, canary, staged_at, changed_at, failure, failed_at";
+
+fn read(row: &Row<'_>) -> Result<Version> {
+    Ok(Version {
+        manifest: get_json(row, 0, "versions.manifest")?,
+        digest: row.get(1)?,
+        size: row.get::<i64>(2)?.unsigned_abs(),
+        signature: get_json(row, 3, "versions.signature")?,
+        source: row.get(4)?,
+        stage: get_word(row, 5, "versions.stage")?,
+        canary: get_json_if(row, 6, "versions.canary")?,
+        staged_at: get_time(row, 7)?,
+        changed_at: get_time(row, 8)?,
+        failure: match (row.get(9)?, get_time_if(row, 10)?) {
+            (Some(reason), Some(at)) => Some(VersionFailure { reason, at }),
+            _ => None,
+        },
+    })
+}
+
+pub(crate) fn one(db: &Db<'_>, connector: &str, version: &str) -> Result<Option<Version>> {
+    db.one(
+        &format!("SELECT {VERSION} FROM versions WHERE connector = ?1 AND version = ?2"),
+        [connector, version],
+        read,
+    )
+}
+
+pub(crate) fn all(db: &Db<'_>) -> Result<Vec<Version>> {
+    db.all(
+        &format!("SELECT {VERSION} FROM versions ORDER BY connector, release DESC, staged_at DESC, rowid DESC"),
+        [],
+        read,
+    )
+}
+
+/// The versions of a connector, newest first.
+pub(crate) fn of(db: &Db<'_>, connector: &str) -> Result<Vec<Version>> {
+    db.all(
+        &format!(
+            "SELECT {VERSION} FROM versions WHERE connector = ?1 ORDER BY release DESC, staged_at DESC, rowid DESC"
+        ),
+        [connector],
+        read,
+    )
+}
+
+pub(crate) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Version, StageError> {
+    let (connector, version) = (&new.manifest.name, &new.manifest.version);
+    if let Some(there) = one(db, connector, version)? {
+        if there.digest == new.digest {
+            return Ok(there);
+        }
+        return Err(StageError::Taken {
+            connector: connector.clone(),
+            version: version.clone(),
+            digest: there.digest,
+        });
+    }
+    let newest: Option<u32> = db
+        .one(
+            "SELECT max(release) FROM versions WHERE connector = ?1",
+            [connector],
+            |row| row.get(0),
+        )?
+        .flatten();
+    if let Some(newest) = newest.filter(|newest| new.manifest.release < *newest)
+        && !new.allow_downgrade
+    {
+        return Err(StageError::Downgrade {
+            connector: connector.clone(),
+            wanted: new.manifest.release,
+            newest,
+        });
+    }
+    db.run(
+        &format!(
+            "INSERT INTO versions (connector, version, release, {VERSION})
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL, ?10, ?10, NULL, NULL)"
+        ),
+        params![
+            connector,
+            version,
+            new.manifest.release,
+            json(&new.manifest)?,
+            new.digest,
+            i64::try_from(new.size).unwrap_or(i64::MAX),
+            json(&new.signature)?,
+            new.source,
+            word(VersionStage::Staged)?,
+            now.as_millis(),
+        ],
+    )?;
+    let staged = Version {
+        manifest: new.manifest,
+        digest: new.digest,
+        size: new.size,
+        signature: new.signature,
+        source: new.source,
+        stage: VersionStage::Staged,
+        canary: None,
+        staged_at: now,
+        changed_at: now,
+        failure: None,
+    };
+    note(
+        db,
+        &staged.manifest.name,
+        &staged.manifest.version,
+        VersionStage::Staged,
+        "",
+        None,
+        now,
+    )?;
+    tell(db, &staged, EventType::ConnectorStaged, "", now)?;
+    Ok(staged)
+}
+
+pub(crate) fn note(
+    db: &Db<'_>,
+    connector: &str,
+    version: &str,
+    stage: VersionStage,
+    reason: &str,
+    rolled_back: Option<bool>,
+    now: Timestamp,
+) -> Result<()> {
+    db.run(
+        "INSERT INTO version_changes (connector, version, stage, reason, rolled_back, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![connector, version, word(stage)?, reason, rolled_back, now.as_millis()],
+    )?;
+    Ok(())
+}
+
+/// The newest activations are read; nobody rolls back further.
+const ACTIVATIONS: u32 = 1_000;
+
+pub(crate) fn active_before(db: &Db<'_>, connector: &str) -> Result<Option<String>> {
+    let mut line = db.all(
+        "SELECT version, rolled_back FROM version_changes WHERE connector = ?1 AND stage = ?2 ORDER BY n DESC LIMIT ?3",
+        params![connector, word(VersionStage::Active)?, ACTIVATIONS],
+        |row| {
+            Ok(Activation {
+                version: row.get(0)?,
+                rolled_back: row.get(1)?,
+            })
+        },
+    )?;
+    line.reverse();
+    Ok(rollout::active_before(&line).map(str::to_owned))
+}
+
+pub(crate) fn timeline(db: &Db<'_>, connector: &str, limit: u32) -> Result<Vec<VersionChange>> {
+    db.all(
+        "SELECT version, stage, reason, at FROM version_changes WHERE connector = ?1 ORDER BY n DESC LIMIT ?2",
+        params![connector, limit],
+        |row| {
+            Ok(VersionChange {
+                version: row.get(0)?,
+                stage: get_word(row, 1, "version_changes.stage")?,
+                reason: row.get(2)?,
+                at: get_time(row, 3)?,
+            })
+        },
+    )
+}
+
+pub(crate) fn tell(
+    db: &Db<'_>,
+    version: &Version,
+    kind: EventType,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut data = told_of(version);
+    if !reason.is_empty() {
+        data["reason"] = reason.into();
+    }
+    if let Some(canary) = &version.canary {
+        data["percent"] = canary.percent.into();
+    }
+    // Connectors belong to the host and not to a tenant.
+    events::append(db, &About::workspace(OPERATORS_WORKSPACE), kind, &data, now)?;
+    Ok(())
+}
+
+fn told_of(version: &Version) -> serde_json::Value {
+    serde_json::json!({
+        "name": version.manifest.name,
+        "version": version.manifest.version,
+        "release": version.manifest.release,
+        "digest": version.digest,
+        "state": version.stage,
+        "signature": { "status": version.signature.status, "key": version.signature.key },
+    })
+}
+
+pub(crate) fn grants(db: &Db<'_>, connector: &str) -> Result<Grants> {
+    let found = db.one("SELECT grants FROM grants WHERE connector = ?1", [connector], |row| {
+        get_json(row, 0, "grants.grants")
+    })?;
+    Ok(found.unwrap_or_default())
+}
+
+pub(crate) fn put_grants(db: &Db<'_>, connector: &str, grants: &Grants, now: Timestamp) -> Result<()> {
+    db.run(
+        "INSERT INTO grants (connector, grants, updated_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (connector) DO UPDATE SET grants = ?2, updated_at = ?3",
+        params![connector, json(grants)?, now.as_millis()],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,399 @@
+//! The handing-over of events to endpoints. For an endpoint that keeps order, only the oldest unsettled event of a conversation
+//! has a due time: a failing event blocks its conversation and nothing else. Endpoints take turns, and none has more than its
+//! bound in flight, nor more in a second than its operator allows: a slow one delays nobody else.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use weir_domain::event::EventType;
+use weir_domain::id::{DeliveryId, EndpointId, EventId};
+use weir_domain::limits;
+use weir_domain::record::About;
+use weir_domain::time::Timestamp;
+
+use crate::db::{
+    Db, Row, cursor_number, fetch, get_id, get_json, get_time, get_time_if, get_word, json, key, key_if, params,
+};
+use crate::tables::{endpoints, events};
+use crate::{
+    DeliveriesOf, Delivery, DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EventFilter, Listed, Page, Result,
+    StoreError,
+};
+
+/// Owes each event, at its place in the log, to each endpoint that wants it, but for the one that it is about.
+pub(crate) fn fan_out<'a>(
+    db: &Db<'_>,
+    events: impl Iterator<Item = (&'a About, EventType, i64)>,
+    now: Timestamp,
+) -> Result<()> {
+    let mut subscribers: BTreeMap<&str, Vec<Subscriber>> = BTreeMap::new();
+    for (about, kind, sequence) in events {
+        let workspace = about.workspace.as_str();
+        let known = match subscribers.entry(workspace) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(of_workspace(db, workspace)?),
+        };
+        for Subscriber { id, filter, ordered } in known {
+            if Some(*id) != about.endpoint && filter.wants(kind, about.channel) {
+                let lane = about.conversation.filter(|_| *ordered).map(key);
+                insert(db, workspace, *id, sequence, lane, now)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An endpoint that gets events.
+struct Subscriber {
+    id: EndpointId,
+    filter: EventFilter,
+    ordered: bool,
+}
+
+fn of_workspace(db: &Db<'_>, workspace: &str) -> Result<Vec<Subscriber>> {
+    db.all(
+        "SELECT id, filter, ordered FROM endpoints WHERE workspace_id = ?1 AND enabled = 1",
+        [workspace],
+        |row| {
+            Ok(Subscriber {
+                id: get_id(row, 0)?,
+                filter: get_json(row, 1, "endpoints.filter")?,
+                ordered: row.get(2)?,
+            })
+        },
+    )
+}
+
+pub(crate) fn insert(
+    db: &Db<'_>,
+    workspace: &str,
+    endpoint: EndpointId,
+    sequence: i64,
+    lane: Option<[u8; 16]>,
+    now: Timestamp,
+) -> Result<DeliveryId> {
+    let id: DeliveryId = db.mint(now);
+    let waits = lane.is_some()
+        && db.exists(
+            "SELECT 1 FROM deliveries WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' LIMIT 1",
+            params![key(endpoint), lane],
+        )?;
+    let due_at = (!waits).then_some(now.as_millis());
+    db.run(
+        "INSERT INTO deliveries (id, workspace_id, endpoint_id, event, lane, status, due_at, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7)",
+        params![
+            key(id),
+            workspace,
+            key(endpoint),
+            sequence,
+            lane,
+            due_at,
+            now.as_millis()
+        ],
+    )?;
+    Ok(id)
+}
+
+pub(crate) fn add(db: &Db<'_>, endpoint: EndpointId, event: EventId, now: Timestamp) -> Result<DeliveryId> {
+    let found = db.one(
+        "SELECT e.workspace_id, e.sequence FROM events e JOIN endpoints p ON p.workspace_id = e.workspace_id
+         WHERE e.id = ?1 AND p.id = ?2",
+        params![key(event), key(endpoint)],
+        |row| Ok((row.get::<String>(0)?, row.get::<i64>(1)?)),
+    )?;
+    let (workspace, sequence) =
+        found.ok_or_else(|| StoreError::Database(format!("no {event} and {endpoint} in one workspace")))?;
+    // Asked for by hand: it waits for nobody.
+    insert(db, &workspace, endpoint, sequence, None, now)
+}
+
+/// Deliveries in the hands of a process that died are due.
+pub(crate) fn end_leases_of_others(db: &Db<'_>, owner: &str, now: Timestamp) -> Result<u32> {
+    let ended = db.run(
+        "UPDATE deliveries SET due_at = ?2 WHERE owner <> ?1 AND due_at > ?2",
+        params![owner, now.as_millis()],
+    )?;
+    Ok(u32::try_from(ended).unwrap_or(u32::MAX))
+}
+
+pub(crate) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>> {
+    let limit = limit as usize;
+    let in_turn: Vec<EndpointId> = db.all(
+        "SELECT id FROM endpoints e WHERE enabled = 1
+           AND NOT EXISTS (SELECT 1 FROM endpoint_recoveries r WHERE r.endpoint_id = e.id)
+           AND EXISTS (SELECT 1 FROM deliveries d WHERE d.endpoint_id = e.id AND d.due_at <= ?1)
+         ORDER BY turn, id",
+        [now.as_millis()],
+        |row| get_id(row, 0),
+    )?;
+    let mut waiting = Vec::with_capacity(in_turn.len());
+    for id in in_turn {
+        let Some(endpoint) = endpoints::by_id(db, id)? else {
+            continue;
+        };
+        let bound = endpoint.max_in_flight.min(limits::DELIVERIES_PER_ENDPOINT);
+        let room = bound.saturating_sub(in_flight(db, id, now)?);
+        waiting.push((endpoint, room));
+    }
+    let mut leases = Vec::new();
+    while leases.len() < limit && !waiting.is_empty() {
+        let mut still = Vec::with_capacity(waiting.len());
+        for (endpoint, room) in waiting {
+            if leases.len() == limit {
+                break;
+            }
+            if room == 0 || !may_go(db, &endpoint, now)? {
+                continue;
+            }
+            if let Some(lease) = lease_head(db, &endpoint, owner, now)? {
+                leases.push(lease);
+                db.run(
+                    "UPDATE endpoints SET turn = (SELECT max(turn) + 1 FROM endpoints),
+                         paced_until = CASE WHEN max_per_second IS NULL THEN 0
+                             ELSE max(paced_until, ?2) + 1000 / max_per_second END
+                     WHERE id = ?1",
+                    params![key(endpoint.id), now.as_millis()],
+                )?;
+                still.push((endpoint, room - 1));
+            }
+        }
+        waiting = still;
+    }
+    Ok(leases)
+}
+
+/// Deliveries of an endpoint that a worker has in hand: leased, and the lease not over.
+fn in_flight(db: &Db<'_>, endpoint: EndpointId, now: Timestamp) -> Result<u32> {
+    Ok(db
+        .one(
+            "SELECT count(*) FROM deliveries WHERE endpoint_id = ?1 AND owner IS NOT NULL AND due_at > ?2",
+            params![key(endpoint), now.as_millis()],
+            |row| row.get(0),
+        )?
+        .unwrap_or(0))
+}
+
+/// Whether the rate of an endpoint has a turn left: the generic cell rate algorithm with a second's worth at once, so that looks
+/// that are further apart than turns lose none.
+fn may_go(db: &Db<'_>, endpoint: &Endpoint, now: Timestamp) -> Result<bool> {
+    if endpoint.max_per_second.is_none() {
+        return Ok(true);
+    }
+    db.exists(
+        "SELECT 1 FROM endpoints WHERE id = ?1 AND paced_until + 1000 / max_per_second <= ?2 + 1000",
+        params![key(endpoint.id), now.as_millis()],
+    )
+}
+
+fn lease_head(db: &Db<'_>, endpoint: &Endpoint, owner: &str, now: Timestamp) -> Result<Option<DeliveryLease>> {
+    loop {
+        let due = db.one(
+            &format!(
+                "SELECT {}, d.id, d.n, d.epoch + 1, d.attempts + 1, d.lane, d.owner IS NOT NULL
+                 FROM deliveries d JOIN events e ON e.sequence = d.event
+                 WHERE d.endpoint_id = ?1 AND d.due_at <= ?2 ORDER BY d.due_at, d.n LIMIT 1",
+                events::EVENT
+            ),
+            params![key(endpoint.id), now.as_millis()],
+            |row| {
+                let lease = DeliveryLease {
+                    delivery: get_id(row, 8)?,
+                    owner: owner.to_owned(),
+                    epoch: row.get(10)?,
+                    endpoint: endpoint.clone(),
+                    event: events::read(row)?,
+                    attempt: row.get(11)?,
+                };
+                let (lane, was_leased): (Option<[u8; 16]>, bool) = (row.get(12)?, row.get(13)?);
+                Ok((lease, row.get::<i64>(9)?, lane.filter(|_| was_leased)))
+            },
+        )?;
+        let Some((lease, n, lost_in)) = due else {
+            return Ok(None);
+        };
+        // Its lease ran out, and an older one of its conversation may have been recovered meanwhile, which goes first.
+        if let Some(lane) = lost_in
+            && head(db, endpoint.id, lane)? != Some(n)
+        {
+            db.run("UPDATE deliveries SET due_at = NULL, owner = NULL WHERE n = ?1", [n])?;
+            release(db, endpoint.id, lane, now)?;
+            continue;
+        }
+        db.run(
+            "UPDATE deliveries SET owner = ?2, epoch = ?3, due_at = ?4 WHERE n = ?1",
+            params![n, owner, lease.epoch, now.after(limits::LEASE).as_millis()],
+        )?;
+        return Ok(Some(lease));
+    }
+}
+
+pub(crate) fn settle(
+    db: &Db<'_>,
+    lease: &DeliveryLease,
+    attempt: DeliveryAttempt,
+    next: &DeliveryNext,
+    now: Timestamp,
+) -> Result<bool> {
+    let (status, due_at) = match next {
+        DeliveryNext::Delivered => ("delivered", None),
+        DeliveryNext::RetryAt(at) => ("pending", Some(at.as_millis())),
+        // It waits for whoever enables the endpoint again, and goes first then.
+        DeliveryNext::Disable { .. } => ("pending", Some(now.as_millis())),
+        DeliveryNext::Failed => ("failed", None),
+    };
+    let ours = db.run(
+        "UPDATE deliveries SET status = ?4, due_at = ?5, attempts = attempts + 1, owner = NULL
+         WHERE id = ?1 AND status = 'pending' AND owner = ?2 AND epoch = ?3",
+        params![key(lease.delivery), lease.owner, lease.epoch, status, due_at],
+    )? == 1;
+    if !ours {
+        return Ok(false);
+    }
+    keep_attempt(db, lease.delivery, attempt)?;
+    let endpoint = lease.endpoint.id;
+    let (n, lane) = db
+        .one(
+            "SELECT n, lane FROM deliveries WHERE id = ?1",
+            [key(lease.delivery)],
+            |row| Ok((row.get::<i64>(0)?, row.get::<Option<[u8; 16]>>(1)?)),
+        )?
+        .unwrap_or_default();
+    if let Some(lane) = lane {
+        // An older one that was recovered while this one was in hand goes first.
+        if status == "pending" && head(db, endpoint, lane)? != Some(n) {
+            db.run("UPDATE deliveries SET due_at = NULL WHERE n = ?1", [n])?;
+        }
+        release(db, endpoint, lane, now)?;
+    }
+    endpoints::note(db, endpoint, *next == DeliveryNext::Delivered, now)?;
+    if let DeliveryNext::Disable { reason } = next {
+        endpoints::disable(db, endpoint, reason, now)?;
+    }
+    Ok(true)
+}
+
+/// The log goes on over a recovery, where the counting of tries begins anew.
+fn keep_attempt(db: &Db<'_>, delivery: DeliveryId, mut attempt: DeliveryAttempt) -> Result<()> {
+    attempt.number = db
+        .one(
+            "SELECT coalesce(max(number), 0) + 1 FROM delivery_attempts WHERE delivery_id = ?1",
+            [key(delivery)],
+            |row| row.get(0),
+        )?
+        .unwrap_or(1);
+    db.run(
+        "INSERT INTO delivery_attempts (delivery_id, number, attempt) VALUES (?1, ?2, ?3)",
+        params![key(delivery), attempt.number, json(&attempt)?],
+    )?;
+    Ok(())
+}
+
+/// Makes the oldest unsettled event of a conversation due, and the others wait for it; unless one of them is in hand, whose end
+/// then does it.
+fn release(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], now: Timestamp) -> Result<()> {
+    // By the index of what is leased, which holds a few: a conversation may have thousands waiting.
+    let in_hand = db.exists(
+        "SELECT 1 FROM deliveries INDEXED BY deliveries_leased
+         WHERE endpoint_id = ?1 AND owner IS NOT NULL AND due_at > ?3 AND lane = ?2 LIMIT 1",
+        params![key(endpoint), lane, now.as_millis()],
+    )?;
+    let head = if in_hand { None } else { head(db, endpoint, lane)? };
+    if let Some(head) = head {
+        db.run(
+            "UPDATE deliveries SET due_at = coalesce(due_at, ?2) WHERE n = ?1",
+            params![head, now.as_millis()],
+        )?;
+    }
+    Ok(())
+}
+
+/// The oldest unsettled event of a conversation.
+fn head(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16]) -> Result<Option<i64>> {
+    db.one(
+        "SELECT n FROM deliveries WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' AND lane IS NOT NULL
+         ORDER BY event, n LIMIT 1",
+        params![key(endpoint), lane],
+        |row| row.get(0),
+    )
+}
+
+/// Puts a conversation in order that older events were added to: what is older goes first, and what had gone on without it waits.
+pub(crate) fn put_in_order(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], now: Timestamp) -> Result<()> {
+    db.run(
+        "UPDATE deliveries SET due_at = NULL
+         WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' AND lane IS NOT NULL AND due_at IS NOT NULL
+           AND (owner IS NULL OR due_at <= ?3)",
+        params![key(endpoint), lane, now.as_millis()],
+    )?;
+    release(db, endpoint, lane, now)
+}
+
+pub(crate) fn next_due(db: &Db<'_>) -> Result<Option<Timestamp>> {
+    db.moment(
+        "SELECT min(max(
+             (SELECT min(due_at) FROM deliveries d WHERE d.endpoint_id = e.id AND d.due_at IS NOT NULL),
+             CASE WHEN max_per_second IS NULL THEN 0 ELSE paced_until + 1000 / max_per_second - 1000 END))
+         FROM endpoints e WHERE e.enabled = 1
+           AND NOT EXISTS (SELECT 1 FROM endpoint_recoveries r WHERE r.endpoint_id = e.id)",
+    )
+}
+
+const DELIVERY: &str = "d.id, d.endpoint_id, e.id, e.type, d.status, d.attempts, d.due_at, d.created_at, d.n
+    FROM deliveries d JOIN events e ON e.sequence = d.event";
+
+fn read(row: &Row<'_>) -> Result<(Delivery, i64)> {
+    let delivery = Delivery {
+        id: get_id(row, 0)?,
+        endpoint_id: get_id(row, 1)?,
+        event_id: get_id(row, 2)?,
+        event_type: get_word(row, 3, "events.type")?,
+        status: row.get(4)?,
+        attempts: row.get(5)?,
+        due_at: get_time_if(row, 6)?,
+        created_at: get_time(row, 7)?,
+    };
+    Ok((delivery, row.get(8)?))
+}
+
+pub(crate) fn all(db: &Db<'_>, workspace: &str, wanted: DeliveriesOf, page: &Page) -> Result<Listed<Delivery>> {
+    // Each by the index that has it.
+    let of = match wanted {
+        DeliveriesOf { event: Some(_), .. } => {
+            "d.event = (SELECT sequence FROM events WHERE id = ?5) AND (?4 IS NULL OR d.endpoint_id = ?4)"
+        }
+        DeliveriesOf { endpoint: Some(_), .. } => "d.endpoint_id = ?4 AND ?5 IS NULL",
+        DeliveriesOf { .. } => "?4 IS NULL AND ?5 IS NULL",
+    };
+    let rows = db.all(
+        &format!("SELECT {DELIVERY} WHERE {of} AND d.workspace_id = ?1 AND d.n < ?2 ORDER BY d.n DESC LIMIT ?3"),
+        params![
+            workspace,
+            cursor_number(page),
+            fetch(page),
+            key_if(wanted.endpoint),
+            key_if(wanted.event)
+        ],
+        read,
+    )?;
+    let listed = crate::db::listed(page, rows, |(_, n)| n.to_string());
+    Ok(Listed {
+        rows: listed.rows.into_iter().map(|(delivery, _)| delivery).collect(),
+        next: listed.next,
+    })
+}
+
+pub(crate) fn one(db: &Db<'_>, workspace: &str, id: DeliveryId) -> Result<Option<(Delivery, Vec<DeliveryAttempt>)>> {
+    let found = db.one(
+        &format!("SELECT {DELIVERY} WHERE d.id = ?2 AND d.workspace_id = ?1"),
+        params![workspace, key(id)],
+        read,
+    )?;
+    let Some((delivery, _)) = found else { return Ok(None) };
+    let attempts = db.all(
+        "SELECT attempt FROM delivery_attempts WHERE delivery_id = ?1 ORDER BY number",
+        [key(id)],
+        |row| get_json(row, 0, "delivery_attempts.attempt"),
+    )?;
+    Ok(Some((delivery, attempts)))
+}

@@ -1,0 +1,127 @@
+//! Receipts that came before what they are about: platforms tell of a message and of its being read by different ways.
+
+use std::time::Duration;
+
+use weir_domain::erasure::Marks;
+use weir_domain::id::ChannelId;
+use weir_domain::message::{MessageError, Status};
+use weir_domain::record::inbound::EarlyReceipt;
+use weir_domain::time::Timestamp;
+
+use crate::Result;
+use crate::db::{Db, Row, get_id, get_json_if, get_time_if, get_word, json_if, key, key_value, ms, params};
+
+/// How long a receipt waits: as long as platforms repeat their webhooks.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Keeps a receipt until what it is about comes. Those that waited too long go.
+pub(crate) fn keep(db: &Db<'_>, receipt: &EarlyReceipt, now: Timestamp) -> Result<()> {
+    db.run(
+        "DELETE FROM early_receipts WHERE received_at < ?1",
+        [now.before(KEPT).as_millis()],
+    )?;
+    db.run(
+        "INSERT INTO early_receipts (channel_id, message, thread, status, up_to, error, received_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT DO UPDATE SET up_to = max(up_to, excluded.up_to), received_at = excluded.received_at",
+        params![
+            key(receipt.channel),
+            receipt.message,
+            receipt.conversation,
+            receipt.status.as_str(),
+            ms(receipt.up_to),
+            json_if(receipt.error.as_ref())?,
+            now.as_millis(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Receipts that came before the messages of these platform's ids.
+pub(crate) fn of_messages(
+    db: &Db<'_>,
+    names: impl IntoIterator<Item = (ChannelId, String)>,
+) -> Result<Vec<EarlyReceipt>> {
+    db.wanted(
+        names
+            .into_iter()
+            .map(|(channel, name)| [key_value(channel), name.into()]),
+        &[],
+        "SELECT channel_id, message, thread, status, up_to, error FROM wanted
+         CROSS JOIN early_receipts ON channel_id = w1 AND message = w2",
+        read,
+    )
+}
+
+/// Read marks that came before the conversations of these platform's ids.
+pub(crate) fn of_conversations(
+    db: &Db<'_>,
+    names: impl IntoIterator<Item = (ChannelId, String)>,
+) -> Result<Vec<EarlyReceipt>> {
+    db.wanted(
+        names
+            .into_iter()
+            .map(|(channel, name)| [key_value(channel), name.into()]),
+        &[],
+        "SELECT channel_id, message, thread, status, up_to, error FROM wanted
+         CROSS JOIN early_receipts ON channel_id = w1 AND message = '' AND thread = w2 AND status = 'read'",
+        read,
+    )
+}
+
+fn read(row: &Row<'_>) -> Result<EarlyReceipt> {
+    Ok(EarlyReceipt {
+        channel: get_id(row, 0)?,
+        message: row.get(1)?,
+        conversation: row.get(2)?,
+        status: get_word(row, 3, "early_receipts.status")?,
+        up_to: get_time_if(row, 4)?,
+        error: get_json_if(row, 5, "early_receipts.error")?,
+    })
+}
+
+/// What was said of a message of this platform id before it came.
+pub(crate) fn said_of(
+    db: &Db<'_>,
+    channel: ChannelId,
+    platform_id: &str,
+) -> Result<Vec<(Status, Option<MessageError>)>> {
+    db.all(
+        "SELECT status, error FROM early_receipts WHERE channel_id = ?1 AND message = ?2",
+        params![key(channel), platform_id],
+        |row| {
+            Ok((
+                get_word(row, 0, "early_receipts.status")?,
+                get_json_if(row, 1, "early_receipts.error")?,
+            ))
+        },
+    )
+}
+
+/// What was said of it is applied.
+pub(crate) fn remove(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Result<()> {
+    db.run(
+        "DELETE FROM early_receipts WHERE channel_id = ?1 AND message = ?2",
+        params![key(channel), platform_id],
+    )?;
+    Ok(())
+}
+
+/// Forgets what waits for a channel's messages and names one of these.
+pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, marks: &Marks) -> Result<()> {
+    let waiting: Vec<(String, String, String, Option<String>)> = db.all(
+        "SELECT message, thread, status, error FROM early_receipts WHERE channel_id = ?1",
+        [key(channel)],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+    )?;
+    for (message, thread, status, error) in waiting {
+        let texts = [Some(&message), Some(&thread), error.as_ref()];
+        if texts.into_iter().flatten().any(|text| marks.stand_in(text.as_bytes())) {
+            db.run(
+                "DELETE FROM early_receipts WHERE channel_id = ?1 AND message = ?2 AND thread = ?3 AND status = ?4",
+                params![key(channel), message, thread, status],
+            )?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! Where operators want events.
+
+use weir_domain::event::EventType;
+use weir_domain::id::EndpointId;
+use weir_domain::limits;
+use weir_domain::record::About;
+use weir_domain::time::Timestamp;
+
+use crate::db::{Db, Row, cursor_id, fetch, get_id, get_json, get_time, get_time_if, json, key, listed, ms, params};
+use crate::tables::events;
+use crate::vault::Place;
+use crate::{Endpoint, EndpointPatch, Listed, Page, Result};
+
+const ENDPOINT: &str = "id, workspace_id, url, description, filter, ordered, enabled, disabled_reason, secrets,
+    old_secret_until, failing_since, created_at, updated_at, max_in_flight, max_per_second, missed";
+
+pub(crate) fn place(row: &str) -> Place<'_> {
+    Place {
+        table: "endpoints",
+        column: "secrets",
+        row,
+    }
+}
+
+/// The endpoint without its secrets, and those as they are kept.
+fn read(row: &Row<'_>) -> Result<(Endpoint, Vec<u8>)> {
+    let endpoint = Endpoint {
+        id: get_id(row, 0)?,
+        workspace_id: row.get(1)?,
+        url: row.get(2)?,
+        description: row.get(3)?,
+        filter: get_json(row, 4, "endpoints.filter")?,
+        ordered: row.get(5)?,
+        enabled: row.get(6)?,
+        disabled_reason: row.get(7)?,
+        secrets: Vec::new(),
+        old_secret_until: get_time_if(row, 9)?,
+        failing_since: get_time_if(row, 10)?,
+        created_at: get_time(row, 11)?,
+        updated_at: get_time(row, 12)?,
+        max_in_flight: row.get(13)?,
+        max_per_second: row.get(14)?,
+        missed: row.get::<i64>(15)?.unsigned_abs(),
+    };
+    Ok((endpoint, row.get(8)?))
+}
+
+fn opened(db: &Db<'_>, (mut endpoint, sealed): (Endpoint, Vec<u8>)) -> Result<Endpoint> {
+    endpoint.secrets = db.open(&sealed, place(&endpoint.id.to_string()))?;
+    Ok(endpoint)
+}
+
+/// Writes an endpoint; a new one gets the events that come after.
+pub(crate) fn put(db: &Db<'_>, endpoint: &Endpoint) -> Result<()> {
+    db.run(
+        &format!(
+            "INSERT INTO endpoints ({ENDPOINT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+             ON CONFLICT (id) DO UPDATE SET url = ?3, description = ?4, filter = ?5, ordered = ?6, enabled = ?7,
+                 disabled_reason = ?8, secrets = ?9, old_secret_until = ?10, failing_since = ?11, updated_at = ?13,
+                 max_in_flight = ?14, max_per_second = ?15, failing_told = failing_told AND ?11 IS NOT NULL"
+        ),
+        params![
+            key(endpoint.id),
+            endpoint.workspace_id,
+            endpoint.url,
+            endpoint.description,
+            json(&endpoint.filter)?,
+            endpoint.ordered,
+            endpoint.enabled,
+            endpoint.disabled_reason,
+            db.seal(&endpoint.secrets, place(&endpoint.id.to_string()))?,
+            ms(endpoint.old_secret_until),
+            ms(endpoint.failing_since),
+            endpoint.created_at.as_millis(),
+            endpoint.updated_at.as_millis(),
+            endpoint.max_in_flight,
+            endpoint.max_per_second,
+            endpoint.missed.cast_signed(),
+        ],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn by_id(db: &Db<'_>, id: EndpointId) -> Result<Option<Endpoint>> {
+    db.one(
+        &format!("SELECT {ENDPOINT} FROM endpoints WHERE id = ?1"),
+        [key(id)],
+        read,
+    )?
+    .map(|found| opened(db, found))
+    .transpose()
+}
+
+pub(crate) fn one(db: &Db<'_>, workspace: &str, id: EndpointId) -> Result<Option<Endpoint>> {
+    Ok(by_id(db, id)?.filter(|endpoint| endpoint.workspace_id == workspace))
+}
+
+pub(crate) fn all(db: &Db<'_>, workspace: &str, page: &Page) -> Result<Listed<Endpoint>> {
+    let rows = db.all(
+        &format!("SELECT {ENDPOINT} FROM endpoints WHERE workspace_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3"),
+        params![workspace, cursor_id::<EndpointId>(page), fetch(page)],
+        read,
+    )?;
+    let rows = rows.into_iter().map(|found| opened(db, found)).collect::<Result<_>>()?;
+    Ok(listed(page, rows, |last: &Endpoint| last.id.to_string()))
+}
+
+pub(crate) fn update(
+    db: &Db<'_>,
+    workspace: &str,
+    id: EndpointId,
+    patch: EndpointPatch,
+    now: Timestamp,
+) -> Result<Option<Endpoint>> {
+    let Some(mut endpoint) = one(db, workspace, id)? else {
+        return Ok(None);
+    };
+    let was_enabled = endpoint.enabled;
+    endpoint.url = patch.url.unwrap_or(endpoint.url);
+    endpoint.description = patch.description.unwrap_or(endpoint.description);
+    endpoint.filter = patch.filter.unwrap_or(endpoint.filter);
+    endpoint.ordered = patch.ordered.unwrap_or(endpoint.ordered);
+    endpoint.max_in_flight = patch.max_in_flight.unwrap_or(endpoint.max_in_flight);
+    endpoint.max_per_second = patch.max_per_second.unwrap_or(endpoint.max_per_second);
+    endpoint.enabled = patch.enabled.unwrap_or(endpoint.enabled);
+    if let Some((secrets, old_until)) = patch.secrets {
+        endpoint.secrets = secrets;
+        endpoint.old_secret_until = old_until;
+    }
+    if endpoint.enabled && !was_enabled {
+        endpoint.disabled_reason = None;
+        endpoint.failing_since = None;
+    } else {
+        endpoint.disabled_reason = patch.disabled_reason.or(endpoint.disabled_reason);
+    }
+    endpoint.updated_at = now;
+    put(db, &endpoint)?;
+    if was_enabled && !endpoint.enabled && endpoint.disabled_reason.is_some() {
+        tell(db, &endpoint, EventType::EndpointDisabled, now)?;
+    }
+    Ok(Some(endpoint))
+}
+
+/// Tells of an endpoint, without its secrets; not to itself.
+pub(crate) fn tell(db: &Db<'_>, endpoint: &Endpoint, kind: EventType, now: Timestamp) -> Result<()> {
+    let about = About {
+        endpoint: Some(endpoint.id),
+        ..About::workspace(&endpoint.workspace_id)
+    };
+    let data = serde_json::json!({
+        "id": endpoint.id,
+        "url": endpoint.url,
+        "description": endpoint.description,
+        "enabled": endpoint.enabled,
+        "disabled_reason": endpoint.disabled_reason,
+        "failing_since": endpoint.failing_since,
+    });
+    events::append(db, &about, kind, &data, now)?;
+    Ok(())
+}
+
+/// Notes whether a try went through. That nothing does is news after a while, and that something does again, after that.
+pub(crate) fn note(db: &Db<'_>, id: EndpointId, went_through: bool, now: Timestamp) -> Result<()> {
+    let known = db.one(
+        "SELECT failing_since, failing_told FROM endpoints WHERE id = ?1",
+        [key(id)],
+        |row| Ok((get_time_if(row, 0)?, row.get::<bool>(1)?)),
+    )?;
+    let Some((failing_since, told)) = known else {
+        return Ok(());
+    };
+    let (since, news) = match (failing_since, went_through) {
+        (None, true) => return Ok(()),
+        (None, false) => (Some(now), None),
+        (Some(_), true) => (None, told.then_some(EventType::EndpointRecovered)),
+        (Some(since), false) => {
+            let is_news = !told && now.since(since) >= limits::ENDPOINT_FAILING;
+            (Some(since), is_news.then_some(EventType::EndpointFailing))
+        }
+    };
+    db.run(
+        "UPDATE endpoints SET failing_since = ?2, failing_told = ?2 IS NOT NULL AND (failing_told OR ?3) WHERE id = ?1",
+        params![key(id), ms(since), news.is_some()],
+    )?;
+    if let Some(kind) = news
+        && let Some(endpoint) = by_id(db, id)?
+    {
+        tell(db, &endpoint, kind, now)?;
+    }
+    Ok(())
+}
+
+/// Enabled endpoints to which nothing has gone through for so long that it is news, and nobody was told yet.
+const FAILING: &str = "FROM endpoints INDEXED BY endpoints_failing
+    WHERE failing_since IS NOT NULL AND failing_told = 0 AND enabled = 1 AND failing_since <= ?1";
+
+pub(crate) fn any_failing(db: &Db<'_>, now: Timestamp) -> Result<bool> {
+    let since = now.before(limits::ENDPOINT_FAILING).as_millis();
+    db.exists(&format!("SELECT 1 {FAILING} LIMIT 1"), [since])
+}
+
+/// Tells of those; how many. Without waiting for their next try, which may be hours away.
+pub(crate) fn tell_failing(db: &Db<'_>, now: Timestamp) -> Result<u32> {
+    let since = now.before(limits::ENDPOINT_FAILING).as_millis();
+    let failing: Vec<EndpointId> = db.all(&format!("SELECT id {FAILING}"), [since], |row| get_id(row, 0))?;
+    for id in &failing {
+        db.run("UPDATE endpoints SET failing_told = 1 WHERE id = ?1", [key(*id)])?;
+        if let Some(endpoint) = by_id(db, *id)? {
+            tell(db, &endpoint, EventType::EndpointFailing, now)?;
+        }
+    }
+    Ok(u32::try_from(failing.len()).unwrap_or(u32::MAX))
+}
+
+/// Counts deliveries that a disabled endpoint never took, and that are kept no longer.
+pub(crate) fn missed(db: &Db<'_>, id: EndpointId, count: u32) -> Result<()> {
+    db.run(
+        "UPDATE endpoints SET missed = missed + ?2 WHERE id = ?1",
+        params![key(id), count],
+    )?;
+    Ok(())
+}
+
+/// Switches an endpoint off for its failures.
+pub(crate) fn disable(db: &Db<'_>, id: EndpointId, reason: &str, now: Timestamp) -> Result<()> {
+    let Some(mut endpoint) = by_id(db, id)?.filter(|endpoint| endpoint.enabled) else {
+        return Ok(());
+    };
+    endpoint.enabled = false;
+    endpoint.disabled_reason = Some(reason.to_owned());
+    endpoint.updated_at = now;
+    put(db, &endpoint)?;
+    tell(db, &endpoint, EventType::EndpointDisabled, now)
+}
+
+pub(crate) fn delete(db: &Db<'_>, workspace: &str, id: EndpointId) -> Result<bool> {
+    let gone = db.run(
+        "DELETE FROM endpoints WHERE id = ?1 AND workspace_id = ?2",
+        params![key(id), workspace],
+    )? > 0;
+    if gone {
+        db.run(
+            "DELETE FROM deliveries WHERE endpoint_id = ?1 AND status = 'pending'",
+            [key(id)],
+        )?;
+        db.run("DELETE FROM endpoint_recoveries WHERE endpoint_id = ?1", [key(id)])?;
+    }
+    Ok(gone)
+}

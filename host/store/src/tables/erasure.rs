@@ -1,0 +1,373 @@
+//! Forgetting a person.
+//!
+//! What indexes find goes in one transaction, together with a note of what names the person. What is left are documents that
+//! may name a person anywhere in them. They are read in steps, newest first and not on the writer's thread, and those that
+//! name this one go. The note stays until all of them were read and the log was emptied, so that a start goes on with it.
+
+use std::ops::ControlFlow;
+
+use weir_domain::conversation::Contact;
+use weir_domain::erasure::Marks;
+use weir_domain::event::{ClosedBy, ErasedContact, EventType};
+use weir_domain::id::{ChannelId, ContactId, ConversationId, MediaId};
+use weir_domain::record::{About, Changes, window_events};
+use weir_domain::time::Timestamp;
+
+use crate::acts::apply;
+use crate::db::{Db, Row, get_id, key, params};
+use crate::tables::events;
+use crate::tables::{conversations, early, gaps, media, outbox, seen, state};
+use crate::vault::Place;
+use crate::{Erased, Result};
+
+/// Documents read in one step, and bytes of them: some milliseconds of a reader.
+const STEP_ROWS: u32 = 500;
+const STEP_BYTES: usize = 4 << 20;
+
+/// Documents that may name a person: newest first, each as its row and up to two texts.
+struct Documents {
+    read: &'static str,
+    remove: &'static [&'static str],
+    /// What goes in any case, by the channel.
+    anyway: Option<&'static str>,
+}
+
+const DOCUMENTS: &[Documents] = &[
+    // What tells of a conversation is found by it. The last two tell that a person was erased, by our ids alone.
+    Documents {
+        read: "SELECT sequence, data, NULL FROM events INDEXED BY events_without_conversation
+               WHERE conversation_id IS NULL AND type NOT IN ('contact.erased', 'conversation.closed')
+                 AND (?1 IS NULL OR sequence < ?1) AND ?2 IS NOT NULL ORDER BY sequence DESC",
+        remove: &[
+            "DELETE FROM delivery_attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE event = ?1)",
+            "DELETE FROM deliveries WHERE event = ?1",
+            "DELETE FROM events WHERE sequence = ?1",
+        ],
+        anyway: None,
+    },
+    // One that tells of several people goes with the first who is erased: nobody can take their words out of it.
+    Documents {
+        read: "SELECT n, head, body FROM dead_letters WHERE (?1 IS NULL OR n < ?1) AND ?2 IS NOT NULL ORDER BY n DESC",
+        remove: &[
+            "UPDATE dead_letter_counts SET kept = kept - 1 WHERE app = (SELECT app FROM dead_letters WHERE n = ?1)",
+            "DELETE FROM dead_letters WHERE n = ?1",
+        ],
+        anyway: None,
+    },
+    Documents {
+        read: "SELECT rowid, refusal, NULL FROM refusals
+               WHERE (?1 IS NULL OR rowid < ?1) AND ?2 IS NOT NULL ORDER BY rowid DESC",
+        remove: &["DELETE FROM refusals WHERE rowid = ?1"],
+        anyway: None,
+    },
+    Documents {
+        read: "SELECT rowid, body, NULL FROM claims
+               WHERE (?1 IS NULL OR rowid < ?1) AND ?2 IS NOT NULL ORDER BY rowid DESC",
+        remove: &["DELETE FROM claims WHERE rowid = ?1"],
+        anyway: None,
+    },
+    // Last, since they are written some moments after their call. One of `prepare` holds a message and not whose it is: all of
+    // the connector's go.
+    Documents {
+        read: "SELECT n, transcript, NULL FROM transcripts
+               WHERE (?1 IS NULL OR n < ?1) AND ?2 IS NOT NULL ORDER BY n DESC",
+        remove: &["DELETE FROM transcripts WHERE n = ?1"],
+        anyway: Some(
+            "DELETE FROM transcripts WHERE call = 'prepare'
+               AND connector = (SELECT json_extract(channel, '$.connector') FROM channels WHERE id = ?1)",
+        ),
+    },
+];
+
+// ---- what indexes find -----------------------------------------------------------------------------------------------
+
+/// Erases a contact's rows and notes what is left to be searched, and which files are to be removed.
+pub(crate) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Erased>> {
+    let Some(contact) = conversations::contact(db, workspace, id)? else {
+        return Ok(None);
+    };
+    let mut erased = Erased::default();
+    let mut changes = Changes::default();
+    let mut marks = vec![id.to_string(), contact.platform_id.clone()];
+    marks.extend(contact.username.clone());
+    let theirs: Vec<ConversationId> =
+        db.all("SELECT id FROM conversations WHERE contact_id = ?1", [key(id)], |row| {
+            get_id(row, 0)
+        })?;
+    for conversation in theirs {
+        let thread = conversations::needed(db, conversation)?;
+        if let Some(other) = other_author(db, conversation)? {
+            erase_words(db, conversation, &contact, &mut erased, now)?;
+            hand_over(db, conversation, id, other)?;
+            continue;
+        }
+        marks.extend([conversation.to_string(), thread.conversation.platform_id.clone()]);
+        outbox::forget(db, contact.channel_id, conversation)?;
+        erase_thread(db, conversation, &mut erased, now)?;
+        window_events::closed(&mut changes, &thread, ClosedBy::ContactErased);
+    }
+    let elsewhere: Vec<ConversationId> = db.all(
+        "SELECT conversation_id FROM authors WHERE contact_id = ?1",
+        [key(id)],
+        |row| get_id(row, 0),
+    )?;
+    for conversation in elsewhere {
+        erase_words(db, conversation, &contact, &mut erased, now)?;
+    }
+    db.run("DELETE FROM authors WHERE contact_id = ?1", [key(id)])?;
+    db.run("DELETE FROM claims WHERE contact_id = ?1", [key(id)])?;
+    db.run("DELETE FROM contacts WHERE id = ?1", [key(id)])?;
+    media::to_be_removed(db, &erased.media)?;
+    let marks = Marks::new(marks);
+    state::forget(db, contact.channel_id, &marks)?;
+    early::forget(db, contact.channel_id, &marks)?;
+    gaps::forget(db, contact.channel_id, &marks)?;
+    note(db, &contact, &marks)?;
+    apply(db, changes, now)?;
+    let about = About {
+        channel: Some(contact.channel_id),
+        ..About::workspace(workspace)
+    };
+    erased.removed.files = u32::try_from(erased.media.len()).unwrap_or(u32::MAX);
+    let told = ErasedContact {
+        id,
+        channel_id: contact.channel_id,
+        removed: erased.removed,
+    };
+    events::append(db, &about, EventType::ContactErased, &told, now)?;
+    Ok(Some(erased))
+}
+
+fn counted(rows: usize) -> u32 {
+    u32::try_from(rows).unwrap_or(u32::MAX)
+}
+
+/// A conversation with nobody else in it.
+fn erase_thread(db: &Db<'_>, thread: ConversationId, erased: &mut Erased, now: Timestamp) -> Result<()> {
+    let theirs = "(SELECT id FROM messages WHERE conversation_id = ?1)";
+    erased.media.extend(db.all(
+        &format!("SELECT id FROM media WHERE message_id IN {theirs}"),
+        [key(thread)],
+        |row| get_id::<MediaId>(row, 0),
+    )?);
+    erased.media.extend(media::forget_sent(db, thread)?);
+    let told = "(SELECT sequence FROM events WHERE conversation_id = ?1)";
+    for sql in [
+        format!("DELETE FROM media WHERE message_id IN {theirs}"),
+        format!("DELETE FROM attempts WHERE message_id IN {theirs}"),
+        format!("DELETE FROM delivery_attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE event IN {told})"),
+        format!("DELETE FROM deliveries WHERE event IN {told}"),
+    ] {
+        db.run(&sql, [key(thread)])?;
+    }
+    erased.removed.events += counted(db.run("DELETE FROM events WHERE conversation_id = ?1", [key(thread)])?);
+    db.run("DELETE FROM referrals WHERE conversation_id = ?1", [key(thread)])?;
+    seen::keep_keys(db, "conversation_id = ?1", [key(thread)], now)?;
+    erased.removed.messages += counted(db.run("DELETE FROM messages WHERE conversation_id = ?1", [key(thread)])?);
+    erased.removed.conversations += counted(db.run("DELETE FROM conversations WHERE id = ?1", [key(thread)])?);
+    Ok(())
+}
+
+/// A conversation with all that was written and told in it, whoever is in it.
+pub(crate) fn erase_conversation(db: &Db<'_>, thread: ConversationId, now: Timestamp) -> Result<()> {
+    let mut erased = Erased::default();
+    erase_thread(db, thread, &mut erased, now)?;
+    db.run("DELETE FROM authors WHERE conversation_id = ?1", [key(thread)])?;
+    media::to_be_removed(db, &erased.media)
+}
+
+/// What one of several people wrote in a conversation, and the events that name them.
+fn erase_words(
+    db: &Db<'_>,
+    thread: ConversationId,
+    author: &Contact,
+    erased: &mut Erased,
+    now: Timestamp,
+) -> Result<()> {
+    let by = [key(thread), key(author.id)];
+    let theirs = "(SELECT id FROM messages WHERE conversation_id = ?1 AND contact_id = ?2 AND direction = 'inbound')";
+    erased.media.extend(db.all(
+        &format!("SELECT id FROM media WHERE message_id IN {theirs}"),
+        by,
+        |row| get_id::<MediaId>(row, 0),
+    )?);
+    db.run(&format!("DELETE FROM media WHERE message_id IN {theirs}"), by)?;
+    db.run(
+        "DELETE FROM referrals WHERE conversation_id = ?1 AND contact_id = ?2",
+        by,
+    )?;
+    seen::keep_keys(db, &format!("id IN {theirs}"), by, now)?;
+    erased.removed.messages += counted(db.run(&format!("DELETE FROM messages WHERE id IN {theirs}"), by)?);
+    let marks = Marks::new([author.id.to_string(), author.platform_id.clone()]);
+    let events: Vec<(i64, bool)> = db.all(
+        "SELECT sequence, data FROM events WHERE conversation_id = ?1",
+        [key(thread)],
+        |row| {
+            Ok((
+                row.get(0)?,
+                marks.stand_in(row.get::<Option<&[u8]>>(1)?.unwrap_or_default()),
+            ))
+        },
+    )?;
+    for (sequence, _) in events.into_iter().filter(|(_, named)| *named) {
+        for sql in DOCUMENTS.first().map_or(&[][..], |events| events.remove) {
+            db.run(sql, [sequence])?;
+        }
+        erased.removed.events += 1;
+    }
+    Ok(())
+}
+
+/// Somebody else who wrote in a conversation.
+fn other_author(db: &Db<'_>, thread: ConversationId) -> Result<Option<ContactId>> {
+    db.one(
+        "SELECT contact_id FROM authors WHERE conversation_id = ?1 LIMIT 1",
+        [key(thread)],
+        |row| get_id(row, 0),
+    )
+}
+
+/// A conversation that was the erased contact's is another's, with what the business wrote in it.
+fn hand_over(db: &Db<'_>, thread: ConversationId, from: ContactId, to: ContactId) -> Result<()> {
+    db.run(
+        "UPDATE messages SET contact_id = ?3 WHERE conversation_id = ?1 AND contact_id = ?2",
+        params![key(thread), key(from), key(to)],
+    )?;
+    db.run(
+        "UPDATE conversations SET contact_id = ?2 WHERE id = ?1",
+        params![key(thread), key(to)],
+    )?;
+    db.run(
+        "DELETE FROM authors WHERE conversation_id = ?1 AND contact_id = ?2",
+        params![key(thread), key(to)],
+    )?;
+    Ok(())
+}
+
+// ---- what has to be read ---------------------------------------------------------------------------------------------
+
+/// An erasure that is not over.
+pub(crate) struct Search {
+    n: i64,
+    channel: ChannelId,
+    marks: Marks,
+    /// Which of [`DOCUMENTS`] are read.
+    place: usize,
+    /// Up to which row; none at the newest.
+    before: Option<i64>,
+}
+
+/// What a step found.
+pub(crate) struct Found {
+    rows: Vec<i64>,
+    /// Where the next step goes on; none if these documents were read to their end.
+    next: Option<i64>,
+}
+
+fn sealed_in(row: &str) -> Place<'_> {
+    Place {
+        table: "erasures",
+        column: "marks",
+        row,
+    }
+}
+
+fn note(db: &Db<'_>, contact: &Contact, marks: &Marks) -> Result<()> {
+    // Sealed: what names the person is theirs too, and would be in the log until this row is gone.
+    let sealed = db.seal(marks, sealed_in(&contact.id.to_string()))?;
+    db.run(
+        "INSERT INTO erasures (channel_id, contact_id, marks) VALUES (?1, ?2, ?3)",
+        params![key(contact.channel_id), key(contact.id), sealed],
+    )?;
+    Ok(())
+}
+
+/// The oldest erasure that is not over.
+pub(crate) fn oldest(db: &Db<'_>) -> Result<Option<Search>> {
+    let read = |row: &Row<'_>| {
+        let (n, channel, contact) = (row.get(0)?, get_id(row, 1)?, get_id::<ContactId>(row, 2)?);
+        let (sealed, place, before): (Vec<u8>, i64, _) = (row.get(3)?, row.get(4)?, row.get(5)?);
+        Ok((n, channel, contact, sealed, place, before))
+    };
+    let found = db.one(
+        "SELECT n, channel_id, contact_id, marks, place, before FROM erasures ORDER BY n LIMIT 1",
+        [],
+        read,
+    )?;
+    let Some((n, channel, contact, sealed, place, before)) = found else {
+        return Ok(None);
+    };
+    Ok(Some(Search {
+        n,
+        channel,
+        marks: db.open(&sealed, sealed_in(&contact.to_string()))?,
+        place: usize::try_from(place).unwrap_or(usize::MAX),
+        before,
+    }))
+}
+
+impl Search {
+    /// Whether all documents were read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.place >= DOCUMENTS.len()
+    }
+
+    /// Reads some documents.
+    pub(crate) fn look(&self, db: &Db<'_>) -> Result<Found> {
+        let mut found = Found {
+            rows: Vec::new(),
+            next: None,
+        };
+        let Some(documents) = DOCUMENTS.get(self.place) else {
+            return Ok(found);
+        };
+        let (mut count, mut bytes) = (0, 0);
+        db.each(documents.read, params![self.before, key(self.channel)], |row| {
+            let n = row.get(0)?;
+            for column in [1, 2] {
+                let Some(text) = row.get::<Option<&[u8]>>(column)? else {
+                    continue;
+                };
+                bytes += text.len();
+                if found.rows.last() != Some(&n) && self.marks.stand_in(text) {
+                    found.rows.push(n);
+                }
+            }
+            count += 1;
+            if count >= STEP_ROWS || bytes >= STEP_BYTES {
+                found.next = Some(n);
+                return Ok(ControlFlow::Break(()));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
+    }
+
+    /// Removes what a step found, and notes where the next one goes on.
+    pub(crate) fn remove(&self, db: &Db<'_>, found: &Found) -> Result<()> {
+        for n in &found.rows {
+            for sql in DOCUMENTS.get(self.place).map_or(&[][..], |documents| documents.remove) {
+                db.run(sql, [n])?;
+            }
+        }
+        if let Some(sql) = DOCUMENTS.get(self.place).and_then(|documents| documents.anyway) {
+            db.run(sql, [key(self.channel)])?;
+        }
+        let place = if found.next.is_some() {
+            self.place
+        } else {
+            self.place + 1
+        };
+        db.run(
+            "UPDATE erasures SET place = ?2, before = ?3 WHERE n = ?1",
+            params![self.n, i64::try_from(place).unwrap_or(i64::MAX), found.next],
+        )?;
+        Ok(())
+    }
+
+    /// Nothing of the person is left.
+    pub(crate) fn end(&self, db: &Db<'_>) -> Result<()> {
+        db.run("DELETE FROM erasures WHERE n = ?1", [self.n])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! The log, and its fan-out to endpoints: an event and what is owed because of it are written together.
+
+use std::ops::ControlFlow;
+
+use serde::Serialize;
+use weir_domain::channel::Channel;
+use weir_domain::event::{Event, EventType};
+use weir_domain::id::{ChannelId, EventId, Id};
+use weir_domain::limits;
+use weir_domain::record::{About, NewEvent};
+use weir_domain::time::Timestamp;
+
+use crate::db::{Db, Row, get_id, get_id_if, get_json, get_time, get_word, json, key, key_if, key_value, params};
+use crate::tables::deliveries;
+use crate::{EventFilter, Listed, Result, StoreError};
+
+/// Appends an event and owes it to each endpoint that wants it. Gives its id and its place in the log.
+pub(crate) fn append(
+    db: &Db<'_>,
+    about: &About,
+    kind: EventType,
+    data: &(impl Serialize + ?Sized),
+    now: Timestamp,
+) -> Result<(EventId, i64)> {
+    let event = NewEvent {
+        about: about.clone(),
+        kind,
+        data: json(data)?,
+    };
+    let appended = append_all(db, vec![event], now)?;
+    appended
+        .first()
+        .copied()
+        .ok_or_else(|| StoreError::Database("an event was not appended".to_owned()))
+}
+
+/// Appends events in their order and owes each to the endpoints that want it. Gives their ids and places.
+pub(crate) fn append_all(db: &Db<'_>, events: Vec<NewEvent>, now: Timestamp) -> Result<Vec<(EventId, i64)>> {
+    let ids: Vec<EventId> = events.iter().map(|_| db.mint(now)).collect();
+    let (mut rows, mut owed) = (Vec::with_capacity(events.len()), Vec::with_capacity(events.len()));
+    for (NewEvent { about, kind, data }, id) in events.into_iter().zip(&ids) {
+        rows.push([
+            key_value(*id),
+            about.workspace.clone().into(),
+            key_if(about.channel).into(),
+            key_if(about.conversation).into(),
+            kind.as_str().to_owned().into(),
+            now.as_millis().into(),
+            data.into(),
+        ]);
+        owed.push((about, kind));
+    }
+    let places = db.insert_all(
+        "INSERT INTO events (id, workspace_id, channel_id, conversation_id, type, at, data)",
+        &rows,
+    )?;
+    let owed = owed
+        .iter()
+        .zip(&places)
+        .map(|((about, kind), place)| (about, *kind, *place));
+    deliveries::fan_out(db, owed, now)?;
+    Ok(ids.into_iter().zip(places).collect())
+}
+
+/// Appends an event that nothing else goes with.
+pub(crate) fn append_plain(
+    db: &Db<'_>,
+    workspace: &str,
+    channel: Option<ChannelId>,
+    kind: EventType,
+    data: serde_json::Value,
+    now: Timestamp,
+) -> Result<Event> {
+    // What tells of a conversation keeps its order among that conversation's events.
+    let conversation = data
+        .get("conversation_id")
+        .and_then(|id| id.as_str())
+        .and_then(|id| id.parse().ok());
+    let about = About {
+        channel,
+        conversation,
+        ..About::workspace(workspace)
+    };
+    let (id, sequence) = append(db, &about, kind, &data, now)?;
+    Ok(Event {
+        id,
+        kind,
+        timestamp: now,
+        workspace_id: workspace.to_owned(),
+        channel_id: channel,
+        conversation_id: conversation,
+        sequence,
+        data,
+    })
+}
+
+/// Appends an event that shows a channel.
+pub(crate) fn append_channel(db: &Db<'_>, channel: &Channel, kind: EventType, now: Timestamp) -> Result<()> {
+    append(db, &About::channel(channel), kind, channel, now)?;
+    Ok(())
+}
+
+pub(crate) const EVENT: &str =
+    "e.id, e.type, e.at, e.workspace_id, e.channel_id, e.conversation_id, e.sequence, e.data";
+
+pub(crate) fn read(row: &Row<'_>) -> Result<Event> {
+    Ok(Event {
+        id: get_id(row, 0)?,
+        kind: get_word(row, 1, "events.type")?,
+        timestamp: get_time(row, 2)?,
+        workspace_id: row.get(3)?,
+        channel_id: get_id_if(row, 4)?,
+        conversation_id: get_id_if(row, 5)?,
+        sequence: row.get(6)?,
+        data: get_json(row, 7, "events.data")?,
+    })
+}
+
+pub(crate) fn after(
+    db: &Db<'_>,
+    workspace: &str,
+    sequence: i64,
+    filter: &EventFilter,
+    limit: u32,
+) -> Result<Listed<Event>> {
+    // Two statements, so that each keeps to its index.
+    let of = match filter.conversation {
+        Some(_) => "+e.workspace_id = ?1 AND e.conversation_id = ?3",
+        None => "e.workspace_id = ?1 AND ?3 IS NULL",
+    };
+    let sql = format!("SELECT {EVENT} FROM events e WHERE {of} AND e.sequence > ?2 ORDER BY e.sequence");
+    let (mut found, mut looked, mut last, mut next) = (Vec::new(), 0, sequence, None);
+    db.each(&sql, params![workspace, sequence, key_if(filter.conversation)], |row| {
+        if looked == limits::ROWS_SCANNED {
+            next = Some(last);
+            return Ok(ControlFlow::Break(()));
+        }
+        looked += 1;
+        // The document is read only of those that are wanted.
+        if filter.wants(get_word(row, 1, "events.type")?, get_id_if(row, 4)?) {
+            if found.len() == limit as usize {
+                next = Some(last);
+                return Ok(ControlFlow::Break(()));
+            }
+            found.push(read(row)?);
+        }
+        last = row.get(6)?;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(Listed {
+        rows: found,
+        next: next.map(|place| place.to_string()),
+    })
+}
+
+pub(crate) fn place(db: &Db<'_>, workspace: &str, id: EventId) -> Result<Option<i64>> {
+    for table in ["events", "removed_events"] {
+        let known = db.one(
+            &format!("SELECT sequence FROM {table} WHERE id = ?2 AND workspace_id = ?1"),
+            params![workspace, key(id)],
+            |row| row.get(0),
+        )?;
+        if known.is_some() {
+            return Ok(known);
+        }
+    }
+    // The newest of those before all that is kept stands for the others, whose places were forgotten.
+    let horizon: Option<EventId> = db.one(
+        "SELECT id FROM removed_events WHERE sequence < coalesce((SELECT min(sequence) FROM events), ?1)
+         ORDER BY sequence DESC LIMIT 1",
+        [i64::MAX],
+        |row| get_id(row, 0),
+    )?;
+    Ok(horizon
+        .is_some_and(|horizon| id.minted_at() <= horizon.minted_at())
+        .then_some(0))
+}
+
+pub(crate) fn one(db: &Db<'_>, workspace: &str, id: EventId) -> Result<Option<Event>> {
+    db.one(
+        &format!("SELECT {EVENT} FROM events e WHERE e.workspace_id = ?1 AND e.id = ?2"),
+        params![workspace, key(id)],
+        read,
+    )
+}
+
+pub(crate) fn last(db: &Db<'_>) -> Result<i64> {
+    Ok(db
+        .one("SELECT max(sequence) FROM events", [], |row| row.get::<Option<i64>>(0))?
+        .flatten()
+        .unwrap_or(0))
+}

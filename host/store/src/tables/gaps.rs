@@ -1,0 +1,88 @@
+//! Conversations whose history could not be read, until it is.
+
+use weir_domain::erasure::Marks;
+use weir_domain::id::ChannelId;
+use weir_domain::time::Timestamp;
+
+use crate::db::{Db, Row, get_id, get_time, get_time_if, key, ms, params};
+use crate::{HistoryGap, Result};
+
+/// Shown of one channel at most; no more conversations are read of a channel at one time.
+const SHOWN: u32 = 500;
+
+const GAP: &str = "channel_id, conversation, contact, answered, since, attempts, due_at, detail";
+
+fn read(row: &Row<'_>) -> Result<HistoryGap> {
+    Ok(HistoryGap {
+        channel: get_id(row, 0)?,
+        conversation: row.get(1)?,
+        contact: row.get(2)?,
+        answered: row.get(3)?,
+        since: get_time(row, 4)?,
+        attempts: row.get(5)?,
+        due_at: get_time_if(row, 6)?,
+        detail: row.get(7)?,
+    })
+}
+
+/// Keeps a gap. One that was known is read from the earlier moment.
+pub(crate) fn keep(db: &Db<'_>, gap: &HistoryGap) -> Result<()> {
+    db.run(
+        &format!(
+            "INSERT INTO history_gaps ({GAP}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT DO UPDATE SET since = min(since, excluded.since), attempts = excluded.attempts,
+                 due_at = excluded.due_at, detail = excluded.detail"
+        ),
+        params![
+            key(gap.channel),
+            gap.conversation,
+            gap.contact,
+            gap.answered,
+            gap.since.as_millis(),
+            gap.attempts,
+            ms(gap.due_at),
+            gap.detail,
+        ],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn close(db: &Db<'_>, channel: ChannelId, conversation: &str) -> Result<()> {
+    db.run(
+        "DELETE FROM history_gaps WHERE channel_id = ?1 AND conversation = ?2",
+        params![key(channel), conversation],
+    )?;
+    Ok(())
+}
+
+/// Forgets a channel's gaps that name one of these: their history is not asked for again.
+pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, marks: &Marks) -> Result<()> {
+    let gaps = db.all(
+        &format!("SELECT {GAP} FROM history_gaps WHERE channel_id = ?1"),
+        [key(channel)],
+        read,
+    )?;
+    for gap in gaps {
+        let texts = [Some(&gap.conversation), gap.contact.as_ref(), Some(&gap.detail)];
+        if texts.into_iter().flatten().any(|text| marks.stand_in(text.as_bytes())) {
+            close(db, channel, &gap.conversation)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn of(db: &Db<'_>, channel: ChannelId) -> Result<Vec<HistoryGap>> {
+    db.all(
+        &format!("SELECT {GAP} FROM history_gaps WHERE channel_id = ?1 LIMIT ?2"),
+        params![key(channel), SHOWN],
+        read,
+    )
+}
+
+pub(crate) fn due(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<HistoryGap>> {
+    db.all(
+        &format!("SELECT {GAP} FROM history_gaps WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2"),
+        params![now.as_millis(), limit],
+        read,
+    )
+}

@@ -1,0 +1,90 @@
+//! Changes of versions that have begun and are not over, and the states as they were before them.
+
+use weir_domain::id::ChannelId;
+use weir_domain::rollout::Intent;
+
+use crate::Result;
+use crate::db::{Db, get_id, get_json, get_json_if, get_time, get_word, json, json_if, key, params, word};
+use crate::tables::state::{self, State};
+
+/// False if one is open.
+pub(crate) fn begin(db: &Db<'_>, connector: &str, intent: &Intent) -> Result<bool> {
+    let written = db.run(
+        "INSERT INTO version_intents (connector, act, version, taker, before, canary, failed, reason, begun_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (connector) DO NOTHING",
+        params![
+            connector,
+            word(intent.act)?,
+            intent.version,
+            intent.taker,
+            intent.before,
+            json_if(intent.canary.as_ref())?,
+            intent.failed,
+            intent.reason,
+            intent.begun_at.as_millis()
+        ],
+    )?;
+    Ok(written > 0)
+}
+
+pub(crate) fn open(db: &Db<'_>) -> Result<Vec<(String, Intent)>> {
+    db.all(
+        "SELECT connector, act, version, taker, before, canary, failed, reason, begun_at FROM version_intents
+         ORDER BY connector",
+        [],
+        |row| {
+            let intent = Intent {
+                act: get_word(row, 1, "version_intents.act")?,
+                version: row.get(2)?,
+                taker: row.get(3)?,
+                before: row.get(4)?,
+                canary: get_json_if(row, 5, "version_intents.canary")?,
+                failed: row.get(6)?,
+                reason: row.get(7)?,
+                begun_at: get_time(row, 8)?,
+            };
+            Ok((row.get(0)?, intent))
+        },
+    )
+}
+
+/// The change is over: what it moved stays.
+pub(crate) fn end(db: &Db<'_>, connector: &str) -> Result<()> {
+    db.run("DELETE FROM version_intents WHERE connector = ?1", [connector])?;
+    db.run("DELETE FROM moved_states WHERE connector = ?1", [connector])?;
+    Ok(())
+}
+
+/// To be called before a state moves: keeps what it was, and whose, if a change is open. The first that moves it counts.
+pub(crate) fn keep_moved(db: &Db<'_>, connector: &str, id: ChannelId, was: &State) -> Result<()> {
+    if !db.exists("SELECT 1 FROM version_intents WHERE connector = ?1", [connector])? {
+        return Ok(());
+    }
+    db.run(
+        "INSERT INTO moved_states (channel_id, connector, state, version, copy_version, copy, reason)
+         SELECT channel_id, connector, ?2, version, copy_version, copy, reason FROM state_owners WHERE channel_id = ?1
+         ON CONFLICT (channel_id) DO NOTHING",
+        params![key(id), json(was)?],
+    )?;
+    Ok(())
+}
+
+/// Gives what the open change moved back to its owners, and ends the change; how many.
+pub(crate) fn undo(db: &Db<'_>, connector: &str) -> Result<u64> {
+    let moved: Vec<(ChannelId, State)> = db.all(
+        "SELECT channel_id, state FROM moved_states WHERE connector = ?1",
+        [connector],
+        |row| Ok((get_id(row, 0)?, get_json(row, 1, "moved_states.state")?)),
+    )?;
+    for (id, was) in &moved {
+        state::replace(db, *id, was)?;
+        db.run(
+            "UPDATE state_owners SET (version, copy_version, copy, reason) =
+                (SELECT m.version, m.copy_version, m.copy, m.reason FROM moved_states m WHERE m.channel_id = ?1)
+             WHERE channel_id = ?1",
+            [key(*id)],
+        )?;
+    }
+    end(db, connector)?;
+    Ok(moved.len() as u64)
+}

@@ -1,0 +1,507 @@
+//! The rows of the outbox, of attempts and of the channels' turns. What they mean is decided in [`weir_domain::record`]; two unique
+//! indexes hold the database to one message in flight and one with a due time in each conversation.
+
+use std::collections::BTreeMap;
+
+use weir_domain::channel::Channel;
+use weir_domain::id::{ChannelId, ConversationId, MessageId};
+use weir_domain::limits;
+use weir_domain::message::Status;
+use weir_domain::record::attempt::EndedAttempt;
+use weir_domain::record::echo::OtherShares;
+use weir_domain::record::inbound::COUNTED;
+use weir_domain::record::queue::{ChannelTurn, ConversationQueue, DueChange, QueueState, QueuedMessage, Room};
+use weir_domain::time::Timestamp;
+
+use crate::db::{
+    Db, Row, ToParam, Value, get_id, get_json, get_json_if, get_time, get_time_if, get_word, json, json_if, key,
+    key_if, key_value, ms, params,
+};
+use crate::{Attempt, QueueDepth, Result, StoreError};
+
+/// Rows that one sweep settles: the writer has others to serve.
+const SWEEP: u32 = 256;
+
+// ---- the queue of a conversation -------------------------------------------------------------------------------------
+
+const QUEUED: &str =
+    "n, message_id, channel_id, conversation_id, state, not_before, held, owner, due_at, expires_at, tries, epoch,
+    dispatched_at";
+
+fn read(row: &Row<'_>) -> Result<QueuedMessage> {
+    let at = get_time(row, 5)?;
+    Ok(QueuedMessage {
+        place: row.get(0)?,
+        message: get_id(row, 1)?,
+        channel: get_id(row, 2)?,
+        conversation: get_id(row, 3)?,
+        state: match row.get(4)? {
+            "sending" => QueueState::Sending {
+                owner: row.get::<Option<String>>(7)?.unwrap_or_default(),
+                until: at,
+            },
+            "uncertain" => QueueState::Uncertain { until: at },
+            _ => QueueState::Queued {
+                not_before: at,
+                held: row.get(6)?,
+            },
+        },
+        due_at: get_time_if(row, 8)?,
+        expires_at: get_time_if(row, 9)?,
+        tries: row.get(10)?,
+        epoch: row.get(11)?,
+        dispatched_at: get_time_if(row, 12)?,
+    })
+}
+
+/// The front of a conversation's queue, and this message of it. However much waits, no more than the next two are read.
+pub(crate) fn queue_of(
+    db: &Db<'_>,
+    conversation: ConversationId,
+    with: Option<MessageId>,
+) -> Result<ConversationQueue> {
+    let mut rows = db.all(
+        &format!(
+            "SELECT {QUEUED} FROM outbox WHERE conversation_id = ?1 AND state = 'sending'
+             UNION ALL SELECT {QUEUED} FROM outbox INDEXED BY outbox_uncertain WHERE conversation_id = ?1 AND state = 'uncertain'
+             UNION ALL SELECT * FROM
+                 (SELECT {QUEUED} FROM outbox WHERE conversation_id = ?1 AND state = 'queued' ORDER BY n LIMIT 2)
+             UNION ALL SELECT {QUEUED} FROM outbox WHERE message_id = ?2"
+        ),
+        params![key(conversation), key_if(with)],
+        read,
+    )?;
+    rows.sort_by_key(|row| row.place);
+    rows.dedup_by_key(|row| row.place);
+    Ok(ConversationQueue::loaded(rows))
+}
+
+/// The same of several conversations, in one statement.
+pub(crate) fn queues_of(
+    db: &Db<'_>,
+    conversations: impl IntoIterator<Item = ConversationId>,
+) -> Result<BTreeMap<ConversationId, ConversationQueue>> {
+    let mut rows = db.wanted(
+        conversations.into_iter().map(|id| [key_value(id)]),
+        &[],
+        &format!(
+            "SELECT {QUEUED} FROM wanted CROSS JOIN outbox ON n IN
+                 (SELECT n FROM outbox WHERE conversation_id = w1 AND state = 'sending'
+                  UNION ALL SELECT n FROM outbox INDEXED BY outbox_uncertain WHERE conversation_id = w1 AND state = 'uncertain'
+                  UNION ALL SELECT n FROM
+                      (SELECT n FROM outbox WHERE conversation_id = w1 AND state = 'queued' ORDER BY n LIMIT 2))"
+        ),
+        read,
+    )?;
+    rows.sort_by_key(|row| (row.conversation, row.place));
+    let of_each = rows.chunk_by(|one, next| one.conversation == next.conversation);
+    Ok(of_each
+        .map(|rows| (rows[0].conversation, ConversationQueue::loaded(rows.to_vec())))
+        .collect())
+}
+
+fn columns(state: &QueueState) -> (&'static str, i64, bool, Option<&str>) {
+    match state {
+        QueueState::Queued { not_before, held } => ("queued", not_before.as_millis(), *held, None),
+        QueueState::Sending { owner, until } => ("sending", until.as_millis(), false, Some(owner)),
+        QueueState::Uncertain { until } => ("uncertain", until.as_millis(), false, None),
+    }
+}
+
+/// Writes those that are new, behind all others.
+pub(crate) fn insert_all(db: &Db<'_>, rows: Vec<&QueuedMessage>, now: Timestamp) -> Result<()> {
+    let values = |row: &QueuedMessage| -> [Value; 13] {
+        let (state, not_before, held, owner) = columns(&row.state);
+        [
+            key_value(row.message),
+            key_value(row.channel),
+            key_value(row.conversation),
+            state.to_owned().into(),
+            now.as_millis().into(),
+            not_before.into(),
+            held.into(),
+            owner.map(str::to_owned).into(),
+            ms(row.due_at).into(),
+            ms(row.expires_at).into(),
+            row.tries.into(),
+            row.epoch.into(),
+            ms(row.dispatched_at).into(),
+        ]
+    };
+    let values: Vec<_> = rows.into_iter().map(values).collect();
+    db.insert_all(
+        "INSERT INTO outbox (message_id, channel_id, conversation_id, state, since, not_before, held, owner, due_at, expires_at,
+             tries, epoch, dispatched_at)",
+        &values,
+    )?;
+    Ok(())
+}
+
+/// Writes what differs: an index is written anew for each column that an update names, changed or not.
+pub(crate) fn update(db: &Db<'_>, before: &QueuedMessage, after: &QueuedMessage) -> Result<()> {
+    let mut named: Vec<(&str, Value)> = Vec::new();
+    if before.state != after.state {
+        let (state, not_before, held, owner) = columns(&after.state);
+        named.push(("state", state.to_owned().into()));
+        named.push(("not_before", not_before.into()));
+        named.push(("held", held.into()));
+        named.push(("owner", owner.map(str::to_owned).into()));
+    }
+    if before.due_at != after.due_at {
+        named.push(("due_at", ms(after.due_at).into()));
+    }
+    if before.expires_at != after.expires_at {
+        named.push(("expires_at", ms(after.expires_at).into()));
+    }
+    if before.tries != after.tries {
+        named.push(("tries", after.tries.into()));
+    }
+    let columns: Vec<String> = (2..)
+        .zip(&named)
+        .map(|(n, (column, _))| format!("{column} = ?{n}"))
+        .collect();
+    let values = named.iter().map(|(_, value)| value.to_param());
+    db.run(
+        &format!("UPDATE outbox SET {} WHERE n = ?1", columns.join(", ")),
+        [after.place.to_param()].into_iter().chain(values).collect::<Vec<_>>(),
+    )?;
+    Ok(())
+}
+
+pub(crate) fn remove(db: &Db<'_>, places: &[i64]) -> Result<()> {
+    if !places.is_empty() {
+        db.run(
+            "DELETE FROM outbox WHERE n IN (SELECT value FROM json_each(?1))",
+            [json(places)?],
+        )?;
+    }
+    Ok(())
+}
+
+/// Takes everything of a conversation out of the outbox, untold.
+pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, conversation: ConversationId) -> Result<()> {
+    db.run("DELETE FROM outbox WHERE conversation_id = ?1", [key(conversation)])?;
+    find_due(db, channel)
+}
+
+/// The window moved: what waits in the conversation is of use until its new end.
+pub(crate) fn extend(db: &Db<'_>, conversation: ConversationId, expires_at: Timestamp) -> Result<()> {
+    db.run(
+        "UPDATE outbox SET expires_at = ?2 WHERE conversation_id = ?1",
+        params![key(conversation), expires_at.as_millis()],
+    )?;
+    Ok(())
+}
+
+/// Messages of ours in a conversation whose fate is open: each has its share of the budget. One that an echo showed before its
+/// answer came is sent, and no longer among them.
+pub(crate) fn unsettled(db: &Db<'_>, conversation: ConversationId, without: Option<MessageId>) -> Result<u32> {
+    Ok(db
+        .one(
+            "SELECT count(*) FROM outbox o JOIN messages m ON m.id = o.message_id
+             WHERE o.conversation_id = ?1 AND o.message_id IS NOT ?2 AND m.status IN ('queued', 'sending', 'uncertain')",
+            params![key(conversation), key_if(without)],
+            |row| row.get(0),
+        )?
+        .unwrap_or(0))
+}
+
+/// Shares of the budget in a conversation that other messages than these have.
+pub(crate) fn other_shares(
+    db: &Db<'_>,
+    conversation: ConversationId,
+    since: Timestamp,
+    this: MessageId,
+    other: Option<MessageId>,
+) -> Result<OtherShares> {
+    let taken = db.one(
+        "SELECT count(*) FROM (
+             SELECT 1 FROM messages INDEXED BY messages_counted
+             WHERE conversation_id = ?1 AND counted = 1 AND sent_at > ?2 AND id <> ?3 AND id IS NOT ?4
+               AND status IN ('sent', 'delivered', 'read', 'failed') LIMIT ?5)",
+        params![key(conversation), since.as_millis(), key(this), key_if(other), COUNTED],
+        |row| row.get(0),
+    )?;
+    Ok(OtherShares {
+        unsettled: unsettled(db, conversation, Some(this))?,
+        taken: taken.unwrap_or(0),
+    })
+}
+
+/// What waits in these conversations, and where each message stands.
+pub(crate) fn of_conversations(
+    db: &Db<'_>,
+    ids: impl IntoIterator<Item = ConversationId>,
+) -> Result<Vec<(ConversationId, MessageId, Status)>> {
+    db.wanted(
+        ids.into_iter().map(|id| [key_value(id)]),
+        &[],
+        "SELECT o.conversation_id, o.message_id, m.status FROM wanted
+         CROSS JOIN outbox o ON o.conversation_id = w1 CROSS JOIN messages m ON m.id = o.message_id",
+        |row| Ok((get_id(row, 0)?, get_id(row, 1)?, get_word(row, 2, "messages.status")?)),
+    )
+}
+
+/// Messages that left and whose answers are not here.
+pub(crate) fn in_flight(db: &Db<'_>, conversation: ConversationId) -> Result<Vec<MessageId>> {
+    db.all(
+        "SELECT message_id, n FROM outbox WHERE conversation_id = ?1 AND state = 'sending'
+         UNION ALL SELECT message_id, n FROM outbox INDEXED BY outbox_uncertain
+         WHERE conversation_id = ?1 AND state = 'uncertain' ORDER BY 2",
+        [key(conversation)],
+        |row| get_id(row, 0),
+    )
+}
+
+pub(crate) fn queue(db: &Db<'_>, channel: ChannelId) -> Result<QueueDepth> {
+    let depth = db.one(
+        "SELECT count(*), min(since) FROM outbox WHERE channel_id = ?1 AND state <> 'uncertain'",
+        [key(channel)],
+        |row| {
+            Ok(QueueDepth {
+                depth: row.get::<u32>(0)?.into(),
+                oldest_at: get_time_if(row, 1)?,
+            })
+        },
+    )?;
+    Ok(depth.unwrap_or_default())
+}
+
+/// Those that are uncertain, with the time at which the last attempt began, in the order of acceptance.
+pub(crate) fn uncertain(db: &Db<'_>, limit: u32) -> Result<Vec<(MessageId, Option<Timestamp>)>> {
+    db.all(
+        "SELECT message_id, dispatched_at FROM outbox WHERE state = 'uncertain' ORDER BY n LIMIT ?1",
+        params![limit],
+        |row| Ok((get_id(row, 0)?, get_time_if(row, 1)?)),
+    )
+}
+
+// ---- turns -----------------------------------------------------------------------------------------------------------
+
+pub(crate) fn next_due(db: &Db<'_>, without: &[String]) -> Result<Option<Timestamp>> {
+    if without.is_empty() {
+        return db.moment("SELECT min(due_at) FROM turns WHERE due_at IS NOT NULL");
+    }
+    let due = db.one(
+        "SELECT min(due_at) FROM turns WHERE due_at IS NOT NULL AND app NOT IN (SELECT value FROM json_each(?1))",
+        [json(&without)?],
+        |row| get_time_if(row, 0),
+    )?;
+    Ok(due.flatten())
+}
+
+/// Writes what a change of a queue means for its channel.
+pub(crate) fn put_due(db: &Db<'_>, channel: ChannelId, change: DueChange) -> Result<()> {
+    match change {
+        DueChange::Nothing => Ok(()),
+        DueChange::By(due_at) => {
+            db.run(
+                "UPDATE turns SET due_at = ?2 WHERE channel_id = ?1 AND held = 0 AND (due_at IS NULL OR due_at > ?2)",
+                params![key(channel), due_at.as_millis()],
+            )?;
+            Ok(())
+        }
+        DueChange::Later => find_due(db, channel),
+    }
+}
+
+/// The earliest time at which something of a channel may leave.
+const EARLIEST: &str = "CASE WHEN held = 1 THEN NULL ELSE
+    (SELECT min(o.due_at) FROM outbox o WHERE o.channel_id = ?1 AND o.due_at IS NOT NULL) END";
+
+pub(crate) fn find_due(db: &Db<'_>, channel: ChannelId) -> Result<()> {
+    // Two indexes are written anew for each update, changed or not.
+    db.run(
+        &format!("UPDATE turns SET due_at = {EARLIEST} WHERE channel_id = ?1 AND due_at IS NOT {EARLIEST}"),
+        [key(channel)],
+    )?;
+    Ok(())
+}
+
+/// Whether nothing of a channel may leave now. Gives a new channel its place in the row.
+pub(crate) fn hold_channel(db: &Db<'_>, channel: &Channel, held: bool) -> Result<()> {
+    db.run(
+        "INSERT INTO turns (channel_id, app, held) VALUES (?1, ?2, ?3) ON CONFLICT (channel_id) DO UPDATE SET held = ?3",
+        params![key(channel.id), channel.app, held],
+    )?;
+    find_due(db, channel.id)
+}
+
+/// Whether something may leave: the cheap question, since most rounds find nothing.
+pub(crate) fn is_due(db: &Db<'_>, now: Timestamp) -> Result<bool> {
+    db.exists("SELECT 1 FROM turns WHERE due_at <= ?1 LIMIT 1", [now.as_millis()])
+}
+
+/// The channels with something due for which there is room, in the row, and those messages.
+pub(crate) fn turns(db: &Db<'_>, room: &Room, now: Timestamp) -> Result<(Vec<ChannelTurn>, Vec<QueuedMessage>)> {
+    let row: Vec<(ChannelId, String)> = db.all(
+        "SELECT channel_id, app FROM turns INDEXED BY turns_order WHERE due_at <= ?1 AND due_at IS NOT NULL
+         AND app NOT IN (SELECT value FROM json_each(?3)) ORDER BY turn LIMIT ?2",
+        params![now.as_millis(), room.all, json(&room.full())?],
+        |row| Ok((get_id(row, 0)?, row.get(1)?)),
+    )?;
+    // As many of each as there is room for if all have enough; the next look finds what is left.
+    let of_each = room.all.div_ceil(u32::try_from(row.len().max(1)).unwrap_or(u32::MAX));
+    let (mut turns, mut all) = (Vec::with_capacity(row.len()), Vec::new());
+    for (channel, app) in row {
+        let heads = db.all(
+            &format!("SELECT {QUEUED} FROM outbox WHERE channel_id = ?1 AND due_at <= ?2 ORDER BY due_at, n LIMIT ?3"),
+            params![key(channel), now.as_millis(), of_each],
+            read,
+        )?;
+        turns.push(ChannelTurn {
+            channel,
+            app,
+            due: heads.iter().map(|head| head.place).collect(),
+        });
+        all.extend(heads);
+    }
+    Ok((turns, all))
+}
+
+/// Messages in the hands of a process that died: the next sweep finds their leases run out.
+pub(crate) fn end_leases_of_others(db: &Db<'_>, owner: &str, now: Timestamp) -> Result<u32> {
+    let ended = db.run(
+        "UPDATE outbox SET not_before = ?2 WHERE state = 'sending' AND owner <> ?1 AND not_before > ?2",
+        params![owner, now.as_millis()],
+    )?;
+    Ok(u32::try_from(ended).unwrap_or(u32::MAX))
+}
+
+/// Leases the messages at these places, a list in JSON. From here on an attempt is open: the row says so until it is settled.
+pub(crate) fn lease(db: &Db<'_>, places: &str, owner: &str, now: Timestamp) -> Result<()> {
+    db.run(
+        "UPDATE outbox SET state = 'sending', owner = ?2, epoch = epoch + 1, not_before = ?3, dispatched_at = ?4, due_at = NULL
+         WHERE n IN (SELECT value FROM json_each(?1))",
+        params![places, owner, now.after(limits::LEASE).as_millis(), now.as_millis()],
+    )?;
+    db.run(
+        "UPDATE messages SET status = 'sending'
+         WHERE id IN (SELECT message_id FROM outbox WHERE n IN (SELECT value FROM json_each(?1)))",
+        [places],
+    )?;
+    Ok(())
+}
+
+/// Gives a channel the last place in the row, and finds what of it is due next.
+pub(crate) fn had_turn(db: &Db<'_>, channel: ChannelId) -> Result<()> {
+    db.run(
+        &format!(
+            "UPDATE turns SET turn = (SELECT max(turn) + 1 FROM turns), due_at = {EARLIEST} WHERE channel_id = ?1"
+        ),
+        [key(channel)],
+    )?;
+    Ok(())
+}
+
+// ---- attempts --------------------------------------------------------------------------------------------------------
+
+/// Writes attempts down as they ended.
+pub(crate) fn end_attempts(db: &Db<'_>, attempts: Vec<EndedAttempt>) -> Result<()> {
+    let values = |ended: EndedAttempt| -> Result<[Value; 7]> {
+        Ok([
+            key_value(ended.message),
+            ended.number.into(),
+            ended.started_at.as_millis().into(),
+            ended.ended_at.as_millis().into(),
+            ended.outcome.to_owned().into(),
+            json_if(ended.error.as_ref())?.into(),
+            json(&ended.requests)?.into(),
+        ])
+    };
+    let values: Vec<_> = attempts.into_iter().map(values).collect::<Result<_>>()?;
+    db.insert_all(
+        "INSERT INTO attempts (message_id, number, started_at, ended_at, outcome, error, requests)",
+        &values,
+    )?;
+    Ok(())
+}
+
+/// The number of a message's last attempt that is over. A lease from before a retry cannot pass for one after it.
+pub(crate) fn last_attempt(db: &Db<'_>, id: MessageId) -> Result<i64> {
+    let number = db.one(
+        "SELECT coalesce(max(number), 0) FROM attempts WHERE message_id = ?1",
+        [key(id)],
+        |row| row.get(0),
+    )?;
+    Ok(number.unwrap_or_default())
+}
+
+/// The attempts of a message, an open one among them.
+pub(crate) fn attempts(db: &Db<'_>, id: MessageId) -> Result<Vec<Attempt>> {
+    db.all(
+        "SELECT number, started_at, ended_at, outcome, error, requests FROM attempts WHERE message_id = ?1
+         UNION ALL
+         SELECT epoch, dispatched_at, NULL, 'open', NULL, '[]' FROM outbox WHERE message_id = ?1 AND state = 'sending'
+         ORDER BY 1",
+        [key(id)],
+        |row| {
+            Ok(Attempt {
+                number: row.get(0)?,
+                started_at: get_time(row, 1)?,
+                ended_at: get_time_if(row, 2)?,
+                outcome: row.get(3)?,
+                error: get_json_if(row, 4, "attempts.error")?,
+                requests: get_json(row, 5, "attempts.requests")?,
+            })
+        },
+    )
+}
+
+// ---- what a sweep finds ----------------------------------------------------------------------------------------------
+
+/// Messages whose lease ran out. All that are in flight are looked at, which are no more than the workers have in hand.
+pub(crate) fn lost(db: &Db<'_>, now: Timestamp) -> Result<Vec<MessageId>> {
+    ids(
+        db,
+        "SELECT message_id FROM outbox WHERE state = 'sending' AND not_before <= ?1 ORDER BY not_before LIMIT ?2",
+        now,
+    )
+}
+
+/// Messages that wait and are of no more use.
+pub(crate) fn expired(db: &Db<'_>, now: Timestamp) -> Result<Vec<MessageId>> {
+    ids(
+        db,
+        "SELECT message_id FROM outbox WHERE state = 'queued' AND expires_at IS NOT NULL AND expires_at <= ?1
+         ORDER BY expires_at LIMIT ?2",
+        now,
+    )
+}
+
+fn ids(db: &Db<'_>, sql: &str, now: Timestamp) -> Result<Vec<MessageId>> {
+    db.all(sql, params![now.as_millis(), SWEEP], |row| get_id(row, 0))
+}
+
+/// Messages of a channel that wait.
+pub(crate) fn waiting(db: &Db<'_>, channel: ChannelId) -> Result<Vec<MessageId>> {
+    db.all(
+        "SELECT message_id FROM outbox WHERE channel_id = ?1 AND state = 'queued' ORDER BY n",
+        [key(channel)],
+        |row| get_id(row, 0),
+    )
+}
+
+/// Conversations in which a message waits for the channel's authorization; it waits no more.
+pub(crate) fn release(db: &Db<'_>, channel: ChannelId) -> Result<Vec<ConversationId>> {
+    let conversations = db.all(
+        "SELECT DISTINCT conversation_id FROM outbox WHERE channel_id = ?1 AND held = 1",
+        [key(channel)],
+        |row| get_id(row, 0),
+    )?;
+    if !conversations.is_empty() {
+        db.run(
+            "UPDATE outbox SET held = 0 WHERE channel_id = ?1 AND held = 1",
+            [key(channel)],
+        )?;
+    }
+    Ok(conversations)
+}
+
+/// What is wrong with a record whose outbox points to a message that is not there.
+pub(crate) fn missing(id: MessageId) -> StoreError {
+    StoreError::Damaged {
+        place: format!("messages, row {id}"),
+        reason: "the outbox points to it, and it is not there".to_owned(),
+    }
+}
