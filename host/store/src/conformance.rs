@@ -103,6 +103,7 @@ macro_rules! store_conformance {
             others_words_stay_in_a_shared_conversation,
             a_sent_picture_goes_with_its_last_conversation,
             a_new_name_is_told_and_a_newly_signed_picture_is_not,
+            an_older_name_replaces_none_that_was_confirmed_since,
             what_a_contact_wrote_is_unread_until_somebody_looks_or_answers,
             a_late_echo_of_an_older_message_reads_nothing_newer,
             an_event_without_people_is_its_conversations,

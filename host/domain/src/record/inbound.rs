@@ -406,17 +406,21 @@ impl InboundRecorder<'_> {
         match self.snapshot.contact(channel.id, &person.platform_id) {
             Some(place) => {
                 let id = self.snapshot.contacts.at(place).contact.id;
-                // What its conversations noted is of the names as they were: it goes into the contact's row before they change.
                 let noted = self.snapshot.conversations.iter();
                 let noted = noted.filter(|(_, stored)| stored.conversation.contact.id == id);
                 let noted: Vec<_> = noted.map(|(place, stored)| (place, stored.named_at)).collect();
-                for (conversation, _) in &noted {
-                    self.snapshot.conversations.edit(*conversation).named_at = Timestamp::default();
-                }
-                let noted = noted.into_iter().map(|(_, at)| at).max().unwrap_or_default();
+                let confirmed_at = noted.iter().map(|(_, at)| *at).max().unwrap_or_default();
                 let contact = self.snapshot.contacts.edit(place);
-                contact.named_at = contact.named_at.map(|named_at| named_at.max(noted));
-                (place, contact.name(person, at))
+                contact.named_at = contact.named_at.map(|named_at| named_at.max(confirmed_at));
+                let known = contact.contact.clone();
+                let change = contact.name(person, at);
+                if contact.contact != known {
+                    // The contact's row now has the moment of each name; what conversations noted is of names that are no more.
+                    for (conversation, _) in noted {
+                        self.snapshot.conversations.edit(conversation).named_at = Timestamp::default();
+                    }
+                }
+                (place, change)
             }
             None => {
                 let id = self.mint.id(context.now);

@@ -360,6 +360,46 @@ pub fn a_new_name_is_told_and_a_newly_signed_picture_is_not(factory: Factory) {
     });
 }
 
+pub fn an_older_name_replaces_none_that_was_confirmed_since(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let named = |thread: &str, second, username: &str, display_name: Option<&str>| {
+            let id = format!("m{second}");
+            let mut told = told(thread, &id, Direction::Inbound, Origin::Contact, "hi", second);
+            told.contact = Person {
+                username: Some(username.into()),
+                display_name: display_name.map(str::to_owned),
+                ..jane()
+            };
+            message(told)
+        };
+        let name = async || world.conversation("thread").await.contact.display_name;
+        world
+            .hear(vec![named("thread", 9, "jane_doe", Some("Jane"))], 100)
+            .await;
+        world
+            .hear(vec![named("thread", 15, "jane_doe", Some("Jane"))], 100)
+            .await;
+        // Older than what was confirmed, so that it changes nothing; then one that changes another name.
+        world.hear(vec![named("thread", 13, "jane", None)], 100).await;
+        world.hear(vec![named("thread", 16, "jane", None)], 100).await;
+        world.hear(vec![named("thread", 11, "jane", Some("Janet"))], 100).await;
+        assert_eq!(name().await.as_deref(), Some("Jane"));
+        // What another conversation confirmed is of the names as they were, also if a change comes through this one.
+        world.hear(vec![named("another", 20, "jane", Some("Jane"))], 100).await;
+        world.hear(vec![named("another", 25, "jane", Some("Jane"))], 100).await;
+        world.hear(vec![named("thread", 22, "jane", Some("J."))], 100).await;
+        assert_eq!(name().await.as_deref(), Some("Jane"));
+        world
+            .hear(vec![named("thread", 30, "jane", Some("Jane D."))], 100)
+            .await;
+        world
+            .hear(vec![named("another", 28, "jane", Some("Jane B."))], 100)
+            .await;
+        assert_eq!(name().await.as_deref(), Some("Jane D."));
+    });
+}
+
 pub fn what_a_contact_wrote_is_unread_until_somebody_looks_or_answers(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;

@@ -443,7 +443,7 @@ pub(crate) fn contacts_named(
     )
 }
 
-/// Writes contacts: new ones, and what differs of others.
+/// Writes contacts: new ones, and what differs of others. Theirs are the moments of their names then, and no conversation's.
 pub(crate) fn write_contacts(db: &Db<'_>, contacts: &[Tracked<StoredContact>]) -> Result<()> {
     for stored in contacts {
         let (contact, [username_at, display_name_at, avatar_at]) = (&stored.contact, stored.named_at);
@@ -480,6 +480,12 @@ pub(crate) fn write_contacts(db: &Db<'_>, contacts: &[Tracked<StoredContact>]) -
                 contact.created_at.as_millis(),
             ],
         )?;
+        if let Change::Update { .. } = stored.write() {
+            db.run(
+                "UPDATE conversations SET named_at = 0 WHERE contact_id = ?1 AND named_at > 0",
+                [key(contact.id)],
+            )?;
+        }
     }
     Ok(())
 }
