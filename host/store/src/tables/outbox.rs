@@ -160,9 +160,10 @@ pub(crate) fn update(db: &Db<'_>, before: &QueuedMessage, after: &QueuedMessage)
         .zip(&named)
         .map(|(n, (column, _))| format!("{column} = ?{n}"))
         .collect();
+    let columns = columns.join(", ");
     let values = named.iter().map(|(_, value)| value.to_param());
     db.run(
-        &format!("UPDATE outbox SET {} WHERE n = ?1", columns.join(", ")),
+        &format!("UPDATE outbox SET {columns} WHERE n = ?1"),
         [after.place.to_param()].into_iter().chain(values).collect::<Vec<_>>(),
     )?;
     Ok(())
