@@ -2,9 +2,13 @@
 //! transaction that the caller is in.
 
 mod apply;
+pub(crate) mod channels;
+pub(crate) mod clearing;
+pub(crate) mod erasure;
 pub(crate) mod inbound;
 pub(crate) mod outbound;
 pub(crate) mod outbox;
+pub(crate) mod states;
 pub(crate) mod versions;
 pub(crate) mod window_events;
 

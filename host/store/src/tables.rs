@@ -4,7 +4,6 @@
 pub(crate) mod canary_runs;
 pub(crate) mod channels;
 pub(crate) mod claims;
-pub(crate) mod clearing;
 pub(crate) mod clock;
 pub(crate) mod connect;
 pub(crate) mod connectors;
@@ -13,7 +12,6 @@ pub(crate) mod deliveries;
 pub(crate) mod early;
 pub(crate) mod echo;
 pub(crate) mod endpoints;
-pub(crate) mod erasure;
 pub(crate) mod events;
 pub(crate) mod gaps;
 pub(crate) mod intents;

@@ -13,9 +13,9 @@ use weir_domain::record::settle::{self, Outbound, Tried};
 use weir_domain::record::{Changes, StoredMessage, Tracked};
 use weir_domain::time::Timestamp;
 
-use crate::acts::apply;
+use crate::acts::{apply, states};
 use crate::db::{Db, json};
-use crate::tables::{channels, conversations, early, echo, media, messages, outbox, state};
+use crate::tables::{channels, conversations, early, echo, media, messages, outbox};
 use crate::{LeaseToken, MessageLease, RequestRecord, Result, StateWrite};
 
 /// A message with its conversation and what else of that is unsettled.
@@ -196,8 +196,8 @@ fn settle_apart(
             conversation: Tracked::loaded(thread),
             queue,
         };
-        if !state::commit(db, channel, &writes)? {
-            state::tell_unwritten(db, channel, &writes, now)?;
+        if !states::commit(db, channel, &writes)? {
+            states::tell_unwritten(db, channel, &writes, now)?;
         }
         let arrival = match &next {
             Next::Sent { platform_id, at } => {

@@ -380,7 +380,7 @@ mod file {
         known.sort_unstable();
         assert_eq!(tables, known);
         let sources = [
-            include_str!("../tables/erasure.rs"),
+            include_str!("../acts/erasure.rs"),
             include_str!("../tables/early.rs"),
             include_str!("../tables/gaps.rs"),
             include_str!("../tables/media.rs"),

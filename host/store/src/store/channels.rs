@@ -10,7 +10,7 @@ use weir_domain::time::Timestamp;
 
 use crate::engine::Engine;
 use crate::tables::channels;
-use crate::{ChannelPatch, Listed, NewChannel, Page, Result};
+use crate::{ChannelPatch, Listed, NewChannel, Page, Result, acts};
 
 /// Channels: connected accounts, and their set-up.
 #[async_trait]
@@ -64,7 +64,7 @@ impl<E: Engine> Channels for E {
         credential: Credential,
         now: Timestamp,
     ) -> Result<(Channel, bool)> {
-        self.write(move |db| channels::connect(db, new.clone(), &credential, now))
+        self.write(move |db| acts::channels::connect(db, new.clone(), &credential, now))
             .await
     }
     async fn channel(&self, id: ChannelId) -> Result<Option<Channel>> {
@@ -82,7 +82,8 @@ impl<E: Engine> Channels for E {
             .await
     }
     async fn update_channel(&self, id: ChannelId, patch: ChannelPatch, now: Timestamp) -> Result<Option<Channel>> {
-        self.write(move |db| channels::update(db, id, patch.clone(), now)).await
+        self.write(move |db| acts::channels::update(db, id, patch.clone(), now))
+            .await
     }
     async fn set_channel_status(
         &self,
@@ -92,11 +93,11 @@ impl<E: Engine> Channels for E {
         now: Timestamp,
     ) -> Result<()> {
         let reason = reason.to_owned();
-        self.write(move |db| channels::set_status(db, id, status, &reason, now))
+        self.write(move |db| acts::channels::set_status(db, id, status, &reason, now))
             .await
     }
     async fn delete_channel(&self, id: ChannelId, now: Timestamp) -> Result<Option<Channel>> {
-        self.write(move |db| channels::delete(db, id, now)).await
+        self.write(move |db| acts::channels::delete(db, id, now)).await
     }
     async fn channel_of_account(&self, app: &str, platform_id: &str) -> Result<Option<Channel>> {
         let app = app.to_owned();
@@ -114,6 +115,6 @@ impl<E: Engine> Channels for E {
         self.read(move |db| channels::set_ups_due(db, now, limit)).await
     }
     async fn resume_set_ups(&self, now: Timestamp) -> Result<u32> {
-        self.write(move |db| channels::resume_set_ups(db, now)).await
+        self.write(move |db| acts::channels::resume_set_ups(db, now)).await
     }
 }

@@ -8,8 +8,9 @@ use weir_domain::id::{ChannelId, ContactId};
 use weir_domain::inbound::Person;
 use weir_domain::time::Timestamp;
 
+use crate::acts::erasure;
 use crate::engine::Engine;
-use crate::tables::{conversations, erasure};
+use crate::tables::conversations;
 use crate::{Erased, Erasing, Listed, Page, Result, kill_point};
 
 /// Contacts, and their erasure.

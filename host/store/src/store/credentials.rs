@@ -5,9 +5,9 @@ use weir_domain::credential::Credential;
 use weir_domain::id::ChannelId;
 use weir_domain::time::Timestamp;
 
-use crate::Result;
 use crate::engine::Engine;
 use crate::tables::channels;
+use crate::{Result, acts};
 
 /// The credentials of channels, and their renewal.
 #[async_trait]
@@ -50,7 +50,7 @@ impl<E: Engine> Credentials for E {
         renewed: Credential,
         now: Timestamp,
     ) -> Result<bool> {
-        self.write(move |db| channels::put_renewed(db, id, &old, &renewed, now))
+        self.write(move |db| acts::channels::put_renewed(db, id, &old, &renewed, now))
             .await
     }
     async fn credentials_due(&self, before: Timestamp, limit: u32) -> Result<Vec<ChannelId>> {

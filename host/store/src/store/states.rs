@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use weir_domain::id::ChannelId;
 use weir_domain::time::Timestamp;
 
+use crate::acts::states;
 use crate::engine::Engine;
 use crate::tables::state;
-use crate::{ChannelState, HeldAccounts, Result, StateMove, StateOwner, StateWrite};
+use crate::{ChannelState, HeldAccounts, Result, StateMove, StateOwner, StateWrite, acts};
 
 /// The state that a connector keeps for a channel, and which version owns it.
 #[async_trait]
@@ -53,7 +54,7 @@ impl<E: Engine> States for E {
         self.look(move |db| state::state(db, id)).await
     }
     async fn commit_state(&self, id: ChannelId, writes: Vec<StateWrite>) -> Result<bool> {
-        self.write(move |db| state::commit(db, id, &writes)).await
+        self.write(move |db| states::commit(db, id, &writes)).await
     }
     async fn state_owners(&self, connector: &str) -> Result<Vec<StateOwner>> {
         let connector = connector.to_owned();
@@ -61,7 +62,7 @@ impl<E: Engine> States for E {
     }
     async fn hand_state_over(&self, connector: &str, handed: StateMove) -> Result<bool> {
         let connector = connector.to_owned();
-        self.write(move |db| state::hand_over(db, &connector, &handed)).await
+        self.write(move |db| states::hand_over(db, &connector, &handed)).await
     }
     async fn hold_state(
         &self,
@@ -72,12 +73,12 @@ impl<E: Engine> States for E {
         now: Timestamp,
     ) -> Result<()> {
         let (connector, version, reason) = (connector.to_owned(), version.to_owned(), reason.to_owned());
-        self.write(move |db| state::hold(db, &connector, channel, &version, &reason, now))
+        self.write(move |db| states::hold(db, &connector, channel, &version, &reason, now))
             .await
     }
     async fn give_state_back(&self, connector: &str, channel: ChannelId, from: &str, to: &str) -> Result<bool> {
         let (connector, from, to) = (connector.to_owned(), from.to_owned(), to.to_owned());
-        self.write(move |db| state::give_back(db, &connector, channel, &from, &to))
+        self.write(move |db| states::give_back(db, &connector, channel, &from, &to))
             .await
     }
     async fn hold_accounts(
@@ -87,7 +88,7 @@ impl<E: Engine> States for E {
         now: Timestamp,
     ) -> Result<HeldAccounts> {
         let connector = connector.to_owned();
-        self.write(move |db| state::hold_accounts(db, &connector, &reasons, now))
+        self.write(move |db| acts::channels::hold_accounts(db, &connector, &reasons, now))
             .await
     }
     async fn held(&self, id: ChannelId) -> Result<Option<String>> {

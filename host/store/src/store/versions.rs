@@ -5,7 +5,7 @@ use weir_domain::grant::Grants;
 use weir_domain::rollout::{Canary, Intent, VersionAct};
 use weir_domain::time::Timestamp;
 
-use crate::acts::versions;
+use crate::acts::{states, versions};
 use crate::engine::Engine;
 use crate::tables::{canary_runs, connectors, intents};
 use crate::{CanaryRunRecord, NewVersion, Result, Retirement, StageError, Version, VersionChange};
@@ -105,7 +105,7 @@ impl<E: Engine> Versions for E {
     }
     async fn undo_version_change(&self, connector: &str) -> Result<u64> {
         let connector = connector.to_owned();
-        self.write(move |db| intents::undo(db, &connector)).await
+        self.write(move |db| states::undo(db, &connector)).await
     }
     async fn activate_version(
         &self,

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use weir_domain::time::Timestamp;
 use weir_domain::workspace::Workspace;
 
+use crate::acts::clearing;
 use crate::engine::Engine;
-use crate::tables::{clearing, workspaces};
+use crate::tables::workspaces;
 use crate::{RemoveWorkspaceError, Result};
 
 /// Workspaces: the tenants of one Weir.

@@ -2,20 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use weir_domain::channel::{Channel, ChannelStatus, PolicyOverride};
+use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::credential::Credential;
 use weir_domain::delivery::backoff;
-use weir_domain::event::{ChannelTold, EventType};
 use weir_domain::id::ChannelId;
 use weir_domain::limits;
-use weir_domain::record::About;
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, Row, cursor_id, fetch, get_id, get_json, get_time_if, json, key, listed, ms, params, word};
-use crate::tables::events;
-use crate::tables::{connect, conversations, outbox, state, workspaces};
+use crate::tables::outbox;
 use crate::vault::Place;
-use crate::{ChannelPatch, ConnectEnd, Listed, NewChannel, Page, Result, acts};
+use crate::{Listed, Page, Result};
 
 fn read(row: &Row<'_>) -> Result<Channel> {
     get_json(row, 0, "channels.channel")
@@ -98,180 +95,12 @@ pub(crate) fn put(db: &Db<'_>, channel: &Channel) -> Result<()> {
     outbox::hold_channel(db, channel, channel.paused || !works)
 }
 
-pub(crate) fn connect(
-    db: &Db<'_>,
-    new: NewChannel,
-    credential: &Credential,
-    now: Timestamp,
-) -> Result<(Channel, bool)> {
-    let known = by_platform_id(db, &new.app, &new.platform_id)?;
-    let owner = known.as_ref().map_or(&new.workspace_id, |known| &known.workspace_id);
-    workspaces::needs_open(db, owner)?;
-    let is_new = known.is_none();
-    let (session, writes, set_up_at) = (new.session, new.state.clone(), new.set_up_at);
-    let (channel, kind) = match known {
-        None => (begun(db, new, now), EventType::ChannelConnected),
-        Some(known) => {
-            let kind = match known.status {
-                ChannelStatus::Deleted => EventType::ChannelConnected,
-                ChannelStatus::Connected => EventType::ChannelUpdated,
-                ChannelStatus::Degraded | ChannelStatus::ReauthorizationRequired => EventType::ChannelRecovered,
-            };
-            (renewed(known, new, now), kind)
-        }
-    };
-    put(db, &channel)?;
-    put_credential(db, channel.id, credential, now)?;
-    if !state::commit(db, channel.id, &writes)? {
-        state::tell_unwritten(db, channel.id, &writes, now)?;
-    }
-    db.run(
-        "UPDATE channels SET set_up_at = ?2, set_up_tries = 0 WHERE id = ?1",
-        params![key(channel.id), ms(set_up_at)],
-    )?;
-    if let Some(session) = session {
-        connect::finish(db, session, &ConnectEnd::Succeeded { channel_id: channel.id })?;
-    }
-    events::append_channel(db, &channel, kind, now)?;
-    Ok((channel, is_new))
-}
-
-fn begun(db: &Db<'_>, new: NewChannel, now: Timestamp) -> Channel {
-    let own_name = new.display_name.as_ref().or(new.username.as_ref());
-    Channel {
-        id: db.mint(now),
-        name: new
-            .name
-            .or_else(|| own_name.cloned())
-            .unwrap_or_else(|| new.platform_id.clone()),
-        workspace_id: new.workspace_id,
-        app: new.app,
-        connector: new.connector,
-        platform: new.platform,
-        platform_id: new.platform_id,
-        labels: new.labels,
-        username: new.username,
-        display_name: new.display_name,
-        avatar_url: new.avatar_url,
-        country: new.country,
-        status: ChannelStatus::Connected,
-        paused: false,
-        policy: PolicyOverride::default(),
-        scopes: new.scopes,
-        reauthorize_by: new.reauthorize_by,
-        created_at: now,
-        updated_at: now,
-        deleted_at: None,
-    }
-}
-
-/// The same account again: what the platform says of it is new, what the operator said of it stays.
-fn renewed(known: Channel, new: NewChannel, now: Timestamp) -> Channel {
-    Channel {
-        connector: new.connector,
-        platform: new.platform,
-        username: new.username.or(known.username),
-        display_name: new.display_name.or(known.display_name),
-        avatar_url: new.avatar_url.or(known.avatar_url),
-        country: new.country.or(known.country),
-        status: ChannelStatus::Connected,
-        scopes: new.scopes,
-        reauthorize_by: new.reauthorize_by,
-        updated_at: now,
-        deleted_at: None,
-        ..known
-    }
-}
-
-pub(crate) fn update(db: &Db<'_>, id: ChannelId, patch: ChannelPatch, now: Timestamp) -> Result<Option<Channel>> {
-    let Some(known) = one(db, id)? else { return Ok(None) };
-    let paused = patch.paused.unwrap_or(known.paused);
-    let kind = if paused && !known.paused {
-        EventType::ChannelPaused
-    } else {
-        EventType::ChannelUpdated
-    };
-    let before = known.policy.clone();
-    let channel = Channel {
-        name: patch.name.unwrap_or(known.name),
-        labels: patch.labels.unwrap_or(known.labels),
-        country: patch.country.or(known.country),
-        policy: patch.policy.unwrap_or(known.policy),
-        paused,
-        updated_at: now,
-        ..known
-    };
-    put(db, &channel)?;
-    if channel.policy.window_ms != before.window_ms {
-        conversations::reschedule(db, &channel, now)?;
-    }
-    events::append_channel(db, &channel, kind, now)?;
-    Ok(Some(channel))
-}
-
 /// Whether its set-up at the platform is not done.
 pub(crate) fn waits_for_set_up(db: &Db<'_>, id: ChannelId) -> Result<bool> {
     db.exists(
         "SELECT 1 FROM channels WHERE id = ?1 AND set_up_at IS NOT NULL",
         [key(id)],
     )
-}
-
-pub(crate) fn set_status(
-    db: &Db<'_>,
-    id: ChannelId,
-    status: ChannelStatus,
-    reason: &str,
-    now: Timestamp,
-) -> Result<()> {
-    let Some(known) = one(db, id)? else { return Ok(()) };
-    // A deleted channel comes back only by being connected, and goes only by being deleted.
-    if known.status == ChannelStatus::Deleted || status == ChannelStatus::Deleted {
-        return Ok(());
-    }
-    if status == ChannelStatus::Connected {
-        acts::outbox::release_held(db, id, now)?;
-    }
-    if known.status == status {
-        return Ok(());
-    }
-    let channel = Channel {
-        status,
-        updated_at: now,
-        ..known
-    };
-    put(db, &channel)?;
-    let kind = match status {
-        ChannelStatus::Connected => EventType::ChannelRecovered,
-        ChannelStatus::Degraded => EventType::ChannelDegraded,
-        ChannelStatus::ReauthorizationRequired | ChannelStatus::Deleted => EventType::ChannelReauthorizationRequired,
-    };
-    let told = ChannelTold {
-        channel,
-        reason: Some(reason.to_owned()),
-        days_left: None,
-    };
-    events::append(db, &About::channel(&told.channel), kind, &told, now)?;
-    Ok(())
-}
-
-pub(crate) fn delete(db: &Db<'_>, id: ChannelId, now: Timestamp) -> Result<Option<Channel>> {
-    let Some(known) = one(db, id)? else { return Ok(None) };
-    if known.status == ChannelStatus::Deleted {
-        return Ok(Some(known));
-    }
-    let channel = Channel {
-        status: ChannelStatus::Deleted,
-        updated_at: now,
-        deleted_at: Some(now),
-        ..known
-    };
-    put(db, &channel)?;
-    db.run("DELETE FROM credentials WHERE channel_id = ?1", [key(id)])?;
-    acts::outbox::fail_queued(db, id, now)?;
-    conversations::reschedule(db, &channel, now)?;
-    events::append_channel(db, &channel, EventType::ChannelDeleted, now)?;
-    Ok(Some(channel))
 }
 
 // ---- credentials -----------------------------------------------------------------------------------------------------
@@ -296,7 +125,7 @@ pub(crate) fn credential(db: &Db<'_>, id: ChannelId) -> Result<Option<Credential
 }
 
 /// A deleted channel takes none, so that a renewal that was under way cannot undo the deletion.
-fn put_credential(db: &Db<'_>, id: ChannelId, credential: &Credential, now: Timestamp) -> Result<()> {
+pub(crate) fn put_credential(db: &Db<'_>, id: ChannelId, credential: &Credential) -> Result<()> {
     db.run(
         "INSERT INTO credentials (channel_id, sealed, expires_at)
          SELECT id, ?2, ?3 FROM channels WHERE id = ?1 AND status <> 'deleted'
@@ -307,28 +136,7 @@ fn put_credential(db: &Db<'_>, id: ChannelId, credential: &Credential, now: Time
             ms(credential.expires_at),
         ],
     )?;
-    acts::outbox::release_held(db, id, now)
-}
-
-/// A renewed credential is the renewed authorization: what was held for it is due.
-pub(crate) fn put_renewed(
-    db: &Db<'_>,
-    id: ChannelId,
-    old: &Credential,
-    renewed: &Credential,
-    now: Timestamp,
-) -> Result<bool> {
-    match credential(db, id)? {
-        // The commit of an earlier try stood, and its answer was lost.
-        Some(there) if there == *renewed => return Ok(true),
-        Some(there) if there == *old => put_credential(db, id, renewed, now)?,
-        _ => return Ok(false),
-    }
-    if one(db, id)?.is_some_and(|channel| channel.status == ChannelStatus::ReauthorizationRequired) {
-        let reason = "the credential was renewed";
-        set_status(db, id, ChannelStatus::Connected, reason, now)?;
-    }
-    Ok(true)
+    Ok(())
 }
 
 pub(crate) fn note_renewal(db: &Db<'_>, id: ChannelId, begun: Option<Timestamp>) -> Result<()> {
@@ -390,23 +198,6 @@ pub(crate) fn set_ups_due(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<Vec
         params![now.as_millis(), limit],
         read,
     )
-}
-
-pub(crate) fn resume_set_ups(db: &Db<'_>, now: Timestamp) -> Result<u32> {
-    let cut_off: Vec<ChannelId> = db.all(
-        "SELECT id FROM channels WHERE set_up_at IS NOT NULL AND status = 'connected'",
-        [],
-        |row| get_id(row, 0),
-    )?;
-    db.run(
-        "UPDATE channels SET set_up_at = ?1 WHERE set_up_at > ?1",
-        [now.as_millis()],
-    )?;
-    let reason = "the account is connected, but the host ended before its set-up was done; it is being done now";
-    for id in &cut_off {
-        set_status(db, *id, ChannelStatus::Degraded, reason, now)?;
-    }
-    Ok(u32::try_from(cut_off.len()).unwrap_or(u32::MAX))
 }
 
 // ---- polling ---------------------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ use weir_domain::id::ChannelId;
 use weir_domain::rollout::Intent;
 
 use crate::Result;
-use crate::db::{Db, get_id, get_json, get_json_if, get_time, get_word, json, json_if, key, params, word};
-use crate::tables::state::{self, State};
+use crate::db::{Db, get_json_if, get_time, get_word, json, json_if, key, params, word};
+use crate::tables::state::State;
 
 /// False if one is open.
 pub(crate) fn begin(db: &Db<'_>, connector: &str, intent: &Intent) -> Result<bool> {
@@ -67,24 +67,4 @@ pub(crate) fn keep_moved(db: &Db<'_>, connector: &str, id: ChannelId, was: &Stat
         params![key(id), json(was)?],
     )?;
     Ok(())
-}
-
-/// Gives what the open change moved back to its owners, and ends the change; how many.
-pub(crate) fn undo(db: &Db<'_>, connector: &str) -> Result<u64> {
-    let moved: Vec<(ChannelId, State)> = db.all(
-        "SELECT channel_id, state FROM moved_states WHERE connector = ?1",
-        [connector],
-        |row| Ok((get_id(row, 0)?, get_json(row, 1, "moved_states.state")?)),
-    )?;
-    for (id, was) in &moved {
-        state::replace(db, *id, was)?;
-        db.run(
-            "UPDATE state_owners SET (version, copy_version, copy, reason) =
-                (SELECT m.version, m.copy_version, m.copy, m.reason FROM moved_states m WHERE m.channel_id = ?1)
-             WHERE channel_id = ?1",
-            [key(*id)],
-        )?;
-    }
-    end(db, connector)?;
-    Ok(moved.len() as u64)
 }

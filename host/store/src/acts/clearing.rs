@@ -8,8 +8,9 @@ use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use crate::Result;
+use crate::acts::erasure;
 use crate::db::{Db, get_id, get_time, key, params};
-use crate::tables::{erasure, media, outbox};
+use crate::tables::{media, outbox};
 
 /// How long a mark stays at least: whatever was begun in the workspace before it has ended by then, a connect session last.
 const MARKED: Duration = limits::CONNECT_SESSION.saturating_mul(2);
@@ -152,7 +153,7 @@ mod tests {
             include_str!("clearing.rs"),
             include_str!("erasure.rs"),
             include_str!("outbox.rs"),
-            include_str!("media.rs")
+            include_str!("../tables/media.rs")
         );
         for table in tables.iter().filter(|table| !LEFT.contains(&table.as_str())) {
             assert!(

@@ -1,0 +1,128 @@
+//! Moves the states of connectors between versions, and writes what their calls kept.
+
+use weir_domain::event::{ChannelTold, EventType};
+use weir_domain::id::ChannelId;
+use weir_domain::record::About;
+use weir_domain::time::Timestamp;
+
+use crate::db::{Db, get_id, get_json, json, key, params};
+use crate::tables::state::{self, State};
+use crate::tables::{channels, events, intents};
+use crate::{Result, StateMove, StateWrite};
+
+/// False, and nothing is written, if another version owns the state.
+pub(crate) fn commit(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]) -> Result<bool> {
+    let Some(first) = writes.first() else { return Ok(true) };
+    match state::owner(db, id)? {
+        Some(owner) if owner != first.by => return Ok(false),
+        Some(_) => {}
+        // Whoever writes first owns it.
+        None => {
+            let connector = channels::needed(db, id)?.connector;
+            db.run(
+                "INSERT INTO state_owners (channel_id, connector, version) VALUES (?1, ?2, ?3)",
+                params![key(id), connector, first.by],
+            )?;
+        }
+    }
+    for write in writes {
+        state::put(db, id, &write.key, write.value.as_deref())?;
+    }
+    Ok(true)
+}
+
+/// False if the state is another by now.
+pub(crate) fn hand_over(db: &Db<'_>, connector: &str, handed: &StateMove) -> Result<bool> {
+    let now = state::state(db, handed.channel_id)?;
+    if now.entries != handed.before || state::owner(db, handed.channel_id)?.is_some_and(|owner| owner != handed.from) {
+        return Ok(false);
+    }
+    intents::keep_moved(db, connector, handed.channel_id, &now.entries)?;
+    state::replace(db, handed.channel_id, &handed.after)?;
+    db.run(
+        "INSERT INTO state_owners (channel_id, connector, version, copy_version, copy, reason)
+         VALUES (?1, ?2, ?3, ?4, ?5, NULL)
+         ON CONFLICT (channel_id) DO UPDATE SET version = ?3, copy_version = ?4, copy = ?5, reason = NULL",
+        params![
+            key(handed.channel_id),
+            connector,
+            handed.to,
+            handed.from,
+            json(&handed.before)?
+        ],
+    )?;
+    Ok(true)
+}
+
+/// The version keeps the channel's state, since another could not take it over.
+pub(crate) fn hold(
+    db: &Db<'_>,
+    connector: &str,
+    id: ChannelId,
+    version: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<()> {
+    db.run(
+        "INSERT INTO state_owners (channel_id, connector, version, copy_version, copy, reason)
+         VALUES (?1, ?2, ?3, NULL, NULL, ?4)
+         ON CONFLICT (channel_id) DO UPDATE SET version = ?3, reason = ?4",
+        params![key(id), connector, version, reason],
+    )?;
+    tell(db, id, EventType::ChannelDegraded, reason, now)
+}
+
+pub(crate) fn tell(db: &Db<'_>, id: ChannelId, kind: EventType, reason: &str, now: Timestamp) -> Result<()> {
+    let told = ChannelTold {
+        channel: channels::needed(db, id)?,
+        reason: Some(reason.to_owned()),
+        days_left: None,
+    };
+    events::append(db, &About::channel(&told.channel), kind, &told, now)?;
+    Ok(())
+}
+
+/// What a call wrote to a state that another version took over while it ran is not in the record: says so.
+pub(crate) fn tell_unwritten(db: &Db<'_>, id: ChannelId, writes: &[StateWrite], now: Timestamp) -> Result<()> {
+    let by = writes.first().map_or("", |write| write.by.as_str());
+    let reason = format!("what {by} wrote to the channel's state is not kept: another version owns it");
+    tell(db, id, EventType::ChannelDegraded, &reason, now)
+}
+
+/// Gives a state that `from` took over from `to` back as it was. False if there is no copy of it.
+pub(crate) fn give_back(db: &Db<'_>, connector: &str, id: ChannelId, from: &str, to: &str) -> Result<bool> {
+    let copy: Option<State> = db.one(
+        "SELECT copy FROM state_owners
+         WHERE channel_id = ?1 AND version = ?2 AND copy_version = ?3 AND copy IS NOT NULL",
+        params![key(id), from, to],
+        |row| get_json(row, 0, "state_owners.copy"),
+    )?;
+    let Some(copy) = copy else { return Ok(false) };
+    intents::keep_moved(db, connector, id, &state::state(db, id)?.entries)?;
+    state::replace(db, id, &copy)?;
+    db.run(
+        "UPDATE state_owners SET version = ?2, copy_version = NULL, copy = NULL, reason = NULL WHERE channel_id = ?1",
+        params![key(id), to],
+    )?;
+    Ok(true)
+}
+
+/// Gives what the open change moved back to its owners, and ends the change; how many.
+pub(crate) fn undo(db: &Db<'_>, connector: &str) -> Result<u64> {
+    let moved: Vec<(ChannelId, State)> = db.all(
+        "SELECT channel_id, state FROM moved_states WHERE connector = ?1",
+        [connector],
+        |row| Ok((get_id(row, 0)?, get_json(row, 1, "moved_states.state")?)),
+    )?;
+    for (id, was) in &moved {
+        state::replace(db, *id, was)?;
+        db.run(
+            "UPDATE state_owners SET (version, copy_version, copy, reason) =
+                (SELECT m.version, m.copy_version, m.copy, m.reason FROM moved_states m WHERE m.channel_id = ?1)
+             WHERE channel_id = ?1",
+            [key(*id)],
+        )?;
+    }
+    intents::end(db, connector)?;
+    Ok(moved.len() as u64)
+}
