@@ -2,6 +2,8 @@
 
 mod data;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,6 +14,26 @@ pub use data::{
 
 use crate::id::{ChannelId, ConversationId, EventId};
 use crate::time::Timestamp;
+
+/// Which events a reader wants; an empty list is all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventFilter {
+    /// Of these types.
+    pub types: BTreeSet<String>,
+    /// Of these channels.
+    pub channels: BTreeSet<ChannelId>,
+    /// Of this conversation; for reading the log, never of an endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<ConversationId>,
+}
+
+impl EventFilter {
+    /// Whether an event is wanted.
+    pub fn wants(&self, kind: EventType, channel: Option<ChannelId>) -> bool {
+        (self.types.is_empty() || self.types.contains(kind.as_str()))
+            && (self.channels.is_empty() || channel.is_some_and(|channel| self.channels.contains(&channel)))
+    }
+}
 
 macro_rules! event_types {
     ($(#[doc = $meaning:literal] $variant:ident = $name:literal,)*) => {

@@ -1,5 +1,5 @@
-//! The tables of the record: the statements that read and write each, in SQL that every engine takes. Rules that several of
-//! them hang on are in [`weir_domain::record`]; [`acts`](crate::acts) loads what they decide on and applies it.
+//! The tables of the record: the statements that read and write each, in SQL that every engine takes. What several of them hang
+//! on is an [act](crate::acts); none is called from here.
 
 pub(crate) mod canary_runs;
 pub(crate) mod channels;
@@ -20,7 +20,6 @@ pub(crate) mod ledger;
 pub(crate) mod media;
 pub(crate) mod messages;
 pub(crate) mod outbox;
-pub(crate) mod recovery;
 pub(crate) mod referrals;
 pub(crate) mod retention;
 pub(crate) mod seen;

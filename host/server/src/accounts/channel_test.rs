@@ -5,11 +5,11 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 use weir_domain::channel::Channel;
-use weir_domain::event::{Event, EventType};
+use weir_domain::event::{Event, EventFilter, EventType};
 use weir_domain::id::MessageId;
 use weir_domain::manifest::EntryKind;
 use weir_domain::time::Timestamp;
-use weir_store::{EventFilter, StoreError};
+use weir_store::StoreError;
 
 use crate::accounts::Accounts;
 use crate::accounts::entry_points::LinkError;

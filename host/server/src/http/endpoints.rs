@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 use url::{Host as UrlHost, Url};
 use utoipa::ToSchema;
 use weir_domain::credential::Secret;
-use weir_domain::event::{Event, EventType};
+use weir_domain::event::{Event, EventFilter, EventType};
 use weir_domain::id::{ChannelId, DeliveryId, EndpointId};
 use weir_domain::limits;
 use weir_domain::policy::{Reach, Request, RequestBody, address, may_deliver};
 use weir_domain::time::Timestamp;
-use weir_store::{Endpoint, EndpointPatch, EventFilter, Listed};
+use weir_store::{Endpoint, EndpointPatch, Listed};
 
 use super::audit::record;
 use super::body::{Json, MaybeJson, Named, Params};

@@ -15,10 +15,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use utoipa::IntoParams;
 use weir_domain::caller::Caller;
-use weir_domain::event::{Event, EventType};
+use weir_domain::event::{Event, EventFilter, EventType};
 use weir_domain::id::{ChannelId, ConversationId, EventId, KeyId};
 use weir_domain::limits;
-use weir_store::{EventFilter, Listed};
+use weir_store::Listed;
 
 use super::body::Params;
 use super::caller::{InChannels, May, Read};

@@ -215,9 +215,8 @@ mod tests {
     use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
-    use weir_domain::event::EventType;
+    use weir_domain::event::{EventFilter, EventType};
     use weir_domain::id::Mint;
-    use weir_store::EventFilter;
 
     use super::*;
     use crate::core::worker::Worker;

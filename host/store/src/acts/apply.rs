@@ -5,8 +5,9 @@ use weir_domain::record::change::Write;
 use weir_domain::time::Timestamp;
 
 use crate::Result;
+use crate::acts::events;
 use crate::db::{Db, key, params};
-use crate::tables::{channels, conversations, early, events, media, messages, outbox, referrals, seen};
+use crate::tables::{channels, conversations, early, media, messages, outbox, referrals, seen};
 
 /// Writes all of it. The kinds are named one by one, so that a new one does not compile before it is written here.
 pub(crate) fn apply(db: &Db<'_>, changes: Changes, now: Timestamp) -> Result<()> {

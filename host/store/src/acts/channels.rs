@@ -9,9 +9,9 @@ use weir_domain::id::ChannelId;
 use weir_domain::record::About;
 use weir_domain::time::Timestamp;
 
-use crate::acts::{outbox, states};
+use crate::acts::{events, outbox, states};
 use crate::db::{Db, get_id, key, ms, params};
-use crate::tables::{channels, connect, conversations, events, state, workspaces};
+use crate::tables::{channels, connect, conversations, state, workspaces};
 use crate::{ChannelPatch, ConnectEnd, HeldAccounts, NewChannel, Result};
 
 pub(crate) fn connect(

@@ -13,9 +13,8 @@ use weir_domain::id::{ChannelId, ContactId, ConversationId, MediaId};
 use weir_domain::record::{About, Changes, window_events};
 use weir_domain::time::Timestamp;
 
-use crate::acts::apply;
+use crate::acts::{apply, events};
 use crate::db::{Db, Row, get_id, key, params};
-use crate::tables::events;
 use crate::tables::{conversations, early, gaps, media, outbox, seen, state};
 use crate::vault::Place;
 use crate::{Erased, Result};

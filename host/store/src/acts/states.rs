@@ -5,9 +5,10 @@ use weir_domain::id::ChannelId;
 use weir_domain::record::About;
 use weir_domain::time::Timestamp;
 
+use crate::acts::events;
 use crate::db::{Db, get_id, get_json, json, key, params};
 use crate::tables::state::{self, State};
-use crate::tables::{channels, events, intents};
+use crate::tables::{channels, intents};
 use crate::{Result, StateMove, StateWrite};
 
 /// False, and nothing is written, if another version owns the state.

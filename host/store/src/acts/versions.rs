@@ -1,12 +1,65 @@
 //! Loads a connector's versions, and applies what was decided of their stages.
 
+use weir_domain::caller::OPERATORS_WORKSPACE;
+use weir_domain::event::EventType;
+use weir_domain::record::About;
 use weir_domain::record::versions::{KnownVersion, StageChange, Unchanged, VersionDecision, decide};
 use weir_domain::rollout::{Canary, VersionAct};
 use weir_domain::time::Timestamp;
 
+use crate::acts::events;
 use crate::db::{Db, json_if, params, word};
 use crate::tables::{canary_runs, connectors, intents, state};
-use crate::{Result, Retirement, Version, VersionFailure};
+use crate::{NewVersion, Result, Retirement, StageError, Version, VersionFailure, VersionStage};
+
+/// Stages a version that is new.
+pub(crate) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Version, StageError> {
+    let (connector, version) = (&new.manifest.name, &new.manifest.version);
+    if let Some(there) = connectors::one(db, connector, version)? {
+        if there.digest == new.digest {
+            return Ok(there);
+        }
+        return Err(StageError::Taken {
+            connector: connector.clone(),
+            version: version.clone(),
+            digest: there.digest,
+        });
+    }
+    let newest = connectors::newest_release(db, connector)?;
+    if let Some(newest) = newest.filter(|newest| new.manifest.release < *newest)
+        && !new.allow_downgrade
+    {
+        return Err(StageError::Downgrade {
+            connector: connector.clone(),
+            wanted: new.manifest.release,
+            newest,
+        });
+    }
+    let staged = Version {
+        manifest: new.manifest,
+        digest: new.digest,
+        size: new.size,
+        signature: new.signature,
+        source: new.source,
+        stage: VersionStage::Staged,
+        canary: None,
+        staged_at: now,
+        changed_at: now,
+        failure: None,
+    };
+    connectors::insert(db, &staged)?;
+    connectors::note(
+        db,
+        &staged.manifest.name,
+        &staged.manifest.version,
+        VersionStage::Staged,
+        "",
+        None,
+        now,
+    )?;
+    tell(db, &staged, EventType::ConnectorStaged, "", now)?;
+    Ok(staged)
+}
 
 /// Ends the recorded change of the connector, and makes a version the active one. None if there is no such version.
 pub(crate) fn activate(
@@ -158,7 +211,31 @@ fn apply(db: &Db<'_>, version: &mut Version, change: StageChange, now: Timestamp
         version.failure = failure;
     }
     match change.event {
-        Some(kind) => connectors::tell(db, version, kind, &change.reason, now),
+        Some(kind) => tell(db, version, kind, &change.reason, now),
         None => Ok(()),
     }
+}
+
+fn tell(db: &Db<'_>, version: &Version, kind: EventType, reason: &str, now: Timestamp) -> Result<()> {
+    let mut data = told_of(version);
+    if !reason.is_empty() {
+        data["reason"] = reason.into();
+    }
+    if let Some(canary) = &version.canary {
+        data["percent"] = canary.percent.into();
+    }
+    // Connectors belong to the host and not to a tenant.
+    events::append(db, &About::workspace(OPERATORS_WORKSPACE), kind, &data, now)?;
+    Ok(())
+}
+
+fn told_of(version: &Version) -> serde_json::Value {
+    serde_json::json!({
+        "name": version.manifest.name,
+        "version": version.manifest.version,
+        "release": version.manifest.release,
+        "digest": version.digest,
+        "state": version.stage,
+        "signature": { "status": version.signature.status, "key": version.signature.key },
+    })
 }

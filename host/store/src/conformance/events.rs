@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_domain::credential::Secret;
-use weir_domain::event::EventType;
+use weir_domain::event::{EventFilter, EventType};
 use weir_domain::id::{EndpointId, EventId};
 use weir_domain::limits;
 
 use super::world::*;
 use super::{Factory, run};
-use crate::{
-    DeliveriesOf, DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EndpointPatch, EventFilter, KeptSince,
-};
+use crate::{DeliveriesOf, DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EndpointPatch, KeptSince};
 
 fn endpoint(id: EndpointId, types: &[&str]) -> Endpoint {
     Endpoint {

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use weir_domain::caller::{self, Key, Scope};
+use weir_domain::event::EventFilter;
 use weir_domain::inbound::InboundEvent;
 use weir_domain::workspace::{InUse, Workspace};
 
 use crate::conformance::world::{World, account, app, at, credential, page, says_in};
 use crate::conformance::{Factory, run};
-use crate::{App, ConversationFilter, EventFilter, NewChannel, RemoveWorkspaceError, Source, StoreError};
+use crate::{App, ConversationFilter, NewChannel, RemoveWorkspaceError, Source, StoreError};
 
 const ACME: &str = "acme";
 const KEY: &str = "weir_0123456789abcdef";

@@ -9,7 +9,7 @@ use weir_domain::claim::Claim;
 use weir_domain::conversation::Conversation;
 use weir_domain::credential::{Credential, Secret};
 use weir_domain::delivery::Next;
-use weir_domain::event::{Event, EventType};
+use weir_domain::event::{Event, EventFilter, EventType};
 use weir_domain::id::{ChannelId, ConversationId, Id, Mint};
 use weir_domain::inbound::{Fact, InboundEvent, InboundMessage, Person, ReceiptStatus, ReceiptTarget};
 use weir_domain::manifest::{Authorization, ContentRule, Knowledge, Manifest, Policy, Statuses, Support};
@@ -20,8 +20,8 @@ use weir_domain::time::Timestamp;
 
 use super::{Factory, Made};
 use crate::{
-    App, ConversationFilter, EnqueueError, Enqueued, EventFilter, MessageLease, NewChannel, NewMessage, Page, Recorded,
-    Resolution, Room, Source, Store,
+    App, ConversationFilter, EnqueueError, Enqueued, MessageLease, NewChannel, NewMessage, Page, Recorded, Resolution,
+    Room, Source, Store,
 };
 
 /// Messages until the contact writes again, in this world.

@@ -1,32 +1,10 @@
 //! Where operators want events, and their handing-over.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use weir_domain::credential::Secret;
-use weir_domain::event::{Event, EventType};
-use weir_domain::id::{ChannelId, ConversationId, DeliveryId, EndpointId, EventId};
+use weir_domain::event::{Event, EventFilter, EventType};
+use weir_domain::id::{DeliveryId, EndpointId, EventId};
 use weir_domain::time::Timestamp;
-
-/// Which events a reader wants; an empty list is all.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventFilter {
-    /// Of these types.
-    pub types: BTreeSet<String>,
-    /// Of these channels.
-    pub channels: BTreeSet<ChannelId>,
-    /// Of this conversation; for reading the log, never of an endpoint.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub conversation: Option<ConversationId>,
-}
-
-impl EventFilter {
-    /// Whether an event is wanted.
-    pub fn wants(&self, kind: EventType, channel: Option<ChannelId>) -> bool {
-        (self.types.is_empty() || self.types.contains(kind.as_str()))
-            && (self.channels.is_empty() || channel.is_some_and(|channel| self.channels.contains(&channel)))
-    }
-}
 
 /// Where an operator wants events.
 #[derive(Clone, Debug)]

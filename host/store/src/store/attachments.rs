@@ -6,7 +6,7 @@ use weir_domain::time::Timestamp;
 
 use crate::engine::Engine;
 use crate::tables::media;
-use crate::{Media, MediaFetch, Result};
+use crate::{Media, MediaFetch, Result, acts};
 
 /// Stored bytes: what is known of them, what is to be fetched and what is to be removed.
 #[async_trait]
@@ -46,11 +46,12 @@ impl<E: Engine> Attachments for E {
         self.look(media::next_due).await
     }
     async fn media_stored(&self, id: MediaId, mime_type: String, size: u64, now: Timestamp) -> Result<()> {
-        self.write(move |db| media::stored(db, id, &mime_type, size, now)).await
+        self.write(move |db| acts::attachments::stored(db, id, &mime_type, size, now))
+            .await
     }
     async fn media_failed(&self, id: MediaId, reason: &str, retry_at: Option<Timestamp>, now: Timestamp) -> Result<()> {
         let reason = reason.to_owned();
-        self.write(move |db| media::failed(db, id, &reason, retry_at, now))
+        self.write(move |db| acts::attachments::failed(db, id, &reason, retry_at, now))
             .await
     }
     async fn files_to_remove(&self, limit: u32) -> Result<Vec<MediaId>> {

@@ -11,7 +11,7 @@ use weir_domain::time::Timestamp;
 use crate::acts::erasure;
 use crate::engine::Engine;
 use crate::tables::conversations;
-use crate::{Erased, Erasing, Listed, Page, Result, kill_point};
+use crate::{Erased, Erasing, Listed, Page, Result, acts, kill_point};
 
 /// Contacts, and their erasure.
 #[async_trait]
@@ -63,7 +63,7 @@ impl<E: Engine> Contacts for E {
         now: Timestamp,
     ) -> Result<Contact> {
         let workspace = workspace.to_owned();
-        self.write(move |db| conversations::name(db, &workspace, channel, &person, now))
+        self.write(move |db| acts::contacts::name(db, &workspace, channel, &person, now))
             .await
     }
     async fn erase_contact(&self, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Erased>> {

@@ -6,7 +6,7 @@ use weir_domain::time::Timestamp;
 
 use crate::engine::Engine;
 use crate::tables::deliveries;
-use crate::{DeliveriesOf, Delivery, DeliveryAttempt, DeliveryLease, DeliveryNext, Listed, Page, Result};
+use crate::{DeliveriesOf, Delivery, DeliveryAttempt, DeliveryLease, DeliveryNext, Listed, Page, Result, acts};
 
 /// Deliveries of events to endpoints.
 #[async_trait]
@@ -49,7 +49,7 @@ impl<E: Engine> Deliveries for E {
         now: Timestamp,
     ) -> Result<bool> {
         let lease = lease.clone();
-        self.write(move |db| deliveries::settle(db, &lease, attempt.clone(), &next, now))
+        self.write(move |db| acts::deliveries::settle(db, &lease, attempt.clone(), &next, now))
             .await
     }
     async fn next_delivery_due(&self) -> Result<Option<Timestamp>> {

@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use weir_domain::id::EndpointId;
 use weir_domain::time::Timestamp;
 
+use crate::acts::recovery;
 use crate::engine::Engine;
-use crate::tables::{endpoints, recovery};
-use crate::{Endpoint, EndpointPatch, Listed, Page, RecoveryStep, Result};
+use crate::tables::endpoints;
+use crate::{Endpoint, EndpointPatch, Listed, Page, RecoveryStep, Result, acts};
 
 /// Endpoints: who is told of events.
 #[async_trait]
@@ -62,7 +63,7 @@ impl<E: Engine> Endpoints for E {
         now: Timestamp,
     ) -> Result<Option<Endpoint>> {
         let workspace = workspace.to_owned();
-        self.write(move |db| endpoints::update(db, &workspace, id, patch.clone(), now))
+        self.write(move |db| acts::endpoints::update(db, &workspace, id, patch.clone(), now))
             .await
     }
     async fn delete_endpoint(&self, workspace: &str, id: EndpointId) -> Result<bool> {
@@ -84,6 +85,6 @@ impl<E: Engine> Endpoints for E {
         if !self.look(move |db| endpoints::any_failing(db, now)).await? {
             return Ok(0);
         }
-        self.write(move |db| endpoints::tell_failing(db, now)).await
+        self.write(move |db| acts::endpoints::tell_failing(db, now)).await
     }
 }

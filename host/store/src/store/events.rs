@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use tokio::sync::watch;
-use weir_domain::event::{Event, EventType};
+use weir_domain::event::{Event, EventFilter, EventType};
 use weir_domain::id::{ChannelId, EventId};
 use weir_domain::time::Timestamp;
 
 use crate::engine::Engine;
 use crate::tables::events;
-use crate::{EventFilter, Listed, Result};
+use crate::{Listed, Result, acts};
 
 /// The event log.
 #[async_trait]
@@ -48,7 +48,7 @@ impl<E: Engine> Events for E {
         now: Timestamp,
     ) -> Result<Event> {
         let workspace = workspace.to_owned();
-        self.write(move |db| events::append_plain(db, &workspace, channel, kind, data.clone(), now))
+        self.write(move |db| acts::events::append_plain(db, &workspace, channel, kind, data.clone(), now))
             .await
     }
     async fn events(&self, workspace: &str, after: i64, filter: &EventFilter, limit: u32) -> Result<Listed<Event>> {

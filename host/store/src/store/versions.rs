@@ -86,7 +86,7 @@ pub trait Versions: Send + Sync {
 #[async_trait]
 impl<E: Engine> Versions for E {
     async fn stage_version(&self, version: NewVersion, now: Timestamp) -> Result<Version, StageError> {
-        self.write(move |db| connectors::stage(db, version.clone(), now)).await
+        self.write(move |db| versions::stage(db, version.clone(), now)).await
     }
     async fn versions(&self) -> Result<Vec<Version>> {
         self.read(connectors::all).await

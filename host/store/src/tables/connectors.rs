@@ -1,15 +1,11 @@
 //! Versions of connectors, and what the operator granted them.
 
-use weir_domain::caller::OPERATORS_WORKSPACE;
-use weir_domain::event::EventType;
 use weir_domain::grant::Grants;
-use weir_domain::record::About;
 use weir_domain::rollout::{self, Activation};
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, Row, get_json, get_json_if, get_time, get_time_if, get_word, json, params, word};
-use crate::tables::events;
-use crate::{NewVersion, Result, StageError, StoreError, Version, VersionChange, VersionFailure, VersionStage};
+use crate::{Result, Version, VersionChange, VersionFailure, VersionStage};
 
 const VERSION: &str =
     "manifest, digest, size, signature, source, stage, canary, staged_at, changed_at, failure, failed_at";
@@ -59,75 +55,38 @@ pub(crate) fn of(db: &Db<'_>, connector: &str) -> Result<Vec<Version>> {
     )
 }
 
-pub(crate) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Version, StageError> {
-    let (connector, version) = (&new.manifest.name, &new.manifest.version);
-    if let Some(there) = one(db, connector, version)? {
-        if there.digest == new.digest {
-            return Ok(there);
-        }
-        return Err(StageError::Taken {
-            connector: connector.clone(),
-            version: version.clone(),
-            digest: there.digest,
-        });
-    }
-    let newest: Option<u32> = db
-        .one(
-            "SELECT max(release) FROM versions WHERE connector = ?1",
-            [connector],
-            |row| row.get(0),
-        )?
-        .flatten();
-    if let Some(newest) = newest.filter(|newest| new.manifest.release < *newest)
-        && !new.allow_downgrade
-    {
-        return Err(StageError::Downgrade {
-            connector: connector.clone(),
-            wanted: new.manifest.release,
-            newest,
-        });
-    }
+/// The newest release of a connector.
+pub(crate) fn newest_release(db: &Db<'_>, connector: &str) -> Result<Option<u32>> {
+    let newest = db.one(
+        "SELECT max(release) FROM versions WHERE connector = ?1",
+        [connector],
+        |row| row.get(0),
+    )?;
+    Ok(newest.flatten())
+}
+
+/// Writes a version that is new.
+pub(crate) fn insert(db: &Db<'_>, version: &Version) -> Result<()> {
     db.run(
         &format!(
             "INSERT INTO versions (connector, version, release, {VERSION})
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL, ?10, ?10, NULL, NULL)"
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL, ?10, ?11, NULL, NULL)"
         ),
         params![
-            connector,
-            version,
-            new.manifest.release,
-            json(&new.manifest)?,
-            new.digest,
-            i64::try_from(new.size).unwrap_or(i64::MAX),
-            json(&new.signature)?,
-            new.source,
-            word(VersionStage::Staged)?,
-            now.as_millis(),
+            version.manifest.name,
+            version.manifest.version,
+            version.manifest.release,
+            json(&version.manifest)?,
+            version.digest,
+            i64::try_from(version.size).unwrap_or(i64::MAX),
+            json(&version.signature)?,
+            version.source,
+            word(version.stage)?,
+            version.staged_at.as_millis(),
+            version.changed_at.as_millis(),
         ],
     )?;
-    let staged = Version {
-        manifest: new.manifest,
-        digest: new.digest,
-        size: new.size,
-        signature: new.signature,
-        source: new.source,
-        stage: VersionStage::Staged,
-        canary: None,
-        staged_at: now,
-        changed_at: now,
-        failure: None,
-    };
-    note(
-        db,
-        &staged.manifest.name,
-        &staged.manifest.version,
-        VersionStage::Staged,
-        "",
-        None,
-        now,
-    )?;
-    tell(db, &staged, EventType::ConnectorStaged, "", now)?;
-    Ok(staged)
+    Ok(())
 }
 
 pub(crate) fn note(
@@ -177,36 +136,6 @@ pub(crate) fn timeline(db: &Db<'_>, connector: &str, limit: u32) -> Result<Vec<V
             })
         },
     )
-}
-
-pub(crate) fn tell(
-    db: &Db<'_>,
-    version: &Version,
-    kind: EventType,
-    reason: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let mut data = told_of(version);
-    if !reason.is_empty() {
-        data["reason"] = reason.into();
-    }
-    if let Some(canary) = &version.canary {
-        data["percent"] = canary.percent.into();
-    }
-    // Connectors belong to the host and not to a tenant.
-    events::append(db, &About::workspace(OPERATORS_WORKSPACE), kind, &data, now)?;
-    Ok(())
-}
-
-fn told_of(version: &Version) -> serde_json::Value {
-    serde_json::json!({
-        "name": version.manifest.name,
-        "version": version.manifest.version,
-        "release": version.manifest.release,
-        "digest": version.digest,
-        "state": version.stage,
-        "signature": { "status": version.signature.status, "key": version.signature.key },
-    })
 }
 
 pub(crate) fn grants(db: &Db<'_>, connector: &str) -> Result<Grants> {

@@ -7,19 +7,16 @@ use std::ops::ControlFlow;
 
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::conversation::{Contact, Conversation, Marks};
-use weir_domain::event::EventType;
 use weir_domain::id::{ChannelId, ContactId, ConversationId};
-use weir_domain::inbound::Person;
 use weir_domain::limits;
 use weir_domain::record::change::Write as Change;
-use weir_domain::record::{About, ContactChange, StoredContact, StoredConversation, Tracked};
+use weir_domain::record::{StoredContact, StoredConversation, Tracked};
 use weir_domain::time::Timestamp;
 
 use crate::db::{
     Db, Param, Row, Value, cursor_id, fetch, get_id, get_json_if, get_time, get_time_if, get_word, json_if, key,
     key_if, key_value, limit, listed, ms, params, word,
 };
-use crate::tables::events;
 use crate::{ConversationFilter, Listed, Page, Result};
 
 // ---- contacts --------------------------------------------------------------------------------------------------------
@@ -69,41 +66,6 @@ pub(crate) fn contacts(db: &Db<'_>, workspace: &str, of: &BTreeSet<ChannelId>, p
         rows
     };
     Ok(listed(page, rows, |last| last.id.to_string()))
-}
-
-/// The contact that a person is, as something outside of a webhook names them now, with the event that tells of it.
-pub(crate) fn name(
-    db: &Db<'_>,
-    workspace: &str,
-    channel: ChannelId,
-    person: &Person,
-    now: Timestamp,
-) -> Result<Contact> {
-    let known = contacts_named(db, [(channel, person.platform_id.clone())])?.pop();
-    let (stored, change) = match known {
-        Some(known) => {
-            let mut stored = Tracked::loaded(known);
-            let change = stored.edit().name(person, now);
-            (stored, change)
-        }
-        None => {
-            let contact = StoredContact::new(db.mint(now), workspace, channel, person, now, now);
-            (Tracked::new(contact), ContactChange::New)
-        }
-    };
-    write_contacts(db, std::slice::from_ref(&stored))?;
-    let contact = stored.contact.clone();
-    let kind = match change {
-        ContactChange::New => EventType::ContactCreated,
-        ContactChange::Renamed => EventType::ContactUpdated,
-        ContactChange::Nothing => return Ok(contact),
-    };
-    let about = About {
-        channel: Some(channel),
-        ..About::workspace(workspace)
-    };
-    events::append(db, &about, kind, &contact, now)?;
-    Ok(contact)
 }
 
 // ---- conversations ---------------------------------------------------------------------------------------------------

@@ -2,97 +2,55 @@
 //! has a due time: a failing event blocks its conversation and nothing else. Endpoints take turns, and none has more than its
 //! bound in flight, nor more in a second than its operator allows: a slow one delays nobody else.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::BTreeSet;
 
-use weir_domain::event::EventType;
 use weir_domain::id::{DeliveryId, EndpointId, EventId};
 use weir_domain::limits;
-use weir_domain::record::About;
+use weir_domain::record::fan_out::{Lane, OwedDelivery};
 use weir_domain::time::Timestamp;
 
 use crate::db::{
-    Db, Row, cursor_number, fetch, get_id, get_json, get_time, get_time_if, get_word, json, key, key_if, params,
+    Db, Row, Value, cursor_number, fetch, get_id, get_json, get_time, get_time_if, get_word, json, key, key_if,
+    key_value, params,
 };
 use crate::tables::{endpoints, events};
-use crate::{
-    DeliveriesOf, Delivery, DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, EventFilter, Listed, Page, Result,
-    StoreError,
-};
+use crate::{DeliveriesOf, Delivery, DeliveryAttempt, DeliveryLease, Endpoint, Listed, Page, Result, StoreError};
 
-/// Owes each event, at its place in the log, to each endpoint that wants it, but for the one that it is about.
-pub(crate) fn fan_out<'a>(
-    db: &Db<'_>,
-    events: impl Iterator<Item = (&'a About, EventType, i64)>,
-    now: Timestamp,
-) -> Result<()> {
-    let mut subscribers: BTreeMap<&str, Vec<Subscriber>> = BTreeMap::new();
-    for (about, kind, sequence) in events {
-        let workspace = about.workspace.as_str();
-        let known = match subscribers.entry(workspace) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(of_workspace(db, workspace)?),
-        };
-        for Subscriber { id, filter, ordered } in known {
-            if Some(*id) != about.endpoint && filter.wants(kind, about.channel) {
-                let lane = about.conversation.filter(|_| *ordered).map(key);
-                insert(db, workspace, *id, sequence, lane, now)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// An endpoint that gets events.
-struct Subscriber {
-    id: EndpointId,
-    filter: EventFilter,
-    ordered: bool,
-}
-
-fn of_workspace(db: &Db<'_>, workspace: &str) -> Result<Vec<Subscriber>> {
-    db.all(
-        "SELECT id, filter, ordered FROM endpoints WHERE workspace_id = ?1 AND enabled = 1",
-        [workspace],
-        |row| {
-            Ok(Subscriber {
-                id: get_id(row, 0)?,
-                filter: get_json(row, 1, "endpoints.filter")?,
-                ordered: row.get(2)?,
-            })
-        },
-    )
-}
-
-pub(crate) fn insert(
-    db: &Db<'_>,
-    workspace: &str,
-    endpoint: EndpointId,
-    sequence: i64,
-    lane: Option<[u8; 16]>,
-    now: Timestamp,
-) -> Result<DeliveryId> {
-    let id: DeliveryId = db.mint(now);
-    let waits = lane.is_some()
-        && db.exists(
-            "SELECT 1 FROM deliveries WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' LIMIT 1",
-            params![key(endpoint), lane],
-        )?;
-    let due_at = (!waits).then_some(now.as_millis());
-    db.run(
-        "INSERT INTO deliveries (id, workspace_id, endpoint_id, event, lane, status, due_at, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7)",
-        params![
-            key(id),
-            workspace,
-            key(endpoint),
-            sequence,
-            lane,
-            due_at,
-            now.as_millis()
-        ],
+/// Of these, the conversations of which an endpoint has something unsettled.
+pub(crate) fn busy(db: &Db<'_>, lanes: BTreeSet<Lane>) -> Result<BTreeSet<Lane>> {
+    let busy = db.wanted(
+        lanes
+            .into_iter()
+            .map(|(endpoint, lane)| [key_value(endpoint), key_value(lane)]),
+        &[],
+        "SELECT w1, w2 FROM wanted WHERE EXISTS (SELECT 1 FROM deliveries
+             WHERE endpoint_id = w1 AND lane = w2 AND status = 'pending' AND lane IS NOT NULL)",
+        |row| Ok((get_id(row, 0)?, get_id(row, 1)?)),
     )?;
-    Ok(id)
+    Ok(busy.into_iter().collect())
+}
+
+/// Writes deliveries behind all others. Gives their ids.
+pub(crate) fn insert_all(db: &Db<'_>, owed: &[OwedDelivery], now: Timestamp) -> Result<Vec<DeliveryId>> {
+    let ids: Vec<DeliveryId> = owed.iter().map(|_| db.mint(now)).collect();
+    let values = |(id, one): (&DeliveryId, &OwedDelivery)| -> [Value; 8] {
+        [
+            key_value(*id),
+            one.workspace.clone().into(),
+            key_value(one.endpoint),
+            one.place.into(),
+            key_if(one.lane).into(),
+            "pending".to_owned().into(),
+            one.is_due.then_some(now.as_millis()).into(),
+            now.as_millis().into(),
+        ]
+    };
+    let rows: Vec<_> = ids.iter().zip(owed).map(values).collect();
+    db.insert_all(
+        "INSERT INTO deliveries (id, workspace_id, endpoint_id, event, lane, status, due_at, created_at)",
+        &rows,
+    )?;
+    Ok(ids)
 }
 
 pub(crate) fn add(db: &Db<'_>, endpoint: EndpointId, event: EventId, now: Timestamp) -> Result<DeliveryId> {
@@ -105,7 +63,15 @@ pub(crate) fn add(db: &Db<'_>, endpoint: EndpointId, event: EventId, now: Timest
     let (workspace, sequence) =
         found.ok_or_else(|| StoreError::Database(format!("no {event} and {endpoint} in one workspace")))?;
     // Asked for by hand: it waits for nobody.
-    insert(db, &workspace, endpoint, sequence, None, now)
+    let owed = OwedDelivery {
+        workspace,
+        endpoint,
+        place: sequence,
+        lane: None,
+        is_due: true,
+    };
+    let added = insert_all(db, &[owed], now)?.pop();
+    added.ok_or_else(|| StoreError::Database("a delivery was not added".to_owned()))
 }
 
 /// Deliveries in the hands of a process that died are due.
@@ -228,53 +194,8 @@ fn lease_head(db: &Db<'_>, endpoint: &Endpoint, owner: &str, now: Timestamp) -> 
     }
 }
 
-pub(crate) fn settle(
-    db: &Db<'_>,
-    lease: &DeliveryLease,
-    attempt: DeliveryAttempt,
-    next: &DeliveryNext,
-    now: Timestamp,
-) -> Result<bool> {
-    let (status, due_at) = match next {
-        DeliveryNext::Delivered => ("delivered", None),
-        DeliveryNext::RetryAt(at) => ("pending", Some(at.as_millis())),
-        // It waits for whoever enables the endpoint again, and goes first then.
-        DeliveryNext::Disable { .. } => ("pending", Some(now.as_millis())),
-        DeliveryNext::Failed => ("failed", None),
-    };
-    let ours = db.run(
-        "UPDATE deliveries SET status = ?4, due_at = ?5, attempts = attempts + 1, owner = NULL
-         WHERE id = ?1 AND status = 'pending' AND owner = ?2 AND epoch = ?3",
-        params![key(lease.delivery), lease.owner, lease.epoch, status, due_at],
-    )? == 1;
-    if !ours {
-        return Ok(false);
-    }
-    keep_attempt(db, lease.delivery, attempt)?;
-    let endpoint = lease.endpoint.id;
-    let (n, lane) = db
-        .one(
-            "SELECT n, lane FROM deliveries WHERE id = ?1",
-            [key(lease.delivery)],
-            |row| Ok((row.get::<i64>(0)?, row.get::<Option<[u8; 16]>>(1)?)),
-        )?
-        .unwrap_or_default();
-    if let Some(lane) = lane {
-        // An older one that was recovered while this one was in hand goes first.
-        if status == "pending" && head(db, endpoint, lane)? != Some(n) {
-            db.run("UPDATE deliveries SET due_at = NULL WHERE n = ?1", [n])?;
-        }
-        release(db, endpoint, lane, now)?;
-    }
-    endpoints::note(db, endpoint, *next == DeliveryNext::Delivered, now)?;
-    if let DeliveryNext::Disable { reason } = next {
-        endpoints::disable(db, endpoint, reason, now)?;
-    }
-    Ok(true)
-}
-
 /// The log goes on over a recovery, where the counting of tries begins anew.
-fn keep_attempt(db: &Db<'_>, delivery: DeliveryId, mut attempt: DeliveryAttempt) -> Result<()> {
+pub(crate) fn keep_attempt(db: &Db<'_>, delivery: DeliveryId, mut attempt: DeliveryAttempt) -> Result<()> {
     attempt.number = db
         .one(
             "SELECT coalesce(max(number), 0) + 1 FROM delivery_attempts WHERE delivery_id = ?1",
@@ -291,7 +212,7 @@ fn keep_attempt(db: &Db<'_>, delivery: DeliveryId, mut attempt: DeliveryAttempt)
 
 /// Makes the oldest unsettled event of a conversation due, and the others wait for it; unless one of them is in hand, whose end
 /// then does it.
-fn release(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], now: Timestamp) -> Result<()> {
+pub(crate) fn release(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], now: Timestamp) -> Result<()> {
     // By the index of what is leased, which holds a few: a conversation may have thousands waiting.
     let in_hand = db.exists(
         "SELECT 1 FROM deliveries INDEXED BY deliveries_leased
@@ -309,7 +230,7 @@ fn release(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], now: Timestamp) ->
 }
 
 /// The oldest unsettled event of a conversation.
-fn head(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16]) -> Result<Option<i64>> {
+pub(crate) fn head(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16]) -> Result<Option<i64>> {
     db.one(
         "SELECT n FROM deliveries WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' AND lane IS NOT NULL
          ORDER BY event, n LIMIT 1",

@@ -1,15 +1,13 @@
 //! Where operators want events.
 
-use weir_domain::event::EventType;
 use weir_domain::id::EndpointId;
 use weir_domain::limits;
-use weir_domain::record::About;
+use weir_domain::record::fan_out::Subscriber;
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, Row, cursor_id, fetch, get_id, get_json, get_time, get_time_if, json, key, listed, ms, params};
-use crate::tables::events;
 use crate::vault::Place;
-use crate::{Endpoint, EndpointPatch, Listed, Page, Result};
+use crate::{Endpoint, Listed, Page, Result};
 
 const ENDPOINT: &str = "id, workspace_id, url, description, filter, ordered, enabled, disabled_reason, secrets,
     old_secret_until, failing_since, created_at, updated_at, max_in_flight, max_per_second, missed";
@@ -105,89 +103,19 @@ pub(crate) fn all(db: &Db<'_>, workspace: &str, page: &Page) -> Result<Listed<En
     Ok(listed(page, rows, |last: &Endpoint| last.id.to_string()))
 }
 
-pub(crate) fn update(
-    db: &Db<'_>,
-    workspace: &str,
-    id: EndpointId,
-    patch: EndpointPatch,
-    now: Timestamp,
-) -> Result<Option<Endpoint>> {
-    let Some(mut endpoint) = one(db, workspace, id)? else {
-        return Ok(None);
-    };
-    let was_enabled = endpoint.enabled;
-    endpoint.url = patch.url.unwrap_or(endpoint.url);
-    endpoint.description = patch.description.unwrap_or(endpoint.description);
-    endpoint.filter = patch.filter.unwrap_or(endpoint.filter);
-    endpoint.ordered = patch.ordered.unwrap_or(endpoint.ordered);
-    endpoint.max_in_flight = patch.max_in_flight.unwrap_or(endpoint.max_in_flight);
-    endpoint.max_per_second = patch.max_per_second.unwrap_or(endpoint.max_per_second);
-    endpoint.enabled = patch.enabled.unwrap_or(endpoint.enabled);
-    if let Some((secrets, old_until)) = patch.secrets {
-        endpoint.secrets = secrets;
-        endpoint.old_secret_until = old_until;
-    }
-    if endpoint.enabled && !was_enabled {
-        endpoint.disabled_reason = None;
-        endpoint.failing_since = None;
-    } else {
-        endpoint.disabled_reason = patch.disabled_reason.or(endpoint.disabled_reason);
-    }
-    endpoint.updated_at = now;
-    put(db, &endpoint)?;
-    if was_enabled && !endpoint.enabled && endpoint.disabled_reason.is_some() {
-        tell(db, &endpoint, EventType::EndpointDisabled, now)?;
-    }
-    Ok(Some(endpoint))
-}
-
-/// Tells of an endpoint, without its secrets; not to itself.
-pub(crate) fn tell(db: &Db<'_>, endpoint: &Endpoint, kind: EventType, now: Timestamp) -> Result<()> {
-    let about = About {
-        endpoint: Some(endpoint.id),
-        ..About::workspace(&endpoint.workspace_id)
-    };
-    let data = serde_json::json!({
-        "id": endpoint.id,
-        "url": endpoint.url,
-        "description": endpoint.description,
-        "enabled": endpoint.enabled,
-        "disabled_reason": endpoint.disabled_reason,
-        "failing_since": endpoint.failing_since,
-    });
-    events::append(db, &about, kind, &data, now)?;
-    Ok(())
-}
-
-/// Notes whether a try went through. That nothing does is news after a while, and that something does again, after that.
-pub(crate) fn note(db: &Db<'_>, id: EndpointId, went_through: bool, now: Timestamp) -> Result<()> {
-    let known = db.one(
-        "SELECT failing_since, failing_told FROM endpoints WHERE id = ?1",
-        [key(id)],
-        |row| Ok((get_time_if(row, 0)?, row.get::<bool>(1)?)),
-    )?;
-    let Some((failing_since, told)) = known else {
-        return Ok(());
-    };
-    let (since, news) = match (failing_since, went_through) {
-        (None, true) => return Ok(()),
-        (None, false) => (Some(now), None),
-        (Some(_), true) => (None, told.then_some(EventType::EndpointRecovered)),
-        (Some(since), false) => {
-            let is_news = !told && now.since(since) >= limits::ENDPOINT_FAILING;
-            (Some(since), is_news.then_some(EventType::EndpointFailing))
-        }
-    };
-    db.run(
-        "UPDATE endpoints SET failing_since = ?2, failing_told = ?2 IS NOT NULL AND (failing_told OR ?3) WHERE id = ?1",
-        params![key(id), ms(since), news.is_some()],
-    )?;
-    if let Some(kind) = news
-        && let Some(endpoint) = by_id(db, id)?
-    {
-        tell(db, &endpoint, kind, now)?;
-    }
-    Ok(())
+/// The endpoints that get events of a workspace.
+pub(crate) fn subscribers(db: &Db<'_>, workspace: &str) -> Result<Vec<Subscriber>> {
+    db.all(
+        "SELECT id, filter, ordered FROM endpoints WHERE workspace_id = ?1 AND enabled = 1",
+        [workspace],
+        |row| {
+            Ok(Subscriber {
+                endpoint: get_id(row, 0)?,
+                filter: get_json(row, 1, "endpoints.filter")?,
+                ordered: row.get(2)?,
+            })
+        },
+    )
 }
 
 /// Enabled endpoints to which nothing has gone through for so long that it is news, and nobody was told yet.
@@ -199,17 +127,10 @@ pub(crate) fn any_failing(db: &Db<'_>, now: Timestamp) -> Result<bool> {
     db.exists(&format!("SELECT 1 {FAILING} LIMIT 1"), [since])
 }
 
-/// Tells of those; how many. Without waiting for their next try, which may be hours away.
-pub(crate) fn tell_failing(db: &Db<'_>, now: Timestamp) -> Result<u32> {
+/// Those.
+pub(crate) fn failing(db: &Db<'_>, now: Timestamp) -> Result<Vec<EndpointId>> {
     let since = now.before(limits::ENDPOINT_FAILING).as_millis();
-    let failing: Vec<EndpointId> = db.all(&format!("SELECT id {FAILING}"), [since], |row| get_id(row, 0))?;
-    for id in &failing {
-        db.run("UPDATE endpoints SET failing_told = 1 WHERE id = ?1", [key(*id)])?;
-        if let Some(endpoint) = by_id(db, *id)? {
-            tell(db, &endpoint, EventType::EndpointFailing, now)?;
-        }
-    }
-    Ok(u32::try_from(failing.len()).unwrap_or(u32::MAX))
+    db.all(&format!("SELECT id {FAILING}"), [since], |row| get_id(row, 0))
 }
 
 /// Counts deliveries that a disabled endpoint never took, and that are kept no longer.
@@ -219,18 +140,6 @@ pub(crate) fn missed(db: &Db<'_>, id: EndpointId, count: u32) -> Result<()> {
         params![key(id), count],
     )?;
     Ok(())
-}
-
-/// Switches an endpoint off for its failures.
-pub(crate) fn disable(db: &Db<'_>, id: EndpointId, reason: &str, now: Timestamp) -> Result<()> {
-    let Some(mut endpoint) = by_id(db, id)?.filter(|endpoint| endpoint.enabled) else {
-        return Ok(());
-    };
-    endpoint.enabled = false;
-    endpoint.disabled_reason = Some(reason.to_owned());
-    endpoint.updated_at = now;
-    put(db, &endpoint)?;
-    tell(db, &endpoint, EventType::EndpointDisabled, now)
 }
 
 pub(crate) fn delete(db: &Db<'_>, workspace: &str, id: EndpointId) -> Result<bool> {

@@ -1,103 +1,34 @@
-//! The log, and its fan-out to endpoints: an event and what is owed because of it are written together.
+//! The log.
 
 use std::ops::ControlFlow;
 
-use serde::Serialize;
-use weir_domain::channel::Channel;
-use weir_domain::event::{Event, EventType};
-use weir_domain::id::{ChannelId, EventId, Id};
+use weir_domain::event::{Event, EventFilter};
+use weir_domain::id::{EventId, Id};
 use weir_domain::limits;
-use weir_domain::record::{About, NewEvent};
+use weir_domain::record::NewEvent;
 use weir_domain::time::Timestamp;
 
-use crate::db::{Db, Row, get_id, get_id_if, get_json, get_time, get_word, json, key, key_if, key_value, params};
-use crate::tables::deliveries;
-use crate::{EventFilter, Listed, Result, StoreError};
+use crate::db::{Db, Row, Value, get_id, get_id_if, get_json, get_time, get_word, key, key_if, key_value, params};
+use crate::{Listed, Result};
 
-/// Appends an event and owes it to each endpoint that wants it. Gives its id and its place in the log.
-pub(crate) fn append(
-    db: &Db<'_>,
-    about: &About,
-    kind: EventType,
-    data: &(impl Serialize + ?Sized),
-    now: Timestamp,
-) -> Result<(EventId, i64)> {
-    let event = NewEvent {
-        about: about.clone(),
-        kind,
-        data: json(data)?,
-    };
-    let appended = append_all(db, vec![event], now)?;
-    appended
-        .first()
-        .copied()
-        .ok_or_else(|| StoreError::Database("an event was not appended".to_owned()))
-}
-
-/// Appends events in their order and owes each to the endpoints that want it. Gives their ids and places.
-pub(crate) fn append_all(db: &Db<'_>, events: Vec<NewEvent>, now: Timestamp) -> Result<Vec<(EventId, i64)>> {
-    let ids: Vec<EventId> = events.iter().map(|_| db.mint(now)).collect();
-    let (mut rows, mut owed) = (Vec::with_capacity(events.len()), Vec::with_capacity(events.len()));
-    for (NewEvent { about, kind, data }, id) in events.into_iter().zip(&ids) {
-        rows.push([
-            key_value(*id),
-            about.workspace.clone().into(),
+/// Writes events behind all others. Gives their places.
+pub(crate) fn insert_all(db: &Db<'_>, events: Vec<(EventId, NewEvent)>, now: Timestamp) -> Result<Vec<i64>> {
+    let values = |(id, NewEvent { about, kind, data }): (EventId, NewEvent)| -> [Value; 7] {
+        [
+            key_value(id),
+            about.workspace.into(),
             key_if(about.channel).into(),
             key_if(about.conversation).into(),
             kind.as_str().to_owned().into(),
             now.as_millis().into(),
             data.into(),
-        ]);
-        owed.push((about, kind));
-    }
-    let places = db.insert_all(
+        ]
+    };
+    let rows: Vec<_> = events.into_iter().map(values).collect();
+    db.insert_all(
         "INSERT INTO events (id, workspace_id, channel_id, conversation_id, type, at, data)",
         &rows,
-    )?;
-    let owed = owed
-        .iter()
-        .zip(&places)
-        .map(|((about, kind), place)| (about, *kind, *place));
-    deliveries::fan_out(db, owed, now)?;
-    Ok(ids.into_iter().zip(places).collect())
-}
-
-/// Appends an event that nothing else goes with.
-pub(crate) fn append_plain(
-    db: &Db<'_>,
-    workspace: &str,
-    channel: Option<ChannelId>,
-    kind: EventType,
-    data: serde_json::Value,
-    now: Timestamp,
-) -> Result<Event> {
-    // What tells of a conversation keeps its order among that conversation's events.
-    let conversation = data
-        .get("conversation_id")
-        .and_then(|id| id.as_str())
-        .and_then(|id| id.parse().ok());
-    let about = About {
-        channel,
-        conversation,
-        ..About::workspace(workspace)
-    };
-    let (id, sequence) = append(db, &about, kind, &data, now)?;
-    Ok(Event {
-        id,
-        kind,
-        timestamp: now,
-        workspace_id: workspace.to_owned(),
-        channel_id: channel,
-        conversation_id: conversation,
-        sequence,
-        data,
-    })
-}
-
-/// Appends an event that shows a channel.
-pub(crate) fn append_channel(db: &Db<'_>, channel: &Channel, kind: EventType, now: Timestamp) -> Result<()> {
-    append(db, &About::channel(channel), kind, channel, now)?;
-    Ok(())
+    )
 }
 
 pub(crate) const EVENT: &str =

@@ -2,17 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use weir_domain::event::{EventType, MediaFetched};
 use weir_domain::id::{ConversationId, MediaId, MessageId};
 use weir_domain::inbound::RemoteMedia;
 use weir_domain::limits;
 use weir_domain::message::{Attachment, Content, MediaStatus, Message};
-use weir_domain::record::About;
 use weir_domain::record::inbound::ExpectedMedia;
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, Row, get_id, get_id_if, get_json, get_time, get_word, json, key, params, word};
-use crate::tables::events;
 use crate::tables::{channels, conversations, messages};
 use crate::{Media, MediaFetch, Result};
 
@@ -32,7 +29,7 @@ fn read(row: &Row<'_>) -> Result<Media> {
     })
 }
 
-fn size(bytes: u64) -> i64 {
+pub(crate) fn size(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
@@ -196,91 +193,6 @@ pub(crate) fn without_row(db: &Db<'_>, mut ids: Vec<MediaId>) -> Result<Vec<Medi
     Ok(ids)
 }
 
-pub(crate) fn stored(db: &Db<'_>, id: MediaId, mime_type: &str, bytes: u64, now: Timestamp) -> Result<()> {
-    let is_there = db.run(
-        "UPDATE media SET status = 'stored', mime_type = ?2, size = ?3, due_at = NULL WHERE id = ?1",
-        params![key(id), mime_type, size(bytes)],
-    )?;
-    if is_there == 0 {
-        // It was erased while it was fetched.
-        return to_be_removed(db, &[id]);
-    }
-    let Some(message) = message_of(db, id)? else {
-        return Ok(());
-    };
-    let content = message.content.map_media(|known| Attachment {
-        mime_type: Some(mime_type.to_owned()),
-        size: Some(bytes),
-        status: Some(MediaStatus::Stored),
-        ..known
-    });
-    messages::put_content(db, message.id, &content)?;
-    let (message_id, conversation) = (message.id, message.conversation_id);
-    tell(
-        db,
-        (message_id, conversation),
-        &content,
-        EventType::MediaStored,
-        None,
-        now,
-    )
-}
-
-/// Tells what became of a message's attachment.
-fn tell(
-    db: &Db<'_>,
-    (message_id, conversation_id): (MessageId, ConversationId),
-    content: &Content,
-    kind: EventType,
-    reason: Option<&str>,
-    now: Timestamp,
-) -> Result<()> {
-    let Some(media) = content.media().cloned() else {
-        return Ok(());
-    };
-    let thread = conversations::needed(db, conversation_id)?;
-    let about = About {
-        channel: Some(thread.conversation.channel_id),
-        conversation: Some(conversation_id),
-        ..About::workspace(&thread.workspace)
-    };
-    let fetched = MediaFetched {
-        media,
-        message_id,
-        conversation_id,
-        reason: reason.map(str::to_owned),
-    };
-    events::append(db, &about, kind, &fetched, now)?;
-    Ok(())
-}
-
-pub(crate) fn failed(
-    db: &Db<'_>,
-    id: MediaId,
-    reason: &str,
-    retry_at: Option<Timestamp>,
-    now: Timestamp,
-) -> Result<()> {
-    if let Some(at) = retry_at {
-        db.run(
-            "UPDATE media SET due_at = ?2 WHERE id = ?1 AND status = 'pending'",
-            params![key(id), at.as_millis()],
-        )?;
-        return Ok(());
-    }
-    let changed = db.run(
-        "UPDATE media SET status = 'failed', due_at = NULL WHERE id = ?1 AND status = 'pending'",
-        [key(id)],
-    )?;
-    let Some(message) = message_of(db, id)?.filter(|_| changed > 0) else {
-        return Ok(());
-    };
-    let place = (message.id, message.conversation_id);
-    let content = given_up(message.content, reason, "could not be fetched");
-    messages::put_content(db, message.id, &content)?;
-    tell(db, place, &content, EventType::MediaFailed, Some(reason), now)
-}
-
 /// The bytes were kept for their time and go; the message says that they were here.
 pub(crate) fn expired(db: &Db<'_>, id: MediaId) -> Result<()> {
     match message_of(db, id)? {
@@ -293,7 +205,7 @@ pub(crate) fn expired(db: &Db<'_>, id: MediaId) -> Result<()> {
     }
 }
 
-fn message_of(db: &Db<'_>, id: MediaId) -> Result<Option<Message>> {
+pub(crate) fn message_of(db: &Db<'_>, id: MediaId) -> Result<Option<Message>> {
     let message: Option<Option<[u8; 16]>> = db.one("SELECT message_id FROM media WHERE id = ?1", [key(id)], |row| {
         row.get(0)
     })?;
@@ -304,7 +216,7 @@ fn message_of(db: &Db<'_>, id: MediaId) -> Result<Option<Message>> {
 }
 
 /// What stands in for content whose bytes cannot be had; `what` became of them, for a person.
-fn given_up(content: Content, reason: &str, what: &str) -> Content {
+pub(crate) fn given_up(content: Content, reason: &str, what: &str) -> Content {
     let kind = content.kind().map(|kind| kind.to_string());
     match content {
         Content::Fallback {

@@ -2,11 +2,11 @@
 
 use tempfile::TempDir;
 use weir_domain::channel::Channel;
-use weir_domain::event::EventType;
+use weir_domain::event::{EventFilter, EventType};
 use weir_domain::policy::CallKind;
 use weir_domain::rollout::{Canary, CanaryRule, VersionAct, VersionStage};
 use weir_runtime::context::CallEnd;
-use weir_store::{EventFilter, StateMove, StateWrite};
+use weir_store::{StateMove, StateWrite};
 
 use crate::Host;
 use crate::connectors::promotion::PromoteError;

@@ -2,14 +2,14 @@
 
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::conversation::Conversation;
-use weir_domain::event::Event;
+use weir_domain::event::{Event, EventFilter};
 use weir_domain::grant::Grants;
 use weir_domain::id::MessageId;
 use weir_domain::limits;
 use weir_domain::manifest::Manifest;
 use weir_domain::message::{Content, Origin, Status};
 use weir_domain::policy::RuleBook;
-use weir_store::{App, ConversationFilter, Enqueued, EventFilter, NewChannel, NewMessage, Page};
+use weir_store::{App, ConversationFilter, Enqueued, NewChannel, NewMessage, Page};
 
 use super::*;
 use crate::Host;

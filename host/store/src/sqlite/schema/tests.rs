@@ -170,7 +170,7 @@ fn every_older_record_is_read_whole() {
             assert_eq!(endpoint.max_in_flight, 8, "{name}");
             assert!(
                 !store
-                    .events(DEFAULT, 0, &crate::EventFilter::default(), 100)
+                    .events(DEFAULT, 0, &weir_domain::event::EventFilter::default(), 100)
                     .await
                     .unwrap()
                     .rows

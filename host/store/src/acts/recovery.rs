@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use weir_domain::event::EventType;
 use weir_domain::id::{ChannelId, ConversationId, EndpointId};
 use weir_domain::limits;
+use weir_domain::record::fan_out::OwedDelivery;
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, get_id, get_id_if, get_time, get_word, key, params};
@@ -149,9 +150,16 @@ fn recover(
         if is_about_one || event.at < endpoint.created_at || !endpoint.filter.wants(event.kind, event.channel) {
             return Ok(0);
         }
-        let lane = event.conversation.filter(|_| endpoint.ordered).map(key);
-        deliveries::insert(db, &endpoint.workspace_id, endpoint.id, event.sequence, lane, now)?;
-        lanes.extend(lane);
+        let owed = OwedDelivery {
+            workspace: endpoint.workspace_id.clone(),
+            endpoint: endpoint.id,
+            place: event.sequence,
+            lane: event.conversation.filter(|_| endpoint.ordered),
+            // The conversation is put in order below.
+            is_due: !(endpoint.ordered && event.conversation.is_some()),
+        };
+        lanes.extend(owed.lane.map(key));
+        deliveries::insert_all(db, &[owed], now)?;
         return Ok(1);
     }
     let mut recovered = 0;

@@ -1,0 +1,121 @@
+//! Changes endpoints and notes how they take what they are given, and tells of it.
+
+use weir_domain::event::EventType;
+use weir_domain::id::EndpointId;
+use weir_domain::limits;
+use weir_domain::record::About;
+use weir_domain::time::Timestamp;
+
+use crate::acts::events;
+use crate::db::{Db, get_time_if, key, ms, params};
+use crate::tables::endpoints;
+use crate::{Endpoint, EndpointPatch, Result};
+
+pub(crate) fn update(
+    db: &Db<'_>,
+    workspace: &str,
+    id: EndpointId,
+    patch: EndpointPatch,
+    now: Timestamp,
+) -> Result<Option<Endpoint>> {
+    let Some(mut endpoint) = endpoints::one(db, workspace, id)? else {
+        return Ok(None);
+    };
+    let was_enabled = endpoint.enabled;
+    endpoint.url = patch.url.unwrap_or(endpoint.url);
+    endpoint.description = patch.description.unwrap_or(endpoint.description);
+    endpoint.filter = patch.filter.unwrap_or(endpoint.filter);
+    endpoint.ordered = patch.ordered.unwrap_or(endpoint.ordered);
+    endpoint.max_in_flight = patch.max_in_flight.unwrap_or(endpoint.max_in_flight);
+    endpoint.max_per_second = patch.max_per_second.unwrap_or(endpoint.max_per_second);
+    endpoint.enabled = patch.enabled.unwrap_or(endpoint.enabled);
+    if let Some((secrets, old_until)) = patch.secrets {
+        endpoint.secrets = secrets;
+        endpoint.old_secret_until = old_until;
+    }
+    if endpoint.enabled && !was_enabled {
+        endpoint.disabled_reason = None;
+        endpoint.failing_since = None;
+    } else {
+        endpoint.disabled_reason = patch.disabled_reason.or(endpoint.disabled_reason);
+    }
+    endpoint.updated_at = now;
+    endpoints::put(db, &endpoint)?;
+    if was_enabled && !endpoint.enabled && endpoint.disabled_reason.is_some() {
+        tell(db, &endpoint, EventType::EndpointDisabled, now)?;
+    }
+    Ok(Some(endpoint))
+}
+
+/// Tells of an endpoint, without its secrets; not to itself.
+pub(crate) fn tell(db: &Db<'_>, endpoint: &Endpoint, kind: EventType, now: Timestamp) -> Result<()> {
+    let about = About {
+        endpoint: Some(endpoint.id),
+        ..About::workspace(&endpoint.workspace_id)
+    };
+    let data = serde_json::json!({
+        "id": endpoint.id,
+        "url": endpoint.url,
+        "description": endpoint.description,
+        "enabled": endpoint.enabled,
+        "disabled_reason": endpoint.disabled_reason,
+        "failing_since": endpoint.failing_since,
+    });
+    events::append(db, &about, kind, &data, now)?;
+    Ok(())
+}
+
+/// Notes whether a try went through. That nothing does is news after a while, and that something does again, after that.
+pub(crate) fn note(db: &Db<'_>, id: EndpointId, went_through: bool, now: Timestamp) -> Result<()> {
+    let known = db.one(
+        "SELECT failing_since, failing_told FROM endpoints WHERE id = ?1",
+        [key(id)],
+        |row| Ok((get_time_if(row, 0)?, row.get::<bool>(1)?)),
+    )?;
+    let Some((failing_since, told)) = known else {
+        return Ok(());
+    };
+    let (since, news) = match (failing_since, went_through) {
+        (None, true) => return Ok(()),
+        (None, false) => (Some(now), None),
+        (Some(_), true) => (None, told.then_some(EventType::EndpointRecovered)),
+        (Some(since), false) => {
+            let is_news = !told && now.since(since) >= limits::ENDPOINT_FAILING;
+            (Some(since), is_news.then_some(EventType::EndpointFailing))
+        }
+    };
+    db.run(
+        "UPDATE endpoints SET failing_since = ?2, failing_told = ?2 IS NOT NULL AND (failing_told OR ?3) WHERE id = ?1",
+        params![key(id), ms(since), news.is_some()],
+    )?;
+    if let Some(kind) = news
+        && let Some(endpoint) = endpoints::by_id(db, id)?
+    {
+        tell(db, &endpoint, kind, now)?;
+    }
+    Ok(())
+}
+
+/// Tells of those; how many. Without waiting for their next try, which may be hours away.
+pub(crate) fn tell_failing(db: &Db<'_>, now: Timestamp) -> Result<u32> {
+    let failing = endpoints::failing(db, now)?;
+    for id in &failing {
+        db.run("UPDATE endpoints SET failing_told = 1 WHERE id = ?1", [key(*id)])?;
+        if let Some(endpoint) = endpoints::by_id(db, *id)? {
+            tell(db, &endpoint, EventType::EndpointFailing, now)?;
+        }
+    }
+    Ok(u32::try_from(failing.len()).unwrap_or(u32::MAX))
+}
+
+/// Switches an endpoint off for its failures.
+pub(crate) fn disable(db: &Db<'_>, id: EndpointId, reason: &str, now: Timestamp) -> Result<()> {
+    let Some(mut endpoint) = endpoints::by_id(db, id)?.filter(|endpoint| endpoint.enabled) else {
+        return Ok(());
+    };
+    endpoint.enabled = false;
+    endpoint.disabled_reason = Some(reason.to_owned());
+    endpoint.updated_at = now;
+    endpoints::put(db, &endpoint)?;
+    tell(db, &endpoint, EventType::EndpointDisabled, now)
+}

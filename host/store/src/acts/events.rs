@@ -1,0 +1,100 @@
+//! Appends events: one and what is owed because of it are written together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use weir_domain::channel::Channel;
+use weir_domain::event::{Event, EventType};
+use weir_domain::id::{ChannelId, EventId};
+use weir_domain::record::fan_out::{self, AppendedEvent, Lane, OwedDelivery};
+use weir_domain::record::{About, NewEvent};
+use weir_domain::time::Timestamp;
+
+use crate::db::{Db, json};
+use crate::tables::{deliveries, endpoints, events};
+use crate::{Result, StoreError};
+
+/// Appends an event and owes it to each endpoint that wants it. Gives its id and its place in the log.
+pub(crate) fn append(
+    db: &Db<'_>,
+    about: &About,
+    kind: EventType,
+    data: &(impl Serialize + ?Sized),
+    now: Timestamp,
+) -> Result<(EventId, i64)> {
+    let event = NewEvent {
+        about: about.clone(),
+        kind,
+        data: json(data)?,
+    };
+    let appended = append_all(db, vec![event], now)?;
+    appended
+        .first()
+        .copied()
+        .ok_or_else(|| StoreError::Database("an event was not appended".to_owned()))
+}
+
+/// Appends events in their order and owes each to the endpoints that want it. Gives their ids and places.
+pub(crate) fn append_all(db: &Db<'_>, events: Vec<NewEvent>, now: Timestamp) -> Result<Vec<(EventId, i64)>> {
+    let told: Vec<(About, EventType)> = events.iter().map(|event| (event.about.clone(), event.kind)).collect();
+    let ids: Vec<EventId> = events.iter().map(|_| db.mint(now)).collect();
+    let places = events::insert_all(db, ids.iter().copied().zip(events).collect(), now)?;
+    let appended: Vec<AppendedEvent> = told
+        .into_iter()
+        .zip(&places)
+        .map(|((about, kind), place)| AppendedEvent {
+            about,
+            kind,
+            place: *place,
+        })
+        .collect();
+    let mut subscribers = BTreeMap::new();
+    for AppendedEvent { about, .. } in &appended {
+        if !subscribers.contains_key(&about.workspace) {
+            subscribers.insert(about.workspace.clone(), endpoints::subscribers(db, &about.workspace)?);
+        }
+    }
+    let mut owed = fan_out::fan_out(&appended, &subscribers);
+    let lanes: BTreeSet<Lane> = owed.iter().filter_map(OwedDelivery::lane).collect();
+    fan_out::wait(&mut owed, deliveries::busy(db, lanes)?);
+    deliveries::insert_all(db, &owed, now)?;
+    Ok(ids.into_iter().zip(places).collect())
+}
+
+/// Appends an event that nothing else goes with.
+pub(crate) fn append_plain(
+    db: &Db<'_>,
+    workspace: &str,
+    channel: Option<ChannelId>,
+    kind: EventType,
+    data: serde_json::Value,
+    now: Timestamp,
+) -> Result<Event> {
+    // What tells of a conversation keeps its order among that conversation's events.
+    let conversation = data
+        .get("conversation_id")
+        .and_then(|id| id.as_str())
+        .and_then(|id| id.parse().ok());
+    let about = About {
+        channel,
+        conversation,
+        ..About::workspace(workspace)
+    };
+    let (id, sequence) = append(db, &about, kind, &data, now)?;
+    Ok(Event {
+        id,
+        kind,
+        timestamp: now,
+        workspace_id: workspace.to_owned(),
+        channel_id: channel,
+        conversation_id: conversation,
+        sequence,
+        data,
+    })
+}
+
+/// Appends an event that shows a channel.
+pub(crate) fn append_channel(db: &Db<'_>, channel: &Channel, kind: EventType, now: Timestamp) -> Result<()> {
+    append(db, &About::channel(channel), kind, channel, now)?;
+    Ok(())
+}
