@@ -59,7 +59,8 @@ use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router};
 use bytes::Bytes;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 use utoipa::openapi::OpenApi;
@@ -89,11 +90,11 @@ pub(crate) struct Api {
     streams: Shares<Option<KeyId>>,
     acts: Arc<Semaphore>,
     callbacks: Arc<Semaphore>,
-    closing: watch::Receiver<bool>,
+    closing: CancellationToken,
 }
 
 impl Api {
-    fn new(host: Host, closing: watch::Receiver<bool>) -> Self {
+    fn new(host: Host, closing: CancellationToken) -> Self {
         Self {
             host,
             failures: Arc::default(),
@@ -212,8 +213,8 @@ fn metrics() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(health::metrics))
 }
 
-/// The whole API. `closing` becomes true when the host is about to end, so that streams do not hold it up.
-pub fn router(host: Host, closing: watch::Receiver<bool>) -> Router {
+/// The whole API. `closing` is cancelled when the host is about to end, so that streams do not hold it up.
+pub fn router(host: Host, closing: CancellationToken) -> Router {
     let api = Api::new(host, closing);
     let (v1, _) = v1().split_for_parts();
     let (open, _) = open().split_for_parts();

@@ -4,9 +4,10 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
 use weir_store::StoreError;
@@ -41,15 +42,15 @@ const ROLL_EVERY: Duration = Duration::from_secs(5);
 /// The loops of a running host.
 #[must_use = "the loops stop when this is dropped"]
 pub struct Loops {
-    stop: watch::Sender<bool>,
+    host: Host,
+    stop: CancellationToken,
     tasks: JoinSet<()>,
 }
 
 impl Loops {
     /// Stops taking work, and waits up to `deadline` for what is in hand. What is left then is settled at the next start.
     pub async fn stop(mut self, deadline: Duration) {
-        // The loops that have ended already need not hear it.
-        let _ = self.stop.send(true);
+        self.stop.cancel();
         let ended = tokio::time::timeout(deadline, async { while self.tasks.join_next().await.is_some() {} }).await;
         if ended.is_err() {
             tracing::warn!(
@@ -64,11 +65,10 @@ impl Host {
     /// Starts everything that goes on by itself: deliverer, publisher, fetcher, poller, refresher, reconciler, sweeper, and the
     /// look at the clock.
     pub fn start(&self) -> Loops {
-        let (stop, stopped) = watch::channel(false);
-        let mut loops = Starting {
-            host: self,
+        let mut loops = Loops {
+            host: self.clone(),
+            stop: CancellationToken::new(),
             tasks: JoinSet::new(),
-            stopped,
         };
         let wakes = &self.core.wakes;
         let bounds = &self.config().limits;
@@ -138,10 +138,7 @@ impl Host {
         loops.credentials();
         loops.version_failures();
         loops.clock();
-        Loops {
-            stop,
-            tasks: loops.tasks,
-        }
+        loops
     }
 
     pub(crate) fn deliverer(&self) -> Deliverer {
@@ -199,13 +196,7 @@ impl Host {
     }
 }
 
-struct Starting<'h> {
-    host: &'h Host,
-    tasks: JoinSet<()>,
-    stopped: watch::Receiver<bool>,
-}
-
-impl Starting<'_> {
+impl Loops {
     fn worker<W: Work>(&mut self, work: W, bound: usize, wake: &Arc<Notify>) {
         let host = self.host.clone();
         let name = work.name();
@@ -213,7 +204,7 @@ impl Starting<'_> {
         let pulses = self.host.clone();
         let lives = move || pulses.lives(name, limits::LOOP_SILENCE);
         self.tasks
-            .spawn(worker.run(move || host.now(), lives, Arc::clone(wake), self.stopped.clone()));
+            .spawn(worker.run(move || host.now(), lives, Arc::clone(wake), self.stop.clone()));
     }
 
     /// A round now, and one each `every`, or sooner when woken.
@@ -226,15 +217,15 @@ impl Starting<'_> {
     ) where
         F: Future<Output = Result<(), StoreError>> + Send,
     {
-        let (host, wake, mut stopped) = (self.host.clone(), Arc::clone(wake), self.stopped.clone());
+        let (host, wake, stop) = (self.host.clone(), Arc::clone(wake), self.stop.clone());
         self.tasks.spawn(async move {
-            while !*stopped.borrow() {
+            while !stop.is_cancelled() {
                 host.lives(name, every + limits::ROUND);
                 if let Err(error) = round(host.clone(), host.now()).await {
                     tracing::error!("The {name} failed, and tries again: {error}");
                 }
                 tokio::select! {
-                    _ = stopped.changed() => {}
+                    () = stop.cancelled() => {}
                     () = wake.notified() => {}
                     () = tokio::time::sleep(every) => {}
                 }
@@ -253,11 +244,11 @@ impl Starting<'_> {
         let Some(mut told) = told.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
         };
-        let (host, mut stopped) = (self.host.clone(), self.stopped.clone());
+        let (host, stop) = (self.host.clone(), self.stop.clone());
         self.tasks.spawn(async move {
-            while !*stopped.borrow() {
+            while !stop.is_cancelled() {
                 tokio::select! {
-                    _ = stopped.changed() => {}
+                    () = stop.cancelled() => {}
                     note = told.recv() => match note {
                         Some(note) => keep(host.clone(), note).await,
                         None => return,
@@ -272,12 +263,12 @@ impl Starting<'_> {
 
     /// Wakes the publisher when the log grows.
     fn log(&mut self) {
-        let (host, mut stopped) = (self.host.clone(), self.stopped.clone());
+        let (host, stop) = (self.host.clone(), self.stop.clone());
         let mut end = host.store().log_end();
         self.tasks.spawn(async move {
-            while !*stopped.borrow() {
+            while !stop.is_cancelled() {
                 tokio::select! {
-                    _ = stopped.changed() => {}
+                    () = stop.cancelled() => {}
                     grown = end.changed() => match grown {
                         Ok(()) => host.core.wakes.deliveries.notify_one(),
                         Err(_) => return,
@@ -289,16 +280,15 @@ impl Starting<'_> {
 
     /// Writes credentials until the record takes them. Ends when there are none and nothing is at work that could bring one.
     fn credentials(&mut self) {
-        let (host, mut stopped) = (self.host.clone(), self.stopped.clone());
+        let (host, stop) = (self.host.clone(), self.stop.clone());
         self.tasks.spawn(async move {
             let more_may_come = |host: &Host| host.accounts.credentials.count() > 0 || !host.core.detached.is_empty();
-            while !*stopped.borrow() || more_may_come(&host) {
+            while !stop.is_cancelled() || more_may_come(&host) {
                 host.lives("credentials", limits::LOOP_SILENCE);
                 let waiting = host.accounts.credentials.write_unwritten().await;
                 host.core.metrics.unwritten(waiting);
-                let is_stopped = *stopped.borrow();
                 tokio::select! {
-                    _ = stopped.changed(), if !is_stopped => {}
+                    () = stop.cancelled(), if !stop.is_cancelled() => {}
                     () = host.accounts.credentials.wake.notified() => {}
                     () = tokio::time::sleep(WRITE_EVERY) => {}
                 }
@@ -308,14 +298,13 @@ impl Starting<'_> {
 
     /// Marks versions that failed until the record takes it, also after the stop.
     fn version_failures(&mut self) {
-        let (host, mut stopped) = (self.host.clone(), self.stopped.clone());
+        let (host, stop) = (self.host.clone(), self.stop.clone());
         self.tasks.spawn(async move {
-            while !*stopped.borrow() || !host.connectors.version_failures.is_empty() {
+            while !stop.is_cancelled() || !host.connectors.version_failures.is_empty() {
                 host.lives("version failures", limits::LOOP_SILENCE);
                 host.rollout.write_version_failures().await;
-                let is_stopped = *stopped.borrow();
                 tokio::select! {
-                    _ = stopped.changed(), if !is_stopped => {}
+                    () = stop.cancelled(), if !stop.is_cancelled() => {}
                     () = host.connectors.version_failures.wake.notified() => {}
                     () = tokio::time::sleep(WRITE_EVERY) => {}
                 }
@@ -326,9 +315,9 @@ impl Starting<'_> {
     /// Looks at the clock, the system's or the followed one.
     fn clock(&mut self) {
         let url = self.host.config().clock.clone();
-        let (host, mut stopped) = (self.host.clone(), self.stopped.clone());
+        let (host, stop) = (self.host.clone(), self.stop.clone());
         self.tasks.spawn(async move {
-            while !*stopped.borrow() {
+            while !stop.is_cancelled() {
                 let (said, again) = match &url {
                     None => (Ok(None), clock::LOOK_EVERY),
                     Some(url) => (clock::read(&host.core.egress, url).await.map(Some), clock::FOLLOW_EVERY),
@@ -342,7 +331,7 @@ impl Starting<'_> {
                     Err(error) => tracing::debug!("The followed clock is not read: {error}"),
                 }
                 tokio::select! {
-                    _ = stopped.changed() => {}
+                    () = stop.cancelled() => {}
                     () = tokio::time::sleep(again) => {}
                 }
             }

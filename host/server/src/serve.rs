@@ -23,7 +23,8 @@ use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use stall::Stalls;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use weir_domain::limits;
 
 use crate::core::config::Limits;
@@ -32,13 +33,13 @@ use crate::http::{ClientAddress, network};
 /// Wait after a failed `accept`: the usual cause, no file descriptor left, does not end at once.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Serves until `closing` becomes true, then finishes what is in hand for at most `deadline`. At most `bounds.connections` at
+/// Serves until `closing` is cancelled, then finishes what is in hand for at most `deadline`. At most `bounds.connections` at
 /// once; one more waits in the kernel's queue. One more of an address than it may have is closed unread.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     bounds: Limits,
-    mut closing: watch::Receiver<bool>,
+    closing: CancellationToken,
     deadline: Duration,
 ) {
     let slots = Arc::new(Semaphore::new(bounds.connections));
@@ -47,7 +48,7 @@ pub async fn serve(
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &slots) => accepted,
-            _ = closing.wait_for(|closing| *closing) => break,
+            () = closing.cancelled() => break,
         };
         let (stream, slot) = match accepted {
             Ok(accepted) => accepted,

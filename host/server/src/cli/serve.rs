@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -67,12 +67,18 @@ pub(super) async fn run(common: &Common, output: &Output) -> Done {
             ),
         ]);
     });
-    let (close, closing) = watch::channel(false);
+    let closing = CancellationToken::new();
     let router = http::router(host.clone(), closing.clone());
-    let serving = tokio::spawn(serve::serve(listener, router, config.limits, closing, limits::SHUTDOWN));
+    let serving = tokio::spawn(serve::serve(
+        listener,
+        router,
+        config.limits,
+        closing.clone(),
+        limits::SHUTDOWN,
+    ));
     signals.next().await;
     output.note("Shutting down gracefully; interrupt again to exit immediately");
-    close.send_replace(true);
+    closing.cancel();
     let finish = async {
         // The accept loop ends on its own; if it panicked, there is nothing to wait for.
         let _ = serving.await;

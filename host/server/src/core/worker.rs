@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, field, trace_span};
 use weir_domain::time::Timestamp;
 use weir_store::StoreError;
@@ -68,20 +69,20 @@ impl<W: Work> Worker<W> {
         Ok(begun)
     }
 
-    /// Works until `stop` says so, then finishes what is in hand. Says by `lives` at each turn that it is not stuck.
+    /// Works until `stop` is cancelled, then finishes what is in hand. Says by `lives` at each turn that it is not stuck.
     pub(crate) async fn run(
         self,
         now: impl Fn() -> Timestamp + Send,
         lives: impl Fn() + Send,
         wake: Arc<Notify>,
-        mut stop: watch::Receiver<bool>,
+        stop: CancellationToken,
     ) {
         let mut tasks = JoinSet::new();
-        while !*stop.borrow() {
+        while !stop.is_cancelled() {
             lives();
             let sleep = self.look(&mut tasks, now()).await;
             tokio::select! {
-                _ = stop.changed() => {}
+                () = stop.cancelled() => {}
                 () = wake.notified() => {}
                 Some(ended) = tasks.join_next() => self.report(ended),
                 () = tokio::time::sleep(sleep) => {}
@@ -200,11 +201,11 @@ mod tests {
         let numbers = Arc::new(Numbers::default());
         *numbers.waiting.lock().expect("nobody panics") = vec![1, 2];
         let worker = Worker::new(Arc::clone(&numbers), 4);
-        let (stop, stopped) = watch::channel(false);
+        let stop = CancellationToken::new();
         let wake = Arc::new(Notify::new());
-        let running = tokio::spawn(worker.run(Timestamp::default, || {}, Arc::clone(&wake), stopped));
+        let running = tokio::spawn(worker.run(Timestamp::default, || {}, Arc::clone(&wake), stop.clone()));
         tokio::time::sleep(Duration::from_millis(1)).await;
-        stop.send(true).expect("it runs");
+        stop.cancel();
         running.await.expect("it ends");
         assert_eq!(numbers.done.lock().expect("nobody panics").len(), 2);
     }

@@ -68,7 +68,7 @@ fn slot_of(slots: &Arc<Semaphore>) -> Answer<OwnedSemaphorePermit> {
 #[cfg(test)]
 mod tests {
     use tempfile::TempDir;
-    use tokio::sync::watch;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::{Config, Host};
@@ -77,7 +77,7 @@ mod tests {
     async fn one_more_than_the_bound_is_refused() {
         let folder = TempDir::new().expect("a folder");
         let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
-        let api = Api::new(host, watch::channel(false).1);
+        let api = Api::new(host, CancellationToken::new());
         let all = u32::try_from(limits::ACTS).expect("a small number");
         let held = Arc::clone(&api.acts).try_acquire_many_owned(all).expect("all of them");
         let busy = api.act(async {}).await.expect_err("no slot is left");

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use utoipa::IntoParams;
 use weir_domain::caller::Caller;
 use weir_domain::event::{Event, EventFilter, EventType};
@@ -209,7 +210,7 @@ struct Reader {
     after: i64,
     read: std::vec::IntoIter<Event>,
     changed: watch::Receiver<i64>,
-    closing: watch::Receiver<bool>,
+    closing: CancellationToken,
     ends: Instant,
     greeted: bool,
     _slot: Share<Option<KeyId>>,
@@ -231,14 +232,14 @@ impl Reader {
                         .data(shown(&self.host, event).to_string()),
                 );
             }
-            if *self.closing.borrow() || Instant::now() >= self.ends {
+            if self.closing.is_cancelled() || Instant::now() >= self.ends {
                 return None;
             }
             match self.batch().await {
                 Ok(true) => {}
                 Ok(false) => tokio::select! {
                     changed = self.changed.changed() => changed.ok()?,
-                    _ = self.closing.wait_for(|closing| *closing) => return None,
+                    () = self.closing.cancelled() => return None,
                     () = tokio::time::sleep_until(self.ends) => return None,
                 },
                 Err(error) => {

@@ -10,7 +10,7 @@ use axum::response::Response;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use weir_domain::event::EventType;
 
@@ -31,7 +31,7 @@ struct Api {
     router: Router,
     host: Host,
     key: String,
-    close: watch::Sender<bool>,
+    closing: CancellationToken,
     _folder: TempDir,
 }
 
@@ -53,12 +53,12 @@ impl Api {
     }
 
     fn over(folder: TempDir, host: Host, key: &str) -> Self {
-        let (close, closing) = watch::channel(false);
+        let closing = CancellationToken::new();
         Self {
-            router: router(host.clone(), closing),
+            router: router(host.clone(), closing.clone()),
             host,
             key: key.to_owned(),
-            close,
+            closing,
             _folder: folder,
         }
     }

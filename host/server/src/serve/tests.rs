@@ -30,14 +30,14 @@ async fn ask(stream: &mut TcpStream) -> String {
 async fn an_address_has_so_many_connections_and_others_are_served_meanwhile() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let (close, closing) = watch::channel(false);
+    let closing = CancellationToken::new();
     let bounds = Limits {
         connections: 8,
         connections_per_address: 2,
         ..Limits::default()
     };
     let router = Router::new().route("/", get(|| async { "served" }));
-    let serving = tokio::spawn(serve(listener, router, bounds, closing, Duration::from_secs(5)));
+    let serving = tokio::spawn(serve(listener, router, bounds, closing.clone(), Duration::from_secs(5)));
     let (mut first, mut second) = (dial("127.0.0.1", address).await, dial("127.0.0.1", address).await);
     for _ in 0..20 {
         assert_eq!(ask(&mut dial("127.0.0.1", address).await).await, "");
@@ -52,7 +52,7 @@ async fn an_address_has_so_many_connections_and_others_are_served_meanwhile() {
     tokio::time::timeout(patience, again)
         .await
         .expect("a place that was given back");
-    close.send_replace(true);
+    closing.cancel();
     serving.await.expect("it ends");
 }
 

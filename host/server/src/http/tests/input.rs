@@ -318,7 +318,7 @@ async fn a_stream_goes_on_where_it_broke_off_without_a_gap() {
         "{text}"
     );
     assert!(!text.contains("\"n\":1"), "what was seen does not come again");
-    api.close.send_replace(true);
+    api.closing.cancel();
     while let Some(frame) = body.frame().await {
         assert!(frame.is_ok(), "the stream ends, it does not break");
     }

@@ -183,7 +183,7 @@ async fn reaches_nothing(api: &Api, key: &str, theirs: &Ids, refused_with: &[&st
         key: key.to_owned(),
         router: api.router.clone(),
         host: api.host.clone(),
-        close: api.close.clone(),
+        closing: api.closing.clone(),
         _folder: TempDir::new().expect("a folder"),
     };
     for (method, path) in operations() {
