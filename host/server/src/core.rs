@@ -11,6 +11,7 @@ pub(crate) mod folder;
 mod follow;
 pub mod keyring;
 pub mod metrics;
+pub(crate) mod nearest;
 pub(crate) mod persist;
 pub(crate) mod platform_clocks;
 pub mod provenance;

@@ -11,6 +11,7 @@ use axum::response::Response;
 use serde_json::Value;
 
 use super::problem::{Answer, Problem};
+use crate::core::nearest::nearest;
 
 /// The parameters that each route takes, by method and path.
 #[derive(Clone, Debug)]
@@ -74,33 +75,4 @@ fn refused(unknown: &str, known: &[String]) -> Problem {
         (None, known) => format!("this route does not take it; it takes {}", known.join(", ")),
     };
     Problem::unknown_parameter(&name, words)
-}
-
-/// The name that somebody who wrote `text` most likely meant; none if no name is like it.
-pub(super) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
-    /// From here on clap, too, takes one word for another.
-    const ALIKE: f64 = 0.7;
-    let of = |name: &&'n str| (strsim::jaro(text, name), *name);
-    let (likeness, name) = names.iter().map(of).max_by(|one, other| one.0.total_cmp(&other.0))?;
-    (likeness > ALIKE).then_some(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_misspelled_name_finds_its_neighbor() {
-        let known = ["channel_id", "limit", "cursor"];
-        for (text, near) in [
-            ("chanel_id", Some("channel_id")),
-            ("Limit", Some("limit")),
-            ("cusror", Some("cursor")),
-            ("username", None),
-            ("", None),
-        ] {
-            assert_eq!(nearest(text, &known), near, "{text}");
-        }
-        assert_eq!(nearest("limit", &[]), None);
-    }
 }
