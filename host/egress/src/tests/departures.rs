@@ -93,7 +93,7 @@ async fn what_is_given_up_at_the_gate_never_leaves() {
     assert_eq!((server.seen().len(), given_up.left.load(Ordering::SeqCst)), (2, 0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_departure_that_does_not_come_in_time_leaves_nothing_uncertain() {
     let server = Server::saying("hi").await;
     let egress = Egress::new(Config {

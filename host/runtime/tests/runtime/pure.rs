@@ -1,14 +1,11 @@
 //! Calls without network: what a webhook becomes, and what becomes of a connector that misbehaves.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use weir_domain::inbound::Fact;
 use weir_domain::limits;
 use weir_domain::message::{Content, Draft};
 use weir_runtime::CallError;
 
-use crate::support::{built, component, echo, raw_webhook, runtime, webhook};
+use crate::support::{beside_a_neighbor, built, component, echo, raw_webhook, runtime, webhook};
 
 #[tokio::test]
 async fn a_connector_says_what_it_is() {
@@ -82,23 +79,13 @@ async fn a_trap_ends_one_call_and_no_other() {
 #[tokio::test]
 async fn a_loop_is_stopped_and_its_neighbors_run_meanwhile() {
     let (echo, notes) = echo().await;
-    let turns = Arc::new(AtomicU32::new(0));
-    let counted = turns.clone();
-    let neighbor = tokio::spawn(async move {
-        loop {
-            counted.fetch_add(1, Ordering::Relaxed);
-            tokio::task::yield_now().await;
-        }
-    });
-    tokio::task::yield_now().await;
-    let before = turns.load(Ordering::Relaxed);
-    let error = echo.receive(&webhook("loop")).await.unwrap_err();
-    let during = turns.load(Ordering::Relaxed) - before;
-    neighbor.abort();
+    let looping = webhook("loop");
+    let (answer, turns) = beside_a_neighbor(echo.receive(&looping)).await;
+    let error = answer.unwrap_err();
     assert!(matches!(error, CallError::OutOfTime { .. }), "{error:?}");
     // The neighbor had its turn at every tick but the last.
     let ticks = *notes.ticks.lock().unwrap();
-    assert!(ticks > 1 && during >= ticks - 1, "{during} turns in {ticks} ticks");
+    assert!(ticks > 1 && turns >= ticks - 1, "{turns} turns in {ticks} ticks");
     assert_eq!(echo.receive(&webhook("hi")).await.unwrap().len(), 1);
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,6 +33,31 @@ const KEY: [u8; 32] = [7; 32];
 /// The host's time in every test.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(1_735_689_600_000)
+}
+
+/// What a call gives, and how often a neighbor on this thread had a turn between two polls of it.
+pub(crate) async fn beside_a_neighbor<T>(call: impl Future<Output = T>) -> (T, u32) {
+    let (polls, turns) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let (polled, taken) = (Arc::clone(&polls), Arc::clone(&turns));
+    let neighbor = tokio::spawn(async move {
+        let mut last = 0;
+        loop {
+            let now = polled.load(Ordering::Relaxed);
+            if now != last {
+                taken.fetch_add(1, Ordering::Relaxed);
+                last = now;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut call = std::pin::pin!(call);
+    let output = std::future::poll_fn(|context| {
+        polls.fetch_add(1, Ordering::Relaxed);
+        call.as_mut().poll(context)
+    })
+    .await;
+    neighbor.abort();
+    (output, turns.load(Ordering::Relaxed))
 }
 
 /// The version of the interface that is under test: each is met by every test, in a program of its own.
