@@ -593,12 +593,7 @@ async fn forged_webhooks_are_explained_to_the_operator() -> Result {
         (&refused["count"], &refused["accepted_since"]),
         (&json!(1), &json!(false))
     );
-    let findings = weir
-        .stack
-        .api
-        .get(&weir.of_channel("/diagnostics")?)
-        .await?
-        .expect(200)?;
+    let findings = weir.read_of_channel("/diagnostics").await?;
     let proof = findings["data"].as_array().and_then(|all| {
         let mut all = all.iter();
         all.find(|finding| finding["subject"] == "webhook_proof")

@@ -307,13 +307,19 @@ async fn bytes_that_are_not_what_was_named_are_not_taken() -> Result {
     Ok(())
 }
 
+/// A host, and a registry that wants a login and holds this component as `echo:1`.
+async fn private_registry(folder: &Path) -> anyhow::Result<(Stack, OciRegistry, Vec<u8>)> {
+    let registry = OciRegistry::start(&folder.join("registry"), true).await?;
+    let stack = host(folder, "").await?;
+    let component = stack.binaries().connector("echo")?;
+    registry.push("echo", "1", &component, &json!({})).await?;
+    Ok((stack, registry, component))
+}
+
 #[tokio::test]
 async fn a_registry_that_asks_who_reads_is_told_and_nobody_else_is() -> Result {
     let folder = tempfile::tempdir()?;
-    let registry = OciRegistry::start(&folder.path().join("registry"), true).await?;
-    let stack = host(folder.path(), "").await?;
-    let component = stack.binaries().connector("echo")?;
-    registry.push("echo", "1", &component, &json!({})).await?;
+    let (stack, registry, component) = private_registry(folder.path()).await?;
     let source = format!("oci://{}/echo:1", registry.host());
     let install = ["connector", "install", source.as_str(), "--json"];
     let output = weir(&stack, &install).await?;
@@ -329,10 +335,7 @@ async fn a_registry_that_asks_who_reads_is_told_and_nobody_else_is() -> Result {
 #[tokio::test]
 async fn docker_logins_are_used() -> Result {
     let folder = tempfile::tempdir()?;
-    let registry = OciRegistry::start(&folder.path().join("registry"), true).await?;
-    let stack = host(folder.path(), "").await?;
-    let component = stack.binaries().connector("echo")?;
-    registry.push("echo", "1", &component, &json!({})).await?;
+    let (stack, registry, component) = private_registry(folder.path()).await?;
     let source = format!("oci://{}/echo:1", registry.host());
     let install = ["connector", "install", source.as_str(), "--json"];
     let helper = |name: &str, script: &str| -> Result {

@@ -52,12 +52,7 @@ async fn what_no_webhook_brought_is_read_after_an_outage_once_and_in_order() -> 
         "{face:#}"
     );
     // Asked once more, it brings nothing.
-    let again = weir
-        .stack
-        .api
-        .post(&weir.of_channel("/catch-up")?, json!({}))
-        .await?
-        .expect(200)?;
+    let again = weir.catch_up().await?;
     assert_eq!(again["stored"], 0, "{again:#}");
     weir.events = weir.stack.api.listen().await?;
     weir.say(&thread, "and on").await?;
@@ -75,12 +70,7 @@ async fn a_message_whose_webhook_never_came_is_found_when_somebody_asks() -> Res
     weir.stack.phone.writes("lost on the way").await?;
     weir.stack.hears(&mut weir.events, "did you get it?").await?;
     assert_eq!(weir.messages(&thread).await?.len(), 2);
-    let found = weir
-        .stack
-        .api
-        .post(&weir.of_channel("/catch-up")?, json!({}))
-        .await?
-        .expect(200)?;
+    let found = weir.catch_up().await?;
     assert_eq!(found["stored"], 1, "{found:#}");
     weir.events
         .wait_where("message.received", |event| {
@@ -134,12 +124,7 @@ async fn read_again(weir: &Connected, text: &str) -> Result {
         Ok(None)
     })
     .await?;
-    let findings = weir
-        .stack
-        .api
-        .get(&weir.of_channel("/diagnostics")?)
-        .await?
-        .expect(200)?;
+    let findings = weir.read_of_channel("/diagnostics").await?;
     anyhow::ensure!(found(&findings, "history").is_none(), "{findings:#}");
     Ok(())
 }
@@ -159,12 +144,7 @@ async fn one_refused_conversation_costs_only_itself() -> Result {
         let conversations = four_write_unheard(&weir, &text).await?;
         let fault = json!({"on": "content_list", "fault": fault});
         weir.stack.phone.order_fault(fault).await?;
-        let caught_up = weir
-            .stack
-            .api
-            .post(&weir.of_channel("/catch-up")?, json!({}))
-            .await?
-            .expect(200)?;
+        let caught_up = weir.catch_up().await?;
         assert_eq!(caught_up["stored"], 3, "{caught_up:#}");
         let gaps = caught_up["gaps"].as_array().cloned().unwrap_or_default();
         anyhow::ensure!(gaps.len() == 1 && gaps[0]["retry_at"].is_string(), "{caught_up:#}");
@@ -174,12 +154,7 @@ async fn one_refused_conversation_costs_only_itself() -> Result {
         others.sort();
         assert_eq!(others.len(), 3, "one of the four is named: {caught_up:#}");
         assert_eq!(where_it_is(&weir, &text).await?, others);
-        let findings = weir
-            .stack
-            .api
-            .get(&weir.of_channel("/diagnostics")?)
-            .await?
-            .expect(200)?;
+        let findings = weir.read_of_channel("/diagnostics").await?;
         let finding = found(&findings, "history").unwrap_or_default();
         anyhow::ensure!(finding.to_string().contains(&refused), "{findings:#}");
         read_again(&weir, &text).await?;
@@ -197,12 +172,7 @@ async fn after_an_outage_a_refused_conversation_is_read_later() -> Result {
     weir.stack.phone.order_fault(fault).await?;
     weir.stack.start_weir().await?;
     let gap = until("the named conversation", async || {
-        let findings = weir
-            .stack
-            .api
-            .get(&weir.of_channel("/diagnostics")?)
-            .await?
-            .expect(200)?;
+        let findings = weir.read_of_channel("/diagnostics").await?;
         Ok(found(&findings, "history"))
     })
     .await?;
@@ -301,12 +271,7 @@ fn found(findings: &Value, subject: &str) -> Option<Value> {
 async fn why_nothing_is_received_is_an_answer_and_a_lost_subscription_is_set_right() -> Result {
     let mut weir = Connected::begin().await?;
     let look = async |weir: &Connected, subject: &str| -> anyhow::Result<Value> {
-        let findings = weir
-            .stack
-            .api
-            .get(&weir.of_channel("/diagnostics")?)
-            .await?
-            .expect(200)?;
+        let findings = weir.read_of_channel("/diagnostics").await?;
         found(&findings, subject).ok_or_else(|| anyhow::anyhow!("nothing of {subject}: {findings:#}"))
     };
     for subject in ["token", "permissions", "webhook_subscription", "messaging", "silence"] {

@@ -252,7 +252,7 @@ async fn a_broadcast_is_refused_with_its_reason() -> Result {
         weir.stack.api.get(&kept).await?.expect(200)?["rule"],
         "broadcast_not_supported"
     );
-    let features = weir.stack.api.get(&weir.of_channel("/features")?).await?.expect(200)?;
+    let features = weir.read_of_channel("/features").await?;
     assert_eq!(features["broadcast"], false);
     assert!(weir.on_phone().await?.is_empty());
     Ok(())
@@ -334,12 +334,7 @@ async fn an_account_in_an_excluded_country_cannot_write_unless_the_operator_says
         ),
         (json!(false), Some("region_not_eligible"))
     );
-    let found = weir
-        .stack
-        .api
-        .get(&weir.of_channel("/diagnostics")?)
-        .await?
-        .expect(200)?;
+    let found = weir.read_of_channel("/diagnostics").await?;
     let region = found["data"]
         .as_array()
         .and_then(|all| all.iter().find(|finding| finding["subject"] == "region").cloned());

@@ -57,13 +57,10 @@ async fn fifty_sends_at_the_end_of_a_token_renew_it_once() -> Result {
 async fn a_dead_authorization_holds_what_was_accepted_until_a_person_renews_it() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
-    weir.stack
-        .phone
-        .order("revoke", json!({"account": "acme_store"}))
-        .await?;
+    weir.revoke().await?;
     let queued = weir.stack.api.say(&thread, "held").await?.expect(202)?;
     weir.events.wait_for("channel.reauthorization_required").await?;
-    let channel = weir.stack.api.get(&weir.of_channel("")?).await?.expect(200)?;
+    let channel = weir.read_of_channel("").await?;
     assert_eq!(channel["status"], "reauthorization_required");
     // More is accepted, and held too: the window is still open.
     let second = weir.stack.api.say(&thread, "held too").await?.expect(202)?;
@@ -93,10 +90,7 @@ async fn a_dead_authorization_holds_what_was_accepted_until_a_person_renews_it()
 async fn what_is_held_past_its_window_fails_and_is_not_sent_late() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
-    weir.stack
-        .phone
-        .order("revoke", json!({"account": "acme_store"}))
-        .await?;
+    weir.revoke().await?;
     let queued = weir.stack.api.say(&thread, "too late").await?.expect(202)?;
     weir.events.wait_for("channel.reauthorization_required").await?;
     weir.stack.time_passes(48 * HOUR_MS).await?;
@@ -119,7 +113,7 @@ async fn a_person_is_warned_thirty_seven_and_one_days_ahead() -> Result {
             .await?;
         assert_eq!(warned["data"]["days_left"], days);
     }
-    let channel = weir.stack.api.get(&weir.of_channel("")?).await?.expect(200)?;
+    let channel = weir.read_of_channel("").await?;
     assert_eq!(channel["status"], "connected", "a warning is no end");
     Ok(())
 }
@@ -154,7 +148,7 @@ async fn a_channel_is_authorized_again_in_place_and_by_its_own_account_only() ->
         (&refused["status"], &refused["problem"]["code"]),
         (&json!("failed"), &json!("other_account"))
     );
-    let channel = weir.stack.api.get(&weir.of_channel("")?).await?.expect(200)?;
+    let channel = weir.read_of_channel("").await?;
     assert_eq!(
         (&channel["name"], &channel["username"]),
         (&json!("Our shop"), &json!("acme_store"))
@@ -265,15 +259,10 @@ async fn an_empty_refresh_token_does_not_replace_the_one_that_works() -> Result 
     weir.stack.phone.order_fault(fault).await?;
     assert_eq!(refresh(&weir).await?.problem(502)?, "renewal_unanswered");
     refresh(&weir).await?.expect(200)?;
-    let channel = weir.stack.api.get(&weir.of_channel("")?).await?.expect(200)?;
+    let channel = weir.read_of_channel("").await?;
     assert_eq!(channel["status"], "connected");
     // The life that no answer told is the one before.
-    let findings = weir
-        .stack
-        .api
-        .get(&weir.of_channel("/diagnostics")?)
-        .await?
-        .expect(200)?;
+    let findings = weir.read_of_channel("/diagnostics").await?;
     let token = of_subject(&findings, "token")?;
     assert!(
         text_of(&token["evidence"])?.contains("renewed automatically before"),
@@ -306,7 +295,7 @@ async fn a_refused_app_secret_is_the_operators_fault() -> Result {
         "{:#}",
         refused.body
     );
-    let channel = weir.stack.api.get(&weir.of_channel("")?).await?.expect(200)?;
+    let channel = weir.read_of_channel("").await?;
     assert_eq!(channel["status"], "connected", "the authorization stands");
     put(support::SECRET).await?;
     refresh(&weir).await?.expect(200)?;
@@ -345,7 +334,7 @@ async fn a_token_of_another_account_is_never_used() -> Result {
     let calls = weir.stack.phone.calls("").await?;
     assert!(calls.iter().all(|call| call["code"] == 0), "{calls:#?}");
     refresh(&weir).await?.expect(200)?;
-    let channel = weir.stack.api.get(&weir.of_channel("")?).await?.expect(200)?;
+    let channel = weir.read_of_channel("").await?;
     assert_eq!(channel["status"], "connected");
     Ok(())
 }
@@ -353,13 +342,10 @@ async fn a_token_of_another_account_is_never_used() -> Result {
 #[tokio::test]
 async fn a_gone_grant_met_by_hand_is_the_channels_state() -> Result {
     let mut weir = Connected::begin().await?;
-    weir.stack
-        .phone
-        .order("revoke", json!({"account": "acme_store"}))
-        .await?;
+    weir.revoke().await?;
     assert_eq!(refresh(&weir).await?.problem(409)?, "reauthorization_required");
     weir.events.wait_for("channel.reauthorization_required").await?;
-    let channel = weir.stack.api.get(&weir.of_channel("")?).await?.expect(200)?;
+    let channel = weir.read_of_channel("").await?;
     assert_eq!(channel["status"], "reauthorization_required");
     Ok(())
 }

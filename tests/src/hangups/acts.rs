@@ -538,25 +538,19 @@ impl HangUps {
         Ok(())
     }
 
+    async fn connector(&self) -> anyhow::Result<Value> {
+        self.stack.api.get(&format!("/v1/connectors/{APP}")).await?.expect(200)
+    }
+
     async fn active_version(&self) -> anyhow::Result<String> {
-        let connector = self
-            .stack
-            .api
-            .get(&format!("/v1/connectors/{APP}"))
-            .await?
-            .expect(200)?;
+        let connector = self.connector().await?;
         let active = connector["active_version"].as_str().context("no version serves")?;
         Ok(active.to_owned())
     }
 
     /// The version that does not serve.
     async fn other_version(&self) -> anyhow::Result<String> {
-        let connector = self
-            .stack
-            .api
-            .get(&format!("/v1/connectors/{APP}"))
-            .await?
-            .expect(200)?;
+        let connector = self.connector().await?;
         let mut versions = connector["versions"].as_array().context("no versions")?.iter();
         let other = versions.find_map(|version| {
             let version = version["version"].as_str()?;
@@ -567,12 +561,7 @@ impl HangUps {
 
     /// The one version that is active, through which the account receives and sends.
     async fn serves_in_one_version(&self) -> anyhow::Result<String> {
-        let connector = self
-            .stack
-            .api
-            .get(&format!("/v1/connectors/{APP}"))
-            .await?
-            .expect(200)?;
+        let connector = self.connector().await?;
         let versions = connector["versions"].as_array().context("no versions")?;
         let active = versions.iter().filter(|version| version["state"] == "active").count();
         ensure!(active == 1, "{active} versions are active: {connector:#}");

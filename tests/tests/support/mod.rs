@@ -75,6 +75,22 @@ impl Connected {
         Ok(format!("/v1/channels/{}{what}", text_of(&self.channel["id"])?))
     }
 
+    pub(crate) async fn read_of_channel(&self, what: &str) -> anyhow::Result<Value> {
+        self.stack.api.get(&self.of_channel(what)?).await?.expect(200)
+    }
+
+    pub(crate) async fn catch_up(&self) -> anyhow::Result<Value> {
+        let path = self.of_channel("/catch-up")?;
+        self.stack.api.post(&path, json!({})).await?.expect(200)
+    }
+
+    /// The account's owner withdraws the authorization at the platform.
+    pub(crate) async fn revoke(&self) -> anyhow::Result<()> {
+        let account = json!({"account": "acme_store"});
+        self.stack.phone.order("revoke", account).await?;
+        Ok(())
+    }
+
     /// Sends any content; gives the answer.
     pub(crate) async fn send(&self, conversation: &str, body: Value) -> anyhow::Result<weir_tests::Answer> {
         let path = format!("/v1/conversations/{conversation}/messages");

@@ -1,13 +1,12 @@
 //! Where an attachment's bytes are: the connector says it, and the judge of what leaves has the last word.
 
-use weir_domain::inbound::RemoteMedia;
 use weir_domain::manifest::RouteClass;
 use weir_domain::message::ContentKind;
 use weir_domain::policy::Purpose;
-use weir_runtime::context::{Called, ConversationFacts, State};
+use weir_runtime::context::{Called, State};
 use weir_runtime::{CallError, Located};
 
-use crate::support::{Platform, Reply, component, context_of, runtime};
+use crate::support::{Platform, Reply, component, context_of, picture, runtime};
 
 /// What becomes of TikTok's answer that the bytes are at this URL.
 async fn locate(answer: &'static str) -> Called<Located> {
@@ -16,17 +15,7 @@ async fn locate(answer: &'static str) -> Called<Located> {
     let platform = Platform::that([Reply::Answer(200, answer)]).await;
     let origin = "https://business-api.tiktok.com";
     let context = context_of(origin, tiktok.manifest(), &platform, State::new());
-    let conversation = ConversationFacts {
-        platform_id: "c1".into(),
-        contact_id: None,
-        answered: true,
-    };
-    let media = RemoteMedia {
-        reference: "r1".into(),
-        mime_type: None,
-        size: None,
-        filename: None,
-    };
+    let (conversation, media) = picture();
     tiktok
         .locate(context, &conversation, "m1", ContentKind::Image, &media)
         .await

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use weir_domain::grant::Grants;
-use weir_domain::inbound::RemoteMedia;
 use weir_domain::message::ContentKind;
-use weir_runtime::context::{ConversationFacts, State};
+use weir_runtime::context::State;
 use weir_runtime::{Boundary, Connector, Difference, DifferenceKind, End, Report, Transcript};
 
 use crate::support::{
-    Notes, Platform, Reply, TOKEN, component, context, context_of, echo, permit, raw_webhook, runtime, webhook,
+    Notes, Platform, Reply, TOKEN, component, context, context_of, echo, permit, picture, raw_webhook, runtime, webhook,
 };
 
 const TAKEN: Reply = Reply::Answer(200, r#"{"id":"m9"}"#);
@@ -212,17 +211,7 @@ async fn pictures_without_a_route_are_refused_in_a_replay() {
             &platform,
             State::new(),
         );
-        let conversation = ConversationFacts {
-            platform_id: "c1".into(),
-            contact_id: None,
-            answered: true,
-        };
-        let media = RemoteMedia {
-            reference: "r1".into(),
-            mime_type: None,
-            size: None,
-            filename: None,
-        };
+        let (conversation, media) = picture();
         let located = tiktok
             .locate(context, &conversation, "m1", ContentKind::Image, &media)
             .await;

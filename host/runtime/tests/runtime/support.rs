@@ -15,6 +15,7 @@ use weir_domain::conversation::{Contact, Conversation, ConversationStatus, Opene
 use weir_domain::credential::{Secret, Secrets};
 use weir_domain::grant::Grants;
 use weir_domain::id::Mint;
+use weir_domain::inbound::RemoteMedia;
 use weir_domain::manifest::{Manifest, RouteClass};
 use weir_domain::message::{Content, Draft};
 use weir_domain::policy::{CallKind, OriginMap, Rules, SendPermit, Stage, may_send};
@@ -22,8 +23,8 @@ use weir_domain::signature::{RawWebhook, VerifiedWebhook};
 use weir_domain::time::Timestamp;
 use weir_egress::{Departure, Egress, NoBodies};
 use weir_runtime::context::{
-    AnswerDates, CallContext, CallEnd, CallObserver, ChannelFacts, Clock, CodeSource, Host, LogLine, Pacer,
-    RecordedTranscript, Recording, Refused, State, TooLong,
+    AnswerDates, CallContext, CallEnd, CallObserver, ChannelFacts, Clock, CodeSource, ConversationFacts, Host, LogLine,
+    Pacer, RecordedTranscript, Recording, Refused, State, TooLong,
 };
 use weir_runtime::{CacheSettings, Connector, Runtime, Settings};
 
@@ -33,6 +34,22 @@ const KEY: [u8; 32] = [7; 32];
 /// The host's time in every test.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(1_735_689_600_000)
+}
+
+/// A conversation, and a picture in it whose bytes are to be located.
+pub(crate) fn picture() -> (ConversationFacts, RemoteMedia) {
+    let conversation = ConversationFacts {
+        platform_id: "c1".into(),
+        contact_id: None,
+        answered: true,
+    };
+    let media = RemoteMedia {
+        reference: "r1".into(),
+        mime_type: None,
+        size: None,
+        filename: None,
+    };
+    (conversation, media)
 }
 
 /// What a call gives, and how often a neighbor on this thread had a turn between two polls of it.

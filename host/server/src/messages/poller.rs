@@ -215,10 +215,12 @@ mod tests {
     use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use weir_domain::channel::Channel;
     use weir_domain::event::{EventFilter, EventType};
     use weir_domain::id::Mint;
 
     use super::*;
+    use crate::Host;
     use crate::core::worker::Worker;
     use crate::messages::dead_letters::ReplayError;
     use crate::testing::{with_account, with_echo};
@@ -317,6 +319,14 @@ mod tests {
         (origin, asked)
     }
 
+    /// An account whose platform is at `origin`.
+    async fn polled(host: &Host, origin: &str) -> Channel {
+        let mut app = host.store().app("echo").await.expect("a record").expect("the app");
+        app.origins = serde_json::from_value(json!({"https://echo.example": origin})).expect("two origins");
+        host.connectors.apps.put(app).await.expect("an app");
+        with_account(host, "acme", &[]).await
+    }
+
     #[tokio::test]
     async fn what_a_platform_without_webhooks_tells_is_recorded_once_and_asked_on_from_there() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -328,10 +338,7 @@ mod tests {
             json!({"events": [told("m2"), told("m3")], "next": "18", "wait_ms": 60_000}).to_string(),
         ])
         .await;
-        let mut app = host.store().app("echo").await.expect("a record").expect("the app");
-        app.origins = serde_json::from_value(json!({"https://echo.example": origin})).expect("two origins");
-        host.connectors.apps.put(app).await.expect("an app");
-        let channel = with_account(&host, "acme", &[]).await;
+        let channel = polled(&host, &origin).await;
         let worker = Worker::new(host.poller(), limits::POLLS_IN_FLIGHT);
         let mut now = host.now();
         for cursor in ["17", "17", "18"] {
@@ -377,10 +384,7 @@ mod tests {
             batch(json!([message("m1"), message("m2")])),
         ])
         .await;
-        let mut app = host.store().app("echo").await.expect("a record").expect("the app");
-        app.origins = serde_json::from_value(json!({"https://echo.example": origin})).expect("two origins");
-        host.connectors.apps.put(app).await.expect("an app");
-        let channel = with_account(&host, "acme", &[]).await;
+        let channel = polled(&host, &origin).await;
         let worker = Worker::new(host.poller(), limits::POLLS_IN_FLIGHT);
         assert_eq!(worker.round(host.now()).await.ok(), Some(1));
         let kept = host.store().poll_cursor(channel.id).await.expect("a record");

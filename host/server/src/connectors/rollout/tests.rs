@@ -6,9 +6,10 @@ use weir_domain::event::{EventFilter, EventType};
 use weir_domain::policy::CallKind;
 use weir_domain::rollout::{Canary, CanaryRule, VersionAct, VersionStage};
 use weir_runtime::context::CallEnd;
-use weir_store::{StateMove, StateWrite};
+use weir_store::{StateMove, StateWrite, Version};
 
 use crate::Host;
+use crate::connectors::canary::CanaryRunView;
 use crate::connectors::promotion::PromoteError;
 use crate::connectors::serving::NotServed;
 use crate::messages::inbound::Hook;
@@ -50,6 +51,69 @@ async fn stage_of(host: &Host, version: &str) -> VersionStage {
     known.expect("a version").stage
 }
 
+async fn promote(host: &Host, version: &str) {
+    host.rollout.promote("echo", version).await.expect("it serves");
+}
+
+async fn roll_back(host: &Host, reason: &str) -> Version {
+    let back = host.rollout.roll_back("echo", NEXT, reason).await;
+    back.expect("it is rolled back")
+}
+
+fn canary(host: &Host, percent: u8) -> Canary {
+    Canary {
+        percent,
+        rule: CanaryRule::default(),
+        since: host.now(),
+    }
+}
+
+async fn begin_canary(host: &Host, percent: u8) {
+    let begun = host.rollout.begin_canary("echo", NEXT, canary(host, percent)).await;
+    begun.expect("it is a canary");
+}
+
+async fn canary_run(host: &Host) -> CanaryRunView {
+    let run = host.rollout.canary_run("echo", NEXT).await.expect("a record");
+    run.expect("a canary run")
+}
+
+async fn round(host: &Host) {
+    host.rollout.rollout_round(host.now()).await.expect("a record");
+}
+
+async fn receive(host: &Host, text: &str) -> Hook {
+    let taken = host.inbound.receive("echo", webhook(host, text)).await;
+    taken.expect("it is taken")
+}
+
+/// The same record, as the next start finds it.
+async fn restarted(host: Host) -> Host {
+    let config = host.config().clone();
+    host.store().close().await;
+    drop(host);
+    Host::open(config).await.expect("a host")
+}
+
+async fn lose_file(host: &Host, version: &str) {
+    let known = host.store().version("echo", version).await.expect("a record");
+    let digest = known.expect("a version").digest;
+    let name = format!("{}.wasm", digest.trim_start_matches("sha256:"));
+    std::fs::remove_file(host.config().data.join("components").join(name)).expect("its file");
+}
+
+async fn reasons(host: &Host, kind: EventType) -> Vec<String> {
+    let filter = EventFilter {
+        types: [kind.as_str().to_owned()].into(),
+        ..EventFilter::default()
+    };
+    let told = host.store().events("default", 0, &filter, 10).await.expect("a record");
+    let reasons = told.rows.iter();
+    reasons
+        .map(|event| event.data["reason"].as_str().unwrap_or("").to_owned())
+        .collect()
+}
+
 fn owned(state: &[(&str, &str)]) -> Vec<(String, String)> {
     let entries = state.iter();
     entries
@@ -65,7 +129,7 @@ async fn a_state_goes_with_its_account_and_what_cannot_be_taken_over_stays_where
     let hard = with_account(&host, "hard", &[("refuse", "1")]).await;
     let endless = with_account(&host, "endless", &[("loop", "1")]).await;
     let empty = with_account(&host, "empty", &[]).await;
-    host.rollout.promote("echo", NEXT).await.expect("it serves");
+    promote(&host, NEXT).await;
     assert_eq!(serves(&host, &easy).await, NEXT);
     assert_eq!(serves(&host, &empty).await, NEXT);
     assert_eq!(state(&host, &easy).await, owned(&[("cursor", "2:7")]));
@@ -75,16 +139,7 @@ async fn a_state_goes_with_its_account_and_what_cannot_be_taken_over_stays_where
         assert_eq!(state(&host, channel).await, owned(&[kept]));
     }
     assert_eq!(stage_of(&host, FIRST).await, VersionStage::Draining);
-    let filter = EventFilter {
-        types: [EventType::ChannelDegraded.as_str().to_owned()].into(),
-        ..EventFilter::default()
-    };
-    let told = host.store().events("default", 0, &filter, 10).await.expect("a record");
-    let reasons: Vec<_> = told
-        .rows
-        .iter()
-        .map(|event| event.data["reason"].as_str().unwrap_or(""))
-        .collect();
+    let reasons = reasons(&host, EventType::ChannelDegraded).await;
     assert!(
         reasons
             .iter()
@@ -95,24 +150,18 @@ async fn a_state_goes_with_its_account_and_what_cannot_be_taken_over_stays_where
         "{reasons:?}"
     );
     // As long as an account is served by it, it is not retired; nor after a restart.
-    host.rollout.rollout_round(host.now()).await.expect("a record");
+    round(&host).await;
     assert_eq!(stage_of(&host, FIRST).await, VersionStage::Draining);
-    let config = host.config().clone();
-    host.store().close().await;
-    drop(host);
-    let host = Host::open(config).await.expect("a host");
+    let host = restarted(host).await;
     assert_eq!(serves(&host, &easy).await, NEXT);
     assert_eq!(serves(&host, &hard).await, FIRST);
     // The way back: each state as it was.
-    host.rollout
-        .roll_back("echo", NEXT, "nobody likes it")
-        .await
-        .expect("it goes back");
+    roll_back(&host, "nobody likes it").await;
     for channel in [&easy, &hard, &endless, &empty] {
         assert_eq!(serves(&host, channel).await, FIRST);
     }
     assert_eq!(state(&host, &easy).await, owned(&[("cursor", "7")]));
-    host.rollout.rollout_round(host.now()).await.expect("a record");
+    round(&host).await;
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Retired);
 }
 
@@ -122,10 +171,10 @@ async fn a_version_that_translates_nothing_takes_states_as_they_are_and_serves_a
     let host = with_next(&folder).await;
     let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
     let hard = with_account(&host, "hard", &[("refuse", "1")]).await;
-    host.rollout.promote("echo", NEXT).await.expect("it serves");
+    promote(&host, NEXT).await;
     assert_eq!(serves(&host, &hard).await, FIRST);
     // A step ahead, and not back: the first version knows nothing of translating.
-    host.rollout.promote("echo", FIRST).await.expect("it serves");
+    promote(&host, FIRST).await;
     for channel in [&easy, &hard] {
         assert_eq!(serves(&host, channel).await, FIRST);
     }
@@ -138,7 +187,7 @@ async fn a_version_that_translates_nothing_takes_states_as_they_are_and_serves_a
     };
     assert!(host.store().commit_state(easy.id, vec![write]).await.expect("a record"));
     assert_eq!(state(&host, &easy).await, owned(&[("cursor", "8")]));
-    host.rollout.rollout_round(host.now()).await.expect("a record");
+    round(&host).await;
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Retired);
 }
 
@@ -149,7 +198,7 @@ async fn a_call_that_meets_a_state_of_another_version_runs_in_that_version() {
     let channel = with_account(&host, "easy", &[("cursor", "7")]).await;
     // A call chose its version before the state was handed over, and reads the state after.
     let mut serving = host.connectors.serving_of(&channel).await.expect("a version");
-    host.rollout.promote("echo", NEXT).await.expect("it serves");
+    promote(&host, NEXT).await;
     assert_eq!(serving.version(), FIRST);
     let pacer = host.connectors.pacer(&serving, &channel);
     let context = host
@@ -186,41 +235,19 @@ async fn a_share_of_the_accounts_meets_the_version_on_trial_in_and_out() {
     let folder = TempDir::new().expect("a folder");
     let host = with_next(&folder).await;
     let channel = with_account(&host, "acme", &[("cursor", "7")]).await;
-    let canary = |percent| Canary {
-        percent,
-        rule: CanaryRule::default(),
-        since: host.now(),
-    };
-    host.rollout
-        .begin_canary("echo", NEXT, canary(0))
-        .await
-        .expect("it follows along");
+    begin_canary(&host, 0).await;
     assert_eq!(serves(&host, &channel).await, FIRST);
-    host.rollout
-        .begin_canary("echo", NEXT, canary(100))
-        .await
-        .expect("it is a canary");
+    begin_canary(&host, 100).await;
     assert_eq!(serves(&host, &channel).await, NEXT);
     assert_eq!(state(&host, &channel).await, owned(&[("cursor", "2:7")]));
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Canary);
-    host.inbound
-        .receive("echo", webhook(&host, "hello"))
-        .await
-        .expect("it is taken");
-    let canary_run = host
-        .rollout
-        .canary_run("echo", NEXT)
-        .await
-        .expect("a record")
-        .expect("a canary run");
+    receive(&host, "hello").await;
+    let run = canary_run(&host).await;
     // Once by each: the active version stands behind it.
-    assert_eq!((canary_run.on_trial.calls, canary_run.active.calls), (1, 1));
-    let serves_already = host.rollout.begin_canary("echo", FIRST, canary(1)).await;
+    assert_eq!((run.on_trial.calls, run.active.calls), (1, 1));
+    let serves_already = host.rollout.begin_canary("echo", FIRST, canary(&host, 1)).await;
     assert!(matches!(serves_already, Err(PromoteError::Serves { .. })));
-    host.rollout
-        .roll_back("echo", NEXT, "enough seen")
-        .await
-        .expect("it goes back");
+    roll_back(&host, "enough seen").await;
     assert_eq!(serves(&host, &channel).await, FIRST);
     assert_eq!(state(&host, &channel).await, owned(&[("cursor", "7")]));
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Staged);
@@ -249,57 +276,17 @@ async fn a_call_out_of_wall_time_counts_for_no_trial() {
     let folder = TempDir::new().expect("a folder");
     let host = with_next(&folder).await;
     let channel = with_account(&host, "acme", &[]).await;
-    let canary = Canary {
-        percent: 100,
-        rule: CanaryRule::default(),
-        since: host.now(),
-    };
-    host.rollout
-        .begin_canary("echo", NEXT, canary)
-        .await
-        .expect("it is a canary");
+    begin_canary(&host, 100).await;
     let canary_runs = &host.connectors.registry.canary_runs;
     for _ in 0..100 {
         canary_runs.note(&ended("timed_out", false), host.now());
     }
-    let canary_run = host
-        .rollout
-        .canary_run("echo", NEXT)
-        .await
-        .expect("a record")
-        .expect("a canary run");
-    assert_eq!((canary_run.on_trial.calls, canary_run.on_trial.failed), (0, 0));
+    let run = canary_run(&host).await;
+    assert_eq!((run.on_trial.calls, run.on_trial.failed), (0, 0));
     assert_eq!(serves(&host, &channel).await, NEXT);
     // One that crashes does count, and the active version serves at once.
     canary_runs.note(&ended("trapped", true), host.now());
     assert_eq!(serves(&host, &channel).await, FIRST);
-}
-
-/// The same record, as the next start finds it.
-async fn restarted(host: Host) -> Host {
-    let config = host.config().clone();
-    host.store().close().await;
-    drop(host);
-    Host::open(config).await.expect("a host")
-}
-
-async fn lose_file(host: &Host, version: &str) {
-    let known = host.store().version("echo", version).await.expect("a record");
-    let digest = known.expect("a version").digest;
-    let name = format!("{}.wasm", digest.trim_start_matches("sha256:"));
-    std::fs::remove_file(host.config().data.join("components").join(name)).expect("its file");
-}
-
-async fn reasons(host: &Host, kind: EventType) -> Vec<String> {
-    let filter = EventFilter {
-        types: [kind.as_str().to_owned()].into(),
-        ..EventFilter::default()
-    };
-    let told = host.store().events("default", 0, &filter, 10).await.expect("a record");
-    let reasons = told.rows.iter();
-    reasons
-        .map(|event| event.data["reason"].as_str().unwrap_or("").to_owned())
-        .collect()
 }
 
 /// A promotion of the next version that ends after one of two states moved, as a kill leaves it.
@@ -358,11 +345,7 @@ async fn a_later_change_settles_the_one_before_it() {
     let host = with_next(&folder).await;
     let (moved, left) = cut_off_promotion(&host).await;
     // The promotion is finished first, and then taken back.
-    let back = host
-        .rollout
-        .roll_back("echo", NEXT, "worse")
-        .await
-        .expect("it goes back");
+    let back = roll_back(&host, "worse").await;
     assert_eq!(
         (back.manifest.version.as_str(), back.stage),
         (FIRST, VersionStage::Active)
@@ -378,7 +361,7 @@ async fn a_roll_back_is_checked_before_a_state_moves() {
     let folder = TempDir::new().expect("a folder");
     let host = with_next(&folder).await;
     let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
-    host.rollout.promote("echo", NEXT).await.expect("it serves");
+    promote(&host, NEXT).await;
     lose_file(&host, FIRST).await;
     let refused = host.rollout.roll_back("echo", NEXT, "worse").await;
     assert!(matches!(refused, Err(PromoteError::Load(_))), "{refused:?}");
@@ -392,22 +375,19 @@ async fn a_state_without_a_copy_stays_with_its_version() {
     let host = with_next(&folder).await;
     let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
     let late = with_account(&host, "late", &[]).await;
-    host.rollout.promote("echo", NEXT).await.expect("it serves");
+    promote(&host, NEXT).await;
     let write = StateWrite {
         by: NEXT.to_owned(),
         key: "cursor".to_owned(),
         value: Some(b"2:9".to_vec()),
     };
     assert!(host.store().commit_state(late.id, vec![write]).await.expect("a record"));
-    host.rollout
-        .roll_back("echo", NEXT, "worse")
-        .await
-        .expect("it goes back");
+    roll_back(&host, "worse").await;
     assert_eq!(serves(&host, &easy).await, FIRST);
     // The first version knows nothing of the form in which it was written.
     assert_eq!(serves(&host, &late).await, NEXT);
     assert_eq!(state(&host, &late).await, owned(&[("cursor", "2:9")]));
-    host.rollout.rollout_round(host.now()).await.expect("a record");
+    round(&host).await;
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Draining);
     let refused = host.rollout.retire("echo", NEXT).await;
     assert!(
@@ -417,9 +397,9 @@ async fn a_state_without_a_copy_stays_with_its_version() {
     let host = restarted(host).await;
     assert_eq!(serves(&host, &late).await, NEXT);
     // A person says that the first version takes it as it is.
-    host.rollout.promote("echo", FIRST).await.expect("it serves");
+    promote(&host, FIRST).await;
     assert_eq!(serves(&host, &late).await, FIRST);
-    host.rollout.rollout_round(host.now()).await.expect("a record");
+    round(&host).await;
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Retired);
 }
 
@@ -428,7 +408,7 @@ async fn an_account_is_held_until_its_version_runs() {
     let folder = TempDir::new().expect("a folder");
     let host = with_next(&folder).await;
     let hard = with_account(&host, "acme", &[("refuse", "1")]).await;
-    host.rollout.promote("echo", NEXT).await.expect("it serves");
+    promote(&host, NEXT).await;
     lose_file(&host, FIRST).await;
     let host = restarted(host).await;
     let held = host
@@ -439,7 +419,7 @@ async fn an_account_is_held_until_its_version_runs() {
         .expect("its version is gone");
     assert!(matches!(held, NotServed::Held(_)), "{held}");
     assert!(held.to_string().contains("install its file again"), "{held}");
-    host.rollout.rollout_round(host.now()).await.expect("a record");
+    round(&host).await;
     let reason = host.store().held(hard.id).await.expect("a record").expect("held");
     assert!(reason.contains("cannot be loaded"), "{reason}");
     let found = host.accounts.diagnose(hard.id).await.expect("findings");
@@ -452,11 +432,7 @@ async fn an_account_is_held_until_its_version_runs() {
     );
     assert!(reasons(&host, EventType::ChannelDegraded).await.contains(&reason));
     // Nobody else reads its webhooks.
-    let kept = host
-        .inbound
-        .receive("echo", webhook(&host, "hello"))
-        .await
-        .expect("it is answered");
+    let kept = receive(&host, "hello").await;
     let Hook::DeadLettered(letter) = kept else {
         panic!("another version served the account: {kept:?}")
     };
@@ -468,18 +444,10 @@ async fn an_account_is_held_until_its_version_runs() {
         .await
         .expect("its file");
     assert_eq!(serves(&host, &hard).await, FIRST);
-    host.rollout.rollout_round(host.now()).await.expect("a record");
+    round(&host).await;
     assert_eq!(host.store().held(hard.id).await.expect("a record"), None);
     assert!(host.store().dead_letter(letter).await.expect("a record").is_none());
     assert_eq!(reasons(&host, EventType::ChannelRecovered).await.len(), 1);
-}
-
-fn whole() -> Canary {
-    Canary {
-        percent: 100,
-        rule: CanaryRule::default(),
-        since: weir_domain::time::Timestamp::default(),
-    }
 }
 
 #[tokio::test]
@@ -487,28 +455,20 @@ async fn a_trial_that_failed_stays_ended_after_a_kill() {
     let folder = TempDir::new().expect("a folder");
     let host = with_next(&folder).await;
     let channel = with_account(&host, "acme", &[("cursor", "7")]).await;
-    host.rollout
-        .begin_canary("echo", NEXT, whole())
-        .await
-        .expect("it is a canary");
+    begin_canary(&host, 100).await;
     host.connectors
         .registry
         .canary_runs
         .note(&ended("trapped", true), host.now());
     // What decides is in the record before the decision is.
-    host.rollout.rollout_round(host.now()).await.expect("a record");
+    round(&host).await;
     let host = restarted(host).await;
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Staged);
     assert_eq!(serves(&host, &channel).await, FIRST);
     assert_eq!(state(&host, &channel).await, owned(&[("cursor", "7")]));
-    let canary_run = host
-        .rollout
-        .canary_run("echo", NEXT)
-        .await
-        .expect("a record")
-        .expect("a canary run");
-    assert_eq!((canary_run.on_trial.broke_off, canary_run.on_trial.calls), (1, 1));
-    let end = canary_run.end.expect("it ended");
+    let run = canary_run(&host).await;
+    assert_eq!((run.on_trial.broke_off, run.on_trial.calls), (1, 1));
+    let end = run.end.expect("it ended");
     assert!(end.reason.contains("crashed in 1 of"), "{}", end.reason);
     let marked = host.store().version("echo", NEXT).await.expect("a record");
     let failure = marked.expect("a version").failure.expect("a mark");
@@ -520,37 +480,15 @@ async fn figures_of_a_trial_survive_a_restart() {
     let folder = TempDir::new().expect("a folder");
     let host = with_next(&folder).await;
     with_account(&host, "acme", &[]).await;
-    host.rollout
-        .begin_canary("echo", NEXT, whole())
-        .await
-        .expect("it is a canary");
-    host.inbound
-        .receive("echo", webhook(&host, "one"))
-        .await
-        .expect("it is taken");
-    host.rollout.rollout_round(host.now()).await.expect("a record");
+    begin_canary(&host, 100).await;
+    receive(&host, "one").await;
+    round(&host).await;
     let host = restarted(host).await;
-    host.inbound
-        .receive("echo", webhook(&host, "two"))
-        .await
-        .expect("it is taken");
-    let canary_run = host
-        .rollout
-        .canary_run("echo", NEXT)
-        .await
-        .expect("a record")
-        .expect("a canary run");
-    assert_eq!((canary_run.on_trial.calls, canary_run.active.calls), (2, 2));
-    host.rollout
-        .roll_back("echo", NEXT, "enough seen")
-        .await
-        .expect("it goes back");
-    let ended = host
-        .rollout
-        .canary_run("echo", NEXT)
-        .await
-        .expect("a record")
-        .expect("a canary run");
+    receive(&host, "two").await;
+    let run = canary_run(&host).await;
+    assert_eq!((run.on_trial.calls, run.active.calls), (2, 2));
+    roll_back(&host, "enough seen").await;
+    let ended = canary_run(&host).await;
     assert_eq!((ended.on_trial.calls, ended.active.calls), (2, 2));
     assert_eq!(ended.end.expect("it ended").reason, "enough seen");
     let none = host.rollout.canary_run("echo", FIRST).await.expect("a record");
