@@ -7,15 +7,16 @@
 use std::ops::ControlFlow;
 
 use weir_domain::conversation::Contact;
-use weir_domain::erasure::Marks;
+use weir_domain::erasure::{Marks, TEXTS};
 use weir_domain::event::{ClosedBy, ErasedContact, EventType};
 use weir_domain::id::{ChannelId, ContactId, ConversationId, MediaId};
+use weir_domain::message::{Content, MessageError};
 use weir_domain::record::{About, Changes, window_events};
 use weir_domain::time::Timestamp;
 
 use crate::acts::{apply, events};
-use crate::db::{Db, Row, get_id, key, params};
-use crate::tables::{conversations, early, gaps, media, outbox, seen, state};
+use crate::db::{Db, Row, get_id, get_json, get_json_if, json, key, key_if, params};
+use crate::tables::{channels, conversations, early, gaps, media, outbox, seen, state};
 use crate::vault::Place;
 use crate::{Erased, Result};
 
@@ -27,9 +28,17 @@ const STEP_BYTES: usize = 4 << 20;
 struct Documents {
     read: &'static str,
     remove: &'static [&'static str],
+    /// Whether names and texts are looked for too: an explanation may repeat them, and nobody misses it.
+    explains: bool,
     /// What goes in any case, by the channel.
     anyway: Option<&'static str>,
 }
+
+const REMOVE_EVENT: &[&str] = &[
+    "DELETE FROM delivery_attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE event = ?1)",
+    "DELETE FROM deliveries WHERE event = ?1",
+    "DELETE FROM events WHERE sequence = ?1",
+];
 
 const DOCUMENTS: &[Documents] = &[
     // What tells of a conversation is found by it. The last two tell that a person was erased, by our ids alone.
@@ -37,44 +46,55 @@ const DOCUMENTS: &[Documents] = &[
         read: "SELECT sequence, data, NULL FROM events INDEXED BY events_without_conversation
                WHERE conversation_id IS NULL AND type NOT IN ('contact.erased', 'conversation.closed')
                  AND (?1 IS NULL OR sequence < ?1) AND ?2 IS NOT NULL ORDER BY sequence DESC",
-        remove: &[
-            "DELETE FROM delivery_attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE event = ?1)",
-            "DELETE FROM deliveries WHERE event = ?1",
-            "DELETE FROM events WHERE sequence = ?1",
-        ],
+        remove: REMOVE_EVENT,
+        explains: false,
         anyway: None,
     },
     // One that tells of several people goes with the first who is erased: nobody can take their words out of it.
     Documents {
-        read: "SELECT n, head, body FROM dead_letters WHERE (?1 IS NULL OR n < ?1) AND ?2 IS NOT NULL ORDER BY n DESC",
+        read: "SELECT n, reason || ' ' || head, body FROM dead_letters WHERE (?1 IS NULL OR n < ?1) AND ?2 IS NOT NULL ORDER BY n DESC",
         remove: &[
             "UPDATE dead_letter_counts SET kept = kept - 1 WHERE app = (SELECT app FROM dead_letters WHERE n = ?1)",
             "DELETE FROM dead_letters WHERE n = ?1",
         ],
+        explains: false,
         anyway: None,
     },
     Documents {
         read: "SELECT rowid, refusal, NULL FROM refusals
                WHERE (?1 IS NULL OR rowid < ?1) AND ?2 IS NOT NULL ORDER BY rowid DESC",
         remove: &["DELETE FROM refusals WHERE rowid = ?1"],
+        explains: true,
         anyway: None,
     },
     Documents {
-        read: "SELECT rowid, body, NULL FROM claims
+        read: "SELECT rowid, body, key FROM claims
                WHERE (?1 IS NULL OR rowid < ?1) AND ?2 IS NOT NULL ORDER BY rowid DESC",
         remove: &["DELETE FROM claims WHERE rowid = ?1"],
+        explains: false,
         anyway: None,
     },
-    // Last, since they are written some moments after their call. One of `prepare` holds a message and not whose it is: all of
+    // After the others, since they are written some moments after their call. One of `prepare` holds a message and not whose it is: all of
     // the connector's go.
     Documents {
         read: "SELECT n, transcript, NULL FROM transcripts
                WHERE (?1 IS NULL OR n < ?1) AND ?2 IS NOT NULL ORDER BY n DESC",
         remove: &["DELETE FROM transcripts WHERE n = ?1"],
+        explains: false,
         anyway: Some(
             "DELETE FROM transcripts WHERE call = 'prepare'
                AND connector = (SELECT json_extract(channel, '$.connector') FROM channels WHERE id = ?1)",
         ),
+    },
+    // Why the account is degraded, in the platform's or its connector's words. At the end, since an erasure that was cut off goes on
+    // at its place of this list.
+    Documents {
+        read: "SELECT sequence, data, NULL FROM events INDEXED BY events_without_conversation
+               WHERE conversation_id IS NULL AND channel_id = ?2 AND type LIKE 'channel.%'
+                 AND (?1 IS NULL OR sequence < ?1) ORDER BY sequence DESC",
+        remove: REMOVE_EVENT,
+        explains: true,
+        anyway: None,
     },
 ];
 
@@ -87,37 +107,62 @@ pub(crate) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
     };
     let mut erased = Erased::default();
     let mut changes = Changes::default();
-    let mut marks = vec![id.to_string(), contact.platform_id.clone()];
-    marks.extend(contact.username.clone());
     let theirs: Vec<ConversationId> =
         db.all("SELECT id FROM conversations WHERE contact_id = ?1", [key(id)], |row| {
             get_id(row, 0)
         })?;
-    for conversation in theirs {
-        let thread = conversations::needed(db, conversation)?;
-        if let Some(other) = other_author(db, conversation)? {
-            erase_words(db, conversation, &contact, &mut erased, now)?;
-            hand_over(db, conversation, id, other)?;
-            continue;
-        }
-        marks.extend([conversation.to_string(), thread.conversation.platform_id.clone()]);
-        outbox::forget(db, contact.channel_id, conversation)?;
-        erase_thread(db, conversation, &mut erased, now)?;
-        window_events::closed(&mut changes, &thread, ClosedBy::ContactErased);
-    }
     let elsewhere: Vec<ConversationId> = db.all(
         "SELECT conversation_id FROM authors WHERE contact_id = ?1",
         [key(id)],
         |row| get_id(row, 0),
     )?;
+    let mut ids = vec![id.to_string(), contact.platform_id.clone()];
+    ids.extend(contact.username.clone());
+    let mut texts = Vec::new();
+    let mut whole = Vec::new();
+    let mut shared = Vec::new();
+    for conversation in theirs {
+        let thread = conversations::needed(db, conversation)?;
+        if let Some(other) = other_author(db, conversation)? {
+            texts.extend(words_in(db, conversation, Some(id))?);
+            shared.push((conversation, Some(other)));
+        } else {
+            ids.extend([conversation.to_string(), thread.conversation.platform_id.clone()]);
+            texts.extend(words_in(db, conversation, None)?);
+            whole.push(thread);
+        }
+    }
     for conversation in elsewhere {
-        erase_words(db, conversation, &contact, &mut erased, now)?;
+        texts.extend(words_in(db, conversation, Some(id))?);
+        shared.push((conversation, None));
+    }
+    let names = contact
+        .display_name
+        .iter()
+        .chain(&contact.avatar_url)
+        .map(String::as_str);
+    let channel = json(&channels::needed(db, contact.channel_id)?)?;
+    let marks = Marks::new(ids)
+        .and_words(names, texts.iter().map(String::as_str))
+        .but_those_in(&channel);
+    for thread in whole {
+        let conversation = thread.conversation.id;
+        outbox::forget(db, contact.channel_id, conversation)?;
+        erase_thread(db, conversation, &mut erased, now)?;
+        window_events::closed(&mut changes, &thread, ClosedBy::ContactErased);
+    }
+    for (conversation, heir) in shared {
+        erase_words(db, conversation, &contact, &marks, &mut erased, now)?;
+        erase_mentions(db, conversation, &marks)?;
+        if let Some(heir) = heir {
+            hand_over(db, conversation, id, heir)?;
+        }
     }
     db.run("DELETE FROM authors WHERE contact_id = ?1", [key(id)])?;
     db.run("DELETE FROM claims WHERE contact_id = ?1", [key(id)])?;
     db.run("DELETE FROM contacts WHERE id = ?1", [key(id)])?;
     media::to_be_removed(db, &erased.media)?;
-    let marks = Marks::new(marks);
+    channels::forget_cursor(db, contact.channel_id, &marks)?;
     state::forget(db, contact.channel_id, &marks)?;
     early::forget(db, contact.channel_id, &marks)?;
     gaps::forget(db, contact.channel_id, &marks)?;
@@ -135,6 +180,18 @@ pub(crate) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
     };
     events::append(db, &about, EventType::ContactErased, &told, now)?;
     Ok(Some(erased))
+}
+
+/// What a person reads in a conversation's newest messages, or in those of one contact.
+fn words_in(db: &Db<'_>, thread: ConversationId, by: Option<ContactId>) -> Result<Vec<String>> {
+    let contents: Vec<Content> = db.all(
+        "SELECT content FROM messages
+         WHERE conversation_id = ?1 AND (?2 IS NULL OR contact_id = ?2 AND direction = 'inbound')
+         ORDER BY stands_at DESC LIMIT ?3",
+        params![key(thread), key_if(by), i64::try_from(TEXTS).unwrap_or(i64::MAX)],
+        |row| get_json(row, 0, "messages.content"),
+    )?;
+    Ok(contents.iter().flat_map(Content::words).map(str::to_owned).collect())
 }
 
 fn counted(rows: usize) -> u32 {
@@ -180,6 +237,7 @@ fn erase_words(
     db: &Db<'_>,
     thread: ConversationId,
     author: &Contact,
+    marks: &Marks,
     erased: &mut Erased,
     now: Timestamp,
 ) -> Result<()> {
@@ -197,23 +255,80 @@ fn erase_words(
     )?;
     seen::keep_keys(db, &format!("id IN {theirs}"), by, now)?;
     erased.removed.messages += counted(db.run(&format!("DELETE FROM messages WHERE id IN {theirs}"), by)?);
-    let marks = Marks::new([author.id.to_string(), author.platform_id.clone()]);
+    let ids = Marks::new([author.id.to_string(), author.platform_id.clone()]);
+    // Why another's message failed is told in the platform's words.
     let events: Vec<(i64, bool)> = db.all(
-        "SELECT sequence, data FROM events WHERE conversation_id = ?1",
+        "SELECT sequence, data, type FROM events WHERE conversation_id = ?1",
         [key(thread)],
         |row| {
-            Ok((
-                row.get(0)?,
-                marks.stand_in(row.get::<Option<&[u8]>>(1)?.unwrap_or_default()),
-            ))
+            let data = row.get::<Option<&[u8]>>(1)?.unwrap_or_default();
+            let is_named = match row.get(2)? {
+                "message.failed" => marks.are_repeated_in(data),
+                _ => ids.stand_in(data),
+            };
+            Ok((row.get(0)?, is_named))
         },
     )?;
     for (sequence, _) in events.into_iter().filter(|(_, named)| *named) {
-        for sql in DOCUMENTS.first().map_or(&[][..], |events| events.remove) {
+        for sql in REMOVE_EVENT {
             db.run(sql, [sequence])?;
         }
         erased.removed.events += 1;
     }
+    Ok(())
+}
+
+/// What the platform and the connector said beside others' messages in a conversation, where it names the person.
+fn erase_mentions(db: &Db<'_>, thread: ConversationId, marks: &Marks) -> Result<()> {
+    let notes: Vec<(Vec<u8>, Option<String>, Option<MessageError>)> = db.all(
+        "SELECT id, extras, error FROM messages
+         WHERE conversation_id = ?1 AND (extras IS NOT NULL OR error IS NOT NULL)",
+        [key(thread)],
+        |row| Ok((row.get(0)?, row.get(1)?, get_json_if(row, 2, "messages.error")?)),
+    )?;
+    for (id, extras, error) in notes {
+        if extras.is_some_and(|extras| marks.stand_in(extras.as_bytes())) {
+            db.run("UPDATE messages SET extras = NULL WHERE id = ?1", params![id])?;
+        }
+        if let Some(error) = error
+            && marks.are_repeated_in(json(&error)?.as_bytes())
+        {
+            let error = MessageError {
+                detail: marks.unless_repeated_in(error.detail),
+                platform: None,
+                ..error
+            };
+            db.run(
+                "UPDATE messages SET error = ?2 WHERE id = ?1",
+                params![id, json(&error)?],
+            )?;
+        }
+    }
+    let attempts: Vec<(Vec<u8>, i64, Option<String>, String)> = db.all(
+        "SELECT a.message_id, a.number, a.error, a.requests
+         FROM messages m JOIN attempts a ON a.message_id = m.id WHERE m.conversation_id = ?1",
+        [key(thread)],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+    )?;
+    for (id, number, error, requests) in attempts {
+        let texts = [error, Some(requests)];
+        if texts
+            .into_iter()
+            .flatten()
+            .any(|text| marks.are_repeated_in(text.as_bytes()))
+        {
+            db.run(
+                "DELETE FROM attempts WHERE message_id = ?1 AND number = ?2",
+                params![id, number],
+            )?;
+        }
+    }
+    // How somebody else came last, if the person came after them.
+    db.run(
+        "UPDATE conversations SET referral = (SELECT r.referral FROM referrals r WHERE r.conversation_id = ?1
+             ORDER BY r.at DESC, r.id LIMIT 1) WHERE id = ?1 AND referral IS NOT NULL",
+        [key(thread)],
+    )?;
     Ok(())
 }
 
@@ -328,7 +443,14 @@ impl Search {
                     continue;
                 };
                 bytes += text.len();
-                if found.rows.last() != Some(&n) && self.marks.stand_in(text) {
+                let is_theirs = || {
+                    if documents.explains {
+                        self.marks.are_repeated_in(text)
+                    } else {
+                        self.marks.stand_in(text)
+                    }
+                };
+                if found.rows.last() != Some(&n) && is_theirs() {
                     found.rows.push(n);
                 }
             }

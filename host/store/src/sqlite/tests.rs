@@ -45,6 +45,9 @@ fn block_on<F: Future>(promise: F) -> F::Output {
 }
 
 mod file {
+    use weir_domain::inbound::{Fact, ReceiptStatus, ReceiptTarget};
+    use weir_domain::message::{Direction, MessageError, Origin};
+
     use super::*;
     use crate::conformance::world::*;
 
@@ -309,6 +312,7 @@ mod file {
     const ERASED: &[&str] = &[
         "attempts",
         "authors",
+        "channels",
         "claims",
         "contacts",
         "conversations",
@@ -334,7 +338,6 @@ mod file {
     const OF_NOBODY: &[(&str, &str)] = &[
         ("apps", "the operator's"),
         ("audit", "what keys did, by our ids"),
-        ("channels", "the business's account"),
         ("connect_sessions", "the account's owner's consent, sealed"),
         ("credentials", "the account's, sealed"),
         ("dead_letter_counts", "numbers"),
@@ -381,6 +384,7 @@ mod file {
         assert_eq!(tables, known);
         let sources = [
             include_str!("../acts/erasure.rs"),
+            include_str!("../tables/channels.rs"),
             include_str!("../tables/early.rs"),
             include_str!("../tables/gaps.rs"),
             include_str!("../tables/media.rs"),
@@ -446,6 +450,164 @@ mod file {
             assert!(!holds(&left, &format!("{CANARY} says")), "her words");
             assert!(!holds(&left, &format!("{CANARY} by name")), "her name");
             assert!(holds(&left, "other says"));
+        });
+    }
+
+    /// A platform and a connector say what they like, and a connector remembers what it likes: a name or words without an id.
+    #[test]
+    fn no_explanation_repeats_an_erased_person() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(open(&folder));
+        block_on(async {
+            let channel = fill(&store).await;
+            let book = weir_domain::policy::RuleBook::new(Arc::new(manifest("1.0.0", 1)), serde_json::json!({}));
+            let app = app("example");
+            let mint = Mint::from_seed([9; 32]);
+            let (hers, name) = (format!("{CANARY}-id"), format!("{CANARY} by name"));
+            let words = format!("{CANARY} says: where is my order? It was due on Monday");
+            let repeated = format!("cannot take over \"{}…\"", &words[..30]);
+            let by = |thread: &str, id: &str, author: &str, text: &str, second| {
+                let (direction, origin) = (Direction::Inbound, Origin::Contact);
+                let mut told = told(thread, id, direction, origin, text, second);
+                told.contact.platform_id = author.into();
+                told.contact.username = None;
+                told.contact.display_name = Some(if author == hers { name.clone() } else { "Other".into() });
+                told
+            };
+            let mut answered = by("shared", "m3", "other", "to both", 12);
+            answered.platform_data = Some(serde_json::json!({ "quoted": hers }));
+            let mut ours = by("shared", "e1", "other", "ours", 13);
+            (ours.direction, ours.origin) = (Direction::Outbound, Origin::App);
+            let failed = Fact::Receipt {
+                conversation: "shared".into(),
+                status: ReceiptStatus::Failed,
+                target: ReceiptTarget::Messages(vec!["e1".into()]),
+                at: at(14),
+                error: Some(MessageError {
+                    detail: repeated.clone(),
+                    ..error("not_delivered")
+                }),
+            };
+            let mut facts: Vec<_> = [
+                by("thread", "m1", &hers, &words, 10),
+                by("shared", "m2", "other", "hello", 11),
+                answered,
+                ours,
+                by("shared", "m4", &hers, &words, 14),
+                by("elsewhere", "m5", "somebody", "hello", 14),
+            ]
+            .map(message)
+            .into();
+            facts.push(event("r1", failed));
+            store
+                .record_inbound(&app, facts, crate::Source::Webhook, &book, at(15))
+                .await
+                .unwrap();
+            let write = |key: &str, value: &str| crate::StateWrite {
+                by: "1.0.0".into(),
+                key: key.into(),
+                value: Some(value.into()),
+            };
+            let state = vec![write("draft", &words), write("kept", "what is nobody's")];
+            assert!(store.commit_state(channel.id, state).await.unwrap());
+            store
+                .hold_state("example", channel.id, "1.0.0", &repeated, at(16))
+                .await
+                .unwrap();
+            let reasons = [("1.0.0".to_owned(), repeated.clone())].into();
+            store.hold_accounts("example", reasons, at(16)).await.unwrap();
+            let before = store.state(channel.id).await.unwrap().entries;
+            let moved = crate::StateMove {
+                channel_id: channel.id,
+                from: "1.0.0".into(),
+                to: "2.0.0".into(),
+                after: before.clone(),
+                before,
+            };
+            assert!(store.hand_state_over("example", moved).await.unwrap());
+            store
+                .hold_state("example", channel.id, "2.0.0", &repeated, at(17))
+                .await
+                .unwrap();
+            let cursor = format!("{{\"after\":\"{name}\"}}");
+            store.keep_poll_cursor(channel.id, Some(cursor.clone())).await.unwrap();
+            let gap = crate::HistoryGap {
+                channel: channel.id,
+                conversation: "another".into(),
+                contact: None,
+                answered: false,
+                since: at(1),
+                attempts: 1,
+                due_at: Some(at(60)),
+                detail: repeated.clone(),
+            };
+            store.keep_history_gap(gap).await.unwrap();
+            store
+                .set_channel_status(channel.id, ChannelStatus::ReauthorizationRequired, &repeated, at(17))
+                .await
+                .unwrap();
+            let refusal = crate::RefusalRecord {
+                id: mint.id(at(18)),
+                workspace_id: DEFAULT.into(),
+                channel_id: Some(channel.id),
+                conversation_id: None,
+                message_id: None,
+                about: crate::RefusedWhat::State,
+                whom: "example".into(),
+                rule: "state_quota".into(),
+                detail: repeated.clone(),
+                facts: serde_json::json!({ "key": name }),
+                changes: String::new(),
+                remedy: String::new(),
+                at: at(18),
+            };
+            store.keep_refusal(refusal).await.unwrap();
+            let letter = crate::DeadLetter {
+                id: mint.id(at(18)),
+                app: "example".into(),
+                version: "1.0.0".into(),
+                reason: format!("{hers} is unknown"),
+                received_at: at(18),
+                webhook: weir_domain::signature::RawWebhook {
+                    method: "POST".into(),
+                    query: String::new(),
+                    headers: Vec::new(),
+                    body: "{}".into(),
+                },
+            };
+            store.keep_dead_letter(letter).await.unwrap();
+            let claim = World::claim(&format!("for {hers}"), "print");
+            store.claim(claim, "owner", at(18)).await.unwrap();
+
+            let conversations = store
+                .conversations(DEFAULT, crate::ConversationFilter::default(), page())
+                .await
+                .unwrap()
+                .rows;
+            let erase = async |thread: &str| {
+                let found = conversations.iter().find(|found| found.platform_id == thread).unwrap();
+                let erased = store.erase_contact(DEFAULT, found.contact.id, at(20)).await.unwrap();
+                assert!(erased.is_some());
+                while store.erase_on().await.unwrap() == crate::Erasing::More {}
+            };
+            erase("elsewhere").await;
+            assert_eq!(store.poll_cursor(channel.id).await.unwrap(), Some(cursor));
+            let held = store.state_owners("example").await.unwrap().remove(0);
+            assert_eq!(held.reason.as_deref(), Some(repeated.as_str()));
+            erase("thread").await;
+            let left = bytes(&folder);
+            for canary in [&format!("{CANARY} says"), &name, &hers] {
+                assert!(!holds(&left, canary), "{canary}");
+            }
+            assert!(holds(&left, "to both"), "another's words");
+            // Polling begins as it did the first time.
+            assert_eq!(store.poll_cursor(channel.id).await.unwrap(), None);
+            let state = store.state(channel.id).await.unwrap().entries;
+            assert_eq!(state.keys().collect::<Vec<_>>(), ["kept"]);
+            let held = store.state_owners("example").await.unwrap().remove(0);
+            assert!(held.reason.is_some_and(|reason| reason.contains("erased")));
+            let gaps = store.history_gaps(channel.id).await.unwrap();
+            assert_eq!(gaps.len(), 1, "another conversation's history is still asked for");
         });
     }
 

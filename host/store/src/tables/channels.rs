@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::credential::Credential;
 use weir_domain::delivery::backoff;
+use weir_domain::erasure::Marks;
 use weir_domain::id::ChannelId;
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
@@ -207,6 +208,15 @@ pub(crate) fn poll_cursor(db: &Db<'_>, id: ChannelId) -> Result<Option<String>> 
         row.get::<Option<String>>(0)
     })?;
     Ok(cursor.flatten())
+}
+
+/// Forgets where polling goes on, if that repeats something of a person. Only the connector can read a cursor, so nothing can be taken
+/// out of it: the next poll begins as the first one did, and what it shows again is known by its keys, an erased person's too.
+pub(crate) fn forget_cursor(db: &Db<'_>, id: ChannelId, marks: &Marks) -> Result<()> {
+    match poll_cursor(db, id)? {
+        Some(cursor) if marks.are_repeated_in(cursor.as_bytes()) => keep_poll_cursor(db, id, None),
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn keep_poll_cursor(db: &Db<'_>, id: ChannelId, cursor: Option<&str>) -> Result<()> {

@@ -107,7 +107,7 @@ pub(crate) fn remove(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Resu
     Ok(())
 }
 
-/// Forgets what waits for a channel's messages and names one of these.
+/// Forgets what waits for a channel's messages and names a person.
 pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, marks: &Marks) -> Result<()> {
     let waiting: Vec<(String, String, String, Option<String>)> = db.all(
         "SELECT message, thread, status, error FROM early_receipts WHERE channel_id = ?1",
@@ -115,8 +115,8 @@ pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, marks: &Marks) -> Result<(
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )?;
     for (message, thread, status, error) in waiting {
-        let texts = [Some(&message), Some(&thread), error.as_ref()];
-        if texts.into_iter().flatten().any(|text| marks.stand_in(text.as_bytes())) {
+        let is_named = [&message, &thread].into_iter().any(|id| marks.stand_in(id.as_bytes()));
+        if is_named || error.is_some_and(|error| marks.are_repeated_in(error.as_bytes())) {
             db.run(
                 "DELETE FROM early_receipts WHERE channel_id = ?1 AND message = ?2 AND thread = ?3 AND status = ?4",
                 params![key(channel), message, thread, status],

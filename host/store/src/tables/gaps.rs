@@ -55,7 +55,8 @@ pub(crate) fn close(db: &Db<'_>, channel: ChannelId, conversation: &str) -> Resu
     Ok(())
 }
 
-/// Forgets a channel's gaps that name one of these: their history is not asked for again.
+/// Forgets a channel's gaps that name a person: their history is not asked for again. Another's gap only loses what the platform said of
+/// it where that repeats something of the person.
 pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, marks: &Marks) -> Result<()> {
     let gaps = db.all(
         &format!("SELECT {GAP} FROM history_gaps WHERE channel_id = ?1"),
@@ -66,6 +67,9 @@ pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, marks: &Marks) -> Result<(
         let texts = [Some(&gap.conversation), gap.contact.as_ref(), Some(&gap.detail)];
         if texts.into_iter().flatten().any(|text| marks.stand_in(text.as_bytes())) {
             close(db, channel, &gap.conversation)?;
+        } else if marks.are_repeated_in(gap.detail.as_bytes()) {
+            let detail = marks.unless_repeated_in(gap.detail);
+            keep(db, &HistoryGap { detail, ..gap })?;
         }
     }
     Ok(())

@@ -103,10 +103,15 @@ pub(crate) fn held(db: &Db<'_>, id: ChannelId) -> Result<Option<String>> {
     Ok(held.flatten())
 }
 
-/// Forgets the entries in which one of these stands, also in the copy that is kept for a roll-back: the connector begins anew
-/// with what they were about.
+/// Forgets the entries that repeat something of a person, also in the copy that is kept for a roll-back: the connector begins anew
+/// with what they were about. And what a connector or a version said of the account in words that name them.
 pub(crate) fn forget(db: &Db<'_>, id: ChannelId, marks: &Marks) -> Result<()> {
-    let names = |name: &str, value: &[u8]| marks.stand_in(name.as_bytes()) || marks.stand_in(value);
+    let names = |name: &str, value: &[u8]| marks.are_repeated_in(name.as_bytes()) || marks.are_repeated_in(value);
+    let without = |mut state: State| {
+        state.retain(|name, value| !names(name, value));
+        state
+    };
+    let unless_named = |words| marks.unless_repeated_in(words);
     for (name, value) in &state(db, id)?.entries {
         if names(name, value) {
             db.run(
@@ -115,37 +120,43 @@ pub(crate) fn forget(db: &Db<'_>, id: ChannelId, marks: &Marks) -> Result<()> {
             )?;
         }
     }
-    let copy: Option<Option<State>> = db.one(
-        "SELECT copy FROM state_owners WHERE channel_id = ?1",
+    let owner: Option<(Option<State>, Option<String>, Option<String>)> = db.one(
+        "SELECT copy, reason, held FROM state_owners WHERE channel_id = ?1",
         [key(id)],
-        |row| get_json_if(row, 0, "state_owners.copy"),
+        |row| Ok((get_json_if(row, 0, "state_owners.copy")?, row.get(1)?, row.get(2)?)),
     )?;
-    if let Some(mut copy) = copy.flatten() {
-        copy.retain(|name, value| !names(name, value));
+    if let Some((copy, reason, held)) = owner {
         db.run(
-            "UPDATE state_owners SET copy = ?2 WHERE channel_id = ?1",
-            params![key(id), json(&copy)?],
+            "UPDATE state_owners SET copy = ?2, reason = ?3, held = ?4 WHERE channel_id = ?1",
+            params![
+                key(id),
+                json_if(copy.map(without).as_ref())?,
+                reason.map(unless_named),
+                held.map(unless_named)
+            ],
         )?;
     }
     // And in what an undone change of versions would bring back.
-    let moved: Option<(State, Option<State>)> = db.one(
-        "SELECT state, copy FROM moved_states WHERE channel_id = ?1",
+    let moved: Option<(State, Option<State>, Option<String>)> = db.one(
+        "SELECT state, copy, reason FROM moved_states WHERE channel_id = ?1",
         [key(id)],
         |row| {
             Ok((
                 get_json(row, 0, "moved_states.state")?,
                 get_json_if(row, 1, "moved_states.copy")?,
+                row.get(2)?,
             ))
         },
     )?;
-    if let Some((mut was, mut copy)) = moved {
-        was.retain(|name, value| !names(name, value));
-        if let Some(copy) = &mut copy {
-            copy.retain(|name, value| !names(name, value));
-        }
+    if let Some((was, copy, reason)) = moved {
         db.run(
-            "UPDATE moved_states SET state = ?2, copy = ?3 WHERE channel_id = ?1",
-            params![key(id), json(&was)?, json_if(copy.as_ref())?],
+            "UPDATE moved_states SET state = ?2, copy = ?3, reason = ?4 WHERE channel_id = ?1",
+            params![
+                key(id),
+                json(&without(was))?,
+                json_if(copy.map(without).as_ref())?,
+                reason.map(unless_named)
+            ],
         )?;
     }
     Ok(())
