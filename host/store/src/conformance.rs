@@ -229,6 +229,7 @@ macro_rules! store_conformance {
             a_status_only_moves_forward_and_the_budget_is_never_exceeded,
             the_same_facts_in_any_order_and_number_are_the_same_messages,
             facts_in_any_order_are_one_conversation,
+            a_contact_is_named_by_the_newest_of_all_its_conversations,
             of_many_callers_only_as_many_are_accepted_as_the_budget_has,
             an_endpoint_gets_a_conversation_in_order_whatever_happens_to_it,
         );

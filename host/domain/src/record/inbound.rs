@@ -415,9 +415,13 @@ impl InboundRecorder<'_> {
                 let known = contact.contact.clone();
                 let change = contact.name(person, at);
                 if contact.contact != known {
-                    // The contact's row now has the moment of each name; what conversations noted is of names that are no more.
+                    // The contact's row now has the moment of each name; what conversations noted is of names that are no more, and
+                    // what they confirm from now on are the new ones.
+                    let named = contact.contact.clone();
                     for (conversation, _) in noted {
-                        self.snapshot.conversations.edit(conversation).named_at = Timestamp::default();
+                        let stored = self.snapshot.conversations.edit(conversation);
+                        stored.named_at = Timestamp::default();
+                        stored.conversation.contact.clone_from(&named);
                     }
                 }
                 (place, change)

@@ -348,7 +348,8 @@ fn hand_over(db: &Db<'_>, thread: ConversationId, from: ContactId, to: ContactId
         params![key(thread), key(from), key(to)],
     )?;
     db.run(
-        "UPDATE conversations SET contact_id = ?2 WHERE id = ?1",
+        // What was noted of the erased contact's names says nothing of the other's.
+        "UPDATE conversations SET contact_id = ?2, named_at = 0 WHERE id = ?1",
         params![key(thread), key(to)],
     )?;
     db.run(

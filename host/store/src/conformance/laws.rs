@@ -374,6 +374,60 @@ pub fn facts_in_any_order_are_one_conversation(factory: Factory) {
         .unwrap();
 }
 
+/// Messages of one person in several conversations, each of its own moment, under changing names.
+fn names_in_conversations() -> impl Strategy<Value = Vec<(usize, u8, u8)>> {
+    vec((0..3usize, 0..3u8, 0..3u8), 1..12)
+}
+
+pub fn a_contact_is_named_by_the_newest_of_all_its_conversations(factory: Factory) {
+    let orders = names_in_conversations().prop_flat_map(|drawn| {
+        let moments: Vec<usize> = (0..drawn.len()).collect();
+        (Just(drawn), Just(moments).prop_shuffle(), 1..6usize)
+    });
+    runner()
+        .run(&orders, |(drawn, order, cut)| {
+            run(async {
+                let world = World::begin(factory).await;
+                let mut newest = [None, None];
+                let mut events = Vec::new();
+                for (n, (thread, username, display_name)) in drawn.into_iter().enumerate() {
+                    let moment = 10 + i64::try_from(n).unwrap();
+                    let thread = ["thread", "second", "third"][thread];
+                    let mut told = told(
+                        thread,
+                        &format!("m{moment}"),
+                        Direction::Inbound,
+                        Origin::Contact,
+                        "hi",
+                        moment,
+                    );
+                    let names = [(username, "name"), (display_name, "Name")]
+                        .map(|(name, word)| (name > 0).then(|| format!("{word} {name}")));
+                    for (known, said) in newest.iter_mut().zip(&names) {
+                        *known = said.clone().or(known.take());
+                    }
+                    let [username, display_name] = names;
+                    told.contact = weir_domain::inbound::Person {
+                        platform_id: "jane".into(),
+                        username,
+                        display_name,
+                        avatar_url: None,
+                    };
+                    events.push(message(told));
+                }
+                let shuffled: Vec<InboundEvent> = order.iter().map(|n| events[*n].clone()).collect();
+                for batch in shuffled.chunks(cut) {
+                    world.hear(batch.to_vec(), 100).await;
+                }
+                let conversations = world.store.conversations(DEFAULT, of(world.channel.id), page()).await;
+                let contact = conversations.unwrap().rows.remove(0).contact;
+                prop_assert_eq!([contact.username, contact.display_name], newest);
+                Ok(())
+            })
+        })
+        .unwrap();
+}
+
 pub fn of_many_callers_only_as_many_are_accepted_as_the_budget_has(factory: Factory) {
     runner()
         .run(&(1..12usize, 0..3usize), |(callers, before)| {
