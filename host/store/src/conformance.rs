@@ -221,6 +221,7 @@ macro_rules! store_conformance {
             dead_letters_at_their_bound_are_refused_and_none_is_lost,
             a_page_of_dead_letters_is_full_of_those_that_were_asked_for,
             refusals_and_changes_can_be_looked_up,
+            refusals_are_those_of_the_channels_that_were_asked_for,
             the_record_says_how_deep_its_queues_are,
             a_copy_is_a_whole_record,
             a_closed_record_says_so,

@@ -93,11 +93,16 @@ pub(crate) struct RefusalCountView {
 }
 
 /// Count refusals, by rule and by whom, the most frequent first
+///
+/// With a key that is bound to channels: those of messages in its channels.
 #[utoipa::path(get, path = "/v1/refusals/counts", operation_id = "count_refusals", tag = "refusals", responses((status = 200, body = List<RefusalCountView>)))]
-pub(crate) async fn counts(caller: May<Read>, State(host): State<Host>) -> Answer<Answered<List<RefusalCountView>>> {
+pub(crate) async fn counts(
+    caller: May<Read, InChannels>,
+    State(host): State<Host>,
+) -> Answer<Answered<List<RefusalCountView>>> {
     let counts = host
         .store()
-        .refusal_counts(caller.workspace_id(), limits::COUNTS)
+        .refusal_counts(caller.workspace_id(), caller.channels().clone(), limits::COUNTS)
         .await?;
     let view = |count: RefusalCount| RefusalCountView {
         about: count.about,
@@ -112,13 +117,18 @@ pub(crate) async fn counts(caller: May<Read>, State(host): State<Host>) -> Answe
 }
 
 /// List refusals, newest first
+///
+/// With a key that is bound to channels: those about its channels. Such a page may be short or empty while `has_more` is true.
 #[utoipa::path(get, path = "/v1/refusals", tag = "refusals", params(Paging), responses((status = 200, body = List<RefusalView>)))]
 pub(crate) async fn list(
-    caller: May<Read>,
+    caller: May<Read, InChannels>,
     State(host): State<Host>,
     Params(paging): Params<Paging>,
 ) -> Answer<Answered<List<RefusalView>>> {
-    let listed = host.store().refusals(caller.workspace_id(), paging.page()?).await?;
+    let listed = host
+        .store()
+        .refusals(caller.workspace_id(), caller.channels().clone(), paging.page()?)
+        .await?;
     Ok(List::of(listed, RefusalView::of))
 }
 

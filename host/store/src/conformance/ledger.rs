@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use weir_domain::id::ChannelId;
 use weir_domain::limits;
 use weir_domain::signature::RawWebhook;
 use weir_domain::time::Timestamp;
@@ -145,8 +146,9 @@ pub fn refusals_and_changes_can_be_looked_up(factory: Factory) {
             Some(&refusal)
         );
         assert_eq!(world.store.refusal("another", refusal.id).await.unwrap(), None);
+        let all = BTreeSet::new;
         assert_eq!(
-            world.store.refusals(DEFAULT, page()).await.unwrap().rows,
+            world.store.refusals(DEFAULT, all(), page()).await.unwrap().rows,
             std::slice::from_ref(&refusal)
         );
         let entry = |action: &str| AuditEntry {
@@ -165,7 +167,15 @@ pub fn refusals_and_changes_can_be_looked_up(factory: Factory) {
         assert_eq!(world.store.forget_ledgers(at(2), at(3)).await.unwrap(), 0);
         assert_eq!(world.store.forget_ledgers(at(3), at(4)).await.unwrap(), 3);
         assert_eq!(world.store.forget_ledgers(at(3), at(4)).await.unwrap(), 0);
-        assert!(world.store.refusals(DEFAULT, page()).await.unwrap().rows.is_empty());
+        assert!(
+            world
+                .store
+                .refusals(DEFAULT, all(), page())
+                .await
+                .unwrap()
+                .rows
+                .is_empty()
+        );
         assert!(world.store.audit_log(DEFAULT, page()).await.unwrap().rows.is_empty());
         let again = RefusalRecord {
             id: world.id(),
@@ -173,7 +183,7 @@ pub fn refusals_and_changes_can_be_looked_up(factory: Factory) {
             ..refusal.clone()
         };
         world.store.keep_refusal(again.clone()).await.unwrap();
-        let counts = world.store.refusal_counts(DEFAULT, 10).await.unwrap();
+        let counts = world.store.refusal_counts(DEFAULT, all(), 10).await.unwrap();
         let expected = RefusalCount {
             about: refusal.about,
             whom: refusal.whom,
@@ -184,7 +194,77 @@ pub fn refusals_and_changes_can_be_looked_up(factory: Factory) {
             last: again.id,
         };
         assert_eq!(counts, [expected]);
-        assert!(world.store.refusal_counts("another", 10).await.unwrap().is_empty());
+        assert!(
+            world
+                .store
+                .refusal_counts("another", all(), 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+    });
+}
+
+pub fn refusals_are_those_of_the_channels_that_were_asked_for(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let store = &world.store;
+        let [mine, other, third]: [ChannelId; 3] = [world.id(), world.id(), world.id()];
+        let refused = async |second, channel: Option<ChannelId>, about| {
+            let refusal = RefusalRecord {
+                id: world.id(),
+                workspace_id: DEFAULT.into(),
+                channel_id: channel,
+                conversation_id: None,
+                message_id: None,
+                about,
+                whom: match (about, channel) {
+                    (RefusedWhat::Send, Some(channel)) => channel.to_string(),
+                    _ => "example".into(),
+                },
+                rule: "rule".into(),
+                detail: "no".into(),
+                facts: serde_json::json!({}),
+                changes: String::new(),
+                remedy: String::new(),
+                at: at(second),
+            };
+            store.keep_refusal(refusal.clone()).await.unwrap();
+            refusal.id
+        };
+        let first = refused(1, Some(mine), RefusedWhat::Send).await;
+        let second = refused(2, Some(third), RefusedWhat::Send).await;
+        refused(3, Some(other), RefusedWhat::Send).await;
+        let call = refused(4, Some(mine), RefusedWhat::Request).await;
+        refused(5, None, RefusedWhat::Grant).await;
+        let again = refused(6, Some(mine), RefusedWhat::Send).await;
+        let of: BTreeSet<ChannelId> = [mine, third].into();
+        let (mut seen, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = Page { limit: 1, cursor };
+            let listed = store.refusals(DEFAULT, of.clone(), page).await.unwrap();
+            seen.extend(listed.rows.into_iter().map(|refusal| refusal.id));
+            cursor = listed.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let mut expected = vec![first, second, call, again];
+        expected.sort();
+        expected.reverse();
+        assert_eq!(seen, expected);
+        let counts = store.refusal_counts(DEFAULT, of.clone(), 10).await.unwrap();
+        let counts: Vec<_> = counts.into_iter().map(|count| (count.whom, count.count)).collect();
+        assert_eq!(counts, [(mine.to_string(), 2), (third.to_string(), 1)]);
+        assert!(
+            store
+                .refusals("another", of.clone(), page())
+                .await
+                .unwrap()
+                .rows
+                .is_empty()
+        );
+        assert!(store.refusal_counts("another", of, 10).await.unwrap().is_empty());
     });
 }
 

@@ -1,7 +1,9 @@
 //! What was refused, and who changed what.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
-use weir_domain::id::RefusalId;
+use weir_domain::id::{ChannelId, RefusalId};
 use weir_domain::time::Timestamp;
 
 use crate::engine::Engine;
@@ -15,10 +17,21 @@ pub trait Ledger: Send + Sync {
     async fn keep_refusal(&self, refusal: RefusalRecord) -> Result<()>;
     /// One.
     async fn refusal(&self, workspace: &str, id: RefusalId) -> Result<Option<RefusalRecord>>;
-    /// Refusals, newest first.
-    async fn refusals(&self, workspace: &str, page: Page) -> Result<Listed<RefusalRecord>>;
-    /// How often each rule said no, and to whom, the most frequent first.
-    async fn refusal_counts(&self, workspace: &str, limit: u32) -> Result<Vec<RefusalCount>>;
+    /// Refusals about these channels, or all of the workspace if there are none; newest first. A step is bounded by what is looked at,
+    /// so a page may be short and have a next one.
+    async fn refusals(
+        &self,
+        workspace: &str,
+        channels: BTreeSet<ChannelId>,
+        page: Page,
+    ) -> Result<Listed<RefusalRecord>>;
+    /// How often each rule said no to these channels, or to whom of the workspace if there are none; the most frequent first.
+    async fn refusal_counts(
+        &self,
+        workspace: &str,
+        channels: BTreeSet<ChannelId>,
+        limit: u32,
+    ) -> Result<Vec<RefusalCount>>;
     /// Forgets some refusals and changes: those before these moments, and the oldest of more than
     /// [`weir_domain::limits::REFUSALS`] and [`weir_domain::limits::AUDIT_ENTRIES`]. How many; 0 when nothing is left to do.
     async fn forget_ledgers(&self, refusals: Timestamp, changes: Timestamp) -> Result<u32>;
@@ -37,13 +50,25 @@ impl<E: Engine> Ledger for E {
         let workspace = workspace.to_owned();
         self.read(move |db| ledger::refusal(db, &workspace, id)).await
     }
-    async fn refusals(&self, workspace: &str, page: Page) -> Result<Listed<RefusalRecord>> {
+    async fn refusals(
+        &self,
+        workspace: &str,
+        channels: BTreeSet<ChannelId>,
+        page: Page,
+    ) -> Result<Listed<RefusalRecord>> {
         let workspace = workspace.to_owned();
-        self.read(move |db| ledger::refusals(db, &workspace, &page)).await
+        self.read(move |db| ledger::refusals(db, &workspace, &channels, &page))
+            .await
     }
-    async fn refusal_counts(&self, workspace: &str, limit: u32) -> Result<Vec<RefusalCount>> {
+    async fn refusal_counts(
+        &self,
+        workspace: &str,
+        channels: BTreeSet<ChannelId>,
+        limit: u32,
+    ) -> Result<Vec<RefusalCount>> {
         let workspace = workspace.to_owned();
-        self.read(move |db| ledger::refusal_counts(db, &workspace, limit)).await
+        self.read(move |db| ledger::refusal_counts(db, &workspace, &channels, limit))
+            .await
     }
     async fn forget_ledgers(&self, refusals: Timestamp, changes: Timestamp) -> Result<u32> {
         self.write(move |db| ledger::forget(db, refusals, changes)).await

@@ -1,19 +1,23 @@
 //! What is kept so that somebody can look: dead letters, refusals, the audit log, the depths of the queues.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use weir_domain::id::{DeadLetterId, RefusalId};
+use weir_domain::id::{ChannelId, DeadLetterId, RefusalId};
 use weir_domain::limits;
 use weir_domain::signature::RawWebhook;
 use weir_domain::time::Timestamp;
 
 use crate::db::{
-    Db, Row, cursor_id, cursor_number, fetch, get_id, get_json, get_time, get_time_if, get_word, json, key, listed,
-    params, word,
+    Db, Row, cursor_id, cursor_number, fetch, get_id, get_json, get_time, get_time_if, get_word, json, key, limit,
+    listed, params, word,
 };
-use crate::{AuditEntry, DeadLetter, Depths, Listed, Page, RefusalCount, RefusalRecord, Result, StoreError};
+use crate::{
+    AuditEntry, DeadLetter, Depths, Listed, Page, RefusalCount, RefusalRecord, RefusedWhat, Result, StoreError,
+};
 
 // ---- dead letters ----------------------------------------------------------------------------------------------------
 
@@ -165,23 +169,47 @@ pub(crate) fn keep_refusal(db: &Db<'_>, refusal: &RefusalRecord) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn refusal_counts(db: &Db<'_>, workspace: &str, limit: u32) -> Result<Vec<RefusalCount>> {
-    db.all(
-        "SELECT about, whom, rule, count, first_at, last_at, last FROM refusal_counts WHERE workspace_id = ?1
-         ORDER BY count DESC, last_at DESC LIMIT ?2",
-        params![workspace, limit],
-        |row| {
-            Ok(RefusalCount {
-                about: get_word(row, 0, "refusal_counts.about")?,
-                whom: row.get(1)?,
-                rule: row.get(2)?,
-                count: row.get::<i64>(3)?.unsigned_abs(),
-                first_at: get_time(row, 4)?,
-                last_at: get_time(row, 5)?,
-                last: get_id(row, 6)?,
-            })
-        },
-    )
+const COUNT: &str = "about, whom, rule, count, first_at, last_at, last";
+
+fn read_count(row: &Row<'_>) -> Result<RefusalCount> {
+    Ok(RefusalCount {
+        about: get_word(row, 0, "refusal_counts.about")?,
+        whom: row.get(1)?,
+        rule: row.get(2)?,
+        count: row.get::<i64>(3)?.unsigned_abs(),
+        first_at: get_time(row, 4)?,
+        last_at: get_time(row, 5)?,
+        last: get_id(row, 6)?,
+    })
+}
+
+/// How often each rule said no, the most frequent first: of channels, or of the whole workspace, its connectors included, if there
+/// are none.
+pub(crate) fn refusal_counts(
+    db: &Db<'_>,
+    workspace: &str,
+    of: &BTreeSet<ChannelId>,
+    most: u32,
+) -> Result<Vec<RefusalCount>> {
+    if of.is_empty() {
+        return db.all(
+            &format!(
+                "SELECT {COUNT} FROM refusal_counts WHERE workspace_id = ?1
+                 ORDER BY count DESC, last_at DESC LIMIT ?2"
+            ),
+            params![workspace, most],
+            read_count,
+        );
+    }
+    let sql = format!("SELECT {COUNT} FROM refusal_counts WHERE workspace_id = ?1 AND about = ?2 AND whom = ?3");
+    let about = word(RefusedWhat::Send)?;
+    let mut counts = Vec::new();
+    for channel in of {
+        counts.extend(db.all(&sql, params![workspace, about, channel.to_string()], read_count)?);
+    }
+    counts.sort_by_key(|count| Reverse((count.count, count.last_at)));
+    counts.truncate(most as usize);
+    Ok(counts)
 }
 
 /// Removes some of what is older than these moments, or more than is kept; how many rows.
@@ -212,13 +240,53 @@ pub(crate) fn refusal(db: &Db<'_>, workspace: &str, id: RefusalId) -> Result<Opt
     )
 }
 
-pub(crate) fn refusals(db: &Db<'_>, workspace: &str, page: &Page) -> Result<Listed<RefusalRecord>> {
-    let rows = db.all(
+/// Refusals, newest first: those about channels, or all of the workspace if there are none.
+pub(crate) fn refusals(
+    db: &Db<'_>,
+    workspace: &str,
+    of: &BTreeSet<ChannelId>,
+    page: &Page,
+) -> Result<Listed<RefusalRecord>> {
+    if of.is_empty() {
+        let rows = db.all(
+            "SELECT refusal FROM refusals WHERE workspace_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
+            params![workspace, cursor_id::<RefusalId>(page), fetch(page)],
+            |row| get_json(row, 0, "refusals.refusal"),
+        )?;
+        return Ok(listed(page, rows, |last: &RefusalRecord| last.id.to_string()));
+    }
+    // The channel stands in the document alone, so the bound is on what is looked at. What does not fit is not kept.
+    let (mut rows, mut looked, mut last, mut next) = (Vec::new(), 0, None, None);
+    db.each(
         "SELECT refusal FROM refusals WHERE workspace_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
-        params![workspace, cursor_id::<RefusalId>(page), fetch(page)],
-        |row| get_json(row, 0, "refusals.refusal"),
+        params![
+            workspace,
+            cursor_id::<RefusalId>(page),
+            i64::try_from(limits::ROWS_SCANNED + 1).unwrap_or(i64::MAX)
+        ],
+        |row| {
+            if looked == limits::ROWS_SCANNED {
+                next = last;
+                return Ok(ControlFlow::Break(()));
+            }
+            looked += 1;
+            let refusal: RefusalRecord = get_json(row, 0, "refusals.refusal")?;
+            let id = refusal.id;
+            if refusal.channel_id.is_some_and(|channel| of.contains(&channel)) {
+                if rows.len() == limit(page) {
+                    next = last;
+                    return Ok(ControlFlow::Break(()));
+                }
+                rows.push(refusal);
+            }
+            last = Some(id);
+            Ok(ControlFlow::Continue(()))
+        },
     )?;
-    Ok(listed(page, rows, |last: &RefusalRecord| last.id.to_string()))
+    Ok(Listed {
+        rows,
+        next: next.map(|id: RefusalId| id.to_string()),
+    })
 }
 
 // ---- audit -----------------------------------------------------------------------------------------------------------

@@ -289,6 +289,8 @@ async fn a_bound_key_reaches_its_channels_alone() {
         ("/v1/conversations?name=third", 1),
         ("/v1/conversations?name=other", 0),
         ("/v1/referrals", 2),
+        ("/v1/refusals", 1),
+        ("/v1/refusals/counts", 1),
         ("/v1/messages?search=words", 2),
         ("/v1/events?types=message.received", 2),
     ] {

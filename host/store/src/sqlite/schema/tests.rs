@@ -151,7 +151,7 @@ fn every_older_record_is_read_whole() {
             assert_eq!(store.apps().await.unwrap().len(), 1, "{name}");
             assert_eq!(store.versions().await.unwrap()[0].manifest.name, "example", "{name}");
             assert_eq!(
-                store.refusals(DEFAULT, page()).await.unwrap().rows[0].at,
+                store.refusals(DEFAULT, BTreeSet::new(), page()).await.unwrap().rows[0].at,
                 at(9),
                 "{name}"
             );
