@@ -242,6 +242,39 @@ async fn a_renewal_cut_off_by_a_kill_is_repeated_at_the_start() -> Result {
 }
 
 #[tokio::test]
+async fn a_renewal_that_is_not_granted_names_what_is_missing() -> Result {
+    let weir = Connected::begin().await?;
+    let connector = weir.stack.api.get("/v1/connectors/tiktok").await?.expect(200)?;
+    let granted = connector["grants"].as_array().cloned().unwrap_or_default();
+    let rest: Vec<_> = granted
+        .iter()
+        .filter(|grant| grant["capability"] != "authorization" || grant["route"] != "refresh")
+        .collect();
+    let put = json!({ "grants": rest });
+    weir.stack
+        .api
+        .put("/v1/connectors/tiktok/grants", put)
+        .await?
+        .expect(200)?;
+    let refused = refresh(&weir).await?;
+    assert_eq!(refused.problem(409)?, "grants_missing");
+    let missing = refused.body["missing"].as_array().cloned().unwrap_or_default();
+    assert_eq!(missing.len(), 1, "{:#}", refused.body);
+    assert_eq!(
+        (&missing[0]["capability"], &missing[0]["route"]),
+        (&json!("authorization"), &json!("refresh"))
+    );
+    let yes = json!({ "grants": connector["grants"] });
+    weir.stack
+        .api
+        .put("/v1/connectors/tiktok/grants", yes)
+        .await?
+        .expect(200)?;
+    refresh(&weir).await?.expect(200)?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_empty_refresh_token_does_not_replace_the_one_that_works() -> Result {
     let weir = Connected::begin().await?;
     weir.stack.phone.set(json!({"rotate_refresh_tokens": false})).await?;

@@ -308,7 +308,13 @@ impl Grants {
 
     /// Whether the operator said yes to every place that this OAuth sends secrets to.
     pub fn allow_authorization(&self, oauth: &Oauth) -> bool {
-        Grant::of_oauth(oauth).iter().all(|wanted| self.has(wanted))
+        self.missing_for_authorization(oauth).is_empty()
+    }
+
+    /// What this OAuth asks for that the operator did not say yes to.
+    pub fn missing_for_authorization(&self, oauth: &Oauth) -> Vec<Grant> {
+        let wanted = Grant::of_oauth(oauth).into_iter();
+        wanted.filter(|wanted| !self.has(wanted)).collect()
     }
 
     /// Whether the operator said yes to how this connector's webhooks prove themselves.

@@ -9,6 +9,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use sha2::{Digest, Sha256};
 use url::Url;
 use weir_domain::credential::{Credential, OtherAccount, Secret, Secrets, Tokens};
+use weir_domain::grant::Asked;
 use weir_domain::manifest::{BodyEncoding, Oauth, Parameter, ParameterValue, TokenCall};
 use weir_domain::policy::{Request, RequestBody, may_authorize};
 use weir_domain::time::Timestamp;
@@ -36,7 +37,10 @@ pub(crate) enum TokenError {
     Missing { name: String },
     /// The operator did not say yes to the calls that carry the app's secrets.
     #[error("the OAuth calls are not granted; see the connector's missing grants")]
-    NotGranted,
+    NotGranted {
+        /// Those that carry them and lack a yes.
+        missing: Vec<Asked>,
+    },
     /// The manifest's data makes no request.
     #[error("the connector's authorization data is unusable: {0}")]
     Data(String),
@@ -102,10 +106,12 @@ pub(crate) async fn revoke(
 
 /// The app, if the operator said yes to where this OAuth sends its secrets.
 fn granted<'s>(serving: &'s Serving, oauth: &Oauth) -> Result<&'s App, TokenError> {
-    if serving.grants.allow_authorization(oauth) {
+    let missing = serving.grants.missing_for_authorization(oauth);
+    if missing.is_empty() {
         Ok(&serving.app.app)
     } else {
-        Err(TokenError::NotGranted)
+        let missing = Asked::all(missing, &serving.grants);
+        Err(TokenError::NotGranted { missing })
     }
 }
 

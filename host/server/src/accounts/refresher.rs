@@ -3,6 +3,7 @@
 //! When the platform says that the grant is gone, the channel waits for a person; any other failure is tried again.
 
 use weir_domain::channel::{Channel, ChannelStatus};
+use weir_domain::grant::Asked;
 use weir_domain::id::ChannelId;
 use weir_domain::limits;
 use weir_domain::policy::Refusal;
@@ -150,8 +151,13 @@ pub enum RefreshError {
     #[error("{0}")]
     AppIncomplete(String),
     /// The connector may not use the app's secrets.
-    #[error("{0}")]
-    NotGranted(String),
+    #[error("{words}")]
+    NotGranted {
+        /// Why it may not.
+        words: String,
+        /// What would have to be granted.
+        missing: Vec<Asked>,
+    },
     /// Anything else.
     #[error(transparent)]
     Act(#[from] ActError),
@@ -166,7 +172,7 @@ impl RefreshError {
             RenewError::Token(TokenError::Refused { code, .. }) => Self::Refused { words, code },
             RenewError::Token(TokenError::NoAnswer(_) | TokenError::OtherAccount(_)) => Self::Unanswered(words),
             RenewError::Token(TokenError::Missing { .. }) => Self::AppIncomplete(words),
-            RenewError::Token(TokenError::NotGranted) => Self::NotGranted(words),
+            RenewError::Token(TokenError::NotGranted { missing }) => Self::NotGranted { words, missing },
             _ => ActError::from(ConnectorError::Broken(words)).into(),
         }
     }

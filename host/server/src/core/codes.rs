@@ -250,7 +250,7 @@ DOWNGRADE_REFUSED = "downgrade_refused" 409 Caller false, "The release counter i
     "A newer release of this connector is or was installed, so an older one must be requested explicitly.",
     "Repeat with `?allow_downgrade=true` to install it.";
 GRANTS_MISSING = "grants_missing" 409 Caller false, "The connector asks for more than was granted",
-    "`missing` lists what the version asks for and nobody has decided about.",
+    "`missing` lists what the version asks for and nobody has granted.",
     "Read it, `PUT /v1/connectors/{name}/grants`, then promote.";
 VERSION_STAGE = "version_stage" 409 Caller false, "The version is in the wrong stage",
     "A canary needs an active version beside it; a roll-back needs a previous version that is not quarantined; a version that serves, or owns the states of accounts, cannot be retired.",

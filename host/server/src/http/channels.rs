@@ -387,7 +387,9 @@ impl From<RefreshError> for Problem {
                 .detail(&error),
             RefreshError::Unanswered(_) => Self::of(&codes::RENEWAL_UNANSWERED).detail(&error),
             RefreshError::AppIncomplete(_) => Self::of(&codes::APP_INCOMPLETE).detail(&error),
-            RefreshError::NotGranted(_) => Self::of(&codes::GRANTS_MISSING).detail(&error),
+            RefreshError::NotGranted { ref missing, .. } => {
+                Self::of(&codes::GRANTS_MISSING).with("missing", missing).detail(&error)
+            }
             RefreshError::Act(error) => error.into(),
         }
     }
