@@ -12,6 +12,8 @@ mod claims;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod db;
+#[cfg(test)]
+mod documents;
 mod engine;
 mod group;
 mod kill_point;

@@ -16,21 +16,21 @@ use crate::{ConnectEnd, ConnectSession, Result};
 const FORGET: i64 = 4;
 
 /// What is sealed of a session.
-#[derive(Serialize, Deserialize)]
-struct Sealed {
-    workspace_id: String,
-    app: String,
-    channel_id: Option<ChannelId>,
-    name: Option<String>,
-    labels: BTreeMap<String, String>,
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Sealed {
+    pub(crate) workspace_id: String,
+    pub(crate) app: String,
+    pub(crate) channel_id: Option<ChannelId>,
+    pub(crate) name: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
     #[serde(default)]
-    country: Option<String>,
-    redirect_url: Option<String>,
-    state: Secret,
-    browser: Secret,
-    verifier: Secret,
-    created_at: Timestamp,
-    expires_at: Timestamp,
+    pub(crate) country: Option<String>,
+    pub(crate) redirect_url: Option<String>,
+    pub(crate) state: Secret,
+    pub(crate) browser: Secret,
+    pub(crate) verifier: Secret,
+    pub(crate) created_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
 }
 
 pub(crate) fn place(row: &str) -> Place<'_> {

@@ -22,11 +22,11 @@ use crate::{
 // ---- dead letters ----------------------------------------------------------------------------------------------------
 
 /// A webhook without its body.
-#[derive(Serialize, Deserialize)]
-struct Head {
-    method: String,
-    query: String,
-    headers: Vec<(String, String)>,
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) method: String,
+    pub(crate) query: String,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 fn read_letter(row: &Row<'_>, body: Vec<u8>) -> Result<DeadLetter> {

@@ -19,16 +19,16 @@ use crate::db::{
 use crate::{Listed, Page, Result, StoreError};
 
 /// What few messages have: one column for all of it.
-#[derive(Default, PartialEq, Serialize, Deserialize)]
-struct Extras {
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Extras {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    referral: Option<Referral>,
+    pub(crate) referral: Option<Referral>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    answers: Option<String>,
+    pub(crate) answers: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    platform_data: Option<serde_json::Value>,
+    pub(crate) platform_data: Option<serde_json::Value>,
 }
 
 const MESSAGE: &str =

@@ -25,6 +25,22 @@ fn every_route_is_described_once_and_documented() {
     assert_eq!(dangling(&document, &document), BTreeSet::new());
 }
 
+/// What other programs read: a change of the interface is seen here. Run with `WEIR_WRITE_DOCS=1` to write the file anew.
+#[test]
+fn description_is_as_committed() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+    let text = format!("{:#}\n", openapi::document(&description()));
+    if std::env::var_os("WEIR_WRITE_DOCS").is_some() {
+        std::fs::write(path, &text).expect("the description can be written");
+    }
+    let committed = std::fs::read_to_string(path).expect("docs/openapi.json is there");
+    let changed = text.lines().zip(committed.lines()).find(|(now, then)| now != then);
+    assert!(
+        text == committed,
+        "docs/openapi.json differs, first in {changed:?}; run with WEIR_WRITE_DOCS=1"
+    );
+}
+
 #[test]
 fn every_scope_is_documented() {
     let text = include_str!("../../../../../docs/api.md");
