@@ -53,13 +53,19 @@ async fn fifty_sends_at_the_end_of_a_token_renew_it_once() -> Result {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_dead_authorization_holds_what_was_accepted_until_a_person_renews_it() -> Result {
+/// A host whose channel waits for a person, a conversation, and a message in it that was accepted meanwhile.
+async fn revoked(text: &str) -> anyhow::Result<(Connected, String, Value)> {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     weir.revoke().await?;
-    let queued = weir.stack.api.say(&thread, "held").await?.expect(202)?;
+    let queued = weir.stack.api.say(&thread, text).await?.expect(202)?;
     weir.events.wait_for("channel.reauthorization_required").await?;
+    Ok((weir, thread, queued))
+}
+
+#[tokio::test]
+async fn a_dead_authorization_holds_what_was_accepted_until_a_person_renews_it() -> Result {
+    let (mut weir, thread, queued) = revoked("held").await?;
     let channel = weir.read_of_channel("").await?;
     assert_eq!(channel["status"], "reauthorization_required");
     // More is accepted, and held too: the window is still open.
@@ -88,11 +94,7 @@ async fn a_dead_authorization_holds_what_was_accepted_until_a_person_renews_it()
 
 #[tokio::test]
 async fn what_is_held_past_its_window_fails_and_is_not_sent_late() -> Result {
-    let mut weir = Connected::begin().await?;
-    let thread = weir.conversation().await?;
-    weir.revoke().await?;
-    let queued = weir.stack.api.say(&thread, "too late").await?.expect(202)?;
-    weir.events.wait_for("channel.reauthorization_required").await?;
+    let (mut weir, _, queued) = revoked("too late").await?;
     weir.stack.time_passes(48 * HOUR_MS).await?;
     let failed = weir.event_of("message.failed", &queued["id"]).await?;
     assert_eq!(failed["data"]["error"]["code"], "reply_window_closed");

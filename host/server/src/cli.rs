@@ -34,6 +34,8 @@ use client::Client;
 use output::Output;
 use weir_domain::limits;
 
+use crate::core::config::{Config, ConfigError};
+
 const EXIT_CODES: &str = "Exit codes:\n  \
     0  success\n  \
     1  failure\n  \
@@ -72,6 +74,12 @@ struct Common {
     /// Path to the configuration file (default: weir.toml in the current directory, if it exists)
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+impl Common {
+    fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(self.config.as_deref(), |name| std::env::var(name).ok())
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -172,6 +180,12 @@ impl Failure {
 
     fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::usage(error.to_string())
     }
 }
 

@@ -4,12 +4,10 @@ use std::path::Path;
 
 use super::output::Output;
 use super::{Common, Done, Failure};
-use crate::Config;
 use crate::core::backup;
 
 pub(super) fn run(common: &Common, output: &Output, to: &Path) -> Done {
-    let config = Config::load(common.config.as_deref(), |name| std::env::var(name).ok())
-        .map_err(|error| Failure::usage(error.to_string()))?;
+    let config = common.load()?;
     output.note(&format!("Backing up {}", config.data.display()));
     let copied = backup::copy(&config.data, to).map_err(|error| Failure::failed(error.to_string()))?;
     let shown = serde_json::to_value(&copied).unwrap_or_default();

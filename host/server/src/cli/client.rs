@@ -199,8 +199,7 @@ fn admin_key(common: &Common, base: &Url) -> Result<Option<String>, Failure> {
     if !Origin::of(base).is_some_and(|origin| origin.is_loopback()) {
         return Ok(None);
     }
-    let config = Config::load(common.config.as_deref(), |name| std::env::var(name).ok())
-        .map_err(|error| Failure::failed(error.to_string()))?;
+    let config = common.load().map_err(|error| Failure::failed(error.to_string()))?;
     if let Some(key) = &config.admin_key {
         return Ok(Some(key.expose().to_owned()));
     }

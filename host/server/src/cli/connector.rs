@@ -14,7 +14,6 @@ use super::output::{Output, clean, text};
 use super::rollout::Rollout;
 use super::source::{Access, Repository, Source};
 use super::{Common, Done, Exit, Failure};
-use crate::Config;
 use crate::connectors::install::inspect;
 
 #[derive(Debug, Subcommand)]
@@ -116,9 +115,7 @@ impl List {
 
 impl Component {
     async fn inspect(self, common: &Common, output: &Output) -> Done {
-        let env = |name: &str| std::env::var(name).ok();
-        let config = Config::load(common.config.as_deref(), env)
-            .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+        let config = common.load()?;
         let obtained = self
             .source
             .obtain(&self.access, self.signature.as_deref(), output)

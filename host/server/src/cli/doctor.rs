@@ -50,7 +50,7 @@ impl Report<'_> {
 
 pub(super) async fn run(common: &Common, output: &Output) -> Done {
     let mut report = Report { output, failed: 0 };
-    match Config::load(common.config.as_deref(), |name| std::env::var(name).ok()) {
+    match common.load() {
         Err(error) => report.add("configuration", Err(error.to_string())),
         Ok(config) => {
             report.add(
@@ -285,8 +285,7 @@ fn clock() -> Result<String, String> {
 
 /// Whether a host could listen on the configured address, if none is reachable.
 async fn port(common: &Common) -> Result<String, String> {
-    let config =
-        Config::load(common.config.as_deref(), |name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
+    let config = common.load().map_err(|error| error.to_string())?;
     match TcpListener::bind(config.listen).await {
         Ok(_) => Ok(format!("{} is free for `weir serve`", config.listen)),
         Err(error) => Err(format!("{} is in use by another program ({error})", config.listen)),

@@ -4,12 +4,10 @@ use weir_domain::credential::Secret;
 
 use super::output::Output;
 use super::{Common, Done, Failure, folder};
-use crate::Config;
 use crate::core::reseal;
 
 pub(super) fn run(common: &Common, output: &Output, new: Option<String>) -> Done {
-    let config = Config::load(common.config.as_deref(), |name| std::env::var(name).ok())
-        .map_err(|error| Failure::usage(error.to_string()))?;
+    let config = common.load()?;
     let failed = |error: anyhow::Error| Failure::failed(format!("{error:#}"));
     // Before the directory is locked, which would create it.
     reseal::record(&config).map_err(failed)?;

@@ -19,8 +19,7 @@ use crate::core::traces::Traces;
 use crate::{Config, Host, http, serve};
 
 pub(super) async fn run(common: &Common, output: &Output) -> Done {
-    let mut config = Config::load(common.config.as_deref(), |name| std::env::var(name).ok())
-        .map_err(|error| Failure::usage(error.to_string()))?;
+    let mut config = common.load()?;
     // The running executable, even after its file was replaced.
     config.compiler = Some(PathBuf::from("/proc/self/exe"));
     let traces = config.otlp.as_ref().map(Traces::start).transpose();

@@ -52,16 +52,8 @@ pub enum Written {
         #[serde(default)]
         name: Option<String>,
     },
-    /// A reaction on a message; the newest of the other side when none is named.
-    Reaction {
-        #[serde(default)]
-        message_id: Option<String>,
-        #[serde(default)]
-        emoji: Option<String>,
-        /// `ADD` or `REMOVE`.
-        #[serde(default)]
-        operation: Option<String>,
-    },
+    /// A reaction on a message.
+    Reaction(ReactionOrder),
     /// A tap on a card's button.
     Tap { message_id: String, button_id: String },
     /// A tap on a suggested question.
@@ -73,6 +65,20 @@ pub enum Written {
         #[serde(default)]
         name: Option<String>,
     },
+}
+
+/// A reaction, or its end.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ReactionOrder {
+    /// The message; the newest of the other side when absent.
+    #[serde(default)]
+    pub message_id: Option<String>,
+    /// A thumb when absent.
+    #[serde(default)]
+    pub emoji: Option<String>,
+    /// `ADD`, also when absent, or `REMOVE`.
+    #[serde(default)]
+    pub operation: Option<String>,
 }
 
 /// A message that the business's staff write in the app.
@@ -116,20 +122,8 @@ impl World {
         now: Timestamp,
     ) -> Result<Value, ControlError> {
         let index = self.chat_between(account, person)?;
-        if let Written::Reaction {
-            message_id,
-            emoji,
-            operation,
-        } = &writing.what
-        {
-            return self.react(
-                index,
-                Side::Person,
-                message_id.as_deref(),
-                emoji.as_deref(),
-                operation.as_deref(),
-                now,
-            );
+        if let Written::Reaction(reaction) = &writing.what {
+            return self.react(index, Side::Person, reaction, now);
         }
         let first = self.chats[index].newest(Side::Person).is_none();
         let (content, tapped, answer) = self.compose(index, Side::Person, &writing, now)?;
@@ -194,20 +188,8 @@ impl World {
         now: Timestamp,
     ) -> Result<Value, ControlError> {
         let index = self.chat_between(account, person)?;
-        if let Written::Reaction {
-            message_id,
-            emoji,
-            operation,
-        } = &reply.writing.what
-        {
-            return self.react(
-                index,
-                Side::Business,
-                message_id.as_deref(),
-                emoji.as_deref(),
-                operation.as_deref(),
-                now,
-            );
+        if let Written::Reaction(reaction) = &reply.writing.what {
+            return self.react(index, Side::Business, reaction, now);
         }
         let source = match (reply.source, reply.auto_message_type) {
             (None, Some(_)) => Source::Others,
@@ -370,7 +352,7 @@ impl World {
             Written::Tap { .. } | Written::SuggestedQuestion { .. } | Written::ChatPrompt { .. } => {
                 Err(invalid("only the person taps"))
             }
-            Written::Reaction { .. } => Err(invalid("a reaction is no message")),
+            Written::Reaction(_) => Err(invalid("a reaction is no message")),
         }
     }
 
@@ -378,17 +360,15 @@ impl World {
         &mut self,
         index: usize,
         from: Side,
-        target: Option<&str>,
-        emoji: Option<&str>,
-        operation: Option<&str>,
+        order: &ReactionOrder,
         now: Timestamp,
     ) -> Result<Value, ControlError> {
-        let operation = match operation {
+        let operation = match order.operation.as_deref() {
             None | Some("ADD") => Operation::Add,
             Some("REMOVE") => Operation::Remove,
             Some(_) => return Err(invalid("operation is ADD or REMOVE")),
         };
-        let emoji = match emoji.unwrap_or("👍") {
+        let emoji = match order.emoji.as_deref().unwrap_or("👍") {
             "ai" => Emoji::Ai("emoji-party"),
             text if text.chars().count() <= 16 && !text.is_empty() => Emoji::Unicode(text.to_owned()),
             _ => return Err(invalid("an emoji has 1 to 16 characters")),
@@ -398,8 +378,9 @@ impl World {
             Side::Business => Side::Person,
         };
         let chat = &mut self.chats[index];
-        let id = target
-            .map(str::to_owned)
+        let id = order
+            .message_id
+            .clone()
             .or_else(|| chat.newest(other).map(|message| message.id.clone()))
             .ok_or_else(|| invalid("there is no message to react to"))?;
         let reaction = Reaction {
