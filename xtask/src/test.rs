@@ -7,6 +7,8 @@ use anyhow::Context;
 
 use crate::{build, demo, show};
 
+/// What judges the dependencies.
+const DENY: &str = "cargo-deny@0.20.2";
 /// What judges the console's accessibility.
 const AXE: &str = "axe-core@4.14.1";
 
@@ -48,12 +50,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
     build::cargo(["test", "--package", "weir-tests", "--all-targets", "--locked"])
 }
 
-/// Checks licenses, sources and banned crates by `deny.toml`, if cargo-deny is installed: it takes minutes to build. Advisories
-/// are left out: they come from the network, and would turn a commit red that was green the day before.
+/// Checks licenses, sources and banned crates by `deny.toml`. Advisories are left out: they come from the network, and would
+/// turn a commit red that was green the day before.
 fn check_dependencies() -> anyhow::Result<()> {
     if !answers("cargo", &["deny", "--version"]) {
-        show::step("Not checked, since cargo-deny is not installed: licenses, sources and banned crates");
-        return Ok(());
+        show::step("Building cargo-deny (once, some minutes)");
+        // Not optimized: it runs for a second.
+        build::cargo(["install", "--locked", "--debug", DENY])?;
     }
     show::step("Licenses, sources and banned crates");
     build::cargo(["deny", "--locked", "check", "bans", "licenses", "sources"])
