@@ -45,21 +45,12 @@ pub(crate) fn unless(built: bool) -> anyhow::Result<()> {
 
 /// Builds the programs and the connectors.
 ///
-/// All packages at once, as the tests do: of other packages cargo would choose other features of what they share, and build
-/// wasmtime twice.
+/// By the names of the programs, not of their packages: cargo then chooses features for all packages at once, as it did for this
+/// program, and builds what they share once.
 pub(crate) fn everything() -> anyhow::Result<()> {
     connectors()?;
     show::step("Building weir and TikTok's sandbox (the first time takes some minutes)");
-    cargo([
-        "build",
-        "--locked",
-        "--workspace",
-        "--exclude",
-        "weir-tests",
-        "--exclude",
-        "weir-bench",
-        "--bins",
-    ])
+    cargo(["build", "--locked", "--bin", "weir", "--bin", "tiktok-sandbox"])
 }
 
 /// Builds the connectors as components and puts them where the tests and the demo look.
