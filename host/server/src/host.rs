@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use weir_domain::id::Mint;
 use weir_domain::time::Timestamp;
 use weir_egress::Egress;
-use weir_store::{MasterKey, SqliteStore, Store, StoreError};
+use weir_store::{MasterKey, PostgresStore, SqliteStore, Store, StoreError};
 
 use crate::accounts::Accounts;
 use crate::connectors::Connectors;
@@ -100,7 +100,7 @@ impl Host {
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         folder::prepare(&config.data)?;
         backup::restore(&config.data)?;
-        folder::furnish(&config.data)?;
+        folder::furnish(&config.data, &config.store)?;
         let mint = Arc::new(Mint::from_seed(keyring::seed()?));
         let master = keyring::master_key(&config, &mint)?;
         let store: Arc<dyn Store> = match &config.store {
@@ -110,8 +110,10 @@ impl Host {
                     .with_context(|| format!("the record at {} cannot be opened", path.display()))?;
                 Arc::new(store)
             }
-            StoreConfig::Postgres(_) => {
-                anyhow::bail!("this build keeps its record in SQLite only; set store = \"sqlite\"")
+            StoreConfig::Postgres(url) => {
+                let store = PostgresStore::open(url.expose(), &MasterKey::new(master), Arc::clone(&mint))
+                    .context("the record in PostgreSQL cannot be opened")?;
+                Arc::new(store)
             }
         };
         let egress = Egress::new(weir_egress::Config::default())?;

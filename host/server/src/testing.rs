@@ -24,7 +24,7 @@ use crate::{Config, Host};
 /// What services need, without any of them: neither runtime nor connector.
 pub(crate) fn core(folder: &TempDir) -> Arc<Core> {
     let config = Config::for_testing(folder.path());
-    folder::furnish(&config.data).expect("its folders");
+    folder::furnish(&config.data, &config.store).expect("its folders");
     let mint = Arc::new(Mint::from_seed([1; 32]));
     let store = SqliteStore::open(
         folder::record(&config.data),

@@ -223,7 +223,6 @@ macro_rules! store_conformance {
             refusals_and_changes_can_be_looked_up,
             refusals_are_those_of_the_channels_that_were_asked_for,
             the_record_says_how_deep_its_queues_are,
-            a_copy_is_a_whole_record,
             a_closed_record_says_so,
         );
         $crate::store_conformance!(@ $factory, laws:

@@ -17,8 +17,9 @@ use crate::{Page, Result, StoreError};
 pub(crate) trait Driver {
     /// Runs a statement; how many rows it changed.
     fn run(&self, sql: &str, params: &[Param<'_>]) -> Result<usize>;
-    /// Runs an `INSERT`; the number of its last row.
-    fn insert(&self, sql: &str, params: &[Param<'_>]) -> Result<i64>;
+    /// Runs an `INSERT` of so many rows whose `column` the engine numbers, rising. The numbers, in the order of the rows; no
+    /// number can be read by anybody before all smaller ones can.
+    fn numbers(&self, sql: &str, column: &str, rows: usize, params: &[Param<'_>]) -> Result<Vec<i64>>;
     /// Reads rows until there are no more or `read` breaks off.
     fn each(
         &self,
@@ -117,17 +118,28 @@ impl Db<'_> {
         Ok(found)
     }
 
-    /// Writes rows by as few statements as there can be of few sizes. `head` ends before `VALUES`. Gives each row's number.
-    pub(crate) fn insert_all<const N: usize>(&self, head: &str, values: &[[Value; N]]) -> Result<Vec<i64>> {
+    /// Writes rows by as few statements as there can be of few sizes. `head` ends before `VALUES`.
+    pub(crate) fn insert_all<const N: usize>(&self, head: &str, values: &[[Value; N]]) -> Result<()> {
+        for (some, rows) in in_steps(values, false) {
+            let params: Vec<Param<'_>> = some.iter().flatten().map(Value::to_param).collect();
+            self.driver
+                .run(&format!("{head} VALUES {}", placeholders::<N>(0, rows)), &params)?;
+        }
+        Ok(())
+    }
+
+    /// The same for rows that get a number in `column`. Gives each row's.
+    pub(crate) fn insert_numbered<const N: usize>(
+        &self,
+        head: &str,
+        column: &str,
+        values: &[[Value; N]],
+    ) -> Result<Vec<i64>> {
         let mut numbers = Vec::with_capacity(values.len());
         for (some, rows) in in_steps(values, false) {
             let params: Vec<Param<'_>> = some.iter().flatten().map(Value::to_param).collect();
-            // The rows of one statement get numbers that follow one another: nobody else writes.
-            let last = self
-                .driver
-                .insert(&format!("{head} VALUES {}", placeholders::<N>(0, rows)), &params)?;
-            let first = last + 1 - i64::try_from(rows).unwrap_or_default();
-            numbers.extend(first..=last);
+            let sql = format!("{head} VALUES {}", placeholders::<N>(0, rows));
+            numbers.extend(self.driver.numbers(&sql, column, rows, &params)?);
         }
         Ok(numbers)
     }
@@ -211,14 +223,34 @@ pub(crate) enum Param<'p> {
     Integer(i64),
     Text(&'p str),
     Blob(&'p [u8]),
+    /// A list, which a statement reads by `IN (SELECT value FROM json_each(?1))`.
+    Integers(&'p [i64]),
+    Texts(&'p [String]),
 }
 
-/// The types of columns.
+impl Param<'_> {
+    /// Its type.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Null(kind) => *kind,
+            Self::Integer(_) => Kind::Integer,
+            Self::Text(_) => Kind::Text,
+            Self::Blob(_) => Kind::Blob,
+            Self::Integers(_) => Kind::Integers,
+            Self::Texts(_) => Kind::Texts,
+        }
+    }
+}
+
+/// The types of columns, and of lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Integer,
     Text,
     Blob,
+    Integers,
+    Texts,
 }
 
 /// What can be bound.
@@ -264,6 +296,27 @@ impl ToParam for Vec<u8> {
     const KIND: Kind = Kind::Blob;
     fn to_param(&self) -> Param<'_> {
         Param::Blob(self)
+    }
+}
+
+impl ToParam for [i64] {
+    const KIND: Kind = Kind::Integers;
+    fn to_param(&self) -> Param<'_> {
+        Param::Integers(self)
+    }
+}
+
+impl ToParam for [String] {
+    const KIND: Kind = Kind::Texts;
+    fn to_param(&self) -> Param<'_> {
+        Param::Texts(self)
+    }
+}
+
+impl ToParam for Vec<String> {
+    const KIND: Kind = Kind::Texts;
+    fn to_param(&self) -> Param<'_> {
+        Param::Texts(self)
     }
 }
 

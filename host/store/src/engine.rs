@@ -2,7 +2,6 @@
 //! keeps what is said here keeps their promises.
 
 use std::future::Future;
-use std::path::Path;
 
 use tokio::sync::watch;
 
@@ -46,9 +45,6 @@ pub(crate) trait Engine: Send + Sync + 'static {
 
     /// Makes that file empty, so that nothing of what was deleted is left in it. False if somebody reads an older moment of it.
     fn empty_log(&self) -> impl Future<Output = Result<bool>> + Send;
-
-    /// Copies the record to a file while it is in use.
-    fn copy(&self, to: &Path) -> impl Future<Output = Result<()>> + Send;
 
     /// Finishes what waits and closes.
     fn shut(&self) -> impl Future<Output = ()> + Send;

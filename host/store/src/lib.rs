@@ -17,6 +17,9 @@ mod documents;
 mod engine;
 mod group;
 mod kill_point;
+mod meta;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod records;
 mod sqlite;
 pub mod store;
@@ -25,6 +28,8 @@ mod vault;
 
 pub use claims::{carried, for_claim};
 pub use kill_point::kill_point;
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresStore, ServerFacts};
 pub use records::*;
 pub use sqlite::SqliteStore;
 pub use store::Store;

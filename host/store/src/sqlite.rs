@@ -24,8 +24,8 @@ use weir_domain::limits;
 use crate::db::Db;
 use crate::engine::Engine;
 use crate::group::Shared;
-use crate::vault::{MasterKey, Place, Vault};
-use crate::{Result, StoreError, kill_point};
+use crate::vault::{MasterKey, Vault};
+use crate::{Result, StoreError, kill_point, meta};
 use readers::Readers;
 use writer::Writer;
 
@@ -82,7 +82,7 @@ impl SqliteStore {
         schema::migrate(&mut connection)?;
         clean(&connection)?;
         arrange(&mut connection)?;
-        check_key(&Db {
+        meta::check_key(&Db {
             driver: &connection,
             vault: &vault,
             mint: &mint,
@@ -152,10 +152,10 @@ impl SqliteStore {
             vault,
             mint,
         };
-        if check_key(&with(&to)).is_ok() {
+        if meta::check_key(&with(&to)).is_ok() {
             return Ok(0);
         }
-        check_key(&with(&from))?;
+        meta::check_key(&with(&from))?;
         let count = reseal::all(&with(&from), &to)?;
         transaction.commit()?;
         connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))?;
@@ -215,13 +215,6 @@ impl Engine for SqliteStore {
         }
         let _nobody_reads = self.readers.pause().await?;
         self.writer.empty_log().await
-    }
-
-    async fn copy(&self, to: &Path) -> Result<()> {
-        let (path, to) = (self.path.clone(), to.to_owned());
-        tokio::task::spawn_blocking(move || Self::copy_of(&path, &to))
-            .await
-            .map_err(|_| StoreError::Database("the copying was interrupted".to_owned()))?
     }
 
     async fn shut(&self) {
@@ -289,28 +282,4 @@ fn prepare(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     // Negative means KiB (sqlite.org/pragma.html, cache_size).
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.pragma_update(None, "temp_store", "MEMORY")
-}
-
-const KEY_CHECK: Place<'static> = Place {
-    table: "meta",
-    column: "value",
-    row: "key_check",
-};
-/// What is sealed there.
-const KEY_CHECKED: &[u8] = b"weir";
-
-/// A record that was begun under another master key is noticed now, and not at the first send.
-fn check_key(db: &Db<'_>) -> Result<()> {
-    let sealed: Option<Vec<u8>> = db.one("SELECT value FROM meta WHERE name = 'key_check'", [], |row| row.get(0))?;
-    match sealed {
-        Some(sealed) => match db.vault.open(&sealed, KEY_CHECK) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(StoreError::WrongKey),
-        },
-        None => {
-            let sealed = db.vault.seal(KEY_CHECKED, KEY_CHECK, db.mint)?;
-            db.run("INSERT INTO meta (name, value) VALUES ('key_check', ?1)", [sealed])?;
-            Ok(())
-        }
-    }
 }

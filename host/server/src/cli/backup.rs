@@ -5,9 +5,16 @@ use std::path::Path;
 use super::output::Output;
 use super::{Common, Done, Failure};
 use crate::core::backup;
+use crate::core::config::StoreConfig;
 
 pub(super) fn run(common: &Common, output: &Output, to: &Path) -> Done {
     let config = common.load()?;
+    if matches!(config.store, StoreConfig::Postgres(_)) {
+        return Err(Failure::failed(format!(
+            "the database is in PostgreSQL: back it up with pg_dump or the server's archive, and copy {} with it",
+            config.data.display()
+        )));
+    }
     output.note(&format!("Backing up {}", config.data.display()));
     let copied = backup::copy(&config.data, to).map_err(|error| Failure::failed(error.to_string()))?;
     let shown = serde_json::to_value(&copied).unwrap_or_default();

@@ -9,14 +9,16 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use weir_domain::clock::{ClockOffset, DEGRADED};
+use weir_domain::credential::Secret;
 use weir_domain::limits;
-use weir_store::SqliteStore;
+use weir_store::{PostgresStore, SqliteStore};
 
 use super::client::{Client, key_file};
 use super::output::{Output, text};
 use super::{Common, Done, checked};
 use crate::Config;
 use crate::connectors::forged::RefusedWebhooks;
+use crate::core::config::StoreConfig;
 use crate::core::folder;
 use crate::core::platform_clocks::apart;
 
@@ -62,8 +64,13 @@ pub(super) async fn run(common: &Common, output: &Output) -> Done {
             );
             report.add("data folder", data_directory(&config));
             report.add("master key", master_key(&config));
-            report.add("schema", schema(&config));
-            report.add("log", Ok(log(&config)));
+            match &config.store {
+                StoreConfig::Sqlite => {
+                    report.add("schema", schema(&config));
+                    report.add("log", Ok(log(&config)));
+                }
+                StoreConfig::Postgres(url) => server(&mut report, url),
+            }
             report.add("admin key", admin_key(&config));
             report.add("clock", clock());
         }
@@ -203,6 +210,11 @@ fn schema(config: &Config) -> Result<String, String> {
         return Ok("will be created at the first start".to_owned());
     }
     let (number, newest) = SqliteStore::schema_of(&record).map_err(|error| error.to_string())?;
+    compared(number, newest)
+}
+
+/// What is to be said of a database's schema beside the newest one that this Weir knows.
+fn compared(number: i64, newest: i64) -> Result<String, String> {
     match number.cmp(&newest) {
         Ordering::Equal => Ok(format!("version {number}, current")),
         Ordering::Less => Ok(format!(
@@ -211,6 +223,32 @@ fn schema(config: &Config) -> Result<String, String> {
         Ordering::Greater => Err(format!(
             "version {number} is newer than this Weir supports ({newest}); run a newer Weir"
         )),
+    }
+}
+
+/// Looks at the server that keeps the database.
+fn server(report: &mut Report<'_>, url: &Secret) {
+    match PostgresStore::look_at(url.expose()) {
+        Err(error) => report.add("server", Err(error.to_string())),
+        Ok(found) => {
+            report.add("server", Ok(format!("PostgreSQL {}", found.version)));
+            report.add(
+                "commits",
+                match found.synchronous_commit.as_str() {
+                    "off" => {
+                        Err("synchronous_commit is off: the server may lose what it confirmed; set it to on".to_owned())
+                    }
+                    set => Ok(format!("synchronous_commit is {set}")),
+                },
+            );
+            report.add(
+                "schema",
+                match found.schema {
+                    0 => Ok("will be created at the first start".to_owned()),
+                    number => compared(number, found.newest_schema),
+                },
+            );
+        }
     }
 }
 

@@ -317,12 +317,13 @@ mod tests {
     use weir_store::MasterKey;
 
     use super::*;
+    use crate::core::config::StoreConfig;
 
     /// A data directory with a database and a picture, and where its backup goes.
     fn data(folder: &tempfile::TempDir) -> (PathBuf, PathBuf) {
         let data = folder.path().join("data");
         folder::prepare(&data).expect("a folder");
-        folder::furnish(&data).expect("a folder");
+        folder::furnish(&data, &StoreConfig::Sqlite).expect("a folder");
         let mint = std::sync::Arc::new(Mint::from_seed([1; 32]));
         SqliteStore::open(folder::record(&data), &MasterKey::new([2; 32]), mint).expect("a record");
         std::fs::write(data.join("media/picture"), b"bytes").expect("a file");

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use crate::core::config::StoreConfig;
+
 /// Its subdirectories.
 const FOLDERS: [&str; 3] = ["components", "cache", "media"];
 /// The permission bits of group and others.
@@ -54,10 +56,11 @@ pub(crate) fn prepare(data: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// One line with the reason and what to do; for example, the database is missing.
-pub(crate) fn furnish(data: &Path) -> anyhow::Result<()> {
+pub(crate) fn furnish(data: &Path, store: &StoreConfig) -> anyhow::Result<()> {
     let holds_files =
         |folder: &str| std::fs::read_dir(data.join(folder)).is_ok_and(|mut entries| entries.next().is_some());
-    if !record(data).exists() && (holds_files("components") || holds_files("media")) {
+    let is_missing = matches!(store, StoreConfig::Sqlite) && !record(data).exists();
+    if is_missing && (holds_files("components") || holds_files("media")) {
         bail!(
             "{} contains connectors or media, but weir.db is missing; restore it or a backup, or use an empty directory",
             data.display()
@@ -164,9 +167,11 @@ mod tests {
     #[test]
     fn missing_database_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
-        furnish(folder.path()).expect("an empty folder is a new one");
+        furnish(folder.path(), &StoreConfig::Sqlite).expect("an empty folder is a new one");
         std::fs::write(folder.path().join("media/picture"), b"x").expect("a file");
-        let refused = furnish(folder.path()).expect_err("weir.db is missing").to_string();
+        let refused = furnish(folder.path(), &StoreConfig::Sqlite)
+            .expect_err("weir.db is missing")
+            .to_string();
         assert!(refused.contains("weir.db is missing"), "{refused}");
     }
 }

@@ -12,6 +12,7 @@ use weir_domain::id::Mint;
 use weir_store::{MasterKey, SqliteStore};
 
 use crate::core::config::Config;
+use crate::core::config::StoreConfig;
 use crate::core::folder;
 use crate::core::keyring;
 use crate::core::keyring::seed;
@@ -30,6 +31,9 @@ pub struct Resealed {
 /// # Errors
 /// It does not exist.
 pub fn record(config: &Config) -> anyhow::Result<PathBuf> {
+    if matches!(config.store, StoreConfig::Postgres(_)) {
+        bail!("the database is in PostgreSQL, where secrets cannot be re-encrypted with a new master key yet");
+    }
     let record = folder::record(&config.data);
     if !record.is_file() {
         bail!(

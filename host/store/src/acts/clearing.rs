@@ -132,9 +132,9 @@ mod tests {
     #[test]
     fn every_table_of_a_workspace_is_cleared() {
         let migrations = concat!(
-            include_str!("../../migrations/0001_first.sql"),
-            include_str!("../../migrations/0002_second.sql"),
-            include_str!("../../migrations/0003_third.sql")
+            include_str!("../../migrations/sqlite/0001_first.sql"),
+            include_str!("../../migrations/sqlite/0002_second.sql"),
+            include_str!("../../migrations/sqlite/0003_third.sql")
         );
         let connection = rusqlite::Connection::open_in_memory().expect("a database");
         connection.execute_batch(migrations).expect("the schema");

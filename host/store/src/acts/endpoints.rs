@@ -85,7 +85,8 @@ pub(crate) fn note(db: &Db<'_>, id: EndpointId, went_through: bool, now: Timesta
         }
     };
     db.run(
-        "UPDATE endpoints SET failing_since = ?2, failing_told = ?2 IS NOT NULL AND (failing_told OR ?3) WHERE id = ?1",
+        "UPDATE endpoints SET failing_since = ?2,
+             failing_told = CASE WHEN ?2 IS NULL THEN 0 WHEN ?3 = 1 THEN 1 ELSE failing_told END WHERE id = ?1",
         params![key(id), ms(since), news.is_some()],
     )?;
     if let Some(kind) = news

@@ -83,7 +83,7 @@ const DOCUMENTS: &[Documents] = &[
         explains: false,
         anyway: Some(
             "DELETE FROM transcripts WHERE call = 'prepare'
-               AND connector = (SELECT json_extract(channel, '$.connector') FROM channels WHERE id = ?1)",
+               AND connector = (SELECT a.connector FROM channels c JOIN apps a ON a.name = c.app WHERE c.id = ?1)",
         ),
     },
     // Why the account is degraded, in the platform's or its connector's words. At the end, since an erasure that was cut off goes on
@@ -335,7 +335,7 @@ fn erase_mentions(db: &Db<'_>, thread: ConversationId, marks: &Marks) -> Result<
 /// Somebody else who wrote in a conversation.
 fn other_author(db: &Db<'_>, thread: ConversationId) -> Result<Option<ContactId>> {
     db.one(
-        "SELECT contact_id FROM authors WHERE conversation_id = ?1 LIMIT 1",
+        "SELECT contact_id FROM authors WHERE conversation_id = ?1 ORDER BY contact_id LIMIT 1",
         [key(thread)],
         |row| get_id(row, 0),
     )

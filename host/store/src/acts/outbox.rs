@@ -14,7 +14,7 @@ use weir_domain::record::{Changes, StoredMessage, Tracked};
 use weir_domain::time::Timestamp;
 
 use crate::acts::{apply, states};
-use crate::db::{Db, json};
+use crate::db::Db;
 use crate::tables::{channels, conversations, early, echo, media, messages, outbox};
 use crate::{LeaseToken, MessageLease, RequestRecord, Result, StateWrite};
 
@@ -48,10 +48,10 @@ pub(crate) fn lease(db: &Db<'_>, owner: &str, mut room: Room, now: Timestamp) ->
         if round.places.is_empty() {
             break;
         }
-        let places = json(&round.places)?;
-        let mut waiting: BTreeMap<MessageId, Message> = messages::at_places(db, &places)?;
-        let mut threads = conversations::at_places(db, &places)?;
-        outbox::lease(db, &places, owner, now)?;
+        let places = round.places.as_slice();
+        let mut waiting: BTreeMap<MessageId, Message> = messages::at_places(db, places)?;
+        let mut threads = conversations::at_places(db, places)?;
+        outbox::lease(db, places, owner, now)?;
         for channel in round.channels {
             outbox::had_turn(db, channel)?;
             if let Entry::Vacant(unknown) = known.entry(channel) {

@@ -31,7 +31,8 @@ pub(crate) fn begin(
     let place = first_since(db, since.max(endpoint.created_at))?.map_or(until, |first| first - 1);
     db.run(
         "INSERT INTO endpoint_recoveries (endpoint_id, place, until, stepped_at) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (endpoint_id) DO UPDATE SET place = min(place, ?2), until = ?3, stepped_at = ?4",
+         ON CONFLICT (endpoint_id) DO UPDATE SET 
+             place = CASE WHEN endpoint_recoveries.place < ?2 THEN endpoint_recoveries.place ELSE ?2 END, until = ?3, stepped_at = ?4",
         params![key(endpoint.id), place, until, now.as_millis()],
     )?;
     Ok(true)

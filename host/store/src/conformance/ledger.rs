@@ -290,20 +290,6 @@ pub fn the_record_says_how_deep_its_queues_are(factory: Factory) {
     });
 }
 
-pub fn a_copy_is_a_whole_record(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
-        let folder = tempfile::tempdir().unwrap();
-        let copy = folder.path().join("copy");
-        world.store.backup(&copy).await.unwrap();
-        assert!(std::fs::metadata(&copy).unwrap().len() > 0);
-        world.store.ping().await.unwrap();
-        // A copy is never written over.
-        assert!(world.store.backup(&copy).await.is_err());
-    });
-}
-
 pub fn a_closed_record_says_so(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;

@@ -53,7 +53,8 @@ fn its_key(world: &World) -> Key {
 
 pub fn a_workspace_is_made_once_and_listed(factory: Factory) {
     run(async {
-        let store = World::begin(factory).await.store;
+        let world = World::begin(factory).await;
+        let store = &world.store;
         assert!(store.insert_workspace(workspace()).await.unwrap());
         assert!(!store.insert_workspace(workspace()).await.unwrap());
         let names: Vec<String> = store

@@ -4,7 +4,7 @@ use weir_domain::id::{ChannelId, ConnectSessionId, EndpointId, Id};
 
 use crate::Result;
 use crate::db::{Db, Row, get_id, params};
-use crate::sqlite::{KEY_CHECK, KEY_CHECKED};
+use crate::meta::{KEY_CHECK, KEY_CHECKED};
 use crate::tables::{channels, connect, endpoints, keys};
 use crate::vault::{Place, Vault};
 

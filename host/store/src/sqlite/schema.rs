@@ -12,12 +12,12 @@ use crate::tables::seen;
 use crate::{Result, StoreError, kill_point};
 
 /// The first step. Frozen: a test knows its digest.
-const FIRST: &str = include_str!("../../migrations/0001_first.sql");
+const FIRST: &str = include_str!("../../migrations/sqlite/0001_first.sql");
 /// Each step, in order; the database's `user_version` says how many were made. A released one never changes.
 const STEPS: &[&str] = &[
     FIRST,
-    include_str!("../../migrations/0002_second.sql"),
-    include_str!("../../migrations/0003_third.sql"),
+    include_str!("../../migrations/sqlite/0002_second.sql"),
+    include_str!("../../migrations/sqlite/0003_third.sql"),
 ];
 
 /// The number of the newest schema.

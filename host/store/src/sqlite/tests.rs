@@ -148,12 +148,28 @@ mod file {
     }
 
     #[test]
+    fn a_copy_is_a_whole_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        block_on(async {
+            fill(&store).await;
+            let (path, copy) = (folder.path().join("weir.db"), folder.path().join("copy.db"));
+            SqliteStore::copy_of(&path, &copy).unwrap();
+            let copied =
+                SqliteStore::open(&copy, &MasterKey::new([2; 32]), Arc::new(Mint::from_seed([4; 32]))).unwrap();
+            assert_eq!(copied.apps().await.unwrap().len(), 1);
+            // A copy is never written over.
+            assert!(SqliteStore::copy_of(&path, &copy).is_err());
+        });
+    }
+
+    #[test]
     fn no_secret_stands_in_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder);
         block_on(async {
             fill(&store).await;
-            store.backup(&folder.path().join("copy.db")).await.unwrap();
+            SqliteStore::copy_of(&folder.path().join("weir.db"), &folder.path().join("copy.db")).unwrap();
         });
         for entry in std::fs::read_dir(folder.path()).unwrap() {
             let path = entry.unwrap().path();

@@ -22,8 +22,6 @@ pub trait Upkeep: Send + Sync {
     async fn ping(&self) -> Result<()>;
     /// Writes one row: can the record be written?
     async fn probe(&self) -> Result<()>;
-    /// Copies the record to a file while it is in use.
-    async fn backup(&self, to: &std::path::Path) -> Result<()>;
     /// Finishes what waits and closes. Later calls are [`StoreError::Unavailable`](crate::StoreError::Unavailable).
     async fn close(&self);
 }
@@ -55,16 +53,12 @@ impl<E: Engine> Upkeep for E {
     async fn probe(&self) -> Result<()> {
         self.write(|db| {
             db.run(
-                "INSERT INTO meta (name, value) VALUES ('probe', randomblob(8))
-                 ON CONFLICT (name) DO UPDATE SET value = randomblob(8)",
-                [],
+                "INSERT INTO meta (name, value) VALUES ('probe', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1",
+                [[1; 8]],
             )
             .map(drop)
         })
         .await
-    }
-    async fn backup(&self, to: &std::path::Path) -> Result<()> {
-        self.copy(to).await
     }
     async fn close(&self) {
         self.shut().await;

@@ -62,7 +62,7 @@ pub(crate) fn all(
     let rows = if these.is_empty() {
         db.all(
             "SELECT channel FROM channels
-             WHERE workspace_id = ?1 AND (?2 OR status <> 'deleted') AND id < ?3
+             WHERE workspace_id = ?1 AND (?2 = 1 OR status <> 'deleted') AND id < ?3
              ORDER BY id DESC LIMIT ?4",
             params![workspace, deleted, cursor, fetch(page)],
             read,

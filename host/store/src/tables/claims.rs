@@ -29,7 +29,7 @@ pub(crate) fn judge(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<Claime
     // Under no API key are the sends of the record's first form, which nobody can be told by.
     let known = db.one(
         "SELECT fingerprint, owner IS NOT NULL, status, body FROM claims
-         WHERE workspace_id = ?1 AND key = ?3 AND (api_key = ?2 OR api_key = x'' AND fingerprint = ?5) AND claimed_at > ?4
+         WHERE workspace_id = ?1 AND key = ?3 AND (api_key = ?2 OR length(api_key) = 0 AND fingerprint = ?5) AND claimed_at > ?4
          ORDER BY api_key DESC",
         params![
             claim.workspace_id,
@@ -57,7 +57,9 @@ fn insert(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<()> {
     forget_old(db, 1, now)?;
     // The row that may be there is too old to count.
     db.run(
-        "INSERT OR REPLACE INTO claims (workspace_id, api_key, key, fingerprint, claimed_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO claims (workspace_id, api_key, key, fingerprint, claimed_at) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (workspace_id, api_key, key) DO UPDATE SET fingerprint = ?4, claimed_at = ?5, owner = NULL, acted = 0,
+             status = NULL, body = NULL, contact_id = NULL",
         params![
             claim.workspace_id,
             key(claim.api_key),
@@ -88,8 +90,10 @@ pub(crate) fn insert_answered(
     now: Timestamp,
 ) -> Result<()> {
     db.run(
-        "INSERT OR REPLACE INTO claims (workspace_id, api_key, key, fingerprint, claimed_at, acted, status, body, contact_id)
-         VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8)",
+        "INSERT INTO claims (workspace_id, api_key, key, fingerprint, claimed_at, acted, status, body, contact_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8)
+         ON CONFLICT (workspace_id, api_key, key) DO UPDATE SET fingerprint = ?4, claimed_at = ?5, owner = NULL, acted = 1,
+             status = ?6, body = ?7, contact_id = ?8",
         params![
             claim.workspace_id,
             key(claim.api_key),

@@ -15,13 +15,15 @@ use crate::db::{Db, params};
 /// Next tries, the ends of leases, and the waits in doubt: each waits as long as it had still to wait. When a message left is
 /// noted by the right clock, so that its echo is known. What was due already is due now; moments of the platform stay.
 const WAITS: [&str; 6] = [
-    "UPDATE outbox SET not_before = max(?1, not_before - ?2), due_at = max(?1, due_at - ?2) WHERE not_before > ?1 OR due_at > ?1",
+    "UPDATE outbox SET not_before = CASE WHEN not_before - ?2 < ?1 THEN ?1 ELSE not_before - ?2 END,
+         due_at = CASE WHEN due_at - ?2 < ?1 THEN ?1 ELSE due_at - ?2 END WHERE not_before > ?1 OR due_at > ?1",
     "UPDATE outbox SET dispatched_at = dispatched_at - ?2 WHERE state IN ('sending', 'uncertain') AND dispatched_at > ?1",
-    "UPDATE turns SET due_at = max(?1, due_at - ?2) WHERE due_at > ?1",
-    "UPDATE deliveries SET due_at = max(?1, due_at - ?2) WHERE due_at > ?1",
-    "UPDATE endpoints SET paced_until = max(0, paced_until - ?2), failing_since = min(?1, failing_since)
+    "UPDATE turns SET due_at = CASE WHEN due_at - ?2 < ?1 THEN ?1 ELSE due_at - ?2 END WHERE due_at > ?1",
+    "UPDATE deliveries SET due_at = CASE WHEN due_at - ?2 < ?1 THEN ?1 ELSE due_at - ?2 END WHERE due_at > ?1",
+    "UPDATE endpoints SET paced_until = CASE WHEN paced_until < ?2 THEN 0 ELSE paced_until - ?2 END,
+         failing_since = CASE WHEN failing_since > ?1 THEN ?1 ELSE failing_since END
      WHERE paced_until > ?1 OR failing_since > ?1",
-    "UPDATE media SET due_at = max(?1, due_at - ?2) WHERE due_at > ?1",
+    "UPDATE media SET due_at = CASE WHEN due_at - ?2 < ?1 THEN ?1 ELSE due_at - ?2 END WHERE due_at > ?1",
 ];
 
 /// The clock was set back by so much and shows `now`. How many rows were touched.
@@ -50,9 +52,9 @@ pub(crate) fn platforms(db: &Db<'_>) -> Result<BTreeMap<String, ClockOffset>> {
 
 /// What waits for a moment of the platform, as our clock was thought to show it.
 const PLATFORM_MOMENTS: [&str; 2] = [
-    "UPDATE outbox SET expires_at = max(0, expires_at - ?2)
+    "UPDATE outbox SET expires_at = CASE WHEN expires_at < ?2 THEN 0 ELSE expires_at - ?2 END
      WHERE expires_at IS NOT NULL AND channel_id IN (SELECT id FROM channels WHERE app = ?1)",
-    "UPDATE conversations SET news_at = max(0, news_at - ?2)
+    "UPDATE conversations SET news_at = CASE WHEN news_at < ?2 THEN 0 ELSE news_at - ?2 END
      WHERE news_at IS NOT NULL AND channel_id IN (SELECT id FROM channels WHERE app = ?1)",
 ];
 
@@ -78,14 +80,14 @@ const AGING: &str = "aging";
 
 /// Moves the clock that ages are counted by on, and gives where it stands.
 pub(crate) fn age(db: &Db<'_>, passed: Duration, now: Timestamp) -> Result<Timestamp> {
-    let stood: Option<String> = db.one("SELECT CAST(value AS TEXT) FROM meta WHERE name = ?1", [AGING], |row| {
-        row.get(0)
+    let stood = db.one("SELECT value FROM meta WHERE name = ?1", [AGING], |row| {
+        Ok(std::str::from_utf8(row.get(0)?).ok().and_then(|ms| ms.parse().ok()))
     })?;
-    let stood = stood.and_then(|ms| ms.parse().ok()).map_or(now, Timestamp::from_millis);
+    let stood = stood.flatten().map_or(now, Timestamp::from_millis);
     let stands = aging(stood, passed, now);
     db.run(
-        "INSERT INTO meta (name, value) VALUES (?1, CAST(?2 AS BLOB)) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        params![AGING, stands.as_millis().to_string()],
+        "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        params![AGING, stands.as_millis().to_string().into_bytes()],
     )?;
     Ok(stands)
 }

@@ -85,7 +85,7 @@ pub(crate) fn insert(db: &Db<'_>, session: ConnectSession) -> Result<()> {
         expires_at: session.expires_at,
     };
     db.run(
-        "INSERT INTO connect_sessions (id, state_digest, status, end, session, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO connect_sessions (id, state_digest, status, \"end\", session, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         params![
             key(session.id),
             state_digest,
@@ -100,7 +100,7 @@ pub(crate) fn insert(db: &Db<'_>, session: ConnectSession) -> Result<()> {
 
 pub(crate) fn one(db: &Db<'_>, id: ConnectSessionId, now: Timestamp) -> Result<Option<ConnectSession>> {
     let found = db.one(
-        "SELECT end, session, tokens FROM connect_sessions WHERE id = ?1",
+        "SELECT \"end\", session, tokens FROM connect_sessions WHERE id = ?1",
         [key(id)],
         |row| {
             Ok((
@@ -176,7 +176,7 @@ pub(crate) fn taken(db: &Db<'_>, now: Timestamp) -> Result<Vec<ConnectSession>> 
 
 pub(crate) fn finish(db: &Db<'_>, id: ConnectSessionId, end: &ConnectEnd) -> Result<()> {
     db.run(
-        "UPDATE connect_sessions SET status = ?2, end = ?3, tokens = NULL WHERE id = ?1",
+        "UPDATE connect_sessions SET status = ?2, \"end\" = ?3, tokens = NULL WHERE id = ?1",
         params![key(id), status(end), json(end)?],
     )?;
     Ok(())
@@ -190,7 +190,7 @@ pub(crate) fn next_over(db: &Db<'_>) -> Result<Option<Timestamp>> {
 /// Ends the sessions that nobody came to before `now`.
 pub(crate) fn end_over(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let expired = db.run(
-        "UPDATE connect_sessions SET status = 'ended', end = ?2 WHERE status = 'pending' AND expires_at <= ?1",
+        "UPDATE connect_sessions SET status = 'ended', \"end\" = ?2 WHERE status = 'pending' AND expires_at <= ?1",
         params![now.as_millis(), json(&ConnectEnd::Expired)?],
     )?;
     Ok(u32::try_from(expired).unwrap_or(u32::MAX))

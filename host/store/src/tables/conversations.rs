@@ -131,8 +131,8 @@ pub(crate) fn needed(db: &Db<'_>, id: ConversationId) -> Result<StoredConversati
     })
 }
 
-/// The conversations of the messages at these places of the outbox, a list in JSON.
-pub(crate) fn at_places(db: &Db<'_>, places: &str) -> Result<BTreeMap<ConversationId, StoredConversation>> {
+/// The conversations of the messages at these places of the outbox.
+pub(crate) fn at_places(db: &Db<'_>, places: &[i64]) -> Result<BTreeMap<ConversationId, StoredConversation>> {
     let rows = db.all(
         &format!(
             "SELECT {COLUMNS} {FROM}
@@ -214,7 +214,7 @@ fn look(
     let (at, id) = cursor(page).unwrap_or((i64::MAX, [u8::MAX; 16]));
     // Two statements, so that each keeps to its index.
     let of = match channel {
-        Some(_) => "+c.workspace_id = ?1 AND c.channel_id = ?4",
+        Some(_) => "c.workspace_id || '' = ?1 AND c.channel_id = ?4",
         None => "c.workspace_id = ?1 AND ?4 IS NULL",
     };
     let sql = format!(
@@ -388,18 +388,25 @@ pub(crate) fn contacts_named(
     names: impl IntoIterator<Item = (ChannelId, String)>,
 ) -> Result<Vec<StoredContact>> {
     db.wanted(
-        names.into_iter().map(|(channel, name)| [key_value(channel), name.into()]),
+        names
+            .into_iter()
+            .map(|(channel, name)| [key_value(channel), name.into()]),
         &[],
         &format!(
-            "SELECT {CONTACT}, workspace_id, max(username_at, noted), max(display_name_at, noted), max(avatar_at, noted)
-             FROM (SELECT p.*, (SELECT coalesce(max(c.named_at), 0) FROM conversations c WHERE c.contact_id = p.id) AS noted
-                 FROM wanted CROSS JOIN contacts p ON p.channel_id = w1 AND p.platform_id = w2)"
+            "SELECT {CONTACT}, workspace_id, username_at, display_name_at, avatar_at,
+                 (SELECT coalesce(max(c.named_at), 0) FROM conversations c WHERE c.contact_id = p.id)
+             FROM wanted CROSS JOIN contacts p ON p.channel_id = w1 AND p.platform_id = w2"
         ),
         |row| {
+            let noted = get_time(row, 11)?;
             Ok(StoredContact {
                 contact: read_contact(row, 0)?,
                 workspace: row.get(7)?,
-                named_at: [get_time(row, 8)?, get_time(row, 9)?, get_time(row, 10)?],
+                named_at: [
+                    get_time(row, 8)?.max(noted),
+                    get_time(row, 9)?.max(noted),
+                    get_time(row, 10)?.max(noted),
+                ],
             })
         },
     )

@@ -117,7 +117,8 @@ pub(crate) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Res
                 db.run(
                     "UPDATE endpoints SET turn = (SELECT max(turn) + 1 FROM endpoints),
                          paced_until = CASE WHEN max_per_second IS NULL THEN 0
-                             ELSE max(paced_until, ?2) + 1000 / max_per_second END
+                             WHEN paced_until > ?2 THEN paced_until + 1000 / max_per_second
+                             ELSE ?2 + 1000 / max_per_second END
                      WHERE id = ?1",
                     params![key(endpoint.id), now.as_millis()],
                 )?;
@@ -252,11 +253,11 @@ pub(crate) fn put_in_order(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], no
 
 pub(crate) fn next_due(db: &Db<'_>) -> Result<Option<Timestamp>> {
     db.moment(
-        "SELECT min(max(
-             (SELECT min(due_at) FROM deliveries d WHERE d.endpoint_id = e.id AND d.due_at IS NOT NULL),
-             CASE WHEN max_per_second IS NULL THEN 0 ELSE paced_until + 1000 / max_per_second - 1000 END))
-         FROM endpoints e WHERE e.enabled = 1
-           AND NOT EXISTS (SELECT 1 FROM endpoint_recoveries r WHERE r.endpoint_id = e.id)",
+        "SELECT min(CASE WHEN due < paced THEN paced ELSE due END) FROM (
+             SELECT (SELECT min(due_at) FROM deliveries d WHERE d.endpoint_id = e.id AND d.due_at IS NOT NULL) AS due,
+                 CASE WHEN max_per_second IS NULL THEN 0 ELSE paced_until + 1000 / max_per_second - 1000 END AS paced
+             FROM endpoints e WHERE e.enabled = 1
+               AND NOT EXISTS (SELECT 1 FROM endpoint_recoveries r WHERE r.endpoint_id = e.id)) AS waiting",
     )
 }
 

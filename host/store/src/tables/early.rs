@@ -23,7 +23,9 @@ pub(crate) fn keep(db: &Db<'_>, receipt: &EarlyReceipt, now: Timestamp) -> Resul
     db.run(
         "INSERT INTO early_receipts (channel_id, message, thread, status, up_to, error, received_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-         ON CONFLICT DO UPDATE SET up_to = max(up_to, excluded.up_to), received_at = excluded.received_at",
+         ON CONFLICT (channel_id, message, thread, status) DO UPDATE SET
+             up_to = CASE WHEN early_receipts.up_to > excluded.up_to THEN early_receipts.up_to ELSE excluded.up_to END,
+             received_at = excluded.received_at",
         params![
             key(receipt.channel),
             receipt.message,

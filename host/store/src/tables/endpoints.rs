@@ -55,7 +55,8 @@ pub(crate) fn put(db: &Db<'_>, endpoint: &Endpoint) -> Result<()> {
             "INSERT INTO endpoints ({ENDPOINT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
              ON CONFLICT (id) DO UPDATE SET url = ?3, description = ?4, filter = ?5, ordered = ?6, enabled = ?7,
                  disabled_reason = ?8, secrets = ?9, old_secret_until = ?10, failing_since = ?11, updated_at = ?13,
-                 max_in_flight = ?14, max_per_second = ?15, failing_told = failing_told AND ?11 IS NOT NULL"
+                 max_in_flight = ?14, max_per_second = ?15, 
+                 failing_told = CASE WHEN ?11 IS NULL THEN 0 ELSE endpoints.failing_told END"
         ),
         params![
             key(endpoint.id),

@@ -25,8 +25,9 @@ pub(crate) fn insert_all(db: &Db<'_>, events: Vec<(EventId, NewEvent)>, now: Tim
         ]
     };
     let rows: Vec<_> = events.into_iter().map(values).collect();
-    db.insert_all(
+    db.insert_numbered(
         "INSERT INTO events (id, workspace_id, channel_id, conversation_id, type, at, data)",
+        "sequence",
         &rows,
     )
 }
@@ -56,7 +57,7 @@ pub(crate) fn after(
 ) -> Result<Listed<Event>> {
     // Two statements, so that each keeps to its index.
     let of = match filter.conversation {
-        Some(_) => "+e.workspace_id = ?1 AND e.conversation_id = ?3",
+        Some(_) => "e.workspace_id || '' = ?1 AND e.conversation_id = ?3",
         None => "e.workspace_id = ?1 AND ?3 IS NULL",
     };
     let sql = format!("SELECT {EVENT} FROM events e WHERE {of} AND e.sequence > ?2 ORDER BY e.sequence");

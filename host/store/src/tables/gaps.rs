@@ -30,8 +30,9 @@ pub(crate) fn keep(db: &Db<'_>, gap: &HistoryGap) -> Result<()> {
     db.run(
         &format!(
             "INSERT INTO history_gaps ({GAP}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT DO UPDATE SET since = min(since, excluded.since), attempts = excluded.attempts,
-                 due_at = excluded.due_at, detail = excluded.detail"
+             ON CONFLICT (channel_id, conversation) DO UPDATE SET
+                 since = CASE WHEN history_gaps.since < excluded.since THEN history_gaps.since ELSE excluded.since END,
+                 attempts = excluded.attempts, due_at = excluded.due_at, detail = excluded.detail"
         ),
         params![
             key(gap.channel),
@@ -77,7 +78,7 @@ pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, marks: &Marks) -> Result<(
 
 pub(crate) fn of(db: &Db<'_>, channel: ChannelId) -> Result<Vec<HistoryGap>> {
     db.all(
-        &format!("SELECT {GAP} FROM history_gaps WHERE channel_id = ?1 LIMIT ?2"),
+        &format!("SELECT {GAP} FROM history_gaps WHERE channel_id = ?1 ORDER BY conversation LIMIT ?2"),
         params![key(channel), SHOWN],
         read,
     )

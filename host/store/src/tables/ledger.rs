@@ -83,7 +83,7 @@ pub(crate) fn keep_letter(db: &Db<'_>, letter: DeadLetter) -> Result<()> {
     )?;
     db.run(
         "INSERT INTO dead_letter_counts (app, kept, dropped) VALUES (?1, 1, 0)
-         ON CONFLICT (app) DO UPDATE SET kept = kept + 1",
+         ON CONFLICT (app) DO UPDATE SET kept = dead_letter_counts.kept + 1",
         [&letter.app],
     )?;
     if kept + 1 == limits::DEAD_LETTERS_WARNED {
@@ -105,7 +105,11 @@ pub(crate) fn letters(db: &Db<'_>, apps: &BTreeSet<String>, page: &Page) -> Resu
             "SELECT {LETTER}, n FROM dead_letters WHERE app IN (SELECT value FROM json_each(?1)) AND n < ?2
              ORDER BY n DESC LIMIT ?3"
         ),
-        params![json(apps)?, cursor_number(page), fetch(page)],
+        params![
+            apps.iter().cloned().collect::<Vec<_>>(),
+            cursor_number(page),
+            fetch(page)
+        ],
         |row| Ok((read_letter(row, Vec::new())?, row.get::<i64>(6)?)),
     )?;
     let listed = listed(page, rows, |(_, n)| n.to_string());
@@ -156,7 +160,7 @@ pub(crate) fn keep_refusal(db: &Db<'_>, refusal: &RefusalRecord) -> Result<()> {
     db.run(
         "INSERT INTO refusal_counts (workspace_id, about, whom, rule, count, first_at, last_at, last)
          VALUES (?1, ?2, ?3, ?4, 1, ?5, ?5, ?6)
-         ON CONFLICT (workspace_id, about, whom, rule) DO UPDATE SET count = count + 1, last_at = ?5, last = ?6",
+         ON CONFLICT (workspace_id, about, whom, rule) DO UPDATE SET count = refusal_counts.count + 1, last_at = ?5, last = ?6",
         params![
             refusal.workspace_id,
             word(refusal.about)?,
@@ -215,14 +219,14 @@ pub(crate) fn refusal_counts(
 /// Removes some of what is older than these moments, or more than is kept; how many rows.
 pub(crate) fn forget(db: &Db<'_>, refusals: Timestamp, changes: Timestamp) -> Result<u32> {
     let mut gone = 0;
-    for (table, before, kept) in [
-        ("refusals", refusals, limits::REFUSALS),
-        ("audit", changes, limits::AUDIT_ENTRIES),
+    for (table, row, before, kept) in [
+        ("refusals", "rowid", refusals, limits::REFUSALS),
+        ("audit", "n", changes, limits::AUDIT_ENTRIES),
     ] {
         let over = db.run(
             &format!(
-                "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table}
-                 WHERE at < max(?1, coalesce((SELECT at FROM {table} ORDER BY at DESC LIMIT 1 OFFSET ?2), ?1))
+                "DELETE FROM {table} WHERE {row} IN (SELECT {row} FROM {table}
+                 WHERE at < ?1 OR at < (SELECT at FROM {table} ORDER BY at DESC LIMIT 1 OFFSET ?2)
                  ORDER BY at LIMIT ?3)"
             ),
             params![before.as_millis(), kept, limits::FORGET_AT_ONCE],
@@ -326,7 +330,7 @@ pub(crate) fn depths(db: &Db<'_>) -> Result<Depths> {
         deliveries_oldest_at: oldest("SELECT created_at FROM deliveries WHERE status = 'pending' ORDER BY n LIMIT 1")?,
         media: count("SELECT count(*) FROM media WHERE due_at IS NOT NULL")?,
         media_oldest_at: oldest("SELECT min(created_at) FROM media WHERE due_at IS NOT NULL")?,
-        dead_letters: count("SELECT coalesce(sum(kept), 0) FROM dead_letter_counts")?,
+        dead_letters: count("SELECT CAST(coalesce(sum(kept), 0) AS BIGINT) FROM dead_letter_counts")?,
         dead_letters_of_one_app: count("SELECT coalesce(max(kept), 0) FROM dead_letter_counts")?,
         dead_letters_oldest_at: oldest("SELECT received_at FROM dead_letters ORDER BY n LIMIT 1")?,
         writes: 0,

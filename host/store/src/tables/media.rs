@@ -76,7 +76,7 @@ pub(crate) fn described(db: &Db<'_>, workspace: &str, content: Content) -> Resul
 pub(crate) fn note_sent(db: &Db<'_>, conversation: ConversationId, content: &Content) -> Result<()> {
     if let Some(media) = content.media() {
         db.run(
-            "INSERT OR IGNORE INTO sent_uploads (conversation_id, media_id) VALUES (?1, ?2)",
+            "INSERT INTO sent_uploads (conversation_id, media_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
             params![key(conversation), key(media.id)],
         )?;
     }
@@ -162,7 +162,7 @@ pub(crate) fn lease(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<Media
 pub(crate) fn to_be_removed(db: &Db<'_>, ids: &[MediaId]) -> Result<()> {
     for id in ids {
         db.run(
-            "INSERT OR IGNORE INTO files_to_remove (media_id) VALUES (?1)",
+            "INSERT INTO files_to_remove (media_id) VALUES (?1) ON CONFLICT DO NOTHING",
             [key(*id)],
         )?;
     }
@@ -170,9 +170,11 @@ pub(crate) fn to_be_removed(db: &Db<'_>, ids: &[MediaId]) -> Result<()> {
 }
 
 pub(crate) fn files_to_remove(db: &Db<'_>, limit: u32) -> Result<Vec<MediaId>> {
-    db.all("SELECT media_id FROM files_to_remove LIMIT ?1", [limit], |row| {
-        get_id(row, 0)
-    })
+    db.all(
+        "SELECT media_id FROM files_to_remove ORDER BY media_id LIMIT ?1",
+        [limit],
+        |row| get_id(row, 0),
+    )
 }
 
 pub(crate) fn files_removed(db: &Db<'_>, ids: &[MediaId]) -> Result<()> {

@@ -253,8 +253,8 @@ pub(crate) fn stored_by_platform_id(
     )
 }
 
-/// The messages at these places of the outbox, a list in JSON.
-pub(crate) fn at_places(db: &Db<'_>, places: &str) -> Result<BTreeMap<MessageId, Message>> {
+/// The messages at these places of the outbox.
+pub(crate) fn at_places(db: &Db<'_>, places: &[i64]) -> Result<BTreeMap<MessageId, Message>> {
     let rows = db.all(
         &format!(
             "SELECT {MESSAGE} FROM messages
@@ -380,7 +380,7 @@ pub(crate) fn count_unread(db: &Db<'_>, thread: &mut StoredConversation) -> Resu
     let unread = db.one(
         "SELECT count(*) FROM (
              SELECT 1 FROM messages INDEXED BY messages_thread
-             WHERE conversation_id = ?1 AND stands_at > ?2 AND sequence > ?3 AND direction = 'inbound' LIMIT ?4)",
+             WHERE conversation_id = ?1 AND stands_at > ?2 AND sequence > ?3 AND direction = 'inbound' LIMIT ?4) AS counted",
         params![
             key(thread.conversation.id),
             marks.echoed_at.map_or(i64::MIN, Timestamp::as_millis),

@@ -65,7 +65,7 @@ pub(crate) fn queue_of(
             "SELECT {QUEUED} FROM outbox WHERE conversation_id = ?1 AND state = 'sending'
              UNION ALL SELECT {QUEUED} FROM outbox INDEXED BY outbox_uncertain WHERE conversation_id = ?1 AND state = 'uncertain'
              UNION ALL SELECT * FROM
-                 (SELECT {QUEUED} FROM outbox WHERE conversation_id = ?1 AND state = 'queued' ORDER BY n LIMIT 2)
+                 (SELECT {QUEUED} FROM outbox WHERE conversation_id = ?1 AND state = 'queued' ORDER BY n LIMIT 2) AS next
              UNION ALL SELECT {QUEUED} FROM outbox WHERE message_id = ?2"
         ),
         params![key(conversation), key_if(with)],
@@ -89,7 +89,7 @@ pub(crate) fn queues_of(
                  (SELECT n FROM outbox WHERE conversation_id = w1 AND state = 'sending'
                   UNION ALL SELECT n FROM outbox INDEXED BY outbox_uncertain WHERE conversation_id = w1 AND state = 'uncertain'
                   UNION ALL SELECT n FROM
-                      (SELECT n FROM outbox WHERE conversation_id = w1 AND state = 'queued' ORDER BY n LIMIT 2))"
+                      (SELECT n FROM outbox WHERE conversation_id = w1 AND state = 'queued' ORDER BY n LIMIT 2) AS next)"
         ),
         read,
     )?;
@@ -173,7 +173,7 @@ pub(crate) fn remove(db: &Db<'_>, places: &[i64]) -> Result<()> {
     if !places.is_empty() {
         db.run(
             "DELETE FROM outbox WHERE n IN (SELECT value FROM json_each(?1))",
-            [json(places)?],
+            [places],
         )?;
     }
     Ok(())
@@ -200,7 +200,7 @@ pub(crate) fn unsettled(db: &Db<'_>, conversation: ConversationId, without: Opti
     Ok(db
         .one(
             "SELECT count(*) FROM outbox o JOIN messages m ON m.id = o.message_id
-             WHERE o.conversation_id = ?1 AND o.message_id IS NOT ?2 AND m.status IN ('queued', 'sending', 'uncertain')",
+             WHERE o.conversation_id = ?1 AND o.message_id IS DISTINCT FROM ?2 AND m.status IN ('queued', 'sending', 'uncertain')",
             params![key(conversation), key_if(without)],
             |row| row.get(0),
         )?
@@ -218,8 +218,8 @@ pub(crate) fn other_shares(
     let taken = db.one(
         "SELECT count(*) FROM (
              SELECT 1 FROM messages INDEXED BY messages_counted
-             WHERE conversation_id = ?1 AND counted = 1 AND sent_at > ?2 AND id <> ?3 AND id IS NOT ?4
-               AND status IN ('sent', 'delivered', 'read', 'failed') LIMIT ?5)",
+             WHERE conversation_id = ?1 AND counted = 1 AND sent_at > ?2 AND id <> ?3 AND id IS DISTINCT FROM ?4
+               AND status IN ('sent', 'delivered', 'read', 'failed') LIMIT ?5) AS shares",
         params![key(conversation), since.as_millis(), key(this), key_if(other), COUNTED],
         |row| row.get(0),
     )?;
@@ -285,7 +285,7 @@ pub(crate) fn next_due(db: &Db<'_>, without: &[String]) -> Result<Option<Timesta
     }
     let due = db.one(
         "SELECT min(due_at) FROM turns WHERE due_at IS NOT NULL AND app NOT IN (SELECT value FROM json_each(?1))",
-        [json(&without)?],
+        [without],
         |row| get_time_if(row, 0),
     )?;
     Ok(due.flatten())
@@ -313,7 +313,7 @@ const EARLIEST: &str = "CASE WHEN held = 1 THEN NULL ELSE
 pub(crate) fn find_due(db: &Db<'_>, channel: ChannelId) -> Result<()> {
     // Two indexes are written anew for each update, changed or not.
     db.run(
-        &format!("UPDATE turns SET due_at = {EARLIEST} WHERE channel_id = ?1 AND due_at IS NOT {EARLIEST}"),
+        &format!("UPDATE turns SET due_at = {EARLIEST} WHERE channel_id = ?1 AND due_at IS DISTINCT FROM {EARLIEST}"),
         [key(channel)],
     )?;
     Ok(())
@@ -338,7 +338,11 @@ pub(crate) fn turns(db: &Db<'_>, room: &Room, now: Timestamp) -> Result<(Vec<Cha
     let row: Vec<(ChannelId, String)> = db.all(
         "SELECT channel_id, app FROM turns INDEXED BY turns_order WHERE due_at <= ?1 AND due_at IS NOT NULL
          AND app NOT IN (SELECT value FROM json_each(?3)) ORDER BY turn LIMIT ?2",
-        params![now.as_millis(), room.all, json(&room.full())?],
+        params![
+            now.as_millis(),
+            room.all,
+            room.full().into_iter().map(str::to_owned).collect::<Vec<_>>()
+        ],
         |row| Ok((get_id(row, 0)?, row.get(1)?)),
     )?;
     // As many of each as there is room for if all have enough; the next look finds what is left.
@@ -369,8 +373,8 @@ pub(crate) fn end_leases_of_others(db: &Db<'_>, owner: &str, now: Timestamp) -> 
     Ok(u32::try_from(ended).unwrap_or(u32::MAX))
 }
 
-/// Leases the messages at these places, a list in JSON. From here on an attempt is open: the row says so until it is settled.
-pub(crate) fn lease(db: &Db<'_>, places: &str, owner: &str, now: Timestamp) -> Result<()> {
+/// Leases the messages at these places. From here on an attempt is open: the row says so until it is settled.
+pub(crate) fn lease(db: &Db<'_>, places: &[i64], owner: &str, now: Timestamp) -> Result<()> {
     db.run(
         "UPDATE outbox SET state = 'sending', owner = ?2, epoch = epoch + 1, not_before = ?3, dispatched_at = ?4, due_at = NULL
          WHERE n IN (SELECT value FROM json_each(?1))",

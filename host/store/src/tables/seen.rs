@@ -71,8 +71,9 @@ pub(crate) fn keep_keys(db: &Db<'_>, of: &str, params: impl Params, now: Timesta
 pub(crate) fn note(db: &Db<'_>, channel: ChannelId, fact: &str, now: Timestamp) -> Result<bool> {
     // The span after this one has keys only if the clock was set back.
     let rows = db.run(
-        "INSERT OR IGNORE INTO seen (span, channel_id, key) SELECT ?1, ?2, ?3
-         WHERE NOT EXISTS (SELECT 1 FROM seen WHERE span IN (?1 - 1, ?1 + 1) AND channel_id = ?2 AND key = ?3)",
+        "INSERT INTO seen (span, channel_id, key) SELECT ?1, ?2, ?3
+         WHERE NOT EXISTS (SELECT 1 FROM seen WHERE span IN (?1 - 1, ?1 + 1) AND channel_id = ?2 AND key = ?3)
+         ON CONFLICT DO NOTHING",
         params![span(now), key(channel), digest(fact)],
     )?;
     Ok(rows == 1)

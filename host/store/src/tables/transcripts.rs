@@ -50,7 +50,7 @@ pub(crate) fn list(db: &Db<'_>, connector: &str, filter: &TranscriptFilter) -> R
         &format!(
             "SELECT {HEAD}, {whole} FROM transcripts
              WHERE connector = ?1 AND (?2 IS NULL OR version = ?2) AND (?3 IS NULL OR call = ?3)
-               AND (NOT ?4 OR broke_off) ORDER BY n DESC LIMIT ?5"
+               AND (?4 = 0 OR broke_off = 1) ORDER BY n DESC LIMIT ?5"
         ),
         params![connector, filter.version, filter.call, filter.crashed, filter.limit],
         read,

@@ -19,7 +19,7 @@ fn read(row: &Row<'_>) -> Result<Workspace> {
 /// False if there is one of this name, or one that is being removed.
 pub(crate) fn insert(db: &Db<'_>, new: &Workspace) -> Result<bool> {
     let made = db.run(
-        "INSERT OR IGNORE INTO workspaces (id, created_at) VALUES (?1, ?2)",
+        "INSERT INTO workspaces (id, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         params![new.id, new.created_at.as_millis()],
     )?;
     Ok(made > 0)

@@ -1,0 +1,178 @@
+//! The record in PostgreSQL: connections with a thread each, one transaction for each write.
+//!
+//! Writes run SERIALIZABLE and again where another was in their way, so that what a single writer promises holds without a word
+//! about locks in any statement. Events are the exception: their places in the log are given out under a lock that is held until
+//! the commit, so that no place becomes visible before a smaller one (see [`Driver::numbers`](crate::db::Driver)).
+//!
+//! One host at a time is at work on a record. It writes itself down as that host while it holds a lock alone, and each of its
+//! connections holds it with the others: another host gets the record only when no connection is left, and a host that comes back
+//! after that finds another's name there.
+
+mod connection;
+mod driver;
+mod schema;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::sync::{oneshot, watch};
+use weir_domain::id::Mint;
+
+use crate::db::Db;
+use crate::engine::Engine;
+use crate::group::Shared;
+use crate::vault::{MasterKey, Vault};
+use crate::{Result, StoreError, meta, tables};
+use connection::{Connection, Connections};
+use settings::Settings;
+
+/// Connections of one host: as many as keep two cores of the server busy, and a hundredth of what a server allows by default.
+const CONNECTIONS: usize = 16;
+
+/// What an operator wants to know of the server that keeps a record.
+#[derive(Clone, Debug)]
+pub struct ServerFacts {
+    /// Its version, as it says it.
+    pub version: String,
+    /// Whether what it confirms is on its disk: its setting of this name, `on` unless somebody changed it.
+    pub synchronous_commit: String,
+    /// The number of the record's schema; 0 while there is none.
+    pub schema: i64,
+    /// The number of the newest schema that this Weir knows.
+    pub newest_schema: i64,
+}
+
+/// The record in PostgreSQL.
+pub struct PostgresStore {
+    connections: Connections,
+    log_end: watch::Receiver<i64>,
+}
+
+impl PostgresStore {
+    /// Opens the record at `url` (`postgres://…`), and makes it if it is not there. `mint` makes ids and nonces. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the server cannot be reached or takes no writes, [`StoreError::Schema`] when the URL cannot
+    /// be read, the server is too old, or the record was written by a newer Weir, [`StoreError::WrongKey`] when it was sealed with
+    /// another key. A record that another host is at work on is unavailable too.
+    pub fn open(url: &str, key: &MasterKey, mint: Arc<Mint>) -> Result<Self> {
+        Self::open_with(url, CONNECTIONS, key, mint)
+    }
+
+    fn open_with(url: &str, connections: usize, key: &MasterKey, mint: Arc<Mint>) -> Result<Self> {
+        let vault = Arc::new(Vault::new(key));
+        let settings = Settings::read(url)?;
+        let mut instance = [0; 16];
+        mint.fill(&mut instance);
+        // On a thread of its own, since the caller's may be in the hands of an executor.
+        let (first, log) = std::thread::scope(|scope| {
+            let opened = scope.spawn(|| {
+                let first = Connection::open(&settings)?;
+                schema::migrate(&first)?;
+                first.write(&vault, &mint, &meta::check_key)?;
+                first.take_over(&instance)?;
+                let end = first.read(&vault, &mint, tables::events::last)?;
+                Ok((first, end))
+            });
+            opened
+                .join()
+                .unwrap_or_else(|_| Err(StoreError::Database("the opening panicked".to_owned())))
+        })?;
+        let (log, log_end) = watch::channel(log);
+        Ok(Self {
+            connections: Connections::start(first, settings, instance, connections, vault, mint, log)?,
+            log_end,
+        })
+    }
+
+    /// Looks at the server and the record at `url`, and changes nothing. Blocks, on no thread of an executor.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the server cannot be reached, [`StoreError::Schema`] when the URL cannot be read.
+    pub fn look_at(url: &str) -> Result<ServerFacts> {
+        let settings = Settings::read(url)?;
+        std::thread::scope(|scope| {
+            let looked = scope.spawn(|| schema::look(&Connection::open(&settings)?));
+            looked
+                .join()
+                .unwrap_or_else(|_| Err(StoreError::Database("the look panicked".to_owned())))
+        })
+    }
+
+    async fn on_connection<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &Vault, &Mint) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        self.connections.ask(Box::new(move |connection, vault, mint| {
+            let done = connection.map(|connection| work(connection, vault, mint));
+            // Nobody waits any more when the caller was cancelled; what was written stands.
+            Box::new(move || drop(reply.send(done)))
+        }))?;
+        answer.await.unwrap_or_else(|_| {
+            Err(StoreError::Unknown {
+                reason: "the connection's thread ended before it answered".to_owned(),
+            })
+        })
+    }
+}
+
+impl Engine for PostgresStore {
+    async fn transact<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: Fn(&Db<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.on_connection(move |connection, vault, mint| connection.write(vault, mint, &work))
+            .await?
+    }
+
+    async fn share<W: Shared>(&self, work: W) -> Result<W::Done> {
+        self.transact(move |db| W::one(db, work.clone())).await
+    }
+
+    async fn read<T, F>(&self, work: F) -> Result<T>
+    where
+        F: FnOnce(&Db<'_>) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.on_connection(move |connection, vault, mint| connection.read(vault, mint, work))
+            .await?
+    }
+
+    async fn look<T, F>(&self, work: F) -> Result<T>
+    where
+        F: FnOnce(&Db<'_>) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.read(work).await
+    }
+
+    fn log_end(&self) -> watch::Receiver<i64> {
+        self.log_end.clone()
+    }
+
+    fn writes_waiting(&self) -> usize {
+        self.connections.waiting()
+    }
+
+    /// The server keeps its own log.
+    fn log_bytes(&self) -> u64 {
+        0
+    }
+
+    /// What is deleted is the server's to clean: its vacuum, its archive.
+    async fn empty_log(&self) -> Result<bool> {
+        Ok(true)
+    }
+
+    async fn shut(&self) {
+        self.connections.close();
+        let threads = self.connections.threads();
+        // That it is interrupted means that the process ends, and what was not committed was not answered.
+        let _ = tokio::task::spawn_blocking(move || threads.join()).await;
+    }
+}

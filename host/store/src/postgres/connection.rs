@@ -1,0 +1,438 @@
+//! Connections to the server, each on a thread of its own: the acts of the record are written one statement after another.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, NoTls, Statement};
+use weir_domain::id::Mint;
+use weir_domain::limits;
+
+use crate::db::Db;
+use crate::group::caught;
+use crate::postgres::settings::Settings;
+use crate::vault::Vault;
+use crate::{Result, StoreError};
+
+/// How long a statement and a lock are waited for at most, as the server is told. What takes longer is given up, and the caller
+/// comes back. One that waits inside a transaction for a host that has died holds others up.
+const BOUNDS: &str =
+    "SET statement_timeout = '5s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'";
+/// Tries of a transaction beside others. Then it is made alone.
+const TRIES: u32 = 4;
+/// The wait before the second try; each next one is twice as long.
+const FIRST_WAIT: Duration = Duration::from_millis(2);
+
+/// Held by each connection of the host that is at work on the record.
+const RECORD: i64 = 7_310_305_080;
+
+/// Begins a write that others may run beside.
+const BEGIN_BESIDE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT pg_advisory_xact_lock_shared(7310305083)";
+/// Begins one that waited until no other is open: before its transaction, which sees what they wrote.
+const LOCK_ALONE: &str = "SELECT pg_advisory_lock(7310305083)";
+const BEGIN_ALONE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE";
+const UNLOCK_ALONE: &str = "SELECT pg_advisory_unlock(7310305083)";
+
+/// One connection, and the thread's own way to wait for it.
+pub(super) struct Connection {
+    pub(super) runtime: tokio::runtime::Runtime,
+    pub(super) client: Client,
+    pub(super) statements: RefCell<HashMap<String, Statement>>,
+    /// What went wrong in the transaction that is open; nothing can be done in it any more.
+    pub(super) failure: RefCell<Option<tokio_postgres::Error>>,
+    /// The last place in the log that the open transaction, or the last one, gave out.
+    pub(super) log_end: Cell<Option<i64>>,
+}
+
+impl Connection {
+    pub(super) fn open(settings: &Settings) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| unavailable(format!("no runtime for a connection: {error}")))?;
+        let client = runtime.block_on(async {
+            // The connection's task ends with the client, or when the server is gone.
+            let client = match &settings.tls {
+                Some(tls) => {
+                    let (client, connection) = settings.server.connect(tls.clone()).await?;
+                    tokio::spawn(connection);
+                    client
+                }
+                None => {
+                    let (client, connection) = settings.server.connect(NoTls).await?;
+                    tokio::spawn(connection);
+                    client
+                }
+            };
+            client.batch_execute(BOUNDS).await?;
+            Ok(client)
+        });
+        Ok(Self {
+            client: client.map_err(|error: tokio_postgres::Error| unreached(&error))?,
+            runtime,
+            statements: RefCell::default(),
+            failure: RefCell::default(),
+            log_end: Cell::default(),
+        })
+    }
+
+    /// Makes this host the one that is at work on the record, if no other is. Waits a moment for connections that are closing.
+    pub(super) fn take_over(&self, instance: &[u8; 16]) -> Result<()> {
+        let taken = format!(
+            "SELECT pg_advisory_lock({RECORD}); SELECT pg_advisory_lock_shared({RECORD});
+             INSERT INTO meta (name, value) VALUES ('host', '\\x{}')
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+             SELECT pg_advisory_unlock({RECORD})",
+            hex::encode(instance)
+        );
+        self.execute(&taken).map_err(|error| match error.code() {
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                unavailable("another Weir is at work on this record; end that one first")
+            }
+            _ => StoreError::from(error),
+        })
+    }
+
+    /// Joins the connections of this host, unless another one took the record over meanwhile.
+    fn join(&self, instance: &[u8; 16]) -> Result<()> {
+        self.execute(&format!("SELECT pg_advisory_lock_shared({RECORD})"))?;
+        let host = self
+            .runtime
+            .block_on(self.client.query_opt("SELECT value FROM meta WHERE name = 'host'", &[]))?;
+        match host {
+            Some(host) if host.try_get::<_, &[u8]>(0)? == instance => Ok(()),
+            _ => Err(unavailable(
+                "another Weir has taken this record over while this one could not reach it; end one of them",
+            )),
+        }
+    }
+
+    /// Whether the server or the network ended it, also while nothing was asked: what has arrived since is looked at first.
+    fn is_closed(&self) -> bool {
+        self.runtime.block_on(async {
+            // One turn reads what the socket has, the next lets the connection's task end by it.
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+        });
+        self.client.is_closed()
+    }
+
+    /// Runs statements without parameters.
+    pub(super) fn execute(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
+        self.runtime.block_on(self.client.batch_execute(sql))
+    }
+
+    /// Reads one moment of the record.
+    pub(super) fn read<T>(&self, vault: &Vault, mint: &Mint, work: impl FnOnce(&Db<'_>) -> Result<T>) -> Result<T> {
+        self.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        let db = Db {
+            driver: self,
+            vault,
+            mint,
+        };
+        let result = caught(|| work(&db));
+        self.roll_back();
+        result
+    }
+
+    /// Has `work` done in a transaction, again where others were in its way, and in the end without any other.
+    pub(super) fn write<T, E: From<StoreError>>(
+        &self,
+        vault: &Vault,
+        mint: &Mint,
+        work: &dyn Fn(&Db<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut wait = FIRST_WAIT;
+        for _ in 0..TRIES {
+            match self.attempt(BEGIN_BESIDE, vault, mint, work) {
+                Attempt::Done(result) => return result,
+                Attempt::InTheWay(_) => {}
+            }
+            std::thread::sleep(wait);
+            wait *= 2;
+        }
+        self.execute(LOCK_ALONE).map_err(StoreError::from)?;
+        let attempt = self.attempt(BEGIN_ALONE, vault, mint, work);
+        // If it cannot be given back the connection is broken, and the lock gone with it.
+        let _ = self.execute(UNLOCK_ALONE);
+        match attempt {
+            Attempt::Done(result) => result,
+            Attempt::InTheWay(error) => Err(StoreError::from(error).into()),
+        }
+    }
+
+    fn attempt<T, E: From<StoreError>>(
+        &self,
+        begin: &str,
+        vault: &Vault,
+        mint: &Mint,
+        work: &dyn Fn(&Db<'_>) -> Result<T, E>,
+    ) -> Attempt<T, E> {
+        if let Err(error) = self.begin(begin) {
+            return Attempt::Done(Err(error.into()));
+        }
+        let db = Db {
+            driver: self,
+            vault,
+            mint,
+        };
+        let result = caught(|| work(&db));
+        // A statement that failed has ended the transaction, whatever the work made of that.
+        if let Some(failure) = self.failure.take() {
+            self.roll_back();
+            if is_in_the_way(&failure) {
+                return Attempt::InTheWay(failure);
+            }
+            return Attempt::Done(result.and_then(|_| Err(StoreError::from(failure).into())));
+        }
+        match result {
+            Ok(done) => match self.execute("COMMIT") {
+                Ok(()) => Attempt::Done(Ok(done)),
+                Err(failure) if is_in_the_way(&failure) => Attempt::InTheWay(failure),
+                // The server said no, so that nothing is there.
+                Err(failure) if failure.code().is_some() && !self.is_closed() => {
+                    Attempt::Done(Err(StoreError::from(failure).into()))
+                }
+                Err(failure) => Attempt::Done(Err(StoreError::Unknown {
+                    reason: format!("the connection broke at the commit: {failure}"),
+                }
+                .into())),
+            },
+            Err(error) => {
+                self.roll_back();
+                Attempt::Done(Err(error))
+            }
+        }
+    }
+
+    fn begin(&self, sql: &str) -> Result<()> {
+        self.failure.take();
+        self.log_end.set(None);
+        self.execute(sql).map_err(Into::into)
+    }
+
+    /// That it fails means that the connection broke, and with it the transaction.
+    fn roll_back(&self) {
+        self.failure.take();
+        self.log_end.set(None);
+        let _ = self.execute("ROLLBACK");
+    }
+}
+
+/// How one try of a transaction ended.
+enum Attempt<T, E> {
+    Done(Result<T, E>),
+    /// Another transaction was in its way; it may go through now.
+    InTheWay(tokio_postgres::Error),
+}
+
+/// Two transactions met: in what they read and wrote, in a lock, or in a key that both made.
+fn is_in_the_way(error: &tokio_postgres::Error) -> bool {
+    matches!(
+        error.code(),
+        Some(
+            &SqlState::T_R_SERIALIZATION_FAILURE
+                | &SqlState::T_R_DEADLOCK_DETECTED
+                | &SqlState::UNIQUE_VIOLATION
+                | &SqlState::LOCK_NOT_AVAILABLE
+        )
+    )
+}
+
+fn unavailable(reason: impl Into<String>) -> StoreError {
+    StoreError::Unavailable { reason: reason.into() }
+}
+
+fn closed() -> StoreError {
+    unavailable("the store is closed")
+}
+
+/// Why a connection was not had, in the server's words: those of the library leave them out.
+fn unreached(error: &tokio_postgres::Error) -> StoreError {
+    let mut reason = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        reason = format!("{reason}: {cause}");
+        source = cause.source();
+    }
+    unavailable(format!("the database cannot be reached: {reason}"))
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&tokio_postgres::Error> for StoreError {
+    fn from(error: &tokio_postgres::Error) -> Self {
+        let Some(db) = error.as_db_error() else {
+            return unreached(error);
+        };
+        let reason = db.message().to_owned();
+        // By class (postgresql.org/docs/current/errcodes-appendix.html): broken connections, resources used up, an operator's
+        // intervention, the system; and a server that takes no writes, as a standby is.
+        let class = db.code().code().get(..2).unwrap_or_default();
+        if matches!(class, "08" | "53" | "57" | "58") || *db.code() == SqlState::READ_ONLY_SQL_TRANSACTION {
+            return unavailable(reason);
+        }
+        Self::Database(format!("{reason} ({})", db.code().code()))
+    }
+}
+
+/// Work for whichever connection is free; it gets none where none can be had. What it gives is done when who waits for events was
+/// woken.
+pub(super) type Job = Box<dyn FnOnce(Result<&Connection>, &Vault, &Mint) -> Answer + Send>;
+/// Tells the one who waits for the work.
+pub(super) type Answer = Box<dyn FnOnce()>;
+
+/// The connections of this host.
+pub(super) struct Connections {
+    queue: Mutex<Option<mpsc::Sender<Job>>>,
+    threads: Threads,
+}
+
+/// Threads that end when the queue is closed and empty.
+#[derive(Clone)]
+pub(super) struct Threads(Arc<Mutex<Vec<JoinHandle<()>>>>);
+
+impl Threads {
+    /// Waits for their ends.
+    pub(super) fn join(&self) {
+        for thread in lock(&self.0).drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("A connection's thread ended by a panic");
+            }
+        }
+    }
+}
+
+impl Connections {
+    /// `first` is one of them; the others are opened when they are needed.
+    pub(super) fn start(
+        first: Connection,
+        settings: Settings,
+        instance: [u8; 16],
+        count: usize,
+        vault: Arc<Vault>,
+        mint: Arc<Mint>,
+        log: watch::Sender<i64>,
+    ) -> Result<Self> {
+        let (queue, jobs) = mpsc::channel(limits::WRITE_QUEUE);
+        let shared = Arc::new(Shared {
+            jobs: Mutex::new(jobs),
+            settings,
+            instance,
+            vault,
+            mint,
+            log,
+        });
+        let mut first = Some(first);
+        let mut threads = Vec::with_capacity(count);
+        for n in 0..count {
+            let (shared, connection) = (Arc::clone(&shared), first.take());
+            let thread = std::thread::Builder::new()
+                .name(format!("weir-postgres-{n}"))
+                .spawn(move || shared.serve(connection))
+                .map_err(|error| unavailable(format!("no thread for a connection: {error}")))?;
+            threads.push(thread);
+        }
+        Ok(Self {
+            queue: Mutex::new(Some(queue)),
+            threads: Threads(Arc::new(Mutex::new(threads))),
+        })
+    }
+
+    pub(super) fn ask(&self, job: Job) -> Result<()> {
+        let queue = lock(&self.queue).clone().ok_or_else(closed)?;
+        queue.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                unavailable(format!("{} transactions wait already", limits::WRITE_QUEUE))
+            }
+            mpsc::error::TrySendError::Closed(_) => closed(),
+        })
+    }
+
+    /// How many wait for a connection.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.queue)
+            .as_ref()
+            .map_or(0, |queue| queue.max_capacity() - queue.capacity())
+    }
+
+    /// Takes no more work.
+    pub(super) fn close(&self) {
+        drop(lock(&self.queue).take());
+    }
+
+    pub(super) fn threads(&self) -> Threads {
+        self.threads.clone()
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        self.close();
+        self.threads.join();
+    }
+}
+
+/// What the connections' threads have in common.
+struct Shared {
+    jobs: Mutex<mpsc::Receiver<Job>>,
+    settings: Settings,
+    instance: [u8; 16],
+    vault: Arc<Vault>,
+    mint: Arc<Mint>,
+    log: watch::Sender<i64>,
+}
+
+impl Shared {
+    fn serve(&self, mut connection: Option<Connection>) {
+        loop {
+            let job = lock(&self.jobs).blocking_recv();
+            let Some(job) = job else { return };
+            if connection.as_ref().is_none_or(Connection::is_closed) {
+                let opened = Connection::open(&self.settings);
+                connection = match opened.and_then(|open| open.join(&self.instance).map(|()| open)) {
+                    Ok(open) => Some(open),
+                    Err(error) => {
+                        tracing::warn!(%error, "The database cannot be reached");
+                        job(Err(error), &self.vault, &self.mint)();
+                        continue;
+                    }
+                };
+            }
+            let Some(open) = &connection else { continue };
+            let served = catch_unwind(AssertUnwindSafe(|| job(Ok(open), &self.vault, &self.mint)));
+            let Ok(answer) = served else {
+                tracing::error!("A transaction panicked; its connection is closed");
+                connection = None;
+                continue;
+            };
+            if let Some(end) = open.log_end.take() {
+                self.notify(end);
+            }
+            answer();
+        }
+    }
+
+    /// Wakes who waits for events, if the log is longer than was known.
+    fn notify(&self, end: i64) {
+        self.log.send_if_modified(|known| {
+            let grew = *known < end;
+            *known = end.max(*known);
+            grew
+        });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,122 @@
+//! The steps of the schema. They have the numbers of SQLite's, so that a record can be moved between the two; the first here is the
+//! third.
+
+use sha2::{Digest, Sha256};
+
+use crate::postgres::connection::Connection;
+use crate::{Result, ServerFacts, StoreError};
+
+/// Each step with its number, in order. A released one never changes.
+const STEPS: &[(i64, &str)] = &[(3, include_str!("../../migrations/postgres/0003_third.sql"))];
+
+/// The number of the newest schema.
+const NEWEST: i64 = STEPS[STEPS.len() - 1].0;
+
+/// The oldest server that may be used, as it numbers itself: the oldest that is tried in the tests.
+const OLDEST_SERVER: i64 = 150_000;
+
+/// One host at a time makes steps.
+const LOCK: &str = "SELECT pg_advisory_lock(7310305081)";
+const UNLOCK: &str = "SELECT pg_advisory_unlock(7310305081)";
+
+/// Makes the steps that the record has not seen.
+///
+/// # Errors
+/// [`StoreError::Schema`] when the server is too old, or the record was written by a newer Weir.
+pub(super) fn migrate(connection: &Connection) -> Result<()> {
+    let version = number(connection, "SELECT current_setting('server_version_num')::bigint")?;
+    if version.is_none_or(|version| version < OLDEST_SERVER) {
+        return Err(StoreError::Schema(format!(
+            "the server is PostgreSQL {}; 15 or later is needed",
+            version.unwrap_or_default() / 10_000
+        )));
+    }
+    if number(connection, "SELECT pg_is_in_recovery()::int::bigint")? == Some(1) {
+        return Err(StoreError::Unavailable {
+            reason: "the server is a standby, which takes no writes; name the primary, or several hosts and \
+                     target_session_attrs=read-write"
+                .to_owned(),
+        });
+    }
+    if number(
+        connection,
+        "SELECT (current_setting('server_encoding') = 'UTF8')::int::bigint",
+    )? != Some(1)
+    {
+        return Err(StoreError::Schema(
+            "the database is not in UTF-8; make one with ENCODING 'UTF8'".to_owned(),
+        ));
+    }
+    connection.execute(LOCK)?;
+    let made = steps(connection);
+    // Without it the lock ends with the connection.
+    let _ = connection.execute(UNLOCK);
+    made
+}
+
+/// Looks at the server and the record, and changes nothing.
+pub(super) fn look(connection: &Connection) -> Result<ServerFacts> {
+    let setting = |name: &str| -> Result<String> {
+        let sql = format!("SELECT current_setting('{name}')");
+        Ok(connection
+            .runtime
+            .block_on(connection.client.query_one(&sql, &[]))?
+            .try_get(0)?)
+    };
+    Ok(ServerFacts {
+        version: setting("server_version")?,
+        synchronous_commit: setting("synchronous_commit")?,
+        schema: made(connection)?,
+        newest_schema: NEWEST,
+    })
+}
+
+/// The number of the schema; 0 while there is none.
+fn made(connection: &Connection) -> Result<i64> {
+    let there = number(
+        connection,
+        "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'schema_steps'",
+    )?;
+    match there {
+        Some(1) => Ok(number(connection, "SELECT max(step) FROM schema_steps")?.unwrap_or_default()),
+        _ => Ok(0),
+    }
+}
+
+fn steps(connection: &Connection) -> Result<()> {
+    let made = made(connection)?;
+    if made > NEWEST {
+        return Err(StoreError::Schema(format!(
+            "it was written by a newer Weir (its schema is {made}, this one knows {NEWEST}); start that version"
+        )));
+    }
+    for (number, step) in STEPS {
+        let digest = hex::encode(Sha256::digest(step));
+        if *number <= made {
+            let made_of = connection.runtime.block_on(
+                connection
+                    .client
+                    .query_one("SELECT digest FROM schema_steps WHERE step = $1", &[number]),
+            )?;
+            if made_of.try_get::<_, &str>(0)? != digest {
+                return Err(StoreError::Schema(format!(
+                    "its schema {number} is not the released one; it was made by a Weir under development"
+                )));
+            }
+            continue;
+        }
+        let whole =
+            format!("BEGIN; {step}; INSERT INTO schema_steps (step, digest) VALUES ({number}, '{digest}'); COMMIT");
+        if let Err(error) = connection.execute(&whole) {
+            // Nothing of it is kept; the connection is used no more.
+            let _ = connection.execute("ROLLBACK");
+            return Err(error.into());
+        }
+    }
+    Ok(())
+}
+
+fn number(connection: &Connection, sql: &str) -> Result<Option<i64>> {
+    let row = connection.runtime.block_on(connection.client.query_one(sql, &[]))?;
+    Ok(row.try_get(0)?)
+}

@@ -1,0 +1,167 @@
+//! The promises of the record on the oldest server that may be used and on a current one.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use weir_domain::id::Mint;
+use weir_test_postgres::PostgresServer;
+
+use crate::conformance::Made;
+use crate::{MasterKey, PostgresStore, Result};
+
+/// Connections of a store under test: enough that two transactions can meet.
+const CONNECTIONS: usize = 3;
+
+fn open(server: &PostgresServer, database: &str) -> Result<PostgresStore> {
+    let mint = Arc::new(Mint::from_seed([1; 32]));
+    PostgresStore::open_with(&server.url(database), CONNECTIONS, &MasterKey::new([2; 32]), mint)
+}
+
+fn make(server: &'static PostgresServer) -> Made {
+    let emptied = EMPTIED.lock().unwrap().entry(server.url("")).or_default().pop();
+    let database = emptied.unwrap_or_else(|| {
+        let database = format!("weir_{}", MADE.fetch_add(1, Ordering::Relaxed));
+        server.execute("postgres", &format!("CREATE DATABASE {database}"));
+        database
+    });
+    Made {
+        store: Arc::new(open(server, &database).unwrap()),
+        keep: Box::new(Used { server, database }),
+    }
+}
+
+/// Databases of each server whose tests are over.
+static EMPTIED: Mutex<BTreeMap<String, Vec<String>>> = Mutex::new(BTreeMap::new());
+
+/// How many were made.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// A database that is emptied for the next test: that takes a tenth of the time of making one.
+struct Used {
+    server: &'static PostgresServer,
+    database: String,
+}
+
+/// Empties a record, without what follows from a deleted row.
+const EMPTY: &str = "DO $$
+DECLARE of record;
+BEGIN
+    SET LOCAL session_replication_role = 'replica';
+    FOR of IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_steps' LOOP
+        EXECUTE format('DELETE FROM %I', of.tablename);
+    END LOOP;
+    FOR of IN SELECT sequencename FROM pg_sequences WHERE schemaname = 'public' LOOP
+        PERFORM setval(format('%I', of.sequencename), 1, false);
+    END LOOP;
+    INSERT INTO workspaces (id, created_at) VALUES ('default', 0);
+END $$";
+
+impl Drop for Used {
+    fn drop(&mut self) {
+        self.server.execute(&self.database, EMPTY);
+        let database = std::mem::take(&mut self.database);
+        EMPTIED
+            .lock()
+            .unwrap()
+            .entry(self.server.url(""))
+            .or_default()
+            .push(database);
+    }
+}
+
+mod one_host {
+    use super::*;
+    use crate::StoreError;
+    use crate::store::*;
+
+    #[test]
+    fn one_host_at_a_time_is_at_work_on_a_record() {
+        let server = PostgresServer::installed();
+        let database = "weir_host";
+        server.execute("postgres", &format!("CREATE DATABASE {database}"));
+        let open = || {
+            let mint = Arc::new(Mint::from_seed([5; 32]));
+            PostgresStore::open_with(&server.url(database), 1, &MasterKey::new([2; 32]), mint)
+        };
+        let first = open().unwrap();
+        let refused = open().map(drop).unwrap_err();
+        assert!(
+            matches!(&refused, StoreError::Unavailable { reason } if reason.contains("another Weir")),
+            "{refused}"
+        );
+        // Its connections break, and another takes the record over before it is back.
+        server.execute(
+            "postgres",
+            &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"),
+        );
+        let second = super::open(server, database).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            while first.ping().await.is_ok() {}
+            let lost = first.ping().await.unwrap_err();
+            assert!(lost.to_string().contains("taken this record over"), "{lost}");
+            second.ping().await.unwrap();
+        });
+    }
+
+    #[test]
+    fn another_master_key_is_refused() {
+        let (server, database) = (PostgresServer::installed(), "weir_key");
+        server.execute("postgres", &format!("CREATE DATABASE {database}"));
+        drop(open(server, database).unwrap());
+        let mint = Arc::new(Mint::from_seed([5; 32]));
+        let refused = PostgresStore::open_with(&server.url(database), 1, &MasterKey::new([3; 32]), mint).map(drop);
+        assert!(matches!(refused, Err(StoreError::WrongKey)), "{refused:?}");
+    }
+
+    #[test]
+    fn what_is_no_record_or_cannot_be_reached_is_said() {
+        let reason = |url: &str| {
+            let mint = Arc::new(Mint::from_seed([5; 32]));
+            let refused = PostgresStore::open_with(url, 1, &MasterKey::new([2; 32]), mint).map(drop);
+            refused.unwrap_err().to_string()
+        };
+        let unreadable = reason("postgres://[half");
+        assert!(
+            unreadable.contains("the URL of the database cannot be read"),
+            "{unreadable}"
+        );
+        let nobody = reason("postgres:///weir?host=/nonexistent&user=weir");
+        assert!(nobody.contains("the database cannot be reached"), "{nobody}");
+        let server = PostgresServer::installed();
+        let missing = reason(&server.url("weir_missing"));
+        assert!(missing.contains("does not exist"), "{missing}");
+        let database = "weir_newer";
+        server.execute("postgres", &format!("CREATE DATABASE {database}"));
+        server.execute(
+            database,
+            "CREATE TABLE schema_steps (step BIGINT PRIMARY KEY, digest TEXT NOT NULL); INSERT INTO schema_steps VALUES (99, '')",
+        );
+        let newer = reason(&server.url(database));
+        assert!(newer.contains("written by a newer Weir (its schema is 99"), "{newer}");
+    }
+}
+
+/// The oldest server that may be used: Debian's.
+mod oldest {
+    use super::*;
+
+    fn made() -> Made {
+        make(PostgresServer::installed())
+    }
+
+    crate::store_conformance!(made);
+}
+
+/// A current one.
+mod newest {
+    use super::*;
+
+    fn made() -> Made {
+        make(PostgresServer::current())
+    }
+
+    crate::store_conformance!(made);
+}
