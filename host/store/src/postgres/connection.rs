@@ -83,19 +83,18 @@ impl Connection {
 
     /// Makes this host the one that is at work on the record, if no other is. Waits a moment for connections that are closing.
     pub(super) fn take_over(&self, instance: &[u8; 16]) -> Result<()> {
-        let taken = format!(
-            "SELECT pg_advisory_lock({RECORD}); SELECT pg_advisory_lock_shared({RECORD});
-             INSERT INTO meta (name, value) VALUES ('host', '\\x{}')
-                 ON CONFLICT (name) DO UPDATE SET value = excluded.value;
-             SELECT pg_advisory_unlock({RECORD})",
-            hex::encode(instance)
-        );
-        self.execute(&taken).map_err(|error| match error.code() {
+        let alone = format!("SELECT pg_advisory_lock({RECORD}); SELECT pg_advisory_lock_shared({RECORD})");
+        self.execute(&alone).map_err(|error| match error.code() {
             Some(&SqlState::LOCK_NOT_AVAILABLE) => {
                 unavailable("another Weir is at work on this record; end that one first")
             }
             _ => StoreError::from(error),
-        })
+        })?;
+        let name = "INSERT INTO meta (name, value) VALUES ('host', $1) ON CONFLICT (name) DO UPDATE SET value = $1";
+        self.runtime
+            .block_on(self.client.execute(name, &[&instance.as_slice()]))?;
+        self.execute(&format!("SELECT pg_advisory_unlock({RECORD})"))?;
+        Ok(())
     }
 
     /// Joins the connections of this host, unless another one took the record over meanwhile.

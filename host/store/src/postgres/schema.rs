@@ -2,6 +2,7 @@
 //! third.
 
 use sha2::{Digest, Sha256};
+use tokio_postgres::types::ToSql;
 
 use crate::postgres::connection::Connection;
 use crate::{Result, ServerFacts, StoreError};
@@ -57,11 +58,9 @@ pub(super) fn migrate(connection: &Connection) -> Result<()> {
 /// Looks at the server and the record, and changes nothing.
 pub(super) fn look(connection: &Connection) -> Result<ServerFacts> {
     let setting = |name: &str| -> Result<String> {
-        let sql = format!("SELECT current_setting('{name}')");
-        Ok(connection
-            .runtime
-            .block_on(connection.client.query_one(&sql, &[]))?
-            .try_get(0)?)
+        let name = [&name as &(dyn ToSql + Sync)];
+        let asked = connection.client.query_one("SELECT current_setting($1)", &name);
+        Ok(connection.runtime.block_on(asked)?.try_get(0)?)
     };
     Ok(ServerFacts {
         version: setting("server_version")?,
@@ -105,15 +104,23 @@ fn steps(connection: &Connection) -> Result<()> {
             }
             continue;
         }
-        let whole =
-            format!("BEGIN; {step}; INSERT INTO schema_steps (step, digest) VALUES ({number}, '{digest}'); COMMIT");
-        if let Err(error) = connection.execute(&whole) {
+        if let Err(error) = make(connection, *number, step, &digest) {
             // Nothing of it is kept; the connection is used no more.
             let _ = connection.execute("ROLLBACK");
             return Err(error.into());
         }
     }
     Ok(())
+}
+
+fn make(connection: &Connection, number: i64, step: &str, digest: &str) -> Result<(), tokio_postgres::Error> {
+    connection.execute("BEGIN")?;
+    connection.execute(step)?;
+    let made = "INSERT INTO schema_steps (step, digest) VALUES ($1, $2)";
+    connection
+        .runtime
+        .block_on(connection.client.execute(made, &[&number, &digest]))?;
+    connection.execute("COMMIT")
 }
 
 fn number(connection: &Connection, sql: &str) -> Result<Option<i64>> {
