@@ -15,6 +15,19 @@ const BEGINNING: usize = 24;
 /// Texts of one person that are looked for, the newest: each is looked for in each explanation that is kept.
 pub const TEXTS: usize = 1_000;
 
+/// What was removed with a contact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Conversations that were only with this contact.
+    pub conversations: u32,
+    /// Messages, of the contact and to it.
+    pub messages: u32,
+    /// Events, with their deliveries.
+    pub events: u32,
+    /// Attachments, with their files.
+    pub files: u32,
+}
+
 /// What names one person, and what they and the business wrote to each other.
 ///
 /// Ids are looked for everywhere. Names and texts may be another person's too, so they are looked for only in what nobody misses: in

@@ -1,6 +1,15 @@
-//! The facts that the host tells: one log, read by endpoints, streams and the API alike.
+//! Events: one log, read by endpoints, streams and the API alike. The shapes of what they carry are here by family, apart from
+//! those of the record and of the API, so that none of the three changes with another.
 
-mod data;
+mod channel;
+mod connector;
+mod contact;
+mod conversation;
+mod endpoint;
+mod media;
+mod message;
+mod reaction;
+mod referral;
 #[cfg(test)]
 mod tests;
 
@@ -9,10 +18,17 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use data::{
-    ChannelNotice, ChannelTold, ClosedBy, ClosedConversation, ContactCreated, ConversationOpened, ErasedContact,
-    MediaFetched, Reaction, ReactionContact, ReferralReceived, Removed,
+pub use channel::{Channel, ChannelNotice, ChannelTold, PolicyOverride};
+pub use connector::{ToldSignature, ToldVersion};
+pub use contact::{Contact, ContactCreated, ErasedContact, Removed};
+pub use conversation::{
+    Budget, ClosedBy, ClosedConversation, Conversation, ConversationContact, ConversationOpened, Refusal, Window,
 };
+pub use endpoint::ToldEndpoint;
+pub use media::MediaFetched;
+pub use message::{Attachment, Button, Content, Message, MessageError, PlatformWords};
+pub use reaction::{Reaction, ReactionContact};
+pub use referral::{Referral, ReferralReceived};
 
 use crate::id::{ChannelId, ConversationId, EventId};
 use crate::time::Timestamp;
@@ -158,6 +174,9 @@ event_types! {
     /// An endpoint takes its events again.
     EndpointRecovered = "endpoint.recovered",
 }
+
+/// What an event carries. Only the shapes of this module are: a change of any other type changes no event.
+pub trait EventData: Serialize {}
 
 /// A fact, as it stands in the log and is handed over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

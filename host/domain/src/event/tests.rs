@@ -7,13 +7,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::channel::{Channel, ChannelStatus, PolicyOverride};
-use crate::conversation::{Contact, ConversationStatus, OpenedBy};
+use crate::channel::ChannelStatus;
+use crate::conversation::{ConversationStatus, OpenedBy};
 use crate::id::{Id, Mint};
-use crate::message::{
-    Attachment, Button, Content, Direction, MediaStatus, Message, MessageError, Origin, PlatformWords, Referral, Status,
-};
+use crate::message::{Direction, MediaStatus, Origin, Status};
 use crate::policy::{BudgetView, ContactView, ConversationView, RefusalView, WindowView};
+use crate::rollout::VersionStage;
+use crate::{channel, conversation, message};
 use crate::problem::Fault;
 
 #[test]
@@ -32,8 +32,8 @@ fn id<I: Id>(n: u8) -> I {
     Mint::from_seed([n; 32]).id(at(0))
 }
 
-fn attachment() -> Attachment {
-    Attachment {
+fn attachment() -> message::Attachment {
+    message::Attachment {
         id: id(1),
         mime_type: Some("image/png".into()),
         size: Some(7),
@@ -42,7 +42,8 @@ fn attachment() -> Attachment {
     }
 }
 
-fn contents() -> Vec<Content> {
+fn contents() -> Vec<message::Content> {
+    use message::Content;
     let media = attachment;
     vec![
         Content::Text { text: "hi".into() },
@@ -68,7 +69,7 @@ fn contents() -> Vec<Content> {
             card: "links".into(),
             title: "Which?".into(),
             body: Some("Choose".into()),
-            buttons: vec![Button {
+            buttons: vec![message::Button {
                 id: "1".into(),
                 title: "Red".into(),
                 url: Some("https://example.com".into()),
@@ -99,8 +100,8 @@ fn contents() -> Vec<Content> {
     ]
 }
 
-fn referral() -> Referral {
-    Referral {
+fn referral() -> message::Referral {
+    message::Referral {
         id: Some(id(2)),
         source: "ad".into(),
         ad_id: Some("ad".into()),
@@ -115,8 +116,9 @@ fn referral() -> Referral {
     }
 }
 
-fn message(content: Content) -> Message {
-    Message {
+/// From the record's message, whose conversion is tried with it.
+fn message(content: message::Content) -> Message {
+    let known = message::Message {
         id: id(3),
         channel_id: id(4),
         conversation_id: id(5),
@@ -129,12 +131,12 @@ fn message(content: Content) -> Message {
         reply_to: Some(id(7)),
         referral: Some(referral()),
         client_ref: Some("order-17".into()),
-        error: Some(MessageError {
+        error: Some(message::MessageError {
             code: "rate_limited".into(),
             detail: "Too many".into(),
             fault: Fault::Platform,
             retryable: true,
-            platform: Some(PlatformWords {
+            platform: Some(message::PlatformWords {
                 code: Some("40100".into()),
                 message: Some("slow down".into()),
                 request_id: None,
@@ -146,11 +148,14 @@ fn message(content: Content) -> Message {
         sent_at: at(2),
         created_at: at(3),
         sequence: 4,
-    }
+    };
+    let shown = Message::from(known.clone());
+    assert_eq!(message::Message::from(shown.clone()), known);
+    shown
 }
 
-fn contact() -> Contact {
-    Contact {
+fn contact() -> conversation::Contact {
+    conversation::Contact {
         id: id(6),
         channel_id: id(4),
         platform_id: "jane".into(),
@@ -161,7 +166,7 @@ fn contact() -> Contact {
     }
 }
 
-fn conversation() -> ConversationView {
+fn conversation() -> Conversation {
     ConversationView {
         id: id(5),
         channel_id: id(4),
@@ -189,10 +194,11 @@ fn conversation() -> ConversationView {
         referral: Some(referral()),
         created_at: at(0),
     }
+    .into()
 }
 
 fn channel() -> Channel {
-    Channel {
+    channel::Channel {
         id: id(4),
         workspace_id: "default".into(),
         app: "example".into(),
@@ -207,7 +213,7 @@ fn channel() -> Channel {
         country: Some("DE".into()),
         status: ChannelStatus::Degraded,
         paused: true,
-        policy: PolicyOverride {
+        policy: channel::PolicyOverride {
             window_ms: Some(1),
             budget_limit: None,
             rate_permits: None,
@@ -219,6 +225,7 @@ fn channel() -> Channel {
         updated_at: at(2),
         deleted_at: None,
     }
+    .into()
 }
 
 fn reaction() -> Reaction {
@@ -243,14 +250,14 @@ fn reaction() -> Reaction {
 
 fn media(reason: Option<&str>) -> MediaFetched {
     MediaFetched {
-        media: attachment(),
+        media: attachment().into(),
         message_id: id(3),
         conversation_id: id(5),
         reason: reason.map(str::to_owned),
     }
 }
 
-/// One document of each shape that a type has; none of what the store alone knows.
+/// One document of each shape that a type has.
 fn documents(kind: EventType) -> Vec<Value> {
     use EventType as T;
     match kind {
@@ -262,16 +269,16 @@ fn documents(kind: EventType) -> Vec<Value> {
         | T::MessageRead
         | T::MessageFailed
         | T::MessageUncertain
-        | T::MessageCancelled => vec![json(&message(Content::Text { text: "hi".into() }))],
+        | T::MessageCancelled => vec![json(&message(message::Content::Text { text: "hi".into() }))],
         T::ReactionAdded | T::ReactionRemoved => vec![json(&reaction())],
         T::ContactCreated => vec![
             json(&ContactCreated {
-                contact: contact(),
+                contact: contact().into(),
                 reason: OpenedBy::Message,
             }),
-            json(&contact()),
+            json(&Contact::from(contact())),
         ],
-        T::ContactUpdated => vec![json(&contact())],
+        T::ContactUpdated => vec![json(&Contact::from(contact()))],
         T::ContactErased => vec![json(&ErasedContact {
             id: id(6),
             channel_id: id(4),
@@ -294,9 +301,9 @@ fn documents(kind: EventType) -> Vec<Value> {
         })],
         T::WindowOpened | T::WindowClosing | T::WindowClosed => vec![json(&conversation())],
         T::ReferralReceived => vec![json(&ReferralReceived {
-            referral: referral(),
+            referral: referral().into(),
             conversation_id: id(5),
-            contact: contact(),
+            contact: contact().into(),
         })],
         T::MediaStored => vec![json(&media(None))],
         T::MediaFailed => vec![json(&media(Some("download_failed")))],
@@ -319,10 +326,31 @@ fn documents(kind: EventType) -> Vec<Value> {
         | T::ConnectorCanary
         | T::ConnectorPromoted
         | T::ConnectorRolledBack
-        | T::ConnectorQuarantined
-        | T::EndpointFailing
-        | T::EndpointDisabled
-        | T::EndpointRecovered => Vec::new(),
+        | T::ConnectorQuarantined => vec![json(&version(None, None)), json(&version(Some("it crashed"), Some(10)))],
+        T::EndpointFailing | T::EndpointDisabled | T::EndpointRecovered => vec![json(&ToldEndpoint {
+            id: id(8),
+            url: "https://example.com/events".into(),
+            description: "CRM".into(),
+            enabled: false,
+            disabled_reason: Some("410".into()),
+            failing_since: None,
+        })],
+    }
+}
+
+fn version(reason: Option<&str>, percent: Option<u8>) -> ToldVersion {
+    ToldVersion {
+        name: "example".into(),
+        version: "1.0.0".into(),
+        release: 1,
+        digest: "d1".into(),
+        state: VersionStage::Canary,
+        signature: ToldSignature {
+            status: "trusted".into(),
+            key: Some("ours".into()),
+        },
+        reason: reason.map(str::to_owned),
+        percent,
     }
 }
 

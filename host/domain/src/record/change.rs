@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
-use serde::Serialize;
-
 use crate::channel::Channel;
-use crate::event::EventType;
+use crate::event::{self, EventData, EventType};
 use crate::id::{ChannelId, ContactId, ConversationId, EndpointId, MessageId};
 use crate::record::attempt::EndedAttempt;
 use crate::record::inbound::{EarlyReceipt, ExpectedMedia, NewReferral};
@@ -191,10 +189,16 @@ pub struct FoldedEcho {
 }
 
 impl Changes {
-    pub fn event(&mut self, about: About, kind: EventType, data: &impl Serialize) {
+    pub fn event(&mut self, about: About, kind: EventType, data: &impl EventData) {
         let data =
             serde_json::to_string(data).expect("the documents of events have text for keys, so they can be written");
         self.events.push(NewEvent { about, kind, data });
+    }
+
+    /// Appends an event that shows a message as it is now.
+    pub fn message_event(&mut self, stored: &StoredMessage, kind: EventType) {
+        let message = event::Message::from(stored.message.clone());
+        self.event(About::message(stored), kind, &message);
     }
 
     /// Adds what another decision of the same transaction changes, about other rows.

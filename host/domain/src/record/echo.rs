@@ -3,7 +3,7 @@
 use crate::event::EventType;
 use crate::message::{Direction, MessageError, Origin, Status};
 use crate::record::change::FoldedEcho;
-use crate::record::{About, Changes, MessageUpdate, StoredConversation, StoredMessage, Tracked};
+use crate::record::{Changes, MessageUpdate, StoredConversation, StoredMessage, Tracked};
 use crate::time::Timestamp;
 
 /// What the record knows beside a message of ours when the platform gives it an id.
@@ -157,7 +157,7 @@ pub(crate) fn advance(
 ) {
     if stored.message.status.may_become(status) {
         stored.edit().advance(status, update, last_message_at);
-        changes.event(About::message(stored), kind, &stored.message);
+        changes.message_event(stored, kind);
     }
 }
 

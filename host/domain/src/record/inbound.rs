@@ -8,13 +8,12 @@ mod tests;
 
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde_json::json;
 
 use crate::channel::{Channel, ChannelStatus};
 use crate::conversation::OpenedBy;
 use crate::event::{
-    ChannelNotice, ChannelTold, ContactCreated, EventType, Reaction, ReactionContact, ReferralReceived,
+    self, ChannelNotice, ChannelTold, ContactCreated, EventData, EventType, Reaction, ReactionContact, ReferralReceived,
 };
 use crate::id::{ContactId, ConversationId, MediaId, MessageId, Mint};
 use crate::inbound::{Fact, InboundEvent, InboundMessage, Person, ReceiptStatus, ReceiptTarget, RemoteMedia};
@@ -149,8 +148,8 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn view(&self, stored: &StoredConversation) -> ConversationView {
-        ConversationView::of(&stored.at(self.now), self.channel, self.rules, self.now)
+    fn view(&self, stored: &StoredConversation) -> event::Conversation {
+        ConversationView::of(&stored.at(self.now), self.channel, self.rules, self.now).into()
     }
 
     fn may_write(&self, stored: &StoredConversation) -> bool {
@@ -317,7 +316,7 @@ impl InboundRecorder<'_> {
         context: Context<'_>,
         kind: EventType,
         conversation: Option<ConversationId>,
-        data: &impl Serialize,
+        data: &impl EventData,
     ) {
         let about = About {
             conversation,
@@ -328,7 +327,7 @@ impl InboundRecorder<'_> {
 
     fn message_event(&mut self, place: usize, kind: EventType) {
         let stored = self.snapshot.messages.at(place);
-        self.changes.event(About::message(stored), kind, &stored.message);
+        self.changes.message_event(stored, kind);
     }
 
     // ---- who, and where ----------------------------------------------------------------------------------------------
@@ -463,12 +462,15 @@ impl InboundRecorder<'_> {
             match resolved.change {
                 ContactChange::New => {
                     let created = ContactCreated {
-                        contact: contact.clone(),
+                        contact: contact.clone().into(),
                         reason: stored.conversation.opened_by,
                     };
                     self.changes.event(about, EventType::ContactCreated, &created);
                 }
-                ContactChange::Renamed => self.changes.event(about, EventType::ContactUpdated, contact),
+                ContactChange::Renamed => {
+                    let contact = event::Contact::from(contact.clone());
+                    self.changes.event(about, EventType::ContactUpdated, &contact);
+                }
                 ContactChange::Nothing => {}
             }
         }
@@ -501,9 +503,9 @@ impl InboundRecorder<'_> {
             referral: referral.clone(),
         });
         let received = ReferralReceived {
-            referral: referral.clone(),
+            referral: referral.clone().into(),
             conversation_id: conversation.id,
-            contact: conversation.contact.clone(),
+            contact: conversation.contact.clone().into(),
         };
         let id = conversation.id;
         self.event(context, EventType::ReferralReceived, Some(id), &received);
@@ -922,7 +924,7 @@ impl InboundRecorder<'_> {
             ..context.channel.clone()
         };
         let told = ChannelTold {
-            channel: channel.clone(),
+            channel: channel.clone().into(),
             reason: Some(reason.to_owned()),
             days_left: None,
         };

@@ -9,7 +9,7 @@ use crate::problem::Fault;
 use crate::record::echo::Arrival;
 use crate::record::queue::{ConversationQueue, QueueState, QueuedMessage};
 use crate::record::settle::Outbound;
-use crate::record::{About, Changes, MessageUpdate, StoredConversation, StoredMessage, Tracked, window_events};
+use crate::record::{Changes, MessageUpdate, StoredConversation, StoredMessage, Tracked, window_events};
 use crate::time::Timestamp;
 
 /// A conversation that is written in.
@@ -89,7 +89,7 @@ pub fn accept(
         stored.conversation.budget_used += 1;
         queue.push(queued(&message, stored.expires_at(rules), 0, now));
         let stored = StoredMessage::new(&stored.workspace, message, 0, true);
-        changes.event(About::message(&stored), EventType::MessageQueued, &stored.message);
+        changes.message_event(&stored, EventType::MessageQueued);
         accepted.push(stored.message.clone());
         changes.messages.push(Tracked::new(stored));
     }

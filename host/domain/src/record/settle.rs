@@ -7,7 +7,7 @@ use crate::problem::Fault;
 use crate::record::attempt::EndedAttempt;
 use crate::record::echo::{self, Arrival};
 use crate::record::queue::ConversationQueue;
-use crate::record::{About, Changes, MessageUpdate, RequestRecord, StoredConversation, StoredMessage, Tracked};
+use crate::record::{Changes, MessageUpdate, RequestRecord, StoredConversation, StoredMessage, Tracked};
 use crate::time::Timestamp;
 
 /// A message of the outbox, with its conversation and what else of that is unsettled.
@@ -196,7 +196,7 @@ impl Outbound {
     }
 
     pub(super) fn event(&self, changes: &mut Changes, kind: EventType) {
-        changes.event(About::message(&self.message), kind, &self.message.message);
+        changes.message_event(&self.message, kind);
     }
 
     pub(super) fn into_changes(self, mut changes: Changes) -> Changes {

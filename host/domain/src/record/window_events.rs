@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::channel::{Channel, ChannelStatus};
 use crate::conversation::ConversationStatus;
-use crate::event::{ClosedBy, ClosedConversation, ConversationOpened, EventType};
+use crate::event::{self, ClosedBy, ClosedConversation, ConversationOpened, EventType};
 use crate::limits;
 use crate::policy::window::{Phase, phase};
 use crate::policy::{ConversationView, Rules};
@@ -57,7 +57,7 @@ fn window(
         Some(Phase::Closed) => (EventType::WindowClosed, None),
     };
     let view = ConversationView::of(&stored.at(now), channel, rules, now);
-    changes.event(About::conversation(stored), kind, &view);
+    changes.event(About::conversation(stored), kind, &event::Conversation::from(view));
     next
 }
 
@@ -89,7 +89,7 @@ pub fn closed(changes: &mut Changes, stored: &StoredConversation, reason: Closed
 /// Tells that a conversation began, or began again.
 pub fn opened(changes: &mut Changes, stored: &StoredConversation, channel: &Channel, rules: &Rules, now: Timestamp) {
     let opened = ConversationOpened {
-        conversation: ConversationView::of(&stored.at(now), channel, rules, now),
+        conversation: ConversationView::of(&stored.at(now), channel, rules, now).into(),
         reason: stored.conversation.opened_by,
     };
     changes.event(About::conversation(stored), EventType::ConversationOpened, &opened);

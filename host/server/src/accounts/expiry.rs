@@ -73,7 +73,7 @@ impl Accounts {
             return Ok(false);
         };
         let told = ChannelTold {
-            channel: channel.clone(),
+            channel: channel.clone().into(),
             reason: None,
             days_left: Some(days),
         };

@@ -6,11 +6,11 @@ use axum::Json as Answered;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use utoipa::IntoParams;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use weir_domain::caller::Caller;
 use weir_domain::conversation::Contact;
-use weir_domain::event::Removed;
+use weir_domain::erasure;
 use weir_domain::id::{ChannelId, ContactId};
 
 use super::audit::record;
@@ -26,6 +26,30 @@ use crate::Host;
 pub(crate) struct OfChannel {
     /// Of this channel only.
     pub(crate) channel_id: Option<ChannelId>,
+}
+
+/// What was removed with a contact.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub(crate) struct Removed {
+    /// Conversations that were only with this contact.
+    conversations: u32,
+    /// Messages, of the contact and to it.
+    messages: u32,
+    /// Events, with their deliveries.
+    events: u32,
+    /// Attachments, with their files.
+    files: u32,
+}
+
+impl From<erasure::Removed> for Removed {
+    fn from(removed: erasure::Removed) -> Self {
+        Self {
+            conversations: removed.conversations,
+            messages: removed.messages,
+            events: removed.events,
+            files: removed.files,
+        }
+    }
 }
 
 /// The channels to look in; all if empty.
@@ -100,6 +124,7 @@ pub(crate) async fn erase(
         .erase_contact(&caller, id)
         .await?
         .ok_or_else(|| Problem::no_such("contact"))?;
+    let removed = Removed::from(removed);
     record(
         &host,
         &caller,

@@ -1,7 +1,7 @@
 //! The catalog of events: each type with the JSON Schema of what is handed over.
 //!
-//! The schemas are taken from the description of the API, so that an event's thing and the API's are one. Receivers must ignore
-//! members that they do not know: nothing here forbids more.
+//! What events carry has shapes of its own, `event.Message` beside the API's `Message`; the description of the API names those
+//! once that are the same. Receivers must ignore members that they do not know: nothing here forbids more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,10 +14,7 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema, ToSchema};
-use weir_domain::event::{
-    ChannelNotice, ChannelTold, ClosedConversation, ContactCreated, ConversationOpened, ErasedContact, EventType,
-    MediaFetched, Reaction, ReferralReceived,
-};
+use weir_domain::event::{self, EventType};
 
 use super::caller::{InChannels, May, Read};
 use super::list::List;
@@ -39,46 +36,6 @@ pub(crate) struct EventTypeView {
     schema_url: String,
 }
 
-/// A version of a connector, as events tell of it.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "only its description is of use here; the record writes it")]
-pub(crate) struct ToldVersion {
-    /// The connector's name.
-    name: String,
-    /// Its version.
-    version: String,
-    /// Rises with each version.
-    release: u32,
-    /// SHA-256 of its bytes.
-    digest: String,
-    /// Where it stands.
-    state: String,
-    /// Who signed it.
-    signature: Value,
-    /// Why it came to stand there; absent if a person wanted it and gave no reason.
-    reason: Option<String>,
-    /// Of a canary, how many of a hundred accounts it serves; absent from all others.
-    percent: Option<u8>,
-}
-
-/// An endpoint, as events tell of it.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "only its description is of use here; the record writes it")]
-pub(crate) struct ToldEndpoint {
-    /// Its id.
-    id: weir_domain::id::EndpointId,
-    /// Where.
-    url: Option<String>,
-    /// What it is for.
-    description: Option<String>,
-    /// Whether it gets any.
-    enabled: Option<bool>,
-    /// Why not.
-    disabled_reason: Option<String>,
-    /// Since when nothing goes through.
-    failing_since: Option<weir_domain::time::Timestamp>,
-}
-
 /// What the events of a type carry: names of schemas, any of which fits.
 pub(super) fn carries(kind: EventType) -> &'static [&'static str] {
     use EventType as T;
@@ -91,14 +48,14 @@ pub(super) fn carries(kind: EventType) -> &'static [&'static str] {
         | T::MessageRead
         | T::MessageFailed
         | T::MessageUncertain
-        | T::MessageCancelled => &["Message"],
+        | T::MessageCancelled => &["event.Message"],
         T::ReactionAdded | T::ReactionRemoved => &["Reaction"],
         T::ContactCreated => &["ContactCreated"],
-        T::ContactUpdated => &["Contact"],
+        T::ContactUpdated => &["event.Contact"],
         T::ContactErased => &["ErasedContact"],
         T::ConversationOpened => &["ConversationOpened"],
         T::ConversationClosed => &["ClosedConversation"],
-        T::WindowOpened | T::WindowClosing | T::WindowClosed => &["ConversationView"],
+        T::WindowOpened | T::WindowClosing | T::WindowClosed => &["event.ConversationView"],
         T::ReferralReceived => &["ReferralReceived"],
         T::MediaStored | T::MediaFailed => &["MediaFetched"],
         T::ChannelConnected
@@ -119,7 +76,7 @@ pub(super) fn carries(kind: EventType) -> &'static [&'static str] {
     }
 }
 
-/// Schemas that only events need.
+/// The schemas of what events carry.
 pub(super) fn schemas() -> Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>)> {
     let mut all = Vec::new();
     macro_rules! add {
@@ -129,17 +86,21 @@ pub(super) fn schemas() -> Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::
         )*};
     }
     add!(
-        Reaction,
-        ErasedContact,
-        ContactCreated,
-        ConversationOpened,
-        ClosedConversation,
-        ReferralReceived,
-        MediaFetched,
-        ChannelTold,
-        ChannelNotice,
-        ToldVersion,
-        ToldEndpoint
+        event::Message,
+        event::Content,
+        event::Reaction,
+        event::Contact,
+        event::ContactCreated,
+        event::ErasedContact,
+        event::Conversation,
+        event::ConversationOpened,
+        event::ClosedConversation,
+        event::ReferralReceived,
+        event::MediaFetched,
+        event::ChannelTold,
+        event::ChannelNotice,
+        event::ToldVersion,
+        event::ToldEndpoint
     );
     all
 }

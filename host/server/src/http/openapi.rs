@@ -2,6 +2,8 @@
 
 mod names;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem, Paths, PathsBuilder};
@@ -164,6 +166,7 @@ pub(crate) fn document(api: &OpenApi) -> Value {
     // Plain data with string keys: it always becomes JSON.
     let mut document = serde_json::to_value(api).unwrap_or_default();
     type_events(&mut document);
+    share_shapes(&mut document);
     name_entries(&mut document["components"]["schemas"]);
     each_operation(&mut document, &mut |operation| {
         let summary = operation["summary"].as_str().unwrap_or_default().to_owned();
@@ -300,21 +303,67 @@ fn rename(document: &mut Value) {
         let named = schemas.into_iter().map(|(name, schema)| (names::schema(&name), schema));
         document["components"]["schemas"] = Value::Object(named.collect());
     }
-    rename_references(document);
+    rename_references(document, &names::schema);
 }
 
-fn rename_references(value: &mut Value) {
+fn rename_references(value: &mut Value, rename: &impl Fn(&str) -> String) {
     match value {
         Value::String(text) => {
             if let Some(name) = text.strip_prefix(SCHEMA) {
-                *text = format!("{SCHEMA}{}", names::schema(name));
+                *text = format!("{SCHEMA}{}", rename(name));
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(rename_references),
-        Value::Object(members) => members.values_mut().for_each(rename_references),
+        Value::Array(items) => items.iter_mut().for_each(|item| rename_references(item, rename)),
+        Value::Object(members) => members.values_mut().for_each(|member| rename_references(member, rename)),
         _ => {}
     }
 }
+
+/// Describes once what an event carries and the API shows in the same shape, and names the other shapes of events apart from the
+/// API's. So a member that comes to one of the two is described where it is, and nowhere else.
+fn share_shapes(document: &mut Value) {
+    let own = |name: &str| name.strip_prefix(EVENT_SHAPE).map(ToOwned::to_owned);
+    let renamed = |shared: &BTreeSet<String>, name: &str| match own(name) {
+        Some(own) if shared.contains(&own) => own,
+        Some(own) => format!("{}EventData", names::schema(&own)),
+        None => name.to_owned(),
+    };
+    let schemas = std::mem::take(&mut document["components"]["schemas"]);
+    let mut shared: BTreeSet<String> = members_of(&schemas).filter_map(|(name, _)| own(name)).collect();
+    let differs = |shared: &BTreeSet<String>, name: &str| {
+        let mut shape = schemas[format!("{EVENT_SHAPE}{name}")].clone();
+        rename_references(&mut shape, &|name: &str| renamed(shared, name));
+        bare(shape) != bare(schemas[name].clone())
+    };
+    // One that differs makes those differ that refer to it.
+    while let Some(name) = shared.iter().find(|name| differs(&shared, name)).cloned() {
+        shared.remove(&name);
+    }
+    let kept = members_of(&schemas).filter(|(name, _)| own(name).is_none_or(|own| !shared.contains(&own)));
+    let kept = kept.map(|(name, schema)| (renamed(&shared, name), schema.clone()));
+    document["components"]["schemas"] = Value::Object(kept.collect());
+    rename_references(document, &|name: &str| renamed(&shared, name));
+}
+
+/// A schema without its words for people.
+fn bare(mut schema: Value) -> Value {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(strip),
+            Value::Object(members) => {
+                // A member that is called so is a schema, and no text.
+                members.retain(|name, member| name != "description" || !member.is_string());
+                members.values_mut().for_each(strip);
+            }
+            _ => {}
+        }
+    }
+    strip(&mut schema);
+    schema
+}
+
+/// What the names of those shapes of events begin with that the API has too.
+const EVENT_SHAPE: &str = "event.";
 
 const SCHEMA: &str = "#/components/schemas/";
 
@@ -326,6 +375,11 @@ fn each_operation(document: &mut Value, change: &mut dyn FnMut(&mut Value)) {
             }
         }
     }
+}
+
+fn members_of(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let members = value.as_object().into_iter().flatten();
+    members.map(|(name, value)| (name.as_str(), value))
 }
 
 fn members(value: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> {

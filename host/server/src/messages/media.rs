@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;
 use weir_domain::caller::Caller;
 use weir_domain::credential::Secrets;
-use weir_domain::event::Removed;
+use weir_domain::erasure::Removed;
 use weir_domain::id::{ContactId, MediaId};
 use weir_domain::limits;
 use weir_domain::message::MediaStatus;

@@ -60,7 +60,7 @@ fn tell(
         ..About::workspace(&thread.workspace)
     };
     let fetched = MediaFetched {
-        media,
+        media: media.into(),
         message_id,
         conversation_id,
         reason: reason.map(str::to_owned),

@@ -158,12 +158,13 @@ pub(crate) fn set_status(
         ChannelStatus::Degraded => EventType::ChannelDegraded,
         ChannelStatus::ReauthorizationRequired | ChannelStatus::Deleted => EventType::ChannelReauthorizationRequired,
     };
+    let about = About::channel(&channel);
     let told = ChannelTold {
-        channel,
+        channel: channel.into(),
         reason: Some(reason.to_owned()),
         days_left: None,
     };
-    events::append(db, &About::channel(&told.channel), kind, &told, now)?;
+    events::append(db, &about, kind, &told, now)?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Hears of contacts outside of messages.
 
 use weir_domain::conversation::Contact;
-use weir_domain::event::EventType;
+use weir_domain::event::{self, EventType};
 use weir_domain::id::ChannelId;
 use weir_domain::inbound::Person;
 use weir_domain::record::{About, ContactChange, StoredContact, Tracked};
@@ -43,6 +43,6 @@ pub(crate) fn name(
         channel: Some(channel),
         ..About::workspace(workspace)
     };
-    events::append(db, &about, kind, &contact, now)?;
+    events::append(db, &about, kind, &event::Contact::from(contact.clone()), now)?;
     Ok(contact)
 }

@@ -1,6 +1,6 @@
 //! Changes endpoints and notes how they take what they are given, and tells of it.
 
-use weir_domain::event::EventType;
+use weir_domain::event::{EventType, ToldEndpoint};
 use weir_domain::id::EndpointId;
 use weir_domain::limits;
 use weir_domain::record::About;
@@ -53,15 +53,15 @@ pub(crate) fn tell(db: &Db<'_>, endpoint: &Endpoint, kind: EventType, now: Times
         endpoint: Some(endpoint.id),
         ..About::workspace(&endpoint.workspace_id)
     };
-    let data = serde_json::json!({
-        "id": endpoint.id,
-        "url": endpoint.url,
-        "description": endpoint.description,
-        "enabled": endpoint.enabled,
-        "disabled_reason": endpoint.disabled_reason,
-        "failing_since": endpoint.failing_since,
-    });
-    events::append(db, &about, kind, &data, now)?;
+    let told = ToldEndpoint {
+        id: endpoint.id,
+        url: endpoint.url.clone(),
+        description: endpoint.description.clone(),
+        enabled: endpoint.enabled,
+        disabled_reason: endpoint.disabled_reason.clone(),
+        failing_since: endpoint.failing_since,
+    };
+    events::append(db, &about, kind, &told, now)?;
     Ok(())
 }
 

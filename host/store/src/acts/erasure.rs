@@ -176,7 +176,7 @@ pub(crate) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
     let told = ErasedContact {
         id,
         channel_id: contact.channel_id,
-        removed: erased.removed,
+        removed: erased.removed.into(),
     };
     events::append(db, &about, EventType::ContactErased, &told, now)?;
     Ok(Some(erased))

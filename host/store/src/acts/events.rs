@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
 use weir_domain::channel::Channel;
-use weir_domain::event::{Event, EventType};
+use weir_domain::event::{self, Event, EventData, EventType};
 use weir_domain::id::{ChannelId, EventId};
 use weir_domain::record::fan_out::{self, AppendedEvent, Lane, OwedDelivery};
 use weir_domain::record::{About, NewEvent};
@@ -19,7 +18,7 @@ pub(crate) fn append(
     db: &Db<'_>,
     about: &About,
     kind: EventType,
-    data: &(impl Serialize + ?Sized),
+    data: &impl EventData,
     now: Timestamp,
 ) -> Result<(EventId, i64)> {
     let event = NewEvent {
@@ -27,6 +26,10 @@ pub(crate) fn append(
         kind,
         data: json(data)?,
     };
+    append_one(db, event, now)
+}
+
+fn append_one(db: &Db<'_>, event: NewEvent, now: Timestamp) -> Result<(EventId, i64)> {
     let appended = append_all(db, vec![event], now)?;
     appended
         .first()
@@ -80,7 +83,12 @@ pub(crate) fn append_plain(
         conversation,
         ..About::workspace(workspace)
     };
-    let (id, sequence) = append(db, &about, kind, &data, now)?;
+    let event = NewEvent {
+        about,
+        kind,
+        data: json(&data)?,
+    };
+    let (id, sequence) = append_one(db, event, now)?;
     Ok(Event {
         id,
         kind,
@@ -95,6 +103,6 @@ pub(crate) fn append_plain(
 
 /// Appends an event that shows a channel.
 pub(crate) fn append_channel(db: &Db<'_>, channel: &Channel, kind: EventType, now: Timestamp) -> Result<()> {
-    append(db, &About::channel(channel), kind, channel, now)?;
+    append(db, &About::channel(channel), kind, &event::Channel::from(channel.clone()), now)?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use weir_domain::channel::Channel;
 use weir_domain::claim::{Claim, Claimed, Progress};
-use weir_domain::event::EventType;
+use weir_domain::event::{self, EventType};
 use weir_domain::id::{ChannelId, ContactId, ConversationId, MessageId};
 use weir_domain::message::{Direction, Message, Status};
 use weir_domain::policy::RuleBook;
@@ -191,11 +191,11 @@ fn replayed(db: &Db<'_>, new: &NewMessage, now: Timestamp) -> Result<Option<Vec<
         // A send is claimed and answered in one transaction, so whatever else is there is another request.
         Claimed::Before(_) | Claimed::Reused => return Err(EnqueueError::KeyReused),
     };
-    let first = serde_json::from_str(&kept.body).map_err(|error| StoreError::Damaged {
+    let first: Vec<event::Message> = serde_json::from_str(&kept.body).map_err(|error| StoreError::Damaged {
         place: format!("claims.body of {}", claim.key),
         reason: error.to_string(),
     })?;
-    Ok(Some(first))
+    Ok(Some(first.into_iter().map(Into::into).collect()))
 }
 
 /// The platform's id of the message to quote. One that the platform does not know yet cannot be quoted.

@@ -74,12 +74,14 @@ pub(crate) fn hold(
 }
 
 pub(crate) fn tell(db: &Db<'_>, id: ChannelId, kind: EventType, reason: &str, now: Timestamp) -> Result<()> {
+    let channel = channels::needed(db, id)?;
+    let about = About::channel(&channel);
     let told = ChannelTold {
-        channel: channels::needed(db, id)?,
+        channel: channel.into(),
         reason: Some(reason.to_owned()),
         days_left: None,
     };
-    events::append(db, &About::channel(&told.channel), kind, &told, now)?;
+    events::append(db, &about, kind, &told, now)?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Loads a connector's versions, and applies what was decided of their stages.
 
 use weir_domain::caller::OPERATORS_WORKSPACE;
-use weir_domain::event::EventType;
+use weir_domain::event::{EventType, ToldSignature, ToldVersion};
 use weir_domain::record::About;
 use weir_domain::record::versions::{KnownVersion, StageChange, Unchanged, VersionDecision, decide};
 use weir_domain::rollout::{Canary, VersionAct};
@@ -217,25 +217,20 @@ fn apply(db: &Db<'_>, version: &mut Version, change: StageChange, now: Timestamp
 }
 
 fn tell(db: &Db<'_>, version: &Version, kind: EventType, reason: &str, now: Timestamp) -> Result<()> {
-    let mut data = told_of(version);
-    if !reason.is_empty() {
-        data["reason"] = reason.into();
-    }
-    if let Some(canary) = &version.canary {
-        data["percent"] = canary.percent.into();
-    }
+    let told = ToldVersion {
+        name: version.manifest.name.clone(),
+        version: version.manifest.version.clone(),
+        release: version.manifest.release,
+        digest: version.digest.clone(),
+        state: version.stage,
+        signature: ToldSignature {
+            status: version.signature.status.clone(),
+            key: version.signature.key.clone(),
+        },
+        reason: Some(reason.to_owned()).filter(|reason| !reason.is_empty()),
+        percent: version.canary.as_ref().map(|canary| canary.percent),
+    };
     // Connectors belong to the host and not to a tenant.
-    events::append(db, &About::workspace(OPERATORS_WORKSPACE), kind, &data, now)?;
+    events::append(db, &About::workspace(OPERATORS_WORKSPACE), kind, &told, now)?;
     Ok(())
-}
-
-fn told_of(version: &Version) -> serde_json::Value {
-    serde_json::json!({
-        "name": version.manifest.name,
-        "version": version.manifest.version,
-        "release": version.manifest.release,
-        "digest": version.digest,
-        "state": version.stage,
-        "signature": { "status": version.signature.status, "key": version.signature.key },
-    })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use weir_domain::event::Removed;
+use weir_domain::erasure::Removed;
 use weir_domain::id::{ChannelId, ContactId, ConversationId, EndpointId, MediaId, MessageId, RefusalId};
 use weir_domain::message::Referral;
 use weir_domain::time::Timestamp;

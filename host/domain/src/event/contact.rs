@@ -1,0 +1,97 @@
+//! Contacts, as events tell of them.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::conversation::{self, OpenedBy};
+use crate::erasure;
+use crate::event::EventData;
+use crate::id::{ChannelId, ContactId};
+use crate::time::Timestamp;
+
+/// A person that a channel talks to.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = event::Contact)]
+pub struct Contact {
+    /// Its id.
+    pub id: ContactId,
+    /// The account it writes to.
+    pub channel_id: ChannelId,
+    /// The platform's id of the person.
+    pub platform_id: String,
+    /// The handle, without @.
+    pub username: Option<String>,
+    /// The name that people see.
+    pub display_name: Option<String>,
+    /// A picture; most platforms' links expire.
+    pub avatar_url: Option<String>,
+    /// When we first heard of them.
+    pub created_at: Timestamp,
+}
+
+impl EventData for Contact {}
+
+/// A contact that is new, and what brought it.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct ContactCreated {
+    /// The contact.
+    #[serde(flatten)]
+    pub contact: Contact,
+    /// What brought it: a click on an ad is `referral`, with no message.
+    pub reason: OpenedBy,
+}
+
+impl EventData for ContactCreated {}
+
+/// A contact that is gone.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct ErasedContact {
+    /// Its id.
+    pub id: ContactId,
+    /// The account it wrote to.
+    pub channel_id: ChannelId,
+    /// What went with it.
+    #[serde(default)]
+    pub removed: Removed,
+}
+
+impl EventData for ErasedContact {}
+
+/// What was removed with a contact.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[schema(as = event::Removed)]
+pub struct Removed {
+    /// Conversations that were only with this contact.
+    pub conversations: u32,
+    /// Messages, of the contact and to it.
+    pub messages: u32,
+    /// Events, with their deliveries.
+    pub events: u32,
+    /// Attachments, with their files.
+    pub files: u32,
+}
+
+impl From<conversation::Contact> for Contact {
+    fn from(given: conversation::Contact) -> Self {
+        Self {
+            id: given.id,
+            channel_id: given.channel_id,
+            platform_id: given.platform_id,
+            username: given.username,
+            display_name: given.display_name,
+            avatar_url: given.avatar_url,
+            created_at: given.created_at,
+        }
+    }
+}
+
+impl From<erasure::Removed> for Removed {
+    fn from(given: erasure::Removed) -> Self {
+        Self {
+            conversations: given.conversations,
+            messages: given.messages,
+            events: given.events,
+            files: given.files,
+        }
+    }
+}

@@ -1,0 +1,521 @@
+//! Messages, as their events carry them.
+//!
+//! The record keeps these documents, so they are read again: a member that is new has a default.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::event::{EventData, Referral};
+use crate::id::{ChannelId, ContactId, ConversationId, MediaId, MessageId};
+use crate::message::{self, Direction, MediaStatus, Origin, Status};
+use crate::problem::Fault;
+use crate::time::Timestamp;
+
+/// A message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::Message)]
+pub struct Message {
+    /// Its id.
+    pub id: MessageId,
+    /// The account it went through.
+    pub channel_id: ChannelId,
+    /// The thread it belongs to.
+    pub conversation_id: ConversationId,
+    /// The person on the other side.
+    pub contact_id: ContactId,
+    /// Which way it went.
+    pub direction: Direction,
+    /// Which surface made it.
+    pub origin: Origin,
+    /// Where it stands.
+    pub status: Status,
+    /// What it carries.
+    pub content: Content,
+    /// The platform's id, once known.
+    pub platform_id: Option<String>,
+    /// The message that it quotes.
+    pub reply_to: Option<MessageId>,
+    /// How the contact came, on the first message after they did.
+    pub referral: Option<Referral>,
+    /// The caller's own reference, unique in the channel.
+    pub client_ref: Option<String>,
+    /// Why it failed or is uncertain.
+    pub error: Option<MessageError>,
+    /// What the sender should know: `links_not_clickable`.
+    pub warnings: Vec<String>,
+    /// Which button of a card it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<String>,
+    /// Platform fields without a place here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform_data: Option<serde_json::Value>,
+    /// The platform's time of it, or ours until then.
+    pub sent_at: Timestamp,
+    /// When it entered the record.
+    pub created_at: Timestamp,
+    /// The order in which the messages of the conversation entered the record. The conversation itself is in the order of
+    /// `sent_at`, and of this where two are of the same moment.
+    pub sequence: i64,
+}
+
+impl EventData for Message {}
+
+/// What a message carries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[schema(as = event::Content)]
+pub enum Content {
+    /// Plain text.
+    Text {
+        /// The text.
+        text: String,
+    },
+    /// A picture.
+    Image {
+        /// Its bytes.
+        media: Attachment,
+        /// What is written with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        caption: Option<String>,
+    },
+    /// A film.
+    Video {
+        /// Its bytes.
+        media: Attachment,
+        /// What is written with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        caption: Option<String>,
+    },
+    /// Sound.
+    Audio {
+        /// Its bytes.
+        media: Attachment,
+    },
+    /// Any other file.
+    File {
+        /// Its bytes.
+        media: Attachment,
+        /// What is written with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        caption: Option<String>,
+    },
+    /// A sticker.
+    Sticker {
+        /// Its bytes.
+        media: Attachment,
+    },
+    /// A post of the platform.
+    SharedPost {
+        /// The platform's id of it.
+        post_id: Option<String>,
+        /// Where it can be seen.
+        url: Option<String>,
+    },
+    /// A question with things to tap.
+    Card {
+        /// `buttons`, `links`, `list`, `quick_replies`.
+        card: String,
+        /// The question.
+        title: String,
+        /// More text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body: Option<String>,
+        /// What can be tapped.
+        buttons: Vec<Button>,
+    },
+    /// A place.
+    Location {
+        /// Degrees north.
+        latitude: f64,
+        /// Degrees east.
+        longitude: f64,
+        /// Its name.
+        name: Option<String>,
+        /// Its address.
+        address: Option<String>,
+    },
+    /// A text that the platform approved beforehand.
+    Template {
+        /// Its name at the platform.
+        name: String,
+        /// Its language.
+        language: Option<String>,
+        /// What is filled in.
+        parameters: serde_json::Value,
+    },
+    /// What stands in for something that cannot be shown.
+    Fallback {
+        /// The platform's own word for it.
+        original_type: String,
+        /// What a person reads instead.
+        text: String,
+        /// Where it may be seen.
+        url: Option<String>,
+        /// Why: `type_unsupported`, `too_large`, `region_blocked`, `deleted`, `download_failed`, `malformed`.
+        reason: String,
+        /// The bytes behind it, where there are any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        media: Option<Attachment>,
+    },
+    /// A kind that the connector knows and we do not.
+    Custom {
+        /// The kind.
+        kind: String,
+        /// Its document.
+        document: serde_json::Value,
+    },
+}
+
+/// Something to tap.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::Button)]
+pub struct Button {
+    /// Comes back when it is tapped.
+    pub id: String,
+    /// What it says.
+    pub title: String,
+    /// The page it opens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// Stored bytes, as a message names them. The link is added when an event is shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::Attachment)]
+pub struct Attachment {
+    /// What `POST /v1/media` returned, or what the host gave to inbound bytes.
+    pub id: MediaId,
+    /// As sniffed from the bytes.
+    #[serde(default)]
+    pub mime_type: Option<String>,
+    /// In bytes.
+    #[serde(default)]
+    pub size: Option<u64>,
+    /// A signed link that works for a day.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Whether the bytes are here.
+    #[serde(default)]
+    pub status: Option<MediaStatus>,
+}
+
+/// Why a message did not, or may not have, arrived.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::MessageError)]
+pub struct MessageError {
+    /// Our stable code.
+    pub code: String,
+    /// One sentence for a person.
+    pub detail: String,
+    /// Whose fault it is.
+    pub fault: Fault,
+    /// Whether trying again can help.
+    pub retryable: bool,
+    /// The platform's own words.
+    pub platform: Option<PlatformWords>,
+}
+
+/// What the platform said, verbatim.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = event::PlatformWords)]
+pub struct PlatformWords {
+    /// Its code.
+    pub code: Option<String>,
+    /// Its message.
+    pub message: Option<String>,
+    /// What its support asks for.
+    pub request_id: Option<String>,
+}
+
+impl Content {
+    /// Its attachment, if it has one.
+    pub fn media_mut(&mut self) -> Option<&mut Attachment> {
+        match self {
+            Self::Image { media, .. }
+            | Self::Video { media, .. }
+            | Self::Audio { media }
+            | Self::File { media, .. }
+            | Self::Sticker { media } => Some(media),
+            Self::Fallback { media, .. } => media.as_mut(),
+            _ => None,
+        }
+    }
+}
+
+impl From<message::Message> for Message {
+    fn from(given: message::Message) -> Self {
+        Self {
+            id: given.id,
+            channel_id: given.channel_id,
+            conversation_id: given.conversation_id,
+            contact_id: given.contact_id,
+            direction: given.direction,
+            origin: given.origin,
+            status: given.status,
+            content: given.content.into(),
+            platform_id: given.platform_id,
+            reply_to: given.reply_to,
+            referral: given.referral.map(Into::into),
+            client_ref: given.client_ref,
+            error: given.error.map(Into::into),
+            warnings: given.warnings,
+            answers: given.answers,
+            platform_data: given.platform_data,
+            sent_at: given.sent_at,
+            created_at: given.created_at,
+            sequence: given.sequence,
+        }
+    }
+}
+
+impl From<Message> for message::Message {
+    fn from(given: Message) -> Self {
+        Self {
+            id: given.id,
+            channel_id: given.channel_id,
+            conversation_id: given.conversation_id,
+            contact_id: given.contact_id,
+            direction: given.direction,
+            origin: given.origin,
+            status: given.status,
+            content: given.content.into(),
+            platform_id: given.platform_id,
+            reply_to: given.reply_to,
+            referral: given.referral.map(Into::into),
+            client_ref: given.client_ref,
+            error: given.error.map(Into::into),
+            warnings: given.warnings,
+            answers: given.answers,
+            platform_data: given.platform_data,
+            sent_at: given.sent_at,
+            created_at: given.created_at,
+            sequence: given.sequence,
+        }
+    }
+}
+
+impl From<message::Content> for Content {
+    fn from(content: message::Content) -> Self {
+        use message::Content as Given;
+        match content {
+            Given::Text { text } => Self::Text { text },
+            Given::Image { media, caption } => Self::Image {
+                media: media.into(),
+                caption,
+            },
+            Given::Video { media, caption } => Self::Video {
+                media: media.into(),
+                caption,
+            },
+            Given::Audio { media } => Self::Audio { media: media.into() },
+            Given::File { media, caption } => Self::File {
+                media: media.into(),
+                caption,
+            },
+            Given::Sticker { media } => Self::Sticker { media: media.into() },
+            Given::SharedPost { post_id, url } => Self::SharedPost { post_id, url },
+            Given::Card {
+                card,
+                title,
+                body,
+                buttons,
+            } => Self::Card {
+                card,
+                title,
+                body,
+                buttons: buttons.into_iter().map(Into::into).collect(),
+            },
+            Given::Location {
+                latitude,
+                longitude,
+                name,
+                address,
+            } => Self::Location {
+                latitude,
+                longitude,
+                name,
+                address,
+            },
+            Given::Template {
+                name,
+                language,
+                parameters,
+            } => Self::Template {
+                name,
+                language,
+                parameters,
+            },
+            Given::Fallback {
+                original_type,
+                text,
+                url,
+                reason,
+                media,
+            } => Self::Fallback {
+                original_type,
+                text,
+                url,
+                reason,
+                media: media.map(Into::into),
+            },
+            Given::Custom { kind, document } => Self::Custom { kind, document },
+        }
+    }
+}
+
+impl From<Content> for message::Content {
+    fn from(content: Content) -> Self {
+        use Content as Given;
+        match content {
+            Given::Text { text } => Self::Text { text },
+            Given::Image { media, caption } => Self::Image {
+                media: media.into(),
+                caption,
+            },
+            Given::Video { media, caption } => Self::Video {
+                media: media.into(),
+                caption,
+            },
+            Given::Audio { media } => Self::Audio { media: media.into() },
+            Given::File { media, caption } => Self::File {
+                media: media.into(),
+                caption,
+            },
+            Given::Sticker { media } => Self::Sticker { media: media.into() },
+            Given::SharedPost { post_id, url } => Self::SharedPost { post_id, url },
+            Given::Card {
+                card,
+                title,
+                body,
+                buttons,
+            } => Self::Card {
+                card,
+                title,
+                body,
+                buttons: buttons.into_iter().map(Into::into).collect(),
+            },
+            Given::Location {
+                latitude,
+                longitude,
+                name,
+                address,
+            } => Self::Location {
+                latitude,
+                longitude,
+                name,
+                address,
+            },
+            Given::Template {
+                name,
+                language,
+                parameters,
+            } => Self::Template {
+                name,
+                language,
+                parameters,
+            },
+            Given::Fallback {
+                original_type,
+                text,
+                url,
+                reason,
+                media,
+            } => Self::Fallback {
+                original_type,
+                text,
+                url,
+                reason,
+                media: media.map(Into::into),
+            },
+            Given::Custom { kind, document } => Self::Custom { kind, document },
+        }
+    }
+}
+
+impl From<message::Button> for Button {
+    fn from(given: message::Button) -> Self {
+        Self {
+            id: given.id,
+            title: given.title,
+            url: given.url,
+        }
+    }
+}
+
+impl From<Button> for message::Button {
+    fn from(given: Button) -> Self {
+        Self {
+            id: given.id,
+            title: given.title,
+            url: given.url,
+        }
+    }
+}
+
+impl From<message::Attachment> for Attachment {
+    fn from(given: message::Attachment) -> Self {
+        Self {
+            id: given.id,
+            mime_type: given.mime_type,
+            size: given.size,
+            url: given.url,
+            status: given.status,
+        }
+    }
+}
+
+impl From<Attachment> for message::Attachment {
+    fn from(given: Attachment) -> Self {
+        Self {
+            id: given.id,
+            mime_type: given.mime_type,
+            size: given.size,
+            url: given.url,
+            status: given.status,
+        }
+    }
+}
+
+impl From<message::MessageError> for MessageError {
+    fn from(given: message::MessageError) -> Self {
+        Self {
+            code: given.code,
+            detail: given.detail,
+            fault: given.fault,
+            retryable: given.retryable,
+            platform: given.platform.map(Into::into),
+        }
+    }
+}
+
+impl From<MessageError> for message::MessageError {
+    fn from(given: MessageError) -> Self {
+        Self {
+            code: given.code,
+            detail: given.detail,
+            fault: given.fault,
+            retryable: given.retryable,
+            platform: given.platform.map(Into::into),
+        }
+    }
+}
+
+impl From<message::PlatformWords> for PlatformWords {
+    fn from(given: message::PlatformWords) -> Self {
+        Self {
+            code: given.code,
+            message: given.message,
+            request_id: given.request_id,
+        }
+    }
+}
+
+impl From<PlatformWords> for message::PlatformWords {
+    fn from(given: PlatformWords) -> Self {
+        Self {
+            code: given.code,
+            message: given.message,
+            request_id: given.request_id,
+        }
+    }
+}
