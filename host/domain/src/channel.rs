@@ -9,7 +9,7 @@ use crate::id::ChannelId;
 use crate::time::Timestamp;
 
 /// A business account connected through a connector.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Channel {
     /// Its id.
     pub id: ChannelId,
@@ -69,7 +69,7 @@ pub enum ChannelStatus {
 }
 
 /// What the operator changed of the platform's rules for one channel. Unset means: as the connector declares.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyOverride {
     /// A shorter messaging window, in milliseconds.

@@ -9,7 +9,7 @@ use crate::message::Referral;
 use crate::time::Timestamp;
 
 /// A person that a channel talks to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact {
     /// Its id.
     pub id: ContactId,

@@ -96,6 +96,24 @@ impl utoipa::PartialSchema for EventType {
 
 impl ToSchema for EventType {}
 
+impl EventType {
+    /// Whether it shows a message.
+    pub fn carries_message(self) -> bool {
+        matches!(
+            self,
+            Self::MessageReceived
+                | Self::MessageEchoed
+                | Self::MessageQueued
+                | Self::MessageSent
+                | Self::MessageDelivered
+                | Self::MessageRead
+                | Self::MessageFailed
+                | Self::MessageUncertain
+                | Self::MessageCancelled
+        )
+    }
+}
+
 event_types! {
     /// The contact wrote.
     MessageReceived = "message.received",

@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 
 /// What one message carries. `A` is how its bytes are named: stored with us ([`Attachment`]), or still with the platform
 /// ([`crate::inbound::RemoteMedia`]).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Content<A = Attachment> {
     /// Plain text.
@@ -121,7 +121,7 @@ fn none<A>() -> Option<A> {
 }
 
 /// Something to tap.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Button {
     /// Comes back when it is tapped.
     pub id: String,
@@ -133,7 +133,7 @@ pub struct Button {
 }
 
 /// Stored bytes, as a message names them. A sender gives the `id`; the rest is filled in by the host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     /// What `POST /v1/media` returned, or what the host gave to inbound bytes.
     pub id: MediaId,
@@ -424,8 +424,8 @@ impl Status {
     }
 }
 
-/// A message as the record holds it and the API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+/// A message as the record holds it.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     /// Its id.
     pub id: MessageId,
@@ -456,10 +456,8 @@ pub struct Message {
     /// What the sender should know: `links_not_clickable`.
     pub warnings: Vec<String>,
     /// Which button of a card it answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<String>,
     /// Platform fields without a place here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform_data: Option<serde_json::Value>,
     /// The platform's time of it, or ours until then.
     pub sent_at: Timestamp,
@@ -471,7 +469,7 @@ pub struct Message {
 }
 
 /// Why a message did not, or may not have, arrived.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageError {
     /// Our stable code.
     pub code: String,
@@ -486,7 +484,7 @@ pub struct MessageError {
 }
 
 /// What the platform said, verbatim.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlatformWords {
     /// Its code.
     pub code: Option<String>,
@@ -497,7 +495,7 @@ pub struct PlatformWords {
 }
 
 /// How a contact came.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Referral {
     /// Its id; none while it is not yet stored.
     #[serde(default)]

@@ -43,6 +43,7 @@ mod rollout;
 mod session;
 mod share;
 mod standing;
+mod types;
 mod workspaces;
 
 #[cfg(test)]

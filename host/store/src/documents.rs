@@ -11,7 +11,7 @@ use weir_domain::caller::Scope;
 use weir_domain::channel::{Channel, ChannelStatus, PolicyOverride};
 use weir_domain::credential::{Credential, Secret, Tokens};
 use weir_domain::erasure::Marks;
-use weir_domain::event::EventFilter;
+use weir_domain::event::{self, EventFilter};
 use weir_domain::grant::Grants;
 use weir_domain::id::{ChannelId, Id, Mint};
 use weir_domain::inbound::RemoteMedia;
@@ -395,7 +395,8 @@ fn stored_documents_are_as_released() {
     of_channels(&mut documents);
     of_versions(&mut documents);
     of_the_ledger(&mut documents);
-    let answer = vec![documents.message(Content::Text { text: "hi".into() })];
+    let message = documents.message(Content::Text { text: "hi".into() });
+    let answer = vec![event::Message::from(message)];
     documents.add("claims.body", &answer);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/documents.txt");
     if std::env::var_os("WEIR_WRITE_DOCS").is_some() {

@@ -12,9 +12,9 @@ use crate::conversation::{ConversationStatus, OpenedBy};
 use crate::id::{Id, Mint};
 use crate::message::{Direction, MediaStatus, Origin, Status};
 use crate::policy::{BudgetView, ContactView, ConversationView, RefusalView, WindowView};
+use crate::problem::Fault;
 use crate::rollout::VersionStage;
 use crate::{channel, conversation, message};
-use crate::problem::Fault;
 
 #[test]
 fn every_event_type_has_one_name_and_is_found_by_it() {

@@ -1,7 +1,4 @@
-//! A conversation as the API and the events show it: the record's facts, and what the rules make of them now.
-
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+//! What the rules make of a conversation now, beside the record's facts of it.
 
 use crate::channel::Channel;
 use crate::conversation::{Contact, Conversation, ConversationStatus, OpenedBy};
@@ -11,7 +8,7 @@ use crate::policy::{Refusal, Rules, Stage, budget, may_use, may_write};
 use crate::time::Timestamp;
 
 /// A conversation, and whether it can be written in now.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ConversationView {
     /// Its id.
     pub id: ConversationId,
@@ -36,17 +33,15 @@ pub struct ConversationView {
     /// The newest message's time.
     pub last_message_at: Option<Timestamp>,
     /// Messages of the contact since the business answered or marked them read.
-    #[serde(default)]
     pub unread: u32,
     /// How the contact last came, by an ad or a link; null if they came by themselves.
-    #[serde(default)]
     pub referral: Option<Referral>,
     /// When it entered the record.
     pub created_at: Timestamp,
 }
 
 /// The person on the other side.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContactView {
     /// Its id.
     pub id: ContactId,
@@ -61,7 +56,7 @@ pub struct ContactView {
 }
 
 /// Why nothing can be written now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusalView {
     /// The stable code.
     pub code: String,
@@ -70,7 +65,7 @@ pub struct RefusalView {
 }
 
 /// The messaging window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowView {
     /// When the contact last wrote.
     pub opened_at: Timestamp,
@@ -79,7 +74,7 @@ pub struct WindowView {
 }
 
 /// The message budget.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BudgetView {
     /// Messages until the contact writes again.
     pub limit: u32,

@@ -29,7 +29,7 @@ pub enum Signal {
 }
 
 /// What a conversation can carry now.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug)]
 pub struct Features {
     /// Whether a message would be accepted now.
     pub can_reply: bool,

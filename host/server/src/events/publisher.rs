@@ -118,8 +118,7 @@ impl Publisher {
     }
 
     fn request(&self, lease: &DeliveryLease, now: Timestamp) -> Result<Request, String> {
-        let mut event = lease.event.clone();
-        event.data = self.media.with_links(event.data);
+        let event = self.media.with_link(lease.event.clone());
         let body = serde_json::to_string(&event).map_err(|error| error.to_string())?;
         let id = event.id.to_string();
         let signature = sign(&active_secrets(&lease.endpoint, now), &id, now.as_secs(), &body);

@@ -276,7 +276,7 @@ impl<I: FromStr<Err: std::fmt::Display>, S: Send + Sync> FromRequestParts<S> for
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_domain::message::Content;
+    use crate::http::types::message::Content;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]

@@ -7,13 +7,13 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use weir_domain::id::{ChannelId, ConversationId};
-use weir_domain::message::Content;
 use weir_domain::policy::Refusal;
 
 use super::body::{self, Json};
 use super::caller::{InChannels, May, MessagesWrite};
 use super::channels::find;
 use super::problem::{Answer, Problem};
+use super::types::message::Content;
 use crate::Host;
 
 /// A message for many.

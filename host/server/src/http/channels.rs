@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use weir_domain::caller::{Caller, Scope};
-use weir_domain::channel::{Channel, PolicyOverride};
+use weir_domain::channel;
 use weir_domain::id::ChannelId;
 use weir_domain::time::Timestamp;
 use weir_store::ChannelPatch;
@@ -19,6 +19,7 @@ use super::codes;
 use super::connect_sessions;
 use super::list::{List, Paging};
 use super::problem::{Answer, COME_BACK, Problem};
+use super::types::channel::{Channel, PolicyOverride};
 use crate::Host;
 use crate::accounts::channel_test::{ChannelTest, TestError};
 use crate::accounts::diagnosis::Finding;
@@ -69,7 +70,7 @@ pub(crate) struct QueueView {
 }
 
 /// The channel of this id, if it is the caller's.
-pub(crate) async fn find(host: &Host, caller: &Caller, id: ChannelId) -> Answer<Channel> {
+pub(crate) async fn find(host: &Host, caller: &Caller, id: ChannelId) -> Answer<channel::Channel> {
     let channel = host.store().channel(id).await?;
     channel
         .filter(|channel| channel.workspace_id == caller.workspace_id() && caller.sees(Some(id)))
@@ -93,7 +94,7 @@ pub(crate) async fn list(
             paging.page()?,
         )
         .await?;
-    Ok(List::of(listed, |channel| channel))
+    Ok(List::of(listed, Channel::from))
 }
 
 /// Get a channel
@@ -103,7 +104,7 @@ pub(crate) async fn get(
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
 ) -> Answer<Answered<Channel>> {
-    Ok(Answered(find(&host, &caller, id).await?))
+    Ok(Answered(find(&host, &caller, id).await?.into()))
 }
 
 /// Change a channel
@@ -135,12 +136,12 @@ pub(crate) async fn patch(
         labels: body.labels,
         country,
         paused: body.paused,
-        policy: body.policy,
+        policy: body.policy.map(Into::into),
     };
     let channel = host.store().update_channel(id, patch, host.now()).await?;
     let channel = channel.ok_or_else(|| Problem::no_such("channel"))?;
     record(&host, &caller, "channel.update", &id.to_string(), changed).await;
-    Ok(Answered(channel))
+    Ok(Answered(channel.into()))
 }
 
 fn check(patch: &Patch) -> Answer<()> {
@@ -169,7 +170,7 @@ fn check(patch: &Patch) -> Answer<()> {
 }
 
 /// Whether `new` takes back anything that `old` tightened. What the connector declares is the outer bound in any case.
-fn loosens(old: &PolicyOverride, new: &PolicyOverride) -> bool {
+fn loosens(old: &channel::PolicyOverride, new: &PolicyOverride) -> bool {
     fn looser<N: PartialOrd>(old: Option<N>, new: Option<N>) -> bool {
         match (old, new) {
             (None, _) => false,
@@ -196,7 +197,7 @@ pub(crate) async fn delete(
         .await?
         .ok_or_else(|| Problem::no_such("channel"))?;
     record(&host, &caller, "channel.delete", &id.to_string(), serde_json::json!({})).await;
-    Ok(Answered(channel))
+    Ok(Answered(channel.into()))
 }
 
 /// Renew a channel's credential now
@@ -211,7 +212,7 @@ pub(crate) async fn refresh(
 ) -> Answer<Answered<Channel>> {
     find(&host, &caller, id).await?;
     host.accounts.refresh_now(id).await?;
-    Ok(Answered(find(&host, &caller, id).await?))
+    Ok(Answered(find(&host, &caller, id).await?.into()))
 }
 
 /// Look at a channel from all sides
@@ -424,10 +425,11 @@ mod tests {
             budget_limit: limit,
             ..PolicyOverride::default()
         };
-        assert!(!loosens(&limit(None), &limit(Some(3))));
-        assert!(!loosens(&limit(Some(3)), &limit(Some(3))));
-        assert!(!loosens(&limit(Some(3)), &limit(Some(2))));
-        assert!(loosens(&limit(Some(3)), &limit(Some(4))));
-        assert!(loosens(&limit(Some(3)), &limit(None)));
+        let loosens = |old: PolicyOverride, new: PolicyOverride| loosens(&old.into(), &new);
+        assert!(!loosens(limit(None), limit(Some(3))));
+        assert!(!loosens(limit(Some(3)), limit(Some(3))));
+        assert!(!loosens(limit(Some(3)), limit(Some(2))));
+        assert!(loosens(limit(Some(3)), limit(Some(4))));
+        assert!(loosens(limit(Some(3)), limit(None)));
     }
 }

@@ -6,11 +6,9 @@ use axum::Json as Answered;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 use weir_domain::caller::Caller;
-use weir_domain::conversation::Contact;
-use weir_domain::erasure;
 use weir_domain::id::{ChannelId, ContactId};
 
 use super::audit::record;
@@ -18,6 +16,7 @@ use super::body::{Named, Params};
 use super::caller::{ChannelsWrite, InChannels, May, Read};
 use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
+use super::types::contact::{Contact, Removed};
 use crate::Host;
 
 /// Of which channel.
@@ -26,30 +25,6 @@ use crate::Host;
 pub(crate) struct OfChannel {
     /// Of this channel only.
     pub(crate) channel_id: Option<ChannelId>,
-}
-
-/// What was removed with a contact.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub(crate) struct Removed {
-    /// Conversations that were only with this contact.
-    conversations: u32,
-    /// Messages, of the contact and to it.
-    messages: u32,
-    /// Events, with their deliveries.
-    events: u32,
-    /// Attachments, with their files.
-    files: u32,
-}
-
-impl From<erasure::Removed> for Removed {
-    fn from(removed: erasure::Removed) -> Self {
-        Self {
-            conversations: removed.conversations,
-            messages: removed.messages,
-            events: removed.events,
-            files: removed.files,
-        }
-    }
 }
 
 /// The channels to look in; all if empty.
@@ -69,7 +44,7 @@ pub(crate) async fn list(
         .store()
         .contacts(caller.workspace_id(), narrowed(&caller, of.channel_id)?, paging.page()?)
         .await?;
-    Ok(List::of(listed, |contact| contact))
+    Ok(List::of(listed, Contact::from))
 }
 
 /// Get a contact
@@ -81,7 +56,7 @@ pub(crate) async fn get(
 ) -> Answer<Answered<Contact>> {
     let contact = host.store().contact(caller.workspace_id(), id).await?;
     let contact = contact.filter(|contact| caller.sees(Some(contact.channel_id)));
-    Ok(Answered(contact.ok_or_else(|| Problem::no_such("contact"))?))
+    Ok(Answered(contact.ok_or_else(|| Problem::no_such("contact"))?.into()))
 }
 
 /// Ask the platform who a contact is now
@@ -103,7 +78,7 @@ pub(crate) async fn refresh(
         serde_json::json!({}),
     )
     .await;
-    Ok(Answered(contact))
+    Ok(Answered(contact.into()))
 }
 
 /// Erase a contact, with every conversation, message, file and event that is theirs

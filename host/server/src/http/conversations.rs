@@ -5,13 +5,10 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json as Answered};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use weir_domain::caller::Caller;
 use weir_domain::conversation::Conversation;
 use weir_domain::id::{ChannelId, ConversationId, MessageId};
-use weir_domain::message::{Content, Message};
-use weir_domain::policy::ConversationView;
 use weir_store::{ConversationFilter, EnqueueError, Enqueued, Listed};
 
 use super::body::{self, Json, Named, Params};
@@ -21,9 +18,11 @@ use super::contacts::narrowed;
 use super::idempotency::{Idempotency, REPLAYED};
 use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
+use super::types::conversation::{ConversationView, Features};
+use super::types::message::{Content, Message, PlatformWords};
 use crate::Host;
 use crate::accounts::calls::ActError;
-use crate::accounts::features::{Features, Signal};
+use crate::accounts::features::Signal;
 use crate::connectors::serving::ConnectorError;
 use crate::messages::outbound::{AcceptError, SendRequest};
 
@@ -64,8 +63,7 @@ pub(crate) struct Glance {
     #[serde(flatten)]
     view: ConversationView,
     /// The newest message; null while there is none.
-    #[schema(value_type = Option<Message>)]
-    last_message: Option<Value>,
+    last_message: Option<Message>,
 }
 
 /// Something that a contact is shown besides messages.
@@ -96,12 +94,14 @@ pub(crate) async fn list(
         .conversations(caller.workspace_id(), filter, paging.page()?)
         .await?;
     let ids = rows.iter().map(|conversation| conversation.id).collect();
-    let newest = host.store().last_messages(ids).await?;
+    let mut newest = host.store().last_messages(ids).await?;
     let mut glances = Vec::with_capacity(rows.len());
     for conversation in &rows {
         glances.push(Glance {
-            view: host.accounts.view(conversation).await?,
-            last_message: newest.get(&conversation.id).map(|message| shown(&host, message)),
+            view: host.accounts.view(conversation).await?.into(),
+            last_message: newest
+                .remove(&conversation.id)
+                .map(|message| Message::of(message, &host.media)),
         });
     }
     Ok(List::of(Listed { rows: glances, next }, |glance| glance))
@@ -123,7 +123,7 @@ pub(crate) async fn get(
     Named(id): Named<ConversationId>,
 ) -> Answer<Answered<ConversationView>> {
     let conversation = find(&host, &caller, id).await?;
-    Ok(Answered(host.accounts.view(&conversation).await?))
+    Ok(Answered(host.accounts.view(&conversation).await?.into()))
 }
 
 /// List messages of a conversation, newest first
@@ -134,17 +134,11 @@ pub(crate) async fn messages(
     State(host): State<Host>,
     Named(id): Named<ConversationId>,
     Params(paging): Params<Paging>,
-) -> Answer<Answered<List<Value>>> {
+) -> Answer<Answered<List<Message>>> {
     let page = paging.page()?;
     find(&host, &caller, id).await?;
     let listed = host.store().messages(caller.workspace_id(), id, page).await?;
-    Ok(List::of(listed, |message| shown(&host, &message)))
-}
-
-/// A message as the API shows it: with links to its bytes.
-pub(crate) fn shown(host: &Host, message: &Message) -> Value {
-    // A message is plain data with string keys: it always becomes JSON.
-    host.media.with_links(serde_json::to_value(message).unwrap_or_default())
+    Ok(List::of(listed, |message| Message::of(message, &host.media)))
 }
 
 /// Send a message
@@ -170,7 +164,7 @@ pub(crate) async fn send(
         ));
     }
     let request = SendRequest {
-        content: body.content,
+        content: body.content.into(),
         reply_to: body.reply_to,
         client_ref: body.client_ref,
         origin: caller.origin(),
@@ -181,7 +175,7 @@ pub(crate) async fn send(
         Enqueued::New(messages) => (messages, false),
         Enqueued::Replayed(messages) => (messages, true),
     };
-    let mut shown = messages.iter().map(|message| shown(&host, message));
+    let mut shown = messages.into_iter().map(|message| Message::of(message, &host.media));
     let mut response = if body.split {
         (StatusCode::ACCEPTED, List::whole(shown.collect())).into_response()
     } else {
@@ -216,7 +210,7 @@ pub(crate) async fn features(
     State(host): State<Host>,
     Named(id): Named<ConversationId>,
 ) -> Answer<Answered<Features>> {
-    Ok(Answered(host.accounts.features(&caller, id).await?))
+    Ok(Answered(host.accounts.features(&caller, id).await?.into()))
 }
 
 impl From<EnqueueError> for Problem {
@@ -286,7 +280,7 @@ impl From<ConnectorError> for Problem {
                 Self::of(documented.unwrap_or(&codes::PLATFORM_REFUSED))
                     .detail(&failure.detail)
                     .with("reason", &failure.code)
-                    .with("platform", &failure.platform)
+                    .with("platform", failure.platform.map(PlatformWords::from))
             }
             ConnectorError::Broken(_) | ConnectorError::Quarantined(_) => {
                 Self::of(&codes::CONNECTOR_FAILED).detail(&error)

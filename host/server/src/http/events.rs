@@ -112,11 +112,10 @@ async fn place(host: &Host, workspace: &str, parameter: &str, text: &str) -> Ans
     host.store().event_place(workspace, id).await?.ok_or_else(unknown)
 }
 
-/// An event as it is shown: with links to the bytes that it names.
-pub(crate) fn shown(host: &Host, mut event: Event) -> Value {
-    event.data = host.media.with_links(event.data);
+/// An event as it is shown: with a link to the bytes that it names.
+pub(crate) fn shown(host: &Host, event: Event) -> Value {
     // An event is plain data with string keys: it always becomes JSON.
-    serde_json::to_value(event).unwrap_or_default()
+    serde_json::to_value(host.media.with_link(event)).unwrap_or_default()
 }
 
 /// List events, oldest first

@@ -2,12 +2,11 @@
 
 use axum::Json as Answered;
 use axum::extract::State;
-use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use weir_domain::caller::Caller;
 use weir_domain::id::MessageId;
 use weir_domain::limits;
-use weir_domain::message::{Message, MessageError, Status};
+use weir_domain::message::{self, Status};
 use weir_domain::time::Timestamp;
 use weir_store::{Attempt, RequestRecord};
 
@@ -15,9 +14,9 @@ use super::audit::record;
 use super::body::{Named, Params};
 use super::caller::{InChannels, May, MessagesWrite, Read};
 use super::codes;
-use super::conversations::shown;
 use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
+use super::types::message::{Message, MessageError};
 use crate::Host;
 
 /// One try of a message, with the requests that left.
@@ -63,7 +62,7 @@ impl From<Attempt> for AttemptView {
             started_at: attempt.started_at,
             ended_at: attempt.ended_at,
             outcome: attempt.outcome,
-            error: attempt.error,
+            error: attempt.error.map(Into::into),
             requests: attempt.requests.into_iter().map(RequestView::from).collect(),
         }
     }
@@ -83,7 +82,7 @@ impl From<RequestRecord> for RequestView {
     }
 }
 
-async fn find(host: &Host, caller: &Caller, id: MessageId) -> Answer<Message> {
+async fn find(host: &Host, caller: &Caller, id: MessageId) -> Answer<message::Message> {
     let message = host.store().message(caller.workspace_id(), id).await?;
     message
         .filter(|message| caller.sees(Some(message.channel_id)))
@@ -109,7 +108,7 @@ pub(crate) async fn search(
     State(host): State<Host>,
     Params(wanted): Params<Search>,
     Params(paging): Params<Paging>,
-) -> Answer<Answered<List<Value>>> {
+) -> Answer<Answered<List<Message>>> {
     let words = wanted.search.trim();
     if !(2..=limits::SEARCH_CHARS).contains(&words.chars().count()) {
         let right = format_args!("write 2 to {} characters", limits::SEARCH_CHARS);
@@ -120,7 +119,7 @@ pub(crate) async fn search(
         .store()
         .search_messages(caller.workspace_id(), caller.channels().clone(), words, page)
         .await?;
-    Ok(List::of(found, |message| shown(&host, &message)))
+    Ok(List::of(found, |message| Message::of(message, &host.media)))
 }
 
 /// Get a message
@@ -129,8 +128,8 @@ pub(crate) async fn get(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<MessageId>,
-) -> Answer<Answered<Value>> {
-    Ok(Answered(shown(&host, &find(&host, &caller, id).await?)))
+) -> Answer<Answered<Message>> {
+    Ok(Answered(Message::of(find(&host, &caller, id).await?, &host.media)))
 }
 
 /// Take a queued message back, or give one in doubt up
@@ -141,7 +140,7 @@ pub(crate) async fn cancel(
     caller: May<MessagesWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<MessageId>,
-) -> Answer<Answered<Value>> {
+) -> Answer<Answered<Message>> {
     find(&host, &caller, id).await?;
     match host
         .outbound
@@ -151,7 +150,7 @@ pub(crate) async fn cancel(
     {
         Ok(message) => {
             record(&host, &caller, "message.cancel", &id.to_string(), serde_json::json!({})).await;
-            Ok(Answered(shown(&host, &message)))
+            Ok(Answered(Message::of(message, &host.media)))
         }
         Err(message) => Err(Problem::of(&codes::MESSAGE_NOT_CANCELLABLE)
             .detail(format_args!("the message is {}", message.status.as_str()))
@@ -165,7 +164,7 @@ pub(crate) async fn retry(
     caller: May<MessagesWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<MessageId>,
-) -> Answer<(axum::http::StatusCode, Answered<Value>)> {
+) -> Answer<(axum::http::StatusCode, Answered<Message>)> {
     let message = find(&host, &caller, id).await?;
     if !matches!(message.status, Status::Failed | Status::Uncertain) {
         return Err(not_retryable(&message));
@@ -173,14 +172,15 @@ pub(crate) async fn retry(
     match host.outbound.retry(&caller, id).await? {
         Some(message) => {
             record(&host, &caller, "message.retry", &id.to_string(), serde_json::json!({})).await;
-            Ok((axum::http::StatusCode::ACCEPTED, Answered(shown(&host, &message))))
+            let shown = Message::of(message, &host.media);
+            Ok((axum::http::StatusCode::ACCEPTED, Answered(shown)))
         }
         // It moved on between the two looks.
         None => Err(not_retryable(&find(&host, &caller, id).await?)),
     }
 }
 
-fn not_retryable(message: &Message) -> Problem {
+fn not_retryable(message: &message::Message) -> Problem {
     Problem::of(&codes::MESSAGE_NOT_RETRYABLE)
         .detail(format_args!("the message is {}", message.status.as_str()))
         .with("message_status", message.status)

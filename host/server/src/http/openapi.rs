@@ -16,7 +16,6 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 use weir_domain::event::{Event, EventType};
-use weir_domain::message::Attachment;
 
 use super::event_types;
 use super::problem::Document;
@@ -30,9 +29,6 @@ pub(crate) fn head() -> OpenApi {
     let mut schemas = Vec::new();
     Document::schemas(&mut schemas);
     Event::schemas(&mut schemas);
-    // The parameter that `Content` has by default is not followed by the derive.
-    Attachment::schemas(&mut schemas);
-    schemas.push(("Attachment".to_owned(), Attachment::schema()));
     schemas.push(("Problem".to_owned(), Document::schema()));
     schemas.push(("Event".to_owned(), Event::schema()));
     schemas.extend(event_types::schemas());
@@ -314,7 +310,9 @@ fn rename_references(value: &mut Value, rename: &impl Fn(&str) -> String) {
             }
         }
         Value::Array(items) => items.iter_mut().for_each(|item| rename_references(item, rename)),
-        Value::Object(members) => members.values_mut().for_each(|member| rename_references(member, rename)),
+        Value::Object(members) => members
+            .values_mut()
+            .for_each(|member| rename_references(member, rename)),
         _ => {}
     }
 }
@@ -325,7 +323,7 @@ fn share_shapes(document: &mut Value) {
     let own = |name: &str| name.strip_prefix(EVENT_SHAPE).map(ToOwned::to_owned);
     let renamed = |shared: &BTreeSet<String>, name: &str| match own(name) {
         Some(own) if shared.contains(&own) => own,
-        Some(own) => format!("{}EventData", names::schema(&own)),
+        Some(own) => format!("Event{}", names::schema(&own)),
         None => name.to_owned(),
     };
     let schemas = std::mem::take(&mut document["components"]["schemas"]);

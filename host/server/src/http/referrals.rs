@@ -5,13 +5,13 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 use weir_domain::id::{ChannelId, ContactId, ConversationId, ReferralId};
-use weir_domain::message::Referral;
 
 use super::body::{Named, Params};
 use super::caller::{InChannels, May, Read};
 use super::contacts::{OfChannel, narrowed};
 use super::list::{List, Paging};
 use super::problem::Answer;
+use super::types::referral::Referral;
 use crate::Host;
 use crate::accounts::ads::Ad;
 
@@ -43,7 +43,7 @@ pub(crate) async fn list(
         .referrals(caller.workspace_id(), narrowed(&caller, of.channel_id)?, paging.page()?)
         .await?;
     Ok(List::of(listed, |record| ReferralView {
-        referral: record.referral,
+        referral: record.referral.into(),
         channel_id: record.channel_id,
         conversation_id: record.conversation_id,
         contact_id: record.contact_id,

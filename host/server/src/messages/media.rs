@@ -14,13 +14,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use hmac::{Hmac, KeyInit, Mac};
-use serde_json::Value;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;
 use weir_domain::caller::Caller;
 use weir_domain::credential::Secrets;
 use weir_domain::erasure::Removed;
+use weir_domain::event::{self, Event};
 use weir_domain::id::{ContactId, MediaId};
 use weir_domain::limits;
 use weir_domain::message::MediaStatus;
@@ -415,12 +416,31 @@ impl Media {
         Ok(())
     }
 
-    /// A document as it is shown: every attachment gets its link, also one whose bytes are still being fetched. Until they are
-    /// here the link answers 503 and when to come back, so that a receiver needs no second event.
-    pub fn with_links(&self, mut data: Value) -> Value {
-        fill_links(&mut data, &|id| self.media_link(id));
-        data
+    /// The link of an attachment, also while its bytes are still being fetched: until they are here it answers 503 and when to
+    /// come back, so that a receiver needs no second event. None for bytes that cannot be had.
+    pub(crate) fn link_of(&self, id: MediaId, status: Option<MediaStatus>) -> Option<String> {
+        (status != Some(MediaStatus::Failed)).then(|| self.media_link(id))
     }
+
+    /// An event as it is shown: the attachment of its message has its link.
+    pub fn with_link(&self, event: Event) -> Event {
+        linked(event, |id, status| self.link_of(id, status))
+    }
+}
+
+fn linked(mut event: Event, link: impl Fn(MediaId, Option<MediaStatus>) -> Option<String>) -> Event {
+    if event.kind.carries_message()
+        && let Some(document) = event.data.get_mut("content")
+        // What this version cannot read is handed over as it stands in the log.
+        && let Ok(mut content) = event::Content::deserialize(&*document)
+        && let Some(media) = content.media_mut()
+    {
+        media.url = link(media.id, media.status);
+        if let Ok(linked) = serde_json::to_value(content) {
+            *document = linked;
+        }
+    }
+    event
 }
 
 /// What a link is signed by: the id and the end, parted by what stands in neither.
@@ -428,30 +448,6 @@ fn link_mac(key: &[u8; 32], id: MediaId, expires: i64) -> Hmac<Sha256> {
     Hmac::<Sha256>::new_from_slice(key)
         .expect("HMAC takes keys of any length")
         .chain_update(format!("{id}.{expires}"))
-}
-
-/// Only below a member `media`, so that a platform's own document cannot be taken for an attachment.
-fn fill_links(data: &mut Value, link: &impl Fn(MediaId) -> String) {
-    match data {
-        Value::Array(entries) => entries.iter_mut().for_each(|entry| fill_links(entry, link)),
-        Value::Object(members) => {
-            for (name, member) in members {
-                match member {
-                    Value::Object(media) if name == "media" => {
-                        let id = media.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
-                        let is_lost = media.get("status").and_then(Value::as_str) == Some("failed");
-                        if let (Some(id), false) = (id, is_lost) {
-                            media.insert("url".to_owned(), link(id).into());
-                        }
-                    }
-                    // A platform's words are passed on as they are.
-                    _ if name == "platform_data" => {}
-                    member => fill_links(member, link),
-                }
-            }
-        }
-        _ => {}
-    }
 }
 
 /// Stored attachments, for requests that carry them.
@@ -481,7 +477,8 @@ impl Bodies for StoredBodies {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
+    use weir_domain::event::EventType;
     use weir_domain::id::Mint;
     use weir_domain::time::Timestamp;
 
@@ -503,18 +500,43 @@ mod tests {
         assert_eq!(clean_name(".."), None);
     }
 
+    fn shown(kind: EventType, data: Value) -> Value {
+        let mint = Mint::from_seed([1; 32]);
+        let event = Event {
+            id: mint.id(Timestamp::default()),
+            kind,
+            timestamp: Timestamp::default(),
+            workspace_id: "default".into(),
+            channel_id: None,
+            conversation_id: None,
+            sequence: 1,
+            data,
+        };
+        let link = |id, status| (status != Some(MediaStatus::Failed)).then(|| format!("link:{id}"));
+        linked(event, link).data
+    }
+
     #[test]
-    fn every_attachment_that_is_not_lost_gets_a_link() {
+    fn an_attachment_that_is_not_lost_gets_a_link() {
         let id: MediaId = Mint::from_seed([1; 32]).id(Timestamp::default());
-        let mut data = json!({
-            "content": {"type": "image", "media": {"id": id, "status": "stored", "url": null}},
-            "other": [{"media": {"id": id, "status": "failed", "url": null}}],
-            "platform_data": {"media": {"id": id, "status": "stored"}},
-        });
-        fill_links(&mut data, &|id| format!("link:{id}"));
-        assert_eq!(data["content"]["media"]["url"], format!("link:{id}"));
-        assert_eq!(data["other"][0]["media"]["url"], Value::Null);
-        assert_eq!(data["platform_data"]["media"].get("url"), None);
+        let message = |kind: &str, media: Value| {
+            json!({
+                "content": {"type": kind, "media": media},
+                "platform_data": {"media": {"id": id, "status": "stored"}},
+            })
+        };
+        let media = |url: Option<String>, status: &str| json!({"id": id, "mime_type": null, "size": null, "url": url, "status": status});
+        let link = format!("link:{id}");
+        for (status, url) in [("stored", Some(&link)), ("pending", Some(&link)), ("failed", None)] {
+            assert_eq!(
+                shown(EventType::MessageReceived, message("image", media(None, status))),
+                message("image", media(url.cloned(), status))
+            );
+        }
+        let unread = message("hologram", media(None, "stored"));
+        assert_eq!(shown(EventType::MessageReceived, unread.clone()), unread);
+        let other = message("image", media(None, "stored"));
+        assert_eq!(shown(EventType::ChannelUpdated, other.clone()), other);
     }
 
     #[test]

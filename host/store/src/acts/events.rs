@@ -103,6 +103,12 @@ pub(crate) fn append_plain(
 
 /// Appends an event that shows a channel.
 pub(crate) fn append_channel(db: &Db<'_>, channel: &Channel, kind: EventType, now: Timestamp) -> Result<()> {
-    append(db, &About::channel(channel), kind, &event::Channel::from(channel.clone()), now)?;
+    append(
+        db,
+        &About::channel(channel),
+        kind,
+        &event::Channel::from(channel.clone()),
+        now,
+    )?;
     Ok(())
 }
