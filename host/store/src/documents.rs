@@ -398,7 +398,7 @@ fn stored_documents_are_as_released() {
     let message = documents.message(Content::Text { text: "hi".into() });
     let answer = vec![event::Message::from(message)];
     documents.add("claims.body", &answer);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/documents.txt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("documents.txt");
     if std::env::var_os("WEIR_WRITE_DOCS").is_some() {
         std::fs::write(&path, &documents.lines).expect("the fixture can be written");
     }
