@@ -5,24 +5,28 @@ use url::Url;
 use utoipa::ToSchema;
 
 use crate::manifest::{
-    Authorization, Manifest, Oauth, Origin, OriginPattern, Parameter, ParameterValue, Route, RouteClass, SecretPlace,
-    SecretUse, TokenCall, Webhook,
+    Authorization, Manifest, Oauth, Origin, OriginPattern, Parameter, ParameterValue, Policy, Route, RouteClass,
+    SecretPlace, SecretUse, TokenCall, Webhook,
 };
 use crate::policy::CallRefusal;
 
+mod policies;
 mod terms;
 mod words;
 
 pub use terms::Terms;
 pub use words::{Asked, Change};
 
+/// The capability of policies.
+const POLICY: &str = "policy";
+
 /// One thing a connector asks for, in words that a person can judge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Grant {
     /// `http` for a route of the connector's; `authorization` for a call that the host itself makes by the connector's data;
-    /// `webhook` for how the platform's webhooks prove themselves.
+    /// `webhook` for how the platform's webhooks prove themselves; `policy` for the limits of what is sent.
     pub capability: String,
-    /// The route's name; of authorization: `authorize`, `token`, `refresh`, `revoke`; of webhooks: `proof`.
+    /// The route's name; of authorization: `authorize`, `token`, `refresh`, `revoke`; of webhooks: `proof`; of policies: `limits`.
     pub route: String,
     /// The method.
     pub method: String,
@@ -92,6 +96,28 @@ impl Grant {
             terms: Some(Terms::of_webhook(webhook)),
             why: "Accepts the platform's webhooks.".to_owned(),
         }
+    }
+
+    /// The policies of a manifest, all in one: one that falls away widens what the others leave open.
+    fn of_policies(policies: &[Policy]) -> Self {
+        Self {
+            capability: POLICY.to_owned(),
+            route: "limits".to_owned(),
+            method: String::new(),
+            origin: String::new(),
+            path: String::new(),
+            class: RouteClass::Read,
+            secrets: Vec::new(),
+            places: Vec::new(),
+            body_has: Vec::new(),
+            terms: Some(Terms::of_policies(policies)),
+            why: "The platform's rules, which the host enforces.".to_owned(),
+        }
+    }
+
+    /// Whether it is about a version's policies.
+    fn is_of_policies(&self) -> bool {
+        self.capability == POLICY
     }
 
     /// What a call of the platform's OAuth asks for: its URL, and the secrets that go there.
@@ -240,35 +266,48 @@ impl Grants {
             wanted.extend(Grant::of_oauth(oauth));
         }
         wanted.extend(manifest.webhook.as_ref().map(Grant::of_webhook));
+        wanted.push(Grant::of_policies(&manifest.policies));
         wanted
     }
 
-    /// Grants from before terms were asked for, as the yes and the no to what these versions asked for then, the one that serves
-    /// first. None if they say their terms already.
+    /// Grants from before terms or policies were asked for, as the yes and the no to what these versions asked for then, the one that
+    /// serves first. None if they say both already.
     pub fn with_terms(&self, manifests: &[&Manifest]) -> Option<Self> {
         let serving = manifests.first()?;
-        let mut all = self.granted.iter().chain(&self.withheld);
-        if all.any(|grant| grant.terms.is_some()) {
+        let all = || self.granted.iter().chain(&self.withheld);
+        let (has_terms, has_policies) = (
+            all().any(|grant| grant.terms.is_some()),
+            all().any(Grant::is_of_policies),
+        );
+        if has_terms && has_policies {
             return None;
         }
-        let fill = |grants: &[Grant]| {
-            grants
-                .iter()
-                .map(|grant| grant.clone().on_terms_of(manifests))
-                .collect()
-        };
-        let mut granted: Vec<Grant> = fill(&self.granted);
-        granted.extend(serving.webhook.as_ref().map(Grant::of_webhook));
-        Some(Self {
-            granted,
-            withheld: fill(&self.withheld),
-        })
+        let mut grants = self.clone();
+        if !has_terms {
+            for grant in grants.granted.iter_mut().chain(&mut grants.withheld) {
+                *grant = grant.clone().on_terms_of(manifests);
+            }
+            grants.granted.extend(serving.webhook.as_ref().map(Grant::of_webhook));
+        }
+        if !has_policies {
+            grants.granted.push(Grant::of_policies(&serving.policies));
+        }
+        Some(grants)
     }
 
     /// The operator's answer to what `manifest` asks for: a yes to `granted`, and a no to the rest of it. What was withheld
-    /// from other versions stays so, unless it is given now.
+    /// from other versions stays so, unless it is given now. A yes to the wider policies of an earlier version stays while any are
+    /// given, so that a roll-back to it needs no other.
     #[must_use]
-    pub fn answered(self, manifest: &Manifest, granted: Vec<Grant>) -> Self {
+    pub fn answered(self, manifest: &Manifest, mut granted: Vec<Grant>) -> Self {
+        if granted.iter().any(Grant::is_of_policies) {
+            let earlier = self.granted.into_iter().filter(Grant::is_of_policies);
+            let wider: Vec<Grant> = earlier
+                .filter(|grant| !granted.iter().any(|given| given.covers(grant)))
+                .take(crate::limits::ROUTES)
+                .collect();
+            granted.extend(wider);
+        }
         let mut withheld: Vec<Grant> = Vec::new();
         for grant in self.withheld.into_iter().chain(Self::wanted_by(manifest)) {
             if !granted.iter().any(|given| given.covers(&grant)) && !withheld.contains(&grant) {
@@ -322,11 +361,15 @@ impl Grants {
         self.has(&Grant::of_webhook(webhook))
     }
 
-    /// What `manifest` asks for that the operator has not decided about, yes or no.
+    /// What `manifest` asks for that the operator has not decided about, yes or no. Without its policies a version cannot serve, so
+    /// that they need a yes.
     pub fn missing_for(&self, manifest: &Manifest) -> Vec<Grant> {
         Self::wanted_by(manifest)
             .into_iter()
-            .filter(|wanted| !self.has(wanted) && !self.withheld.iter().any(|grant| grant.decides(wanted)))
+            .filter(|wanted| {
+                let is_refused = self.withheld.iter().any(|grant| grant.decides(wanted));
+                !self.has(wanted) && (wanted.is_of_policies() || !is_refused)
+            })
             .collect()
     }
 
@@ -610,13 +653,88 @@ mod tests {
         );
     }
 
+    /// The manifest with these policies.
+    fn limited(limit: u32, hours: u64) -> Manifest {
+        Manifest {
+            policies: vec![
+                Policy::Window {
+                    length_ms: hours * 3_600_000,
+                },
+                Policy::Budget {
+                    limit,
+                    counts: Vec::new(),
+                },
+            ],
+            ..manifest()
+        }
+    }
+
+    #[test]
+    fn wider_policies_need_a_new_yes_and_narrower_do_not() {
+        let before = limited(10, 48);
+        for wider in [limited(11, 48), limited(10, 49), limited(1, 72)] {
+            assert_eq!(asked_anew(&before, &wider), anew("limits", "policies"));
+        }
+        let mut without = limited(10, 48);
+        without.policies.pop();
+        assert_eq!(asked_anew(&before, &without), anew("limits", "policies"));
+        assert_eq!(asked_anew(&before, &limited(3, 24)), []);
+        let grants = Grants::to(Grants::wanted_by(&before));
+        let asked = Asked::all(grants.missing_for(&limited(10, 72)), &grants);
+        let change = &asked[0].changes[0];
+        assert!(
+            change.before.contains("48 h") && change.after.contains("72 h"),
+            "{change:?}"
+        );
+        assert!(asked[0].words.contains("at most 10 messages"), "{asked:?}");
+    }
+
+    #[test]
+    fn a_version_without_a_yes_to_its_policies_cannot_serve() {
+        let (before, wider) = (limited(10, 48), limited(20, 48));
+        let grants = Grants::to(Grants::wanted_by(&before));
+        let mut but_those = Grants::wanted_by(&wider);
+        but_those.retain(|grant| grant.capability != "policy");
+        let refused = grants.answered(&wider, but_those);
+        let missing = refused.missing_for(&wider);
+        assert_eq!(missing.len(), 1, "{missing:?}");
+        assert_eq!(missing[0].capability, "policy");
+        assert_eq!(refused.missing_for(&before).len(), 1, "none is given any more");
+    }
+
+    #[test]
+    fn a_narrower_version_leaves_the_way_back_open() {
+        let (before, narrower) = (limited(10, 48), limited(1, 48));
+        let grants = Grants::to(Grants::wanted_by(&before));
+        let grants = grants.answered(&narrower, Grants::wanted_by(&narrower));
+        assert_eq!(grants.missing_for(&narrower), []);
+        assert_eq!(grants.missing_for(&before), []);
+        assert_eq!(grants.missing_for(&limited(11, 48)).len(), 1);
+        // Again and again, it is one yes to each.
+        let again = grants.clone().answered(&narrower, Grants::wanted_by(&narrower));
+        assert_eq!(again, grants);
+        let back = again.answered(&before, Grants::wanted_by(&before));
+        assert_eq!(back, Grants::to(Grants::wanted_by(&before)));
+    }
+
+    #[test]
+    fn grants_from_before_policies_are_a_yes_to_those_that_serve() {
+        let manifest = limited(10, 48);
+        let mut of_before = Grants::to(Grants::wanted_by(&manifest));
+        of_before.granted.retain(|grant| grant.capability != "policy");
+        let grants = of_before.with_terms(&[&manifest, &limited(20, 48)]);
+        assert_eq!(grants, Some(Grants::to(Grants::wanted_by(&manifest))));
+    }
+
     #[test]
     fn grants_of_before_are_a_yes_to_what_served() {
         let manifest = narrow_before_wide();
         let mut turned = manifest.clone();
         turned.routes.reverse();
         let mut of_before = Grants::to(Grants::wanted_by(&manifest));
-        of_before.granted.retain(|grant| grant.capability != "webhook");
+        of_before
+            .granted
+            .retain(|grant| !matches!(grant.capability.as_str(), "webhook" | "policy"));
         of_before.granted.iter_mut().for_each(|grant| grant.terms = None);
         // As they were written then.
         let kept = serde_json::to_string(&of_before).expect("JSON");
@@ -692,7 +810,7 @@ mod tests {
     fn a_no_to_one_version_is_none_to_what_the_next_asks_beyond_it() {
         let grants = Grants::default().answered(&manifest(), Vec::new());
         let missing = grants.missing_for(&wide());
-        assert_eq!(missing.len(), 1);
+        assert_eq!(missing.len(), 2, "that, and the policies");
         assert_eq!(missing[0].origin, "https://*.example.com");
     }
 

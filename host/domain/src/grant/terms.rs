@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::manifest::{Challenge, Encoding, Located, Parameter, ParameterValue, Proof, Route, SignedPart, Webhook};
+use super::policies;
+use crate::manifest::{
+    Challenge, Encoding, Located, Parameter, ParameterValue, Policy, Proof, Route, SignedPart, Webhook,
+};
 
 /// On which terms something is asked for or granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -18,6 +21,8 @@ pub struct Terms {
     pub fixed: Vec<String>,
     /// How many seconds a webhook's time may be from now; none for a proof without a time.
     pub tolerance_s: Option<u32>,
+    /// The policies that bound what is sent, as the manifest has them.
+    pub policies: Vec<Policy>,
 }
 
 impl Terms {
@@ -32,6 +37,7 @@ impl Terms {
             && within(&asked.scopes, &self.scopes)
             && self.fixed == asked.fixed
             && tolerance
+            && policies::are_within(&asked.policies, &self.policies)
     }
 
     pub(super) fn of_route(route: &Route, before: &[Route]) -> Self {
@@ -50,6 +56,13 @@ impl Terms {
         });
         Self {
             fixed: fixed.collect(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn of_policies(policies: &[Policy]) -> Self {
+        Self {
+            policies: policies.to_vec(),
             ..Self::default()
         }
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Grant, Grants};
+use super::{Grant, Grants, Terms, policies};
 use crate::manifest::RouteClass;
 
 /// A grant that is asked for. Read back, only the grant itself counts: the words are for whoever decides.
@@ -67,6 +67,13 @@ impl Grant {
                 terms.fixed.join("; "),
             );
         }
+        if self.is_of_policies() {
+            let policies: Vec<_> = terms.policies.iter().map(policies::in_words).collect();
+            return match policies.as_slice() {
+                [] => "Sets no limit on what is sent.".to_owned(),
+                _ => format!("Sets the limits of what is sent: {}.", policies.join("; ")),
+            };
+        }
         let does = match (self.capability.as_str(), self.class) {
             ("authorization", _) => "The host connects accounts through",
             (_, RouteClass::Read) => "Reads from the platform at",
@@ -114,6 +121,7 @@ impl Grant {
             before.terms.clone().unwrap_or_default(),
             self.terms.clone().unwrap_or_default(),
         );
+        let policies = |terms: &Terms| -> Vec<_> { terms.policies.iter().map(policies::in_words).collect() };
         let seconds = |tolerance: Option<u32>| tolerance.map_or_else(String::new, |seconds| seconds.to_string());
         let members = [
             ("method", before.method.clone(), self.method.clone()),
@@ -127,6 +135,7 @@ impl Grant {
             ("scopes", list(&was.scopes), list(&is.scopes)),
             ("fixed", list(&was.fixed), list(&is.fixed)),
             ("tolerance_s", seconds(was.tolerance_s), seconds(is.tolerance_s)),
+            ("policies", policies(&was).join("; "), policies(&is).join("; ")),
             ("why", before.why.clone(), self.why.clone()),
         ];
         members

@@ -89,6 +89,9 @@ function describe(given) {
   if (given.capability === "webhook") {
     return { title: "Trusts webhooks", where: given.places?.join(", "), secrets: `Verified with ${secrets}.` };
   }
+  if (given.capability === "policy") {
+    return { title: "Sets messaging limits", where: "Messaging window, budget, rates", secrets: "No secret is added." };
+  }
   return {
     title: given.capability === "authorization" ? "Authorizes accounts" : (CLASSES[given.class] ?? given.class),
     where: `${given.method} ${given.origin}${given.path}`,
@@ -120,6 +123,7 @@ function grantRow(wanted, box) {
     h("small", null, `${title}. ${secrets}`),
     h("code", null, where),
     terms(wanted).map((term) => h("small", null, term)),
+    wanted.capability === "policy" && h("small", null, wanted.words),
     changes.map((change) => h("small", { class: "warn" }, change)),
   );
   return h("li", null, h("label", null, box, text));
