@@ -10,6 +10,20 @@ use std::sync::OnceLock;
 
 /// A server refuses root, and runs as this user then.
 const USER: &str = "nobody";
+/// How the folders of servers begin; the process that started it follows.
+const FOLDER: &str = "weir-postgres-";
+
+/// Removes the folders of servers that ended with their processes.
+fn remove_left_over() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix(FOLDER).and_then(|name| name.split('-').next());
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            // Another run may be removing it too.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
 
 /// A server of this run.
 #[derive(Debug)]
@@ -46,7 +60,8 @@ impl PostgresServer {
             "there is no PostgreSQL in {:?}; `cargo xtask test` fetches it",
             bin.display()
         );
-        let folder = std::env::temp_dir().join(format!("weir-postgres-{}-{name}", std::process::id()));
+        remove_left_over();
+        let folder = std::env::temp_dir().join(format!("{FOLDER}{}-{name}", std::process::id()));
         let data = folder.join("data");
         std::fs::create_dir_all(&folder).expect("a folder");
         let is_root = Command::new("id").arg("-u").output().expect("id").stdout == b"0\n";

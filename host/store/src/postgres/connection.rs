@@ -275,10 +275,11 @@ impl From<&tokio_postgres::Error> for StoreError {
             return unreached(error);
         };
         let reason = db.message().to_owned();
-        // By class (postgresql.org/docs/current/errcodes-appendix.html): broken connections, resources used up, an operator's
-        // intervention, the system; and a server that takes no writes, as a standby is.
+        // By class (postgresql.org/docs/current/errcodes-appendix.html): broken connections, transactions that met, resources used
+        // up, objects in use, an operator's intervention, the system; and a server that takes no writes, as a standby is.
         let class = db.code().code().get(..2).unwrap_or_default();
-        if matches!(class, "08" | "53" | "57" | "58") || *db.code() == SqlState::READ_ONLY_SQL_TRANSACTION {
+        if matches!(class, "08" | "40" | "53" | "55" | "57" | "58") || *db.code() == SqlState::READ_ONLY_SQL_TRANSACTION
+        {
             return unavailable(reason);
         }
         Self::Database(format!("{reason} ({})", db.code().code()))
