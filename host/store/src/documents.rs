@@ -12,9 +12,10 @@ use weir_domain::channel::{Channel, ChannelStatus, PolicyOverride};
 use weir_domain::credential::{Credential, Secret, Tokens};
 use weir_domain::erasure::Marks;
 use weir_domain::event::{self, EventFilter};
-use weir_domain::grant::Grants;
+use weir_domain::grant::{Grant, Grants};
 use weir_domain::id::{ChannelId, Id, Mint};
 use weir_domain::inbound::RemoteMedia;
+use weir_domain::manifest::RouteClass;
 use weir_domain::message::{
     Attachment, Button, Content, Direction, MediaStatus, Message, MessageError, Origin, PlatformWords, Referral, Status,
 };
@@ -315,9 +316,21 @@ fn of_channels(of: &mut Documents) {
 }
 
 fn of_versions(of: &mut Documents) {
-    let manifest = manifest("1.0.0", 1);
-    of.add("grants.grants", &Grants::to(Grants::wanted_by(&manifest)));
-    of.add("versions.manifest", &manifest);
+    let grant = Grant {
+        capability: "http".into(),
+        route: "send".into(),
+        method: "POST".into(),
+        origin: "https://api.example.com".into(),
+        path: "/send".into(),
+        class: RouteClass::MessageSend,
+        secrets: vec!["access_token".into()],
+        places: vec!["header Access-Token".into()],
+        body_has: vec!["/message_type = TEXT".into()],
+        terms: None,
+        why: "Sends messages".into(),
+    };
+    of.add("grants.grants", &Grants::to(vec![grant]));
+    of.add("versions.manifest", &manifest("1.0.0", 1));
     let signature = Signature {
         status: "verified".into(),
         key: Some("RWQ".into()),
