@@ -79,23 +79,17 @@ async fn a_component_is_inspected_without_a_host() -> Result {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("tiktok.wasm");
     std::fs::write(&file, binaries.connector("tiktok")?)?;
-    let output = binaries
-        .command("weir")
-        .args(["connector", "inspect"])
-        .arg(&file)
-        .output()
-        .await?;
+    let inspect = async || {
+        let mut command = binaries.command("weir");
+        command.args(["connector", "inspect"]).arg(&file).output().await
+    };
+    let output = inspect().await?;
     assert!(output.status.success(), "{}", complained(&output));
     for word in ["tiktok", "business-api.tiktok.com", "message-send", "access_token"] {
         assert!(said(&output).contains(word), "{word}: {}", said(&output));
     }
     std::fs::write(&file, b"not a component")?;
-    let output = binaries
-        .command("weir")
-        .args(["connector", "inspect"])
-        .arg(&file)
-        .output()
-        .await?;
+    let output = inspect().await?;
     assert!(!output.status.success());
     assert!(!complained(&output).is_empty());
     Ok(())

@@ -538,6 +538,14 @@ impl HangUps {
         Ok(())
     }
 
+    async fn read_channel(&self) -> anyhow::Result<Value> {
+        self.stack
+            .api
+            .get(&format!("/v1/channels/{}", self.channel))
+            .await?
+            .expect(200)
+    }
+
     async fn connector(&self) -> anyhow::Result<Value> {
         self.stack.api.get(&format!("/v1/connectors/{APP}")).await?.expect(200)
     }
@@ -565,12 +573,7 @@ impl HangUps {
         let versions = connector["versions"].as_array().context("no versions")?;
         let active = versions.iter().filter(|version| version["state"] == "active").count();
         ensure!(active == 1, "{active} versions are active: {connector:#}");
-        let channel = self
-            .stack
-            .api
-            .get(&format!("/v1/channels/{}", self.channel))
-            .await?
-            .expect(200)?;
+        let channel = self.read_channel().await?;
         ensure!(channel["status"] == "connected", "the channel is {channel:#}");
         self.writes("Which version is this?").await?;
         self.active_version().await
@@ -592,18 +595,8 @@ impl HangUps {
 
     /// The body of a webhook by which the customer says something new.
     pub(super) async fn saying(&self, text: &str) -> anyhow::Result<String> {
-        let channel = self
-            .stack
-            .api
-            .get(&format!("/v1/channels/{}", self.channel))
-            .await?
-            .expect(200)?;
-        let conversation = self
-            .stack
-            .api
-            .get(&format!("/v1/conversations/{}", self.conversation))
-            .await?
-            .expect(200)?;
+        let channel = self.read_channel().await?;
+        let conversation = self.stack.api.conversation(&self.conversation).await?;
         let now = self.now().await?;
         let content = json!({
             "from": "jane_doe", "to": ACCOUNT, "unique_identifier": conversation["contact"]["platform_id"],
