@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ffi};
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_domain::id::Mint;
 use weir_domain::limits;
@@ -289,17 +289,17 @@ fn transact(connection: &Connection, db: &Db<'_>, group: &mut Group) -> Result<b
     done
 }
 
-/// A full disk and a lock stop it before its last page is in the log. After another failure the page may be there, and be found
-/// by the start that follows (sqlite.org/walformat.html, "Recovery").
+/// The last page that is written to the log says that those before it count (sqlite.org/fileformat2.html, section 4.3): if one
+/// cannot be written none does. If only the disk's word is missing that they are there, the next start may find them.
 fn commit(connection: &Connection) -> Result<(), StoreError> {
-    match connection.execute_batch("COMMIT") {
-        Ok(()) => Ok(()),
-        Err(error) => match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Err(error.into()),
-            _ => Err(StoreError::Unknown {
-                reason: format!("the commit failed: {error}"),
-            }),
-        },
+    let Err(error) = connection.execute_batch("COMMIT") else {
+        return Ok(());
+    };
+    match error.sqlite_error().map(|failure| failure.extended_code) {
+        Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) => Err(StoreError::Unknown {
+            reason: format!("the commit failed: {error}"),
+        }),
+        _ => Err(error.into()),
     }
 }
 
