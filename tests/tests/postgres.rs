@@ -17,7 +17,7 @@ async fn begin(database: &str) -> Result<Connected> {
 }
 
 #[tokio::test]
-async fn a_conversation_goes_on_over_a_kill_of_the_host_and_of_its_connections() -> Result {
+async fn a_conversation_survives_kills_of_host_and_connections() -> Result {
     let mut weir = begin("weir_killed").await?;
     let thread = weir.conversation().await?;
     weir.say(&thread, "before the kill").await?;
@@ -47,7 +47,7 @@ async fn a_conversation_goes_on_over_a_kill_of_the_host_and_of_its_connections()
 }
 
 #[tokio::test]
-async fn a_second_host_is_refused_and_the_programs_say_where_the_database_is() -> Result {
+async fn a_second_host_and_file_commands_are_refused() -> Result {
     let weir = begin("weir_two").await?;
     let run = async |command: &mut Command| {
         let ended = command.output().await?;
@@ -60,7 +60,7 @@ async fn a_second_host_is_refused_and_the_programs_say_where_the_database_is() -
     let master_key = std::fs::read_to_string(weir.stack.data().join("master.key"))?;
     let (code, told) = run(second.env("WEIR_MASTER_KEY", master_key.trim())).await?;
     assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("another Weir is at work on this record"), "{told}");
+    assert!(told.contains("another Weir host is using this database"), "{told}");
 
     let url = PostgresServer::installed().url("weir_two");
     let weir_command = |arguments: &[&str]| {

@@ -230,7 +230,6 @@ pub(crate) enum Param<'p> {
 
 impl Param<'_> {
     /// Its type.
-    #[cfg(feature = "postgres")]
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Null(kind) => *kind,

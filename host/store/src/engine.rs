@@ -1,5 +1,4 @@
-//! What runs the transactions of a record. The methods of [`Store`](crate::Store) are written once, over this: an engine that
-//! keeps what is said here keeps their promises.
+//! The seam to a database engine. The methods of [`Store`](crate::Store) are written once, over this.
 
 use std::future::Future;
 
@@ -11,15 +10,15 @@ use crate::{Result, StoreError, claims, tables};
 
 /// Runs transactions.
 pub(crate) trait Engine: Send + Sync + 'static {
-    /// Has `work` done in a transaction, and returns when that is on the disk. It may be run again, where another transaction was
-    /// in its way: what it does outside of the record must come to the same when it is done twice.
+    /// Runs `work` in a transaction, and returns when it is durable. `work` may run again after a conflict, so effects outside of
+    /// the database must be the same when repeated.
     fn transact<T, E, F>(&self, work: F) -> impl Future<Output = Result<T, E>> + Send
     where
         F: Fn(&Db<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static;
 
-    /// Has work done together with its kind that waits, and returns when that is on the disk.
+    /// Does work together with waiting work of its kind, and returns when it is durable.
     fn share<W: Shared>(&self, work: W) -> impl Future<Output = Result<W::Done>> + Send;
 
     /// Reads one moment of the record: lists, searches, whatever grows with what is kept.
@@ -28,7 +27,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
         F: FnOnce(&Db<'_>) -> Result<T> + Send + 'static,
         T: Send + 'static;
 
-    /// The same for a look at a few rows by their keys.
+    /// Reads a few rows by their keys.
     fn look<T, F>(&self, work: F) -> impl Future<Output = Result<T>> + Send
     where
         F: FnOnce(&Db<'_>) -> Result<T> + Send + 'static,
@@ -40,16 +39,16 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// How many writes wait to be begun.
     fn writes_waiting(&self) -> usize;
 
-    /// Bytes of the file that changes are written to before they are in their place; 0 where that is another's business.
+    /// Bytes of the write-ahead log; 0 where a server manages it.
     fn log_bytes(&self) -> u64;
 
-    /// Makes that file empty, so that nothing of what was deleted is left in it. False if somebody reads an older moment of it.
+    /// Truncates the write-ahead log, so that no deleted data is left in it. False if a reader still needs it.
     fn empty_log(&self) -> impl Future<Output = Result<bool>> + Send;
 
     /// Finishes what waits and closes.
     fn shut(&self) -> impl Future<Output = ()> + Send;
 
-    /// Has `work` done in a transaction. If it is done for a claimed request, the claim is marked in the same.
+    /// Runs `work` in a transaction. For a claimed request, the claim is marked in the same transaction.
     fn write<T, E, F>(&self, work: F) -> impl Future<Output = Result<T, E>> + Send
     where
         F: Fn(&Db<'_>) -> Result<T, E> + Send + 'static,
@@ -69,8 +68,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
         }
     }
 
-    /// Has work done together with its kind. If it is done for a claimed request it is done by itself: the mark of the claim goes
-    /// with this piece alone.
+    /// Does work together with its kind. For a claimed request it is done alone: the mark of the claim belongs to this piece only.
     fn write_shared<W: Shared>(&self, work: W) -> impl Future<Output = Result<W::Done>> + Send {
         async move {
             if claims::current().is_none() {

@@ -18,7 +18,6 @@ mod engine;
 mod group;
 mod kill_point;
 mod meta;
-#[cfg(feature = "postgres")]
 mod postgres;
 mod records;
 mod sqlite;
@@ -28,7 +27,6 @@ mod vault;
 
 pub use claims::{carried, for_claim};
 pub use kill_point::kill_point;
-#[cfg(feature = "postgres")]
 pub use postgres::{PostgresStore, ServerFacts};
 pub use records::*;
 pub use sqlite::SqliteStore;

@@ -1,12 +1,11 @@
 //! The record in PostgreSQL: connections with a thread each, one transaction for each write.
 //!
-//! Writes run SERIALIZABLE and again where another was in their way, so that what a single writer promises holds without a word
-//! about locks in any statement. Events are the exception: their places in the log are given out under a lock that is held until
-//! the commit, so that no place becomes visible before a smaller one (see [`Driver::numbers`](crate::db::Driver)).
+//! Writes run SERIALIZABLE, and again after a conflict, so that the promises of a single writer hold without locks in the
+//! statements. Events are the exception: their places in the log are assigned under a lock that is held until the commit, so that no
+//! place becomes visible before a smaller one (see [`Driver::numbers`](crate::db::Driver)).
 //!
-//! One host at a time is at work on a record. It writes itself down as that host while it holds a lock alone, and each of its
-//! connections holds it with the others: another host gets the record only when no connection is left, and a host that comes back
-//! after that finds another's name there.
+//! One host uses a database at a time. It registers itself while it holds a lock exclusively, then each of its connections shares
+//! that lock: another host gets in only when no connection is left, and the first one finds the other registered when it reconnects.
 
 mod connection;
 mod driver;
@@ -28,15 +27,15 @@ use crate::{Result, StoreError, meta, tables};
 use connection::{Connection, Connections};
 use settings::Settings;
 
-/// Connections of one host: as many as keep two cores of the server busy, and a hundredth of what a server allows by default.
+/// Connections of one host: enough to overlap the server's round trips, and a sixth of the 100 that a server allows by default.
 const CONNECTIONS: usize = 16;
 
-/// What an operator wants to know of the server that keeps a record.
+/// Facts of a server and the record in it, for operators.
 #[derive(Clone, Debug)]
 pub struct ServerFacts {
-    /// Its version, as it says it.
+    /// The server's version, such as `15.18`.
     pub version: String,
-    /// Whether what it confirms is on its disk: its setting of this name, `on` unless somebody changed it.
+    /// The setting of this name: with `off` the server may lose what it confirmed.
     pub synchronous_commit: String,
     /// The number of the record's schema; 0 while there is none.
     pub schema: i64,
@@ -56,7 +55,7 @@ impl PostgresStore {
     /// # Errors
     /// [`StoreError::Unavailable`] when the server cannot be reached or takes no writes, [`StoreError::Schema`] when the URL cannot
     /// be read, the server is too old, or the record was written by a newer Weir, [`StoreError::WrongKey`] when it was sealed with
-    /// another key. A record that another host is at work on is unavailable too.
+    /// another key. A database that another host uses is unavailable too.
     pub fn open(url: &str, key: &MasterKey, mint: Arc<Mint>) -> Result<Self> {
         Self::open_with(url, CONNECTIONS, key, mint)
     }
@@ -66,13 +65,15 @@ impl PostgresStore {
         let settings = Settings::read(url)?;
         let mut instance = [0; 16];
         mint.fill(&mut instance);
-        // On a thread of its own, since the caller's may be in the hands of an executor.
+        // On a thread of its own: the caller's may belong to an async runtime, which must not be blocked on.
         let (first, log) = std::thread::scope(|scope| {
             let opened = scope.spawn(|| {
                 let first = Connection::open(&settings)?;
+                schema::admit(&first)?;
+                first.lock_host()?;
                 schema::migrate(&first)?;
                 first.write(&vault, &mint, &meta::check_key)?;
-                first.take_over(&instance)?;
+                first.register(&instance)?;
                 let end = first.read(&vault, &mint, tables::events::last)?;
                 Ok((first, end))
             });
@@ -87,17 +88,19 @@ impl PostgresStore {
         })
     }
 
-    /// Looks at the server and the record at `url`, and changes nothing. Blocks, on no thread of an executor.
+    /// Reads the facts of the server and the record at `url`. Changes nothing. Blocks.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the server cannot be reached, [`StoreError::Schema`] when the URL cannot be read.
-    pub fn look_at(url: &str) -> Result<ServerFacts> {
+    pub fn inspect(url: &str) -> Result<ServerFacts> {
         let settings = Settings::read(url)?;
         std::thread::scope(|scope| {
-            let looked = scope.spawn(|| schema::look(&Connection::open(&settings)?));
-            looked
-                .join()
-                .unwrap_or_else(|_| Err(StoreError::Database("the look panicked".to_owned())))
+            let inspected = scope.spawn(|| schema::inspect(&Connection::open(&settings)?));
+            inspected.join().unwrap_or_else(|_| {
+                Err(StoreError::Database(
+                    "reading the facts of the server panicked".to_owned(),
+                ))
+            })
         })
     }
 
@@ -159,12 +162,12 @@ impl Engine for PostgresStore {
         self.connections.waiting()
     }
 
-    /// The server keeps its own log.
+    /// The server manages its own log.
     fn log_bytes(&self) -> u64 {
         0
     }
 
-    /// What is deleted is the server's to clean: its vacuum, its archive.
+    /// The server removes deleted rows from its files by its own vacuum.
     async fn empty_log(&self) -> Result<bool> {
         Ok(true)
     }

@@ -48,8 +48,8 @@ impl OwedDelivery {
     }
 }
 
-/// Owes each event to each endpoint of its workspace that wants it, but for the one that it is about. All of them are due;
-/// [`wait`] says which are not.
+/// The deliveries of events to the endpoints of their workspace that want them, but not to an endpoint that the event is about.
+/// All are due; [`hold_back`] decides which are not.
 pub fn fan_out(events: &[AppendedEvent], subscribers: &BTreeMap<String, Vec<Subscriber>>) -> Vec<OwedDelivery> {
     let mut owed = Vec::new();
     for AppendedEvent { about, kind, place } in events {
@@ -69,9 +69,8 @@ pub fn fan_out(events: &[AppendedEvent], subscribers: &BTreeMap<String, Vec<Subs
     owed
 }
 
-/// Those wait that an older event of their conversation is in the way of: one in `busy`, where something is unsettled already, or
-/// one before them here.
-pub fn wait(owed: &mut [OwedDelivery], mut busy: BTreeSet<Lane>) {
+/// Holds deliveries back behind an older unsettled event of their conversation: one in `busy`, or an earlier one here.
+pub fn hold_back(owed: &mut [OwedDelivery], mut busy: BTreeSet<Lane>) {
     for delivery in owed {
         if let Some(lane) = delivery.lane() {
             delivery.is_due = busy.insert(lane);
@@ -114,9 +113,9 @@ mod tests {
 
     #[test]
     fn an_event_is_owed_to_whoever_wants_it_but_not_to_the_one_it_is_about() {
-        let mut deaf = subscriber(3, true);
-        deaf.filter.types.insert("channel.connected".to_owned());
-        let subscribers = [subscriber(1, true), subscriber(2, false), deaf];
+        let mut uninterested = subscriber(3, true);
+        uninterested.filter.types.insert("channel.connected".to_owned());
+        let subscribers = [subscriber(1, true), subscriber(2, false), uninterested];
         let subscribers = BTreeMap::from([("default".to_owned(), subscribers.to_vec())]);
         let mut elsewhere = event(2, 9);
         elsewhere.about.workspace = "another".to_owned();
@@ -132,11 +131,11 @@ mod tests {
         let ordered = BTreeMap::from([("default".to_owned(), vec![subscriber(1, true)])]);
         let events = [event(1, 8), event(2, 9), event(3, 8), event(4, 9)];
         let mut owed = fan_out(&events, &ordered);
-        wait(&mut owed, BTreeSet::from([(id(1), id(9))]));
+        hold_back(&mut owed, BTreeSet::from([(id(1), id(9))]));
         assert_eq!(due(&owed), [(1, true), (2, false), (3, false), (4, false)]);
         let free = BTreeMap::from([("default".to_owned(), vec![subscriber(1, false)])]);
         let mut owed = fan_out(&events, &free);
-        wait(&mut owed, BTreeSet::new());
+        hold_back(&mut owed, BTreeSet::new());
         assert!(owed.iter().all(|one| one.is_due));
     }
 }

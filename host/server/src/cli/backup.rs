@@ -11,7 +11,7 @@ pub(super) fn run(common: &Common, output: &Output, to: &Path) -> Done {
     let config = common.load()?;
     if matches!(config.store, StoreConfig::Postgres(_)) {
         return Err(Failure::failed(format!(
-            "the database is in PostgreSQL: back it up with pg_dump or the server's archive, and copy {} with it",
+            "the database is in PostgreSQL; back it up with pg_dump or WAL archiving, together with a copy of {}",
             config.data.display()
         )));
     }

@@ -226,18 +226,18 @@ fn compared(number: i64, newest: i64) -> Result<String, String> {
     }
 }
 
-/// Looks at the server that keeps the database.
+/// Checks the server that keeps the database.
 fn server(report: &mut Report<'_>, url: &Secret) {
-    match PostgresStore::look_at(url.expose()) {
+    match PostgresStore::inspect(url.expose()) {
         Err(error) => report.add("server", Err(error.to_string())),
         Ok(found) => {
             report.add("server", Ok(format!("PostgreSQL {}", found.version)));
             report.add(
                 "commits",
                 match found.synchronous_commit.as_str() {
-                    "off" => {
-                        Err("synchronous_commit is off: the server may lose what it confirmed; set it to on".to_owned())
-                    }
+                    "off" => Err(
+                        "synchronous_commit is off, so the server may lose confirmed writes; set it to on".to_owned(),
+                    ),
                     set => Ok(format!("synchronous_commit is {set}")),
                 },
             );

@@ -285,8 +285,8 @@ STORE_UNAVAILABLE = "store_unavailable" 503 Host true, "The database is unavaila
     "Too many writes wait, or the disk is full or locked. Nothing was written.",
     "Repeat after `Retry-After`.";
 WRITE_UNKNOWN = "write_unknown" 500 Host false, "Whether this was written is unknown",
-    "The database ended while it was committing. The change is there as a whole, or not at all.",
-    "Read what the request changes, and repeat it if the change is not there. A send may be repeated with its `Idempotency-Key`.";
+    "The database failed or disconnected during the commit. Either the whole change was written, or none of it.",
+    "Check whether the change is there before repeating the request. A send with an `Idempotency-Key` can be repeated safely.";
 REPLAY_FAILED = "replay_failed" 409 Host true, "The dead letter still cannot be translated",
     "The active version of the connector fails on it, as the previous one did.",
     "Fix the connector, promote it, and replay again.";

@@ -32,7 +32,7 @@ pub struct Resealed {
 /// It does not exist.
 pub fn record(config: &Config) -> anyhow::Result<PathBuf> {
     if matches!(config.store, StoreConfig::Postgres(_)) {
-        bail!("the database is in PostgreSQL, where secrets cannot be re-encrypted with a new master key yet");
+        bail!("the database is in PostgreSQL; re-encrypting its secrets with a new master key is not supported yet");
     }
     let record = folder::record(&config.data);
     if !record.is_file() {

@@ -59,7 +59,7 @@ pub(crate) fn append_all(db: &Db<'_>, events: Vec<NewEvent>, now: Timestamp) -> 
     }
     let mut owed = fan_out::fan_out(&appended, &subscribers);
     let lanes: BTreeSet<Lane> = owed.iter().filter_map(OwedDelivery::lane).collect();
-    fan_out::wait(&mut owed, deliveries::busy(db, lanes)?);
+    fan_out::hold_back(&mut owed, deliveries::busy(db, lanes)?);
     deliveries::insert_all(db, &owed, now)?;
     Ok(ids.into_iter().zip(places).collect())
 }

@@ -1,4 +1,4 @@
-//! Connections to the server, each on a thread of its own: the acts of the record are written one statement after another.
+//! Connections to the server, each on a thread of its own: the store's methods run one statement after another.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -19,33 +19,42 @@ use crate::postgres::settings::Settings;
 use crate::vault::Vault;
 use crate::{Result, StoreError};
 
-/// How long a statement and a lock are waited for at most, as the server is told. What takes longer is given up, and the caller
-/// comes back. One that waits inside a transaction for a host that has died holds others up.
+/// The server's timeouts of a statement, a lock, and a transaction whose host has died. A request that runs into one is answered
+/// 503.
 const BOUNDS: &str =
     "SET statement_timeout = '5s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'";
-/// Tries of a transaction beside others. Then it is made alone.
-const TRIES: u32 = 4;
-/// The wait before the second try; each next one is twice as long.
-const FIRST_WAIT: Duration = Duration::from_millis(2);
+/// Attempts of a transaction beside others. The next one excludes them.
+const ATTEMPTS: u32 = 4;
+/// The backoff before the second attempt; each next one is twice as long.
+const FIRST_BACKOFF: Duration = Duration::from_millis(2);
 
-/// Held by each connection of the host that is at work on the record.
-const RECORD: i64 = 7_310_305_080;
+// Weir's advisory locks, by number: 7310305080 the host, 7310305082 the event log, 7310305083 writes.
 
-/// Begins a write that others may run beside.
-const BEGIN_BESIDE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT pg_advisory_xact_lock_shared(7310305083)";
-/// Begins one that waited until no other is open: before its transaction, which sees what they wrote.
-const LOCK_ALONE: &str = "SELECT pg_advisory_lock(7310305083)";
-const BEGIN_ALONE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE";
-const UNLOCK_ALONE: &str = "SELECT pg_advisory_unlock(7310305083)";
+/// Held by a host alone while it opens the database, so that nothing is migrated under another host.
+const LOCK_HOST: &str = "SELECT pg_advisory_lock(7310305080)";
+/// Held by every connection of the host that uses the database.
+const SHARE_HOST: &str = "SELECT pg_advisory_lock_shared(7310305080)";
+const UNLOCK_HOST: &str = "SELECT pg_advisory_unlock(7310305080)";
+
+/// Held by a transaction that assigns places in the event log, until it ends: no place becomes visible before a smaller one.
+pub(super) const LOCK_LOG: &str = "SELECT pg_advisory_xact_lock(7310305082)";
+
+/// Begins a write beside others.
+const BEGIN_SHARED: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT pg_advisory_xact_lock_shared(7310305083)";
+/// Excludes other writes. Taken before the transaction begins: one that waits for a lock inside keeps its older snapshot.
+const LOCK_WRITES: &str = "SELECT pg_advisory_lock(7310305083)";
+const BEGIN_EXCLUSIVE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE";
+const UNLOCK_WRITES: &str = "SELECT pg_advisory_unlock(7310305083)";
 
 /// One connection, and the thread's own way to wait for it.
 pub(super) struct Connection {
     pub(super) runtime: tokio::runtime::Runtime,
     pub(super) client: Client,
+    /// Prepared once each. As many as the crate has statements, some hundred, since none is made of text from outside.
     pub(super) statements: RefCell<HashMap<String, Statement>>,
-    /// What went wrong in the transaction that is open; nothing can be done in it any more.
+    /// The error that ended the open transaction; every further statement in it fails.
     pub(super) failure: RefCell<Option<tokio_postgres::Error>>,
-    /// The last place in the log that the open transaction, or the last one, gave out.
+    /// The last place in the event log that the open transaction, or the last one, assigned.
     pub(super) log_end: Cell<Option<i64>>,
 }
 
@@ -73,7 +82,7 @@ impl Connection {
             Ok(client)
         });
         Ok(Self {
-            client: client.map_err(|error: tokio_postgres::Error| unreached(&error))?,
+            client: client.map_err(|error: tokio_postgres::Error| unreachable_server(&error))?,
             runtime,
             statements: RefCell::default(),
             failure: RefCell::default(),
@@ -81,40 +90,44 @@ impl Connection {
         })
     }
 
-    /// Makes this host the one that is at work on the record, if no other is. Waits a moment for connections that are closing.
-    pub(super) fn take_over(&self, instance: &[u8; 16]) -> Result<()> {
-        let alone = format!("SELECT pg_advisory_lock({RECORD}); SELECT pg_advisory_lock_shared({RECORD})");
-        self.execute(&alone).map_err(|error| match error.code() {
+    /// Keeps other hosts out of the database. Waits as long as for any lock, for connections that are closing.
+    pub(super) fn lock_host(&self) -> Result<()> {
+        self.execute(LOCK_HOST).map_err(|error| match error.code() {
             Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-                unavailable("another Weir is at work on this record; end that one first")
+                unavailable("another Weir host is using this database; stop it first")
             }
             _ => StoreError::from(error),
-        })?;
+        })
+    }
+
+    /// Registers the host that [`Self::lock_host`] let in, and shares the lock with its other connections.
+    pub(super) fn register(&self, instance: &[u8; 16]) -> Result<()> {
         let name = "INSERT INTO meta (name, value) VALUES ('host', $1) ON CONFLICT (name) DO UPDATE SET value = $1";
         self.runtime
             .block_on(self.client.execute(name, &[&instance.as_slice()]))?;
-        self.execute(&format!("SELECT pg_advisory_unlock({RECORD})"))?;
+        self.execute(SHARE_HOST)?;
+        self.execute(UNLOCK_HOST)?;
         Ok(())
     }
 
-    /// Joins the connections of this host, unless another one took the record over meanwhile.
+    /// Joins the connections of a registered host, unless another host was registered meanwhile.
     fn join(&self, instance: &[u8; 16]) -> Result<()> {
-        self.execute(&format!("SELECT pg_advisory_lock_shared({RECORD})"))?;
+        self.execute(SHARE_HOST)?;
         let host = self
             .runtime
             .block_on(self.client.query_opt("SELECT value FROM meta WHERE name = 'host'", &[]))?;
         match host {
             Some(host) if host.try_get::<_, &[u8]>(0)? == instance => Ok(()),
             _ => Err(unavailable(
-                "another Weir has taken this record over while this one could not reach it; end one of them",
+                "another Weir host took over this database while this one was disconnected; stop one of them",
             )),
         }
     }
 
-    /// Whether the server or the network ended it, also while nothing was asked: what has arrived since is looked at first.
+    /// Whether the server or the network closed it, also while it was idle: what has arrived since is read first.
     fn is_closed(&self) -> bool {
         self.runtime.block_on(async {
-            // One turn reads what the socket has, the next lets the connection's task end by it.
+            // One yield polls the socket, the next lets the connection's task see that it is closed.
             for _ in 0..3 {
                 tokio::task::yield_now().await;
             }
@@ -140,29 +153,29 @@ impl Connection {
         result
     }
 
-    /// Has `work` done in a transaction, again where others were in its way, and in the end without any other.
+    /// Runs `work` in a transaction, again after a conflict with others, and in the end without any other.
     pub(super) fn write<T, E: From<StoreError>>(
         &self,
         vault: &Vault,
         mint: &Mint,
         work: &dyn Fn(&Db<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut wait = FIRST_WAIT;
-        for _ in 0..TRIES {
-            match self.attempt(BEGIN_BESIDE, vault, mint, work) {
+        let mut backoff = FIRST_BACKOFF;
+        for _ in 0..ATTEMPTS {
+            match self.attempt(BEGIN_SHARED, vault, mint, work) {
                 Attempt::Done(result) => return result,
-                Attempt::InTheWay(_) => {}
+                Attempt::Conflict(_) => {}
             }
-            std::thread::sleep(wait);
-            wait *= 2;
+            std::thread::sleep(backoff);
+            backoff *= 2;
         }
-        self.execute(LOCK_ALONE).map_err(StoreError::from)?;
-        let attempt = self.attempt(BEGIN_ALONE, vault, mint, work);
-        // If it cannot be given back the connection is broken, and the lock gone with it.
-        let _ = self.execute(UNLOCK_ALONE);
+        self.execute(LOCK_WRITES).map_err(StoreError::from)?;
+        let attempt = self.attempt(BEGIN_EXCLUSIVE, vault, mint, work);
+        // If it cannot be released the connection is broken, and the lock gone with it.
+        let _ = self.execute(UNLOCK_WRITES);
         match attempt {
             Attempt::Done(result) => result,
-            Attempt::InTheWay(error) => Err(StoreError::from(error).into()),
+            Attempt::Conflict(error) => Err(StoreError::from(error).into()),
         }
     }
 
@@ -185,21 +198,22 @@ impl Connection {
         // A statement that failed has ended the transaction, whatever the work made of that.
         if let Some(failure) = self.failure.take() {
             self.roll_back();
-            if is_in_the_way(&failure) {
-                return Attempt::InTheWay(failure);
+            if is_conflict(&failure) {
+                return Attempt::Conflict(failure);
             }
             return Attempt::Done(result.and_then(|_| Err(StoreError::from(failure).into())));
         }
         match result {
             Ok(done) => match self.execute("COMMIT") {
                 Ok(()) => Attempt::Done(Ok(done)),
-                Err(failure) if is_in_the_way(&failure) => Attempt::InTheWay(failure),
-                // The server said no, so that nothing is there.
+                Err(failure) if is_conflict(&failure) => Attempt::Conflict(failure),
+                // The server refused, so nothing was written.
                 Err(failure) if failure.code().is_some() && !self.is_closed() => {
+                    self.log_end.set(None);
                     Attempt::Done(Err(StoreError::from(failure).into()))
                 }
                 Err(failure) => Attempt::Done(Err(StoreError::Unknown {
-                    reason: format!("the connection broke at the commit: {failure}"),
+                    reason: format!("the connection was lost during the commit: {failure}"),
                 }
                 .into())),
             },
@@ -224,15 +238,15 @@ impl Connection {
     }
 }
 
-/// How one try of a transaction ended.
+/// How one attempt of a transaction ended.
 enum Attempt<T, E> {
     Done(Result<T, E>),
-    /// Another transaction was in its way; it may go through now.
-    InTheWay(tokio_postgres::Error),
+    /// Another transaction was in its way; the next attempt may succeed.
+    Conflict(tokio_postgres::Error),
 }
 
-/// Two transactions met: in what they read and wrote, in a lock, or in a key that both made.
-fn is_in_the_way(error: &tokio_postgres::Error) -> bool {
+/// Two transactions conflicted: in what they read and wrote, in a lock, or in a key that both inserted.
+fn is_conflict(error: &tokio_postgres::Error) -> bool {
     matches!(
         error.code(),
         Some(
@@ -252,8 +266,8 @@ fn closed() -> StoreError {
     unavailable("the store is closed")
 }
 
-/// Why a connection was not had, in the server's words: those of the library leave them out.
-fn unreached(error: &tokio_postgres::Error) -> StoreError {
+/// Why there is no connection, with the causes that the library's own text leaves out.
+fn unreachable_server(error: &tokio_postgres::Error) -> StoreError {
     let mut reason = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -272,7 +286,7 @@ impl From<tokio_postgres::Error> for StoreError {
 impl From<&tokio_postgres::Error> for StoreError {
     fn from(error: &tokio_postgres::Error) -> Self {
         let Some(db) = error.as_db_error() else {
-            return unreached(error);
+            return unreachable_server(error);
         };
         let reason = db.message().to_owned();
         // By class (postgresql.org/docs/current/errcodes-appendix.html): broken connections, transactions that met, resources used
@@ -286,10 +300,10 @@ impl From<&tokio_postgres::Error> for StoreError {
     }
 }
 
-/// Work for whichever connection is free; it gets none where none can be had. What it gives is done when who waits for events was
+/// Work for whichever connection is free, or the error if none can be opened. The answer is sent after readers of the event log are
 /// woken.
 pub(super) type Job = Box<dyn FnOnce(Result<&Connection>, &Vault, &Mint) -> Answer + Send>;
-/// Tells the one who waits for the work.
+/// Sends the result to the caller.
 pub(super) type Answer = Box<dyn FnOnce()>;
 
 /// The connections of this host.

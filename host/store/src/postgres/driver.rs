@@ -8,11 +8,8 @@ use tokio_postgres::Statement;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use crate::db::{Cell, Columns, Driver, Kind, Param, Row};
-use crate::postgres::connection::Connection;
+use crate::postgres::connection::{Connection, LOCK_LOG};
 use crate::{Result, StoreError};
-
-/// Held by a transaction that gives out places in the log, until it ends: no place becomes visible before a smaller one.
-const LOG_LOCK: &str = "SELECT pg_advisory_xact_lock(7310305082)";
 
 impl Driver for Connection {
     fn run(&self, sql: &str, params: &[Param<'_>]) -> Result<usize> {
@@ -26,7 +23,7 @@ impl Driver for Connection {
 
     fn numbers(&self, sql: &str, column: &str, _: usize, params: &[Param<'_>]) -> Result<Vec<i64>> {
         if self.log_end.get().is_none() {
-            let locked = self.execute(LOG_LOCK);
+            let locked = self.execute(LOCK_LOG);
             locked.map_err(|error| self.failed(error))?;
         }
         let mut numbers = Vec::new();
@@ -71,7 +68,7 @@ impl Connection {
         Ok(prepared)
     }
 
-    /// Notes what ended the open transaction.
+    /// Keeps the error that ended the open transaction.
     fn failed(&self, error: tokio_postgres::Error) -> StoreError {
         let told = StoreError::from(&error);
         *self.failure.borrow_mut() = Some(error);

@@ -16,15 +16,11 @@ const NEWEST: i64 = STEPS[STEPS.len() - 1].0;
 /// The oldest server that may be used, as it numbers itself: the oldest that is tried in the tests.
 const OLDEST_SERVER: i64 = 150_000;
 
-/// One host at a time makes steps.
-const LOCK: &str = "SELECT pg_advisory_lock(7310305081)";
-const UNLOCK: &str = "SELECT pg_advisory_unlock(7310305081)";
-
-/// Makes the steps that the record has not seen.
+/// Whether the server can keep a record. Changes nothing.
 ///
 /// # Errors
-/// [`StoreError::Schema`] when the server is too old, or the record was written by a newer Weir.
-pub(super) fn migrate(connection: &Connection) -> Result<()> {
+/// [`StoreError::Schema`] when it is too old or not in UTF-8, [`StoreError::Unavailable`] when it is a standby.
+pub(super) fn admit(connection: &Connection) -> Result<()> {
     let version = number(connection, "SELECT current_setting('server_version_num')::bigint")?;
     if version.is_none_or(|version| version < OLDEST_SERVER) {
         return Err(StoreError::Schema(format!(
@@ -34,7 +30,7 @@ pub(super) fn migrate(connection: &Connection) -> Result<()> {
     }
     if number(connection, "SELECT pg_is_in_recovery()::int::bigint")? == Some(1) {
         return Err(StoreError::Unavailable {
-            reason: "the server is a standby, which takes no writes; name the primary, or several hosts and \
+            reason: "the server is a read-only standby; name the primary, or several hosts with \
                      target_session_attrs=read-write"
                 .to_owned(),
         });
@@ -45,18 +41,14 @@ pub(super) fn migrate(connection: &Connection) -> Result<()> {
     )? != Some(1)
     {
         return Err(StoreError::Schema(
-            "the database is not in UTF-8; make one with ENCODING 'UTF8'".to_owned(),
+            "the database's encoding is not UTF-8; create one with ENCODING 'UTF8'".to_owned(),
         ));
     }
-    connection.execute(LOCK)?;
-    let made = steps(connection);
-    // Without it the lock ends with the connection.
-    let _ = connection.execute(UNLOCK);
-    made
+    Ok(())
 }
 
-/// Looks at the server and the record, and changes nothing.
-pub(super) fn look(connection: &Connection) -> Result<ServerFacts> {
+/// Reads the facts of the server and the record. Changes nothing.
+pub(super) fn inspect(connection: &Connection) -> Result<ServerFacts> {
     let setting = |name: &str| -> Result<String> {
         let name = [&name as &(dyn ToSql + Sync)];
         let asked = connection.client.query_one("SELECT current_setting($1)", &name);
@@ -82,7 +74,11 @@ fn made(connection: &Connection) -> Result<i64> {
     }
 }
 
-fn steps(connection: &Connection) -> Result<()> {
+/// Makes the steps that the record has not seen. For the host that has locked the others out.
+///
+/// # Errors
+/// [`StoreError::Schema`] when the record was written by a newer Weir, or by a development build.
+pub(super) fn migrate(connection: &Connection) -> Result<()> {
     let made = made(connection)?;
     if made > NEWEST {
         return Err(StoreError::Schema(format!(
@@ -99,7 +95,7 @@ fn steps(connection: &Connection) -> Result<()> {
             )?;
             if made_of.try_get::<_, &str>(0)? != digest {
                 return Err(StoreError::Schema(format!(
-                    "its schema {number} is not the released one; it was made by a Weir under development"
+                    "its schema {number} differs from the released one: a development build created it"
                 )));
             }
             continue;

@@ -1,4 +1,4 @@
-//! Where the server is, who asks, and whether what is said on the way can be read by others.
+//! The URL of the server, and TLS.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -14,20 +14,21 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{Result, StoreError};
 
-/// How long the server is waited for at most.
+/// The timeout for a connection.
 const REACHED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How the server is reached.
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) server: Config,
-    /// None on a socket of this machine, and where the operator says so.
+    /// None for a local connection, and with `sslmode=disable`.
     pub(super) tls: Option<MakeRustlsConnect>,
 }
 
 impl Settings {
-    /// Reads a `postgres://` URL. A server on another machine is spoken to by TLS, and its certificate is verified, unless the
-    /// URL says `sslmode=disable`. `sslrootcert` names a PEM file of the authorities to trust; without one those of the web are.
+    /// Reads a `postgres://` URL. A connection to another machine uses TLS and verifies the certificate, unless the URL has
+    /// `sslmode=disable`. `sslrootcert` names a PEM file of the authorities to trust, and asks for TLS too; without it the web's
+    /// are trusted.
     ///
     /// # Errors
     /// [`StoreError::Schema`] when it cannot be read, or the file cannot.
@@ -48,10 +49,10 @@ impl Settings {
         let needs_tls = match mode {
             Some("disable") => false,
             Some("require" | "verify-full") => true,
-            None => !settings.get_hosts().iter().all(is_here),
+            None => roots.is_some() || !settings.get_hosts().iter().all(is_local),
             Some(other) => {
                 return Err(refused(format!(
-                    "sslmode={other} leaves open whether the server is the right one; write verify-full, or disable"
+                    "sslmode={other} does not verify the server's certificate; use verify-full or disable"
                 )));
             }
         };
@@ -61,8 +62,8 @@ impl Settings {
     }
 }
 
-/// Whether what is said to it stays on this machine.
-fn is_here(host: &Host) -> bool {
+/// Whether the connection stays on this machine.
+fn is_local(host: &Host) -> bool {
     match host {
         Host::Unix(_) => true,
         Host::Tcp(name) => name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
@@ -110,29 +111,29 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_this_machine_is_encrypted_unless_the_operator_says_otherwise() {
-        for here in [
+    fn remote_connections_use_tls_unless_it_is_disabled() {
+        for local in [
             "postgres:///weir?host=/run/postgresql",
             "postgres://weir@localhost/weir",
             "postgres://weir@127.0.0.1:5433/weir",
             "postgres://weir@db/weir?sslmode=disable",
         ] {
-            assert!(!is_encrypted(here), "{here}");
+            assert!(!is_encrypted(local), "{local}");
         }
-        for elsewhere in [
+        for remote in [
             "postgres://weir@db/weir",
             "postgres://weir@localhost/weir?sslmode=verify-full",
             "postgres://weir@10.0.0.7/weir?sslmode=require",
             "postgresql://weir@localhost,db/weir?target_session_attrs=read-write",
         ] {
-            assert!(is_encrypted(elsewhere), "{elsewhere}");
+            assert!(is_encrypted(remote), "{remote}");
         }
     }
 
     #[test]
-    fn a_url_that_cannot_be_kept_is_refused() {
+    fn unsafe_and_unreadable_urls_are_refused() {
         let reason = |url: &str| Settings::read(url).map(drop).unwrap_err().to_string();
-        assert!(reason("postgres://weir@db/weir?sslmode=prefer").contains("write verify-full"));
+        assert!(reason("postgres://weir@db/weir?sslmode=prefer").contains("use verify-full"));
         assert!(
             reason("postgres://weir@db/weir?sslrootcert=/nonexistent.pem").contains("/nonexistent.pem cannot be read")
         );

@@ -77,7 +77,7 @@ mod one_host {
     use crate::store::*;
 
     #[test]
-    fn one_host_at_a_time_is_at_work_on_a_record() {
+    fn one_host_at_a_time_uses_a_database() {
         let server = PostgresServer::installed();
         let database = "weir_host";
         server.execute("postgres", &format!("CREATE DATABASE {database}"));
@@ -88,10 +88,10 @@ mod one_host {
         let first = open().unwrap();
         let refused = open().map(drop).unwrap_err();
         assert!(
-            matches!(&refused, StoreError::Unavailable { reason } if reason.contains("another Weir")),
+            matches!(&refused, StoreError::Unavailable { reason } if reason.contains("another Weir host is using")),
             "{refused}"
         );
-        // Its connections break, and another takes the record over before it is back.
+        // Its connections break, and another host opens the database before it reconnects.
         server.execute(
             "postgres",
             &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"),
@@ -101,7 +101,7 @@ mod one_host {
         runtime.block_on(async {
             while first.ping().await.is_ok() {}
             let lost = first.ping().await.unwrap_err();
-            assert!(lost.to_string().contains("taken this record over"), "{lost}");
+            assert!(lost.to_string().contains("took over this database"), "{lost}");
             second.ping().await.unwrap();
         });
     }
@@ -117,7 +117,7 @@ mod one_host {
     }
 
     #[test]
-    fn what_is_no_record_or_cannot_be_reached_is_said() {
+    fn an_unusable_database_is_explained() {
         let reason = |url: &str| {
             let mint = Arc::new(Mint::from_seed([5; 32]));
             let refused = PostgresStore::open_with(url, 1, &MasterKey::new([2; 32]), mint).map(drop);

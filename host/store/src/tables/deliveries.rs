@@ -16,7 +16,7 @@ use crate::db::{
 use crate::tables::{endpoints, events};
 use crate::{DeliveriesOf, Delivery, DeliveryAttempt, DeliveryLease, Endpoint, Listed, Page, Result, StoreError};
 
-/// Of these, the conversations of which an endpoint has something unsettled.
+/// Of these, the lanes with an unsettled delivery.
 pub(crate) fn busy(db: &Db<'_>, lanes: BTreeSet<Lane>) -> Result<BTreeSet<Lane>> {
     let busy = db.wanted(
         lanes
