@@ -192,7 +192,7 @@ fn no_text_from_outside_becomes_sql() -> Result {
     ];
     let mut files = Vec::new();
     sources(&root().join("host/store/src"), &mut files)?;
-    files.retain(|file| !file.ends_with("tests.rs"));
+    files.retain(|file| !file.ends_with("tests.rs") && !file.components().any(|part| part.as_os_str() == "tests"));
     let mut statements = 0;
     for file in &files {
         let text = std::fs::read_to_string(file)?;
