@@ -134,7 +134,8 @@ mod tests {
         let migrations = concat!(
             include_str!("../../migrations/sqlite/0001_first.sql"),
             include_str!("../../migrations/sqlite/0002_second.sql"),
-            include_str!("../../migrations/sqlite/0003_third.sql")
+            include_str!("../../migrations/sqlite/0003_third.sql"),
+            include_str!("../../migrations/sqlite/0004_nodes.sql")
         );
         let connection = rusqlite::Connection::open_in_memory().expect("a database");
         connection.execute_batch(migrations).expect("the schema");

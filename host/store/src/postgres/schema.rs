@@ -8,7 +8,10 @@ use crate::postgres::connection::Connection;
 use crate::{Result, ServerFacts, StoreError};
 
 /// Each step with its number, in order. A released one never changes.
-const STEPS: &[(i64, &str)] = &[(3, include_str!("../../migrations/postgres/0003_third.sql"))];
+const STEPS: &[(i64, &str)] = &[
+    (3, include_str!("../../migrations/postgres/0003_third.sql")),
+    (4, include_str!("../../migrations/postgres/0004_nodes.sql")),
+];
 
 /// The number of the newest schema.
 const NEWEST: i64 = STEPS[STEPS.len() - 1].0;
@@ -122,4 +125,60 @@ fn make(connection: &Connection, number: i64, step: &str, digest: &str) -> Resul
 fn number(connection: &Connection, sql: &str) -> Result<Option<i64>> {
     let row = connection.runtime.block_on(connection.client.query_one(sql, &[]))?;
     Ok(row.try_get(0)?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use weir_test_postgres::PostgresServer;
+
+    use super::*;
+    use crate::postgres::settings::Settings;
+
+    /// SHA-256 of the released steps.
+    const RELEASED: [&str; 1] = ["602ec53ff0fa0f26771085c8d60d2fa134661c08db34afe183d36e94b5f0dde9"];
+
+    #[test]
+    fn released_steps_are_frozen() {
+        for ((number, step), released) in STEPS.iter().zip(RELEASED) {
+            assert_eq!(
+                hex::encode(Sha256::digest(step)),
+                released,
+                "step {number}: write another one"
+            );
+        }
+    }
+
+    /// Every column of the record with its type.
+    fn form(connection: &Connection) -> Vec<String> {
+        let columns =
+            "SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable) FROM information_schema.columns
+             WHERE table_schema = current_schema() ORDER BY 1";
+        let rows = connection
+            .runtime
+            .block_on(connection.client.query(columns, &[]))
+            .unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    #[test]
+    fn every_older_record_gets_the_newest_form() {
+        let server = PostgresServer::installed();
+        let open = |database: &str| {
+            server.execute("postgres", &format!("CREATE DATABASE {database}"));
+            Connection::open(&Settings::read(&server.url(database)).unwrap()).unwrap()
+        };
+        let fresh = open("weir_fresh");
+        migrate(&fresh).unwrap();
+        for older in 1..STEPS.len() {
+            let record = open(&format!("weir_older_{older}"));
+            for (number, step) in STEPS.iter().take(older) {
+                make(&record, *number, step, &hex::encode(Sha256::digest(step))).unwrap();
+            }
+            let number = made(&record).unwrap();
+            migrate(&record).unwrap();
+            assert_eq!(inspect(&record).unwrap().schema, NEWEST, "from {number}");
+            assert_eq!(form(&record), form(&fresh), "from {number}");
+        }
+    }
 }

@@ -18,6 +18,7 @@ const STEPS: &[&str] = &[
     FIRST,
     include_str!("../../migrations/sqlite/0002_second.sql"),
     include_str!("../../migrations/sqlite/0003_third.sql"),
+    include_str!("../../migrations/sqlite/0004_nodes.sql"),
 ];
 
 /// The number of the newest schema.

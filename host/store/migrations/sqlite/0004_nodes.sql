@@ -1,0 +1,20 @@
+-- The record, fourth form: several hosts may use one record, where the engine allows it.
+
+-- Hosts, each start of one with a row of its own.
+CREATE TABLE nodes (
+    id         TEXT PRIMARY KEY,     -- name and epoch: the owner of its leases, claims and duties
+    name       TEXT NOT NULL,        -- as configured; several rows may have the same
+    epoch      INTEGER NOT NULL,     -- rises with each row, and is never used again
+    version    TEXT NOT NULL,        -- of Weir
+    started_at INTEGER NOT NULL,
+    beat_at    INTEGER NOT NULL,     -- the last heartbeat
+    ended_at   INTEGER               -- it stopped or was declared dead: it holds nothing, and beats no more
+) STRICT, WITHOUT ROWID;
+
+-- What one node at a time does for all.
+CREATE TABLE duties (
+    name  TEXT PRIMARY KEY,
+    node  TEXT NOT NULL,
+    epoch INTEGER NOT NULL,          -- rises with each change of the node
+    until INTEGER NOT NULL           -- free from then on, unless renewed
+) STRICT, WITHOUT ROWID;
