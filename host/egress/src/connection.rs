@@ -40,6 +40,8 @@ pub trait Departure: Send {
     fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<()>;
     /// The bytes were written. Not called for a request that never left.
     fn left(&mut self);
+    /// The head of the response was read. Not called for a request that left and got no response: its departure is dropped.
+    fn answered(&mut self) {}
 }
 
 /// Sends requests over connections to addresses of one reach.
@@ -136,6 +138,7 @@ impl Client {
             connection.gate.begin(departure.take(), passage.clone());
             match connection.sender.try_send_request(request).await {
                 Ok(response) => {
+                    connection.gate.answered();
                     let leased = Leased {
                         client: self.clone(),
                         to,
@@ -273,7 +276,9 @@ struct Gate(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
+    /// Of the request on the connection, until its response begins.
     departure: Option<Box<dyn Departure>>,
+    /// Of a request that has not left.
     passage: Option<Passage>,
 }
 
@@ -287,6 +292,14 @@ impl Gate {
             departure,
             passage: Some(passage),
         };
+    }
+
+    /// The response to the request that left has begun.
+    fn answered(&self) {
+        let departure = self.waiting().departure.take();
+        if let Some(mut departure) = departure {
+            departure.answered();
+        }
     }
 
     /// The departure of a request that never reached the gate.
@@ -308,16 +321,19 @@ impl<S: Write + Unpin> Gated<S> {
         context: &mut Context<'_>,
         write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        let mut waiting = self.gate.waiting();
-        if let Some(departure) = &mut waiting.departure {
+        let Waiting { departure, passage } = &mut *self.gate.waiting();
+        if passage.is_none() {
+            return write(Pin::new(&mut self.stream), context);
+        }
+        if let Some(departure) = departure {
             ready!(departure.poll_leave(context));
         }
         // Before the write: if it fails halfway, bytes may have left.
-        if let Some(passage) = waiting.passage.take() {
+        if let Some(passage) = passage.take() {
             passage.0.store(true, Ordering::Release);
         }
         let written = write(Pin::new(&mut self.stream), context);
-        if let Some(mut departure) = waiting.departure.take() {
+        if let Some(departure) = departure {
             departure.left();
         }
         written

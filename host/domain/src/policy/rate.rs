@@ -68,21 +68,46 @@ impl Pace {
     }
 }
 
-/// What left of one bucket lately, and what is leaving. Never are there more than a rule's permits in any span that is longer than
-/// the rule's by the spare: whatever delays a request between here and the platform by no more than the spare, the platform never
-/// sees one too many.
+/// What left of one bucket lately, and what is leaving, each counted when it arrived at the latest. Never are there more than a
+/// rule's permits in any span that is longer than the rule's by the spare.
+///
+/// When a request arrived is not known: after it was written, and before its response by at least as long as the quickest response
+/// takes. So whatever delays one on its way, a network or a platform that waits for its processor, the platform never sees one too
+/// many beside it; where all take equally long, nothing is lost to that.
 #[derive(Clone, Debug, Default)]
 pub struct Departures {
     /// In the order in which they were let go.
     lately: VecDeque<Departed>,
     next: u64,
+    quickest: Quickest,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Departed {
     number: u64,
-    /// When it left at the latest; none while it is leaving.
-    at: Option<Duration>,
+    at: Moment,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// It is being written.
+    Leaving,
+    /// It was written then, and no response has come.
+    Written(Duration),
+    /// It arrived by then.
+    Arrived(Duration),
+}
+
+impl Moment {
+    /// When a request arrived at the latest, if a response takes `quickest` at least. One without a response is given a span of
+    /// its rule: requests that hang must not stop all others for as long as a response is waited for.
+    fn arrived_by(self, per: Duration, now: Duration, quickest: Duration) -> Duration {
+        match self {
+            Self::Leaving => now,
+            Self::Written(at) => now.saturating_sub(quickest).clamp(at, at + per),
+            Self::Arrived(by) => by,
+        }
+    }
 }
 
 /// Departures that are remembered of one bucket. A rule with more permits is kept by as many parts of its span.
@@ -95,8 +120,8 @@ impl Departures {
         if self.lately.len() < permits {
             return now;
         }
-        // One that is leaving may do so as late as now.
-        let past_at = |departed: &Departed| departed.at.unwrap_or(now) + span;
+        let quickest = self.quickest.get();
+        let past_at = |departed: &Departed| departed.at.arrived_by(per, now, quickest) + span;
         let mut past_at: Vec<Duration> = self.lately.iter().map(past_at).collect();
         let nth = past_at.len() - permits;
         // With this one past, fewer than the permits are not.
@@ -104,27 +129,80 @@ impl Departures {
         (*at).max(now)
     }
 
-    /// Lets a request go that is free to at `now`. Its number, for [`Departures::left`].
+    /// Lets a request go that is free to at `now`. Its number, for the methods below.
     pub fn leave(&mut self, permits: u32, per: Duration, now: Duration) -> u64 {
         let (permits, span) = remembered(permits, per);
-        let is_past = |departed: &Departed| departed.at.is_some_and(|at| at + span <= now);
+        let is_past = |at: Moment| matches!(at, Moment::Arrived(at) if at + span <= now);
         if self.lately.len() >= permits {
-            self.lately.retain(|departed| !is_past(departed));
+            self.lately.retain(|departed| !is_past(departed.at));
         }
         self.next += 1;
         self.lately.push_back(Departed {
             number: self.next,
-            at: None,
+            at: Moment::Leaving,
         });
         self.next
     }
 
-    /// A request left, or will not any more.
+    /// A request was written.
     pub fn left(&mut self, number: u64, now: Duration) {
-        // Most often one of the last.
-        if let Some(departed) = self.lately.iter_mut().rev().find(|one| one.number == number) {
-            departed.at = Some(now);
+        if let Some(departed) = self.find(number) {
+            departed.at = Moment::Written(now);
         }
+    }
+
+    /// The response to a request has begun.
+    pub fn answered(&mut self, number: u64, per: Duration, now: Duration) {
+        if let Some(Moment::Written(at)) = self.find(number).map(|departed| departed.at) {
+            self.quickest.add(now.saturating_sub(at));
+        }
+        self.arrived(number, per, now, self.quickest.get());
+    }
+
+    /// No response to a request will come, or it will not leave any more.
+    pub fn end(&mut self, number: u64, per: Duration, now: Duration) {
+        self.arrived(number, per, now, Duration::ZERO);
+    }
+
+    fn arrived(&mut self, number: u64, per: Duration, now: Duration, quickest: Duration) {
+        if let Some(departed) = self.find(number) {
+            departed.at = Moment::Arrived(departed.at.arrived_by(per, now, quickest));
+        }
+    }
+
+    fn find(&mut self, number: u64) -> Option<&mut Departed> {
+        // Most often one of the last.
+        self.lately.iter_mut().rev().find(|one| one.number == number)
+    }
+}
+
+/// The time from a request to its response, of the quickest lately: since the block before the current one began.
+#[derive(Clone, Copy, Debug, Default)]
+struct Quickest {
+    before: Option<Duration>,
+    now: Option<Duration>,
+    seen: u32,
+}
+
+/// Responses in a block: at ten a second some minutes, so that one quick answer is long in use and a platform that became slower is
+/// not held against its past for good.
+const BLOCK: u32 = 1_024;
+
+impl Quickest {
+    fn add(&mut self, took: Duration) {
+        if self.seen == BLOCK {
+            *self = Self {
+                before: self.now,
+                ..Self::default()
+            };
+        }
+        self.seen += 1;
+        self.now = Some(self.now.map_or(took, |now| now.min(took)));
+    }
+
+    /// Zero before the first.
+    fn get(self) -> Duration {
+        self.before.into_iter().chain(self.now).min().unwrap_or_default()
     }
 }
 
@@ -215,20 +293,25 @@ mod tests {
         Asks(usize),
         Writes(usize, u64),
         IsWritten(usize, u64),
+        Ends(usize, u64),
     }
 
-    /// What delays a request: until it asks, between the yes and the write, and from there to the platform.
-    type Late = (u64, u64, u64, u64);
+    /// What delays a request: until it asks, between the yes and the write, from there until that is known, on its way to the
+    /// platform, and on the way back.
+    type Late = (u64, u64, u64, u64, Option<u64>);
 
-    /// The moments at which the platform sees requests, each late in its own way; in microseconds.
-    fn arrivals(permits: u32, late: &[Late]) -> Vec<u64> {
+    /// The moments at which the platform sees requests, each late in its own way; in microseconds. Each way takes at least
+    /// `least`, and the first request, which is before these, takes no longer.
+    fn arrivals(permits: u32, least: u64, late: &[Late]) -> Vec<u64> {
         let micros = |at: u64| Duration::from_micros(at);
-        let spare = (spacing(permits, SECOND) * permits - SECOND).as_micros() as u64;
         let mut departures = Departures::default();
+        let first = departures.leave(permits, SECOND, micros(0));
+        departures.left(first, micros(0));
+        departures.answered(first, SECOND, micros(2 * least));
         let mut acts = BTreeSet::new();
-        let mut arrived = Vec::new();
+        let mut arrived = vec![least];
         for (n, (asks, ..)) in late.iter().enumerate() {
-            acts.insert((*asks, Act::Asks(n)));
+            acts.insert((2 * least + asks, Act::Asks(n)));
         }
         while let Some((now, act)) = acts.pop_first() {
             match act {
@@ -242,10 +325,18 @@ mod tests {
                     }
                 }
                 Act::Writes(n, number) => {
-                    arrived.push(now + late[n].3 % (spare + 1));
-                    acts.insert((now + late[n].2, Act::IsWritten(n, number)));
+                    let (.., known, there, back) = late[n];
+                    let there = now + least + there;
+                    arrived.push(there);
+                    acts.insert((now + known, Act::IsWritten(n, number)));
+                    let ends = there + back.map_or(0, |back| least + back);
+                    acts.insert((ends.max(now + known), Act::Ends(n, number)));
                 }
                 Act::IsWritten(_, number) => departures.left(number, micros(now)),
+                Act::Ends(n, number) => match late[n].4 {
+                    None => departures.end(number, SECOND, micros(now)),
+                    Some(_) => departures.answered(number, SECOND, micros(now)),
+                },
             }
         }
         arrived.sort_unstable();
@@ -253,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn departures_are_counted_when_they_left() {
+    fn departures_are_counted_when_they_arrived_at_the_latest() {
         let at = Duration::from_millis;
         let mut departures = Departures::default();
         let first = departures.leave(2, SECOND, at(0));
@@ -261,12 +352,42 @@ mod tests {
         // What is leaving may do so now.
         assert_eq!(departures.free_at(2, SECOND, at(5_000)), at(6_015));
         departures.left(second, at(5_000));
-        assert_eq!(departures.free_at(2, SECOND, at(5_001)), at(6_015));
         departures.left(first, at(5_001));
-        assert_eq!(departures.free_at(2, SECOND, at(6_014)), at(6_015));
-        assert_eq!(departures.free_at(2, SECOND, at(6_015)), at(6_015));
-        departures.leave(2, SECOND, at(6_015));
+        // What is on its way may arrive now.
+        assert_eq!(departures.free_at(2, SECOND, at(5_200)), at(6_215));
+        departures.answered(first, SECOND, at(5_201));
+        departures.answered(second, SECOND, at(5_300));
+        // The first, the quickest yet, took 200 ms; the second may have arrived 100 ms after it was written.
+        assert_eq!(departures.free_at(2, SECOND, at(5_301)), at(6_016));
+        assert_eq!(departures.free_at(1, SECOND, at(5_301)), at(6_115));
+        assert_eq!(departures.free_at(2, SECOND, at(6_016)), at(6_016));
+        departures.leave(2, SECOND, at(6_016));
         assert_eq!(departures.lately.len(), 2, "what is past is forgotten");
+    }
+
+    #[test]
+    fn a_request_without_a_response_is_counted_for_a_span_more() {
+        let at = Duration::from_millis;
+        let mut departures = Departures::default();
+        let hangs = departures.leave(1, SECOND, at(0));
+        departures.left(hangs, at(0));
+        assert_eq!(departures.free_at(1, SECOND, at(500)), at(1_515));
+        assert_eq!(departures.free_at(1, SECOND, at(1_515)), at(2_015));
+        assert_eq!(departures.free_at(1, SECOND, at(2_015)), at(2_015));
+        departures.end(hangs, SECOND, at(60_000));
+        assert_eq!(departures.free_at(1, SECOND, at(60_000)), at(60_000));
+    }
+
+    #[test]
+    fn the_quickest_response_is_forgotten_in_the_second_block_after_it() {
+        let mut quickest = Quickest::default();
+        quickest.add(Duration::from_millis(5));
+        for _ in 0..2 * BLOCK - 1 {
+            quickest.add(Duration::from_millis(50));
+            assert_eq!(quickest.get(), Duration::from_millis(5));
+        }
+        quickest.add(Duration::from_millis(50));
+        assert_eq!(quickest.get(), Duration::from_millis(50));
     }
 
     #[test]
@@ -284,10 +405,17 @@ mod tests {
         #[test]
         fn the_platform_never_sees_one_too_many_however_late_each_is(
             permits in 1u32..20,
-            late in proptest::collection::vec((0u64..3_000_000, 0u64..400_000, 0u64..50_000, 0u64..1_000_000), 1..120),
+            least in 0u64..400_000,
+            late in proptest::collection::vec((
+                0u64..3_000_000,
+                0u64..400_000,
+                0u64..50_000,
+                0u64..1_000_000,
+                proptest::option::of(0u64..1_000_000),
+            ), 1..120),
         ) {
-            let arrived = arrivals(permits, &late);
-            prop_assert_eq!(arrived.len(), late.len());
+            let arrived = arrivals(permits, least, &late);
+            prop_assert_eq!(arrived.len(), late.len() + 1);
             for (first, last) in arrived.iter().zip(arrived.iter().skip(permits as usize)) {
                 prop_assert!(last - first >= 1_000_000, "{} within {} us", permits + 1, last - first);
             }

@@ -18,6 +18,7 @@ struct Door {
     opened: oneshot::Receiver<()>,
     asked: Arc<Notify>,
     left: Arc<AtomicUsize>,
+    answered: Arc<AtomicUsize>,
 }
 
 impl Departure for Door {
@@ -29,6 +30,10 @@ impl Departure for Door {
     fn left(&mut self) {
         self.left.fetch_add(1, Ordering::SeqCst);
     }
+
+    fn answered(&mut self) {
+        self.answered.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// A request on its way, and what the test has to do with it.
@@ -37,15 +42,17 @@ struct Sending {
     open: oneshot::Sender<()>,
     asked: Arc<Notify>,
     left: Arc<AtomicUsize>,
+    answered: Arc<AtomicUsize>,
 }
 
 fn sending(egress: &Egress, server: &Server) -> Sending {
     let (open, opened) = oneshot::channel();
-    let (asked, left) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let (asked, left, answered) = (Arc::<Notify>::default(), Arc::default(), Arc::default());
     let door = Door {
         opened,
         asked: Arc::clone(&asked),
         left: Arc::clone(&left),
+        answered: Arc::clone(&answered),
     };
     let (egress, permit) = (egress.clone(), get(server));
     let task = tokio::spawn(async move {
@@ -57,6 +64,7 @@ fn sending(egress: &Egress, server: &Server) -> Sending {
         open,
         asked,
         left,
+        answered,
     }
 }
 
@@ -70,10 +78,12 @@ async fn nothing_leaves_before_its_departure() {
         assert_eq!((server.seen().len(), sending.left.load(Ordering::SeqCst)), (before, 0));
         sending.open.send(()).expect("it waits");
         sending.task.await.expect("no panic").expect("an answer");
-        assert_eq!(
-            (server.seen().len(), sending.left.load(Ordering::SeqCst)),
-            (before + 1, 1)
+        let seen = (
+            server.seen().len(),
+            sending.left.load(Ordering::SeqCst),
+            sending.answered.load(Ordering::SeqCst),
         );
+        assert_eq!(seen, (before + 1, 1, 1));
     }
     assert_eq!(server.connections(), 1);
 }

@@ -138,4 +138,10 @@ impl Departure for RecordedDeparture {
             turn.left();
         }
     }
+
+    fn answered(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.answered();
+        }
+    }
 }

@@ -203,16 +203,20 @@ impl Pacers {
         Leave::Now(rates.iter().map(leave).collect())
     }
 
-    /// What was let go left, or will not any more.
-    fn left(&self, ticket: Ticket, rates: &[(Bucket, Rate)], numbers: &[u64]) {
+    /// What was let go comes to a next moment: it was written, answered, or ended.
+    fn note(&self, rates: &[(Bucket, Rate)], numbers: &[u64], moment: impl Fn(&mut Departures, u64, &Rate, Duration)) {
         let now = self.now();
         let mut gate = lock(&self.gate);
-        gate.waiting.remove(&ticket);
-        for ((bucket, _), number) in rates.iter().zip(numbers) {
+        for ((bucket, rate), number) in rates.iter().zip(numbers) {
             if let Some(of) = gate.departures.get_mut(bucket) {
-                of.left(*number, now);
+                moment(of, *number, rate, now);
             }
         }
+    }
+
+    /// A request does not wait any more.
+    fn forget(&self, ticket: Ticket) {
+        lock(&self.gate).waiting.remove(&ticket);
     }
 
     fn ticket(&self, turn: Duration) -> Ticket {
@@ -222,7 +226,7 @@ impl Pacers {
     }
 }
 
-/// A request whose turn has come, until it leaves. Whatever delays it after its turn, it goes only when what left before it
+/// A request whose turn has come, until it is answered. Whatever delays it after its turn, it goes only when what left before it
 /// leaves room: no turn is ever used beside those whose time it is.
 struct Leaving {
     pacers: Arc<Pacers>,
@@ -232,7 +236,7 @@ struct Leaving {
     waits: Option<Pin<Box<Sleep>>>,
     /// Whether it lets one with an earlier turn go first; not again where that did not use the time that it was given.
     gives_way: bool,
-    /// Its numbers among the departures, while it leaves.
+    /// Its numbers among the departures, from when it leaves until it is answered.
     numbers: Vec<u64>,
 }
 
@@ -263,15 +267,23 @@ impl Departure for Leaving {
     }
 
     fn left(&mut self) {
+        let left = |of: &mut Departures, number, _: &Rate, now| of.left(number, now);
+        self.pacers.note(&self.rates, &self.numbers, left);
+    }
+
+    fn answered(&mut self) {
         let numbers = std::mem::take(&mut self.numbers);
-        self.pacers.left(self.ticket, &self.rates, &numbers);
+        let answered = |of: &mut Departures, number, rate: &Rate, now| of.answered(number, rate.per, now);
+        self.pacers.note(&self.rates, &numbers, answered);
     }
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
+        self.pacers.forget(self.ticket);
         // Let go, and broken off before anybody said that it left: it may have.
-        self.left();
+        let end = |of: &mut Departures, number, rate: &Rate, now| of.end(number, rate.per, now);
+        self.pacers.note(&self.rates, &self.numbers, end);
     }
 }
 

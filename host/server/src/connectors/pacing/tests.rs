@@ -98,11 +98,12 @@ async fn a_turn_that_went_by_is_not_used_beside_those_whose_time_it_is() {
     assert_eq!(crowded, None, "{left:?}");
 }
 
-/// Waits at the gate, and leaves.
+/// Waits at the gate, leaves, and is answered at once.
 async fn leave(mut turn: Option<Box<dyn Departure>>) {
     if let Some(turn) = &mut turn {
         std::future::poll_fn(|context| turn.poll_leave(context)).await;
         turn.left();
+        turn.answered();
     }
 }
 
@@ -152,6 +153,7 @@ async fn who_waits_at_the_gate_leaves_in_turn() {
     let late = async {
         at(1_500).await;
         before.left();
+        before.answered();
     };
     let leaves = async |pacer, comes| {
         let turn = turn(pacer).await;
@@ -178,6 +180,34 @@ async fn one_that_never_leaves_keeps_its_place_for_a_span_and_no_longer() {
     leave(turn().await).await;
     assert!(began.elapsed() >= Duration::from_millis(1_014), "{:?}", began.elapsed());
     assert!(began.elapsed() < Duration::from_millis(1_100), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_answered_late_is_counted_as_arrived_late() {
+    let pacers = Pacers::new();
+    let turn = async || {
+        let pacer = pacer(&pacers, None, 1, RateScope::App);
+        let turn = pacer.turn(RouteClass::MessageSend).await.expect("within reach");
+        turn.expect("it is counted")
+    };
+    leave(Some(turn().await)).await;
+    let mut late = turn().await;
+    std::future::poll_fn(|context| late.poll_leave(context)).await;
+    late.left();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    late.answered();
+    let answered = Instant::now();
+    leave(Some(turn().await)).await;
+    assert!(
+        answered.elapsed() >= Duration::from_millis(1_014),
+        "{:?}",
+        answered.elapsed()
+    );
+    assert!(
+        answered.elapsed() < Duration::from_millis(1_100),
+        "{:?}",
+        answered.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
