@@ -69,7 +69,7 @@ impl Pace {
 }
 
 /// What left of one bucket lately, and what is leaving, each counted when it arrived at the latest. Never are there more than a
-/// rule's permits in any span that is longer than the rule's by the spare.
+/// rule's permits in any span that is longer than the rule's by a percent.
 ///
 /// When a request arrived is not known: after it was written, and before its response by at least as long as the quickest response
 /// takes. So whatever delays one on its way, a network or a platform that waits for its processor, the platform never sees one too
@@ -78,6 +78,8 @@ impl Pace {
 pub struct Departures {
     /// In the order in which they were let go.
     lately: VecDeque<Departed>,
+    /// When the last one was let go.
+    last: Option<Duration>,
     next: u64,
     quickest: Quickest,
 }
@@ -116,9 +118,10 @@ const REMEMBERED: u32 = 4_096;
 impl Departures {
     /// When the next request may leave: `now`, or later. To be asked again then, since others ask too.
     pub fn free_at(&self, permits: u32, per: Duration, now: Duration) -> Duration {
+        let apart = self.last.map_or(now, |last| now.max(last + apart(permits, per)));
         let (permits, span) = remembered(permits, per);
         if self.lately.len() < permits {
-            return now;
+            return apart;
         }
         let quickest = self.quickest.get();
         let past_at = |departed: &Departed| departed.at.arrived_by(per, now, quickest) + span;
@@ -126,7 +129,7 @@ impl Departures {
         let nth = past_at.len() - permits;
         // With this one past, fewer than the permits are not.
         let (_, at, _) = past_at.select_nth_unstable(nth);
-        (*at).max(now)
+        (*at).max(apart)
     }
 
     /// Lets a request go that is free to at `now`. Its number, for the methods below.
@@ -136,6 +139,7 @@ impl Departures {
         if self.lately.len() >= permits {
             self.lately.retain(|departed| !is_past(departed.at));
         }
+        self.last = Some(now);
         self.next += 1;
         self.lately.push_back(Departed {
             number: self.next,
@@ -206,21 +210,29 @@ impl Quickest {
     }
 }
 
-/// How many departures a rule is judged by, and the span that those and one more must be longer than.
+/// How many departures a rule is judged by, and the span that those and one more must be longer than: by one percent than the
+/// rule's, for what the quickest response does not tell of a way.
 fn remembered(permits: u32, per: Duration) -> (usize, Duration) {
     let permits = permits.max(1);
     let kept = permits / permits.div_ceil(REMEMBERED);
-    (
-        usize::try_from(kept).unwrap_or(usize::MAX),
-        spacing(permits, per) * kept,
-    )
+    let even = per / permits;
+    (usize::try_from(kept).unwrap_or(usize::MAX), (even + even / 100) * kept)
 }
 
-/// The span between two requests. One and a half percent wider than the rule's, since the platform counts arrivals, and the
-/// way there is not always equally long.
+/// The span between two turns. One and a half percent wider than the rule's: half a percent more than what left is judged by, so
+/// that responses which take a little longer than others hold nothing up.
 fn spacing(permits: u32, per: Duration) -> Duration {
     let even = per / permits.max(1);
     even + even * 3 / 200
+}
+
+/// The least time between two that leave: half of that between two turns. What was held up may catch up, and still arrives in the
+/// order in which it left. None where it is finer than timers are.
+fn apart(permits: u32, per: Duration) -> Duration {
+    const FINEST: Duration = Duration::from_millis(2);
+    Some(spacing(permits, per) / 2)
+        .filter(|apart| *apart >= FINEST)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -350,19 +362,32 @@ mod tests {
         let first = departures.leave(2, SECOND, at(0));
         let second = departures.leave(2, SECOND, at(100));
         // What is leaving may do so now.
-        assert_eq!(departures.free_at(2, SECOND, at(5_000)), at(6_015));
+        assert_eq!(departures.free_at(2, SECOND, at(5_000)), at(6_010));
         departures.left(second, at(5_000));
         departures.left(first, at(5_001));
         // What is on its way may arrive now.
-        assert_eq!(departures.free_at(2, SECOND, at(5_200)), at(6_215));
+        assert_eq!(departures.free_at(2, SECOND, at(5_200)), at(6_210));
         departures.answered(first, SECOND, at(5_201));
         departures.answered(second, SECOND, at(5_300));
         // The first, the quickest yet, took 200 ms; the second may have arrived 100 ms after it was written.
-        assert_eq!(departures.free_at(2, SECOND, at(5_301)), at(6_016));
-        assert_eq!(departures.free_at(1, SECOND, at(5_301)), at(6_115));
-        assert_eq!(departures.free_at(2, SECOND, at(6_016)), at(6_016));
-        departures.leave(2, SECOND, at(6_016));
+        assert_eq!(departures.free_at(2, SECOND, at(5_301)), at(6_011));
+        assert_eq!(departures.free_at(1, SECOND, at(5_301)), at(6_110));
+        assert_eq!(departures.free_at(2, SECOND, at(6_011)), at(6_011));
+        departures.leave(2, SECOND, at(6_011));
         assert_eq!(departures.lately.len(), 2, "what is past is forgotten");
+    }
+
+    #[test]
+    fn what_catches_up_leaves_half_a_turn_apart() {
+        let at = Duration::from_millis;
+        let mut departures = Departures::default();
+        departures.leave(10, SECOND, at(1_000));
+        assert_eq!(
+            departures.free_at(10, SECOND, at(1_000)),
+            Duration::from_micros(1_050_750)
+        );
+        assert_eq!(departures.free_at(10, SECOND, at(1_060)), at(1_060));
+        assert_eq!(apart(1_000, SECOND), Duration::ZERO, "finer than timers are");
     }
 
     #[test]
@@ -371,9 +396,9 @@ mod tests {
         let mut departures = Departures::default();
         let hangs = departures.leave(1, SECOND, at(0));
         departures.left(hangs, at(0));
-        assert_eq!(departures.free_at(1, SECOND, at(500)), at(1_515));
-        assert_eq!(departures.free_at(1, SECOND, at(1_515)), at(2_015));
-        assert_eq!(departures.free_at(1, SECOND, at(2_015)), at(2_015));
+        assert_eq!(departures.free_at(1, SECOND, at(500)), at(1_510));
+        assert_eq!(departures.free_at(1, SECOND, at(1_510)), at(2_010));
+        assert_eq!(departures.free_at(1, SECOND, at(2_010)), at(2_010));
         departures.end(hangs, SECOND, at(60_000));
         assert_eq!(departures.free_at(1, SECOND, at(60_000)), at(60_000));
     }
