@@ -17,6 +17,7 @@ pub mod leases;
 pub mod ledger;
 pub mod news;
 pub mod outbound;
+pub mod rates;
 pub mod retention;
 pub mod rollout;
 pub mod workspaces;
@@ -134,6 +135,12 @@ macro_rules! store_conformance {
             what_was_refused_may_be_asked_again,
             a_claim_of_a_dead_process_is_free_if_nothing_was_written,
             a_request_that_broke_off_is_free_if_nothing_was_written,
+        );
+        $crate::store_conformance!(@ $factory, rates:
+            what_leaves_is_counted_by_all_hosts,
+            a_request_is_counted_when_it_arrived_at_the_latest,
+            a_pause_holds_all_hosts_and_is_not_shortened,
+            a_request_that_one_of_its_rates_holds_is_counted_by_none,
         );
         $crate::store_conformance!(@ $factory, rollout:
             a_trial_begins_grows_and_ends_with_its_reason,

@@ -1,6 +1,7 @@
 //! The seam to a database engine. The methods of [`Store`](crate::Store) are written once, over this.
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -35,6 +36,12 @@ pub(crate) trait Engine: Send + Sync + 'static {
 
     /// The end of the event log, which changes after each commit that made the log longer.
     fn log_end(&self) -> watch::Receiver<i64>;
+
+    /// The end of the event log as other hosts on the record made it. Never changes where one host uses the record.
+    fn log_end_of_others(&self) -> watch::Receiver<i64>;
+
+    /// What the clock of the server shows, as a duration since the Unix epoch; none where the record is in this process.
+    fn server_time(&self) -> Option<Duration>;
 
     /// How many writes wait to be begun.
     fn writes_waiting(&self) -> usize;

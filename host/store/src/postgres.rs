@@ -7,14 +7,17 @@
 //! One host uses a database at a time. It registers itself while it holds a lock exclusively, then each of its connections shares
 //! that lock: another host gets in only when no connection is left, and the first one finds the other registered when it reconnects.
 
+mod clock;
 mod connection;
 mod driver;
+mod notifications;
 mod schema;
 mod settings;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use weir_domain::id::Mint;
@@ -24,7 +27,9 @@ use crate::engine::Engine;
 use crate::group::Shared;
 use crate::vault::{MasterKey, Vault};
 use crate::{Result, StoreError, meta, tables};
+use clock::ServerClock;
 use connection::{Connection, Connections};
+use notifications::{Log, Notifications};
 use settings::Settings;
 
 /// Connections of one host: enough to overlap the server's round trips, and a sixth of the 100 that a server allows by default.
@@ -47,6 +52,9 @@ pub struct ServerFacts {
 pub struct PostgresStore {
     connections: Connections,
     log_end: watch::Receiver<i64>,
+    log_end_of_others: watch::Receiver<i64>,
+    clock: Arc<ServerClock>,
+    _notifications: Notifications,
 }
 
 impl PostgresStore {
@@ -66,7 +74,7 @@ impl PostgresStore {
         let mut instance = [0; 16];
         mint.fill(&mut instance);
         // On a thread of its own: the caller's may belong to an async runtime, which must not be blocked on.
-        let (first, log) = std::thread::scope(|scope| {
+        let (first, log, clock) = std::thread::scope(|scope| {
             let opened = scope.spawn(|| {
                 let first = Connection::open(&settings)?;
                 schema::admit(&first)?;
@@ -75,16 +83,28 @@ impl PostgresStore {
                 first.write(&vault, &mint, &meta::check_key)?;
                 first.register(&instance)?;
                 let end = first.read(&vault, &mint, tables::events::last)?;
-                Ok((first, end))
+                let clock = first.runtime.block_on(notifications::read_clock(&first.client))?;
+                Ok((first, end, clock))
             });
             opened
                 .join()
                 .unwrap_or_else(|_| Err(StoreError::Database("the opening panicked".to_owned())))
         })?;
-        let (log, log_end) = watch::channel(log);
+        let (end_of_others, log_end_of_others) = watch::channel(log);
+        let (end, log_end) = watch::channel(log);
+        let clock = Arc::new(clock);
+        let notifications = Notifications::start(Log {
+            settings: settings.clone(),
+            clock: Arc::clone(&clock),
+            end: end.clone(),
+            end_of_others,
+        })?;
         Ok(Self {
-            connections: Connections::start(first, settings, instance, connections, vault, mint, log)?,
+            connections: Connections::start(first, settings, instance, connections, vault, mint, end)?,
             log_end,
+            log_end_of_others,
+            clock,
+            _notifications: notifications,
         })
     }
 
@@ -156,6 +176,14 @@ impl Engine for PostgresStore {
 
     fn log_end(&self) -> watch::Receiver<i64> {
         self.log_end.clone()
+    }
+
+    fn log_end_of_others(&self) -> watch::Receiver<i64> {
+        self.log_end_of_others.clone()
+    }
+
+    fn server_time(&self) -> Option<Duration> {
+        Some(self.clock.now())
     }
 
     fn writes_waiting(&self) -> usize {

@@ -6,6 +6,7 @@ mod inbound;
 mod ledger;
 mod media;
 mod outbox;
+mod rates;
 mod registry;
 
 pub use connecting::*;
@@ -14,6 +15,7 @@ pub use inbound::*;
 pub use ledger::*;
 pub use media::*;
 pub use outbox::*;
+pub use rates::*;
 pub use registry::*;
 
 use std::collections::BTreeSet;

@@ -197,6 +197,14 @@ impl Engine for SqliteStore {
         self.writer.log_end()
     }
 
+    fn log_end_of_others(&self) -> watch::Receiver<i64> {
+        watch::channel(0).1
+    }
+
+    fn server_time(&self) -> Option<Duration> {
+        None
+    }
+
     fn writes_waiting(&self) -> usize {
         self.writer.waiting()
     }

@@ -19,6 +19,7 @@ mod inbound;
 mod keys;
 mod ledger;
 mod outbox;
+mod rates;
 mod referrals;
 mod states;
 mod transcripts;
@@ -43,6 +44,7 @@ pub use inbound::Inbound;
 pub use keys::Keys;
 pub use ledger::Ledger;
 pub use outbox::Outbox;
+pub use rates::Rates;
 pub use referrals::Referrals;
 pub use states::States;
 pub use transcripts::Transcripts;
@@ -74,6 +76,7 @@ pub trait Store:
     + Ledger
     + Claims
     + Clocks
+    + Rates
     + Upkeep
     + 'static
 {
@@ -102,6 +105,7 @@ impl<S> Store for S where
         + Ledger
         + Claims
         + Clocks
+        + Rates
         + Upkeep
         + 'static
 {

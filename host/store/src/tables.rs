@@ -20,6 +20,7 @@ pub(crate) mod ledger;
 pub(crate) mod media;
 pub(crate) mod messages;
 pub(crate) mod outbox;
+pub(crate) mod rates;
 pub(crate) mod referrals;
 pub(crate) mod retention;
 pub(crate) mod seen;

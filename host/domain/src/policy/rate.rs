@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The pace of one bucket. Moments are durations since an origin that the caller chooses and keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
@@ -74,23 +76,25 @@ impl Pace {
 /// When a request arrived is not known: after it was written, and before its response by at least as long as the quickest response
 /// takes. So whatever delays one on its way, a network or a platform that waits for its processor, the platform never sees one too
 /// many beside it; where all take equally long, nothing is lost to that.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Departures {
     /// In the order in which they were let go.
     lately: VecDeque<Departed>,
     /// When the last one was let go.
     last: Option<Duration>,
     next: u64,
+    #[serde(skip)]
     quickest: Quickest,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Departed {
     number: u64,
     at: Moment,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Moment {
     /// It is being written.
     Leaving,
@@ -155,23 +159,31 @@ impl Departures {
         }
     }
 
-    /// The response to a request has begun.
-    pub fn answered(&mut self, number: u64, per: Duration, now: Duration) {
+    /// The response to a request has begun. When the request arrived at the latest; none if it is known no more.
+    pub fn answered(&mut self, number: u64, per: Duration, now: Duration) -> Option<Duration> {
         if let Some(Moment::Written(at)) = self.find(number).map(|departed| departed.at) {
             self.quickest.add(now.saturating_sub(at));
         }
-        self.arrived(number, per, now, self.quickest.get());
+        self.end_by(number, per, now, self.quickest.get())
     }
 
-    /// No response to a request will come, or it will not leave any more.
-    pub fn end(&mut self, number: u64, per: Duration, now: Duration) {
-        self.arrived(number, per, now, Duration::ZERO);
+    /// No response to a request will come, or it will not leave any more. When it arrived at the latest, as above.
+    pub fn end(&mut self, number: u64, per: Duration, now: Duration) -> Option<Duration> {
+        self.end_by(number, per, now, Duration::ZERO)
     }
 
-    fn arrived(&mut self, number: u64, per: Duration, now: Duration, quickest: Duration) {
+    /// A request arrived at `by` at the latest, as another who counts it says.
+    pub fn arrived(&mut self, number: u64, by: Duration) {
         if let Some(departed) = self.find(number) {
-            departed.at = Moment::Arrived(departed.at.arrived_by(per, now, quickest));
+            departed.at = Moment::Arrived(by);
         }
+    }
+
+    fn end_by(&mut self, number: u64, per: Duration, now: Duration, quickest: Duration) -> Option<Duration> {
+        let departed = self.find(number)?;
+        let by = departed.at.arrived_by(per, now, quickest);
+        departed.at = Moment::Arrived(by);
+        Some(by)
     }
 
     fn find(&mut self, number: u64) -> Option<&mut Departed> {
@@ -181,7 +193,7 @@ impl Departures {
 }
 
 /// The time from a request to its response, of the quickest lately: since the block before the current one began.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Quickest {
     before: Option<Duration>,
     now: Option<Duration>,
@@ -345,10 +357,12 @@ mod tests {
                     acts.insert((ends.max(now + known), Act::Ends(n, number)));
                 }
                 Act::IsWritten(_, number) => departures.left(number, micros(now)),
-                Act::Ends(n, number) => match late[n].4 {
-                    None => departures.end(number, SECOND, micros(now)),
-                    Some(_) => departures.answered(number, SECOND, micros(now)),
-                },
+                Act::Ends(n, number) => {
+                    match late[n].4 {
+                        None => departures.end(number, SECOND, micros(now)),
+                        Some(_) => departures.answered(number, SECOND, micros(now)),
+                    };
+                }
             }
         }
         arrived.sort_unstable();

@@ -16,3 +16,10 @@ CREATE TABLE duties (
     epoch BIGINT NOT NULL,
     until BIGINT NOT NULL
 );
+
+CREATE TABLE rates (
+    bucket     TEXT COLLATE "C" PRIMARY KEY,
+    departures TEXT COLLATE "C" NOT NULL,
+    held_until BIGINT NOT NULL DEFAULT 0,
+    left_at    BIGINT NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);

@@ -18,3 +18,11 @@ CREATE TABLE duties (
     epoch INTEGER NOT NULL,          -- rises with each change of the node
     until INTEGER NOT NULL           -- free from then on, unless renewed
 ) STRICT, WITHOUT ROWID;
+
+-- What left under each rate of a platform that several hosts count together.
+CREATE TABLE rates (
+    bucket     TEXT PRIMARY KEY,
+    departures TEXT NOT NULL,                -- JSON, by the clock of the record
+    held_until INTEGER NOT NULL DEFAULT 0,   -- microseconds: the platform asked for a pause
+    left_at    INTEGER NOT NULL DEFAULT 0    -- microseconds: of the last
+) STRICT, WITHOUT ROWID;

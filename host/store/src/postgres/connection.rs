@@ -15,6 +15,7 @@ use weir_domain::limits;
 
 use crate::db::Db;
 use crate::group::caught;
+use crate::postgres::notifications;
 use crate::postgres::settings::Settings;
 use crate::vault::Vault;
 use crate::{Result, StoreError};
@@ -431,19 +432,10 @@ impl Shared {
                 continue;
             };
             if let Some(end) = open.log_end.take() {
-                self.notify(end);
+                notifications::raise(&self.log, end);
             }
             answer();
         }
-    }
-
-    /// Wakes who waits for events, if the log is longer than was known.
-    fn notify(&self, end: i64) {
-        self.log.send_if_modified(|known| {
-            let grew = *known < end;
-            *known = end.max(*known);
-            grew
-        });
     }
 }
 

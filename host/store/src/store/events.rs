@@ -35,6 +35,9 @@ pub trait Events: Send + Sync {
     /// The end of the log, which changes after each commit that made the log longer: who shows or delivers events as they come
     /// waits on it, and no write has to say that it added one.
     fn log_end(&self) -> watch::Receiver<i64>;
+    /// The same, as other hosts on the record made it: what they wrote may be work for this one. Never changes where one host uses
+    /// the record.
+    fn log_end_of_others(&self) -> watch::Receiver<i64>;
 }
 
 #[async_trait]
@@ -70,5 +73,8 @@ impl<E: Engine> Events for E {
     }
     fn log_end(&self) -> watch::Receiver<i64> {
         Engine::log_end(self)
+    }
+    fn log_end_of_others(&self) -> watch::Receiver<i64> {
+        Engine::log_end_of_others(self)
     }
 }

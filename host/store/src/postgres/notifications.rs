@@ -1,0 +1,197 @@
+//! Tells the other hosts on the database that the event log grew, hears it from them, and reads the server's clock.
+//!
+//! A notification only saves time: the log is read in any case, every [`READ_EVERY`]. It is sent after the commits, by a connection
+//! of its own: inside of them it would be a lock that all writers of the server wait for (`src/backend/commands/async.c`).
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio_postgres::{AsyncMessage, Client, NoTls};
+
+use crate::postgres::clock::ServerClock;
+use crate::postgres::settings::Settings;
+use crate::{Result, StoreError};
+
+/// How often the end of the log is read if nobody notifies: what a lost notification costs.
+const READ_EVERY: Duration = Duration::from_millis(250);
+/// The shortest span between two notifications of this host, which stand for all commits in it.
+const NOTIFY_EVERY: Duration = Duration::from_millis(5);
+/// The first wait before a lost connection is opened again, twice as long each time, and the longest.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+const LISTEN: &str = "SET statement_timeout = '5s'; SET synchronous_commit = off; LISTEN weir_log";
+const NOTIFY: &str = "NOTIFY weir_log";
+const READ: &str = "SELECT coalesce((SELECT max(sequence) FROM events), 0),
+    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+
+/// Reads the clock of the server, for the first time.
+pub(super) async fn read_clock(client: &Client) -> Result<ServerClock, tokio_postgres::Error> {
+    let asked = Instant::now();
+    let row = client
+        .query_one("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", &[])
+        .await?;
+    Ok(ServerClock::new(asked, Instant::now(), row.try_get(0)?))
+}
+
+/// The thread of the connection, which ends when this is dropped.
+pub(super) struct Notifications {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Notifications {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("The thread of the notifications ended by a panic");
+        }
+    }
+}
+
+/// What the thread works with.
+pub(super) struct Log {
+    pub(super) settings: Settings,
+    pub(super) clock: Arc<ServerClock>,
+    /// The end of the log as it is known here, changed by this host's commits too.
+    pub(super) end: watch::Sender<i64>,
+    /// The same, changed only by what other hosts wrote.
+    pub(super) end_of_others: watch::Sender<i64>,
+}
+
+impl Notifications {
+    /// Starts the thread.
+    pub(super) fn start(log: Log) -> Result<Self> {
+        let unavailable = |reason| StoreError::Unavailable {
+            reason: format!("no thread for notifications: {reason}"),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(unavailable)?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = std::thread::Builder::new()
+            .name("weir-postgres-notify".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        _ = stopped => {}
+                        () = log.follow() => {}
+                    }
+                });
+            })
+            .map_err(unavailable)?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Log {
+    /// Follows the log over one connection after the other.
+    async fn follow(&self) {
+        let mut backoff = BACKOFF.0;
+        loop {
+            let began = Instant::now();
+            if let Err(error) = self.connect().await {
+                tracing::debug!(%error, "The event log is not followed");
+            }
+            if began.elapsed() > BACKOFF.1 {
+                backoff = BACKOFF.0;
+            }
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(BACKOFF.1);
+        }
+    }
+
+    async fn connect(&self) -> Result<(), tokio_postgres::Error> {
+        match &self.settings.tls {
+            Some(tls) => {
+                let (client, connection) = self.settings.server.connect(tls.clone()).await?;
+                self.over(client, connection).await
+            }
+            None => {
+                let (client, connection) = self.settings.server.connect(NoTls).await?;
+                self.over(client, connection).await
+            }
+        }
+    }
+
+    /// Follows the log until the connection ends.
+    async fn over<S, T>(
+        &self,
+        client: Client,
+        mut connection: tokio_postgres::Connection<S, T>,
+    ) -> Result<(), tokio_postgres::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let heard = Notify::new();
+        let messages = async {
+            while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notification(_) = message? {
+                    heard.notify_one();
+                }
+            }
+            Ok(())
+        };
+        let work = async {
+            client.batch_execute(LISTEN).await?;
+            tokio::try_join!(self.read(&client, &heard), self.notify(&client)).map(drop)
+        };
+        either(messages, work).await
+    }
+
+    /// Reads the end of the log and the server's clock, when something is heard and regularly.
+    async fn read(&self, client: &Client, heard: &Notify) -> Result<(), tokio_postgres::Error> {
+        let read = client.prepare(READ).await?;
+        loop {
+            let asked = Instant::now();
+            let row = client.query_one(&read, &[]).await?;
+            self.clock.read(asked, Instant::now(), row.try_get(1)?);
+            let end: i64 = row.try_get(0)?;
+            if raise(&self.end, end) {
+                raise(&self.end_of_others, end);
+            }
+            // The timeout is the regular reading.
+            let _ = tokio::time::timeout(READ_EVERY, heard.notified()).await;
+        }
+    }
+
+    /// Notifies the other hosts of what this one wrote.
+    async fn notify(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        let mut end = self.end.subscribe();
+        // As long as this lives the sender does.
+        while end.changed().await.is_ok() {
+            if *end.borrow_and_update() > *self.end_of_others.borrow() {
+                client.batch_execute(NOTIFY).await?;
+                tokio::time::sleep(NOTIFY_EVERY).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Raises what is known of the end of the log; whether it was lower.
+pub(super) fn raise(known: &watch::Sender<i64>, end: i64) -> bool {
+    known.send_if_modified(|known| {
+        let grew = *known < end;
+        *known = end.max(*known);
+        grew
+    })
+}
+
+/// The result of whichever ends first.
+async fn either<T>(one: impl Future<Output = T>, other: impl Future<Output = T>) -> T {
+    let (one, other) = (pin!(one), pin!(other));
+    tokio::select! {
+        ended = one => ended,
+        ended = other => ended,
+    }
+}

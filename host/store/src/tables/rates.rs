@@ -1,0 +1,106 @@
+//! What left under each rate that several hosts count together.
+
+use std::time::Duration;
+
+use weir_domain::policy::rate::Departures;
+
+use crate::db::{Db, get_json, json, params};
+use crate::{Leave, Result, SharedRate};
+
+/// After this a rate that nothing left under is forgotten: far longer than any rule's span and any pause.
+const FORGET_AFTER: Duration = Duration::from_secs(24 * 3_600);
+/// How many of those go with each new one: more than come, so that they do not gather.
+const FORGET: u32 = 4;
+
+#[derive(Default)]
+struct Row {
+    is_known: bool,
+    departures: Departures,
+    held_until: i64,
+}
+
+fn load(db: &Db<'_>, bucket: &str) -> Result<Row> {
+    let known = db.one(
+        "SELECT departures, held_until FROM rates WHERE bucket = ?1",
+        [bucket],
+        |row| {
+            Ok(Row {
+                is_known: true,
+                departures: get_json(row, 0, "rates.departures")?,
+                held_until: row.get(1)?,
+            })
+        },
+    )?;
+    Ok(known.unwrap_or_default())
+}
+
+/// Lets a request go that all these rates count, or says when to ask again.
+pub(crate) fn leave(db: &Db<'_>, rates: &[SharedRate], now: Duration) -> Result<Leave> {
+    let rows = rates
+        .iter()
+        .map(|rate| load(db, &rate.bucket))
+        .collect::<Result<Vec<_>>>()?;
+    let free_at = rates.iter().zip(&rows).map(|(rate, row)| {
+        let free_at = row.departures.free_at(rate.permits, rate.per, now);
+        free_at.max(Duration::from_micros(u64::try_from(row.held_until).unwrap_or_default()))
+    });
+    let free_at = free_at.max().unwrap_or(now);
+    if free_at > now {
+        return Ok(Leave::At(free_at));
+    }
+    let mut numbers = Vec::with_capacity(rates.len());
+    for (rate, mut row) in rates.iter().zip(rows) {
+        if !row.is_known {
+            forget(db, now)?;
+        }
+        let number = row.departures.leave(rate.permits, rate.per, now);
+        // It leaves at once, and one of a host that dies must not be counted for good.
+        row.departures.left(number, now);
+        numbers.push(number);
+        db.run(
+            "INSERT INTO rates (bucket, departures, left_at) VALUES (?1, ?2, ?3)
+             ON CONFLICT (bucket) DO UPDATE SET departures = excluded.departures, left_at = excluded.left_at",
+            params![rate.bucket, json(&row.departures)?, micros(now)],
+        )?;
+    }
+    Ok(Leave::Now(numbers))
+}
+
+/// Requests arrived at `by` at the latest.
+pub(crate) fn arrived(db: &Db<'_>, departures: &[(SharedRate, u64)], by: Duration) -> Result<()> {
+    for (rate, number) in departures {
+        let mut row = load(db, &rate.bucket)?;
+        row.departures.arrived(*number, by);
+        db.run(
+            "UPDATE rates SET departures = ?2 WHERE bucket = ?1",
+            params![rate.bucket, json(&row.departures)?],
+        )?;
+    }
+    Ok(())
+}
+
+/// The platform asked for a pause until then.
+pub(crate) fn hold(db: &Db<'_>, rates: &[SharedRate], until: Duration) -> Result<()> {
+    for rate in rates {
+        db.run(
+            "INSERT INTO rates (bucket, departures, held_until) VALUES (?1, ?2, ?3)
+             ON CONFLICT (bucket) DO UPDATE SET held_until = excluded.held_until
+             WHERE rates.held_until < excluded.held_until",
+            params![rate.bucket, json(&Departures::default())?, micros(until)],
+        )?;
+    }
+    Ok(())
+}
+
+fn forget(db: &Db<'_>, now: Duration) -> Result<()> {
+    db.run(
+        "DELETE FROM rates WHERE bucket IN
+            (SELECT bucket FROM rates WHERE left_at < ?1 AND held_until < ?1 ORDER BY left_at LIMIT ?2)",
+        params![micros(now.saturating_sub(FORGET_AFTER)), FORGET],
+    )?;
+    Ok(())
+}
+
+fn micros(moment: Duration) -> i64 {
+    i64::try_from(moment.as_micros()).unwrap_or(i64::MAX)
+}
