@@ -102,13 +102,14 @@ impl Connectors {
             core.now(),
         )
         .await?;
+        let pacers = Pacers::new(&core.store);
         Ok(Self {
             apps: Apps::new(Arc::clone(&core)),
             core,
             runtime,
             registry,
             forged: ForgedWebhooks::default(),
-            pacers: Pacers::new(),
+            pacers,
             quarantine,
             version_failures,
             state_turns: StateTurns::default(),

@@ -123,6 +123,8 @@ impl Host {
             let read = clock::first_reading(&egress, url).await;
             let read = read.map_err(|error| anyhow::anyhow!("the clock at {url} cannot be followed: {error}"))?;
             clock.accept(clock.look(Some(read)));
+        } else if let Some(read) = clock::of_record(&*store) {
+            clock.accept(clock.look(Some(read)));
         }
         let platform_clocks = PlatformClocks::new(store.platform_clocks().await?);
         let core = Arc::new(Core::new(config, store, mint, clock, platform_clocks, egress));

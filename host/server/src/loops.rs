@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use weir_store::StoreError;
 
 use crate::accounts::credentials::WRITE_EVERY;
 use crate::core::clock;
+use crate::core::wakes::Wakes;
 use crate::core::worker::{Work, Worker};
 use crate::events::publisher::Publisher;
 use crate::host::Host;
@@ -261,16 +262,20 @@ impl Loops {
         });
     }
 
-    /// Wakes the publisher when the log grows.
+    /// Wakes the publisher when the log grows, and who else may find work in what another host wrote.
     fn log(&mut self) {
+        self.follow(self.host.store().log_end(), |wakes| wakes.deliveries.notify_one());
+        self.follow(self.host.store().log_end_of_others(), Wakes::written_elsewhere);
+    }
+
+    fn follow(&mut self, mut end: watch::Receiver<i64>, wake: fn(&Wakes)) {
         let (host, stop) = (self.host.clone(), self.stop.clone());
-        let mut end = host.store().log_end();
         self.tasks.spawn(async move {
             while !stop.is_cancelled() {
                 tokio::select! {
                     () = stop.cancelled() => {}
                     grown = end.changed() => match grown {
-                        Ok(()) => host.core.wakes.deliveries.notify_one(),
+                        Ok(()) => wake(&host.core.wakes),
                         Err(_) => return,
                     },
                 }
@@ -312,7 +317,7 @@ impl Loops {
         });
     }
 
-    /// Looks at the clock, the system's or the followed one.
+    /// Looks at the clock: the followed one, the server's of the record, or the system's.
     fn clock(&mut self) {
         let url = self.host.config().clock.clone();
         let (host, stop) = (self.host.clone(), self.stop.clone());

@@ -1,6 +1,10 @@
 //! The platform's rates: when a request may leave, for all channels of an app together.
+//!
+//! Each request has a turn, and when that has come the departures before it decide: those of this host, and where several hosts use
+//! the record those of all of them, which are counted there.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,16 +21,83 @@ use weir_domain::policy::rate::{Departures, Pace};
 use weir_domain::policy::{Rate, RuleBook};
 use weir_egress::Departure;
 use weir_runtime::context::{Pacer, TooLong};
+use weir_store::{self as store, SharedRate, Store};
 
 /// The platform's rates, for all workers together.
 #[derive(Debug)]
 pub(crate) struct Pacers {
     origin: Instant,
+    /// Where several hosts count together; none where this one counts alone.
+    record: Option<Record>,
     /// One for each rule and app, or each rule and channel.
     paces: Mutex<HashMap<Bucket, Pace>>,
     gate: Mutex<Gate>,
     /// What all channels of an app share, of each app that something was asked of.
     shared: Mutex<HashMap<String, Vec<(Bucket, Rate)>>>,
+}
+
+/// The record, as far as it counts what leaves from several hosts.
+struct Record(Arc<dyn Store>);
+
+impl fmt::Debug for Record {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Record")
+    }
+}
+
+/// How long a request waits before it asks a record again that cannot be reached.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+impl Record {
+    fn shared(rates: &[(Bucket, Rate)]) -> Vec<SharedRate> {
+        let shared = rates
+            .iter()
+            .map(|(bucket, rate)| SharedRate::of(bucket.to_string(), rate));
+        shared.collect()
+    }
+
+    /// Waits until a request may leave. Its numbers. Does not end while the record cannot be reached: the request has a deadline.
+    async fn leave(store: Arc<dyn Store>, rates: Vec<SharedRate>) -> Vec<u64> {
+        loop {
+            let now = store.server_time().unwrap_or_default();
+            let wait = match store.leave(rates.clone(), now).await {
+                Ok(store::Leave::Now(numbers)) => return numbers,
+                Ok(store::Leave::At(at)) => at.saturating_sub(now),
+                Err(error) => {
+                    tracing::debug!(%error, "A request waits for the record, which counts it");
+                    ASK_AGAIN
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Says of a request that it arrived at the latest so long ago. What is not written is counted for the rule's span.
+    fn arrived(&self, rates: &[(Bucket, Rate)], numbers: Vec<u64>, ago: Duration) {
+        let (store, departures) = (
+            Arc::clone(&self.0),
+            Self::shared(rates).into_iter().zip(numbers).collect(),
+        );
+        let by = store.server_time().unwrap_or_default().saturating_sub(ago);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = store.arrived(departures, by).await {
+                    tracing::debug!(%error, "When a request arrived is not written down");
+                }
+            });
+        }
+    }
+
+    /// Tells the other hosts of a pause.
+    fn hold(&self, rates: &[(Bucket, Rate)], pause: Duration) {
+        let (store, rates) = (Arc::clone(&self.0), Self::shared(rates));
+        let until = store.server_time().unwrap_or_default() + pause;
+        tokio::spawn(async move {
+            if let Err(error) = store.hold(rates, until).await {
+                tracing::warn!(%error, "Other hosts are not told of the pause that a platform asked for");
+            }
+        });
+    }
 }
 
 /// Before the platform: what left lately, and what waits to leave.
@@ -70,6 +141,13 @@ struct Bucket {
     rule: usize,
 }
 
+impl fmt::Display for Bucket {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.app, self.rule)?;
+        self.channel.map_or(Ok(()), |channel| write!(formatter, "/{channel}"))
+    }
+}
+
 /// The rates of one channel and its app.
 #[derive(Debug)]
 pub(crate) struct ChannelPacer {
@@ -80,9 +158,15 @@ pub(crate) struct ChannelPacer {
 }
 
 impl Pacers {
-    pub(crate) fn new() -> Arc<Self> {
+    /// The record counts too if several hosts may use it.
+    pub(crate) fn new(store: &Arc<dyn Store>) -> Arc<Self> {
+        Self::counting(store.server_time().map(|_| Record(Arc::clone(store))))
+    }
+
+    fn counting(record: Option<Record>) -> Arc<Self> {
         Arc::new(Self {
             origin: Instant::now(),
+            record,
             paces: Mutex::default(),
             gate: Mutex::default(),
             shared: Mutex::default(),
@@ -203,15 +287,23 @@ impl Pacers {
         Leave::Now(rates.iter().map(leave).collect())
     }
 
-    /// What was let go comes to a next moment: it was written, answered, or ended.
-    fn note(&self, rates: &[(Bucket, Rate)], numbers: &[u64], moment: impl Fn(&mut Departures, u64, &Rate, Duration)) {
+    /// What was let go comes to a next moment: it was written, answered, or ended. How long ago it arrived at the latest, if that
+    /// is known.
+    fn note(
+        &self,
+        rates: &[(Bucket, Rate)],
+        numbers: &[u64],
+        moment: impl Fn(&mut Departures, u64, &Rate, Duration) -> Option<Duration>,
+    ) -> Option<Duration> {
         let now = self.now();
         let mut gate = lock(&self.gate);
+        let mut arrived = None;
         for ((bucket, rate), number) in rates.iter().zip(numbers) {
             if let Some(of) = gate.departures.get_mut(bucket) {
-                moment(of, *number, rate, now);
+                arrived = arrived.max(moment(of, *number, rate, now));
             }
         }
+        arrived.map(|by| now.saturating_sub(by))
     }
 
     /// A request does not wait any more.
@@ -238,10 +330,28 @@ struct Leaving {
     gives_way: bool,
     /// Its numbers among the departures, from when it leaves until it is answered.
     numbers: Vec<u64>,
+    /// The wait for the record, which is asked when nothing here is in the way.
+    asks: Option<Pin<Box<dyn Future<Output = Vec<u64>> + Send>>>,
+    /// Its numbers among the departures of all hosts.
+    recorded: Vec<u64>,
 }
 
-impl Departure for Leaving {
-    fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<()> {
+impl Leaving {
+    fn new(pacers: &Arc<Pacers>, turn: Duration, rates: Vec<(Bucket, Rate)>) -> Self {
+        Self {
+            pacers: Arc::clone(pacers),
+            ticket: pacers.ticket(turn),
+            rates,
+            waits: None,
+            gives_way: true,
+            numbers: Vec::new(),
+            asks: None,
+            recorded: Vec::new(),
+        }
+    }
+
+    /// Ready once the departures of this host leave room.
+    fn poll_here(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             if let Some(waits) = &mut self.waits {
                 ready!(waits.as_mut().poll(context));
@@ -266,15 +376,45 @@ impl Departure for Leaving {
         }
     }
 
+    /// It arrived so long ago.
+    fn arrived(&mut self, ago: Option<Duration>) {
+        let numbers = std::mem::take(&mut self.recorded);
+        if let (Some(record), Some(ago)) = (&self.pacers.record, ago)
+            && !numbers.is_empty()
+        {
+            record.arrived(&self.rates, numbers, ago);
+        }
+    }
+}
+
+impl Departure for Leaving {
+    fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.asks.is_none() {
+            ready!(self.poll_here(context));
+            let Some(Record(store)) = &self.pacers.record else {
+                return Poll::Ready(());
+            };
+            self.asks = Some(Box::pin(Record::leave(Arc::clone(store), Record::shared(&self.rates))));
+        }
+        if let Some(asks) = &mut self.asks {
+            self.recorded = ready!(asks.as_mut().poll(context));
+        }
+        Poll::Ready(())
+    }
+
     fn left(&mut self) {
-        let left = |of: &mut Departures, number, _: &Rate, now| of.left(number, now);
+        let left = |of: &mut Departures, number, _: &Rate, now| {
+            of.left(number, now);
+            None
+        };
         self.pacers.note(&self.rates, &self.numbers, left);
     }
 
     fn answered(&mut self) {
         let numbers = std::mem::take(&mut self.numbers);
         let answered = |of: &mut Departures, number, rate: &Rate, now| of.answered(number, rate.per, now);
-        self.pacers.note(&self.rates, &numbers, answered);
+        let ago = self.pacers.note(&self.rates, &numbers, answered);
+        self.arrived(ago);
     }
 }
 
@@ -283,7 +423,8 @@ impl Drop for Leaving {
         self.pacers.forget(self.ticket);
         // Let go, and broken off before anybody said that it left: it may have.
         let end = |of: &mut Departures, number, rate: &Rate, now| of.end(number, rate.per, now);
-        self.pacers.note(&self.rates, &self.numbers, end);
+        let ago = self.pacers.note(&self.rates, &self.numbers, end);
+        self.arrived(ago);
     }
 }
 
@@ -301,6 +442,9 @@ impl ChannelPacer {
         let mut paces = lock(&self.pacers.paces);
         for (bucket, _) in &self.rates {
             paces.entry(bucket.clone()).or_default().hold(until);
+        }
+        if let Some(record) = &self.pacers.record {
+            record.hold(&self.rates, pause.min(limits::PLATFORM_PAUSE));
         }
     }
 
@@ -379,14 +523,7 @@ impl Pacer for ChannelPacer {
         if rates.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Box::new(Leaving {
-            pacers: Arc::clone(&self.pacers),
-            ticket: self.pacers.ticket(turn),
-            rates,
-            waits: None,
-            gives_way: true,
-            numbers: Vec::new(),
-        })))
+        Ok(Some(Box::new(Leaving::new(&self.pacers, turn, rates))))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The host's clock: the system's, or a sandbox's that it follows.
+//! The host's clock: the system's, that of the record's server, or a sandbox's that it follows.
 //!
 //! A followed clock is read a few times a second, and runs on at the system's pace in between unless it stands still. Either may
 //! step: the system's is set by a person or a time server. Who sleeps until a moment must then look again, and what waits for a
@@ -170,6 +170,16 @@ pub(crate) async fn read(egress: &Egress, url: &Url) -> Result<Reading, String> 
         .await
         .map_err(|error| error.to_string())?;
     serde_json::from_slice(&answer.body).map_err(|_| format!("it answers {} and no {{\"now_ms\": …}}", answer.status))
+}
+
+/// What the clock of the record's server shows; none where the record is in this process. All hosts on a record go by it, so that
+/// a moment that one of them wrote down is the same to all.
+pub(crate) fn of_record(store: &dyn Store) -> Option<Reading> {
+    let now = store.server_time()?;
+    Some(Reading {
+        now_ms: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
+        runs: true,
+    })
 }
 
 /// While a virtual clock is followed, windows and signatures are judged by it: no app may then talk to a real platform.

@@ -8,7 +8,7 @@ use weir_domain::time::Timestamp;
 use weir_store::StoreError;
 
 use crate::core::Core;
-use crate::core::clock::{Reading, Step};
+use crate::core::clock::{self, Reading, Step};
 use crate::core::platform_clocks::apart;
 
 impl Core {
@@ -23,7 +23,7 @@ impl Core {
         if said.is_none() && self.config.clock.is_some() {
             return Ok(turn);
         }
-        let look = self.clock.look(said);
+        let look = self.clock.look(said.or_else(|| clock::of_record(self.store())));
         if let Some(step) = look.step {
             self.set_right(step, look.shown).await?;
         }

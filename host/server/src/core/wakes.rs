@@ -33,6 +33,13 @@ impl Wakes {
         }
     }
 
+    /// Another host wrote: a message that waits, an attachment to fetch. Deliveries are woken by the log.
+    pub(crate) fn written_elsewhere(&self) {
+        for wake in [&self.messages, &self.media] {
+            wake.notify_one();
+        }
+    }
+
     /// Time jumped: what was a long way off may be due.
     pub(crate) fn all(&self) {
         for wake in [

@@ -23,7 +23,7 @@ fn pacer(pacers: &Arc<Pacers>, channel: Option<ChannelId>, permits: u32, scope: 
 
 #[tokio::test(start_paused = true)]
 async fn two_channels_of_an_app_share_its_rate() {
-    let pacers = Pacers::new();
+    let pacers = Pacers::counting(None);
     let one = pacer(&pacers, None, 10, RateScope::App);
     let other = pacer(&pacers, None, 10, RateScope::App);
     let began = Instant::now();
@@ -36,7 +36,7 @@ async fn two_channels_of_an_app_share_its_rate() {
 
 #[tokio::test(start_paused = true)]
 async fn what_no_rule_counts_does_not_wait() {
-    let pacer = pacer(&Pacers::new(), None, 1, RateScope::App);
+    let pacer = pacer(&Pacers::counting(None), None, 1, RateScope::App);
     let began = Instant::now();
     for _ in 0..100 {
         pacer.turn(RouteClass::Read).await.expect("no rule");
@@ -46,7 +46,7 @@ async fn what_no_rule_counts_does_not_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_that_the_platform_asked_for_holds_the_next_turn() {
-    let pacer = pacer(&Pacers::new(), None, 10, RateScope::App);
+    let pacer = pacer(&Pacers::counting(None), None, 10, RateScope::App);
     pacer.hold(Duration::from_secs(5));
     let began = Instant::now();
     pacer.turn(RouteClass::MessageSend).await.expect("within reach");
@@ -59,7 +59,7 @@ async fn a_pause_that_the_platform_asked_for_holds_the_next_turn() {
 
 #[tokio::test(start_paused = true)]
 async fn messages_leave_in_the_order_in_which_their_turns_were_kept() {
-    let pacers = Pacers::new();
+    let pacers = Pacers::counting(None);
     let one = pacer(&pacers, None, 10, RateScope::App);
     let other = pacer(&pacers, None, 10, RateScope::App);
     one.keep_turn();
@@ -77,7 +77,7 @@ async fn messages_leave_in_the_order_in_which_their_turns_were_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_went_by_is_not_used_beside_those_whose_time_it_is() {
-    let pacers = Pacers::new();
+    let pacers = Pacers::counting(None);
     let began = Instant::now();
     let mut leaving = tokio::task::JoinSet::new();
     for n in 0..40 {
@@ -109,7 +109,7 @@ async fn leave(mut turn: Option<Box<dyn Departure>>) {
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_machine_overruns_no_rate_and_uses_it_up() {
-    let pacers = Pacers::new();
+    let pacers = Pacers::counting(None);
     let began = Instant::now();
     let mut leaving = tokio::task::JoinSet::new();
     for n in 0..150 {
@@ -134,7 +134,7 @@ async fn a_busy_machine_overruns_no_rate_and_uses_it_up() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_at_the_gate_leaves_in_turn() {
-    let pacers = Pacers::new();
+    let pacers = Pacers::counting(None);
     let began = Instant::now();
     let at = |ms| sleep_until(began + Duration::from_millis(ms));
     let taken = || {
@@ -168,7 +168,7 @@ async fn who_waits_at_the_gate_leaves_in_turn() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_never_leaves_keeps_its_place_for_a_span_and_no_longer() {
-    let pacers = Pacers::new();
+    let pacers = Pacers::counting(None);
     let turn = async || {
         let pacer = pacer(&pacers, None, 1, RateScope::App);
         pacer.turn(RouteClass::MessageSend).await.expect("within reach")
@@ -184,7 +184,7 @@ async fn one_that_never_leaves_keeps_its_place_for_a_span_and_no_longer() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_is_answered_late_is_counted_as_arrived_late() {
-    let pacers = Pacers::new();
+    let pacers = Pacers::counting(None);
     let turn = async || {
         let pacer = pacer(&pacers, None, 1, RateScope::App);
         let turn = pacer.turn(RouteClass::MessageSend).await.expect("within reach");
@@ -212,7 +212,7 @@ async fn one_that_is_answered_late_is_counted_as_arrived_late() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_waits_for_nobody_leaves_at_once_however_late_it_is() {
-    let pacer = pacer(&Pacers::new(), None, 10, RateScope::App);
+    let pacer = pacer(&Pacers::counting(None), None, 10, RateScope::App);
     pacer.keep_turn();
     tokio::time::sleep(Duration::from_millis(60)).await;
     let ready = Instant::now();
@@ -222,7 +222,7 @@ async fn one_that_waits_for_nobody_leaves_at_once_however_late_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_holds_those_who_wait_already_and_spaces_them_anew() {
-    let pacers = Pacers::new();
+    let pacers = Pacers::counting(None);
     let began = Instant::now();
     let mut waiting = tokio::task::JoinSet::new();
     for _ in 0..3 {
