@@ -94,7 +94,7 @@ impl Measured {
         let record = Arc::new(Record::open(path, manifest).await?);
         let mut chosen = Vec::new();
         for conversation in record.conversations(SPREAD).await? {
-            let channel = record.store.channel(conversation.channel_id).await?;
+            let channel = record.store.channel("default", conversation.channel_id).await?;
             chosen.push((
                 channel.context("a conversation without its channel")?.platform_id,
                 conversation,

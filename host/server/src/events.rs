@@ -27,17 +27,21 @@ impl Events {
     /// Tells of endpoints that fail, and goes on with recoveries whose caller was lost.
     pub(crate) async fn endpoints_round(&self, now: Timestamp) -> Result<(), StoreError> {
         self.core.store().tell_failing(now).await?;
-        for endpoint in self.core.store().recoveries(now.before(limits::RECOVERY_STEP)).await? {
-            self.recover_to_the_end(endpoint).await?;
+        for (workspace, endpoint) in self.core.store().recoveries(now.before(limits::RECOVERY_STEP)).await? {
+            self.recover_to_the_end(&workspace, endpoint).await?;
         }
         Ok(())
     }
 
     /// Takes the steps of an endpoint's recovery; how many deliveries came of them. Ends when it does: the intent says where it is.
-    pub(crate) async fn recover_to_the_end(&self, endpoint: EndpointId) -> Result<u32, StoreError> {
+    pub(crate) async fn recover_to_the_end(&self, workspace: &str, endpoint: EndpointId) -> Result<u32, StoreError> {
         let mut recovered = 0_u32;
         loop {
-            let step = self.core.store().recover_step(endpoint, self.core.now()).await?;
+            let step = self
+                .core
+                .store()
+                .recover_step(workspace, endpoint, self.core.now())
+                .await?;
             recovered = recovered.saturating_add(step.recovered);
             if step.done {
                 self.core.wakes.deliveries.notify_one();

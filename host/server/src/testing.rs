@@ -160,7 +160,10 @@ pub(crate) async fn with_account(host: &Host, platform_id: &str, state: &[(&str,
         key: (*key).to_owned(),
         value: Some(value.as_bytes().to_vec()),
     });
-    let kept = host.store().commit_state(channel.id, writes.collect()).await;
+    let kept = host
+        .store()
+        .commit_state(&channel.workspace_id, channel.id, writes.collect())
+        .await;
     kept.expect("a record");
     channel
 }

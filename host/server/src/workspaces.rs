@@ -88,7 +88,7 @@ mod tests {
             .await
             .expect("stored");
         host.store()
-            .delete_channel(channel, host.now())
+            .delete_channel("acme", channel, host.now())
             .await
             .expect("a record");
         // The process dies right after the mark.
@@ -111,6 +111,6 @@ mod tests {
         assert_eq!(contacts().await.rows.len(), 1);
         host.retention.retention_round(host.now()).await.expect("a record");
         assert_eq!(contacts().await.rows.len(), 0);
-        assert!(host.store().channel(channel).await.expect("a record").is_none());
+        assert!(host.store().channel_of_any(channel).await.expect("a record").is_none());
     }
 }

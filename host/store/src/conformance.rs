@@ -74,6 +74,8 @@ macro_rules! store_conformance {
             a_history_gap_is_kept_until_it_is_read,
         );
         $crate::store_conformance!(@ $factory, workspaces:
+            other_tenants_see_nothing,
+            other_tenants_change_nothing,
             a_workspace_is_made_once_and_listed,
             a_removed_workspace_ends_at_once_and_is_cleared_in_steps,
         );
@@ -170,7 +172,6 @@ macro_rules! store_conformance {
             a_retry_by_hand_is_judged_anew,
             only_what_the_platform_knows_can_be_quoted,
             a_client_ref_stands_once_in_a_channel,
-            other_tenants_see_nothing,
         );
         $crate::store_conformance!(@ $factory, clocks:
             an_echo_dated_by_a_clock_behind_is_matched,

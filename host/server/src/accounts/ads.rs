@@ -49,7 +49,8 @@ impl Accounts {
     /// # Errors
     /// See [`ActError`]; what the platform could not answer now is not kept.
     pub async fn ad(&self, caller: &Caller, id: ReferralId) -> Result<Ad, ActError> {
-        let record = self.core.store().referral(caller.workspace_id(), id).await?;
+        let workspace = caller.workspace_id();
+        let record = self.core.store().referral(workspace, id).await?;
         let record = record.filter(|record| caller.sees(Some(record.channel_id)));
         let record = record.ok_or(ActError::NotFound)?;
         let now = self.core.now();
@@ -58,7 +59,7 @@ impl Accounts {
         }
         let found = match without_asking(&record.referral) {
             Some((reason, detail)) => Found::none(reason, detail),
-            None => self.ask_for_ad(&record).await?,
+            None => self.ask_for_ad(workspace, &record).await?,
         };
         let answer = AdAnswer {
             preview: found.preview,
@@ -67,15 +68,15 @@ impl Accounts {
             at: now,
             until: now.after(KEPT),
         };
-        self.core.store().keep_ad(id, answer.clone()).await?;
+        self.core.store().keep_ad(workspace, id, answer.clone()).await?;
         Ok(Ad::of(&record.referral, answer))
     }
 
-    async fn ask_for_ad(&self, record: &ReferralRecord) -> Result<Found, ActError> {
+    async fn ask_for_ad(&self, workspace: &str, record: &ReferralRecord) -> Result<Found, ActError> {
         let channel = self
             .core
             .store()
-            .channel(record.channel_id)
+            .channel(workspace, record.channel_id)
             .await?
             .ok_or(ActError::NotFound)?;
         let asked = self

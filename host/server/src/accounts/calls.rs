@@ -75,11 +75,11 @@ impl Accounts {
         channel: &Channel,
         pacer: &Arc<ChannelPacer>,
     ) -> Result<Option<Ready>, NotServed> {
-        let Some(credential) = self.credentials.of(channel.id).await? else {
+        let Some(credential) = self.credentials.of(channel).await? else {
             return Ok(None);
         };
         let state_use = self.connectors.state_turns.share(channel.id).await;
-        let state = self.core.store.state(channel.id).await?;
+        let state = self.core.store.state(&channel.workspace_id, channel.id).await?;
         if let Some(owner) = state.owner.filter(|owner| owner != serving.version()) {
             let line = self.connectors.registry.versions(&serving.app.app.connector);
             let loaded = line.as_ref().and_then(|line| line.numbered(&owner));
@@ -131,7 +131,12 @@ impl Accounts {
             };
             let called = call(&serving.connector, context).await;
             let writes = state_writes(called.writes, serving.version());
-            if !self.core.store().commit_state(channel.id, writes.clone()).await? {
+            if !self
+                .core
+                .store()
+                .commit_state(&channel.workspace_id, channel.id, writes.clone())
+                .await?
+            {
                 let words = "another version took the account's state over while the call ran; try again";
                 return Err(NotServed::Held(words.to_owned()).into());
             }
@@ -151,9 +156,7 @@ impl Accounts {
                     match renewal {
                         Renewal::Renewed => is_second = true,
                         Renewal::NeedsPerson => {
-                            self.credentials
-                                .needs_reauthorization(channel.id, &error.detail)
-                                .await?;
+                            self.credentials.needs_reauthorization(channel, &error.detail).await?;
                             return Err(CallFailure::Unauthorized);
                         }
                         Renewal::Later => {

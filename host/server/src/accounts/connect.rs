@@ -130,9 +130,9 @@ impl Accounts {
         channel: ChannelId,
         redirect_url: Option<Url>,
     ) -> Result<(ConnectSession, Url), ConnectError> {
-        let found = self.core.store.channel(channel).await?;
+        let found = self.core.store.channel(caller.workspace_id(), channel).await?;
         let channel = found
-            .filter(|found| found.workspace_id == caller.workspace_id() && caller.sees(Some(channel)))
+            .filter(|_| caller.sees(Some(channel)))
             .filter(|channel| channel.status != ChannelStatus::Deleted)
             .ok_or(ConnectError::NoSuchChannel)?;
         let serving = self.served(caller, &channel.app).await?;
@@ -153,7 +153,7 @@ impl Accounts {
     /// # Errors
     /// The session has ended, or there is none.
     pub async fn open_connect(&self, id: ConnectSessionId) -> Result<OpenedConnect, ConnectError> {
-        let session = self.core.store.connect_session(id, self.core.now()).await?;
+        let session = self.core.store.connect_session_of_any(id, self.core.now()).await?;
         let session = session
             .filter(|session| session.end == ConnectEnd::Pending)
             .ok_or(ConnectError::NoSuchSession)?;
@@ -233,7 +233,7 @@ impl Accounts {
         // Somebody is at work, or was.
         let _ = tokio::time::timeout(limits::CONNECT_WAIT, self.connecting.ended(session.id)).await;
         let session = store
-            .connect_session(session.id, self.core.now())
+            .connect_session_of_any(session.id, self.core.now())
             .await?
             .ok_or_else(unknown)?;
         self.shown(&session).await
@@ -321,7 +321,7 @@ impl Accounts {
         let outcome = match &session.end {
             ConnectEnd::Pending | ConnectEnd::Taken => return Ok(ConnectPage::AtWork),
             ConnectEnd::Succeeded { channel_id } => {
-                let channel = self.core.store.channel(*channel_id).await?;
+                let channel = self.core.store.channel(&session.workspace_id, *channel_id).await?;
                 channel.ok_or_else(|| ConnectFailure::new("not_found", "The channel was deleted."))
             }
             ConnectEnd::Failed { code, detail } => Err(ConnectFailure::new(code, detail)),
@@ -392,7 +392,12 @@ impl Accounts {
     /// The channel that a session authorizes again.
     async fn bound(&self, session: &ConnectSession) -> Result<Option<Channel>, NotConnected> {
         let Some(id) = session.channel_id else { return Ok(None) };
-        let bound = self.core.store.channel(id).await.map_err(NotConnected::Later)?;
+        let bound = self
+            .core
+            .store
+            .channel(&session.workspace_id, id)
+            .await
+            .map_err(NotConnected::Later)?;
         let bound = bound.filter(|bound| bound.status != ChannelStatus::Deleted);
         let gone = || {
             ConnectFailure::new(

@@ -19,7 +19,7 @@ impl Accounts {
         let known = known.filter(|known| caller.sees(Some(known.channel_id)));
         let known = known.ok_or(ActError::NotFound)?;
         let conversation = self.core.store().conversation_with(workspace, contact).await?;
-        let channel = self.core.store().channel(known.channel_id).await?;
+        let channel = self.core.store().channel(workspace, known.channel_id).await?;
         let (Some(conversation), Some(channel)) = (conversation, channel) else {
             return Ok(known);
         };
@@ -40,6 +40,6 @@ impl Accounts {
             .store()
             .hear_of_contact(workspace, channel.id, person, self.core.now())
             .await?;
-        Ok(contact)
+        contact.ok_or(ActError::NotFound)
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use weir_domain::channel::ChannelStatus;
+use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::credential::{Credential, Tokens};
 use weir_domain::id::{ChannelId, ConnectSessionId};
 use weir_store::StoreError;
@@ -36,6 +36,7 @@ pub(crate) struct Credentials {
 /// A renewed credential, and what it was made from.
 #[derive(Clone, Debug)]
 struct Renewed {
+    workspace: String,
     old: Credential,
     new: Credential,
 }
@@ -86,11 +87,11 @@ impl Credentials {
     }
 
     /// The credential of a channel: what everything reads it by.
-    pub(crate) async fn of(&self, channel: ChannelId) -> Result<Option<Credential>, StoreError> {
-        let unwritten = self.renewed().get(&channel).map(|renewed| renewed.new.clone());
+    pub(crate) async fn of(&self, channel: &Channel) -> Result<Option<Credential>, StoreError> {
+        let unwritten = self.renewed().get(&channel.id).map(|renewed| renewed.new.clone());
         match unwritten {
             Some(credential) => Ok(Some(credential)),
-            None => self.core.store().credential(channel).await,
+            None => self.core.store().credential(&channel.workspace_id, channel.id).await,
         }
     }
 
@@ -100,11 +101,13 @@ impl Credentials {
     /// It is not on the disk yet, and is written until it is.
     pub(crate) async fn keep_renewed(
         &self,
-        channel: ChannelId,
+        channel: &Channel,
         old: Credential,
         new: Credential,
     ) -> Result<(), StoreError> {
-        self.renewed().insert(channel, Renewed { old, new });
+        let workspace = channel.workspace_id.clone();
+        let channel = channel.id;
+        self.renewed().insert(channel, Renewed { workspace, old, new });
         let written = persist(|| self.write_renewed(channel)).await;
         if let Err(error) = &written {
             tracing::error!(
@@ -119,13 +122,13 @@ impl Credentials {
 
     /// Writes the renewed credential of a channel, if it waits for that.
     pub(crate) async fn write_renewed(&self, channel: ChannelId) -> Result<(), StoreError> {
-        let Some(Renewed { old, new }) = self.renewed().get(&channel).cloned() else {
+        let Some(Renewed { workspace, old, new }) = self.renewed().get(&channel).cloned() else {
             return Ok(());
         };
         let is_taken = self
             .core
             .store
-            .put_credential(channel, old, new.clone(), self.core.now())
+            .put_credential(&workspace, channel, old, new.clone(), self.core.now())
             .await?;
         {
             let mut renewed = self.renewed();
@@ -175,11 +178,18 @@ impl Credentials {
     }
 
     /// A person must authorize the channel again. The record tells it once.
-    pub(crate) async fn needs_reauthorization(&self, channel: ChannelId, reason: &str) -> Result<(), StoreError> {
+    pub(crate) async fn needs_reauthorization(&self, channel: &Channel, reason: &str) -> Result<(), StoreError> {
         self.core
             .store
-            .set_channel_status(channel, ChannelStatus::ReauthorizationRequired, reason, self.core.now())
+            .set_channel_status(
+                &channel.workspace_id,
+                channel.id,
+                ChannelStatus::ReauthorizationRequired,
+                reason,
+                self.core.now(),
+            )
             .await?;
+        let channel = channel.id;
         tracing::warn!(channel.id = %channel, "The channel {channel} must be authorized again");
         Ok(())
     }
@@ -189,19 +199,18 @@ impl Credentials {
 mod tests {
     use tempfile::TempDir;
     use weir_domain::credential::Secret;
-    use weir_domain::id::ChannelId;
 
     use super::*;
     use crate::host::NotReady;
     use crate::testing::{account, token};
     use crate::{Config, Host};
 
-    async fn connected(folder: &TempDir) -> (Host, ChannelId, Credential) {
+    async fn connected(folder: &TempDir) -> (Host, Channel, Credential) {
         let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
         let old = token(&host);
         let connected = host.store().connect_channel(account("acme"), old.clone(), host.now());
         let (channel, _) = connected.await.expect("a record");
-        (host, channel.id, old)
+        (host, channel, old)
     }
 
     fn renewed(old: &Credential) -> Credential {
@@ -216,16 +225,18 @@ mod tests {
         let folder = TempDir::new().expect("a folder");
         let (host, channel, old) = connected(&folder).await;
         let new = renewed(&old);
-        let entry = Renewed {
-            old: old.clone(),
-            new: new.clone(),
+        let entry = |old, new| Renewed {
+            workspace: channel.workspace_id.clone(),
+            old,
+            new,
         };
-        host.accounts.credentials.renewed().insert(channel, entry);
+        let unwritten = entry(old.clone(), new.clone());
+        host.accounts.credentials.renewed().insert(channel.id, unwritten);
         // The record takes nothing: everybody reads the one in memory, and the host says that it must not end.
         host.store().close().await;
         assert_eq!(host.accounts.credentials.write_unwritten().await, 1);
         assert_eq!(
-            host.accounts.credentials.of(channel).await.expect("from memory"),
+            host.accounts.credentials.of(&channel).await.expect("from memory"),
             Some(new.clone())
         );
         drop(host);
@@ -234,15 +245,16 @@ mod tests {
             (),
         );
         assert_eq!(
-            host.accounts.credentials.of(channel).await.expect("a record"),
+            host.accounts.credentials.of(&channel).await.expect("a record"),
             Some(old.clone())
         );
-        let entry = Renewed { old, new: new.clone() };
-        host.accounts.credentials.renewed().insert(channel, entry);
+        let unwritten = entry(old, new.clone());
+        host.accounts.credentials.renewed().insert(channel.id, unwritten);
         assert!(matches!(host.ready().await, Err(NotReady::Unwritten { count: 1 })));
         assert_eq!(host.accounts.credentials.write_unwritten().await, 0);
         assert!(host.ready().await.is_ok());
-        assert_eq!(host.store().credential(channel).await.expect("a record"), Some(new));
+        let kept = host.store().credential(&channel.workspace_id, channel.id).await;
+        assert_eq!(kept.expect("a record"), Some(new));
     }
 
     #[tokio::test]
@@ -259,11 +271,11 @@ mod tests {
         again.await.expect("a record");
         host.accounts
             .credentials
-            .keep_renewed(channel, old.clone(), renewed(&old))
+            .keep_renewed(&channel, old.clone(), renewed(&old))
             .await
             .expect("nothing is left to write");
         assert_eq!(
-            host.accounts.credentials.of(channel).await.expect("a record"),
+            host.accounts.credentials.of(&channel).await.expect("a record"),
             Some(consent)
         );
         assert_eq!(host.accounts.credentials.count(), 0);

@@ -72,8 +72,9 @@ impl Accounts {
     ///
     /// # Errors
     /// See [`ActError`].
-    pub async fn diagnose(&self, channel: ChannelId) -> Result<Vec<Finding>, ActError> {
-        let channel = self.core.store.channel(channel).await?.ok_or(ActError::NotFound)?;
+    pub async fn diagnose(&self, workspace: &str, channel: ChannelId) -> Result<Vec<Finding>, ActError> {
+        let channel = self.core.store.channel(workspace, channel).await?;
+        let channel = channel.ok_or(ActError::NotFound)?;
         let now = self.core.now();
         let mut findings = vec![standing(&channel)];
         if channel.status == ChannelStatus::Deleted {
@@ -100,7 +101,7 @@ impl Accounts {
                 "This is the platform's rule and cannot be changed here.",
             ),
         });
-        findings.push(token(self.credentials.of(channel.id).await?.as_ref(), now));
+        findings.push(token(self.credentials.of(&channel).await?.as_ref(), now));
         if self.credentials.holds(channel.id) {
             findings.push(Finding::bad(
                 "token_on_disk",
@@ -108,7 +109,7 @@ impl Accounts {
                 "Free disk space, or stop the program that locks the database. Do not stop the host before the token is written.",
             ));
         }
-        let queue = self.core.store.queue(channel.id).await?;
+        let queue = self.core.store.queue(workspace, channel.id).await?;
         let oldest = queue
             .oldest_at
             .map_or_else(String::new, |at| format!(", the oldest since {at}"));
@@ -118,7 +119,7 @@ impl Accounts {
         ));
         findings.extend(self.proofs(&channel.app));
         findings.push(self.silence(&channel, now).await?);
-        let gaps = self.core.store.history_gaps(channel.id).await?;
+        let gaps = self.core.store.history_gaps(workspace, channel.id).await?;
         findings.extend(gaps.first().map(|gap| history(gap, gaps.len())));
         let checked = self
             .call(&channel, |connector, context| {

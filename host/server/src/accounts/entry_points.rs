@@ -116,7 +116,11 @@ impl Accounts {
 
     /// What is known of the platform's word on a message in a link.
     async fn prefill(&self, channel: &Channel, text: &str) -> Result<String, StoreError> {
-        let newest = self.core.store().referral_with_prefill(channel.id, text).await?;
+        let newest = self
+            .core
+            .store()
+            .referral_with_prefill(&channel.workspace_id, channel.id, text)
+            .await?;
         let audit = newest.and_then(|referral| referral.prefill_audit);
         Ok(audit.unwrap_or_else(|| "pending".to_owned()))
     }

@@ -128,7 +128,11 @@ impl Accounts {
         let Some(conversation) = found.filter(|found| caller.sees(Some(found.channel_id))) else {
             return Ok(None);
         };
-        let channel = self.core.store.channel(conversation.channel_id).await?;
+        let channel = self
+            .core
+            .store
+            .channel(caller.workspace_id(), conversation.channel_id)
+            .await?;
         Ok(channel.map(|channel| (conversation, channel)))
     }
 
@@ -157,15 +161,20 @@ impl Accounts {
     ///
     /// # Errors
     /// The record.
-    pub async fn view(&self, conversation: &Conversation) -> Result<ConversationView, StoreError> {
+    pub async fn view(&self, workspace: &str, conversation: &Conversation) -> Result<ConversationView, StoreError> {
         let id = conversation.channel_id;
-        let channel = self.core.store.channel(id).await?.ok_or_else(|| StoreError::Damaged {
-            place: format!("channel {id}"),
-            reason: format!(
-                "the conversation {} goes through it, and it is not there",
-                conversation.id
-            ),
-        })?;
+        let channel = self
+            .core
+            .store
+            .channel(workspace, id)
+            .await?
+            .ok_or_else(|| StoreError::Damaged {
+                place: format!("channel {id}"),
+                reason: format!(
+                    "the conversation {} goes through it, and it is not there",
+                    conversation.id
+                ),
+            })?;
         match self.connectors.serving_of(&channel).await {
             Ok(serving) => {
                 let rules = serving.book.rules(&channel);
@@ -208,7 +217,7 @@ impl Accounts {
                     let kept = self
                         .core
                         .store
-                        .set_images_allowed(conversation.id, images.allowed, until)
+                        .set_images_allowed(&channel.workspace_id, conversation.id, images.allowed, until)
                         .await;
                     if let Err(error) = kept {
                         tracing::warn!(conversation.id = %conversation.id, "What it can carry was not kept: {error}");

@@ -26,7 +26,7 @@ impl Accounts {
     /// The record. A platform's failure is logged, and tried again in a later round.
     pub(crate) async fn refresh_round(&self, now: Timestamp) -> Result<u32, StoreError> {
         let mut renewed = 0;
-        for id in self
+        for (workspace, id) in self
             .core
             .store
             .credentials_due(now.after(limits::REFRESH_AHEAD), ROUND)
@@ -36,7 +36,7 @@ impl Accounts {
             if self.credentials.count() > 0 {
                 return Ok(renewed);
             }
-            let Some(channel) = self.core.store().channel(id).await? else {
+            let Some(channel) = self.core.store().channel(&workspace, id).await? else {
                 continue;
             };
             if !matches!(channel.status, ChannelStatus::Connected | ChannelStatus::Degraded) {
@@ -61,8 +61,8 @@ impl Accounts {
     ///
     /// # Errors
     /// See [`RefreshError`].
-    pub async fn refresh_now(&self, channel: ChannelId) -> Result<(), RefreshError> {
-        let found = self.core.store.channel(channel).await?;
+    pub async fn refresh_now(&self, workspace: &str, channel: ChannelId) -> Result<(), RefreshError> {
+        let found = self.core.store.channel(workspace, channel).await?;
         let channel = found
             .filter(|channel| channel.status != ChannelStatus::Deleted)
             .ok_or(ActError::NotFound)?;
@@ -102,21 +102,21 @@ impl Accounts {
     /// What the channel says of a renewal that failed.
     async fn renewal_failed(&self, channel: &Channel, error: &RenewError, now: Timestamp) -> Result<(), StoreError> {
         let is_over = async || {
-            let credential = self.credentials.of(channel.id).await?;
+            let credential = self.credentials.of(channel).await?;
             let end = credential.and_then(|credential| credential.expires_at);
             Ok::<_, StoreError>(end.is_some_and(|end| now >= end))
         };
         if error.is_gone() || (error.needs_a_person() && is_over().await?) {
             return self
                 .credentials
-                .needs_reauthorization(channel.id, &error.to_string())
+                .needs_reauthorization(channel, &error.to_string())
                 .await;
         }
         if matches!(error, RenewError::Token(TokenError::OtherAccount(_))) {
             let status = ChannelStatus::Degraded;
             self.core
                 .store()
-                .set_channel_status(channel.id, status, &error.to_string(), now)
+                .set_channel_status(&channel.workspace_id, channel.id, status, &error.to_string(), now)
                 .await?;
         }
         tracing::warn!(channel.id = %channel.id, "The credential of the channel {} is not renewed yet: {error}", channel.id);
@@ -195,14 +195,14 @@ mod tests {
         let channel = crate::testing::with_account(&host, "acme", &[]).await;
         let said = host
             .accounts
-            .refresh_now(channel.id)
+            .refresh_now("default", channel.id)
             .await
             .expect_err("nothing renews it");
         assert!(
             matches!(&said, RefreshError::NothingToRenew(words) if words.contains("a person enters")),
             "{said}"
         );
-        let channel = host.store().channel(channel.id).await.expect("a record");
+        let channel = host.store().channel("default", channel.id).await.expect("a record");
         assert_eq!(channel.map(|channel| channel.status), Some(ChannelStatus::Connected));
     }
 }

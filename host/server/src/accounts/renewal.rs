@@ -186,7 +186,7 @@ impl Renewer {
                 if matches!(error, RenewError::Token(TokenError::OtherAccount(_))) {
                     // The caller knows only why the old token was refused.
                     self.credentials
-                        .needs_reauthorization(channel.id, &error.to_string())
+                        .needs_reauthorization(channel, &error.to_string())
                         .await?;
                 }
                 Ok(if error.needs_a_person() {
@@ -208,11 +208,14 @@ impl Renewer {
 
     async fn renew_in_turn(&self, channel: &Channel, cause: Cause) -> Result<Renewed, RenewError> {
         let _turn = self.turns.take(&channel.app, &channel.platform_id).await;
+        let workspace = &channel.workspace_id;
         // Read under the turn: somebody may have renewed it while this one waited.
-        let old = self.credentials.of(channel.id).await?.ok_or(RenewError::NoCredential)?;
+        let old = self.credentials.of(channel).await?.ok_or(RenewError::NoCredential)?;
         match &cause {
             Cause::Refused(token) if old.access_token != *token => return Ok(Renewed::Written),
-            Cause::Due(now) if !is_due(&old, *now) && self.core.store().renewal_begun(channel.id).await?.is_none() => {
+            Cause::Due(now)
+                if !is_due(&old, *now) && self.core.store().renewal_begun(workspace, channel.id).await?.is_none() =>
+            {
                 return Ok(Renewed::NotDue);
             }
             _ => {}
@@ -228,7 +231,7 @@ impl Renewer {
             return Err(RenewError::NoRefreshToken);
         };
         // A record that cannot take this could not take the new credential either, and nothing is spent yet.
-        persist(|| self.core.store().begin_renewal(channel.id, self.core.now())).await?;
+        persist(|| self.core.store().begin_renewal(workspace, channel.id, self.core.now())).await?;
         kill_point("refresh.begun");
         let values = Values {
             refresh_token: Some(refresh_token),
@@ -245,14 +248,14 @@ impl Renewer {
             Err(error) => {
                 // Without an answer the platform may have rotated it all the same, and the sooner it is asked again the better.
                 if !matches!(error, TokenError::NoAnswer(_))
-                    && let Err(error) = self.core.store().end_renewal(channel.id).await
+                    && let Err(error) = self.core.store().end_renewal(workspace, channel.id).await
                 {
                     tracing::warn!(channel.id = %channel.id, "The end of a renewal was not written, so it is tried again: {error}");
                 }
                 return Err(error.into());
             }
         };
-        Ok(match self.credentials.keep_renewed(channel.id, old, new).await {
+        Ok(match self.credentials.keep_renewed(channel, old, new).await {
             Ok(()) => {
                 kill_point("refresh.written");
                 tracing::info!(channel.id = %channel.id, "The credential of the channel {} was renewed", channel.id);

@@ -29,12 +29,14 @@ impl Accounts {
                 } else {
                     channel
                 };
-                (store.set_up_done(channel.id).await, channel)
+                (store.set_up_done(&channel.workspace_id, channel.id).await, channel)
             }
             Err(error) => {
                 let reason = format!("the account is connected, but its setup failed: {error}");
                 tracing::warn!(channel.id = %channel.id, "{reason}");
-                let noted = store.set_up_failed(channel.id, self.core.now()).await;
+                let noted = store
+                    .set_up_failed(&channel.workspace_id, channel.id, self.core.now())
+                    .await;
                 // A channel that must be authorized again says so already, and that is what is to be done first.
                 let channel = match error {
                     CallFailure::Unauthorized => Channel {
@@ -63,7 +65,7 @@ impl Accounts {
     async fn now_is(&self, channel: Channel, status: ChannelStatus, reason: &str) -> Channel {
         let store = &self.core.store;
         if let Err(error) = store
-            .set_channel_status(channel.id, status, reason, self.core.now())
+            .set_channel_status(&channel.workspace_id, channel.id, status, reason, self.core.now())
             .await
         {
             tracing::error!(channel.id = %channel.id, "The state of the channel was not written: {error}");

@@ -131,7 +131,7 @@ impl Connectors {
             return Ok(Arc::default());
         }
         if let Some(id) = transcript.channel_id {
-            let channel = self.core.store().channel(id).await?;
+            let channel = self.core.store().channel_of_any(id).await?;
             let app = match channel {
                 Some(channel) => self.apps.get(&channel.app).await?,
                 None => None,

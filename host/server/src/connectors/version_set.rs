@@ -202,6 +202,7 @@ mod tests {
 
     fn read(account: &str, version: &str) -> StateOwner {
         StateOwner {
+            workspace_id: "default".to_owned(),
             app: "app".into(),
             platform_id: account.into(),
             channel_id: "chn_0193a4c6b2f07c5e8d1f2a3b4c5d6e7f".parse().expect("an id"),

@@ -96,7 +96,7 @@ impl Core {
     /// Keeps what a connector was refused in a call.
     pub(crate) async fn keep_act_refusal(&self, refused: ActRefused) {
         let channel = match refused.channel_id {
-            Some(id) => self.store.channel(id).await.ok().flatten(),
+            Some(id) => self.store.channel_of_any(id).await.ok().flatten(),
             None => None,
         };
         let workspace = channel.map_or_else(|| OPERATORS_WORKSPACE.to_owned(), |channel| channel.workspace_id);

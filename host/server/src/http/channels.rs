@@ -71,9 +71,9 @@ pub(crate) struct QueueView {
 
 /// The channel of this id, if it is the caller's.
 pub(crate) async fn find(host: &Host, caller: &Caller, id: ChannelId) -> Answer<channel::Channel> {
-    let channel = host.store().channel(id).await?;
+    let channel = host.store().channel(caller.workspace_id(), id).await?;
     channel
-        .filter(|channel| channel.workspace_id == caller.workspace_id() && caller.sees(Some(id)))
+        .filter(|_| caller.sees(Some(id)))
         .ok_or_else(|| Problem::no_such("channel"))
 }
 
@@ -138,7 +138,10 @@ pub(crate) async fn patch(
         paused: body.paused,
         policy: body.policy.map(Into::into),
     };
-    let channel = host.store().update_channel(id, patch, host.now()).await?;
+    let channel = host
+        .store()
+        .update_channel(caller.workspace_id(), id, patch, host.now())
+        .await?;
     let channel = channel.ok_or_else(|| Problem::no_such("channel"))?;
     record(&host, &caller, "channel.update", &id.to_string(), changed).await;
     Ok(Answered(channel.into()))
@@ -211,7 +214,7 @@ pub(crate) async fn refresh(
     Named(id): Named<ChannelId>,
 ) -> Answer<Answered<Channel>> {
     find(&host, &caller, id).await?;
-    host.accounts.refresh_now(id).await?;
+    host.accounts.refresh_now(caller.workspace_id(), id).await?;
     Ok(Answered(find(&host, &caller, id).await?.into()))
 }
 
@@ -224,7 +227,7 @@ pub(crate) async fn diagnostics(
     Named(id): Named<ChannelId>,
 ) -> Answer<Answered<List<Finding>>> {
     find(&host, &caller, id).await?;
-    Ok(List::whole(host.accounts.diagnose(id).await?))
+    Ok(List::whole(host.accounts.diagnose(caller.workspace_id(), id).await?))
 }
 
 /// What the links carry.
@@ -295,7 +298,7 @@ pub(crate) async fn catch_up(
     MaybeJson(body): MaybeJson<CatchUp>,
 ) -> Answer<Answered<CaughtUp>> {
     find(&host, &caller, id).await?;
-    let caught_up = host.history.catch_up(id, body.since).await?;
+    let caught_up = host.history.catch_up(caller.workspace_id(), id, body.since).await?;
     let asked = serde_json::json!({ "since": body.since });
     record(&host, &caller, "channel.catch_up", &id.to_string(), asked).await;
     Ok(Answered(CaughtUp {
@@ -321,7 +324,7 @@ pub(crate) async fn queue(
     Named(id): Named<ChannelId>,
 ) -> Answer<Answered<QueueView>> {
     find(&host, &caller, id).await?;
-    let queue = host.store().queue(id).await?;
+    let queue = host.store().queue(caller.workspace_id(), id).await?;
     let age = |since: Timestamp| u64::try_from(host.now().since(since).as_millis()).unwrap_or(u64::MAX);
     Ok(Answered(QueueView {
         depth: queue.depth,

@@ -143,9 +143,12 @@ pub(crate) async fn get(
     State(host): State<Host>,
     Named(id): Named<ConnectSessionId>,
 ) -> Answer<Answered<SessionView>> {
-    let session = host.store().connect_session(id, host.now()).await?;
+    let session = host
+        .store()
+        .connect_session(caller.workspace_id(), id, host.now())
+        .await?;
     let session = session
-        .filter(|session| session.workspace_id == caller.workspace_id() && caller.sees(session.channel_id))
+        .filter(|session| caller.sees(session.channel_id))
         .ok_or_else(|| Problem::no_such("connect session"))?;
     let url = host.config().public(&format!("/connect/{id}"));
     Ok(Answered(SessionView::of(session, url)))

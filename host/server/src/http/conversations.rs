@@ -94,11 +94,11 @@ pub(crate) async fn list(
         .conversations(caller.workspace_id(), filter, paging.page()?)
         .await?;
     let ids = rows.iter().map(|conversation| conversation.id).collect();
-    let mut newest = host.store().last_messages(ids).await?;
+    let mut newest = host.store().last_messages(caller.workspace_id(), ids).await?;
     let mut glances = Vec::with_capacity(rows.len());
     for conversation in &rows {
         glances.push(Glance {
-            view: host.accounts.view(conversation).await?.into(),
+            view: host.accounts.view(caller.workspace_id(), conversation).await?.into(),
             last_message: newest
                 .remove(&conversation.id)
                 .map(|message| Message::of(message, &host.media)),
@@ -123,7 +123,9 @@ pub(crate) async fn get(
     Named(id): Named<ConversationId>,
 ) -> Answer<Answered<ConversationView>> {
     let conversation = find(&host, &caller, id).await?;
-    Ok(Answered(host.accounts.view(&conversation).await?.into()))
+    Ok(Answered(
+        host.accounts.view(caller.workspace_id(), &conversation).await?.into(),
+    ))
 }
 
 /// List messages of a conversation, newest first

@@ -101,15 +101,8 @@ async fn apps_of(host: &Host, workspace: &str) -> Answer<BTreeSet<String>> {
 }
 
 async fn find(host: &Host, workspace: &str, id: DeadLetterId) -> Answer<DeadLetter> {
-    let letter = host
-        .store()
-        .dead_letter(id)
-        .await?
-        .ok_or_else(|| Problem::no_such("dead letter"))?;
-    if !apps_of(host, workspace).await?.contains(&letter.app) {
-        return Err(Problem::no_such("dead letter"));
-    }
-    Ok(letter)
+    let letter = host.store().dead_letter(workspace, id).await?;
+    letter.ok_or_else(|| Problem::no_such("dead letter"))
 }
 
 /// List dead letters, newest first
@@ -145,7 +138,7 @@ pub(crate) async fn replay(
     Named(id): Named<DeadLetterId>,
 ) -> Answer<Answered<Replayed>> {
     find(&host, caller.workspace_id(), id).await?;
-    let recorded = host.dead_letters.replay(id).await?;
+    let recorded = host.dead_letters.replay(caller.workspace_id(), id).await?;
     record(
         &host,
         &caller,
@@ -165,7 +158,7 @@ pub(crate) async fn delete(
     Named(id): Named<DeadLetterId>,
 ) -> Answer<StatusCode> {
     let letter = find(&host, caller.workspace_id(), id).await?;
-    host.store().drop_dead_letter(id).await?;
+    host.store().drop_dead_letter(caller.workspace_id(), id).await?;
     record(
         &host,
         &caller,

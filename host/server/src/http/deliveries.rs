@@ -140,7 +140,12 @@ pub(crate) async fn resend(
     let (delivery, _) = found.ok_or_else(|| Problem::no_such("delivery"))?;
     let delivery_id = host
         .store()
-        .insert_delivery(delivery.endpoint_id, delivery.event_id, host.now())
+        .insert_delivery(
+            caller.workspace_id(),
+            delivery.endpoint_id,
+            delivery.event_id,
+            host.now(),
+        )
         .await?;
     host.core.wakes.deliveries.notify_one();
     let changed = serde_json::json!({ "delivery_id": delivery_id });

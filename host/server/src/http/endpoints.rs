@@ -386,7 +386,7 @@ pub(crate) async fn recover(
     if !begun {
         return Err(Problem::no_such("endpoint"));
     }
-    let recovered = host.events.recover_to_the_end(id).await?;
+    let recovered = host.events.recover_to_the_end(caller.workspace_id(), id).await?;
     record(
         &host,
         &caller,
@@ -427,7 +427,10 @@ pub(crate) async fn send_example(
             ));
         }
     };
-    let delivery_id = host.store().insert_delivery(id, event.id, host.now()).await?;
+    let delivery_id = host
+        .store()
+        .insert_delivery(workspace, id, event.id, host.now())
+        .await?;
     host.core.wakes.deliveries.notify_one();
     let changed = serde_json::json!({ "event_id": event.id });
     record(&host, &caller, "endpoint.send_example", &id.to_string(), changed).await;

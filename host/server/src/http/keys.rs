@@ -174,8 +174,7 @@ async fn bound(
         return Err(Problem::member("/scopes", words));
     }
     for id in &channels {
-        let channel = host.store().channel(*id).await?;
-        if channel.is_none_or(|channel| channel.workspace_id != workspace) {
+        if host.store().channel(workspace, *id).await?.is_none() {
             let words = format_args!("there is no channel {id} in the workspace");
             return Err(Problem::member("/channel_ids", words));
         }

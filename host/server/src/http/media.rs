@@ -145,7 +145,7 @@ pub(crate) async fn get(
     State(host): State<Host>,
     Named(id): Named<MediaId>,
 ) -> Answer<Answered<MediaView>> {
-    let media = host.store().media(id).await?;
+    let media = host.store().media(caller.workspace_id(), id).await?;
     let media = media
         .filter(|media| media.is_of(&caller))
         .ok_or_else(|| Problem::no_such("media"))?;
@@ -175,7 +175,7 @@ pub(crate) async fn bytes(
     let (media, file) = match host.media.open_media(id, link.expires, &link.signature).await {
         Ok(opened) => opened,
         // The signature held: who has the link may know why there is nothing behind it.
-        Err(LinkError::NotFound) => return Err(missing(host.store().media(id).await?)),
+        Err(LinkError::NotFound) => return Err(missing(host.store().media_of_any(id).await?)),
         Err(error) => return Err(error.into()),
     };
     let mut headers = HeaderMap::new();

@@ -195,6 +195,6 @@ pub(crate) async fn attempts(
     Named(id): Named<MessageId>,
 ) -> Answer<Answered<List<AttemptView>>> {
     find(&host, &caller, id).await?;
-    let attempts = host.store().attempts(id).await?;
+    let attempts = host.store().attempts(caller.workspace_id(), id).await?;
     Ok(List::whole(attempts.into_iter().map(AttemptView::from).collect()))
 }

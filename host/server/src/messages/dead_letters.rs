@@ -1,6 +1,6 @@
 //! Webhooks, and polled items, that were kept for a mended connector: translated again, and dropped once all of it is recorded.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -85,8 +85,13 @@ impl DeadLetters {
     ///
     /// # Errors
     /// See [`ReplayError`]; the letter is kept.
-    pub async fn replay(&self, id: DeadLetterId) -> Result<Recorded, ReplayError> {
-        let letter = self.core.store.dead_letter(id).await?.ok_or(ReplayError::NotFound)?;
+    pub async fn replay(&self, workspace: &str, id: DeadLetterId) -> Result<Recorded, ReplayError> {
+        let letter = self
+            .core
+            .store
+            .dead_letter(workspace, id)
+            .await?
+            .ok_or(ReplayError::NotFound)?;
         let serving = match self.connectors.serving(&letter.app).await {
             Ok(serving) => serving,
             Err(NotServed::NoSuchApp(app)) => return Err(ReplayError::NoSuchApp(app)),
@@ -112,7 +117,7 @@ impl DeadLetters {
                 unknown_events: recorded.unknown_events,
             });
         }
-        self.core.store.drop_dead_letter(id).await?;
+        self.core.store.drop_dead_letter(workspace, id).await?;
         Ok(recorded)
     }
 
@@ -151,7 +156,7 @@ impl DeadLetters {
             place: format!("dead_letters.body of {}", letter.id),
             reason: error.to_string(),
         })?;
-        let channel = self.core.store().channel(polled.channel_id).await?;
+        let channel = self.core.store().channel_of_any(polled.channel_id).await?;
         let channel = channel.filter(works).ok_or(ReplayError::NotFound)?;
         let asked = async {
             let serving = self.connectors.serving_of(&channel).await?;
@@ -191,19 +196,20 @@ impl Kept for DeadLetters {
     async fn replay(&self, connector: &str, since: Timestamp) -> Result<(), StoreError> {
         let apps = self.core.store().apps().await?;
         let ours = apps.into_iter().filter(|app| app.connector == connector);
-        let ours: BTreeSet<String> = ours.map(|app| app.name).collect();
+        let ours: BTreeMap<String, String> = ours.map(|app| (app.name, app.workspace_id)).collect();
         let mut ids = Vec::new();
         let mut page = Page {
             limit: limits::PAGE,
             cursor: None,
         };
         loop {
-            let letters = self.core.store().dead_letters(ours.clone(), page.clone()).await?;
-            let kept = letters.rows.iter();
-            ids.extend(
-                kept.filter(|letter| letter.received_at >= since)
-                    .map(|letter| letter.id),
-            );
+            let letters = self
+                .core
+                .store()
+                .dead_letters(ours.keys().cloned().collect(), page.clone())
+                .await?;
+            let kept = letters.rows.iter().filter(|letter| letter.received_at >= since);
+            ids.extend(kept.filter_map(|letter| Some((letter.id, ours.get(&letter.app)?))));
             match letters.next {
                 Some(next) => page.cursor = Some(next),
                 None => break,
@@ -211,8 +217,8 @@ impl Kept for DeadLetters {
         }
         // Ids rise with time.
         ids.sort_unstable();
-        for id in ids {
-            match DeadLetters::replay(self, id).await {
+        for (id, workspace) in ids {
+            match DeadLetters::replay(self, workspace, id).await {
                 // Somebody else was quicker, or it stays for a version that is mended.
                 Ok(_) | Err(ReplayError::NotFound | ReplayError::StillUnknown { .. } | ReplayError::NoSuchApp(_)) => {}
                 Err(ReplayError::Store(error)) => return Err(error),
@@ -250,7 +256,7 @@ mod tests {
             .expect("it is answered")
         {
             Hook::DeadLettered(id) => {
-                let letter = host.store().dead_letter(id).await.expect("a record");
+                let letter = host.store().dead_letter("default", id).await.expect("a record");
                 Some(letter.expect("it is kept").reason)
             }
             Hook::Accepted(_) => None,

@@ -267,7 +267,7 @@ impl Deliverer {
                     Renewal::NeedsPerson => {
                         self.accounts
                             .credentials
-                            .needs_reauthorization(lease.channel.id, &error.detail)
+                            .needs_reauthorization(&lease.channel, &error.detail)
                             .await?;
                     }
                     Renewal::Later => {

@@ -79,13 +79,13 @@ impl Work for Fetcher {
     }
 
     async fn work(&self, fetch: MediaFetch) {
-        let id = fetch.id;
+        let (id, workspace) = (fetch.id, &fetch.channel.workspace_id);
         let written = match self.fetch(&fetch).await {
             Ok((mime_type, size)) => {
                 self.core.metrics.fetch("stored");
                 self.core
                     .store()
-                    .media_stored(id, mime_type, size, self.core.now())
+                    .media_stored(workspace, id, mime_type, size, self.core.now())
                     .await
             }
             Err(missing) => {
@@ -96,7 +96,7 @@ impl Work for Fetcher {
                 let retry_at = (!ends).then(|| self.core.now().after(wait));
                 self.core
                     .store()
-                    .media_failed(id, missing.reason, retry_at, self.core.now())
+                    .media_failed(workspace, id, missing.reason, retry_at, self.core.now())
                     .await
             }
         };
@@ -148,7 +148,7 @@ impl Fetcher {
         let credential = self
             .accounts
             .credentials
-            .of(fetch.channel.id)
+            .of(&fetch.channel)
             .await
             .map_err(Missing::for_now)?;
         let credential = credential.ok_or_else(|| Missing::for_now("the channel has no credential"))?;

@@ -81,10 +81,15 @@ impl History {
     ///
     /// # Errors
     /// See [`ActError`]; what was read until then is recorded.
-    pub async fn catch_up(&self, channel: ChannelId, since: Option<Timestamp>) -> Result<CaughtUp, ActError> {
+    pub async fn catch_up(
+        &self,
+        workspace: &str,
+        channel: ChannelId,
+        since: Option<Timestamp>,
+    ) -> Result<CaughtUp, ActError> {
         let now = self.core.now();
         let since = since.map_or(now.before(USUALLY), |since| since.max(now.before(FURTHEST)));
-        let found = self.core.store.channel(channel).await?;
+        let found = self.core.store.channel(workspace, channel).await?;
         let channel = found
             .filter(|channel| channel.status != ChannelStatus::Deleted)
             .ok_or(ActError::NotFound)?;
@@ -139,7 +144,7 @@ impl History {
     pub(crate) async fn history_round(&self) -> Result<u32, StoreError> {
         let mut read = 0;
         while let Some((id, since)) = self.history_queue.next(self.core.now()) {
-            let found = self.core.store.channel(id).await;
+            let found = self.core.store.channel_of_any(id).await;
             let Some(channel) = found.inspect_err(|_| self.history_queue.put_off())? else {
                 continue;
             };
@@ -174,17 +179,17 @@ impl History {
     /// Asks again for conversations whose history was refused. How many are read now.
     async fn read_gaps(&self) -> Result<u32, StoreError> {
         let mut read = 0;
-        for gap in self
+        for (workspace, gap) in self
             .core
             .store
             .history_gaps_due(limits::HISTORY_GAPS, self.core.now())
             .await?
         {
-            let channel = self.core.store.channel(gap.channel).await?;
+            let channel = self.core.store.channel(&workspace, gap.channel).await?;
             let Some(channel) = channel.filter(|channel| channel.status != ChannelStatus::Deleted) else {
                 self.core
                     .store
-                    .close_history_gap(gap.channel, &gap.conversation)
+                    .close_history_gap(&workspace, gap.channel, &gap.conversation)
                     .await?;
                 continue;
             };
@@ -202,7 +207,7 @@ impl History {
                     read += 1;
                     self.core
                         .store
-                        .close_history_gap(gap.channel, &gap.conversation)
+                        .close_history_gap(&workspace, gap.channel, &gap.conversation)
                         .await?;
                 }
                 Err(CallFailure::Store(error)) => return Err(error),
@@ -241,7 +246,10 @@ impl History {
             gap.conversation,
             gap.detail
         );
-        self.core.store.keep_history_gap(gap.clone()).await?;
+        self.core
+            .store
+            .keep_history_gap(&channel.workspace_id, gap.clone())
+            .await?;
         Ok(gap)
     }
 
@@ -311,7 +319,7 @@ impl History {
                         sum.recorded += recorded;
                         self.core
                             .store
-                            .close_history_gap(channel.id, &facts.platform_id)
+                            .close_history_gap(&channel.workspace_id, channel.id, &facts.platform_id)
                             .await?;
                     }
                     Err(CallFailure::Call(error)) => {

@@ -116,7 +116,7 @@ mod tests {
         let id: MediaId = core.mint.id(core.now());
         // The row is gone, as after an erasure that was cut off; in the file's place is what cannot be removed.
         core.store()
-            .media_stored(id, "image/png".to_owned(), 1, core.now())
+            .media_stored("default", id, "image/png".to_owned(), 1, core.now())
             .await
             .expect("a record");
         let path = path(&media.folder, id);
@@ -148,7 +148,8 @@ mod tests {
         let id: MediaId = host.mint().id(host.now());
         let acting = for_claim(
             acted.clone(),
-            host.store().media_stored(id, "image/png".to_owned(), 1, host.now()),
+            host.store()
+                .media_stored("default", id, "image/png".to_owned(), 1, host.now()),
         );
         acting.await.expect("a record");
         drop(host);

@@ -369,7 +369,7 @@ impl Media {
         if self.core.now().as_secs() >= expires {
             return Err(LinkError::Ended);
         }
-        let media = self.core.store.media(id).await?;
+        let media = self.core.store.media_of_any(id).await?;
         let media = media
             .filter(|media| media.status == MediaStatus::Stored)
             .ok_or(LinkError::NotFound)?;
@@ -460,7 +460,7 @@ pub(crate) struct StoredBodies {
 impl Bodies for StoredBodies {
     async fn open(&self, id: MediaId) -> Result<StoredBody, BodyError> {
         let unreadable = |error: &dyn std::fmt::Display| BodyError::Io(std::io::Error::other(error.to_string()));
-        let row = self.store.media(id).await.map_err(|error| unreadable(&error))?;
+        let row = self.store.media_of_any(id).await.map_err(|error| unreadable(&error))?;
         let row = row
             .filter(|row| row.status == MediaStatus::Stored)
             .ok_or(BodyError::NotStored(id))?;

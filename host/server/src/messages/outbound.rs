@@ -173,7 +173,7 @@ impl Outbound {
         let Some(channel) = self
             .core
             .store
-            .channel(message.channel_id)
+            .channel(caller.workspace_id(), message.channel_id)
             .await
             .map_err(EnqueueError::from)?
         else {
@@ -203,7 +203,7 @@ impl Outbound {
         let mut cancelled = store.cancel_message(caller.workspace_id(), id, self.core.now()).await?;
         if matches!(&cancelled, Some(Err(message)) if message.status == Status::Uncertain)
             && store
-                .resolve_uncertain(id, Resolution::GivenUp, self.core.now())
+                .resolve_uncertain(caller.workspace_id(), id, Resolution::GivenUp, self.core.now())
                 .await?
         {
             cancelled = store.message(caller.workspace_id(), id).await?.map(Ok);
@@ -257,7 +257,12 @@ impl Outbound {
     ) -> Result<Draft, EnqueueError> {
         let workspace = caller.workspace_id();
         if let Some(id) = content.media().map(|media| media.id) {
-            let row = self.core.store.media(id).await?.filter(|row| row.is_of(caller));
+            let row = self
+                .core
+                .store
+                .media(workspace, id)
+                .await?
+                .filter(|row| row.is_of(caller));
             content = content.map_media(|_| Attachment {
                 id,
                 mime_type: row.as_ref().and_then(|row| row.mime_type.clone()),

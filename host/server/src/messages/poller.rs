@@ -75,11 +75,11 @@ impl Poller {
     /// Asks for the news of a channel and records them; how long the connector wants to wait.
     async fn ask(&self, id: ChannelId) -> Result<Duration, CallFailure> {
         let store = self.core.store();
-        let Some(channel) = store.channel(id).await?.filter(works) else {
+        let Some(channel) = store.channel_of_any(id).await?.filter(works) else {
             return Ok(Duration::ZERO);
         };
         let serving = self.connectors.serving_of(&channel).await?;
-        let cursor = store.poll_cursor(id).await?;
+        let cursor = store.poll_cursor(&channel.workspace_id, id).await?;
         let batch = self
             .accounts
             .call(&channel, |connector, context| {
@@ -96,7 +96,7 @@ impl Poller {
                     .keep_polled(&serving, &channel, cursor, unknown)
                     .await?;
             }
-            store.keep_poll_cursor(id, batch.cursor).await?;
+            store.keep_poll_cursor(&channel.workspace_id, id, batch.cursor).await?;
         }
         Ok(batch.wait)
     }
@@ -343,7 +343,7 @@ mod tests {
         let mut now = host.now();
         for cursor in ["17", "17", "18"] {
             assert_eq!(worker.round(now).await.ok(), Some(1));
-            let kept = host.store().poll_cursor(channel.id).await.expect("a record");
+            let kept = host.store().poll_cursor("default", channel.id).await.expect("a record");
             assert_eq!(kept.as_deref(), Some(cursor));
             // Later than the longest first wait after a failure.
             now = host.now().after(Duration::from_secs(2));
@@ -387,7 +387,7 @@ mod tests {
         let channel = polled(&host, &origin).await;
         let worker = Worker::new(host.poller(), limits::POLLS_IN_FLIGHT);
         assert_eq!(worker.round(host.now()).await.ok(), Some(1));
-        let kept = host.store().poll_cursor(channel.id).await.expect("a record");
+        let kept = host.store().poll_cursor("default", channel.id).await.expect("a record");
         assert_eq!(kept.as_deref(), Some("17"));
         let letters = async || {
             let page = weir_store::Page {
@@ -402,15 +402,19 @@ mod tests {
         };
         assert!(letter.reason.contains("polled"), "{}", letter.reason);
         // As long as the connector does not know it, or the platform does not show it, it is kept.
-        let still = host.dead_letters.replay(letter.id).await;
+        let still = host.dead_letters.replay("default", letter.id).await;
         assert!(
             matches!(still, Err(ReplayError::StillUnknown { unknown_events: 1 })),
             "{still:?}"
         );
-        let gone = host.dead_letters.replay(letter.id).await;
+        let gone = host.dead_letters.replay("default", letter.id).await;
         assert!(matches!(gone, Err(ReplayError::Connector(_))), "{gone:?}");
         assert_eq!(letters().await.len(), 1);
-        let replayed = host.dead_letters.replay(letter.id).await.expect("it is known now");
+        let replayed = host
+            .dead_letters
+            .replay("default", letter.id)
+            .await
+            .expect("it is known now");
         assert_eq!((replayed.stored, replayed.duplicates), (1, 1));
         assert!(letters().await.is_empty());
         let asked = asked.lock().expect("nobody panics").clone();

@@ -152,7 +152,7 @@ impl Reconciler {
         Ok(self
             .core
             .store()
-            .resolve_uncertain(uncertain.message.id, read, now)
+            .resolve_uncertain(&uncertain.channel.workspace_id, uncertain.message.id, read, now)
             .await?)
     }
 

@@ -11,14 +11,22 @@ use crate::acts::events;
 use crate::db::{Db, key, params};
 use crate::tables::{conversations, media, messages};
 
-pub(crate) fn stored(db: &Db<'_>, id: MediaId, mime_type: &str, bytes: u64, now: Timestamp) -> Result<()> {
+pub(crate) fn stored(
+    db: &Db<'_>,
+    workspace: &str,
+    id: MediaId,
+    mime_type: &str,
+    bytes: u64,
+    now: Timestamp,
+) -> Result<()> {
     let is_there = db.run(
-        "UPDATE media SET status = 'stored', mime_type = ?2, size = ?3, due_at = NULL WHERE id = ?1",
-        params![key(id), mime_type, media::size(bytes)],
+        "UPDATE media SET status = 'stored', mime_type = ?3, size = ?4, due_at = NULL WHERE id = ?1 AND workspace_id = ?2",
+        params![key(id), workspace, mime_type, media::size(bytes)],
     )?;
     if is_there == 0 {
-        // It was erased while it was fetched.
-        return media::to_be_removed(db, &[id]);
+        // It was erased while it was fetched, unless it is another's.
+        let gone = media::without_row(db, vec![id])?;
+        return media::to_be_removed(db, &gone);
     }
     let Some(message) = media::message_of(db, id)? else {
         return Ok(());
@@ -71,6 +79,7 @@ fn tell(
 
 pub(crate) fn failed(
     db: &Db<'_>,
+    workspace: &str,
     id: MediaId,
     reason: &str,
     retry_at: Option<Timestamp>,
@@ -78,14 +87,14 @@ pub(crate) fn failed(
 ) -> Result<()> {
     if let Some(at) = retry_at {
         db.run(
-            "UPDATE media SET due_at = ?2 WHERE id = ?1 AND status = 'pending'",
-            params![key(id), at.as_millis()],
+            "UPDATE media SET due_at = ?3 WHERE id = ?1 AND workspace_id = ?2 AND status = 'pending'",
+            params![key(id), workspace, at.as_millis()],
         )?;
         return Ok(());
     }
     let changed = db.run(
-        "UPDATE media SET status = 'failed', due_at = NULL WHERE id = ?1 AND status = 'pending'",
-        [key(id)],
+        "UPDATE media SET status = 'failed', due_at = NULL WHERE id = ?1 AND workspace_id = ?2 AND status = 'pending'",
+        params![key(id), workspace],
     )?;
     let Some(message) = media::message_of(db, id)?.filter(|_| changed > 0) else {
         return Ok(());

@@ -10,7 +10,7 @@ use weir_domain::record::About;
 use weir_domain::time::Timestamp;
 
 use crate::acts::{events, outbox, states};
-use crate::db::{Db, get_id, key, ms, params};
+use crate::db::{Db, key, ms, params};
 use crate::tables::{channels, connect, conversations, state, workspaces};
 use crate::{ChannelPatch, ConnectEnd, HeldAccounts, NewChannel, Result};
 
@@ -99,8 +99,14 @@ fn renewed(known: Channel, new: NewChannel, now: Timestamp) -> Channel {
     }
 }
 
-pub(crate) fn update(db: &Db<'_>, id: ChannelId, patch: ChannelPatch, now: Timestamp) -> Result<Option<Channel>> {
-    let Some(known) = channels::one(db, id)? else {
+pub(crate) fn update(
+    db: &Db<'_>,
+    workspace: &str,
+    id: ChannelId,
+    patch: ChannelPatch,
+    now: Timestamp,
+) -> Result<Option<Channel>> {
+    let Some(known) = channels::one(db, workspace, id)? else {
         return Ok(None);
     };
     let paused = patch.paused.unwrap_or(known.paused);
@@ -129,20 +135,25 @@ pub(crate) fn update(db: &Db<'_>, id: ChannelId, patch: ChannelPatch, now: Times
 
 pub(crate) fn set_status(
     db: &Db<'_>,
+    workspace: &str,
     id: ChannelId,
     status: ChannelStatus,
     reason: &str,
     now: Timestamp,
 ) -> Result<()> {
-    let Some(known) = channels::one(db, id)? else {
-        return Ok(());
-    };
+    match channels::one(db, workspace, id)? {
+        Some(known) => put_status(db, known, status, reason, now),
+        None => Ok(()),
+    }
+}
+
+fn put_status(db: &Db<'_>, known: Channel, status: ChannelStatus, reason: &str, now: Timestamp) -> Result<()> {
     // A deleted channel comes back only by being connected, and goes only by being deleted.
     if known.status == ChannelStatus::Deleted || status == ChannelStatus::Deleted {
         return Ok(());
     }
     if status == ChannelStatus::Connected {
-        outbox::release_held(db, id, now)?;
+        outbox::release_held(db, known.id, now)?;
     }
     if known.status == status {
         return Ok(());
@@ -168,8 +179,8 @@ pub(crate) fn set_status(
     Ok(())
 }
 
-pub(crate) fn delete(db: &Db<'_>, id: ChannelId, now: Timestamp) -> Result<Option<Channel>> {
-    let Some(known) = channels::one(db, id)? else {
+pub(crate) fn delete(db: &Db<'_>, workspace: &str, id: ChannelId, now: Timestamp) -> Result<Option<Channel>> {
+    let Some(known) = channels::one(db, workspace, id)? else {
         return Ok(None);
     };
     if known.status == ChannelStatus::Deleted {
@@ -198,20 +209,21 @@ fn authorize(db: &Db<'_>, id: ChannelId, credential: &Credential, now: Timestamp
 /// A renewed credential is the renewed authorization: what was held for it is due.
 pub(crate) fn put_renewed(
     db: &Db<'_>,
+    workspace: &str,
     id: ChannelId,
     old: &Credential,
     renewed: &Credential,
     now: Timestamp,
 ) -> Result<bool> {
-    match channels::credential(db, id)? {
+    match channels::credential(db, workspace, id)? {
         // The commit of an earlier try stood, and its answer was lost.
         Some(there) if there == *renewed => return Ok(true),
         Some(there) if there == *old => authorize(db, id, renewed, now)?,
         _ => return Ok(false),
     }
-    if channels::one(db, id)?.is_some_and(|channel| channel.status == ChannelStatus::ReauthorizationRequired) {
-        let reason = "the credential was renewed";
-        set_status(db, id, ChannelStatus::Connected, reason, now)?;
+    let waits = |channel: &Channel| channel.status == ChannelStatus::ReauthorizationRequired;
+    if let Some(channel) = channels::one(db, workspace, id)?.filter(waits) {
+        put_status(db, channel, ChannelStatus::Connected, "the credential was renewed", now)?;
     }
     Ok(true)
 }
@@ -237,14 +249,14 @@ pub(crate) fn hold_accounts(
         )?;
         match (why, channel.status) {
             (Some(why), ChannelStatus::Connected) => {
-                set_status(db, id, ChannelStatus::Degraded, why, now)?;
+                put_status(db, channel, ChannelStatus::Degraded, why, now)?;
             }
             // A person is asked for already, or the channel is not set up: that stays the more urgent.
             (Some(why), _) => states::tell(db, id, EventType::ChannelDegraded, why, now)?,
             (None, status) => {
                 let words = format!("{connector} {} serves the account", owner.version);
                 if status == ChannelStatus::Degraded && !channels::waits_for_set_up(db, id)? {
-                    set_status(db, id, ChannelStatus::Connected, &words, now)?;
+                    put_status(db, channel, ChannelStatus::Connected, &words, now)?;
                 } else {
                     states::tell(db, id, EventType::ChannelRecovered, &words, now)?;
                 }
@@ -257,18 +269,15 @@ pub(crate) fn hold_accounts(
 }
 
 pub(crate) fn resume_set_ups(db: &Db<'_>, now: Timestamp) -> Result<u32> {
-    let cut_off: Vec<ChannelId> = db.all(
-        "SELECT id FROM channels WHERE set_up_at IS NOT NULL AND status = 'connected'",
-        [],
-        |row| get_id(row, 0),
-    )?;
+    let cut_off = channels::cut_off(db)?;
     db.run(
         "UPDATE channels SET set_up_at = ?1 WHERE set_up_at > ?1",
         [now.as_millis()],
     )?;
     let reason = "the account is connected, but the host ended before its set-up was done; it is being done now";
-    for id in &cut_off {
-        set_status(db, *id, ChannelStatus::Degraded, reason, now)?;
+    let count = u32::try_from(cut_off.len()).unwrap_or(u32::MAX);
+    for channel in cut_off {
+        put_status(db, channel, ChannelStatus::Degraded, reason, now)?;
     }
-    Ok(u32::try_from(cut_off.len()).unwrap_or(u32::MAX))
+    Ok(count)
 }

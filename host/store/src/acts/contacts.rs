@@ -10,7 +10,7 @@ use weir_domain::time::Timestamp;
 use crate::Result;
 use crate::acts::events;
 use crate::db::Db;
-use crate::tables::conversations;
+use crate::tables::{channels, conversations};
 
 /// The contact that a person is, as something outside of a webhook names them now, with the event that tells of it.
 pub(crate) fn name(
@@ -19,7 +19,10 @@ pub(crate) fn name(
     channel: ChannelId,
     person: &Person,
     now: Timestamp,
-) -> Result<Contact> {
+) -> Result<Option<Contact>> {
+    if !channels::is_of(db, workspace, channel)? {
+        return Ok(None);
+    }
     let known = conversations::contacts_named(db, [(channel, person.platform_id.clone())])?.pop();
     let (stored, change) = match known {
         Some(known) => {
@@ -37,12 +40,12 @@ pub(crate) fn name(
     let kind = match change {
         ContactChange::New => EventType::ContactCreated,
         ContactChange::Renamed => EventType::ContactUpdated,
-        ContactChange::Nothing => return Ok(contact),
+        ContactChange::Nothing => return Ok(Some(contact)),
     };
     let about = About {
         channel: Some(channel),
         ..About::workspace(workspace)
     };
     events::append(db, &about, kind, &event::Contact::from(contact.clone()), now)?;
-    Ok(contact)
+    Ok(Some(contact))
 }

@@ -162,10 +162,10 @@ pub(crate) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
     db.run("DELETE FROM claims WHERE contact_id = ?1", [key(id)])?;
     db.run("DELETE FROM contacts WHERE id = ?1", [key(id)])?;
     media::to_be_removed(db, &erased.media)?;
-    channels::forget_cursor(db, contact.channel_id, &marks)?;
+    channels::forget_cursor(db, workspace, contact.channel_id, &marks)?;
     state::forget(db, contact.channel_id, &marks)?;
     early::forget(db, contact.channel_id, &marks)?;
-    gaps::forget(db, contact.channel_id, &marks)?;
+    gaps::forget(db, workspace, contact.channel_id, &marks)?;
     note(db, &contact, &marks)?;
     apply(db, changes, now)?;
     let about = About {

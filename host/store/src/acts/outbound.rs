@@ -269,9 +269,12 @@ pub(crate) fn uncertain(db: &Db<'_>, limit: u32) -> Result<Vec<UncertainMessage>
         .collect()
 }
 
-pub(crate) fn resolve(db: &Db<'_>, id: MessageId, found: Resolution, now: Timestamp) -> Result<bool> {
+pub(crate) fn resolve(db: &Db<'_>, workspace: &str, id: MessageId, found: Resolution, now: Timestamp) -> Result<bool> {
     let is_uncertain = |message: &Message| message.status == Status::Uncertain;
-    let Some(outbound) = acts::load(db, id)?.filter(|outbound| is_uncertain(&outbound.message.message)) else {
+    if !messages::one(db, workspace, id)?.is_some_and(|message| is_uncertain(&message)) {
+        return Ok(false);
+    }
+    let Some(outbound) = acts::load(db, id)? else {
         return Ok(false);
     };
     let (platform_id, at) = match found {

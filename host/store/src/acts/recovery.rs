@@ -55,11 +55,12 @@ fn first_since(db: &Db<'_>, since: Timestamp) -> Result<Option<i64>> {
     Ok(place.flatten())
 }
 
-pub(crate) fn before(db: &Db<'_>, before: Timestamp) -> Result<Vec<EndpointId>> {
+pub(crate) fn before(db: &Db<'_>, before: Timestamp) -> Result<Vec<(String, EndpointId)>> {
     db.all(
-        "SELECT endpoint_id FROM endpoint_recoveries WHERE stepped_at < ?1",
+        "SELECT e.workspace_id, e.id FROM endpoint_recoveries r JOIN endpoints e ON e.id = r.endpoint_id
+         WHERE r.stepped_at < ?1",
         [before.as_millis()],
-        |row| get_id(row, 0),
+        |row| Ok((row.get(0)?, get_id(row, 1)?)),
     )
 }
 
@@ -72,10 +73,13 @@ struct Passed {
     at: Timestamp,
 }
 
-pub(crate) fn step(db: &Db<'_>, id: EndpointId, now: Timestamp) -> Result<RecoveryStep> {
+pub(crate) fn step(db: &Db<'_>, workspace: &str, id: EndpointId, now: Timestamp) -> Result<RecoveryStep> {
     let done = RecoveryStep {
         recovered: 0,
         done: true,
+    };
+    let Some(endpoint) = endpoints::one(db, workspace, id)? else {
+        return Ok(done);
     };
     let intent: Option<(i64, i64)> = db.one(
         "SELECT place, until FROM endpoint_recoveries WHERE endpoint_id = ?1",
@@ -83,10 +87,6 @@ pub(crate) fn step(db: &Db<'_>, id: EndpointId, now: Timestamp) -> Result<Recove
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     let Some((place, until)) = intent else {
-        return Ok(done);
-    };
-    let Some(endpoint) = endpoints::by_id(db, id)? else {
-        end(db, id)?;
         return Ok(done);
     };
     let passed: Vec<Passed> = db.all(

@@ -308,7 +308,7 @@ pub fn one_version_of_a_connector_is_active(factory: Factory) {
     });
 }
 
-fn session(id: ConnectSessionId, state: &str) -> ConnectSession {
+pub(super) fn session(id: ConnectSessionId, state: &str) -> ConnectSession {
     ConnectSession {
         id,
         workspace_id: DEFAULT.into(),
@@ -338,7 +338,15 @@ pub fn a_connect_session_always_gets_an_end(factory: Factory) {
         for state in ["state-2", "state-3"] {
             world.store.take_connect_session(state, at(599)).await.unwrap().unwrap();
         }
-        let end = async |id, seconds| world.store.connect_session(id, at(seconds)).await.unwrap().unwrap().end;
+        let end = async |id, seconds| {
+            world
+                .store
+                .connect_session(DEFAULT, id, at(seconds))
+                .await
+                .unwrap()
+                .unwrap()
+                .end
+        };
         let sweep = async |now| world.store.end_connect_sessions(at(now)).await.unwrap();
         assert_eq!(sweep(599).await, 0, "nothing is over");
         assert_eq!(sweep(600).await, 1);
@@ -401,12 +409,28 @@ pub fn a_connect_session_is_taken_once_and_in_time(factory: Factory) {
         };
         world.store.finish_connect_session(first, end.clone()).await.unwrap();
         assert_eq!(
-            world.store.connect_session(first, at(3)).await.unwrap().unwrap().end,
+            world
+                .store
+                .connect_session(DEFAULT, first, at(3))
+                .await
+                .unwrap()
+                .unwrap()
+                .end,
             end
         );
-        let pending = world.store.connect_session(second, at(599)).await.unwrap().unwrap();
+        let pending = world
+            .store
+            .connect_session(DEFAULT, second, at(599))
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(pending.end, ConnectEnd::Pending);
-        let late = world.store.connect_session(second, at(600)).await.unwrap().unwrap();
+        let late = world
+            .store
+            .connect_session(DEFAULT, second, at(600))
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(late.end, ConnectEnd::Expired);
         assert!(
             world
@@ -467,15 +491,15 @@ pub fn a_set_up_is_due_until_it_is_done(factory: Factory) {
         // The process ended before it was reported.
         assert_eq!(store.resume_set_ups(at(10)).await.unwrap(), 1);
         assert_eq!(due(10).await, [channel.id]);
-        let shown = store.channel(channel.id).await.unwrap().unwrap();
+        let shown = store.channel(DEFAULT, channel.id).await.unwrap().unwrap();
         assert_eq!(shown.status, ChannelStatus::Degraded);
         assert_eq!(world.told(EventType::ChannelDegraded).await.len(), 1);
         // Each failure makes the wait longer.
-        store.set_up_failed(channel.id, at(10)).await.unwrap();
+        store.set_up_failed(DEFAULT, channel.id, at(10)).await.unwrap();
         assert_eq!((due(69).await.len(), due(70).await.len()), (0, 1));
-        store.set_up_failed(channel.id, at(70)).await.unwrap();
+        store.set_up_failed(DEFAULT, channel.id, at(70)).await.unwrap();
         assert_eq!((due(189).await.len(), due(190).await.len()), (0, 1));
-        store.set_up_done(channel.id).await.unwrap();
+        store.set_up_done(DEFAULT, channel.id).await.unwrap();
         assert!(due(1_000_000).await.is_empty());
         assert_eq!(store.resume_set_ups(at(1_000_000)).await.unwrap(), 0);
     });
@@ -490,7 +514,7 @@ pub fn an_account_connected_again_keeps_its_id_and_name(factory: Factory) {
         };
         world
             .store
-            .update_channel(world.channel.id, patch, at(1))
+            .update_channel(DEFAULT, world.channel.id, patch, at(1))
             .await
             .unwrap();
         let mut renewed = account(ACCOUNT);
@@ -504,8 +528,11 @@ pub fn an_account_connected_again_keeps_its_id_and_name(factory: Factory) {
         assert_eq!((channel.id, channel.name.as_str()), (world.channel.id, "My shop"));
         assert_eq!(channel.username.as_deref(), Some("new_handle"));
         let id = world.channel.id;
-        assert_eq!(world.store.credential(id).await.unwrap().unwrap(), credential("second"));
-        world.store.delete_channel(id, at(3)).await.unwrap();
+        assert_eq!(
+            world.store.credential(DEFAULT, id).await.unwrap().unwrap(),
+            credential("second")
+        );
+        world.store.delete_channel(DEFAULT, id, at(3)).await.unwrap();
         assert!(
             world
                 .store
@@ -548,7 +575,7 @@ pub fn an_operators_change_is_told_with_the_channel(factory: Factory) {
         };
         let changed = world
             .store
-            .update_channel(world.channel.id, patch, at(1))
+            .update_channel(DEFAULT, world.channel.id, patch, at(1))
             .await
             .unwrap()
             .unwrap();
@@ -557,12 +584,12 @@ pub fn an_operators_change_is_told_with_the_channel(factory: Factory) {
         let shown = weir_domain::event::Channel::from(changed.clone());
         assert_eq!(told[0].data, serde_json::to_value(shown).unwrap());
         assert_eq!(told[0].channel_id, Some(changed.id));
-        assert_eq!(world.store.channel(changed.id).await.unwrap(), Some(changed));
+        assert_eq!(world.store.channel(DEFAULT, changed.id).await.unwrap(), Some(changed));
         let nobody: ChannelId = world.id();
         assert!(
             world
                 .store
-                .update_channel(nobody, ChannelPatch::default(), at(2))
+                .update_channel(DEFAULT, nobody, ChannelPatch::default(), at(2))
                 .await
                 .unwrap()
                 .is_none()
@@ -574,22 +601,33 @@ pub fn a_credential_is_given_back_as_it_was_and_destroyed_with_its_channel(facto
     run(async {
         let world = World::begin(factory).await;
         let id = world.channel.id;
-        assert_eq!(world.store.credential(id).await.unwrap(), Some(credential("token")));
+        assert_eq!(
+            world.store.credential(DEFAULT, id).await.unwrap(),
+            Some(credential("token"))
+        );
         let put = async |old, new| {
-            let put = world.store.put_credential(id, credential(old), credential(new), at(1));
+            let put = world
+                .store
+                .put_credential(DEFAULT, id, credential(old), credential(new), at(1));
             put.await.unwrap()
         };
         assert!(put("token", "rotated").await);
-        assert_eq!(world.store.credential(id).await.unwrap(), Some(credential("rotated")));
+        assert_eq!(
+            world.store.credential(DEFAULT, id).await.unwrap(),
+            Some(credential("rotated"))
+        );
         // A repeated write of the same changes nothing; one that was made from another credential is too late.
         assert!(put("token", "rotated").await);
         assert!(!put("token", "of the old grant").await);
-        assert_eq!(world.store.credential(id).await.unwrap(), Some(credential("rotated")));
-        world.store.delete_channel(id, at(1)).await.unwrap();
-        assert_eq!(world.store.credential(id).await.unwrap(), None);
+        assert_eq!(
+            world.store.credential(DEFAULT, id).await.unwrap(),
+            Some(credential("rotated"))
+        );
+        world.store.delete_channel(DEFAULT, id, at(1)).await.unwrap();
+        assert_eq!(world.store.credential(DEFAULT, id).await.unwrap(), None);
         // A renewal that was under way does not undo the deletion.
         assert!(!put("rotated", "late").await);
-        assert_eq!(world.store.credential(id).await.unwrap(), None);
+        assert_eq!(world.store.credential(DEFAULT, id).await.unwrap(), None);
     });
 }
 
@@ -598,10 +636,13 @@ pub fn a_renewed_credential_recovers_its_channel(factory: Factory) {
         let world = World::begin(factory).await;
         let (store, id) = (&world.store, world.channel.id);
         let dead = ChannelStatus::ReauthorizationRequired;
-        store.set_channel_status(id, dead, "refused", at(1)).await.unwrap();
-        let put = store.put_credential(id, credential("token"), credential("rotated"), at(2));
+        store
+            .set_channel_status(DEFAULT, id, dead, "refused", at(1))
+            .await
+            .unwrap();
+        let put = store.put_credential(DEFAULT, id, credential("token"), credential("rotated"), at(2));
         assert!(put.await.unwrap());
-        let channel = store.channel(id).await.unwrap().unwrap();
+        let channel = store.channel(DEFAULT, id).await.unwrap().unwrap();
         assert_eq!(channel.status, ChannelStatus::Connected);
         assert_eq!(world.told(EventType::ChannelRecovered).await.len(), 1);
     });
@@ -611,15 +652,18 @@ pub fn a_renewal_without_an_end_is_due(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let (store, id) = (&world.store, world.channel.id);
-        store.begin_renewal(id, at(1)).await.unwrap();
-        assert_eq!(store.renewal_begun(id).await.unwrap(), Some(at(1)));
-        assert_eq!(store.credentials_due(at(2), 10).await.unwrap(), [id]);
-        store.end_renewal(id).await.unwrap();
+        store.begin_renewal(DEFAULT, id, at(1)).await.unwrap();
+        assert_eq!(store.renewal_begun(DEFAULT, id).await.unwrap(), Some(at(1)));
+        assert_eq!(
+            store.credentials_due(at(2), 10).await.unwrap(),
+            [(DEFAULT.to_owned(), id)]
+        );
+        store.end_renewal(DEFAULT, id).await.unwrap();
         assert!(store.credentials_due(at(2), 10).await.unwrap().is_empty());
-        store.begin_renewal(id, at(3)).await.unwrap();
-        let put = store.put_credential(id, credential("token"), credential("rotated"), at(4));
+        store.begin_renewal(DEFAULT, id, at(3)).await.unwrap();
+        let put = store.put_credential(DEFAULT, id, credential("token"), credential("rotated"), at(4));
         assert!(put.await.unwrap());
-        assert_eq!(store.renewal_begun(id).await.unwrap(), None);
+        assert_eq!(store.renewal_begun(DEFAULT, id).await.unwrap(), None);
     });
 }
 
@@ -640,7 +684,10 @@ pub fn credentials_are_due_soonest_first(factory: Factory) {
             .connect_channel(account("third"), never, at(0))
             .await
             .unwrap();
-        let due = |second, limit| world.store.credentials_due(at(second), limit);
+        let due = async |second, limit| {
+            let due = world.store.credentials_due(at(second), limit).await?;
+            Ok::<_, crate::StoreError>(due.into_iter().map(|(_, channel)| channel).collect::<Vec<_>>())
+        };
         assert!(due(100, 10).await.unwrap().is_empty());
         assert_eq!(due(101, 10).await.unwrap(), [second.id]);
         assert_eq!(due(100_000, 10).await.unwrap(), [second.id, world.channel.id]);
@@ -649,7 +696,7 @@ pub fn credentials_are_due_soonest_first(factory: Factory) {
         let dead = ChannelStatus::ReauthorizationRequired;
         world
             .store
-            .set_channel_status(second.id, dead, "revoked", at(1))
+            .set_channel_status(DEFAULT, second.id, dead, "revoked", at(1))
             .await
             .unwrap();
         assert_eq!(due(100_000, 10).await.unwrap(), [world.channel.id]);
@@ -666,11 +713,11 @@ pub fn state_is_written_all_at_once(factory: Factory) {
         };
         let id = world.channel.id;
         let writes = vec![write("a", Some(b"1")), write("b", Some(b"\0\xff"))];
-        world.store.commit_state(id, writes).await.unwrap();
+        world.store.commit_state(DEFAULT, id, writes).await.unwrap();
         let writes = vec![write("a", None), write("b", Some(b"2")), write("c", Some(b""))];
-        world.store.commit_state(id, writes).await.unwrap();
+        world.store.commit_state(DEFAULT, id, writes).await.unwrap();
         let expected: BTreeMap<String, Vec<u8>> = [("b".into(), b"2".to_vec()), ("c".into(), Vec::new())].into();
-        assert_eq!(world.store.state(id).await.unwrap().entries, expected);
+        assert_eq!(world.store.state(DEFAULT, id).await.unwrap().entries, expected);
     });
 }
 
@@ -733,20 +780,35 @@ pub fn a_history_gap_is_kept_until_it_is_read(factory: Factory) {
             due_at: due_at.map(at),
             detail: "refused".into(),
         };
-        world.store.keep_history_gap(gap(10, 1, Some(60))).await.unwrap();
+        world
+            .store
+            .keep_history_gap(DEFAULT, gap(10, 1, Some(60)))
+            .await
+            .unwrap();
         assert!(world.store.history_gaps_due(10, at(59)).await.unwrap().is_empty());
         assert_eq!(
             world.store.history_gaps_due(10, at(60)).await.unwrap(),
-            [gap(10, 1, Some(60))]
+            [(DEFAULT.to_owned(), gap(10, 1, Some(60)))]
         );
         // Asked for from a later moment, it is still owed from the earlier one.
-        world.store.keep_history_gap(gap(20, 2, None)).await.unwrap();
+        world.store.keep_history_gap(DEFAULT, gap(20, 2, None)).await.unwrap();
         assert!(world.store.history_gaps_due(10, at(9_999)).await.unwrap().is_empty());
         assert_eq!(
-            world.store.history_gaps(world.channel.id).await.unwrap(),
+            world.store.history_gaps(DEFAULT, world.channel.id).await.unwrap(),
             [gap(10, 2, None)]
         );
-        world.store.close_history_gap(world.channel.id, "thread").await.unwrap();
-        assert!(world.store.history_gaps(world.channel.id).await.unwrap().is_empty());
+        world
+            .store
+            .close_history_gap(DEFAULT, world.channel.id, "thread")
+            .await
+            .unwrap();
+        assert!(
+            world
+                .store
+                .history_gaps(DEFAULT, world.channel.id)
+                .await
+                .unwrap()
+                .is_empty()
+        );
     });
 }

@@ -51,7 +51,13 @@ pub fn an_unmatched_message_alike_disproves_absence(factory: Factory) {
             let history = vec![echo("p1", Origin::Api, shown, dated)];
             world.hear_from(history, Source::History, 230).await;
             let read = read_by_the_rules(&world);
-            assert!(!world.store.resolve_uncertain(ours.id, read, at(231)).await.unwrap());
+            assert!(
+                !world
+                    .store
+                    .resolve_uncertain(DEFAULT, ours.id, read, at(231))
+                    .await
+                    .unwrap()
+            );
             assert_eq!(world.message(&ours).await.status, Status::Uncertain, "{shown:?}");
         }
     });
@@ -75,7 +81,13 @@ pub fn what_others_sent_or_we_matched_proves_nothing(factory: Factory) {
         ];
         world.hear_from(history, Source::History, 230).await;
         let read = read_by_the_rules(&world);
-        assert!(world.store.resolve_uncertain(ours.id, read, at(231)).await.unwrap());
+        assert!(
+            world
+                .store
+                .resolve_uncertain(DEFAULT, ours.id, read, at(231))
+                .await
+                .unwrap()
+        );
         assert_eq!(
             world.message(&ours).await.status,
             Status::Queued,
@@ -98,7 +110,13 @@ pub fn a_stored_echo_settles_once_clocks_are_known(factory: Factory) {
         );
         world.book = world.book.clone().with_clock(ClockOffset::from_millis(-AHEAD * 1_000));
         let read = read_by_the_rules(&world);
-        assert!(world.store.resolve_uncertain(ours.id, read, at(231)).await.unwrap());
+        assert!(
+            world
+                .store
+                .resolve_uncertain(DEFAULT, ours.id, read, at(231))
+                .await
+                .unwrap()
+        );
         assert_eq!(world.message(&ours).await.status, Status::Sent);
         assert_eq!(world.messages("thread").await.len(), 2, "one message, not two");
         assert_eq!(world.used().await, 1);

@@ -37,7 +37,7 @@ pub fn an_erased_contact_leaves_nothing_and_begins_anew(factory: Factory) {
         assert_eq!(world.store.erase_contact(DEFAULT, contact, at(31)).await.unwrap(), None);
         assert!(world.store.contact(DEFAULT, contact).await.unwrap().is_none());
         assert!(world.store.message(DEFAULT, ours.id).await.unwrap().is_none());
-        assert!(world.store.attempts(ours.id).await.unwrap().is_empty());
+        assert!(world.store.attempts(DEFAULT, ours.id).await.unwrap().is_empty());
         // The worker that still holds the message finds nothing to settle.
         assert!(!world.settle(&waiting, sent("p1", 32), 32).await);
         assert_eq!(world.store.next_message_due(Vec::new()).await.unwrap(), None);
@@ -83,14 +83,14 @@ pub fn an_erasure_ends_what_waits_for_the_person(factory: Factory) {
             gap("named", None, "the platform refuses: jane is unknown"),
             gap("other", Some("person-other"), "refused"),
         ] {
-            store.keep_history_gap(gap).await.unwrap();
+            store.keep_history_gap(DEFAULT, gap).await.unwrap();
         }
         store
             .erase_contact(DEFAULT, hers.contact.id, at(20))
             .await
             .unwrap()
             .unwrap();
-        let left = store.history_gaps(world.channel.id).await.unwrap();
+        let left = store.history_gaps(DEFAULT, world.channel.id).await.unwrap();
         let left: Vec<_> = left.iter().map(|gap| gap.conversation.as_str()).collect();
         assert_eq!(left, ["other"]);
         erase_all(&world).await;
@@ -152,11 +152,15 @@ pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
             value: Some(b"x".to_vec()),
         };
         store
-            .commit_state(world.channel.id, vec![write("last:jane"), write("last:person-other")])
+            .commit_state(
+                DEFAULT,
+                world.channel.id,
+                vec![write("last:jane"), write("last:person-other")],
+            )
             .await
             .unwrap();
         // A roll-back does not bring back what was said of her.
-        let before = store.state(world.channel.id).await.unwrap().entries;
+        let before = store.state(DEFAULT, world.channel.id).await.unwrap().entries;
         let handed = StateMove {
             channel_id: world.channel.id,
             from: "1.0.0".into(),
@@ -185,7 +189,7 @@ pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
         let transcripts = store.transcripts("example", filter).await.unwrap();
         assert_eq!(transcripts.len(), 1);
         assert!(transcripts[0].json.contains("person-other"));
-        let state = store.state(world.channel.id).await.unwrap();
+        let state = store.state(DEFAULT, world.channel.id).await.unwrap();
         assert_eq!(state.entries.keys().collect::<Vec<_>>(), ["last:person-other"]);
         assert!(
             store
@@ -193,7 +197,10 @@ pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
                 .await
                 .unwrap()
         );
-        assert_eq!(store.state(world.channel.id).await.unwrap().entries, state.entries);
+        assert_eq!(
+            store.state(DEFAULT, world.channel.id).await.unwrap().entries,
+            state.entries
+        );
         let events = world.events().await;
         let kinds: Vec<EventType> = events.iter().map(|event| event.kind).collect();
         assert!(!kinds.contains(&EventType::ContactUpdated), "{kinds:?}");
@@ -299,8 +306,8 @@ pub fn a_sent_picture_goes_with_its_last_conversation(factory: Factory) {
                 .media
         };
         assert_eq!(erase("thread").await, [hers.id]);
-        assert!(world.store.media(hers.id).await.unwrap().is_none());
-        assert!(world.store.media(shared.id).await.unwrap().is_some());
+        assert!(world.store.media(DEFAULT, hers.id).await.unwrap().is_none());
+        assert!(world.store.media(DEFAULT, shared.id).await.unwrap().is_some());
         assert_eq!(erase("other").await, [shared.id]);
     });
 }
@@ -419,7 +426,11 @@ pub fn what_a_contact_wrote_is_unread_until_somebody_looks_or_answers(factory: F
         let draft = world.draft(thread.id, "answer");
         world.store.enqueue(draft, &world.book, at(6)).await.unwrap();
         assert_eq!(world.conversation("thread").await.unread, 0);
-        let newest = world.store.last_messages(vec![thread.id, world.id()]).await.unwrap();
+        let newest = world
+            .store
+            .last_messages(DEFAULT, vec![thread.id, world.id()])
+            .await
+            .unwrap();
         assert_eq!(newest.len(), 1);
         assert_eq!(newest[&thread.id].sequence, 6);
     });
@@ -438,7 +449,7 @@ pub fn a_late_echo_of_an_older_message_reads_nothing_newer(factory: Factory) {
             .await;
         let thread = world.conversation("thread").await;
         assert_eq!((thread.unread, thread.last_message_at), (1, Some(at(900))));
-        let newest = world.store.last_messages(vec![thread.id]).await.unwrap();
+        let newest = world.store.last_messages(DEFAULT, vec![thread.id]).await.unwrap();
         assert_eq!(newest[&thread.id].platform_id.as_deref(), Some("new question"));
         let one_by_one = async |cursor| {
             let page = crate::Page { limit: 1, cursor };

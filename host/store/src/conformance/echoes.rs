@@ -21,7 +21,7 @@ pub fn an_echo_before_the_answer_is_the_message_and_the_answer_agrees(factory: F
         assert_eq!(world.messages("thread").await.len(), 2);
         assert_eq!(world.told(EventType::MessageSent).await.len(), 1);
         assert!(world.told(EventType::MessageEchoed).await.is_empty());
-        assert_eq!(world.store.queue(world.channel.id).await.unwrap().depth, 0);
+        assert_eq!(world.store.queue(DEFAULT, world.channel.id).await.unwrap().depth, 0);
         // An answer that says no comes too late as well.
         world.send("again", 30).await.unwrap();
         let lease = world.lease(1, 30).await.remove(0);
@@ -104,7 +104,7 @@ pub fn an_echo_settles_an_uncertain_message(factory: Factory) {
         assert!(
             !world
                 .store
-                .resolve_uncertain(ours.id, history_read(0), at(61))
+                .resolve_uncertain(DEFAULT, ours.id, history_read(0), at(61))
                 .await
                 .unwrap()
         );

@@ -87,7 +87,7 @@ async fn recover(world: &World, endpoint: &Endpoint, since: i64, now: i64) -> u3
     assert!(begun.await.unwrap());
     let mut recovered = 0;
     loop {
-        let step = world.store.recover_step(endpoint.id, at(now)).await.unwrap();
+        let step = world.store.recover_step(DEFAULT, endpoint.id, at(now)).await.unwrap();
         recovered += step.recovered;
         if step.done {
             return recovered;
@@ -514,11 +514,21 @@ pub fn an_event_can_be_sent_again_by_hand(factory: Factory) {
         let quiet = add(&world, &["channel.deleted"]).await;
         world.hear(vec![says("m1", 10)], 10).await;
         let event = world.told(EventType::MessageReceived).await.remove(0);
-        let id = world.store.insert_delivery(quiet.id, event.id, at(11)).await.unwrap();
+        let id = world
+            .store
+            .insert_delivery(DEFAULT, quiet.id, event.id, at(11))
+            .await
+            .unwrap();
         let leased = lease(&world, 10, 11).await;
         assert_eq!((leased[0].delivery, leased[0].event.id), (id, event.id));
         let nothing: EventId = world.id();
-        assert!(world.store.insert_delivery(quiet.id, nothing, at(12)).await.is_err());
+        assert!(
+            world
+                .store
+                .insert_delivery(DEFAULT, quiet.id, nothing, at(12))
+                .await
+                .is_err()
+        );
     });
 }
 
@@ -632,16 +642,24 @@ pub fn a_recovery_takes_bounded_steps_and_nothing_overtakes_it(factory: Factory)
         world.hear(vec![says("newest", 21)], 21).await;
         let begun = world.store.begin_recovery(DEFAULT, known.id, at(0), at(30));
         assert!(begun.await.unwrap());
-        let first = world.store.recover_step(known.id, at(30)).await.unwrap();
+        let first = world.store.recover_step(DEFAULT, known.id, at(30)).await.unwrap();
         assert!(!first.done && first.recovered as usize <= step, "{first:?}");
         // What is in the middle of it waits; whoever died in it is found.
         assert!(lease(&world, 10, 31).await.is_empty());
         assert_eq!(world.store.next_delivery_due().await.unwrap(), None);
         assert_eq!(world.store.recoveries(at(30)).await.unwrap(), []);
-        assert_eq!(world.store.recoveries(at(31)).await.unwrap(), [known.id]);
+        assert_eq!(
+            world.store.recoveries(at(31)).await.unwrap(),
+            [(DEFAULT.to_owned(), known.id)]
+        );
         let mut recovered = first.recovered;
         while !world.store.recoveries(at(31)).await.unwrap().is_empty() {
-            recovered += world.store.recover_step(known.id, at(30)).await.unwrap().recovered;
+            recovered += world
+                .store
+                .recover_step(DEFAULT, known.id, at(30))
+                .await
+                .unwrap()
+                .recovered;
         }
         assert_eq!(recovered as usize, step + 10);
         let mut came = Vec::new();

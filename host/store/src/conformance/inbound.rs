@@ -140,7 +140,11 @@ pub fn unknown_and_deleted_accounts_are_counted_and_not_kept(factory: Factory) {
         let mut stray = says("m1", 10);
         stray.channel_platform_id = "nobody".into();
         assert_eq!(world.hear(vec![stray], 10).await.unknown_channel, 1);
-        world.store.delete_channel(world.channel.id, at(11)).await.unwrap();
+        world
+            .store
+            .delete_channel(DEFAULT, world.channel.id, at(11))
+            .await
+            .unwrap();
         let recorded = world.hear(vec![says("m2", 12)], 12).await;
         let expected = Recorded {
             deleted_channel: 1,
@@ -248,7 +252,7 @@ pub fn a_referral_is_on_the_first_message_after_it(factory: Factory) {
 }
 
 /// The contact comes by a link with a text in it.
-fn comes(key: &str, text: &str, audit: &str) -> InboundEvent {
+pub(super) fn comes(key: &str, text: &str, audit: &str) -> InboundEvent {
     let arrival = Fact::Arrival {
         conversation: "thread".into(),
         contact: jane(),
@@ -277,7 +281,7 @@ pub fn what_was_found_out_of_an_ad_is_kept(factory: Factory) {
             at: at(20),
             until: at(30),
         };
-        world.store.keep_ad(id, answer.clone()).await.unwrap();
+        world.store.keep_ad(DEFAULT, id, answer.clone()).await.unwrap();
         assert_eq!(kept().await, Some(answer));
     });
 }
@@ -293,7 +297,7 @@ pub fn a_prefilled_text_has_the_state_of_its_newest_referral(factory: Factory) {
         let audit = |text: &'static str| {
             let store = &world.store;
             async move {
-                let found = store.referral_with_prefill(channel, text).await.unwrap();
+                let found = store.referral_with_prefill(DEFAULT, channel, text).await.unwrap();
                 found.and_then(|referral| referral.prefill_audit)
             }
         };
@@ -369,7 +373,7 @@ pub fn a_revoked_authorization_holds_the_channel(factory: Factory) {
         let notices = ["inbound_withheld", "authorization_revoked", "renamed"];
         let events = notices.iter().map(|kind| event(kind, notice(kind))).collect();
         world.hear(events, 10).await;
-        let channel = world.store.channel(world.channel.id).await.unwrap().unwrap();
+        let channel = world.store.channel(DEFAULT, world.channel.id).await.unwrap().unwrap();
         assert_eq!(channel.status, ChannelStatus::ReauthorizationRequired);
         let kinds = world.kinds().await;
         assert_eq!(
@@ -383,7 +387,7 @@ pub fn a_revoked_authorization_holds_the_channel(factory: Factory) {
     });
 }
 
-fn picture(id: &str, second: i64) -> InboundEvent {
+pub(super) fn picture(id: &str, second: i64) -> InboundEvent {
     let mut told = told("thread", id, Direction::Inbound, Origin::Contact, "", second);
     told.content = Content::Image {
         media: RemoteMedia {
@@ -410,7 +414,7 @@ pub fn attachments_are_fetched_and_described(factory: Factory) {
         assert!(world.store.lease_media(10, at(11)).await.unwrap().is_empty());
         world
             .store
-            .media_failed(fetch.id, "slow", Some(at(30)), at(11))
+            .media_failed(DEFAULT, fetch.id, "slow", Some(at(30)), at(11))
             .await
             .unwrap();
         assert_eq!(world.store.next_media_due().await.unwrap(), Some(at(30)));
@@ -418,14 +422,21 @@ pub fn attachments_are_fetched_and_described(factory: Factory) {
         assert_eq!(world.store.lease_media(10, at(30)).await.unwrap()[0].attempt, 2);
         world
             .store
-            .media_stored(fetch.id, "image/png".into(), 77, at(31))
+            .media_stored(DEFAULT, fetch.id, "image/png".into(), 77, at(31))
             .await
             .unwrap();
         let message = world.messages("thread").await.remove(0);
         let media = message.content.media().unwrap();
         assert_eq!((media.status, media.size), (Some(MediaStatus::Stored), Some(77)));
         assert_eq!(
-            world.store.media(fetch.id).await.unwrap().unwrap().mime_type.as_deref(),
+            world
+                .store
+                .media(DEFAULT, fetch.id)
+                .await
+                .unwrap()
+                .unwrap()
+                .mime_type
+                .as_deref(),
             Some("image/png")
         );
         let stored = &world.told(EventType::MediaStored).await[0].data;
@@ -452,7 +463,7 @@ pub fn an_attachment_that_cannot_be_had_leaves_words_in_its_place(factory: Facto
         let fetch = world.store.lease_media(10, at(10)).await.unwrap().remove(0);
         world
             .store
-            .media_failed(fetch.id, "download_failed", None, at(11))
+            .media_failed(DEFAULT, fetch.id, "download_failed", None, at(11))
             .await
             .unwrap();
         let message = world.messages("thread").await.remove(0);

@@ -159,7 +159,11 @@ async fn play(world: &World, played: &mut Played, step: Step) {
                     1 => history_read(0),
                     _ => Resolution::GivenUp,
                 };
-                world.store.resolve_uncertain(id, found, at(now)).await.unwrap();
+                world
+                    .store
+                    .resolve_uncertain(DEFAULT, id, found, at(now))
+                    .await
+                    .unwrap();
             }
         }
         Step::Cancel(n) => {
@@ -298,7 +302,7 @@ struct Seen {
 
 async fn seen(world: &World) -> Seen {
     let conversation = world.conversation("thread").await;
-    let newest = world.store.last_messages(vec![conversation.id]).await.unwrap();
+    let newest = world.store.last_messages(DEFAULT, vec![conversation.id]).await.unwrap();
     let messages = world.messages("thread").await;
     Seen {
         thread: messages
@@ -560,7 +564,13 @@ pub fn an_endpoint_gets_a_conversation_in_order_whatever_happens_to_it(factory: 
                             .store
                             .begin_recovery(DEFAULT, endpoint.id, at((now - back).max(0)), at(now));
                         assert!(begun.await.unwrap());
-                        while !world.store.recover_step(endpoint.id, at(now)).await.unwrap().done {}
+                        while !world
+                            .store
+                            .recover_step(DEFAULT, endpoint.id, at(now))
+                            .await
+                            .unwrap()
+                            .done
+                        {}
                     }
                     Turn::Wait(seconds) => now += seconds,
                 }

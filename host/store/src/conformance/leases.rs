@@ -108,7 +108,14 @@ pub fn messages_without_a_version_wait_in_order(factory: Factory) {
             let waiting = world.message(&lease.message).await;
             assert_eq!(waiting.status, Status::Queued);
             assert_eq!(waiting.error.unwrap().detail, "none serves");
-            assert!(world.store.attempts(lease.message.id).await.unwrap().is_empty());
+            assert!(
+                world
+                    .store
+                    .attempts(DEFAULT, lease.message.id)
+                    .await
+                    .unwrap()
+                    .is_empty()
+            );
         }
         // An app of which nothing serves is not looked at.
         let app = world.app.name.clone();
@@ -208,19 +215,19 @@ pub fn a_held_channel_keeps_its_messages(factory: Factory) {
         };
         world
             .store
-            .update_channel(world.channel.id, pause(true), at(21))
+            .update_channel(DEFAULT, world.channel.id, pause(true), at(21))
             .await
             .unwrap();
         assert!(world.lease(10, 22).await.is_empty());
         assert_eq!(world.store.next_message_due(Vec::new()).await.unwrap(), None);
-        assert_eq!(world.store.queue(world.channel.id).await.unwrap().depth, 1);
+        assert_eq!(world.store.queue(DEFAULT, world.channel.id).await.unwrap().depth, 1);
         assert!(matches!(
             world.send("more", 23).await,
             Err(EnqueueError::Refused(Refusal::ChannelPaused))
         ));
         world
             .store
-            .update_channel(world.channel.id, pause(false), at(24))
+            .update_channel(DEFAULT, world.channel.id, pause(false), at(24))
             .await
             .unwrap();
         assert_eq!(world.lease(10, 25).await.len(), 1);
@@ -241,7 +248,11 @@ pub fn what_waits_for_authorization_is_due_when_it_recovers(factory: Factory) {
         // Held even before anybody said so of the channel.
         assert!(world.lease(1, 22).await.is_empty());
         let id = world.channel.id;
-        let status = |status, second| world.store.set_channel_status(id, status, "because", at(second));
+        let status = |status, second| {
+            world
+                .store
+                .set_channel_status(DEFAULT, id, status, "because", at(second))
+        };
         status(ChannelStatus::ReauthorizationRequired, 23).await.unwrap();
         status(ChannelStatus::ReauthorizationRequired, 24).await.unwrap();
         world.send("taken and held", 25).await.unwrap();
@@ -263,7 +274,7 @@ pub fn a_lost_lease_writes_nothing(factory: Factory) {
         world.store.sweep_messages(at(20 + lease_span())).await.unwrap();
         world
             .store
-            .resolve_uncertain(late.message.id, history_read(0), at(200))
+            .resolve_uncertain(DEFAULT, late.message.id, history_read(0), at(200))
             .await
             .unwrap();
         let fresh = world.lease(1, 201).await.remove(0);
@@ -292,7 +303,15 @@ pub fn a_lost_lease_writes_nothing(factory: Factory) {
                 .unwrap()
         );
         assert_eq!(world.kinds().await.len(), before);
-        assert!(world.store.state(world.channel.id).await.unwrap().entries.is_empty());
+        assert!(
+            world
+                .store
+                .state(DEFAULT, world.channel.id)
+                .await
+                .unwrap()
+                .entries
+                .is_empty()
+        );
         let written = world
             .store
             .settle_message(&fresh.token, sent("p1", 202), Vec::new(), vec![write], at(203))
@@ -300,7 +319,7 @@ pub fn a_lost_lease_writes_nothing(factory: Factory) {
             .unwrap();
         assert!(written);
         assert_eq!(
-            world.store.state(world.channel.id).await.unwrap().entries["cursor"],
+            world.store.state(DEFAULT, world.channel.id).await.unwrap().entries["cursor"],
             b"1"
         );
         // Once settled, it is settled.
@@ -347,7 +366,7 @@ pub fn a_lease_that_ran_out_is_uncertain_and_blocks_only_for_a_while(factory: Fa
         // The older one comes back and waits for what is in flight.
         world
             .store
-            .resolve_uncertain(first.id, history_read(0), at(end + 200))
+            .resolve_uncertain(DEFAULT, first.id, history_read(0), at(end + 200))
             .await
             .unwrap();
         assert!(world.lease(10, end + 200).await.is_empty());
@@ -384,7 +403,7 @@ pub fn a_deleted_channel_fails_what_waits(factory: Factory) {
         let lease = world.lease(1, 20).await.remove(0);
         world
             .store
-            .delete_channel(world.channel.id, at(21))
+            .delete_channel(DEFAULT, world.channel.id, at(21))
             .await
             .unwrap()
             .unwrap();
@@ -411,7 +430,7 @@ pub fn an_uncertain_message_is_settled_by_what_was_found(factory: Factory) {
             world.settle(&lease, in_doubt(), second).await;
             doubtful.push(lease.message.id);
         }
-        let resolve = |n: usize, found| world.store.resolve_uncertain(doubtful[n], found, at(5_000));
+        let resolve = |n: usize, found| world.store.resolve_uncertain(DEFAULT, doubtful[n], found, at(5_000));
         let found = Resolution::Found {
             platform_id: "p1".into(),
             at: at(21),
@@ -466,7 +485,7 @@ pub fn each_try_is_in_the_ledger(factory: Factory) {
         world.hear(vec![says("m1", 10)], 10).await;
         let ours = world.send("hello", 20).await.unwrap();
         let lease = world.lease(1, 20).await.remove(0);
-        let open = world.store.attempts(ours.id).await.unwrap();
+        let open = world.store.attempts(DEFAULT, ours.id).await.unwrap();
         assert_eq!(
             (open[0].outcome.as_str(), open[0].ended_at, open[0].started_at),
             ("open", None, at(20))
@@ -492,7 +511,7 @@ pub fn each_try_is_in_the_ledger(factory: Factory) {
             .unwrap();
         let lease = world.lease(1, 30).await.remove(0);
         world.settle(&lease, sent("p1", 31), 31).await;
-        let attempts = world.store.attempts(ours.id).await.unwrap();
+        let attempts = world.store.attempts(DEFAULT, ours.id).await.unwrap();
         let outcomes: Vec<&str> = attempts.iter().map(|attempt| attempt.outcome.as_str()).collect();
         assert_eq!(outcomes, ["retry", "sent"]);
         assert_eq!(attempts[0].requests, [request]);

@@ -73,12 +73,12 @@ pub fn dead_letters_are_kept_whole_and_dropped_once(factory: Factory) {
             [second.id, first.id]
         );
         assert!(listed[0].webhook.body.is_empty());
-        let whole = world.store.dead_letter(first.id).await.unwrap().unwrap();
+        let whole = world.store.dead_letter(DEFAULT, first.id).await.unwrap().unwrap();
         assert_eq!(whole.webhook.body, first.webhook.body);
         assert_eq!(whole.webhook.headers, first.webhook.headers);
         assert_eq!(world.store.depths().await.unwrap().dead_letters, 2);
-        assert!(world.store.drop_dead_letter(first.id).await.unwrap());
-        assert!(!world.store.drop_dead_letter(first.id).await.unwrap());
+        assert!(world.store.drop_dead_letter(DEFAULT, first.id).await.unwrap());
+        assert!(!world.store.drop_dead_letter(DEFAULT, first.id).await.unwrap());
         assert_eq!(world.store.depths().await.unwrap().dead_letters, 1);
     });
 }
@@ -104,7 +104,7 @@ pub fn dead_letters_at_their_bound_are_refused_and_none_is_lost(factory: Factory
         let full = world.store.keep_dead_letter(letter(&world, "example", 3)).await;
         assert!(matches!(full, Err(StoreError::Unavailable { .. })), "{full:?}");
         assert!(
-            world.store.dead_letter(first.id).await.unwrap().is_some(),
+            world.store.dead_letter(DEFAULT, first.id).await.unwrap().is_some(),
             "the oldest stays"
         );
         // Another app has room of its own; and there is room again once one is gone.
@@ -113,7 +113,7 @@ pub fn dead_letters_at_their_bound_are_refused_and_none_is_lost(factory: Factory
             .keep_dead_letter(letter(&world, "another", 3))
             .await
             .unwrap();
-        assert!(world.store.drop_dead_letter(first.id).await.unwrap());
+        assert!(world.store.drop_dead_letter(DEFAULT, first.id).await.unwrap());
         world
             .store
             .keep_dead_letter(letter(&world, "example", 4))
@@ -296,7 +296,7 @@ pub fn a_closed_record_says_so(factory: Factory) {
         world.store.close().await;
         world.store.close().await;
         assert!(matches!(world.store.ping().await, Err(StoreError::Unavailable { .. })));
-        let write = world.store.commit_state(world.channel.id, Vec::new()).await;
+        let write = world.store.commit_state(DEFAULT, world.channel.id, Vec::new()).await;
         assert!(matches!(write, Err(StoreError::Unavailable { .. })));
     });
 }

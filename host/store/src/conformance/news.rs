@@ -59,7 +59,7 @@ pub fn a_window_moved_by_the_operator_is_told_of_where_it_is_now(factory: Factor
         };
         world
             .store
-            .update_channel(world.channel.id, tightened, at(60))
+            .update_channel(DEFAULT, world.channel.id, tightened, at(60))
             .await
             .unwrap();
         // Looked at, and not told of: half of two hours is not over.
@@ -94,7 +94,11 @@ pub fn conversations_end_with_their_channel_and_begin_again_when_somebody_writes
     run(async {
         let world = World::begin(factory).await;
         world.hear(vec![says("m1", 0)], 0).await;
-        world.store.delete_channel(world.channel.id, at(10)).await.unwrap();
+        world
+            .store
+            .delete_channel(DEFAULT, world.channel.id, at(10))
+            .await
+            .unwrap();
         assert_eq!(world.news(10).await, 1);
         let closed = &world.told(EventType::ConversationClosed).await[0];
         assert_eq!(closed.data["reason"], "channel_deleted");
@@ -108,7 +112,11 @@ pub fn conversations_end_with_their_channel_and_begin_again_when_somebody_writes
         assert_eq!(world.news(WINDOW).await, 1);
         assert_eq!(world.told(EventType::WindowClosed).await.len(), 1);
         // Or when the contact does.
-        world.store.delete_channel(world.channel.id, at(WINDOW)).await.unwrap();
+        world
+            .store
+            .delete_channel(DEFAULT, world.channel.id, at(WINDOW))
+            .await
+            .unwrap();
         world.news(WINDOW).await;
         let again = world
             .store

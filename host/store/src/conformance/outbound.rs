@@ -1,11 +1,9 @@
 //! What goes out is judged once, and the same request is accepted once.
 
-use std::collections::BTreeSet;
-
 use weir_domain::claim::Claim;
 use weir_domain::event::EventType;
 use weir_domain::limits;
-use weir_domain::message::{Origin, Status};
+use weir_domain::message::Status;
 use weir_domain::policy::Refusal;
 
 use super::world::*;
@@ -277,75 +275,5 @@ pub fn a_client_ref_stands_once_in_a_channel(factory: Factory) {
             Err(EnqueueError::ClientRefTaken(taken)) => assert_eq!(taken, first.id),
             other => panic!("{other:?}"),
         }
-    });
-}
-
-pub fn other_tenants_see_nothing(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
-        let ours = world.send("hello", 20).await.unwrap();
-        let other = "another";
-        assert!(world.store.message(other, ours.id).await.unwrap().is_none());
-        assert!(
-            world
-                .store
-                .conversation(other, ours.conversation_id)
-                .await
-                .unwrap()
-                .is_none()
-        );
-        assert!(world.store.contact(other, ours.contact_id).await.unwrap().is_none());
-        assert!(
-            world
-                .store
-                .contacts(other, [world.channel.id].into(), page())
-                .await
-                .unwrap()
-                .rows
-                .is_empty()
-        );
-        assert!(
-            world
-                .store
-                .conversations(other, of(world.channel.id), page())
-                .await
-                .unwrap()
-                .rows
-                .is_empty()
-        );
-        assert!(
-            world
-                .store
-                .messages(other, ours.conversation_id, page())
-                .await
-                .unwrap()
-                .rows
-                .is_empty()
-        );
-        assert!(
-            world
-                .store
-                .channels(other, BTreeSet::new(), true, page())
-                .await
-                .unwrap()
-                .rows
-                .is_empty()
-        );
-        assert!(
-            world
-                .store
-                .cancel_message(other, ours.id, at(21))
-                .await
-                .unwrap()
-                .is_none()
-        );
-        let mut draft = world.draft(ours.conversation_id, "hello");
-        draft.workspace_id = other.into();
-        draft.origin = Origin::Console;
-        assert!(matches!(
-            world.accept(draft, 21).await,
-            Err(EnqueueError::NoConversation)
-        ));
     });
 }

@@ -42,7 +42,7 @@ pub fn what_is_old_is_forgotten_in_steps_and_what_waits_stays(factory: Factory) 
             "the one that is not old, and the one in the outbox, which stands last"
         );
         assert!(world.store.message(DEFAULT, ours.id).await.unwrap().is_none());
-        assert!(world.store.attempts(ours.id).await.unwrap().is_empty());
+        assert!(world.store.attempts(DEFAULT, ours.id).await.unwrap().is_empty());
         assert!(world.events().await.iter().all(|event| event.timestamp >= at(100)));
         // It still goes, and a word told twice is still known.
         let lease = world.lease(1, 101).await.remove(0);
@@ -120,7 +120,7 @@ pub fn a_file_of_an_erased_contact_is_written_down_until_removed(factory: Factor
         let (here, late) = (fetches[0].id, fetches[1].id);
         world
             .store
-            .media_stored(here, "image/png".into(), 7, at(11))
+            .media_stored(DEFAULT, here, "image/png".into(), 7, at(11))
             .await
             .unwrap();
         assert_eq!(
@@ -149,7 +149,7 @@ pub fn a_file_of_an_erased_contact_is_written_down_until_removed(factory: Factor
         // A fetch that ends after the erasure has made a file that nobody may keep.
         world
             .store
-            .media_stored(late, "image/png".into(), 7, at(13))
+            .media_stored(DEFAULT, late, "image/png".into(), 7, at(13))
             .await
             .unwrap();
         assert_eq!(to_remove().await, [late]);
@@ -163,7 +163,7 @@ pub fn an_old_attachment_goes_and_its_message_says_so(factory: Factory) {
         let fetch = world.store.lease_media(1, at(11)).await.unwrap().remove(0);
         world
             .store
-            .media_stored(fetch.id, "image/png".into(), 7, at(20))
+            .media_stored(DEFAULT, fetch.id, "image/png".into(), 7, at(20))
             .await
             .unwrap();
         let since = KeptSince {
@@ -180,7 +180,7 @@ pub fn an_old_attachment_goes_and_its_message_says_so(factory: Factory) {
         assert_eq!(world.store.files_to_remove(10).await.unwrap(), [fetch.id]);
         world.store.files_removed(vec![fetch.id]).await.unwrap();
         assert!(world.store.files_to_remove(10).await.unwrap().is_empty());
-        assert!(world.store.media(fetch.id).await.unwrap().is_none());
+        assert!(world.store.media(DEFAULT, fetch.id).await.unwrap().is_none());
         let left = world.messages("thread").await;
         assert!(
             matches!(&left[0].content, Content::Fallback { reason, .. } if reason == "expired"),

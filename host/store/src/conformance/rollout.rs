@@ -155,23 +155,23 @@ pub fn a_state_is_handed_over_whole_and_given_back_as_it_was(factory: Factory) {
         let world = with_two_versions(factory).await;
         let (store, id) = (&world.store, world.channel.id);
         assert!(store.state_owners(NAME).await.unwrap().is_empty());
-        assert!(store.commit_state(id, write("1.0.0", "1")).await.unwrap());
+        assert!(store.commit_state(DEFAULT, id, write("1.0.0", "1")).await.unwrap());
         assert_eq!(owned_by(&world).await, "1.0.0");
         // Written to in between: what was translated is not what is there.
         assert!(!store.hand_state_over(NAME, handed(&world, "0", "one")).await.unwrap());
         assert_eq!(owned_by(&world).await, "1.0.0");
         assert!(store.hand_state_over(NAME, handed(&world, "1", "one")).await.unwrap());
-        assert_eq!(store.state(id).await.unwrap().entries, cursor("one"));
+        assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("one"));
         assert_eq!(owned_by(&world).await, "1.1.0");
         // A call of the old version that ends late is refused its write; one of the new is not.
-        assert!(!store.commit_state(id, write("1.0.0", "2")).await.unwrap());
-        assert_eq!(store.state(id).await.unwrap().entries, cursor("one"));
-        assert!(store.commit_state(id, write("1.1.0", "two")).await.unwrap());
-        assert_eq!(store.state(id).await.unwrap().entries, cursor("two"));
+        assert!(!store.commit_state(DEFAULT, id, write("1.0.0", "2")).await.unwrap());
+        assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("one"));
+        assert!(store.commit_state(DEFAULT, id, write("1.1.0", "two")).await.unwrap());
+        assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("two"));
         // Only to whom it was taken over from.
         assert!(!store.give_state_back(NAME, id, "1.1.0", "0.9.0").await.unwrap());
         assert!(store.give_state_back(NAME, id, "1.1.0", "1.0.0").await.unwrap());
-        assert_eq!(store.state(id).await.unwrap().entries, cursor("1"));
+        assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("1"));
         assert_eq!(owned_by(&world).await, "1.0.0");
         assert!(!store.give_state_back(NAME, id, "1.1.0", "1.0.0").await.unwrap());
         store
@@ -193,7 +193,7 @@ pub fn an_owner_keeps_its_version_from_retirement(factory: Factory) {
             .activate_version(NAME, "1.1.0", VersionAct::Promote, "", at(3))
             .await
             .unwrap();
-        assert!(store.commit_state(id, write("1.0.0", "1")).await.unwrap());
+        assert!(store.commit_state(DEFAULT, id, write("1.0.0", "1")).await.unwrap());
         let refused = store.retire_version(NAME, "1.0.0", at(4)).await.unwrap();
         assert!(matches!(refused, Retirement::Owns(1)), "{refused:?}");
         assert!(store.hand_state_over(NAME, handed(&world, "1", "1")).await.unwrap());
@@ -221,7 +221,7 @@ pub fn an_undone_change_leaves_states_as_they_were(factory: Factory) {
     run(async {
         let world = with_two_versions(factory).await;
         let (store, id) = (&world.store, world.channel.id);
-        assert!(store.commit_state(id, write("1.0.0", "1")).await.unwrap());
+        assert!(store.commit_state(DEFAULT, id, write("1.0.0", "1")).await.unwrap());
         let promote = intent(VersionAct::Promote, "1.1.0", "1.1.0");
         assert!(store.begin_version_change(NAME, promote.clone()).await.unwrap());
         // One at a time.
@@ -232,9 +232,9 @@ pub fn an_undone_change_leaves_states_as_they_were(factory: Factory) {
             [(NAME.to_owned(), promote)]
         );
         assert!(store.hand_state_over(NAME, handed(&world, "1", "one")).await.unwrap());
-        assert!(store.commit_state(id, write("1.1.0", "two")).await.unwrap());
+        assert!(store.commit_state(DEFAULT, id, write("1.1.0", "two")).await.unwrap());
         assert_eq!(store.undo_version_change(NAME).await.unwrap(), 1);
-        assert_eq!(store.state(id).await.unwrap().entries, cursor("1"));
+        assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("1"));
         assert_eq!(owned_by(&world).await, "1.0.0");
         assert!(store.open_version_changes().await.unwrap().is_empty());
         assert_eq!(stages(&world).await[1], ("1.0.0".into(), VersionStage::Active));
@@ -246,9 +246,9 @@ pub fn an_undone_change_leaves_states_as_they_were(factory: Factory) {
         assert!(store.give_state_back(NAME, id, "1.1.0", "1.0.0").await.unwrap());
         assert_eq!(store.undo_version_change(NAME).await.unwrap(), 1);
         assert_eq!(owned_by(&world).await, "1.1.0");
-        assert_eq!(store.state(id).await.unwrap().entries, cursor("one"));
+        assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("one"));
         assert!(store.give_state_back(NAME, id, "1.1.0", "1.0.0").await.unwrap());
-        assert_eq!(store.state(id).await.unwrap().entries, cursor("1"));
+        assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("1"));
         // The change of stages ends the intent, and what moved by it stays.
         assert!(store.begin_version_change(NAME, second).await.unwrap());
         assert!(store.hand_state_over(NAME, handed(&world, "1", "one")).await.unwrap());
@@ -331,22 +331,25 @@ pub fn accounts_are_held_and_freed_with_events(factory: Factory) {
     run(async {
         let world = with_two_versions(factory).await;
         let (store, id) = (&world.store, world.channel.id);
-        assert!(store.commit_state(id, write("1.0.0", "1")).await.unwrap());
+        assert!(store.commit_state(DEFAULT, id, write("1.0.0", "1")).await.unwrap());
         let reasons: BTreeMap<_, _> = [("1.0.0".to_owned(), "its file is gone".to_owned())].into();
         for held in [1, 0] {
             let changed = store.hold_accounts(NAME, reasons.clone(), at(3)).await.unwrap();
             assert_eq!(changed, HeldAccounts { held, freed: 0 });
         }
-        assert_eq!(store.held(id).await.unwrap().as_deref(), Some("its file is gone"));
+        assert_eq!(
+            store.held(DEFAULT, id).await.unwrap().as_deref(),
+            Some("its file is gone")
+        );
         let owner = &store.state_owners(NAME).await.unwrap()[0];
         assert_eq!(owner.held_at, Some(at(3)));
-        let status = async || store.channel(id).await.unwrap().unwrap().status;
+        let status = async || store.channel(DEFAULT, id).await.unwrap().unwrap().status;
         assert_eq!(status().await, ChannelStatus::Degraded);
         for freed in [1, 0] {
             let changed = store.hold_accounts(NAME, BTreeMap::new(), at(4)).await.unwrap();
             assert_eq!(changed, HeldAccounts { held: 0, freed });
         }
-        assert_eq!(store.held(id).await.unwrap(), None);
+        assert_eq!(store.held(DEFAULT, id).await.unwrap(), None);
         assert_eq!(status().await, ChannelStatus::Connected);
         assert_eq!(
             world.told(EventType::ChannelDegraded).await[0].data["reason"],

@@ -169,6 +169,8 @@ pub struct ChannelState {
 /// A channel with a state, and the version that it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateOwner {
+    /// The tenant that owns the channel.
+    pub workspace_id: String,
     /// The app.
     pub app: String,
     /// The platform's id of the account.

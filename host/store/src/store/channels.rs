@@ -20,7 +20,9 @@ pub trait Channels: Send + Sync {
     async fn connect_channel(&self, new: NewChannel, credential: Credential, now: Timestamp)
     -> Result<(Channel, bool)>;
     /// The channel of this id, deleted ones too.
-    async fn channel(&self, id: ChannelId) -> Result<Option<Channel>>;
+    async fn channel(&self, workspace: &str, id: ChannelId) -> Result<Option<Channel>>;
+    /// The same, whosever it is: for who has its id from the record or the runtime and asks whose it is.
+    async fn channel_of_any(&self, id: ChannelId) -> Result<Option<Channel>>;
     /// Channels of a workspace, or these of it, newest first; deleted ones only if asked.
     async fn channels(
         &self,
@@ -30,11 +32,18 @@ pub trait Channels: Send + Sync {
         page: Page,
     ) -> Result<Listed<Channel>>;
     /// Changes what an operator may change, with an event. None if there is none.
-    async fn update_channel(&self, id: ChannelId, patch: ChannelPatch, now: Timestamp) -> Result<Option<Channel>>;
+    async fn update_channel(
+        &self,
+        workspace: &str,
+        id: ChannelId,
+        patch: ChannelPatch,
+        now: Timestamp,
+    ) -> Result<Option<Channel>>;
     /// Notes whether a channel works, with an event if that is news: `reauthorization_required` and `recovered` among them.
     /// Messages held for the authorization become due when it recovers.
     async fn set_channel_status(
         &self,
+        workspace: &str,
         id: ChannelId,
         status: ChannelStatus,
         reason: &str,
@@ -42,14 +51,14 @@ pub trait Channels: Send + Sync {
     ) -> Result<()>;
     /// Deletes a channel: its credential is destroyed, queued messages fail, its conversations end with the next
     /// [`Conversations::tell_news`](super::Conversations::tell_news), its history stays. With an event.
-    async fn delete_channel(&self, id: ChannelId, now: Timestamp) -> Result<Option<Channel>>;
-    /// The channel of an account, deleted ones too.
+    async fn delete_channel(&self, workspace: &str, id: ChannelId, now: Timestamp) -> Result<Option<Channel>>;
+    /// The channel of an account, deleted ones too. An app has an account once, in whichever workspace.
     async fn channel_of_account(&self, app: &str, platform_id: &str) -> Result<Option<Channel>>;
     /// The set-up of a channel is done.
-    async fn set_up_done(&self, id: ChannelId) -> Result<()>;
+    async fn set_up_done(&self, workspace: &str, id: ChannelId) -> Result<()>;
     /// The set-up of a channel failed, and is due again later: the more often it failed, the later.
-    async fn set_up_failed(&self, id: ChannelId, now: Timestamp) -> Result<()>;
-    /// Channels whose set-up is due, longest first.
+    async fn set_up_failed(&self, workspace: &str, id: ChannelId, now: Timestamp) -> Result<()>;
+    /// Channels of all workspaces whose set-up is due, longest first.
     async fn set_ups_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Channel>>;
     /// To be called at the start: set-ups that nobody reported the end of are due now, and their channels degraded until then,
     /// with an event each. How many.
@@ -67,8 +76,12 @@ impl<E: Engine> Channels for E {
         self.write(move |db| acts::channels::connect(db, new.clone(), &credential, now))
             .await
     }
-    async fn channel(&self, id: ChannelId) -> Result<Option<Channel>> {
-        self.look(move |db| channels::one(db, id)).await
+    async fn channel(&self, workspace: &str, id: ChannelId) -> Result<Option<Channel>> {
+        let workspace = workspace.to_owned();
+        self.look(move |db| channels::one(db, &workspace, id)).await
+    }
+    async fn channel_of_any(&self, id: ChannelId) -> Result<Option<Channel>> {
+        self.look(move |db| channels::of_any(db, id)).await
     }
     async fn channels(
         &self,
@@ -81,23 +94,34 @@ impl<E: Engine> Channels for E {
         self.read(move |db| channels::all(db, &workspace, &these, deleted, &page))
             .await
     }
-    async fn update_channel(&self, id: ChannelId, patch: ChannelPatch, now: Timestamp) -> Result<Option<Channel>> {
-        self.write(move |db| acts::channels::update(db, id, patch.clone(), now))
+    async fn update_channel(
+        &self,
+        workspace: &str,
+        id: ChannelId,
+        patch: ChannelPatch,
+        now: Timestamp,
+    ) -> Result<Option<Channel>> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| acts::channels::update(db, &workspace, id, patch.clone(), now))
             .await
     }
     async fn set_channel_status(
         &self,
+        workspace: &str,
         id: ChannelId,
         status: ChannelStatus,
         reason: &str,
         now: Timestamp,
     ) -> Result<()> {
+        let workspace = workspace.to_owned();
         let reason = reason.to_owned();
-        self.write(move |db| acts::channels::set_status(db, id, status, &reason, now))
+        self.write(move |db| acts::channels::set_status(db, &workspace, id, status, &reason, now))
             .await
     }
-    async fn delete_channel(&self, id: ChannelId, now: Timestamp) -> Result<Option<Channel>> {
-        self.write(move |db| acts::channels::delete(db, id, now)).await
+    async fn delete_channel(&self, workspace: &str, id: ChannelId, now: Timestamp) -> Result<Option<Channel>> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| acts::channels::delete(db, &workspace, id, now))
+            .await
     }
     async fn channel_of_account(&self, app: &str, platform_id: &str) -> Result<Option<Channel>> {
         let app = app.to_owned();
@@ -105,11 +129,14 @@ impl<E: Engine> Channels for E {
         self.look(move |db| channels::by_platform_id(db, &app, &platform_id))
             .await
     }
-    async fn set_up_done(&self, id: ChannelId) -> Result<()> {
-        self.write(move |db| channels::set_up_done(db, id)).await
+    async fn set_up_done(&self, workspace: &str, id: ChannelId) -> Result<()> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| channels::set_up_done(db, &workspace, id)).await
     }
-    async fn set_up_failed(&self, id: ChannelId, now: Timestamp) -> Result<()> {
-        self.write(move |db| channels::set_up_failed(db, id, now)).await
+    async fn set_up_failed(&self, workspace: &str, id: ChannelId, now: Timestamp) -> Result<()> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| channels::set_up_failed(db, &workspace, id, now))
+            .await
     }
     async fn set_ups_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Channel>> {
         self.read(move |db| channels::set_ups_due(db, now, limit)).await

@@ -15,17 +15,24 @@ pub trait ConnectSessions: Send + Sync {
     /// Keeps a connect session.
     async fn insert_connect_session(&self, session: ConnectSession) -> Result<()>;
     /// The session, expired if its time is over at `now`.
-    async fn connect_session(&self, id: ConnectSessionId, now: Timestamp) -> Result<Option<ConnectSession>>;
-    /// The session with this OAuth state, wherever it stands.
+    async fn connect_session(
+        &self,
+        workspace: &str,
+        id: ConnectSessionId,
+        now: Timestamp,
+    ) -> Result<Option<ConnectSession>>;
+    /// The same, whosever it is: for who has its link or has proved to be its browser.
+    async fn connect_session_of_any(&self, id: ConnectSessionId, now: Timestamp) -> Result<Option<ConnectSession>>;
+    /// The session with this OAuth state, a secret, wherever it stands.
     async fn connect_session_of(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>>;
-    /// Takes the pending session with this OAuth state: of two callers, one gets it.
+    /// Takes the pending session with this OAuth state, a secret: of two callers, one gets it.
     async fn take_connect_session(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>>;
     /// Keeps what the platform gave for the code of a session that was taken: the code is spent, so from here on a start goes
-    /// on with these.
+    /// on with these. Only who took the session by its secret has what to keep.
     async fn keep_first_tokens(&self, id: ConnectSessionId, tokens: Tokens) -> Result<()>;
-    /// Sessions that were taken and have not ended: at work, or cut off by the end of the process.
+    /// Sessions of all workspaces that were taken and have not ended: at work, or cut off by the end of the process.
     async fn taken_connect_sessions(&self, now: Timestamp) -> Result<Vec<ConnectSession>>;
-    /// Says how a session ended.
+    /// Says how a session ended that was taken by its secret.
     async fn finish_connect_session(&self, id: ConnectSessionId, end: ConnectEnd) -> Result<()>;
     /// Ends the sessions that nobody came to in time; those that were taken are finished by whoever took them, or by the next
     /// start. How many.
@@ -37,7 +44,17 @@ impl<E: Engine> ConnectSessions for E {
     async fn insert_connect_session(&self, session: ConnectSession) -> Result<()> {
         self.write(move |db| connect::insert(db, session.clone())).await
     }
-    async fn connect_session(&self, id: ConnectSessionId, now: Timestamp) -> Result<Option<ConnectSession>> {
+    async fn connect_session(
+        &self,
+        workspace: &str,
+        id: ConnectSessionId,
+        now: Timestamp,
+    ) -> Result<Option<ConnectSession>> {
+        let session = self.read(move |db| connect::one(db, id, now)).await?;
+        // Whose it is, is sealed.
+        Ok(session.filter(|session| session.workspace_id == workspace))
+    }
+    async fn connect_session_of_any(&self, id: ConnectSessionId, now: Timestamp) -> Result<Option<ConnectSession>> {
         self.read(move |db| connect::one(db, id, now)).await
     }
     async fn connect_session_of(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>> {

@@ -22,14 +22,15 @@ pub trait Contacts: Send + Sync {
     async fn contacts(&self, workspace: &str, of: BTreeSet<ChannelId>, page: Page) -> Result<Listed<Contact>>;
     /// The conversation with a contact that something last happened in; none before the first.
     async fn conversation_with(&self, workspace: &str, id: ContactId) -> Result<Option<Conversation>>;
-    /// Keeps what the platform says of a person that a channel talks to, with an event if that is news.
+    /// Keeps what the platform says of a person that a channel talks to, with an event if that is news. None if there is no such
+    /// channel.
     async fn hear_of_contact(
         &self,
         workspace: &str,
         channel: ChannelId,
         person: Person,
         now: Timestamp,
-    ) -> Result<Contact>;
+    ) -> Result<Option<Contact>>;
     /// Erases a contact with every conversation that is only theirs, their words in others, the events and deliveries that tell of
     /// them, and what a connector's state says of them, with an event that tells only that it happened. Their next message makes a new contact. What may name
     /// them anywhere is left to [`Self::erase_on`]. None if there is no such contact.
@@ -61,7 +62,7 @@ impl<E: Engine> Contacts for E {
         channel: ChannelId,
         person: Person,
         now: Timestamp,
-    ) -> Result<Contact> {
+    ) -> Result<Option<Contact>> {
         let workspace = workspace.to_owned();
         self.write(move |db| acts::contacts::name(db, &workspace, channel, &person, now))
             .await

@@ -33,11 +33,21 @@ pub trait Conversations: Send + Sync {
         page: Page,
     ) -> Result<Listed<Conversation>>;
     /// The newest message of each of these conversations.
-    async fn last_messages(&self, conversations: Vec<ConversationId>) -> Result<BTreeMap<ConversationId, Message>>;
+    async fn last_messages(
+        &self,
+        workspace: &str,
+        conversations: Vec<ConversationId>,
+    ) -> Result<BTreeMap<ConversationId, Message>>;
     /// Somebody looked at what the contact wrote: nothing of it is unread.
     async fn looked_at(&self, workspace: &str, id: ConversationId) -> Result<()>;
     /// Notes what the platform said that a conversation can carry.
-    async fn set_images_allowed(&self, id: ConversationId, allowed: bool, until: Timestamp) -> Result<()>;
+    async fn set_images_allowed(
+        &self,
+        workspace: &str,
+        id: ConversationId,
+        allowed: bool,
+        until: Timestamp,
+    ) -> Result<()>;
     /// One message.
     async fn message(&self, workspace: &str, id: MessageId) -> Result<Option<Message>>;
     /// Messages of these channels, of all if none is named, that hold these words, in whatever case, newest first. One page looks through the next
@@ -72,15 +82,28 @@ impl<E: Engine> Conversations for E {
         self.read(move |db| conversations::all(db, &workspace, &filter, &page))
             .await
     }
-    async fn last_messages(&self, conversations: Vec<ConversationId>) -> Result<BTreeMap<ConversationId, Message>> {
-        self.read(move |db| messages::last_of(db, &conversations)).await
+    async fn last_messages(
+        &self,
+        workspace: &str,
+        conversations: Vec<ConversationId>,
+    ) -> Result<BTreeMap<ConversationId, Message>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| messages::last_of(db, &workspace, &conversations))
+            .await
     }
     async fn looked_at(&self, workspace: &str, id: ConversationId) -> Result<()> {
         let workspace = workspace.to_owned();
         self.write(move |db| conversations::looked_at(db, &workspace, id)).await
     }
-    async fn set_images_allowed(&self, id: ConversationId, allowed: bool, until: Timestamp) -> Result<()> {
-        self.write(move |db| conversations::set_images_allowed(db, id, allowed, until))
+    async fn set_images_allowed(
+        &self,
+        workspace: &str,
+        id: ConversationId,
+        allowed: bool,
+        until: Timestamp,
+    ) -> Result<()> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| conversations::set_images_allowed(db, &workspace, id, allowed, until))
             .await
     }
     async fn message(&self, workspace: &str, id: MessageId) -> Result<Option<Message>> {

@@ -12,11 +12,17 @@ use crate::{DeliveriesOf, Delivery, DeliveryAttempt, DeliveryLease, DeliveryNext
 #[async_trait]
 pub trait Deliveries: Send + Sync {
     /// Queues one event for one endpoint, whatever its filter: an example, or a resend.
-    async fn insert_delivery(&self, endpoint: EndpointId, event: EventId, now: Timestamp) -> Result<DeliveryId>;
-    /// Leases up to `limit` deliveries that are due; for an endpoint that keeps order, at most one of a conversation, the
+    async fn insert_delivery(
+        &self,
+        workspace: &str,
+        endpoint: EndpointId,
+        event: EventId,
+        now: Timestamp,
+    ) -> Result<DeliveryId>;
+    /// Leases up to `limit` deliveries that are due, of all workspaces; for an endpoint that keeps order, at most one of a conversation, the
     /// oldest, so that a failing event blocks only its conversation. Endpoints in turn.
     async fn lease_deliveries(&self, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>>;
-    /// Writes down how a try went. False, and nothing written, if the lease was lost meanwhile.
+    /// Writes down how a try went; the lease says of which delivery, whosever it is. False, and nothing written, if the lease was lost meanwhile.
     async fn settle_delivery(
         &self,
         lease: &DeliveryLease,
@@ -34,8 +40,16 @@ pub trait Deliveries: Send + Sync {
 
 #[async_trait]
 impl<E: Engine> Deliveries for E {
-    async fn insert_delivery(&self, endpoint: EndpointId, event: EventId, now: Timestamp) -> Result<DeliveryId> {
-        self.write(move |db| deliveries::add(db, endpoint, event, now)).await
+    async fn insert_delivery(
+        &self,
+        workspace: &str,
+        endpoint: EndpointId,
+        event: EventId,
+        now: Timestamp,
+    ) -> Result<DeliveryId> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| deliveries::add(db, &workspace, endpoint, event, now))
+            .await
     }
     async fn lease_deliveries(&self, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>> {
         let owner = owner.to_owned();

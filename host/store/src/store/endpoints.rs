@@ -34,10 +34,10 @@ pub trait Endpoints: Send + Sync {
     async fn begin_recovery(&self, workspace: &str, id: EndpointId, since: Timestamp, now: Timestamp) -> Result<bool>;
     /// Takes the next step of a recovery: looks at [`weir_domain::limits::EVENTS_RECOVERED`] events, the oldest first. Until the
     /// last step nothing of the endpoint is leased.
-    async fn recover_step(&self, id: EndpointId, now: Timestamp) -> Result<RecoveryStep>;
-    /// Endpoints whose recovery took its last step before then.
-    async fn recoveries(&self, before: Timestamp) -> Result<Vec<EndpointId>>;
-    /// Tells of the enabled endpoints to which nothing has gone through for [`weir_domain::limits::ENDPOINT_FAILING`], once
+    async fn recover_step(&self, workspace: &str, id: EndpointId, now: Timestamp) -> Result<RecoveryStep>;
+    /// Endpoints of all workspaces, with those, whose recovery took its last step before then.
+    async fn recoveries(&self, before: Timestamp) -> Result<Vec<(String, EndpointId)>>;
+    /// Tells of the enabled endpoints of all workspaces to which nothing has gone through for [`weir_domain::limits::ENDPOINT_FAILING`], once
     /// each. How many.
     async fn tell_failing(&self, now: Timestamp) -> Result<u32>;
 }
@@ -75,10 +75,11 @@ impl<E: Engine> Endpoints for E {
         self.write(move |db| recovery::begin(db, &workspace, id, since, now))
             .await
     }
-    async fn recover_step(&self, id: EndpointId, now: Timestamp) -> Result<RecoveryStep> {
-        self.write(move |db| recovery::step(db, id, now)).await
+    async fn recover_step(&self, workspace: &str, id: EndpointId, now: Timestamp) -> Result<RecoveryStep> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| recovery::step(db, &workspace, id, now)).await
     }
-    async fn recoveries(&self, before: Timestamp) -> Result<Vec<EndpointId>> {
+    async fn recoveries(&self, before: Timestamp) -> Result<Vec<(String, EndpointId)>> {
         self.look(move |db| recovery::before(db, before)).await
     }
     async fn tell_failing(&self, now: Timestamp) -> Result<u32> {

@@ -32,12 +32,12 @@ pub trait Inbound: Send + Sync {
     /// Keeps a verified webhook that could not be translated, or what was polled and is unknown. At the bound of the app
     /// nothing gives way: [`StoreError::Unavailable`](crate::StoreError::Unavailable), and whoever brought it keeps it.
     async fn keep_dead_letter(&self, letter: DeadLetter) -> Result<()>;
-    /// Dead letters of these apps without their bodies, newest first.
+    /// Dead letters of these apps, whose workspace they are of, without their bodies, newest first.
     async fn dead_letters(&self, apps: BTreeSet<String>, page: Page) -> Result<Listed<DeadLetter>>;
     /// One, with its body.
-    async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>>;
+    async fn dead_letter(&self, workspace: &str, id: DeadLetterId) -> Result<Option<DeadLetter>>;
     /// Drops one; false if there is none.
-    async fn drop_dead_letter(&self, id: DeadLetterId) -> Result<bool>;
+    async fn drop_dead_letter(&self, workspace: &str, id: DeadLetterId) -> Result<bool>;
 }
 
 #[async_trait]
@@ -65,10 +65,12 @@ impl<E: Engine> Inbound for E {
     async fn dead_letters(&self, apps: BTreeSet<String>, page: Page) -> Result<Listed<DeadLetter>> {
         self.read(move |db| ledger::letters(db, &apps, &page)).await
     }
-    async fn dead_letter(&self, id: DeadLetterId) -> Result<Option<DeadLetter>> {
-        self.read(move |db| ledger::letter(db, id)).await
+    async fn dead_letter(&self, workspace: &str, id: DeadLetterId) -> Result<Option<DeadLetter>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| ledger::letter(db, &workspace, id)).await
     }
-    async fn drop_dead_letter(&self, id: DeadLetterId) -> Result<bool> {
-        self.write(move |db| ledger::drop_letter(db, id)).await
+    async fn drop_dead_letter(&self, workspace: &str, id: DeadLetterId) -> Result<bool> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| ledger::drop_letter(db, &workspace, id)).await
     }
 }

@@ -21,15 +21,15 @@ use crate::{
 #[async_trait]
 pub trait Outbox: Send + Sync {
     /// Each try of a message, oldest first, with the requests that left.
-    async fn attempts(&self, id: MessageId) -> Result<Vec<Attempt>>;
+    async fn attempts(&self, workspace: &str, id: MessageId) -> Result<Vec<Attempt>>;
     /// Judges a draft and puts it into the outbox, with an event and the answer under the caller's claim, in one transaction: two
     /// callers cannot both spend the last message of a window. The same key with the same request gives the first answer.
     async fn enqueue(&self, new: NewMessage, book: &RuleBook, now: Timestamp) -> Result<Enqueued, EnqueueError>;
-    /// Leases messages that are due, as many as there is room for: at most one of a conversation, the oldest; channels in
+    /// Leases messages of all workspaces that are due, as many as there is room for: at most one of a conversation, the oldest; channels in
     /// turn; none of a channel that is held or waits for authorization. The attempt is written open now, before anything leaves. A
     /// conversation with an uncertain message waits for it up to [`weir_domain::limits::UNCERTAIN_WAIT`].
     async fn lease_messages(&self, owner: &str, room: Room, now: Timestamp) -> Result<Vec<MessageLease>>;
-    /// Closes the attempt and moves the message on, with an event and the state that the call wrote. False, and nothing
+    /// Closes the attempt that the lease is for, whosever it is, and moves the message on, with an event and the state that the call wrote. False, and nothing
     /// written, if the lease was lost meanwhile.
     async fn settle_message(
         &self,
@@ -44,10 +44,16 @@ pub trait Outbox: Send + Sync {
     /// Ends the leases of messages and deliveries that another than `owner` holds: those processes have died, and nobody waits
     /// for a lease that nobody works under. How many.
     async fn end_leases_of_others(&self, owner: &str, now: Timestamp) -> Result<u32>;
-    /// Uncertain messages, oldest first, with when they were sent.
+    /// Uncertain messages of all workspaces, oldest first, with when they were sent.
     async fn uncertain_messages(&self, limit: u32) -> Result<Vec<UncertainMessage>>;
     /// Settles an uncertain message by what the history or a person said. False if it is not uncertain any more.
-    async fn resolve_uncertain(&self, id: MessageId, found: Resolution, now: Timestamp) -> Result<bool>;
+    async fn resolve_uncertain(
+        &self,
+        workspace: &str,
+        id: MessageId,
+        found: Resolution,
+        now: Timestamp,
+    ) -> Result<bool>;
     /// Takes a queued message back. What it was, if it could not be.
     async fn cancel_message(
         &self,
@@ -66,13 +72,14 @@ pub trait Outbox: Send + Sync {
     /// When the next message is due, of whichever app but these; none if none waits.
     async fn next_message_due(&self, without: Vec<String>) -> Result<Option<Timestamp>>;
     /// How many messages of a channel wait, and since when.
-    async fn queue(&self, channel: ChannelId) -> Result<QueueDepth>;
+    async fn queue(&self, workspace: &str, channel: ChannelId) -> Result<QueueDepth>;
 }
 
 #[async_trait]
 impl<E: Engine> Outbox for E {
-    async fn attempts(&self, id: MessageId) -> Result<Vec<Attempt>> {
-        self.read(move |db| outbox::attempts(db, id)).await
+    async fn attempts(&self, workspace: &str, id: MessageId) -> Result<Vec<Attempt>> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| outbox::attempts(db, &workspace, id)).await
     }
     async fn enqueue(&self, new: NewMessage, book: &RuleBook, now: Timestamp) -> Result<Enqueued, EnqueueError> {
         let book = book.clone();
@@ -118,8 +125,15 @@ impl<E: Engine> Outbox for E {
     async fn uncertain_messages(&self, limit: u32) -> Result<Vec<UncertainMessage>> {
         self.read(move |db| acts::outbound::uncertain(db, limit)).await
     }
-    async fn resolve_uncertain(&self, id: MessageId, found: Resolution, now: Timestamp) -> Result<bool> {
-        self.write(move |db| acts::outbound::resolve(db, id, found.clone(), now))
+    async fn resolve_uncertain(
+        &self,
+        workspace: &str,
+        id: MessageId,
+        found: Resolution,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| acts::outbound::resolve(db, &workspace, id, found.clone(), now))
             .await
     }
     async fn cancel_message(
@@ -147,7 +161,8 @@ impl<E: Engine> Outbox for E {
     async fn next_message_due(&self, without: Vec<String>) -> Result<Option<Timestamp>> {
         self.look(move |db| outbox::next_due(db, &without)).await
     }
-    async fn queue(&self, channel: ChannelId) -> Result<QueueDepth> {
-        self.read(move |db| outbox::queue(db, channel)).await
+    async fn queue(&self, workspace: &str, channel: ChannelId) -> Result<QueueDepth> {
+        let workspace = workspace.to_owned();
+        self.read(move |db| outbox::queue(db, &workspace, channel)).await
     }
 }

@@ -18,9 +18,9 @@ pub trait Referrals: Send + Sync {
     /// How a contact came.
     async fn referral(&self, workspace: &str, id: ReferralId) -> Result<Option<ReferralRecord>>;
     /// Keeps what was found out of the ad that brought a contact.
-    async fn keep_ad(&self, id: ReferralId, answer: AdAnswer) -> Result<()>;
+    async fn keep_ad(&self, workspace: &str, id: ReferralId, answer: AdAnswer) -> Result<()>;
     /// The newest referral of a channel by a link that put this text into the composer.
-    async fn referral_with_prefill(&self, channel: ChannelId, text: &str) -> Result<Option<Referral>>;
+    async fn referral_with_prefill(&self, workspace: &str, channel: ChannelId, text: &str) -> Result<Option<Referral>>;
 }
 
 #[async_trait]
@@ -33,11 +33,15 @@ impl<E: Engine> Referrals for E {
         let workspace = workspace.to_owned();
         self.read(move |db| referrals::one(db, &workspace, id)).await
     }
-    async fn keep_ad(&self, id: ReferralId, answer: AdAnswer) -> Result<()> {
-        self.write(move |db| referrals::keep_ad(db, id, &answer)).await
+    async fn keep_ad(&self, workspace: &str, id: ReferralId, answer: AdAnswer) -> Result<()> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| referrals::keep_ad(db, &workspace, id, &answer))
+            .await
     }
-    async fn referral_with_prefill(&self, channel: ChannelId, text: &str) -> Result<Option<Referral>> {
+    async fn referral_with_prefill(&self, workspace: &str, channel: ChannelId, text: &str) -> Result<Option<Referral>> {
+        let workspace = workspace.to_owned();
         let text = text.to_owned();
-        self.read(move |db| referrals::with_prefill(db, channel, &text)).await
+        self.read(move |db| referrals::with_prefill(db, &workspace, channel, &text))
+            .await
     }
 }

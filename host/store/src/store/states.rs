@@ -8,17 +8,18 @@ use weir_domain::time::Timestamp;
 
 use crate::acts::states;
 use crate::engine::Engine;
-use crate::tables::state;
+use crate::tables::{channels, state};
 use crate::{ChannelState, HeldAccounts, Result, StateMove, StateOwner, StateWrite, acts};
 
-/// The state that a connector keeps for a channel, and which version owns it.
+/// The state that a connector keeps for a channel, and which version owns it. A version is the host's and serves channels of all
+/// workspaces, so what moves states between versions goes by the connector.
 #[async_trait]
 pub trait States: Send + Sync {
     /// A channel's state.
-    async fn state(&self, id: ChannelId) -> Result<ChannelState>;
+    async fn state(&self, workspace: &str, id: ChannelId) -> Result<ChannelState>;
     /// Writes of one call, all or none. A state that nobody owned is the writer's from then on. False, and nothing is written,
     /// if another version owns it.
-    async fn commit_state(&self, id: ChannelId, writes: Vec<StateWrite>) -> Result<bool>;
+    async fn commit_state(&self, workspace: &str, id: ChannelId, writes: Vec<StateWrite>) -> Result<bool>;
     /// The channels of a connector that have a state, and whose it is.
     async fn state_owners(&self, connector: &str) -> Result<Vec<StateOwner>>;
     /// Hands a channel's state from one version to another, and keeps a copy of what it was. False, and nothing is written,
@@ -45,16 +46,19 @@ pub trait States: Send + Sync {
         now: Timestamp,
     ) -> Result<HeldAccounts>;
     /// Why a channel is held, since the version that owns its state cannot run.
-    async fn held(&self, id: ChannelId) -> Result<Option<String>>;
+    async fn held(&self, workspace: &str, id: ChannelId) -> Result<Option<String>>;
 }
 
 #[async_trait]
 impl<E: Engine> States for E {
-    async fn state(&self, id: ChannelId) -> Result<ChannelState> {
-        self.look(move |db| state::state(db, id)).await
+    async fn state(&self, workspace: &str, id: ChannelId) -> Result<ChannelState> {
+        let workspace = workspace.to_owned();
+        self.look(move |db| state::of(db, &workspace, id)).await
     }
-    async fn commit_state(&self, id: ChannelId, writes: Vec<StateWrite>) -> Result<bool> {
-        self.write(move |db| states::commit(db, id, &writes)).await
+    async fn commit_state(&self, workspace: &str, id: ChannelId, writes: Vec<StateWrite>) -> Result<bool> {
+        let workspace = workspace.to_owned();
+        self.write(move |db| Ok(channels::is_of(db, &workspace, id)? && states::commit(db, id, &writes)?))
+            .await
     }
     async fn state_owners(&self, connector: &str) -> Result<Vec<StateOwner>> {
         let connector = connector.to_owned();
@@ -91,7 +95,8 @@ impl<E: Engine> States for E {
         self.write(move |db| acts::channels::hold_accounts(db, &connector, &reasons, now))
             .await
     }
-    async fn held(&self, id: ChannelId) -> Result<Option<String>> {
-        self.look(move |db| state::held(db, id)).await
+    async fn held(&self, workspace: &str, id: ChannelId) -> Result<Option<String>> {
+        let workspace = workspace.to_owned();
+        self.look(move |db| state::held(db, &workspace, id)).await
     }
 }

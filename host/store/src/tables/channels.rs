@@ -19,13 +19,31 @@ fn read(row: &Row<'_>) -> Result<Channel> {
     get_json(row, 0, "channels.channel")
 }
 
-pub(crate) fn one(db: &Db<'_>, id: ChannelId) -> Result<Option<Channel>> {
+pub(crate) fn one(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<Option<Channel>> {
+    db.one(
+        "SELECT channel FROM channels WHERE id = ?1 AND workspace_id = ?2",
+        params![key(id), workspace],
+        read,
+    )
+}
+
+pub(crate) fn of_any(db: &Db<'_>, id: ChannelId) -> Result<Option<Channel>> {
     db.one("SELECT channel FROM channels WHERE id = ?1", [key(id)], read)
+}
+
+/// The channel `?1` of the workspace `?2`, for rows that hang on a channel and have no workspace of their own.
+pub(crate) const CHANNEL: &str = "(SELECT id FROM channels WHERE id = ?1 AND workspace_id = ?2)";
+
+pub(crate) fn is_of(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<bool> {
+    db.exists(
+        "SELECT 1 FROM channels WHERE id = ?1 AND workspace_id = ?2",
+        params![key(id), workspace],
+    )
 }
 
 /// The channel that a row points to; that it is gone means that the record is damaged.
 pub(crate) fn needed(db: &Db<'_>, id: ChannelId) -> Result<Channel> {
-    one(db, id)?.ok_or_else(|| crate::StoreError::Damaged {
+    of_any(db, id)?.ok_or_else(|| crate::StoreError::Damaged {
         place: format!("channels, row {id}"),
         reason: "another row points to it, and it is not there".to_owned(),
     })
@@ -70,7 +88,7 @@ pub(crate) fn all(
     } else {
         let mut rows = Vec::new();
         for id in these.iter().rev().filter(|id| key(**id) < cursor) {
-            let found = one(db, *id)?.filter(|found| found.workspace_id == workspace);
+            let found = one(db, workspace, *id)?;
             rows.extend(found.filter(|found| deleted || found.status != ChannelStatus::Deleted));
         }
         rows
@@ -114,10 +132,10 @@ pub(crate) fn place(channel: &str) -> Place<'_> {
     }
 }
 
-pub(crate) fn credential(db: &Db<'_>, id: ChannelId) -> Result<Option<Credential>> {
+pub(crate) fn credential(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<Option<Credential>> {
     let sealed: Option<Vec<u8>> = db.one(
-        "SELECT sealed FROM credentials WHERE channel_id = ?1",
-        [key(id)],
+        &format!("SELECT sealed FROM credentials WHERE channel_id = {CHANNEL}"),
+        params![key(id), workspace],
         |row| row.get(0),
     )?;
     sealed
@@ -140,47 +158,50 @@ pub(crate) fn put_credential(db: &Db<'_>, id: ChannelId, credential: &Credential
     Ok(())
 }
 
-pub(crate) fn note_renewal(db: &Db<'_>, id: ChannelId, begun: Option<Timestamp>) -> Result<()> {
+pub(crate) fn note_renewal(db: &Db<'_>, workspace: &str, id: ChannelId, begun: Option<Timestamp>) -> Result<()> {
     db.run(
-        "UPDATE credentials SET renewing_since = ?2 WHERE channel_id = ?1",
-        params![key(id), ms(begun)],
+        &format!("UPDATE credentials SET renewing_since = ?3 WHERE channel_id = {CHANNEL}"),
+        params![key(id), workspace, ms(begun)],
     )?;
     Ok(())
 }
 
-pub(crate) fn renewal_begun(db: &Db<'_>, id: ChannelId) -> Result<Option<Timestamp>> {
+pub(crate) fn renewal_begun(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<Option<Timestamp>> {
     let begun = db.one(
-        "SELECT renewing_since FROM credentials WHERE channel_id = ?1",
-        [key(id)],
+        &format!("SELECT renewing_since FROM credentials WHERE channel_id = {CHANNEL}"),
+        params![key(id), workspace],
         |row| get_time_if(row, 0),
     )?;
     Ok(begun.flatten())
 }
 
-pub(crate) fn credentials_due(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<Vec<ChannelId>> {
+pub(crate) fn credentials_due(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<Vec<(String, ChannelId)>> {
     db.all(
-        "SELECT k.channel_id FROM credentials k JOIN channels c ON c.id = k.channel_id
+        "SELECT c.workspace_id, k.channel_id FROM credentials k JOIN channels c ON c.id = k.channel_id
          WHERE (k.expires_at < ?1 OR k.renewing_since IS NOT NULL) AND c.status <> 'reauthorization_required'
          ORDER BY k.expires_at LIMIT ?2",
         params![before.as_millis(), limit],
-        |row| get_id(row, 0),
+        |row| Ok((row.get(0)?, get_id(row, 1)?)),
     )
 }
 
 // ---- set-ups ---------------------------------------------------------------------------------------------------------
 
-pub(crate) fn set_up_done(db: &Db<'_>, id: ChannelId) -> Result<()> {
+pub(crate) fn set_up_done(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<()> {
     db.run(
-        "UPDATE channels SET set_up_at = NULL, set_up_tries = 0 WHERE id = ?1 AND set_up_at IS NOT NULL",
-        [key(id)],
+        "UPDATE channels SET set_up_at = NULL, set_up_tries = 0
+         WHERE id = ?1 AND workspace_id = ?2 AND set_up_at IS NOT NULL",
+        params![key(id), workspace],
     )?;
     Ok(())
 }
 
-pub(crate) fn set_up_failed(db: &Db<'_>, id: ChannelId, now: Timestamp) -> Result<()> {
-    let tries: Option<u32> = db.one("SELECT set_up_tries FROM channels WHERE id = ?1", [key(id)], |row| {
-        row.get(0)
-    })?;
+pub(crate) fn set_up_failed(db: &Db<'_>, workspace: &str, id: ChannelId, now: Timestamp) -> Result<()> {
+    let tries: Option<u32> = db.one(
+        "SELECT set_up_tries FROM channels WHERE id = ?1 AND workspace_id = ?2",
+        params![key(id), workspace],
+        |row| row.get(0),
+    )?;
     let Some(tries) = tries else { return Ok(()) };
     let tries = tries.saturating_add(1);
     let again = now.after(backoff(limits::SET_UP_RETRY, tries, 1.0));
@@ -201,28 +222,39 @@ pub(crate) fn set_ups_due(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<Vec
     )
 }
 
+/// Those whose set-up nobody reported the end of.
+pub(crate) fn cut_off(db: &Db<'_>) -> Result<Vec<Channel>> {
+    db.all(
+        "SELECT channel FROM channels WHERE set_up_at IS NOT NULL AND status = 'connected'",
+        [],
+        read,
+    )
+}
+
 // ---- polling ---------------------------------------------------------------------------------------------------------
 
-pub(crate) fn poll_cursor(db: &Db<'_>, id: ChannelId) -> Result<Option<String>> {
-    let cursor = db.one("SELECT poll_cursor FROM channels WHERE id = ?1", [key(id)], |row| {
-        row.get::<Option<String>>(0)
-    })?;
+pub(crate) fn poll_cursor(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<Option<String>> {
+    let cursor = db.one(
+        "SELECT poll_cursor FROM channels WHERE id = ?1 AND workspace_id = ?2",
+        params![key(id), workspace],
+        |row| row.get::<Option<String>>(0),
+    )?;
     Ok(cursor.flatten())
 }
 
 /// Forgets where polling goes on, if that repeats something of a person. Only the connector can read a cursor, so nothing can be taken
 /// out of it: the next poll begins as the first one did, and what it shows again is known by its keys, an erased person's too.
-pub(crate) fn forget_cursor(db: &Db<'_>, id: ChannelId, marks: &Marks) -> Result<()> {
-    match poll_cursor(db, id)? {
-        Some(cursor) if marks.are_repeated_in(cursor.as_bytes()) => keep_poll_cursor(db, id, None),
+pub(crate) fn forget_cursor(db: &Db<'_>, workspace: &str, id: ChannelId, marks: &Marks) -> Result<()> {
+    match poll_cursor(db, workspace, id)? {
+        Some(cursor) if marks.are_repeated_in(cursor.as_bytes()) => keep_poll_cursor(db, workspace, id, None),
         _ => Ok(()),
     }
 }
 
-pub(crate) fn keep_poll_cursor(db: &Db<'_>, id: ChannelId, cursor: Option<&str>) -> Result<()> {
+pub(crate) fn keep_poll_cursor(db: &Db<'_>, workspace: &str, id: ChannelId, cursor: Option<&str>) -> Result<()> {
     db.run(
-        "UPDATE channels SET poll_cursor = ?2 WHERE id = ?1",
-        params![key(id), cursor],
+        "UPDATE channels SET poll_cursor = ?3 WHERE id = ?1 AND workspace_id = ?2",
+        params![key(id), workspace, cursor],
     )?;
     Ok(())
 }

@@ -250,10 +250,16 @@ fn cursor(page: &Page) -> Option<(i64, [u8; 16])> {
     Some((at.parse().ok()?, key(id.parse::<ConversationId>().ok()?)))
 }
 
-pub(crate) fn set_images_allowed(db: &Db<'_>, id: ConversationId, allowed: bool, until: Timestamp) -> Result<()> {
+pub(crate) fn set_images_allowed(
+    db: &Db<'_>,
+    workspace: &str,
+    id: ConversationId,
+    allowed: bool,
+    until: Timestamp,
+) -> Result<()> {
     db.run(
-        "UPDATE conversations SET images_allowed = ?2, images_until = ?3 WHERE id = ?1",
-        params![key(id), allowed, until.as_millis()],
+        "UPDATE conversations SET images_allowed = ?3, images_until = ?4 WHERE id = ?1 AND workspace_id = ?2",
+        params![key(id), workspace, allowed, until.as_millis()],
     )?;
     Ok(())
 }

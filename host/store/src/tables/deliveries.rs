@@ -53,18 +53,24 @@ pub(crate) fn insert_all(db: &Db<'_>, owed: &[OwedDelivery], now: Timestamp) -> 
     Ok(ids)
 }
 
-pub(crate) fn add(db: &Db<'_>, endpoint: EndpointId, event: EventId, now: Timestamp) -> Result<DeliveryId> {
+pub(crate) fn add(
+    db: &Db<'_>,
+    workspace: &str,
+    endpoint: EndpointId,
+    event: EventId,
+    now: Timestamp,
+) -> Result<DeliveryId> {
     let found = db.one(
-        "SELECT e.workspace_id, e.sequence FROM events e JOIN endpoints p ON p.workspace_id = e.workspace_id
-         WHERE e.id = ?1 AND p.id = ?2",
-        params![key(event), key(endpoint)],
-        |row| Ok((row.get::<String>(0)?, row.get::<i64>(1)?)),
+        "SELECT e.sequence FROM events e JOIN endpoints p ON p.workspace_id = e.workspace_id
+         WHERE e.id = ?1 AND p.id = ?2 AND e.workspace_id = ?3",
+        params![key(event), key(endpoint), workspace],
+        |row| row.get::<i64>(0),
     )?;
-    let (workspace, sequence) =
-        found.ok_or_else(|| StoreError::Database(format!("no {event} and {endpoint} in one workspace")))?;
+    let sequence =
+        found.ok_or_else(|| StoreError::Database(format!("no {event} and {endpoint} in the workspace {workspace}")))?;
     // Asked for by hand: it waits for nobody.
     let owed = OwedDelivery {
-        workspace,
+        workspace: workspace.to_owned(),
         endpoint,
         place: sequence,
         lane: None,

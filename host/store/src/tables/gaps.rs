@@ -5,6 +5,7 @@ use weir_domain::id::ChannelId;
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, Row, get_id, get_time, get_time_if, key, ms, params};
+use crate::tables::channels::CHANNEL;
 use crate::{HistoryGap, Result};
 
 /// Shown of one channel at most; no more conversations are read of a channel at one time.
@@ -26,16 +27,18 @@ fn read(row: &Row<'_>) -> Result<HistoryGap> {
 }
 
 /// Keeps a gap. One that was known is read from the earlier moment.
-pub(crate) fn keep(db: &Db<'_>, gap: &HistoryGap) -> Result<()> {
+pub(crate) fn keep(db: &Db<'_>, workspace: &str, gap: &HistoryGap) -> Result<()> {
     db.run(
         &format!(
-            "INSERT INTO history_gaps ({GAP}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            "INSERT INTO history_gaps ({GAP})
+             SELECT id, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM channels WHERE id = ?1 AND workspace_id = ?2
              ON CONFLICT (channel_id, conversation) DO UPDATE SET
                  since = CASE WHEN history_gaps.since < excluded.since THEN history_gaps.since ELSE excluded.since END,
                  attempts = excluded.attempts, due_at = excluded.due_at, detail = excluded.detail"
         ),
         params![
             key(gap.channel),
+            workspace,
             gap.conversation,
             gap.contact,
             gap.answered,
@@ -48,17 +51,17 @@ pub(crate) fn keep(db: &Db<'_>, gap: &HistoryGap) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn close(db: &Db<'_>, channel: ChannelId, conversation: &str) -> Result<()> {
+pub(crate) fn close(db: &Db<'_>, workspace: &str, channel: ChannelId, conversation: &str) -> Result<()> {
     db.run(
-        "DELETE FROM history_gaps WHERE channel_id = ?1 AND conversation = ?2",
-        params![key(channel), conversation],
+        &format!("DELETE FROM history_gaps WHERE channel_id = {CHANNEL} AND conversation = ?3"),
+        params![key(channel), workspace, conversation],
     )?;
     Ok(())
 }
 
 /// Forgets a channel's gaps that name a person: their history is not asked for again. Another's gap only loses what the platform said of
 /// it where that repeats something of the person.
-pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, marks: &Marks) -> Result<()> {
+pub(crate) fn forget(db: &Db<'_>, workspace: &str, channel: ChannelId, marks: &Marks) -> Result<()> {
     let gaps = db.all(
         &format!("SELECT {GAP} FROM history_gaps WHERE channel_id = ?1"),
         [key(channel)],
@@ -67,27 +70,30 @@ pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, marks: &Marks) -> Result<(
     for gap in gaps {
         let texts = [Some(&gap.conversation), gap.contact.as_ref(), Some(&gap.detail)];
         if texts.into_iter().flatten().any(|text| marks.stand_in(text.as_bytes())) {
-            close(db, channel, &gap.conversation)?;
+            close(db, workspace, channel, &gap.conversation)?;
         } else if marks.are_repeated_in(gap.detail.as_bytes()) {
             let detail = marks.unless_repeated_in(gap.detail);
-            keep(db, &HistoryGap { detail, ..gap })?;
+            keep(db, workspace, &HistoryGap { detail, ..gap })?;
         }
     }
     Ok(())
 }
 
-pub(crate) fn of(db: &Db<'_>, channel: ChannelId) -> Result<Vec<HistoryGap>> {
+pub(crate) fn of(db: &Db<'_>, workspace: &str, channel: ChannelId) -> Result<Vec<HistoryGap>> {
     db.all(
-        &format!("SELECT {GAP} FROM history_gaps WHERE channel_id = ?1 ORDER BY conversation LIMIT ?2"),
-        params![key(channel), SHOWN],
+        &format!("SELECT {GAP} FROM history_gaps WHERE channel_id = {CHANNEL} ORDER BY conversation LIMIT ?3"),
+        params![key(channel), workspace, SHOWN],
         read,
     )
 }
 
-pub(crate) fn due(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<HistoryGap>> {
+pub(crate) fn due(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<(String, HistoryGap)>> {
     db.all(
-        &format!("SELECT {GAP} FROM history_gaps WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2"),
+        &format!(
+            "SELECT {GAP}, workspace_id FROM history_gaps JOIN channels ON id = channel_id
+             WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2"
+        ),
         params![now.as_millis(), limit],
-        read,
+        |row| Ok((row.get(8)?, read(row)?)),
     )
 }

@@ -119,15 +119,27 @@ pub(crate) fn letters(db: &Db<'_>, apps: &BTreeSet<String>, page: &Page) -> Resu
     })
 }
 
-pub(crate) fn letter(db: &Db<'_>, id: DeadLetterId) -> Result<Option<DeadLetter>> {
+/// A dead letter is of the workspace that its app is of.
+pub(crate) fn letter(db: &Db<'_>, workspace: &str, id: DeadLetterId) -> Result<Option<DeadLetter>> {
     db.one(
-        &format!("SELECT {LETTER}, body FROM dead_letters WHERE id = ?1"),
-        [key(id)],
+        &format!(
+            "SELECT {LETTER}, body FROM dead_letters
+             WHERE id = ?1 AND app IN (SELECT name FROM apps WHERE workspace_id = ?2)"
+        ),
+        params![key(id), workspace],
         |row| read_letter(row, row.get(6)?),
     )
 }
 
-pub(crate) fn drop_letter(db: &Db<'_>, id: DeadLetterId) -> Result<bool> {
+pub(crate) fn drop_letter(db: &Db<'_>, workspace: &str, id: DeadLetterId) -> Result<bool> {
+    let is_theirs = db.exists(
+        "SELECT 1 FROM dead_letters WHERE id = ?1 AND app IN (SELECT name FROM apps WHERE workspace_id = ?2)",
+        params![key(id), workspace],
+    )?;
+    Ok(is_theirs && remove_letter(db, id)?)
+}
+
+fn remove_letter(db: &Db<'_>, id: DeadLetterId) -> Result<bool> {
     db.run(
         "UPDATE dead_letter_counts SET kept = kept - 1 WHERE app = (SELECT app FROM dead_letters WHERE id = ?1)",
         [key(id)],
@@ -144,7 +156,7 @@ pub(crate) fn forget_letters(db: &Db<'_>, before: Timestamp, limit: u32) -> Resu
     )?;
     let mut gone = 0;
     for (id, _) in oldest.into_iter().take_while(|(_, received_at)| *received_at < before) {
-        gone += u32::from(drop_letter(db, id)?);
+        gone += u32::from(remove_letter(db, id)?);
     }
     Ok(gone)
 }

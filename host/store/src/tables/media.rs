@@ -49,7 +49,15 @@ pub(crate) fn insert(db: &Db<'_>, media: &Media) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn one(db: &Db<'_>, id: MediaId) -> Result<Option<Media>> {
+pub(crate) fn one(db: &Db<'_>, workspace: &str, id: MediaId) -> Result<Option<Media>> {
+    db.one(
+        &format!("SELECT {MEDIA}, {CHANNEL} FROM media WHERE id = ?1 AND workspace_id = ?2"),
+        params![key(id), workspace],
+        read,
+    )
+}
+
+pub(crate) fn of_any(db: &Db<'_>, id: MediaId) -> Result<Option<Media>> {
     db.one(
         &format!("SELECT {MEDIA}, {CHANNEL} FROM media WHERE id = ?1"),
         [key(id)],
@@ -62,7 +70,7 @@ pub(crate) fn described(db: &Db<'_>, workspace: &str, content: Content) -> Resul
     let Some(id) = content.media().map(|attachment| attachment.id) else {
         return Ok(content);
     };
-    let known = one(db, id)?.filter(|media| media.workspace_id == workspace);
+    let known = one(db, workspace, id)?;
     Ok(content.map_media(|_| Attachment {
         id,
         mime_type: known.as_ref().and_then(|media| media.mime_type.clone()),

@@ -275,13 +275,21 @@ pub(crate) fn by_id(db: &Db<'_>, id: MessageId) -> Result<Option<Message>> {
 }
 
 /// The last message of each of these conversations: what waits to leave, or else the newest by the platform's time.
-pub(crate) fn last_of(db: &Db<'_>, conversations: &[ConversationId]) -> Result<BTreeMap<ConversationId, Message>> {
+pub(crate) fn last_of(
+    db: &Db<'_>,
+    workspace: &str,
+    conversations: &[ConversationId],
+) -> Result<BTreeMap<ConversationId, Message>> {
     let sql = format!(
-        "SELECT {MESSAGE} FROM messages WHERE conversation_id = ?1 ORDER BY stands_at DESC, sequence DESC LIMIT 1"
+        "SELECT {MESSAGE} FROM messages WHERE conversation_id = ?1 AND workspace_id = ?2
+         ORDER BY stands_at DESC, sequence DESC LIMIT 1"
     );
     let mut newest = BTreeMap::new();
     for id in conversations {
-        newest.extend(db.one(&sql, [key(*id)], read)?.map(|message| (*id, message)));
+        newest.extend(
+            db.one(&sql, params![key(*id), workspace], read)?
+                .map(|message| (*id, message)),
+        );
     }
     Ok(newest)
 }

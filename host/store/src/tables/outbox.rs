@@ -17,6 +17,7 @@ use crate::db::{
     Db, Row, ToParam, Value, get_id, get_json, get_json_if, get_time, get_time_if, get_word, json, json_if, key,
     key_if, key_value, ms, params,
 };
+use crate::tables::channels::CHANNEL;
 use crate::{Attempt, QueueDepth, Result, StoreError};
 
 /// Rows that one sweep settles: the writer has others to serve.
@@ -254,10 +255,10 @@ pub(crate) fn in_flight(db: &Db<'_>, conversation: ConversationId) -> Result<Vec
     )
 }
 
-pub(crate) fn queue(db: &Db<'_>, channel: ChannelId) -> Result<QueueDepth> {
+pub(crate) fn queue(db: &Db<'_>, workspace: &str, channel: ChannelId) -> Result<QueueDepth> {
     let depth = db.one(
-        "SELECT count(*), min(since) FROM outbox WHERE channel_id = ?1 AND state <> 'uncertain'",
-        [key(channel)],
+        &format!("SELECT count(*), min(since) FROM outbox WHERE channel_id = {CHANNEL} AND state <> 'uncertain'"),
+        params![key(channel), workspace],
         |row| {
             Ok(QueueDepth {
                 depth: row.get::<u32>(0)?.into(),
@@ -433,13 +434,17 @@ pub(crate) fn last_attempt(db: &Db<'_>, id: MessageId) -> Result<i64> {
 }
 
 /// The attempts of a message, an open one among them.
-pub(crate) fn attempts(db: &Db<'_>, id: MessageId) -> Result<Vec<Attempt>> {
+pub(crate) fn attempts(db: &Db<'_>, workspace: &str, id: MessageId) -> Result<Vec<Attempt>> {
+    const MESSAGE: &str = "(SELECT id FROM messages WHERE id = ?1 AND workspace_id = ?2)";
     db.all(
-        "SELECT number, started_at, ended_at, outcome, error, requests FROM attempts WHERE message_id = ?1
-         UNION ALL
-         SELECT epoch, dispatched_at, NULL, 'open', NULL, '[]' FROM outbox WHERE message_id = ?1 AND state = 'sending'
-         ORDER BY 1",
-        [key(id)],
+        &format!(
+            "SELECT number, started_at, ended_at, outcome, error, requests FROM attempts WHERE message_id = {MESSAGE}
+             UNION ALL
+             SELECT epoch, dispatched_at, NULL, 'open', NULL, '[]' FROM outbox
+             WHERE message_id = {MESSAGE} AND state = 'sending'
+             ORDER BY 1"
+        ),
+        params![key(id), workspace],
         |row| {
             Ok(Attempt {
                 number: row.get(0)?,

@@ -90,19 +90,20 @@ pub(crate) fn until(db: &Db<'_>, conversation: ConversationId, at: Timestamp) ->
     )
 }
 
-pub(crate) fn keep_ad(db: &Db<'_>, id: ReferralId, answer: &AdAnswer) -> Result<()> {
+pub(crate) fn keep_ad(db: &Db<'_>, workspace: &str, id: ReferralId, answer: &AdAnswer) -> Result<()> {
     db.run(
-        "UPDATE referrals SET ad = ?2 WHERE id = ?1",
-        params![key(id), json(answer)?],
+        "UPDATE referrals SET ad = ?3 WHERE id = ?1 AND workspace_id = ?2",
+        params![key(id), workspace, json(answer)?],
     )?;
     Ok(())
 }
 
 /// The newest referral by a link with this text in it.
-pub(crate) fn with_prefill(db: &Db<'_>, channel: ChannelId, text: &str) -> Result<Option<Referral>> {
+pub(crate) fn with_prefill(db: &Db<'_>, workspace: &str, channel: ChannelId, text: &str) -> Result<Option<Referral>> {
     db.one(
-        "SELECT referral FROM referrals WHERE channel_id = ?1 AND prefilled_text = ?2 ORDER BY id DESC LIMIT 1",
-        params![key(channel), text],
+        "SELECT referral FROM referrals WHERE channel_id = ?1 AND workspace_id = ?2 AND prefilled_text = ?3
+         ORDER BY id DESC LIMIT 1",
+        params![key(channel), workspace, text],
         |row| get_json(row, 0, "referrals.referral"),
     )
 }

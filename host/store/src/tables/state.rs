@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use weir_domain::erasure::Marks;
 use weir_domain::id::ChannelId;
 
-use crate::db::{Db, get_id, get_json, get_json_if, get_time_if, json, json_if, key, params};
+use crate::db::{Db, Row, get_id, get_json, get_json_if, get_time_if, json, json_if, key, params};
+use crate::tables::channels::CHANNEL;
 use crate::{ChannelState, Result, StateOwner};
 
 pub(crate) type State = BTreeMap<String, Vec<u8>>;
@@ -14,22 +15,37 @@ pub(crate) type State = BTreeMap<String, Vec<u8>>;
 type Entry = (String, Vec<u8>);
 
 /// In one statement, so that state and owner are of one moment.
-pub(crate) fn state(db: &Db<'_>, id: ChannelId) -> Result<ChannelState> {
-    let mut state = ChannelState::default();
-    let rows: Vec<(Option<Entry>, Option<String>)> = db.all(
-        "SELECT s.key, s.value, o.version FROM (SELECT ?1 AS id) c
-         LEFT JOIN state_owners o ON o.channel_id = c.id LEFT JOIN state s ON s.channel_id = c.id",
-        [key(id)],
-        |row| {
-            let (name, value): (Option<String>, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?);
-            Ok((name.zip(value), row.get(2)?))
-        },
+const STATE: &str = "SELECT s.key, s.value, o.version FROM channels c
+     LEFT JOIN state_owners o ON o.channel_id = c.id LEFT JOIN state s ON s.channel_id = c.id WHERE c.id = ?1";
+
+pub(crate) fn of(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<ChannelState> {
+    let rows = db.all(
+        &format!("{STATE} AND c.workspace_id = ?2"),
+        params![key(id), workspace],
+        read,
     )?;
+    Ok(whole(rows))
+}
+
+/// The state that a row points to.
+pub(crate) fn state(db: &Db<'_>, id: ChannelId) -> Result<ChannelState> {
+    Ok(whole(db.all(STATE, [key(id)], read)?))
+}
+
+type StateRow = (Option<Entry>, Option<String>);
+
+fn read(row: &Row<'_>) -> Result<StateRow> {
+    let (name, value): (Option<String>, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?);
+    Ok((name.zip(value), row.get(2)?))
+}
+
+fn whole(rows: Vec<StateRow>) -> ChannelState {
+    let mut state = ChannelState::default();
     for (entry, owner) in rows {
         state.entries.extend(entry);
         state.owner = owner;
     }
-    Ok(state)
+    state
 }
 
 /// The version that owns a channel's state.
@@ -66,7 +82,7 @@ pub(crate) fn replace(db: &Db<'_>, id: ChannelId, with: &State) -> Result<()> {
 
 pub(crate) fn owners(db: &Db<'_>, connector: &str) -> Result<Vec<StateOwner>> {
     db.all(
-        "SELECT c.app, c.platform_id, c.id, o.version, o.reason, o.held, o.held_at
+        "SELECT c.app, c.platform_id, c.id, o.version, o.reason, o.held, o.held_at, c.workspace_id
          FROM state_owners o JOIN channels c ON c.id = o.channel_id WHERE o.connector = ?1 ORDER BY c.id",
         [connector],
         |row| {
@@ -78,6 +94,7 @@ pub(crate) fn owners(db: &Db<'_>, connector: &str) -> Result<Vec<StateOwner>> {
                 reason: row.get(4)?,
                 held: row.get(5)?,
                 held_at: get_time_if(row, 6)?,
+                workspace_id: row.get(7)?,
             })
         },
     )
@@ -94,10 +111,10 @@ pub(crate) fn owned(db: &Db<'_>, connector: &str) -> Result<BTreeMap<String, u64
     Ok(counts.into_iter().collect())
 }
 
-pub(crate) fn held(db: &Db<'_>, id: ChannelId) -> Result<Option<String>> {
+pub(crate) fn held(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<Option<String>> {
     let held = db.one(
-        "SELECT held FROM state_owners WHERE channel_id = ?1",
-        [key(id)],
+        &format!("SELECT held FROM state_owners WHERE channel_id = {CHANNEL}"),
+        params![key(id), workspace],
         |row| row.get(0),
     )?;
     Ok(held.flatten())

@@ -133,7 +133,12 @@ impl Accounts {
             });
         }
         if let Some(id) = whose.channel {
-            let bound = self.core.store.channel(id).await.map_err(NotConnected::Later)?;
+            let bound = self
+                .core
+                .store
+                .channel(whose.workspace_id, id)
+                .await
+                .map_err(NotConnected::Later)?;
             if bound.is_none_or(|bound| bound.platform_id != profile.platform_id) {
                 // Not revoked: it may be the live credential of another channel.
                 let who = profile.username.as_deref().unwrap_or(&profile.platform_id);
@@ -225,14 +230,18 @@ impl Accounts {
     /// # Errors
     /// The record.
     pub async fn delete_channel(&self, caller: &Caller, channel: ChannelId) -> Result<Option<Channel>, StoreError> {
-        let found = self.core.store.channel(channel).await?;
-        let is_theirs = |found: &Channel| found.workspace_id == caller.workspace_id() && caller.sees(Some(channel));
-        let Some(found) = found.filter(is_theirs) else {
+        let workspace = caller.workspace_id();
+        let found = self.core.store.channel(workspace, channel).await?;
+        let Some(found) = found.filter(|_| caller.sees(Some(channel))) else {
             return Ok(None);
         };
-        let credential = self.credentials.of(found.id).await?;
+        let credential = self.credentials.of(&found).await?;
         // The record first: from here on nothing is sent, whatever the platform answers.
-        let deleted = self.core.store.delete_channel(found.id, self.core.now()).await?;
+        let deleted = self
+            .core
+            .store
+            .delete_channel(workspace, found.id, self.core.now())
+            .await?;
         // A renewal that is under way ends first: its token is the one to revoke.
         let _turn = self.renewer.turns.take(&found.app, &found.platform_id).await;
         let credential = self.credentials.forget(found.id).or(credential);

@@ -140,7 +140,12 @@ impl Rollout {
         from: &str,
     ) -> Result<Option<String>, StoreError> {
         for _ in 0..HAND_OVERS {
-            let before = self.core.store().state(owner.channel_id).await?.entries;
+            let before = self
+                .core
+                .store()
+                .state(&owner.workspace_id, owner.channel_id)
+                .await?
+                .entries;
             let after = match taker.migrate(from, before.clone()).await {
                 Ok(after) => after,
                 Err(error) => return Ok(Some(error.to_string())),

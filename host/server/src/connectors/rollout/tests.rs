@@ -32,7 +32,7 @@ async fn with_next(folder: &TempDir) -> Host {
 async fn state(host: &Host, channel: &Channel) -> Vec<(String, String)> {
     let state = host
         .store()
-        .state(channel.id)
+        .state("default", channel.id)
         .await
         .expect("a record")
         .entries
@@ -185,7 +185,12 @@ async fn a_version_that_translates_nothing_takes_states_as_they_are_and_serves_a
         key: "cursor".to_owned(),
         value: Some(b"8".to_vec()),
     };
-    assert!(host.store().commit_state(easy.id, vec![write]).await.expect("a record"));
+    assert!(
+        host.store()
+            .commit_state("default", easy.id, vec![write])
+            .await
+            .expect("a record")
+    );
     assert_eq!(state(&host, &easy).await, owned(&[("cursor", "8")]));
     round(&host).await;
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Retired);
@@ -381,7 +386,12 @@ async fn a_state_without_a_copy_stays_with_its_version() {
         key: "cursor".to_owned(),
         value: Some(b"2:9".to_vec()),
     };
-    assert!(host.store().commit_state(late.id, vec![write]).await.expect("a record"));
+    assert!(
+        host.store()
+            .commit_state("default", late.id, vec![write])
+            .await
+            .expect("a record")
+    );
     roll_back(&host, "worse").await;
     assert_eq!(serves(&host, &easy).await, FIRST);
     // The first version knows nothing of the form in which it was written.
@@ -420,9 +430,14 @@ async fn an_account_is_held_until_its_version_runs() {
     assert!(matches!(held, NotServed::Held(_)), "{held}");
     assert!(held.to_string().contains("install its file again"), "{held}");
     round(&host).await;
-    let reason = host.store().held(hard.id).await.expect("a record").expect("held");
+    let reason = host
+        .store()
+        .held("default", hard.id)
+        .await
+        .expect("a record")
+        .expect("held");
     assert!(reason.contains("cannot be loaded"), "{reason}");
-    let found = host.accounts.diagnose(hard.id).await.expect("findings");
+    let found = host.accounts.diagnose("default", hard.id).await.expect("findings");
     let amiss: Vec<_> = found.iter().filter(|finding| !finding.ok).collect();
     assert!(
         amiss
@@ -436,7 +451,7 @@ async fn an_account_is_held_until_its_version_runs() {
     let Hook::DeadLettered(letter) = kept else {
         panic!("another version served the account: {kept:?}")
     };
-    assert!(host.dead_letters.replay(letter).await.is_err());
+    assert!(host.dead_letters.replay("default", letter).await.is_err());
     assert_eq!(state(&host, &hard).await, owned(&[("refuse", "1")]));
     // It heals by itself once the version is here, and what came meanwhile is translated.
     host.connectors
@@ -445,8 +460,14 @@ async fn an_account_is_held_until_its_version_runs() {
         .expect("its file");
     assert_eq!(serves(&host, &hard).await, FIRST);
     round(&host).await;
-    assert_eq!(host.store().held(hard.id).await.expect("a record"), None);
-    assert!(host.store().dead_letter(letter).await.expect("a record").is_none());
+    assert_eq!(host.store().held("default", hard.id).await.expect("a record"), None);
+    assert!(
+        host.store()
+            .dead_letter("default", letter)
+            .await
+            .expect("a record")
+            .is_none()
+    );
     assert_eq!(reasons(&host, EventType::ChannelRecovered).await.len(), 1);
 }
 
@@ -516,7 +537,7 @@ async fn a_state_moves_when_its_calls_have_ended() {
     };
     assert!(
         host.store()
-            .commit_state(channel.id, vec![late])
+            .commit_state("default", channel.id, vec![late])
             .await
             .expect("a record")
     );

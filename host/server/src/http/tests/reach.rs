@@ -558,5 +558,12 @@ async fn a_removed_workspace_opens_nothing() {
         .await
         .expect("a record")
     {}
-    assert!(api.host.store().channel(channel.id).await.expect("a record").is_none());
+    assert!(
+        api.host
+            .store()
+            .channel(&channel.workspace_id, channel.id)
+            .await
+            .expect("a record")
+            .is_none()
+    );
 }

@@ -60,7 +60,7 @@ async fn message(host: &Host, id: MessageId) -> Message {
 }
 
 async fn tries(host: &Host, id: MessageId) -> usize {
-    host.store().attempts(id).await.expect("a record").len()
+    host.store().attempts("default", id).await.expect("a record").len()
 }
 
 /// Lets the deliverer look many times, over most of the window; gives how many messages it took.

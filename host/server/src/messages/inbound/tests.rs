@@ -124,7 +124,7 @@ async fn c16_what_a_connector_invents_reaches_no_account_of_another_app() {
         assert_eq!(message.expect("it is there").status, Status::Sending);
         let channel = host
             .store()
-            .channel(victim.id)
+            .channel("default", victim.id)
             .await
             .expect("a record")
             .expect("a channel");
@@ -164,7 +164,7 @@ async fn full_dead_letters_are_answered_503() {
     };
     let letter = host
         .store()
-        .dead_letter(first)
+        .dead_letter("default", first)
         .await
         .expect("a record")
         .expect("a letter");
@@ -179,10 +179,16 @@ async fn full_dead_letters_are_answered_503() {
     // Nothing gives way; the platform keeps the webhook and comes back.
     let taken = host.inbound.receive("echo", webhook(&host, "trap")).await;
     assert!(matches!(taken, Err(HookError::Unavailable(_))), "{taken:?}");
-    assert!(host.store().dead_letter(first).await.expect("a record").is_some());
+    assert!(
+        host.store()
+            .dead_letter("default", first)
+            .await
+            .expect("a record")
+            .is_some()
+    );
     let taken = host.inbound.receive("echo", webhook(&host, "hi")).await;
     assert!(matches!(taken, Ok(Hook::Accepted(_))), "{taken:?}");
-    host.store().drop_dead_letter(first).await.expect("a record");
+    host.store().drop_dead_letter("default", first).await.expect("a record");
     let taken = host.inbound.receive("echo", webhook(&host, "trap")).await;
     assert!(matches!(taken, Ok(Hook::DeadLettered(_))), "{taken:?}");
 }

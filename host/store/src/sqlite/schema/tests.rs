@@ -137,15 +137,19 @@ fn every_older_record_is_read_whole() {
             let messages = store.messages(DEFAULT, conversation.id, page()).await.unwrap().rows;
             assert_eq!(messages.len(), 5, "{name}");
             for message in &messages {
-                store.attempts(message.id).await.unwrap();
+                store.attempts(DEFAULT, message.id).await.unwrap();
             }
             let channel = &store
                 .channels(DEFAULT, BTreeSet::new(), true, page())
                 .await
                 .unwrap()
                 .rows[0];
-            assert!(store.credential(channel.id).await.unwrap().is_some(), "{name}");
-            assert_eq!(store.state(channel.id).await.unwrap().entries.len(), 1, "{name}");
+            assert!(store.credential(DEFAULT, channel.id).await.unwrap().is_some(), "{name}");
+            assert_eq!(
+                store.state(DEFAULT, channel.id).await.unwrap().entries.len(),
+                1,
+                "{name}"
+            );
             let keys: Vec<Key> = store.keys(DEFAULT).await.unwrap();
             assert_eq!(keys.len(), 1, "{name}");
             assert_eq!(store.apps().await.unwrap().len(), 1, "{name}");
@@ -165,7 +169,10 @@ fn every_older_record_is_read_whole() {
                 .await
                 .unwrap()
                 .rows;
-            assert!(store.dead_letter(letters[0].id).await.unwrap().is_some(), "{name}");
+            assert!(
+                store.dead_letter(DEFAULT, letters[0].id).await.unwrap().is_some(),
+                "{name}"
+            );
             let endpoint = &store.endpoints(DEFAULT, page()).await.unwrap().rows[0];
             assert_eq!(endpoint.max_in_flight, 8, "{name}");
             assert!(

@@ -82,8 +82,11 @@ fn what_was_answered_is_there_after_the_file_is_opened_again() {
     let channel = block_on(async { fill(&open(&folder)).await });
     let again = open(&folder);
     block_on(async {
-        assert_eq!(again.channel(channel.id).await.unwrap(), Some(channel.clone()));
-        assert_eq!(again.credential(channel.id).await.unwrap(), Some(credential(CANARY)));
+        assert_eq!(again.channel(DEFAULT, channel.id).await.unwrap(), Some(channel.clone()));
+        assert_eq!(
+            again.credential(DEFAULT, channel.id).await.unwrap(),
+            Some(credential(CANARY))
+        );
         assert_eq!(again.last_sequence().await.unwrap(), 1);
     });
 }
@@ -99,7 +102,7 @@ fn what_was_answered_is_in_the_file_though_nothing_was_closed() {
         std::fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
     }
     let survivor = open(&copy);
-    assert!(block_on(survivor.credential(channel.id)).unwrap().is_some());
+    assert!(block_on(survivor.credential(DEFAULT, channel.id)).unwrap().is_some());
 }
 
 #[test]
@@ -171,7 +174,10 @@ fn another_master_key_opens_everything_and_the_old_one_nothing() {
     assert!(matches!(open_with_key(&folder, 2), Err(StoreError::WrongKey)));
     let again = open_with_key(&folder, 4).unwrap();
     block_on(async {
-        assert_eq!(again.credential(channel.id).await.unwrap(), Some(credential(CANARY)));
+        assert_eq!(
+            again.credential(DEFAULT, channel.id).await.unwrap(),
+            Some(credential(CANARY))
+        );
         let app = again.app("example").await.unwrap().unwrap();
         assert!(app.secrets["client_secret"][0].expose().starts_with(CANARY));
     });
@@ -193,7 +199,10 @@ fn a_sealed_value_in_another_row_is_damage_and_takes_nothing_with_it() {
                 "UPDATE credentials SET sealed = (SELECT sealed FROM credentials ORDER BY channel_id LIMIT 1)",
             )
             .unwrap();
-        let (one, other) = (store.credential(first.id).await, store.credential(second.id).await);
+        let (one, other) = (
+            store.credential(DEFAULT, first.id).await,
+            store.credential(DEFAULT, second.id).await,
+        );
         let damaged = [&one, &other]
             .iter()
             .filter(|found| matches!(found, Err(StoreError::Damaged { .. })))
@@ -212,12 +221,12 @@ fn a_row_that_cannot_be_read_is_damage_with_its_place() {
         stranger
             .execute_batch("UPDATE channels SET channel = '{\"id\": 7}'")
             .unwrap();
-        match store.channel(channel.id).await {
+        match store.channel(DEFAULT, channel.id).await {
             Err(StoreError::Damaged { place, .. }) => assert_eq!(place, "channels.channel"),
             other => panic!("{other:?}"),
         }
         let status = store
-            .set_channel_status(channel.id, ChannelStatus::Degraded, "", at(1))
+            .set_channel_status(DEFAULT, channel.id, ChannelStatus::Degraded, "", at(1))
             .await;
         assert!(matches!(status, Err(StoreError::Damaged { .. })));
         store.ping().await.unwrap();
@@ -479,14 +488,14 @@ fn no_explanation_repeats_an_erased_person() {
             value: Some(value.into()),
         };
         let state = vec![write("draft", &words), write("kept", "what is nobody's")];
-        assert!(store.commit_state(channel.id, state).await.unwrap());
+        assert!(store.commit_state(DEFAULT, channel.id, state).await.unwrap());
         store
             .hold_state("example", channel.id, "1.0.0", &repeated, at(16))
             .await
             .unwrap();
         let reasons = [("1.0.0".to_owned(), repeated.clone())].into();
         store.hold_accounts("example", reasons, at(16)).await.unwrap();
-        let before = store.state(channel.id).await.unwrap().entries;
+        let before = store.state(DEFAULT, channel.id).await.unwrap().entries;
         let moved = crate::StateMove {
             channel_id: channel.id,
             from: "1.0.0".into(),
@@ -500,7 +509,10 @@ fn no_explanation_repeats_an_erased_person() {
             .await
             .unwrap();
         let cursor = format!("{{\"after\":\"{name}\"}}");
-        store.keep_poll_cursor(channel.id, Some(cursor.clone())).await.unwrap();
+        store
+            .keep_poll_cursor(DEFAULT, channel.id, Some(cursor.clone()))
+            .await
+            .unwrap();
         let gap = crate::HistoryGap {
             channel: channel.id,
             conversation: "another".into(),
@@ -511,9 +523,15 @@ fn no_explanation_repeats_an_erased_person() {
             due_at: Some(at(60)),
             detail: repeated.clone(),
         };
-        store.keep_history_gap(gap).await.unwrap();
+        store.keep_history_gap(DEFAULT, gap).await.unwrap();
         store
-            .set_channel_status(channel.id, ChannelStatus::ReauthorizationRequired, &repeated, at(17))
+            .set_channel_status(
+                DEFAULT,
+                channel.id,
+                ChannelStatus::ReauthorizationRequired,
+                &repeated,
+                at(17),
+            )
             .await
             .unwrap();
         let refusal = crate::RefusalRecord {
@@ -561,7 +579,7 @@ fn no_explanation_repeats_an_erased_person() {
             while store.erase_on().await.unwrap() == crate::Erasing::More {}
         };
         erase("elsewhere").await;
-        assert_eq!(store.poll_cursor(channel.id).await.unwrap(), Some(cursor));
+        assert_eq!(store.poll_cursor(DEFAULT, channel.id).await.unwrap(), Some(cursor));
         let held = store.state_owners("example").await.unwrap().remove(0);
         assert_eq!(held.reason.as_deref(), Some(repeated.as_str()));
         erase("thread").await;
@@ -571,12 +589,12 @@ fn no_explanation_repeats_an_erased_person() {
         }
         assert!(holds(&left, "to both"), "another's words");
         // Polling begins as it did the first time.
-        assert_eq!(store.poll_cursor(channel.id).await.unwrap(), None);
-        let state = store.state(channel.id).await.unwrap().entries;
+        assert_eq!(store.poll_cursor(DEFAULT, channel.id).await.unwrap(), None);
+        let state = store.state(DEFAULT, channel.id).await.unwrap().entries;
         assert_eq!(state.keys().collect::<Vec<_>>(), ["kept"]);
         let held = store.state_owners("example").await.unwrap().remove(0);
         assert!(held.reason.is_some_and(|reason| reason.contains("erased")));
-        let gaps = store.history_gaps(channel.id).await.unwrap();
+        let gaps = store.history_gaps(DEFAULT, channel.id).await.unwrap();
         assert_eq!(gaps.len(), 1, "another conversation's history is still asked for");
     });
 }
@@ -587,7 +605,11 @@ fn a_reader_outside_delays_an_erasure_and_loses_nothing() {
     let store = open(&folder);
     block_on(async {
         let channel = fill(&store).await;
-        let contact = store.hear_of_contact(DEFAULT, channel.id, jane(), at(1)).await.unwrap();
+        let contact = store
+            .hear_of_contact(DEFAULT, channel.id, jane(), at(1))
+            .await
+            .unwrap()
+            .unwrap();
         let backup = Connection::open(folder.path().join("weir.db")).unwrap();
         backup.execute_batch("BEGIN; SELECT count(*) FROM contacts").unwrap();
         let _: i64 = backup
@@ -612,7 +634,11 @@ fn an_erasure_that_was_cut_off_goes_on_at_the_next_start() {
     block_on(async {
         let store = open(&folder);
         let channel = fill(&store).await;
-        let contact = store.hear_of_contact(DEFAULT, channel.id, jane(), at(1)).await.unwrap();
+        let contact = store
+            .hear_of_contact(DEFAULT, channel.id, jane(), at(1))
+            .await
+            .unwrap()
+            .unwrap();
         store.erase_contact(DEFAULT, contact.id, at(2)).await.unwrap().unwrap();
         store.erase_on().await.unwrap();
     });
@@ -645,7 +671,7 @@ fn the_log_shrinks_after_a_long_reader() {
                 // Bytes that are the same again are not written.
                 value: Some(vec![n; 1 << 20]),
             };
-            store.commit_state(channel.id, vec![write]).await.unwrap();
+            store.commit_state(DEFAULT, channel.id, vec![write]).await.unwrap();
         };
         while store.log_bytes() <= limits::LOG_BYTES {
             write().await;
@@ -699,12 +725,12 @@ fn a_full_disk_is_unavailable_and_heals() {
             key: "big".into(),
             value: Some(vec![1; 1 << 20]),
         };
-        let full = store.commit_state(channel.id, vec![write.clone()]).await;
+        let full = store.commit_state(DEFAULT, channel.id, vec![write.clone()]).await;
         assert!(matches!(full, Err(StoreError::Unavailable { .. })), "{full:?}");
         // What is there can be read meanwhile.
-        assert!(store.state(channel.id).await.unwrap().entries.is_empty());
+        assert!(store.state(DEFAULT, channel.id).await.unwrap().entries.is_empty());
         limit(1 << 30).await.unwrap();
-        store.commit_state(channel.id, vec![write]).await.unwrap();
+        store.commit_state(DEFAULT, channel.id, vec![write]).await.unwrap();
     });
 }
 
@@ -716,9 +742,9 @@ fn somebody_elses_lock_is_unavailable_and_heals() {
         let channel = fill(&store).await;
         let stranger = Connection::open(folder.path().join("weir.db")).unwrap();
         stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let locked = store.commit_state(channel.id, Vec::new()).await;
+        let locked = store.commit_state(DEFAULT, channel.id, Vec::new()).await;
         assert!(matches!(locked, Err(StoreError::Unavailable { .. })), "{locked:?}");
         stranger.execute_batch("ROLLBACK").unwrap();
-        store.commit_state(channel.id, Vec::new()).await.unwrap();
+        store.commit_state(DEFAULT, channel.id, Vec::new()).await.unwrap();
     });
 }
