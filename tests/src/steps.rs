@@ -51,7 +51,7 @@ pub const ACTS: [(&str, &[&str]); 10] = [
             "erase.log_emptied",
         ],
     ),
-    ("install", &["install.written", "install.kept", "install.recorded"]),
+    ("install", &["install.loaded", "install.recorded"]),
     (
         "backup",
         &[

@@ -89,7 +89,7 @@ async fn a_key_that_is_no_longer_trusted_ends_what_it_signed() -> Result {
 }
 
 #[tokio::test]
-async fn what_was_changed_on_the_disk_does_not_serve() -> Result {
+async fn what_was_changed_on_the_disk_is_read_from_the_record() -> Result {
     let folder = tempfile::tempdir()?;
     let mut stack = host(folder.path(), "").await?;
     let staged = offer(&stack, stack.binaries().connector("echo")?, None)
@@ -102,12 +102,21 @@ async fn what_was_changed_on_the_disk_does_not_serve() -> Result {
         .data()
         .join("components")
         .join(format!("{}.wasm", digest.trim_start_matches("sha256:")));
-    let mut bytes = std::fs::read(&file)?;
+    let installed = std::fs::read(&file)?;
+    let mut bytes = installed.clone();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    std::fs::write(&file, bytes)?;
+    std::fs::write(&file, &bytes)?;
     stack.start_weir().await?;
     let path = format!("/v1/connectors/echo/versions/{}/promote", text_of(&staged["version"])?);
+    stack.api.post(&path, json!({})).await?.expect(200)?;
+    ensure!(std::fs::read(&file)? == installed, "the file is as it was installed");
+    stack.stop_weir().await?;
+    std::fs::remove_file(&file)?;
+    let record = rusqlite::Connection::open(stack.data().join("weir.db"))?;
+    record.execute("UPDATE components SET bytes = ?1", [&bytes])?;
+    drop(record);
+    stack.start_weir().await?;
     let refused = stack.api.post(&path, json!({})).await?;
     ensure!(refused.problem(502)? == "connector_failed", "{:#}", refused.body);
     Ok(())

@@ -1,6 +1,7 @@
 //! A core without services, and a host with the built Echo connector, for unit tests.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -51,6 +52,33 @@ pub(crate) fn component(name: &str) -> Bytes {
     bytes
         .expect("the connectors are built first, with `cargo xtask build-connectors`")
         .into()
+}
+
+/// Puts other bytes in the place of these components (all whose digests begin so), in the record and on the disk; none removes them.
+pub(crate) fn damage_components(data: &Path, digests: &str, bytes: Option<&[u8]>) {
+    let record = rusqlite::Connection::open(folder::record(data)).expect("a record");
+    let these = format!("{digests}%");
+    let damaged = match bytes {
+        Some(bytes) => record.execute("UPDATE components SET bytes = ?2 WHERE digest LIKE ?1", (these, bytes)),
+        None => record.execute("DELETE FROM components WHERE digest LIKE ?1", [these]),
+    };
+    assert_ne!(damaged.expect("a table"), 0, "there are such");
+    damage_files(data, digests.trim_start_matches("sha256:"), bytes);
+}
+
+/// The same on the disk only.
+pub(crate) fn damage_files(data: &Path, names: &str, bytes: Option<&[u8]>) {
+    for file in std::fs::read_dir(data.join("components")).expect("a folder") {
+        let path = file.expect("a file").path();
+        let is_meant = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(names));
+        match bytes {
+            _ if !is_meant => {}
+            None => std::fs::remove_file(path).expect("a file"),
+            Some(bytes) => std::fs::write(path, bytes).expect("a file"),
+        }
+    }
 }
 
 const SECRET: &str = "echo-webhook-secret";

@@ -5,6 +5,7 @@ pub(crate) mod canary_runs;
 pub(crate) mod channels;
 pub(crate) mod claims;
 pub(crate) mod clock;
+pub(crate) mod components;
 pub(crate) mod connect;
 pub(crate) mod connectors;
 pub(crate) mod conversations;

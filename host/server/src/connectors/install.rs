@@ -36,9 +36,6 @@ pub enum InstallError {
     /// Its number or its release is in the way.
     #[error(transparent)]
     Stage(StageError),
-    /// Its bytes could not be kept.
-    #[error("the component's file could not be written: {0}")]
-    File(std::io::Error),
     /// The record.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -98,14 +95,11 @@ impl Connectors {
         let loaded = self.runtime.load(bytes.clone()).await;
         let connector = loaded.map_err(|error| InstallError::Refused(error.to_string()))?;
         let manifest = Manifest::clone(connector.manifest());
-        // Before the row: a version in the record always has its bytes.
-        let _staging = self.registry.staging.lock().await;
-        self.registry.keep(&digest, &bytes).await.map_err(InstallError::File)?;
-        kill_point("install.kept");
+        kill_point("install.loaded");
         let new = NewVersion {
             manifest,
+            component: bytes,
             digest,
-            size: bytes.len() as u64,
             signature,
             source,
             allow_downgrade,
@@ -117,7 +111,7 @@ impl Connectors {
         };
         kill_point("install.recorded");
         if self.registry.note_load(&version, None) {
-            // Its file is here again: what serves by it goes on.
+            // Its component is here again: what serves by it goes on.
             let _turn = self.registry.changing.lock().await;
             let versions = self.core.store.versions().await?;
             self.registry
@@ -195,15 +189,13 @@ impl Connectors {
     /// A version, loaded, for whatever does not let it serve.
     ///
     /// # Errors
-    /// [`PromoteError::Load`].
+    /// [`PromoteError::Load`], and the record's own.
     pub(crate) async fn load_version(&self, version: &Version) -> Result<Connector, PromoteError> {
-        let read = self.registry.read(&self.runtime, version).await;
-        read.map_err(PromoteError::Load)
+        self.registry.read(self.core.store(), &self.runtime, version).await
     }
 
-    /// Removes components that were never staged, and their compiled forms. How many files.
+    /// Removes files of components that no version has, and their compiled forms. How many.
     pub(crate) async fn remove_components(&self) -> Result<u32, StoreError> {
-        let _staging = self.registry.staging.lock().await;
         let versions = self.core.store.versions().await?;
         let known: HashSet<&str> = versions.iter().map(|version| version.digest.as_str()).collect();
         let mut removed = 0;
@@ -211,7 +203,7 @@ impl Connectors {
             let folder = self.core.config.data.join(folder);
             for name in names(&folder).await {
                 let digest = Registry::digest_of_file(&name);
-                // Nobody writes components now, so what is unfinished was left.
+                // Whoever writes one now reads it from the record the next time.
                 let is_left = digest.is_some_and(|digest| !known.contains(digest.as_str())) || name.ends_with(".part");
                 if is_left {
                     removed += u32::from(is_removed(&folder.join(name)).await);

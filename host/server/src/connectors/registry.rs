@@ -1,10 +1,10 @@
 //! The connectors that serve: from the bytes of a component to a version that answers calls.
 //!
-//! Bytes are kept under their digest and checked against it whenever they are read. A call takes a version and keeps it to its
+//! Bytes are in the record, and in a folder that is filled from it; they are checked against their digest whenever they are read. A call takes a version and keeps it to its
 //! end; promoting another one changes only what later calls take.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -13,10 +13,11 @@ use weir_domain::grant::Grants;
 use weir_domain::manifest::Manifest;
 use weir_domain::time::Timestamp;
 use weir_runtime::{Connector, Runtime};
-use weir_store::{Signature, Store, StoreError, Version, VersionStage, kill_point};
+use weir_store::{Signature, Store, StoreError, Version, VersionStage};
 
 use crate::connectors::canary::{CanaryRun, CanaryRuns};
 use crate::connectors::loaded::Loaded;
+use crate::connectors::promotion::PromoteError;
 use crate::connectors::quarantine::Quarantine;
 use crate::connectors::version_set::VersionSet;
 use crate::core::config::Config;
@@ -37,8 +38,6 @@ pub(crate) struct Registry {
     held: Mutex<HashMap<String, BTreeMap<String, String>>>,
     /// One change at a time, so that what the record and the memory say cannot part.
     pub(crate) changing: tokio::sync::Mutex<()>,
-    /// Held from a component's file to its row, and while files without a row are removed.
-    pub(crate) staging: tokio::sync::Mutex<()>,
 }
 
 impl Registry {
@@ -60,12 +59,22 @@ impl Registry {
             canary_runs,
             held: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
-            staging: tokio::sync::Mutex::default(),
         };
+        connectors.give_components(store).await?;
         let versions = store.versions().await?;
         give_terms(store, &versions, now).await?;
         connectors.take_up(store, runtime, quarantine, &versions).await?;
         Ok(connectors)
+    }
+
+    /// Gives the record the components that were installed when it held none.
+    async fn give_components(&self, store: &dyn Store) -> Result<(), StoreError> {
+        for digest in store.missing_components().await? {
+            if let Some(bytes) = read_file(self.path(&digest), &digest).await {
+                store.keep_component(&digest, bytes).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Loads those of these versions that serve, if they are not loaded.
@@ -181,13 +190,18 @@ impl Registry {
         version: &Version,
     ) -> Result<Option<Arc<Loaded>>, StoreError> {
         let name = &version.manifest.name;
-        match self.read(runtime, version).await {
+        match self.read(store, runtime, version).await {
             Ok(connector) => {
                 self.note_load(version, None);
                 let grants = Arc::new(store.grants(name).await?);
                 Ok(Some(Arc::new(Loaded { connector, grants })))
             }
-            Err(reason) => {
+            Err(PromoteError::Store(error)) => Err(error),
+            Err(error) => {
+                let reason = match error {
+                    PromoteError::Load(reason) => reason,
+                    error => error.to_string(),
+                };
                 tracing::error!("{name} {} does not serve: {reason}", version.manifest.version);
                 self.note_load(version, Some(&reason));
                 Ok(None)
@@ -242,20 +256,26 @@ impl Registry {
         is_digest.then(|| format!("sha256:{digest}"))
     }
 
-    /// Keeps bytes under their digest. What is there already stays if it is the same, and is mended if it is not.
-    pub(crate) async fn keep(&self, digest: &str, bytes: &Bytes) -> std::io::Result<()> {
+    /// The bytes of a version: from its file, and from the record where that is not here or was changed.
+    async fn bytes(&self, store: &dyn Store, version: &Version) -> Result<Bytes, PromoteError> {
+        let digest = &version.digest;
         let path = self.path(digest);
-        if tokio::fs::read(&path).await.is_ok_and(|kept| kept == *bytes) {
-            return Ok(());
+        if let Some(bytes) = read_file(path.clone(), digest).await {
+            return Ok(bytes);
         }
-        let unfinished = path.with_extension("part");
-        let mut file = tokio::fs::OpenOptions::from(private()).open(&unfinished).await?;
-        tokio::io::AsyncWriteExt::write_all(&mut file, bytes).await?;
-        file.sync_all().await?;
-        kill_point("install.written");
-        tokio::fs::rename(&unfinished, &path).await?;
-        // The row that names it comes next, and must not outlive its name.
-        tokio::fs::File::open(&self.folder).await?.sync_all().await
+        let lost = |what: &str| PromoteError::Load(format!("{what}; install its file again"));
+        let bytes = store.component(digest).await?;
+        let bytes = bytes.ok_or_else(|| lost("its component is not in the record"))?;
+        if digest_of(&bytes) != *digest {
+            return Err(lost("the record does not hold the bytes that were staged"));
+        }
+        if let Err(error) = write_file(&path, &bytes).await {
+            tracing::warn!(
+                "{} cannot be written, so it is read from the record each time: {error}",
+                path.display()
+            );
+        }
+        Ok(bytes)
     }
 
     pub(crate) fn judge(&self, bytes: &[u8], signature: Option<&str>) -> Result<Signature, NotTrusted> {
@@ -264,35 +284,48 @@ impl Registry {
 
     /// Makes a version ready to run, if its bytes are the ones that were staged and whoever signed them is trusted still. One
     /// that runs already, as the version before does while it finishes what it began, is not loaded a second time.
-    pub(crate) async fn read(&self, runtime: &Runtime, version: &Version) -> Result<Connector, String> {
-        let path = self.path(&version.digest);
-        let read = path.clone();
-        // On a thread that may be blocked: a digest of some megabytes takes as long as many webhooks.
-        let read = tokio::task::spawn_blocking(move || {
-            let bytes = std::fs::read(read)?;
-            std::io::Result::Ok((digest_of(&bytes), Bytes::from(bytes)))
-        });
-        let (digest, bytes) = read
-            .await
-            .map_err(std::io::Error::other)
-            .flatten()
-            .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-        if digest != version.digest {
-            return Err(format!("{} does not hold the bytes that were staged", path.display()));
-        }
+    pub(crate) async fn read(
+        &self,
+        store: &dyn Store,
+        runtime: &Runtime,
+        version: &Version,
+    ) -> Result<Connector, PromoteError> {
+        let bytes = self.bytes(store, version).await?;
         self.judge(&bytes, version.signature.text.as_deref())
-            .map_err(|no| no.to_string())?;
+            .map_err(|no| PromoteError::Load(no.to_string()))?;
         let versions = self.versions(&version.manifest.name);
         let runs = versions
             .as_ref()
             .and_then(|versions| versions.numbered(&version.manifest.version));
         if let Some(runs) = runs.map(|runs| &runs.connector)
-            && digest.strip_prefix("sha256:") == Some(runs.digest())
+            && version.digest.strip_prefix("sha256:") == Some(runs.digest())
         {
             return Ok(runs.clone());
         }
-        runtime.load(bytes).await.map_err(|error| error.to_string())
+        let loaded = runtime.load(bytes).await;
+        loaded.map_err(|error| PromoteError::Load(error.to_string()))
     }
+}
+
+/// The bytes of a file that hold what its name says; none if there are no such.
+async fn read_file(path: PathBuf, digest: &str) -> Option<Bytes> {
+    // On a thread that may be blocked: a digest of some megabytes takes as long as many webhooks.
+    let read = tokio::task::spawn_blocking(move || {
+        let bytes = std::fs::read(path).ok()?;
+        Some((digest_of(&bytes), Bytes::from(bytes)))
+    });
+    let (found, bytes) = read.await.ok()??;
+    (found == digest).then_some(bytes)
+}
+
+/// Writes a file whole or not at all.
+async fn write_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let unfinished = path.with_extension("part");
+    let mut file = tokio::fs::OpenOptions::from(private()).open(&unfinished).await?;
+    tokio::io::AsyncWriteExt::write_all(&mut file, bytes).await?;
+    // It is read again at a start, which compares the digest: nothing waits for the disk.
+    tokio::io::AsyncWriteExt::flush(&mut file).await?;
+    tokio::fs::rename(&unfinished, &path).await
 }
 
 /// Grants from before terms were asked for count as a yes to the terms of the versions that they were given for: the one that

@@ -457,7 +457,6 @@ impl From<InstallError> for Problem {
             InstallError::Refused(words) => Self::of(&codes::COMPONENT_REFUSED).detail(words),
             InstallError::Signature { .. } => Self::of(&codes::SIGNATURE_REFUSED).detail(&error),
             InstallError::Stage(error) => error.into(),
-            InstallError::File(error) => Self::internal(error),
             InstallError::Store(error) => error.into(),
         }
     }

@@ -9,7 +9,7 @@ use weir_domain::time::Timestamp;
 
 use crate::acts::events;
 use crate::db::{Db, json_if, params, word};
-use crate::tables::{canary_runs, connectors, intents, state};
+use crate::tables::{canary_runs, components, connectors, intents, state};
 use crate::{NewVersion, Result, Retirement, StageError, Version, VersionFailure, VersionStage};
 
 /// Stages a version that is new.
@@ -17,6 +17,8 @@ pub(crate) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Vers
     let (connector, version) = (&new.manifest.name, &new.manifest.version);
     if let Some(there) = connectors::one(db, connector, version)? {
         if there.digest == new.digest {
+            // Whoever installs it again may do so because its bytes are lost.
+            components::put(db, &new.digest, &new.component)?;
             return Ok(there);
         }
         return Err(StageError::Taken {
@@ -38,7 +40,7 @@ pub(crate) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Vers
     let staged = Version {
         manifest: new.manifest,
         digest: new.digest,
-        size: new.size,
+        size: new.component.len() as u64,
         signature: new.signature,
         source: new.source,
         stage: VersionStage::Staged,
@@ -47,6 +49,7 @@ pub(crate) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Vers
         changed_at: now,
         failure: None,
     };
+    components::put(db, &staged.digest, &new.component)?;
     connectors::insert(db, &staged)?;
     connectors::note(
         db,

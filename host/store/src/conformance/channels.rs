@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use weir_domain::caller::{self, Key, Scope};
 use weir_domain::channel::ChannelStatus;
 use weir_domain::credential::{Secret, Tokens};
@@ -174,8 +175,8 @@ pub fn an_app_keeps_its_secrets_and_when_it_was_first_put(factory: Factory) {
 pub(super) fn version(number: &str, release: u32, digest: &str) -> NewVersion {
     NewVersion {
         manifest: manifest(number, release),
+        component: Bytes::from(digest.to_owned()),
         digest: digest.into(),
-        size: 80_000,
         signature: Signature {
             status: "unsigned".into(),
             key: None,
@@ -227,6 +228,31 @@ pub fn a_version_number_stands_for_one_set_of_bytes(factory: Factory) {
             .collect();
         assert_eq!(numbers, ["1.0.0", "0.9.0"]);
         assert_eq!((&versions[0].source, &versions[1].source), (&None, &source));
+    });
+}
+
+pub fn a_component_is_kept_with_its_version(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let store = &world.store;
+        store
+            .stage_version(version("1.0.0", 1, "sha256:a"), at(1))
+            .await
+            .unwrap();
+        let refused = store.stage_version(version("1.0.0", 1, "sha256:b"), at(2)).await;
+        assert!(matches!(refused, Err(StageError::Taken { .. })));
+        assert_eq!(store.component("sha256:b").await.unwrap(), None);
+        assert_eq!(store.component("sha256:a").await.unwrap().unwrap(), "sha256:a");
+        assert!(store.missing_components().await.unwrap().is_empty());
+        // Changed by somebody, and mended by whoever installs the version again.
+        store.keep_component("sha256:a", Bytes::from("other")).await.unwrap();
+        assert_eq!(store.component("sha256:a").await.unwrap().unwrap(), "other");
+        let staged = store
+            .stage_version(version("1.0.0", 1, "sha256:a"), at(3))
+            .await
+            .unwrap();
+        assert_eq!((staged.staged_at, staged.size), (at(1), 8));
+        assert_eq!(store.component("sha256:a").await.unwrap().unwrap(), "sha256:a");
     });
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use weir_domain::credential::Secret;
 use weir_domain::id::{ChannelId, TranscriptId};
@@ -55,10 +56,10 @@ impl App {
 pub struct NewVersion {
     /// What it says of itself.
     pub manifest: Manifest,
-    /// `sha256:…` of its bytes.
+    /// Its bytes.
+    pub component: Bytes,
+    /// `sha256:…` of them.
     pub digest: String,
-    /// How many bytes.
-    pub size: u64,
     /// Who signed it.
     pub signature: Signature,
     /// Where it is published: an address, or a reference in an OCI registry; none for a file.

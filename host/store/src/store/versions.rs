@@ -1,23 +1,30 @@
 //! Versions of connectors, how they change places, and what the operator granted.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use weir_domain::grant::Grants;
 use weir_domain::rollout::{Canary, Intent, VersionAct};
 use weir_domain::time::Timestamp;
 
 use crate::acts::{states, versions};
 use crate::engine::Engine;
-use crate::tables::{canary_runs, connectors, intents};
+use crate::tables::{canary_runs, components, connectors, intents};
 use crate::{CanaryRunRecord, NewVersion, Result, Retirement, StageError, Version, VersionChange};
 
 /// Versions of connectors, how they change places, and what the operator granted.
 #[async_trait]
 pub trait Versions: Send + Sync {
-    /// Stages a version with an event. The same digest again changes nothing and gives what is there.
+    /// Stages a version with its component and an event. The same digest again gives what is there, and replaces a component that was lost or changed.
     ///
     /// # Errors
     /// [`StageError`] when this version number stands for other bytes, or the release counter goes back.
     async fn stage_version(&self, version: NewVersion, now: Timestamp) -> Result<Version, StageError>;
+    /// The component of this digest.
+    async fn component(&self, digest: &str) -> Result<Option<Bytes>>;
+    /// The digests of versions whose components are not in the record: they were installed when it held none.
+    async fn missing_components(&self) -> Result<Vec<String>>;
+    /// Keeps the component of a version that misses it. The caller has compared the digest.
+    async fn keep_component(&self, digest: &str, component: Bytes) -> Result<()>;
     /// Versions of all connectors, newest first within each.
     async fn versions(&self) -> Result<Vec<Version>>;
     /// One version.
@@ -87,6 +94,17 @@ pub trait Versions: Send + Sync {
 impl<E: Engine> Versions for E {
     async fn stage_version(&self, version: NewVersion, now: Timestamp) -> Result<Version, StageError> {
         self.write(move |db| versions::stage(db, version.clone(), now)).await
+    }
+    async fn component(&self, digest: &str) -> Result<Option<Bytes>> {
+        let digest = digest.to_owned();
+        self.read(move |db| components::one(db, &digest)).await
+    }
+    async fn missing_components(&self) -> Result<Vec<String>> {
+        self.read(components::missing).await
+    }
+    async fn keep_component(&self, digest: &str, component: Bytes) -> Result<()> {
+        let digest = digest.to_owned();
+        self.write(move |db| components::put(db, &digest, &component)).await
     }
     async fn versions(&self) -> Result<Vec<Version>> {
         self.read(connectors::all).await

@@ -13,7 +13,7 @@ use crate::connectors::canary::CanaryRunView;
 use crate::connectors::promotion::PromoteError;
 use crate::connectors::serving::NotServed;
 use crate::messages::inbound::Hook;
-use crate::testing::{component, webhook, with_account, with_echo};
+use crate::testing::{component, damage_components, webhook, with_account, with_echo};
 
 const NEXT: &str = "0.2.0";
 const FIRST: &str = "0.1.0";
@@ -95,11 +95,9 @@ async fn restarted(host: Host) -> Host {
     Host::open(config).await.expect("a host")
 }
 
-async fn lose_file(host: &Host, version: &str) {
+async fn lose_component(host: &Host, version: &str) {
     let known = host.store().version("echo", version).await.expect("a record");
-    let digest = known.expect("a version").digest;
-    let name = format!("{}.wasm", digest.trim_start_matches("sha256:"));
-    std::fs::remove_file(host.config().data.join("components").join(name)).expect("its file");
+    damage_components(&host.config().data, &known.expect("a version").digest, None);
 }
 
 async fn reasons(host: &Host, kind: EventType) -> Vec<String> {
@@ -335,7 +333,7 @@ async fn a_cut_off_promotion_that_cannot_load_is_undone() {
     let folder = TempDir::new().expect("a folder");
     let host = with_next(&folder).await;
     let (moved, left) = cut_off_promotion(&host).await;
-    lose_file(&host, NEXT).await;
+    lose_component(&host, NEXT).await;
     let host = restarted(host).await;
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Staged);
     for (channel, value) in [(&moved, "7"), (&left, "8")] {
@@ -367,7 +365,7 @@ async fn a_roll_back_is_checked_before_a_state_moves() {
     let host = with_next(&folder).await;
     let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
     promote(&host, NEXT).await;
-    lose_file(&host, FIRST).await;
+    lose_component(&host, FIRST).await;
     let refused = host.rollout.roll_back("echo", NEXT, "worse").await;
     assert!(matches!(refused, Err(PromoteError::Load(_))), "{refused:?}");
     assert_eq!(serves(&host, &easy).await, NEXT);
@@ -419,7 +417,7 @@ async fn an_account_is_held_until_its_version_runs() {
     let host = with_next(&folder).await;
     let hard = with_account(&host, "acme", &[("refuse", "1")]).await;
     promote(&host, NEXT).await;
-    lose_file(&host, FIRST).await;
+    lose_component(&host, FIRST).await;
     let host = restarted(host).await;
     let held = host
         .connectors

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use weir_domain::credential::Secret;
 
 use super::Api;
-use crate::testing::{component, serving_echo, webhook, webhook_at, with_echo};
+use crate::testing::{component, damage_components, damage_files, serving_echo, webhook, webhook_at, with_echo};
 use crate::{Config, Host};
 
 const KEY: &str = "a-key-of-the-operator-that-is-long-enough";
@@ -115,18 +115,33 @@ async fn a_replaced_admin_key_opens_nothing() {
 }
 
 #[tokio::test]
+async fn files_of_components_are_filled_from_the_record_and_older_ones_into_it() {
+    let folder = TempDir::new().expect("a folder");
+    let host = with_echo(&folder).await;
+    let digest = host.store().versions().await.expect("a record")[0].digest.clone();
+    host.store().close().await;
+    for broken in [None, Some(&b"other bytes"[..])] {
+        damage_files(folder.path(), "", broken);
+        let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
+        assert!(host.ready().await.is_ok());
+        host.store().close().await;
+    }
+    // As a Weir left it whose record held no components.
+    let record = Connection::open(folder.path().join("weir.db")).expect("a file");
+    record.execute("DELETE FROM components", []).expect("a table");
+    drop(record);
+    let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
+    assert!(host.ready().await.is_ok());
+    assert!(host.store().component(&digest).await.expect("a record").is_some());
+}
+
+#[tokio::test]
 async fn a_component_that_is_gone_is_no_readiness_and_is_mended_by_itself() {
     let component = component("echo");
     for broken in [None, Some(&b"other bytes"[..])] {
         let folder = TempDir::new().expect("a folder");
         with_echo(&folder).await.store().close().await;
-        for file in std::fs::read_dir(folder.path().join("components")).expect("a folder") {
-            let path = file.expect("a file").path();
-            match broken {
-                None => std::fs::remove_file(path).expect("a file"),
-                Some(bytes) => std::fs::write(path, bytes).expect("a file"),
-            }
-        }
+        damage_components(folder.path(), "sha256:", broken);
         let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
         let key = std::fs::read_to_string(folder.path().join("admin.key")).expect("the first key");
         let api = Api::over(folder, host, key.trim());
@@ -134,7 +149,12 @@ async fn a_component_that_is_gone_is_no_readiness_and_is_mended_by_itself() {
         assert_eq!(answered.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answered.problem(), "connector_not_loaded");
         let error = api.get("/v1/connectors/echo").await.body["load_error"].clone();
-        assert!(error.as_str().is_some_and(|error| error.contains(".wasm")), "{error}");
+        assert!(
+            error
+                .as_str()
+                .is_some_and(|error| error.contains("install its file again")),
+            "{error}"
+        );
         let refused = api.host.inbound.receive("echo", webhook(&api.host, "lost?")).await;
         assert!(refused.is_err(), "the platform repeats it");
         api.host

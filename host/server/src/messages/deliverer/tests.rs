@@ -11,7 +11,7 @@ use weir_store::{ConversationFilter, Enqueued, NewMessage, Page};
 
 use super::*;
 use crate::core::worker::Worker;
-use crate::testing::{component, webhook_at, with_account, with_echo};
+use crate::testing::{component, damage_components, webhook_at, with_account, with_echo};
 use crate::{Config, Host};
 
 const VERSION: &str = "0.1.0";
@@ -126,12 +126,10 @@ async fn messages_of_a_version_that_does_not_load_wait() {
     let two = queue(&host, thread, "two").await;
     host.store().close().await;
     drop(host);
-    for file in std::fs::read_dir(folder.path().join("components")).expect("a folder") {
-        std::fs::remove_file(file.expect("a file").path()).expect("it goes");
-    }
+    damage_components(folder.path(), "sha256:", None);
     let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
     both_wait(&host, one, two, "no version of the connector").await;
-    // Its file is here again.
+    // It is here again.
     let installed = host.connectors.install(component("echo"), None, None, false).await;
     installed.expect("the same version");
     one_leaves_first(&host, one, two).await;

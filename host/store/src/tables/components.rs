@@ -1,0 +1,38 @@
+//! The bytes of components, under their digests.
+
+use bytes::Bytes;
+
+use crate::Result;
+use crate::db::{Db, params};
+
+pub(crate) fn one(db: &Db<'_>, digest: &str) -> Result<Option<Bytes>> {
+    let bytes = db.one("SELECT bytes FROM components WHERE digest = ?1", [digest], |row| {
+        row.get::<Vec<u8>>(0)
+    })?;
+    Ok(bytes.map(Bytes::from))
+}
+
+/// The digests of versions whose components are not here: they were installed before the record had them.
+pub(crate) fn missing(db: &Db<'_>) -> Result<Vec<String>> {
+    db.all(
+        "SELECT DISTINCT digest FROM versions v
+         WHERE NOT EXISTS (SELECT 1 FROM components c WHERE c.digest = v.digest) ORDER BY digest",
+        [],
+        |row| row.get(0),
+    )
+}
+
+/// Keeps bytes. Some megabytes are not written again where they are the same.
+pub(crate) fn put(db: &Db<'_>, digest: &str, bytes: &[u8]) -> Result<()> {
+    if db.exists(
+        "SELECT 1 FROM components WHERE digest = ?1 AND bytes = ?2",
+        params![digest, bytes],
+    )? {
+        return Ok(());
+    }
+    db.run(
+        "INSERT INTO components (digest, bytes) VALUES (?1, ?2) ON CONFLICT (digest) DO UPDATE SET bytes = ?2",
+        params![digest, bytes],
+    )?;
+    Ok(())
+}
