@@ -1,6 +1,7 @@
 //! Connectors: their versions and apps, which version serves an account, and the outcome of calls.
 
 pub mod apps;
+pub(crate) mod caches;
 mod call_observer;
 pub mod canary;
 pub(crate) mod forged;

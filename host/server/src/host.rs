@@ -12,6 +12,7 @@ use weir_store::{MasterKey, PostgresStore, SqliteStore, Store, StoreError};
 
 use crate::accounts::Accounts;
 use crate::connectors::Connectors;
+use crate::connectors::caches::Caches;
 use crate::connectors::rollout::{Kept, Rollout};
 use crate::core::clock::{self, HostClock};
 use crate::core::config::{Config, StoreConfig};
@@ -38,6 +39,7 @@ pub struct Services {
     pub(crate) core: Arc<Core>,
     pub(crate) media: Arc<Media>,
     pub(crate) connectors: Arc<Connectors>,
+    pub(crate) caches: Caches,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) inbound: Arc<Inbound>,
     pub(crate) dead_letters: Arc<DeadLetters>,
@@ -236,6 +238,7 @@ impl Services {
             Arc::clone(&media),
         ));
         Ok(Self {
+            caches: Caches::new(Arc::clone(&core), Arc::clone(&connectors)),
             rollout: Rollout::new(
                 Arc::clone(&core),
                 Arc::clone(&connectors),

@@ -13,6 +13,7 @@ use weir_domain::time::Timestamp;
 use weir_store::StoreError;
 
 use crate::accounts::credentials::WRITE_EVERY;
+use crate::connectors::caches::LOOK_EVERY;
 use crate::core::clock;
 use crate::core::wakes::Wakes;
 use crate::core::worker::{Work, Worker};
@@ -130,6 +131,9 @@ impl Host {
         });
         loops.rounds("rollout", ROLL_EVERY, &never, |host, now| async move {
             host.rollout.rollout_round(now).await
+        });
+        loops.rounds("caches", LOOK_EVERY, &wakes.revisions, |host, _| async move {
+            host.caches.look().await
         });
         loops.rounds("connecting", CONNECT_EVERY, &never, |host, now| async move {
             host.accounts.connect_round().await?;

@@ -39,7 +39,7 @@ impl Workspaces {
         let removed = self.core.store().remove_workspace(id, self.core.now()).await?;
         if removed {
             self.core.keys_ended();
-            self.connectors.apps.forget(id);
+            self.connectors.apps.forget_workspace(id);
             self.core.wakes.retention.notify_one();
         }
         Ok(removed)

@@ -59,6 +59,7 @@ macro_rules! store_conformance {
             an_app_keeps_its_secrets_and_when_it_was_first_put,
             a_version_number_stands_for_one_set_of_bytes,
             a_component_is_kept_with_its_version,
+            what_is_kept_in_memory_is_numbered_when_it_changes,
             one_version_of_a_connector_is_active,
             a_connect_session_is_taken_once_and_in_time,
             a_connect_session_always_gets_an_end,

@@ -21,6 +21,7 @@ mod ledger;
 mod outbox;
 mod rates;
 mod referrals;
+mod revisions;
 mod states;
 mod transcripts;
 mod upkeep;
@@ -46,6 +47,7 @@ pub use ledger::Ledger;
 pub use outbox::Outbox;
 pub use rates::Rates;
 pub use referrals::Referrals;
+pub use revisions::Revisions;
 pub use states::States;
 pub use transcripts::Transcripts;
 pub use upkeep::Upkeep;
@@ -63,6 +65,7 @@ pub trait Store:
     + Channels
     + Credentials
     + History
+    + Revisions
     + States
     + Inbound
     + Contacts
@@ -92,6 +95,7 @@ impl<S> Store for S where
         + Channels
         + Credentials
         + History
+        + Revisions
         + States
         + Inbound
         + Contacts

@@ -24,6 +24,7 @@ pub(crate) mod outbox;
 pub(crate) mod rates;
 pub(crate) mod referrals;
 pub(crate) mod retention;
+pub(crate) mod revisions;
 pub(crate) mod seen;
 pub(crate) mod state;
 pub(crate) mod transcripts;

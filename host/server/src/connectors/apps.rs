@@ -39,7 +39,14 @@ impl Registered {
 /// The apps, and those that were read, by name.
 pub struct Apps {
     core: Arc<Core>,
-    read: RwLock<HashMap<String, Arc<Registered>>>,
+    read: RwLock<Read>,
+}
+
+#[derive(Default)]
+struct Read {
+    apps: HashMap<String, Arc<Registered>>,
+    /// How often something was forgotten: what was read before that may be old.
+    forgotten: u64,
 }
 
 /// Why an app could not be put.
@@ -97,30 +104,35 @@ impl Apps {
         }
         let name = app.name.clone();
         self.core.store.put_app(app).await?;
-        self.change(|apps| apps.remove(&name));
+        self.forget(&name);
         Ok(())
     }
 
-    /// Forgets what is kept in memory of a workspace's apps.
-    pub(crate) fn forget(&self, workspace: &str) {
-        self.change(|apps| apps.retain(|_, known| known.app.workspace_id != workspace));
+    /// Reads an app again when it is next asked for.
+    pub(crate) fn forget(&self, name: &str) {
+        self.forget_those(|app| app.name == name);
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut HashMap<String, Arc<Registered>>) -> T) -> T {
-        change(&mut self.read.write().unwrap_or_else(PoisonError::into_inner))
+    /// The same for all apps of a workspace.
+    pub(crate) fn forget_workspace(&self, workspace: &str) {
+        self.forget_those(|app| app.workspace_id == workspace);
+    }
+
+    fn forget_those(&self, is_meant: impl Fn(&App) -> bool) {
+        let mut read = self.read.write().unwrap_or_else(PoisonError::into_inner);
+        read.apps.retain(|_, known| !is_meant(&known.app));
+        read.forgotten += 1;
     }
 
     /// The app of this name; from memory after the first time. Names that do not exist are not remembered.
     pub(crate) async fn get(&self, name: &str) -> Result<Option<Arc<Registered>>, StoreError> {
-        let known = self
-            .read
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned();
-        if known.is_some() {
-            return Ok(known);
-        }
+        let forgotten = {
+            let read = self.read.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = read.apps.get(name) {
+                return Ok(Some(Arc::clone(known)));
+            }
+            read.forgotten
+        };
         let Some(app) = self.core.store.app(name).await? else {
             return Ok(None);
         };
@@ -134,13 +146,10 @@ impl Apps {
             book: Mutex::default(),
             app,
         });
-        // Read before a put and kept after it, an old app would stay: the one that is newer by the record's word wins.
-        Ok(Some(self.change(|apps| match apps.get(name) {
-            Some(there) if there.app.updated_at >= app.app.updated_at => Arc::clone(there),
-            _ => {
-                apps.insert(name.to_owned(), Arc::clone(&app));
-                app
-            }
-        })))
+        let mut read = self.read.write().unwrap_or_else(PoisonError::into_inner);
+        if read.forgotten == forgotten {
+            read.apps.insert(name.to_owned(), Arc::clone(&app));
+        }
+        Ok(Some(app))
     }
 }

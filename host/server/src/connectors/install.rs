@@ -13,7 +13,6 @@ use weir_runtime::{Connector, Runtime};
 use weir_store::{NewVersion, Signature, StageError, StoreError, Version, kill_point};
 
 use crate::connectors::Connectors;
-use crate::connectors::loaded::Loaded;
 use crate::connectors::promotion::PromoteError;
 use crate::connectors::registry::{Registry, digest_of};
 use crate::core::folder::{is_removed, names};
@@ -112,11 +111,7 @@ impl Connectors {
         kill_point("install.recorded");
         if self.registry.note_load(&version, None) {
             // Its component is here again: what serves by it goes on.
-            let _turn = self.registry.changing.lock().await;
-            let versions = self.core.store.versions().await?;
-            self.registry
-                .take_up(self.core.store(), &self.runtime, &self.quarantine, &versions)
-                .await?;
+            self.follow(&version.manifest.name).await?;
             // What waited for it.
             self.core.wakes.callers();
         }
@@ -141,7 +136,7 @@ impl Connectors {
         version: Option<&str>,
         granted: Vec<Grant>,
     ) -> Result<Grants, GrantError> {
-        let _turn = self.registry.changing.lock().await;
+        let turn = self.registry.changing.lock().await;
         let mut versions = self.core.store.versions().await?;
         versions.retain(|known| known.manifest.name == connector);
         let meant = versions
@@ -164,26 +159,21 @@ impl Connectors {
             .store
             .put_grants(connector, grants.clone(), self.core.now())
             .await?;
-        let shared = Arc::new(grants.clone());
-        self.registry.change(connector, |versions| {
-            let granted = |loaded: &Arc<Loaded>| {
-                Arc::new(Loaded {
-                    connector: loaded.connector.clone(),
-                    grants: Arc::clone(&shared),
-                })
-            };
-            versions.active = granted(&versions.active);
-            versions.draining = versions
-                .draining
-                .iter()
-                .map(|(number, draining)| (number.clone(), granted(draining)))
-                .collect();
-            versions.canary_run = versions
-                .canary_run
-                .as_ref()
-                .map(|canary_run| Arc::new(canary_run.with(granted(&canary_run.loaded))));
-        });
+        drop(turn);
+        if let Err(error) = self.follow(connector).await {
+            tracing::warn!(
+                "The grants of {connector} are written, and hold from the next look at the record on: {error}"
+            );
+        }
         Ok(grants)
+    }
+
+    /// Brings what serves under a name to what the record says of it.
+    pub(crate) async fn follow(&self, connector: &str) -> Result<(), StoreError> {
+        let _turn = self.registry.changing.lock().await;
+        self.registry
+            .follow(self.core.store(), &self.runtime, &self.quarantine, connector)
+            .await
     }
 
     /// A version, loaded, for whatever does not let it serve.

@@ -12,6 +12,7 @@ use weir_domain::limits;
 use weir_domain::policy::CallKind;
 use weir_domain::time::Timestamp;
 use weir_runtime::context::CallEnd;
+use weir_store::{Version, VersionStage};
 
 use crate::connectors::version_failures::{Cause, Failed, Lost, VersionFailures};
 
@@ -97,14 +98,29 @@ impl Quarantine {
         true
     }
 
-    /// A version that the record holds as quarantined.
-    pub(crate) fn put(&self, connector: &str, version: &str, reason: &str) {
+    fn put(&self, connector: &str, version: &str, reason: &str) {
         self.with(|versions| {
             versions.insert(
                 (connector.to_owned(), version.to_owned()),
                 Standing::Aside(reason.into()),
             );
         });
+    }
+
+    /// Brings a connector's versions to what the record says of them. One whose failure is not in the record yet stays quarantined.
+    pub(crate) fn follow(&self, versions: &[Version]) {
+        for version in versions {
+            let (connector, number) = (&version.manifest.name, &version.manifest.version);
+            let is_held = self.holds(connector, number);
+            if version.stage != VersionStage::Quarantined {
+                if is_held && !self.failures.has(connector, number) {
+                    self.with(|versions| versions.remove(&(connector.clone(), number.clone())));
+                }
+            } else if !is_held {
+                let since = format!("since {}, as its event connector.quarantined says", version.changed_at);
+                self.put(connector, number, &since);
+            }
+        }
     }
 
     /// Somebody lets the version serve.

@@ -3,7 +3,7 @@
 //! Bytes are in the record, and in a folder that is filled from it; they are checked against their digest whenever they are read. A call takes a version and keeps it to its
 //! end; promoting another one changes only what later calls take.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -63,7 +63,10 @@ impl Registry {
         connectors.give_components(store).await?;
         let versions = store.versions().await?;
         give_terms(store, &versions, now).await?;
-        connectors.take_up(store, runtime, quarantine, &versions).await?;
+        let names: BTreeSet<_> = versions.iter().map(|version| &version.manifest.name).collect();
+        for name in names {
+            connectors.follow(store, runtime, quarantine, name).await?;
+        }
         Ok(connectors)
     }
 
@@ -77,65 +80,75 @@ impl Registry {
         Ok(())
     }
 
-    /// Loads those of these versions that serve, if they are not loaded.
-    pub(crate) async fn take_up(
+    /// Brings what serves under a name to what the record says of it. What runs already is not loaded again, and what it does not
+    /// name any more ends what it began. The turn is the caller's.
+    pub(crate) async fn follow(
         &self,
         store: &dyn Store,
         runtime: &Runtime,
         quarantine: &Quarantine,
-        versions: &[Version],
+        name: &str,
     ) -> Result<(), StoreError> {
-        let serves = |version: &Version| match version.stage {
-            VersionStage::Active => true,
-            // Its manifest still proves webhooks, unless another has taken its place.
-            VersionStage::Quarantined => last_to_serve(versions, version),
-            _ => false,
-        };
-        for version in versions
-            .iter()
-            .filter(|version| version.stage == VersionStage::Quarantined)
-        {
-            let since = format!("since {}, as its event connector.quarantined says", version.changed_at);
-            quarantine.put(&version.manifest.name, &version.manifest.version, &since);
-        }
-        for version in versions.iter().filter(|version| serves(version)) {
-            let name = &version.manifest.name;
-            if self.versions(name).is_some() {
-                continue;
-            }
-            if let Some(loaded) = self.loaded(store, runtime, version).await? {
-                self.put(name, &loaded);
-                if let Some(versions) = self.versions(name) {
-                    versions.owners.refresh(store, name).await?;
-                }
-            }
-        }
-        for version in versions {
-            let (name, number) = (&version.manifest.name, &version.manifest.version);
-            let Some(versions) = self.versions(name) else { continue };
+        let mut versions = store.versions().await?;
+        versions.retain(|version| version.manifest.name == name);
+        quarantine.follow(&versions);
+        let grants = Arc::new(store.grants(name).await?);
+        let before = self.versions(name);
+        let owners = before.as_ref().map(|before| before.owners.clone()).unwrap_or_default();
+        owners.refresh(store, name).await?;
+        let (mut active, mut canary_run, mut draining) = (None, None, BTreeMap::new());
+        for version in &versions {
+            let number = &version.manifest.version;
+            let serves = match version.stage {
+                VersionStage::Active => true,
+                // Its manifest still proves webhooks, unless another has taken its place.
+                VersionStage::Quarantined => last_to_serve(&versions, version),
+                _ => false,
+            };
             // Who owns a state serves its account, wherever it stands.
-            let draining = matches!(version.stage, VersionStage::Draining | VersionStage::Canary);
-            if versions.numbered(number).is_some() || !(draining || versions.owners.owns(number)) {
+            let works = matches!(version.stage, VersionStage::Draining | VersionStage::Canary);
+            if !(serves || works || owners.owns(number)) {
                 continue;
             }
-            let Some(loaded) = self.loaded(store, runtime, version).await? else {
+            let runs = before.as_ref().and_then(|before| before.numbered(number));
+            let Some(loaded) = self.loaded(store, runtime, version, runs, &grants).await? else {
                 continue;
             };
-            let canary_run = match version.canary.clone() {
-                Some(canary) => {
-                    let figures = store
-                        .canary_run(name, number)
-                        .await?
-                        .and_then(|canary_run| canary_run.figures);
-                    Some(Arc::new(CanaryRun::resumed(Arc::clone(&loaded), canary, figures)))
-                }
-                None => None,
-            };
-            self.change(name, |versions| match canary_run {
-                Some(canary_run) => versions.canary_run = Some(canary_run),
-                None => drop(versions.draining.insert(number.clone(), loaded)),
-            });
+            if serves {
+                active = Some(loaded);
+            } else if let Some(canary) = &version.canary {
+                let known = before.as_ref().and_then(|before| before.canary_of(number));
+                canary_run = Some(match known.filter(|known| known.canary == *canary) {
+                    Some(known) if Arc::ptr_eq(&known.loaded, &loaded) => Arc::clone(known),
+                    Some(known) => Arc::new(known.with(loaded)),
+                    None => {
+                        let known = store.canary_run(name, number).await?;
+                        let figures = known.and_then(|known| known.figures);
+                        Arc::new(CanaryRun::resumed(loaded, canary.clone(), figures))
+                    }
+                });
+            } else {
+                draining.insert(number.clone(), loaded);
+            }
         }
+        // Rather the version before than none.
+        let Some(active) = active.or_else(|| before.as_ref().map(|before| Arc::clone(&before.active))) else {
+            return Ok(());
+        };
+        let mut next = VersionSet {
+            active,
+            canary_run,
+            draining,
+            owners,
+        };
+        for left in before.iter().flat_map(|before| before.all()) {
+            if next.numbered(left.number()).is_none() && !left.is_idle() {
+                next.draining.insert(left.number().to_owned(), left);
+            }
+        }
+        self.canary_runs.put(name, next.canary_run.clone());
+        let mut by_connector = self.by_connector.write().unwrap_or_else(PoisonError::into_inner);
+        by_connector.insert(name.to_owned(), Arc::new(next));
         Ok(())
     }
 
@@ -188,12 +201,16 @@ impl Registry {
         store: &dyn Store,
         runtime: &Runtime,
         version: &Version,
+        runs: Option<&Arc<Loaded>>,
+        grants: &Arc<Grants>,
     ) -> Result<Option<Arc<Loaded>>, StoreError> {
-        let name = &version.manifest.name;
+        if let Some(runs) = runs.filter(|runs| runs.grants == *grants) {
+            return Ok(Some(Arc::clone(runs)));
+        }
         match self.read(store, runtime, version).await {
             Ok(connector) => {
                 self.note_load(version, None);
-                let grants = Arc::new(store.grants(name).await?);
+                let grants = Arc::clone(grants);
                 Ok(Some(Arc::new(Loaded { connector, grants })))
             }
             Err(PromoteError::Store(error)) => Err(error),
@@ -202,7 +219,11 @@ impl Registry {
                     PromoteError::Load(reason) => reason,
                     error => error.to_string(),
                 };
-                tracing::error!("{name} {} does not serve: {reason}", version.manifest.version);
+                tracing::error!(
+                    "{} {} does not serve: {reason}",
+                    version.manifest.name,
+                    version.manifest.version
+                );
                 self.note_load(version, Some(&reason));
                 Ok(None)
             }

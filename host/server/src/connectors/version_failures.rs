@@ -75,6 +75,14 @@ impl VersionFailures {
             .retain(|failed, _| failed.connector != connector || failed.version != version);
     }
 
+    /// Whether one of this version is not in the record yet.
+    pub(crate) fn has(&self, connector: &str, version: &str) -> bool {
+        let unwritten = self.unwritten();
+        unwritten
+            .keys()
+            .any(|failed| failed.connector == connector && failed.version == version)
+    }
+
     /// Whether all are in the record.
     pub(crate) fn is_empty(&self) -> bool {
         self.unwritten().is_empty()

@@ -61,6 +61,16 @@ impl VersionSet {
         canary_run.or_else(|| self.draining.get(number))
     }
 
+    /// All that run.
+    pub(crate) fn all(&self) -> Vec<Arc<Loaded>> {
+        let canary_run = self.canary_run.iter().map(|canary_run| &canary_run.loaded);
+        let all = [&self.active]
+            .into_iter()
+            .chain(canary_run)
+            .chain(self.draining.values());
+        all.cloned().collect()
+    }
+
     /// The versions besides the active one that serve somebody.
     pub(crate) fn others(&self) -> Vec<Arc<Loaded>> {
         let serves =

@@ -27,3 +27,11 @@ CREATE TABLE components (
     digest TEXT COLLATE "C" PRIMARY KEY,
     bytes  BYTEA NOT NULL
 );
+
+CREATE TABLE revisions (
+    kind     TEXT COLLATE "C" NOT NULL,
+    name     TEXT COLLATE "C" NOT NULL,
+    revision BIGINT NOT NULL,
+    PRIMARY KEY (kind, name)
+);
+CREATE INDEX revisions_newer ON revisions (revision);

@@ -31,3 +31,12 @@ CREATE TABLE components (
     digest TEXT PRIMARY KEY,         -- sha256:…
     bytes  BLOB NOT NULL
 ) STRICT;
+
+-- What nodes keep in memory, and when it was last changed. A node reads again what is newer than it knows.
+CREATE TABLE revisions (
+    kind     TEXT NOT NULL,          -- app, connector, keys
+    name     TEXT NOT NULL,
+    revision INTEGER NOT NULL,       -- rises over all rows
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX revisions_newer ON revisions (revision);

@@ -8,8 +8,8 @@ use weir_domain::time::Timestamp;
 use crate::acts::events;
 use crate::db::{Db, get_id, get_json, json, key, params};
 use crate::tables::state::{self, State};
-use crate::tables::{channels, intents};
-use crate::{Result, StateMove, StateWrite};
+use crate::tables::{channels, intents, revisions};
+use crate::{Result, Revised, StateMove, StateWrite};
 
 /// False, and nothing is written, if another version owns the state.
 pub(crate) fn commit(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]) -> Result<bool> {
@@ -70,6 +70,7 @@ pub(crate) fn hold(
          ON CONFLICT (channel_id) DO UPDATE SET version = ?3, reason = ?4",
         params![key(id), connector, version, reason],
     )?;
+    revisions::bump(db, Revised::Connector, connector)?;
     tell(db, id, EventType::ChannelDegraded, reason, now)
 }
 
@@ -127,5 +128,6 @@ pub(crate) fn undo(db: &Db<'_>, connector: &str) -> Result<u64> {
         )?;
     }
     intents::end(db, connector)?;
+    revisions::bump(db, Revised::Connector, connector)?;
     Ok(moved.len() as u64)
 }

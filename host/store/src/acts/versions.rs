@@ -9,8 +9,8 @@ use weir_domain::time::Timestamp;
 
 use crate::acts::events;
 use crate::db::{Db, json_if, params, word};
-use crate::tables::{canary_runs, components, connectors, intents, state};
-use crate::{NewVersion, Result, Retirement, StageError, Version, VersionFailure, VersionStage};
+use crate::tables::{canary_runs, components, connectors, intents, revisions, state};
+use crate::{NewVersion, Result, Retirement, Revised, StageError, Version, VersionFailure, VersionStage};
 
 /// Stages a version that is new.
 pub(crate) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Version, StageError> {
@@ -19,6 +19,7 @@ pub(crate) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Vers
         if there.digest == new.digest {
             // Whoever installs it again may do so because its bytes are lost.
             components::put(db, &new.digest, &new.component)?;
+            revisions::bump(db, Revised::Connector, connector)?;
             return Ok(there);
         }
         return Err(StageError::Taken {
@@ -207,6 +208,7 @@ fn apply(db: &Db<'_>, version: &mut Version, change: StageChange, now: Timestamp
         change.rolled_back,
         now,
     )?;
+    revisions::bump(db, Revised::Connector, connector)?;
     version.stage = change.stage;
     version.canary = change.canary;
     version.changed_at = now;

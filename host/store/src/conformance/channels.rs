@@ -17,7 +17,7 @@ use super::world::*;
 use super::{Factory, run};
 use crate::{
     App, ChannelPatch, ConnectEnd, ConnectSession, ConversationFilter, HistoryGap, NewChannel, NewVersion, Page,
-    Signature, StageError, StateWrite, VersionStage,
+    Revised, Signature, StageError, StateWrite, VersionStage,
 };
 
 pub fn a_key_is_found_by_its_prefix_until_and_after_it_ends(factory: Factory) {
@@ -253,6 +253,50 @@ pub fn a_component_is_kept_with_its_version(factory: Factory) {
             .unwrap();
         assert_eq!((staged.staged_at, staged.size), (at(1), 8));
         assert_eq!(store.component("sha256:a").await.unwrap().unwrap(), "sha256:a");
+    });
+}
+
+pub fn what_is_kept_in_memory_is_numbered_when_it_changes(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let store = &world.store;
+        let last = async |seen: i64| {
+            let newer = store.revisions_after(seen).await.unwrap();
+            let names: Vec<_> = newer.iter().map(|newer| (newer.kind, newer.name.clone())).collect();
+            (newer.last().map_or(seen, |newer| newer.revision), names)
+        };
+        let (seen, _) = last(0).await;
+        assert_eq!(last(seen).await, (seen, Vec::new()));
+        store.put_app(app("second")).await.unwrap();
+        store.put_app(app("first")).await.unwrap();
+        store.put_app(app("second")).await.unwrap();
+        let (seen, names) = last(seen).await;
+        let apps = ["first", "second"].map(|name| (Revised::App, name.to_owned()));
+        assert_eq!(names, apps, "each once, in the order of its last change");
+        store
+            .stage_version(version("1.0.0", 1, "sha256:a"), at(1))
+            .await
+            .unwrap();
+        let (seen, names) = last(seen).await;
+        assert!(names.is_empty(), "nobody runs it");
+        let connector = (Revised::Connector, "example".to_owned());
+        store.put_grants("example", Grants::default(), at(2)).await.unwrap();
+        let (seen, names) = last(seen).await;
+        assert_eq!(names, std::slice::from_ref(&connector));
+        store
+            .activate_version("example", "1.0.0", VersionAct::Promote, "", at(3))
+            .await
+            .unwrap();
+        let (seen, names) = last(seen).await;
+        assert_eq!(names, std::slice::from_ref(&connector));
+        store
+            .quarantine_version("example", "1.0.0", "it crashed", at(4))
+            .await
+            .unwrap();
+        let (seen, names) = last(seen).await;
+        assert_eq!(names, [connector]);
+        store.end_session([1; 32]).await.unwrap();
+        assert_eq!(last(seen).await.1, [(Revised::Keys, "ended".to_owned())]);
     });
 }
 

@@ -51,6 +51,29 @@ impl App {
     }
 }
 
+/// What nodes keep in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Revised {
+    /// An app.
+    App,
+    /// The versions of a connector: their stages, grants, and whose the states of accounts are.
+    Connector,
+    /// A workspace's keys and sessions: one of them ended.
+    Keys,
+}
+
+/// When something was last changed that nodes keep in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// What it is.
+    pub kind: Revised,
+    /// Its name.
+    pub name: String,
+    /// Rises with each change of anything.
+    pub revision: i64,
+}
+
 /// A version to be staged.
 #[derive(Clone, Debug)]
 pub struct NewVersion {

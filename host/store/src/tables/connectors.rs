@@ -5,7 +5,8 @@ use weir_domain::rollout::{self, Activation};
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, Row, get_json, get_json_if, get_time, get_time_if, get_word, json, params, word};
-use crate::{Result, Version, VersionChange, VersionFailure, VersionStage};
+use crate::tables::revisions;
+use crate::{Result, Revised, Version, VersionChange, VersionFailure, VersionStage};
 
 const VERSION: &str =
     "manifest, digest, size, signature, source, stage, canary, staged_at, changed_at, failure, failed_at";
@@ -151,5 +152,5 @@ pub(crate) fn put_grants(db: &Db<'_>, connector: &str, grants: &Grants, now: Tim
          ON CONFLICT (connector) DO UPDATE SET grants = ?2, updated_at = ?3",
         params![connector, json(grants)?, now.as_millis()],
     )?;
-    Ok(())
+    revisions::bump(db, Revised::Connector, connector)
 }

@@ -6,9 +6,9 @@ use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, Row, get_id, get_json, get_json_if, get_time, get_time_if, json, key, ms, params};
-use crate::tables::workspaces;
+use crate::tables::{revisions, workspaces};
 use crate::vault::Place;
-use crate::{App, Result};
+use crate::{App, Result, Revised};
 
 const KEY: &str = "id, workspace_id, name, prefix, digest, scopes, created_at, expires_at, revoked_at, channels";
 
@@ -64,6 +64,7 @@ pub(crate) fn revoke(db: &Db<'_>, workspace: &str, id: KeyId, now: Timestamp) ->
         "UPDATE keys SET revoked_at = coalesce(revoked_at, ?3) WHERE workspace_id = ?1 AND id = ?2",
         params![workspace, key(id), now.as_millis()],
     )?;
+    revisions::bump(db, Revised::Keys, revisions::ENDED)?;
     Ok(changed > 0)
 }
 
@@ -76,6 +77,7 @@ pub(crate) fn configure(db: &Db<'_>, new: &Key, now: Timestamp) -> Result<()> {
     for (place, known) in named.iter().enumerate() {
         if known.digest != new.digest || known.revoked_at.is_some() {
             db.run("DELETE FROM sessions WHERE key_id = ?1", [key(known.id)])?;
+            revisions::bump(db, Revised::Keys, revisions::ENDED)?;
         }
         if place == kept {
             db.run(
@@ -128,7 +130,7 @@ pub(crate) fn session(db: &Db<'_>, digest: [u8; 32]) -> Result<Option<Session>> 
 
 pub(crate) fn end_session(db: &Db<'_>, digest: [u8; 32]) -> Result<()> {
     db.run("DELETE FROM sessions WHERE digest = ?1", [digest])?;
-    Ok(())
+    revisions::bump(db, Revised::Keys, revisions::ENDED)
 }
 
 const APP: &str =
@@ -190,7 +192,7 @@ pub(crate) fn put_app(db: &Db<'_>, app: &App) -> Result<()> {
             app.old_secrets_until.map(Timestamp::as_millis),
         ],
     )?;
-    Ok(())
+    revisions::bump(db, Revised::App, &app.name)
 }
 
 pub(crate) fn app(db: &Db<'_>, name: &str) -> Result<Option<App>> {

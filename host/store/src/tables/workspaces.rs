@@ -7,7 +7,8 @@ use weir_domain::time::Timestamp;
 use weir_domain::workspace::{self, Workspace};
 
 use crate::db::{Db, Row, get_time, params};
-use crate::{RemoveWorkspaceError, Result, StoreError};
+use crate::tables::revisions;
+use crate::{RemoveWorkspaceError, Result, Revised, StoreError};
 
 fn read(row: &Row<'_>) -> Result<Workspace> {
     Ok(Workspace {
@@ -84,6 +85,12 @@ pub(crate) fn remove(db: &Db<'_>, id: &str, now: Timestamp) -> Result<bool, Remo
         "DELETE FROM endpoints WHERE workspace_id = ?1",
     ] {
         db.run(sql, [id])?;
+    }
+    revisions::bump(db, Revised::Keys, revisions::ENDED)?;
+    for app in db.all("SELECT name FROM apps WHERE workspace_id = ?1", [id], |row| {
+        row.get::<String>(0)
+    })? {
+        revisions::bump(db, Revised::App, &app)?;
     }
     Ok(true)
 }

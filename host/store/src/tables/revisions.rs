@@ -1,0 +1,33 @@
+//! What is kept in memory elsewhere, and when it was last changed.
+
+use crate::Result;
+use crate::db::{Db, get_word, params, word};
+use crate::records::{Revised, Revision};
+
+/// The one name of all keys and sessions: whoever serves one looks whether it was his that ended.
+pub(crate) const ENDED: &str = "ended";
+
+/// Something is another from now on. Numbers rise over all kinds, so that whoever follows them needs only the last.
+pub(crate) fn bump(db: &Db<'_>, kind: Revised, name: &str) -> Result<()> {
+    db.run(
+        "INSERT INTO revisions (kind, name, revision)
+         SELECT ?1, ?2, coalesce(max(revision), 0) + 1 FROM revisions WHERE true
+         ON CONFLICT (kind, name) DO UPDATE SET revision = excluded.revision",
+        params![word(kind)?, name],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn after(db: &Db<'_>, revision: i64) -> Result<Vec<Revision>> {
+    db.all(
+        "SELECT kind, name, revision FROM revisions WHERE revision > ?1 ORDER BY revision",
+        [revision],
+        |row| {
+            Ok(Revision {
+                kind: get_word(row, 0, "revisions.kind")?,
+                name: row.get(1)?,
+                revision: row.get(2)?,
+            })
+        },
+    )
+}
