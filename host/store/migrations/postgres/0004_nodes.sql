@@ -23,6 +23,7 @@ CREATE TABLE rates (
     held_until BIGINT NOT NULL DEFAULT 0,
     left_at    BIGINT NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);
+
 CREATE TABLE components (
     digest TEXT COLLATE "C" PRIMARY KEY,
     bytes  BYTEA NOT NULL

@@ -26,6 +26,7 @@ CREATE TABLE rates (
     held_until INTEGER NOT NULL DEFAULT 0,   -- microseconds: the platform asked for a pause
     left_at    INTEGER NOT NULL DEFAULT 0    -- microseconds: of the last
 ) STRICT, WITHOUT ROWID;
+
 -- The bytes of connectors' versions, by their digests. Files in `components/` are copies.
 CREATE TABLE components (
     digest TEXT PRIMARY KEY,         -- sha256:…
