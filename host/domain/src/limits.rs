@@ -107,6 +107,23 @@ pub const SEARCH_CHARS: usize = 200;
 /// Answers of a table of counts: its head, which is what is looked for.
 pub const COUNTS: u32 = 1_000;
 
+// ---- nodes ---------------------------------------------------------------------------------------------------------
+
+/// How often a node says that it is alive: one small write, and a node that died is noticed within a few of them.
+pub const NODE_BEAT: Duration = Duration::from_secs(2);
+/// A node that was silent for so long is dead to the others, which go on with its work: five heartbeats, so that a slow commit or
+/// a pause of the machine is not taken for a death.
+pub const NODE_DEAD: Duration = Duration::from_secs(10);
+/// From so long after its last heartbeat on, a node lets nothing leave: the 4 seconds to [`NODE_DEAD`] are for clocks that run
+/// differently, and for bytes that are being written.
+pub const NODE_FENCED: Duration = Duration::from_secs(6);
+/// How long an ended node is listed.
+pub const NODE_LISTED: Duration = Duration::from_secs(24 * 3600);
+/// How long a duty stays with its node without being renewed: three times [`DUTY_RENEWED`].
+pub const DUTY: Duration = Duration::from_secs(15);
+/// How often a duty is renewed.
+pub const DUTY_RENEWED: Duration = Duration::from_secs(5);
+
 // ---- one call of a connector ----------------------------------------------------------------------------------------
 
 /// How often the epoch rises: the grain of every time budget below, and how long a guest keeps a worker from others at a time.

@@ -6,13 +6,22 @@ use std::sync::Arc;
 use weir_domain::claim::Claim;
 
 tokio::task_local! {
-    static CLAIM: Option<Arc<Claim>>;
+    static CLAIM: Option<Arc<HeldClaim>>;
+}
+
+/// A claim, and the node that works at its request.
+#[derive(Clone, Debug)]
+pub struct HeldClaim {
+    /// What is claimed.
+    pub claim: Claim,
+    /// The node's id.
+    pub node: String,
 }
 
 /// Does the work of a claimed request. Each write of it marks the claim in its own transaction, so that it is known after the
-/// process has died whether anything was written for it.
-pub async fn for_claim<F: Future>(claim: Claim, work: F) -> F::Output {
-    CLAIM.scope(Some(Arc::new(claim)), work).await
+/// process has died whether anything was written for it; once the claim is not the node's any more, none is made.
+pub async fn for_claim<F: Future>(held: HeldClaim, work: F) -> F::Output {
+    CLAIM.scope(Some(Arc::new(held)), work).await
 }
 
 /// The same work in a task of its own, still for the claim of the task that begins it.
@@ -20,6 +29,6 @@ pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
     CLAIM.scope(current(), work)
 }
 
-pub(crate) fn current() -> Option<Arc<Claim>> {
+pub(crate) fn current() -> Option<Arc<HeldClaim>> {
     CLAIM.try_with(Option::clone).ok().flatten()
 }

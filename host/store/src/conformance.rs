@@ -16,6 +16,7 @@ pub mod laws;
 pub mod leases;
 pub mod ledger;
 pub mod news;
+pub mod nodes;
 pub mod outbound;
 pub mod rates;
 pub mod retention;
@@ -137,7 +138,7 @@ macro_rules! store_conformance {
         $crate::store_conformance!(@ $factory, claims:
             a_key_is_claimed_once_and_answered_from_the_claim,
             what_was_refused_may_be_asked_again,
-            a_claim_of_a_dead_process_is_free_if_nothing_was_written,
+            a_claim_of_a_dead_node_is_free_if_nothing_was_written,
             a_request_that_broke_off_is_free_if_nothing_was_written,
         );
         $crate::store_conformance!(@ $factory, rates:
@@ -145,6 +146,15 @@ macro_rules! store_conformance {
             a_request_is_counted_when_it_arrived_at_the_latest,
             a_pause_holds_all_hosts_and_is_not_shortened,
             a_request_that_one_of_its_rates_holds_is_counted_by_none,
+        );
+        $crate::store_conformance!(@ $factory, nodes:
+            every_start_has_an_epoch_of_its_own,
+            a_silent_node_is_ended_by_another_and_never_by_itself,
+            messages_of_a_dead_node_are_lost_to_the_next_sweep,
+            deliveries_of_a_dead_node_are_due,
+            what_a_dead_node_took_late_ends_too,
+            a_duty_is_one_nodes_at_a_time,
+            a_clock_that_is_set_ends_no_node,
         );
         $crate::store_conformance!(@ $factory, rollout:
             a_trial_begins_grows_and_ends_with_its_reason,
@@ -193,7 +203,6 @@ macro_rules! store_conformance {
             a_held_channel_keeps_its_messages,
             what_waits_for_authorization_is_due_when_it_recovers,
             a_lost_lease_writes_nothing,
-            leases_of_the_dead_end_at_once,
             a_lease_that_ran_out_is_uncertain_and_blocks_only_for_a_while,
             what_waits_past_the_window_fails,
             a_deleted_channel_fails_what_waits,
@@ -206,7 +215,6 @@ macro_rules! store_conformance {
         $crate::store_conformance!(@ $factory, events:
             the_log_is_read_in_order_and_by_wish,
             a_longer_log_wakes_who_waits_for_events,
-            deliveries_of_the_dead_are_due,
             an_endpoint_gets_what_it_wants_and_only_what_comes_after_it,
             a_failing_event_blocks_only_its_conversation,
             a_lost_delivery_lease_writes_nothing,

@@ -25,7 +25,7 @@ pub mod store;
 mod tables;
 mod vault;
 
-pub use claims::{carried, for_claim};
+pub use claims::{HeldClaim, carried, for_claim};
 pub use kill_point::kill_point;
 pub use postgres::{PostgresStore, ServerFacts};
 pub use records::*;

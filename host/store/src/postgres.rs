@@ -4,8 +4,7 @@
 //! statements. Events are the exception: their places in the log are assigned under a lock that is held until the commit, so that no
 //! place becomes visible before a smaller one (see [`Driver::numbers`](crate::db::Driver)).
 //!
-//! One host uses a database at a time. It registers itself while it holds a lock exclusively, then each of its connections shares
-//! that lock: another host gets in only when no connection is left, and the first one finds the other registered when it reconnects.
+//! Several nodes use a database at once; see [`Nodes`](crate::store::Nodes). Of those that start together one migrates it.
 
 mod clock;
 mod connection;
@@ -32,7 +31,7 @@ use connection::{Connection, Connections};
 use notifications::{Log, Notifications};
 use settings::Settings;
 
-/// Connections of one host: enough to overlap the server's round trips, and a sixth of the 100 that a server allows by default.
+/// Connections of one node: enough to overlap the server's round trips, and a sixth of the 100 that a server allows by default.
 const CONNECTIONS: usize = 16;
 
 /// Facts of a server and the record in it, for operators.
@@ -63,7 +62,7 @@ impl PostgresStore {
     /// # Errors
     /// [`StoreError::Unavailable`] when the server cannot be reached or takes no writes, [`StoreError::Schema`] when the URL cannot
     /// be read, the server is too old, or the record was written by a newer Weir, [`StoreError::WrongKey`] when it was sealed with
-    /// another key. A database that another host uses is unavailable too.
+    /// another key.
     pub fn open(url: &str, key: &MasterKey, mint: Arc<Mint>) -> Result<Self> {
         Self::open_with(url, CONNECTIONS, key, mint)
     }
@@ -71,17 +70,15 @@ impl PostgresStore {
     fn open_with(url: &str, connections: usize, key: &MasterKey, mint: Arc<Mint>) -> Result<Self> {
         let vault = Arc::new(Vault::new(key));
         let settings = Settings::read(url)?;
-        let mut instance = [0; 16];
-        mint.fill(&mut instance);
         // On a thread of its own: the caller's may belong to an async runtime, which must not be blocked on.
         let (first, log, clock) = std::thread::scope(|scope| {
             let opened = scope.spawn(|| {
                 let first = Connection::open(&settings)?;
                 schema::admit(&first)?;
-                first.lock_host()?;
+                first.lock_schema()?;
                 schema::migrate(&first)?;
                 first.write(&vault, &mint, &meta::check_key)?;
-                first.register(&instance)?;
+                first.unlock_schema()?;
                 let end = first.read(&vault, &mint, tables::events::last)?;
                 let clock = first.runtime.block_on(notifications::read_clock(&first.client))?;
                 Ok((first, end, clock))
@@ -100,7 +97,7 @@ impl PostgresStore {
             end_of_others,
         })?;
         Ok(Self {
-            connections: Connections::start(first, settings, instance, connections, vault, mint, end)?,
+            connections: Connections::start(first, settings, connections, vault, mint, end)?,
             log_end,
             log_end_of_others,
             clock,

@@ -18,6 +18,7 @@ mod history;
 mod inbound;
 mod keys;
 mod ledger;
+mod nodes;
 mod outbox;
 mod rates;
 mod referrals;
@@ -44,6 +45,7 @@ pub use history::History;
 pub use inbound::Inbound;
 pub use keys::Keys;
 pub use ledger::Ledger;
+pub use nodes::Nodes;
 pub use outbox::Outbox;
 pub use rates::Rates;
 pub use referrals::Referrals;
@@ -78,6 +80,7 @@ pub trait Store:
     + Deliveries
     + Ledger
     + Claims
+    + Nodes
     + Clocks
     + Rates
     + Upkeep
@@ -108,6 +111,7 @@ impl<S> Store for S where
         + Deliveries
         + Ledger
         + Claims
+        + Nodes
         + Clocks
         + Rates
         + Upkeep

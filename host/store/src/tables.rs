@@ -20,6 +20,7 @@ pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod media;
 pub(crate) mod messages;
+pub(crate) mod nodes;
 pub(crate) mod outbox;
 pub(crate) mod rates;
 pub(crate) mod referrals;

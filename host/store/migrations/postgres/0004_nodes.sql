@@ -36,3 +36,6 @@ CREATE TABLE revisions (
     PRIMARY KEY (kind, name)
 );
 CREATE INDEX revisions_newer ON revisions (revision);
+
+ALTER TABLE connect_sessions ADD COLUMN node TEXT COLLATE "C";
+ALTER TABLE version_intents ADD COLUMN node TEXT COLLATE "C";

@@ -41,3 +41,7 @@ CREATE TABLE revisions (
     PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX revisions_newer ON revisions (revision);
+
+-- The nodes that are at work on what is taken or begun and not over.
+ALTER TABLE connect_sessions ADD COLUMN node TEXT;
+ALTER TABLE version_intents ADD COLUMN node TEXT;

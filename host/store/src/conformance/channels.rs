@@ -406,7 +406,12 @@ pub fn a_connect_session_always_gets_an_end(factory: Factory) {
             world.store.insert_connect_session(session(id, state)).await.unwrap();
         }
         for state in ["state-2", "state-3"] {
-            world.store.take_connect_session(state, at(599)).await.unwrap().unwrap();
+            world
+                .store
+                .take_connect_session(state, "node", at(599))
+                .await
+                .unwrap()
+                .unwrap();
         }
         let end = async |id, seconds| {
             world
@@ -457,14 +462,14 @@ pub fn a_connect_session_is_taken_once_and_in_time(factory: Factory) {
         assert!(
             world
                 .store
-                .take_connect_session("state-3", at(1))
+                .take_connect_session("state-3", "node", at(1))
                 .await
                 .unwrap()
                 .is_none()
         );
         let (one, other) = tokio::join!(
-            world.store.take_connect_session("state-1", at(2)),
-            world.store.take_connect_session("state-1", at(2)),
+            world.store.take_connect_session("state-1", "node", at(2)),
+            world.store.take_connect_session("state-1", "node", at(2)),
         );
         let (one, other) = (one.unwrap(), other.unwrap());
         assert!(one.is_some() != other.is_some());
@@ -505,7 +510,7 @@ pub fn a_connect_session_is_taken_once_and_in_time(factory: Factory) {
         assert!(
             world
                 .store
-                .take_connect_session("state-2", at(600))
+                .take_connect_session("state-2", "node", at(600))
                 .await
                 .unwrap()
                 .is_none()
@@ -517,10 +522,18 @@ pub fn a_taken_session_is_found_until_it_ends(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let store = &world.store;
+        let (node, other) = (
+            store.register_node("node", "1.0.0", at(0)).await.unwrap().id,
+            store.register_node("other", "1.0.0", at(0)).await.unwrap().id,
+        );
         let id = world.id();
         store.insert_connect_session(session(id, "state")).await.unwrap();
-        assert!(store.taken_connect_sessions(at(1)).await.unwrap().is_empty());
-        store.take_connect_session("state", at(1)).await.unwrap().unwrap();
+        assert!(store.taken_connect_sessions(&node, at(1)).await.unwrap().is_empty());
+        store
+            .take_connect_session("state", &other, at(1))
+            .await
+            .unwrap()
+            .unwrap();
         let tokens = Tokens {
             credential: credential("first"),
             scopes: None,
@@ -528,14 +541,16 @@ pub fn a_taken_session_is_found_until_it_ends(factory: Factory) {
         };
         store.keep_first_tokens(id, tokens.clone()).await.unwrap();
         // Long after its time, too: the code is spent, and nobody else has these.
-        let taken = store.taken_connect_sessions(at(9_000)).await.unwrap();
+        assert!(store.taken_connect_sessions(&node, at(9_000)).await.unwrap().is_empty());
+        store.remove_node(&other, at(9_000)).await.unwrap();
+        let taken = store.taken_connect_sessions(&node, at(9_000)).await.unwrap();
         assert_eq!((taken.len(), taken[0].tokens.as_ref()), (1, Some(&tokens)));
         let new = NewChannel {
             session: Some(id),
             ..account("new")
         };
         let (channel, _) = store.connect_channel(new, tokens.credential, at(9_001)).await.unwrap();
-        assert!(store.taken_connect_sessions(at(9_001)).await.unwrap().is_empty());
+        assert!(store.taken_connect_sessions(&node, at(9_001)).await.unwrap().is_empty());
         let found = store.connect_session_of("state", at(9_001)).await.unwrap().unwrap();
         let end = ConnectEnd::Succeeded { channel_id: channel.id };
         assert_eq!((found.id, found.end, found.tokens), (id, end, None));

@@ -5,7 +5,7 @@ use weir_domain::limits;
 
 use super::world::*;
 use super::{Factory, run};
-use crate::{AuditEntry, KeptAnswer, for_claim};
+use crate::{AuditEntry, HeldClaim, KeptAnswer, for_claim};
 
 const OWNER: &str = "this process";
 
@@ -16,12 +16,23 @@ fn answer(body: &str) -> KeptAnswer {
     }
 }
 
+fn held(claim: &Claim, node: &str) -> HeldClaim {
+    HeldClaim {
+        claim: claim.clone(),
+        node: node.to_owned(),
+    }
+}
+
 impl World {
     async fn claimed(&self, claim: &Claim, seconds: i64) -> Claimed<KeptAnswer> {
         self.store.claim(claim.clone(), OWNER, at(seconds)).await.unwrap()
     }
 
-    async fn acts_for(&self, claim: &Claim) {
+    async fn acts_for(&self, claim: &Claim, node: &str) {
+        self.tries_to_act(claim, node).await.unwrap();
+    }
+
+    async fn tries_to_act(&self, claim: &Claim, node: &str) -> crate::Result<()> {
         let entry = AuditEntry {
             at: at(1),
             workspace_id: DEFAULT.into(),
@@ -30,7 +41,7 @@ impl World {
             subject: "it".into(),
             detail: serde_json::Value::Null,
         };
-        for_claim(claim.clone(), self.store.audit(entry)).await.unwrap();
+        for_claim(held(claim, node), self.store.audit(entry)).await
     }
 }
 
@@ -44,7 +55,7 @@ pub fn a_key_is_claimed_once_and_answered_from_the_claim(factory: Factory) {
         assert_eq!(world.claimed(&other, 2).await, Claimed::Reused);
         world
             .store
-            .answer_claim(claim.clone(), answer("first"), None)
+            .answer_claim(held(&claim, OWNER), answer("first"), None)
             .await
             .unwrap();
         assert_eq!(
@@ -75,15 +86,15 @@ pub fn what_was_refused_may_be_asked_again(factory: Factory) {
         let claim = World::claim("key", "print");
         assert_eq!(world.claimed(&claim, 1).await, Claimed::New);
         // That it was refused is written too.
-        world.acts_for(&claim).await;
-        world.store.release_claim(claim.clone()).await.unwrap();
+        world.acts_for(&claim, OWNER).await;
+        world.store.release_claim(held(&claim, OWNER)).await.unwrap();
         assert_eq!(world.claimed(&claim, 2).await, Claimed::New);
         world
             .store
-            .answer_claim(claim.clone(), answer("first"), None)
+            .answer_claim(held(&claim, OWNER), answer("first"), None)
             .await
             .unwrap();
-        world.store.release_claim(claim.clone()).await.unwrap();
+        world.store.release_claim(held(&claim, OWNER)).await.unwrap();
         assert_ne!(
             world.claimed(&claim, 3).await,
             Claimed::New,
@@ -92,24 +103,31 @@ pub fn what_was_refused_may_be_asked_again(factory: Factory) {
     });
 }
 
-pub fn a_claim_of_a_dead_process_is_free_if_nothing_was_written(factory: Factory) {
+pub fn a_claim_of_a_dead_node_is_free_if_nothing_was_written(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
+        let node = world.store.register_node("this", "1.0.0", at(1)).await.unwrap().id;
         let (idle, acted) = (World::claim("idle", "print"), World::claim("acted", "print"));
         let (answered, ours) = (World::claim("answered", "print"), World::claim("ours", "print"));
         for claim in [&idle, &acted, &answered] {
             world.store.claim(claim.clone(), "dead", at(1)).await.unwrap();
         }
-        world.claimed(&ours, 1).await;
-        world.acts_for(&acted).await;
-        world.acts_for(&answered).await;
+        world.store.claim(ours.clone(), &node, at(1)).await.unwrap();
+        world.acts_for(&acted, "dead").await;
+        world.acts_for(&answered, "dead").await;
         world
             .store
-            .answer_claim(answered.clone(), answer("first"), None)
+            .answer_claim(held(&answered, "dead"), answer("first"), None)
             .await
             .unwrap();
-        assert_eq!(world.store.interrupt_claims_of_others(OWNER).await.unwrap(), 2);
+        assert_eq!(world.store.end_dead_nodes(&node, at(2)).await.unwrap().requests, 2);
         assert_eq!(world.claimed(&idle, 2).await, Claimed::New);
+        // The dead one comes back, and neither acts nor ends what is another's now.
+        assert!(world.tries_to_act(&idle, "dead").await.is_err());
+        world.store.release_claim(held(&idle, "dead")).await.unwrap();
+        world.store.interrupt_claim(held(&idle, "dead")).await.unwrap();
+        assert_eq!(world.claimed(&idle, 2).await, Claimed::Before(Progress::AtWork));
+        world.acts_for(&idle, OWNER).await;
         assert_eq!(world.claimed(&acted, 2).await, Claimed::Before(Progress::Interrupted));
         assert_eq!(
             world.claimed(&answered, 2).await,
@@ -126,9 +144,9 @@ pub fn a_request_that_broke_off_is_free_if_nothing_was_written(factory: Factory)
             let claim = World::claim(key, "print");
             world.claimed(&claim, 1).await;
             if acts {
-                world.acts_for(&claim).await;
+                world.acts_for(&claim, OWNER).await;
             }
-            world.store.interrupt_claim(claim.clone()).await.unwrap();
+            world.store.interrupt_claim(held(&claim, OWNER)).await.unwrap();
             let again = world.claimed(&claim, 2).await;
             let is_free = again == Claimed::New;
             assert_eq!(is_free, !acts, "{again:?}");

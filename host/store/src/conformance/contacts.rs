@@ -131,7 +131,11 @@ pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
                 status: 200,
                 body: format!("{{\"id\":\"{contact}\"}}"),
             };
-            store.answer_claim(claim, answer, None).await.unwrap();
+            let held = crate::HeldClaim {
+                claim,
+                node: "owner".to_owned(),
+            };
+            store.answer_claim(held, answer, None).await.unwrap();
         }
         for who in ["jane", "person-other"] {
             let record = TranscriptRecord {

@@ -50,21 +50,6 @@ async fn lease(world: &World, limit: u32, seconds: i64) -> Vec<DeliveryLease> {
         .unwrap()
 }
 
-pub fn deliveries_of_the_dead_are_due(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        add(&world, &["message.received"]).await;
-        world.hear(vec![says("m1", 10)], 10).await;
-        let lost = lease(&world, 1, 11).await.remove(0);
-        assert!(lease(&world, 1, 12).await.is_empty());
-        assert_eq!(world.store.end_leases_of_others("publisher", at(12)).await.unwrap(), 0);
-        assert_eq!(world.store.end_leases_of_others("the next", at(12)).await.unwrap(), 1);
-        let again = lease(&world, 1, 12).await.remove(0);
-        assert_eq!(again.delivery, lost.delivery);
-        assert!(again.epoch > lost.epoch, "what the dead one held is fenced off");
-    });
-}
-
 async fn settle(world: &World, lease: &DeliveryLease, next: DeliveryNext, seconds: i64) -> bool {
     let attempt = DeliveryAttempt {
         number: lease.attempt,

@@ -327,22 +327,6 @@ pub fn a_lost_lease_writes_nothing(factory: Factory) {
     });
 }
 
-pub fn leases_of_the_dead_end_at_once(factory: Factory) {
-    run(async {
-        let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
-        let message = world.send("one", 20).await.unwrap();
-        let lease = world.lease(1, 20).await.remove(0);
-        let owner = &lease.token.owner;
-        assert_eq!(world.store.end_leases_of_others(owner, at(21)).await.unwrap(), 0);
-        assert_eq!(world.store.sweep_messages(at(21)).await.unwrap(), 0);
-        assert_eq!(world.store.end_leases_of_others("the next", at(22)).await.unwrap(), 1);
-        assert_eq!(world.store.end_leases_of_others("the next", at(22)).await.unwrap(), 0);
-        assert_eq!(world.store.sweep_messages(at(22)).await.unwrap(), 1);
-        assert_eq!(world.message(&message).await.status, Status::Uncertain);
-    });
-}
-
 pub fn a_lease_that_ran_out_is_uncertain_and_blocks_only_for_a_while(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;

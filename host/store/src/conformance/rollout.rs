@@ -221,14 +221,23 @@ pub fn an_undone_change_leaves_states_as_they_were(factory: Factory) {
     run(async {
         let world = with_two_versions(factory).await;
         let (store, id) = (&world.store, world.channel.id);
+        let node = store.register_node("node", "1.0.0", at(1)).await.unwrap().id;
         assert!(store.commit_state(DEFAULT, id, write("1.0.0", "1")).await.unwrap());
         let promote = intent(VersionAct::Promote, "1.1.0", "1.1.0");
-        assert!(store.begin_version_change(NAME, promote.clone()).await.unwrap());
+        assert!(store.begin_version_change(NAME, promote.clone(), &node).await.unwrap());
         // One at a time.
         let second = intent(VersionAct::BeginCanary, "1.1.0", "1.1.0");
-        assert!(!store.begin_version_change(NAME, second.clone()).await.unwrap());
+        assert!(!store.begin_version_change(NAME, second.clone(), &node).await.unwrap());
         assert_eq!(
-            store.open_version_changes().await.unwrap(),
+            store.open_version_changes(&node).await.unwrap(),
+            [(NAME.to_owned(), promote.clone())]
+        );
+        // Another node settles it when this one has died, and not before.
+        let other = store.register_node("other", "1.0.0", at(1)).await.unwrap().id;
+        assert!(store.open_version_changes(&other).await.unwrap().is_empty());
+        store.end_other_nodes(&other, at(3)).await.unwrap();
+        assert_eq!(
+            store.open_version_changes(&other).await.unwrap(),
             [(NAME.to_owned(), promote)]
         );
         assert!(store.hand_state_over(NAME, handed(&world, "1", "one")).await.unwrap());
@@ -236,13 +245,13 @@ pub fn an_undone_change_leaves_states_as_they_were(factory: Factory) {
         assert_eq!(store.undo_version_change(NAME).await.unwrap(), 1);
         assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("1"));
         assert_eq!(owned_by(&world).await, "1.0.0");
-        assert!(store.open_version_changes().await.unwrap().is_empty());
+        assert!(store.open_version_changes(&node).await.unwrap().is_empty());
         assert_eq!(stages(&world).await[1], ("1.0.0".into(), VersionStage::Active));
         // Also one that gave states back: they are the taker's again, with their copies.
         assert!(store.hand_state_over(NAME, handed(&world, "1", "one")).await.unwrap());
         store.begin_canary(NAME, "1.1.0", canary(100), at(4)).await.unwrap();
         let end = intent(VersionAct::EndCanary, "1.1.0", "1.0.0");
-        assert!(store.begin_version_change(NAME, end).await.unwrap());
+        assert!(store.begin_version_change(NAME, end, &node).await.unwrap());
         assert!(store.give_state_back(NAME, id, "1.1.0", "1.0.0").await.unwrap());
         assert_eq!(store.undo_version_change(NAME).await.unwrap(), 1);
         assert_eq!(owned_by(&world).await, "1.1.0");
@@ -250,10 +259,10 @@ pub fn an_undone_change_leaves_states_as_they_were(factory: Factory) {
         assert!(store.give_state_back(NAME, id, "1.1.0", "1.0.0").await.unwrap());
         assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("1"));
         // The change of stages ends the intent, and what moved by it stays.
-        assert!(store.begin_version_change(NAME, second).await.unwrap());
+        assert!(store.begin_version_change(NAME, second, &node).await.unwrap());
         assert!(store.hand_state_over(NAME, handed(&world, "1", "one")).await.unwrap());
         store.begin_canary(NAME, "1.1.0", canary(50), at(5)).await.unwrap();
-        assert!(store.open_version_changes().await.unwrap().is_empty());
+        assert!(store.open_version_changes(&node).await.unwrap().is_empty());
         assert_eq!(store.undo_version_change(NAME).await.unwrap(), 0);
         assert_eq!(owned_by(&world).await, "1.1.0");
     });
@@ -268,7 +277,7 @@ pub fn roll_backs_go_on_back(factory: Factory) {
         assert_eq!(store.active_before(NAME).await.unwrap(), None);
         for ahead in ["1.1.0", "1.2.0"] {
             let promote = intent(VersionAct::Promote, ahead, ahead);
-            assert!(store.begin_version_change(NAME, promote).await.unwrap());
+            assert!(store.begin_version_change(NAME, promote, "node").await.unwrap());
             store
                 .activate_version(NAME, ahead, VersionAct::Promote, "", at(3))
                 .await
@@ -277,7 +286,7 @@ pub fn roll_backs_go_on_back(factory: Factory) {
         for (version, before) in [("1.2.0", "1.1.0"), ("1.1.0", "1.0.0")] {
             assert_eq!(store.active_before(NAME).await.unwrap().as_deref(), Some(before));
             let back = intent(VersionAct::RollBack, version, before);
-            assert!(store.begin_version_change(NAME, back).await.unwrap());
+            assert!(store.begin_version_change(NAME, back, "node").await.unwrap());
             store
                 .activate_version(NAME, before, VersionAct::RollBack, "worse", at(4))
                 .await

@@ -29,13 +29,12 @@ const ATTEMPTS: u32 = 4;
 /// The backoff before the second attempt; each next one is twice as long.
 const FIRST_BACKOFF: Duration = Duration::from_millis(2);
 
-// Weir's advisory locks, by number: 7310305080 the host, 7310305082 the event log, 7310305083 writes.
+// Weir's advisory locks, by number: 7310305080 the schema, 7310305082 the event log, 7310305083 writes.
 
-/// Held by a host alone while it opens the database, so that nothing is migrated under another host.
-const LOCK_HOST: &str = "SELECT pg_advisory_lock(7310305080)";
-/// Held by every connection of the host that uses the database.
-const SHARE_HOST: &str = "SELECT pg_advisory_lock_shared(7310305080)";
-const UNLOCK_HOST: &str = "SELECT pg_advisory_unlock(7310305080)";
+/// Held by a node while it opens the database, so that of several that start together one migrates it. A migration may take longer
+/// than other statements may. Weir before schema 4 holds the lock as long as it runs.
+const LOCK_SCHEMA: &str = "SET statement_timeout = 0; SET lock_timeout = '60s'; SELECT pg_advisory_lock(7310305080)";
+const UNLOCK_SCHEMA: &str = "SELECT pg_advisory_unlock(7310305080)";
 
 /// Held by a transaction that assigns places in the event log, until it ends: no place becomes visible before a smaller one.
 pub(super) const LOCK_LOG: &str = "SELECT pg_advisory_xact_lock(7310305082)";
@@ -91,38 +90,19 @@ impl Connection {
         })
     }
 
-    /// Keeps other hosts out of the database. Waits as long as for any lock, for connections that are closing.
-    pub(super) fn lock_host(&self) -> Result<()> {
-        self.execute(LOCK_HOST).map_err(|error| match error.code() {
-            Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-                unavailable("another Weir host is using this database; stop it first")
-            }
+    /// Keeps other nodes from opening the database.
+    pub(super) fn lock_schema(&self) -> Result<()> {
+        self.execute(LOCK_SCHEMA).map_err(|error| match error.code() {
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => unavailable(
+                "another node is migrating this database, or a Weir uses it that allows no second one; wait, or stop that one",
+            ),
             _ => StoreError::from(error),
         })
     }
 
-    /// Registers the host that [`Self::lock_host`] let in, and shares the lock with its other connections.
-    pub(super) fn register(&self, instance: &[u8; 16]) -> Result<()> {
-        let name = "INSERT INTO meta (name, value) VALUES ('host', $1) ON CONFLICT (name) DO UPDATE SET value = $1";
-        self.runtime
-            .block_on(self.client.execute(name, &[&instance.as_slice()]))?;
-        self.execute(SHARE_HOST)?;
-        self.execute(UNLOCK_HOST)?;
-        Ok(())
-    }
-
-    /// Joins the connections of a registered host, unless another host was registered meanwhile.
-    fn join(&self, instance: &[u8; 16]) -> Result<()> {
-        self.execute(SHARE_HOST)?;
-        let host = self
-            .runtime
-            .block_on(self.client.query_opt("SELECT value FROM meta WHERE name = 'host'", &[]))?;
-        match host {
-            Some(host) if host.try_get::<_, &[u8]>(0)? == instance => Ok(()),
-            _ => Err(unavailable(
-                "another Weir host took over this database while this one was disconnected; stop one of them",
-            )),
-        }
+    pub(super) fn unlock_schema(&self) -> Result<()> {
+        self.execute(UNLOCK_SCHEMA)?;
+        Ok(self.execute(BOUNDS)?)
     }
 
     /// Whether the server or the network closed it, also while it was idle: what has arrived since is read first.
@@ -307,7 +287,7 @@ pub(super) type Job = Box<dyn FnOnce(Result<&Connection>, &Vault, &Mint) -> Answ
 /// Sends the result to the caller.
 pub(super) type Answer = Box<dyn FnOnce()>;
 
-/// The connections of this host.
+/// The connections of this node.
 pub(super) struct Connections {
     queue: Mutex<Option<mpsc::Sender<Job>>>,
     threads: Threads,
@@ -333,7 +313,6 @@ impl Connections {
     pub(super) fn start(
         first: Connection,
         settings: Settings,
-        instance: [u8; 16],
         count: usize,
         vault: Arc<Vault>,
         mint: Arc<Mint>,
@@ -343,7 +322,6 @@ impl Connections {
         let shared = Arc::new(Shared {
             jobs: Mutex::new(jobs),
             settings,
-            instance,
             vault,
             mint,
             log,
@@ -402,7 +380,6 @@ impl Drop for Connections {
 struct Shared {
     jobs: Mutex<mpsc::Receiver<Job>>,
     settings: Settings,
-    instance: [u8; 16],
     vault: Arc<Vault>,
     mint: Arc<Mint>,
     log: watch::Sender<i64>,
@@ -414,8 +391,7 @@ impl Shared {
             let job = lock(&self.jobs).blocking_recv();
             let Some(job) = job else { return };
             if connection.as_ref().is_none_or(Connection::is_closed) {
-                let opened = Connection::open(&self.settings);
-                connection = match opened.and_then(|open| open.join(&self.instance).map(|()| open)) {
+                connection = match Connection::open(&self.settings) {
                     Ok(open) => Some(open),
                     Err(error) => {
                         tracing::warn!(%error, "The database cannot be reached");

@@ -77,7 +77,7 @@ fn made(connection: &Connection) -> Result<i64> {
     }
 }
 
-/// Makes the steps that the record has not seen. For the host that has locked the others out.
+/// Makes the steps that the record has not seen. For the node that has locked the others out.
 ///
 /// # Errors
 /// [`StoreError::Schema`] when the record was written by a newer Weir, or by a development build.

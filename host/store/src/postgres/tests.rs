@@ -71,39 +71,33 @@ impl Drop for Used {
     }
 }
 
-mod one_host {
+mod opening {
     use super::*;
     use crate::StoreError;
     use crate::store::*;
 
     #[test]
-    fn one_host_at_a_time_uses_a_database() {
-        let server = PostgresServer::installed();
-        let database = "weir_host";
+    fn nodes_that_start_together_migrate_once() {
+        let (server, database) = (PostgresServer::installed(), "weir_together");
         server.execute("postgres", &format!("CREATE DATABASE {database}"));
-        let open = || {
-            let mint = Arc::new(Mint::from_seed([5; 32]));
-            PostgresStore::open_with(&server.url(database), 1, &MasterKey::new([2; 32]), mint)
-        };
-        let first = open().unwrap();
-        let refused = open().map(drop).unwrap_err();
-        assert!(
-            matches!(&refused, StoreError::Unavailable { reason } if reason.contains("another Weir host is using")),
-            "{refused}"
-        );
-        // Its connections break, and another host opens the database before it reconnects.
-        server.execute(
-            "postgres",
-            &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"),
-        );
-        let second = super::open(server, database).unwrap();
+        let nodes: Vec<_> = (0..4)
+            .map(|n| std::thread::spawn(move || (n, open(server, database).unwrap())))
+            .collect();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            while first.ping().await.is_ok() {}
-            let lost = first.ping().await.unwrap_err();
-            assert!(lost.to_string().contains("took over this database"), "{lost}");
-            second.ping().await.unwrap();
-        });
+        for node in nodes {
+            let (n, store) = node.join().unwrap();
+            runtime.block_on(async {
+                let now = crate::conformance::world::at(n);
+                store.register_node("weir", "1.0.0", now).await.unwrap();
+                // Its own connections have their bounds again.
+                store.ping().await.unwrap();
+            });
+        }
+        let again = open(server, database).unwrap();
+        let mut epochs: Vec<_> = runtime.block_on(again.nodes()).unwrap();
+        epochs.sort_by_key(|node| node.epoch);
+        let epochs: Vec<_> = epochs.iter().map(|node| node.epoch).collect();
+        assert_eq!(epochs, [1, 2, 3, 4]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use weir_domain::time::Timestamp;
 
 use crate::engine::Engine;
 use crate::tables::claims;
-use crate::{KeptAnswer, Result};
+use crate::{HeldClaim, KeptAnswer, Result};
 
 /// Idempotency keys of requests.
 #[async_trait]
@@ -15,14 +15,13 @@ pub trait Claims: Send + Sync {
     /// Claims an idempotency key for a request at which `owner` works: of two callers, one gets it. It holds for
     /// [`weir_domain::limits::IDEMPOTENCY`]. What the request writes then is written [for the claim](crate::for_claim).
     async fn claim(&self, claim: Claim, owner: &str, now: Timestamp) -> Result<Claimed<KeptAnswer>>;
-    /// Keeps the answer of a claimed request that succeeded, and whom it is about.
-    async fn answer_claim(&self, claim: Claim, answer: KeptAnswer, about: Option<ContactId>) -> Result<()>;
+    /// Keeps the answer of a claimed request that succeeded, and whom it is about. Nothing, as below, if the claim is not the
+    /// node's any more.
+    async fn answer_claim(&self, claim: HeldClaim, answer: KeptAnswer, about: Option<ContactId>) -> Result<()>;
     /// Gives the key of a claimed request back that was refused: it may be asked again.
-    async fn release_claim(&self, claim: Claim) -> Result<()>;
+    async fn release_claim(&self, claim: HeldClaim) -> Result<()>;
     /// The claimed request broke off. If nothing was written for it, its key is given back.
-    async fn interrupt_claim(&self, claim: Claim) -> Result<()>;
-    /// The same for every claim at which another than `owner` worked: those processes have died. How many.
-    async fn interrupt_claims_of_others(&self, owner: &str) -> Result<u32>;
+    async fn interrupt_claim(&self, claim: HeldClaim) -> Result<()>;
 }
 
 #[async_trait]
@@ -31,17 +30,13 @@ impl<E: Engine> Claims for E {
         let owner = owner.to_owned();
         self.write(move |db| claims::claim(db, &claim, &owner, now)).await
     }
-    async fn answer_claim(&self, claim: Claim, answer: KeptAnswer, about: Option<ContactId>) -> Result<()> {
+    async fn answer_claim(&self, claim: HeldClaim, answer: KeptAnswer, about: Option<ContactId>) -> Result<()> {
         self.write(move |db| claims::answer(db, &claim, &answer, about)).await
     }
-    async fn release_claim(&self, claim: Claim) -> Result<()> {
+    async fn release_claim(&self, claim: HeldClaim) -> Result<()> {
         self.write(move |db| claims::release(db, &claim)).await
     }
-    async fn interrupt_claim(&self, claim: Claim) -> Result<()> {
+    async fn interrupt_claim(&self, claim: HeldClaim) -> Result<()> {
         self.write(move |db| claims::interrupt(db, &claim)).await
-    }
-    async fn interrupt_claims_of_others(&self, owner: &str) -> Result<u32> {
-        let owner = owner.to_owned();
-        self.write(move |db| claims::interrupt_others(db, &owner)).await
     }
 }

@@ -25,13 +25,13 @@ pub trait ConnectSessions: Send + Sync {
     async fn connect_session_of_any(&self, id: ConnectSessionId, now: Timestamp) -> Result<Option<ConnectSession>>;
     /// The session with this OAuth state, a secret, wherever it stands.
     async fn connect_session_of(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>>;
-    /// Takes the pending session with this OAuth state, a secret: of two callers, one gets it.
-    async fn take_connect_session(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>>;
+    /// Takes the pending session with this OAuth state, a secret, for `node`: of two callers, one gets it.
+    async fn take_connect_session(&self, state: &str, node: &str, now: Timestamp) -> Result<Option<ConnectSession>>;
     /// Keeps what the platform gave for the code of a session that was taken: the code is spent, so from here on a start goes
     /// on with these. Only who took the session by its secret has what to keep.
     async fn keep_first_tokens(&self, id: ConnectSessionId, tokens: Tokens) -> Result<()>;
-    /// Sessions of all workspaces that were taken and have not ended: at work, or cut off by the end of the process.
-    async fn taken_connect_sessions(&self, now: Timestamp) -> Result<Vec<ConnectSession>>;
+    /// Sessions of all workspaces that were taken and have not ended: those of `node`, at work or cut off, and from now on those of dead nodes.
+    async fn taken_connect_sessions(&self, node: &str, now: Timestamp) -> Result<Vec<ConnectSession>>;
     /// Says how a session ended that was taken by its secret.
     async fn finish_connect_session(&self, id: ConnectSessionId, end: ConnectEnd) -> Result<()>;
     /// Ends the sessions that nobody came to in time; those that were taken are finished by whoever took them, or by the next
@@ -61,15 +61,20 @@ impl<E: Engine> ConnectSessions for E {
         let state = state.to_owned();
         self.read(move |db| connect::of_state(db, &state, now)).await
     }
-    async fn take_connect_session(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>> {
-        let state = state.to_owned();
-        self.write(move |db| connect::take(db, &state, now)).await
+    async fn take_connect_session(&self, state: &str, node: &str, now: Timestamp) -> Result<Option<ConnectSession>> {
+        let (state, node) = (state.to_owned(), node.to_owned());
+        self.write(move |db| connect::take(db, &state, &node, now)).await
     }
     async fn keep_first_tokens(&self, id: ConnectSessionId, tokens: Tokens) -> Result<()> {
         self.write(move |db| connect::keep_tokens(db, id, &tokens)).await
     }
-    async fn taken_connect_sessions(&self, now: Timestamp) -> Result<Vec<ConnectSession>> {
-        self.read(move |db| connect::taken(db, now)).await
+    async fn taken_connect_sessions(&self, node: &str, now: Timestamp) -> Result<Vec<ConnectSession>> {
+        let node = node.to_owned();
+        if self.read(connect::has_orphans).await? {
+            let node = node.clone();
+            self.write(move |db| connect::adopt(db, &node)).await?;
+        }
+        self.read(move |db| connect::taken(db, &node, now)).await
     }
     async fn finish_connect_session(&self, id: ConnectSessionId, end: ConnectEnd) -> Result<()> {
         self.write(move |db| connect::finish(db, id, &end)).await

@@ -14,6 +14,8 @@ use crate::tables::keys;
 pub trait Keys: Send + Sync {
     /// Keeps a key. The prefix is unique.
     async fn insert_key(&self, key: Key) -> Result<()>;
+    /// Keeps the first key of a workspace. False, and nothing is kept, if it has one already beside those named `configured`.
+    async fn insert_first_key(&self, key: Key, configured: &str) -> Result<bool>;
     /// Keeps the key that the operator's configuration names, in the place of the one of the same name before: that opens
     /// nothing any more, and its sessions end. The same key again changes nothing; one that was revoked works again.
     async fn put_configured_key(&self, key: Key, now: Timestamp) -> Result<()>;
@@ -35,6 +37,17 @@ pub trait Keys: Send + Sync {
 impl<E: Engine> Keys for E {
     async fn insert_key(&self, key: Key) -> Result<()> {
         self.write(move |db| keys::insert(db, &key)).await
+    }
+    async fn insert_first_key(&self, key: Key, configured: &str) -> Result<bool> {
+        let configured = configured.to_owned();
+        self.write(move |db| {
+            let known = keys::all(db, &key.workspace_id)?;
+            if known.iter().any(|known| known.name != configured) {
+                return Ok(false);
+            }
+            keys::insert(db, &key).map(|()| true)
+        })
+        .await
     }
     async fn put_configured_key(&self, key: Key, now: Timestamp) -> Result<()> {
         self.write(move |db| keys::configure(db, &key, now)).await

@@ -11,7 +11,7 @@ use crate::acts::outbound::Acceptance;
 use crate::acts::outbox::Settlement;
 use crate::engine::Engine;
 use crate::group::Shared;
-use crate::tables::{deliveries, outbox};
+use crate::tables::outbox;
 use crate::{
     Attempt, EnqueueError, Enqueued, LeaseToken, MessageLease, NewMessage, QueueDepth, RequestRecord, Resolution,
     Result, Room, StateWrite, UncertainMessage, acts,
@@ -41,9 +41,6 @@ pub trait Outbox: Send + Sync {
     ) -> Result<bool>;
     /// Messages whose lease ran out over an open attempt become uncertain; queued ones past their end fail. How many.
     async fn sweep_messages(&self, now: Timestamp) -> Result<u32>;
-    /// Ends the leases of messages and deliveries that another than `owner` holds: those processes have died, and nobody waits
-    /// for a lease that nobody works under. How many.
-    async fn end_leases_of_others(&self, owner: &str, now: Timestamp) -> Result<u32>;
     /// Uncertain messages of all workspaces, oldest first, with when they were sent.
     async fn uncertain_messages(&self, limit: u32) -> Result<Vec<UncertainMessage>>;
     /// Settles an uncertain message by what the history or a person said. False if it is not uncertain any more.
@@ -114,13 +111,6 @@ impl<E: Engine> Outbox for E {
     }
     async fn sweep_messages(&self, now: Timestamp) -> Result<u32> {
         self.write(move |db| acts::outbox::sweep(db, now)).await
-    }
-    async fn end_leases_of_others(&self, owner: &str, now: Timestamp) -> Result<u32> {
-        let owner = owner.to_owned();
-        self.write(move |db| {
-            Ok(outbox::end_leases_of_others(db, &owner, now)? + deliveries::end_leases_of_others(db, &owner, now)?)
-        })
-        .await
     }
     async fn uncertain_messages(&self, limit: u32) -> Result<Vec<UncertainMessage>> {
         self.read(move |db| acts::outbound::uncertain(db, limit)).await

@@ -29,11 +29,11 @@ pub trait Versions: Send + Sync {
     async fn versions(&self) -> Result<Vec<Version>>;
     /// One version.
     async fn version(&self, connector: &str, version: &str) -> Result<Option<Version>>;
-    /// Writes down that a change of a connector's versions begins: from here on a start finishes or undoes it. False, and
-    /// nothing is written, if another one is open.
-    async fn begin_version_change(&self, connector: &str, intent: Intent) -> Result<bool>;
-    /// Changes that have begun and are not over, by their connectors.
-    async fn open_version_changes(&self) -> Result<Vec<(String, Intent)>>;
+    /// Writes down that a change of a connector's versions begins, at which `node` works: from here on it, or another after its
+    /// death, finishes or undoes it. False, and nothing is written, if another one is open.
+    async fn begin_version_change(&self, connector: &str, intent: Intent, node: &str) -> Result<bool>;
+    /// Changes that have begun and are not over, by their connectors: those of `node`, and from now on those of dead nodes.
+    async fn open_version_changes(&self, node: &str) -> Result<Vec<(String, Intent)>>;
     /// Undoes the open change of a connector: the states that it moved are as they were, their owners' again. How many.
     async fn undo_version_change(&self, connector: &str) -> Result<u64>;
     /// Makes a version the active one, by a promotion or a roll-back, and the one before draining, with an event and why, in words. Ends the open
@@ -114,12 +114,18 @@ impl<E: Engine> Versions for E {
         let version = version.to_owned();
         self.read(move |db| connectors::one(db, &connector, &version)).await
     }
-    async fn begin_version_change(&self, connector: &str, intent: Intent) -> Result<bool> {
-        let connector = connector.to_owned();
-        self.write(move |db| intents::begin(db, &connector, &intent)).await
+    async fn begin_version_change(&self, connector: &str, intent: Intent, node: &str) -> Result<bool> {
+        let (connector, node) = (connector.to_owned(), node.to_owned());
+        self.write(move |db| intents::begin(db, &connector, &intent, &node))
+            .await
     }
-    async fn open_version_changes(&self) -> Result<Vec<(String, Intent)>> {
-        self.read(intents::open).await
+    async fn open_version_changes(&self, node: &str) -> Result<Vec<(String, Intent)>> {
+        let node = node.to_owned();
+        if self.read(intents::has_orphans).await? {
+            let node = node.clone();
+            self.write(move |db| intents::adopt(db, &node)).await?;
+        }
+        self.read(move |db| intents::open(db, &node)).await
     }
     async fn undo_version_change(&self, connector: &str) -> Result<u64> {
         let connector = connector.to_owned();

@@ -6,7 +6,7 @@ use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, key, key_if, params};
-use crate::{KeptAnswer, Result};
+use crate::{HeldClaim, KeptAnswer, Result, StoreError};
 
 /// Old claims that go with each new one: more than come, so that they do not gather.
 const FORGET: u32 = 4;
@@ -109,15 +109,20 @@ pub(crate) fn insert_answered(
 }
 
 /// Keeps the answer of a request that succeeded, and whom it is about.
-pub(crate) fn answer(db: &Db<'_>, claim: &Claim, answer: &KeptAnswer, about: Option<ContactId>) -> Result<()> {
+pub(crate) fn answer(
+    db: &Db<'_>,
+    HeldClaim { claim, node }: &HeldClaim,
+    answer: &KeptAnswer,
+    about: Option<ContactId>,
+) -> Result<()> {
     db.run(
         "UPDATE claims SET owner = NULL, acted = 1, status = ?5, body = ?6, contact_id = ?7
-         WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND fingerprint = ?4",
+         WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND owner = ?4",
         params![
             claim.workspace_id,
             key(claim.api_key),
             claim.key,
-            claim.fingerprint,
+            node,
             answer.status,
             answer.body,
             key_if(about),
@@ -127,37 +132,65 @@ pub(crate) fn answer(db: &Db<'_>, claim: &Claim, answer: &KeptAnswer, about: Opt
 }
 
 /// Gives the key of a request back that was refused.
-pub(crate) fn release(db: &Db<'_>, claim: &Claim) -> Result<()> {
+pub(crate) fn release(db: &Db<'_>, HeldClaim { claim, node }: &HeldClaim) -> Result<()> {
     db.run(
-        "DELETE FROM claims WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND fingerprint = ?4 AND status IS NULL",
-        params![claim.workspace_id, key(claim.api_key), claim.key, claim.fingerprint],
+        "DELETE FROM claims WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND owner = ?4 AND status IS NULL",
+        params![claim.workspace_id, key(claim.api_key), claim.key, node],
     )?;
     Ok(())
 }
 
 /// Something is written for this claim.
-pub(crate) fn mark(db: &Db<'_>, claim: &Claim) -> Result<()> {
-    db.run(
-        "UPDATE claims SET acted = 1 WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND acted = 0",
-        params![claim.workspace_id, key(claim.api_key), claim.key],
+///
+/// # Errors
+/// [`StoreError::Unavailable`] if it is not its node's any more: another may do the same.
+pub(crate) fn mark(db: &Db<'_>, HeldClaim { claim, node }: &HeldClaim) -> Result<()> {
+    let marked = db.run(
+        "UPDATE claims SET acted = 1 WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND owner = ?4 AND acted = 0",
+        params![claim.workspace_id, key(claim.api_key), claim.key, node],
     )?;
-    Ok(())
+    if marked > 0 {
+        return Ok(());
+    }
+    let is_held = db.exists(
+        "SELECT 1 FROM claims WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND owner = ?4",
+        params![claim.workspace_id, key(claim.api_key), claim.key, node],
+    )?;
+    if is_held {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable {
+        reason: "this node was taken for dead while it worked at the request".to_owned(),
+    })
 }
 
 /// Ends a claim at which nobody works any more: given back if nothing was written for it.
-pub(crate) fn interrupt(db: &Db<'_>, claim: &Claim) -> Result<()> {
+pub(crate) fn interrupt(db: &Db<'_>, HeldClaim { claim, node }: &HeldClaim) -> Result<()> {
     for sql in [
-        "DELETE FROM claims WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND status IS NULL AND acted = 0",
-        "UPDATE claims SET owner = NULL WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND status IS NULL",
+        "DELETE FROM claims WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND owner = ?4 AND acted = 0",
+        "UPDATE claims SET owner = NULL WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND owner = ?4",
     ] {
-        db.run(sql, params![claim.workspace_id, key(claim.api_key), claim.key])?;
+        db.run(sql, params![claim.workspace_id, key(claim.api_key), claim.key, node])?;
     }
     Ok(())
 }
 
-/// The same for all at which others than `owner` worked; how many.
-pub(crate) fn interrupt_others(db: &Db<'_>, owner: &str) -> Result<u32> {
-    let released = db.run("DELETE FROM claims WHERE owner <> ?1 AND acted = 0", [owner])?;
-    let left = db.run("UPDATE claims SET owner = NULL WHERE owner <> ?1", [owner])?;
+/// The same for all at which nodes worked that are not alive; how many.
+pub(crate) fn interrupt_dead(db: &Db<'_>) -> Result<u32> {
+    let released = db.run(
+        "DELETE FROM claims WHERE acted = 0 AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+        [],
+    )?;
+    let left = db.run(
+        "UPDATE claims SET owner = NULL WHERE owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+        [],
+    )?;
     Ok(u32::try_from(released + left).unwrap_or(u32::MAX))
+}
+
+pub(crate) fn has_dead(db: &Db<'_>) -> Result<bool> {
+    db.exists(
+        "SELECT 1 FROM claims WHERE owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL) LIMIT 1",
+        [],
+    )
 }

@@ -14,7 +14,7 @@ use crate::db::{Db, params};
 
 /// Next tries, the ends of leases, and the waits in doubt: each waits as long as it had still to wait. When a message left is
 /// noted by the right clock, so that its echo is known. What was due already is due now; moments of the platform stay.
-const WAITS: [&str; 6] = [
+const WAITS: [&str; 8] = [
     "UPDATE outbox SET not_before = CASE WHEN not_before - ?2 < ?1 THEN ?1 ELSE not_before - ?2 END,
          due_at = CASE WHEN due_at - ?2 < ?1 THEN ?1 ELSE due_at - ?2 END WHERE not_before > ?1 OR due_at > ?1",
     "UPDATE outbox SET dispatched_at = dispatched_at - ?2 WHERE state IN ('sending', 'uncertain') AND dispatched_at > ?1",
@@ -24,6 +24,8 @@ const WAITS: [&str; 6] = [
          failing_since = CASE WHEN failing_since > ?1 THEN ?1 ELSE failing_since END
      WHERE paced_until > ?1 OR failing_since > ?1",
     "UPDATE media SET due_at = CASE WHEN due_at - ?2 < ?1 THEN ?1 ELSE due_at - ?2 END WHERE due_at > ?1",
+    "UPDATE nodes SET beat_at = beat_at - ?2 WHERE beat_at > ?1",
+    "UPDATE duties SET until = CASE WHEN until - ?2 < ?1 THEN ?1 ELSE until - ?2 END WHERE until > ?1",
 ];
 
 /// The clock was set back by so much and shows `now`. How many rows were touched.
@@ -32,13 +34,19 @@ pub(crate) fn set_back(db: &Db<'_>, by: Duration, now: Timestamp) -> Result<u32>
 }
 
 /// What waits may go earlier; what is in hand would be taken for lost, and a message sent again.
-const IN_HAND: [&str; 2] = [
+const IN_HAND: [&str; 3] = [
     "UPDATE outbox SET not_before = not_before + ?2 WHERE state = 'sending' AND owner = ?1",
     "UPDATE deliveries SET due_at = due_at + ?2 WHERE owner = ?1",
+    "UPDATE duties SET until = until + ?2 WHERE node = ?1",
 ];
 
 /// The clock was set forward by so much, under this worker. How many rows were touched.
 pub(crate) fn set_forward(db: &Db<'_>, owner: &str, by: Duration) -> Result<u32> {
+    // No node died. One whose own host moves it too is right again at its next heartbeat.
+    db.run(
+        "UPDATE nodes SET beat_at = beat_at + ?1 WHERE ended_at IS NULL",
+        [millis(by)],
+    )?;
     all(&IN_HAND, |sql| db.run(sql, params![owner, millis(by)]))
 }
 

@@ -138,7 +138,7 @@ pub(crate) fn one(db: &Db<'_>, id: ConnectSessionId, now: Timestamp) -> Result<O
     }))
 }
 
-pub(crate) fn take(db: &Db<'_>, state: &str, now: Timestamp) -> Result<Option<ConnectSession>> {
+pub(crate) fn take(db: &Db<'_>, state: &str, node: &str, now: Timestamp) -> Result<Option<ConnectSession>> {
     let id: Option<ConnectSessionId> = db.one(
         "SELECT id FROM connect_sessions WHERE state_digest = ?1 AND status = 'pending' AND expires_at > ?2",
         params![digest(state), now.as_millis()],
@@ -146,6 +146,10 @@ pub(crate) fn take(db: &Db<'_>, state: &str, now: Timestamp) -> Result<Option<Co
     )?;
     let Some(id) = id else { return Ok(None) };
     finish(db, id, &ConnectEnd::Taken)?;
+    db.run(
+        "UPDATE connect_sessions SET node = ?2 WHERE id = ?1",
+        params![key(id), node],
+    )?;
     one(db, id, now)
 }
 
@@ -166,10 +170,31 @@ pub(crate) fn keep_tokens(db: &Db<'_>, id: ConnectSessionId, tokens: &Tokens) ->
     Ok(())
 }
 
-pub(crate) fn taken(db: &Db<'_>, now: Timestamp) -> Result<Vec<ConnectSession>> {
-    let ids: Vec<ConnectSessionId> = db.all("SELECT id FROM connect_sessions WHERE status = 'taken'", [], |row| {
-        get_id(row, 0)
-    })?;
+/// Whether sessions are taken that no node which is alive brings to an end.
+pub(crate) fn has_orphans(db: &Db<'_>) -> Result<bool> {
+    db.exists(
+        "SELECT 1 FROM connect_sessions WHERE status = 'taken'
+           AND (node IS NULL OR node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)) LIMIT 1",
+        [],
+    )
+}
+
+/// From now on `node` brings those to an end.
+pub(crate) fn adopt(db: &Db<'_>, node: &str) -> Result<()> {
+    db.run(
+        "UPDATE connect_sessions SET node = ?1 WHERE status = 'taken'
+           AND (node IS NULL OR node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL))",
+        [node],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn taken(db: &Db<'_>, node: &str, now: Timestamp) -> Result<Vec<ConnectSession>> {
+    let ids: Vec<ConnectSessionId> = db.all(
+        "SELECT id FROM connect_sessions WHERE status = 'taken' AND node = ?1",
+        [node],
+        |row| get_id(row, 0),
+    )?;
     let sessions = ids.into_iter().filter_map(|id| one(db, id, now).transpose());
     sessions.collect()
 }

@@ -80,13 +80,22 @@ pub(crate) fn add(
     added.ok_or_else(|| StoreError::Database("a delivery was not added".to_owned()))
 }
 
-/// Deliveries in the hands of a process that died are due.
-pub(crate) fn end_leases_of_others(db: &Db<'_>, owner: &str, now: Timestamp) -> Result<u32> {
+/// Deliveries in the hands of nodes that are not alive are due.
+pub(crate) fn end_leases_of_dead(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let ended = db.run(
-        "UPDATE deliveries SET due_at = ?2 WHERE owner <> ?1 AND due_at > ?2",
-        params![owner, now.as_millis()],
+        "UPDATE deliveries SET due_at = ?1
+         WHERE due_at > ?1 AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+        [now.as_millis()],
     )?;
     Ok(u32::try_from(ended).unwrap_or(u32::MAX))
+}
+
+pub(crate) fn has_leases_of_dead(db: &Db<'_>, now: Timestamp) -> Result<bool> {
+    db.exists(
+        "SELECT 1 FROM deliveries
+         WHERE due_at > ?1 AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL) LIMIT 1",
+        [now.as_millis()],
+    )
 }
 
 pub(crate) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>> {

@@ -7,11 +7,11 @@ use crate::Result;
 use crate::db::{Db, get_json_if, get_time, get_word, json, json_if, key, params, word};
 use crate::tables::state::State;
 
-/// False if one is open.
-pub(crate) fn begin(db: &Db<'_>, connector: &str, intent: &Intent) -> Result<bool> {
+/// Begins a change at which `node` works. False if one is open.
+pub(crate) fn begin(db: &Db<'_>, connector: &str, intent: &Intent, node: &str) -> Result<bool> {
     let written = db.run(
-        "INSERT INTO version_intents (connector, act, version, taker, before, canary, failed, reason, begun_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (connector) DO NOTHING",
+        "INSERT INTO version_intents (connector, act, version, taker, before, canary, failed, reason, begun_at, node)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (connector) DO NOTHING",
         params![
             connector,
             word(intent.act)?,
@@ -21,17 +21,38 @@ pub(crate) fn begin(db: &Db<'_>, connector: &str, intent: &Intent) -> Result<boo
             json_if(intent.canary.as_ref())?,
             intent.failed,
             intent.reason,
-            intent.begun_at.as_millis()
+            intent.begun_at.as_millis(),
+            node
         ],
     )?;
     Ok(written > 0)
 }
 
-pub(crate) fn open(db: &Db<'_>) -> Result<Vec<(String, Intent)>> {
+/// Whether changes are open at which no node that is alive works.
+pub(crate) fn has_orphans(db: &Db<'_>) -> Result<bool> {
+    db.exists(
+        "SELECT 1 FROM version_intents
+         WHERE node IS NULL OR node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL) LIMIT 1",
+        [],
+    )
+}
+
+/// From now on `node` works at those.
+pub(crate) fn adopt(db: &Db<'_>, node: &str) -> Result<()> {
+    db.run(
+        "UPDATE version_intents SET node = ?1
+         WHERE node IS NULL OR node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+        [node],
+    )?;
+    Ok(())
+}
+
+/// The open changes at which `node` works.
+pub(crate) fn open(db: &Db<'_>, node: &str) -> Result<Vec<(String, Intent)>> {
     db.all(
         "SELECT connector, act, version, taker, before, canary, failed, reason, begun_at FROM version_intents
-         ORDER BY connector",
-        [],
+         WHERE node = ?1 ORDER BY connector",
+        [node],
         |row| {
             let intent = Intent {
                 act: get_word(row, 1, "version_intents.act")?,

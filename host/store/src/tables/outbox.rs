@@ -365,13 +365,22 @@ pub(crate) fn turns(db: &Db<'_>, room: &Room, now: Timestamp) -> Result<(Vec<Cha
     Ok((turns, all))
 }
 
-/// Messages in the hands of a process that died: the next sweep finds their leases run out.
-pub(crate) fn end_leases_of_others(db: &Db<'_>, owner: &str, now: Timestamp) -> Result<u32> {
+/// Messages in the hands of nodes that are not alive: the next sweep finds their leases run out.
+pub(crate) fn end_leases_of_dead(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let ended = db.run(
-        "UPDATE outbox SET not_before = ?2 WHERE state = 'sending' AND owner <> ?1 AND not_before > ?2",
-        params![owner, now.as_millis()],
+        "UPDATE outbox SET not_before = ?1 WHERE state = 'sending' AND not_before > ?1
+           AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+        [now.as_millis()],
     )?;
     Ok(u32::try_from(ended).unwrap_or(u32::MAX))
+}
+
+pub(crate) fn has_leases_of_dead(db: &Db<'_>, now: Timestamp) -> Result<bool> {
+    db.exists(
+        "SELECT 1 FROM outbox WHERE state = 'sending' AND not_before > ?1
+           AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL) LIMIT 1",
+        [now.as_millis()],
+    )
 }
 
 /// Leases the messages at these places. From here on an attempt is open: the row says so until it is settled.

@@ -1,0 +1,165 @@
+//! Nodes that use one record: who is dead, what becomes of its work, and who has a duty.
+
+use std::time::Duration;
+
+use weir_domain::limits;
+use weir_domain::message::Status;
+
+use super::events::add;
+use super::world::*;
+use super::{Factory, run};
+use crate::{MessageLease, Room};
+
+/// When a node that beat last at 0 is dead.
+fn dead() -> i64 {
+    limits::NODE_DEAD.as_secs().cast_signed()
+}
+
+impl World {
+    async fn node(&self, name: &str, seconds: i64) -> String {
+        self.store.register_node(name, "1.0.0", at(seconds)).await.unwrap().id
+    }
+
+    async fn lease_for(&self, node: &str, seconds: i64) -> MessageLease {
+        let leased = self.store.lease_messages(node, Room::of_all(1), at(seconds)).await;
+        leased.unwrap().remove(0)
+    }
+
+    /// The ids of the nodes that were ended.
+    async fn dead(&self, own: &str, seconds: i64) -> Vec<String> {
+        self.store.end_dead_nodes(own, at(seconds)).await.unwrap().nodes
+    }
+}
+
+pub fn every_start_has_an_epoch_of_its_own(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let first = world.node("weir", 0).await;
+        let second = world.node("weir", 1).await;
+        assert_ne!(first, second);
+        world.store.remove_node(&second, at(2)).await.unwrap();
+        let third = world.node("weir", 3).await;
+        let nodes = world.store.nodes().await.unwrap();
+        let ids: Vec<_> = nodes.iter().map(|node| node.id.as_str()).collect();
+        assert_eq!(ids, [first.as_str(), third.as_str()]);
+        assert_ne!(third, second);
+        assert!(nodes[0].epoch < nodes[1].epoch);
+        assert_eq!((nodes[1].name.as_str(), nodes[1].version.as_str()), ("weir", "1.0.0"));
+    });
+}
+
+pub fn a_silent_node_is_ended_by_another_and_never_by_itself(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let (one, other) = (world.node("one", 0).await, world.node("other", 0).await);
+        assert!(world.store.beat(&one, at(5)).await.unwrap());
+        assert!(world.dead(&one, dead() - 1).await.is_empty());
+        assert_eq!(world.dead(&one, dead()).await, [other.as_str()]);
+        assert!(!world.store.beat(&other, at(dead())).await.unwrap());
+        assert!(world.dead(&one, 10 * dead()).await.is_empty());
+        let nodes = world.store.nodes().await.unwrap();
+        assert_eq!(nodes[1].ended_at, Some(at(dead())));
+        assert!(!nodes[1].is_alive(at(dead())));
+        let others = world.store.end_other_nodes("another", at(11 * dead())).await.unwrap();
+        assert_eq!(others.nodes, [one]);
+        // A start forgets who died long ago.
+        let later = 12 * dead() + limits::NODE_LISTED.as_secs().cast_signed();
+        let next = world.node("next", later).await;
+        let nodes = world.store.nodes().await.unwrap();
+        assert_eq!(nodes.iter().map(|node| &node.id).collect::<Vec<_>>(), [&next]);
+    });
+}
+
+pub fn messages_of_a_dead_node_are_lost_to_the_next_sweep(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let (alive, dies) = (world.node("alive", 0).await, world.node("dies", 0).await);
+        for thread in ["a", "b"] {
+            world.hear(vec![says_in(thread, thread, 0)], 0).await;
+            world.send_in(thread, "hello", 1).await.unwrap();
+        }
+        let ours = world.lease_for(&alive, 1).await;
+        let theirs = world.lease_for(&dies, 1).await;
+        world.store.beat(&alive, at(dead())).await.unwrap();
+        let ended = world.store.end_dead_nodes(&alive, at(dead())).await.unwrap();
+        assert_eq!(ended.leases, 1);
+        assert_eq!(world.store.sweep_messages(at(dead())).await.unwrap(), 1);
+        let status = async |lease: &MessageLease| world.message(&lease.message).await.status;
+        assert_eq!(
+            (status(&ours).await, status(&theirs).await),
+            (Status::Sending, Status::Uncertain)
+        );
+        assert!(!world.settle(&theirs, sent("p1", dead()), dead()).await);
+        assert!(world.settle(&ours, sent("p2", dead()), dead()).await);
+    });
+}
+
+pub fn deliveries_of_a_dead_node_are_due(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let dies = world.node("dies", 0).await;
+        let alive = world.node("alive", dead()).await;
+        add(&world, &["message.received"]).await;
+        world.hear(vec![says("m1", 1)], 1).await;
+        let lease = async |node: &str, seconds| world.store.lease_deliveries(node, 1, at(seconds)).await.unwrap();
+        let lost = lease(&dies, 1).await.remove(0);
+        assert!(lease(&alive, dead()).await.is_empty());
+        assert_eq!(world.store.end_dead_nodes(&alive, at(dead())).await.unwrap().leases, 1);
+        let again = lease(&alive, dead()).await.remove(0);
+        assert_eq!(again.delivery, lost.delivery);
+        assert!(again.epoch > lost.epoch, "what the dead one held is fenced off");
+    });
+}
+
+pub fn what_a_dead_node_took_late_ends_too(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let (alive, dies) = (world.node("alive", 0).await, world.node("dies", 0).await);
+        world.store.beat(&alive, at(dead())).await.unwrap();
+        assert_eq!(world.dead(&alive, dead()).await, [dies.as_str()]);
+        world.hear(vec![says("m1", dead())], dead()).await;
+        world.send("hello", dead()).await.unwrap();
+        world.lease_for(&dies, dead()).await;
+        assert_eq!(world.store.end_dead_nodes(&alive, at(dead())).await.unwrap().leases, 1);
+    });
+}
+
+pub fn a_duty_is_one_nodes_at_a_time(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let (one, other) = (world.node("one", 0).await, world.node("other", 0).await);
+        let holds =
+            async |duty: &str, node: &str, seconds| world.store.hold_duty(duty, node, at(seconds)).await.unwrap();
+        assert!(holds("count", &one, 0).await);
+        assert!(!holds("count", &other, 1).await);
+        assert!(holds("forget", &other, 1).await);
+        // Renewed, and then no more.
+        assert!(holds("count", &one, 5).await);
+        let until = 5 + limits::DUTY.as_secs().cast_signed();
+        assert!(!holds("count", &other, until - 1).await);
+        assert!(holds("count", &other, until).await);
+        assert!(!holds("count", &one, until).await);
+        let nodes = world.store.nodes().await.unwrap();
+        assert_eq!(nodes[1].duties, ["count", "forget"]);
+        // With its node it is free at once, and one that was ended gets none.
+        world.store.remove_node(&other, at(until)).await.unwrap();
+        assert!(!holds("count", &other, until).await);
+        assert!(holds("count", &one, until).await);
+    });
+}
+
+pub fn a_clock_that_is_set_ends_no_node(factory: Factory) {
+    run(async {
+        const BY: i64 = 3_600;
+        let by = Duration::from_secs(BY.unsigned_abs());
+        let world = World::begin(factory).await;
+        let (one, other) = (world.node("one", BY).await, world.node("other", BY).await);
+        assert!(world.store.hold_duty("count", &other, at(BY)).await.unwrap());
+        world.store.clock_set_forward(&one, by).await.unwrap();
+        assert!(world.dead(&one, 2 * BY).await.is_empty());
+        world.store.clock_set_back(2 * by, at(0)).await.unwrap();
+        let nodes = world.store.nodes().await.unwrap();
+        assert!(nodes.iter().all(|node| node.beat_at <= at(0)), "{nodes:?}");
+        assert!(world.store.hold_duty("count", &one, at(dead() + 5)).await.unwrap());
+    });
+}

@@ -1,0 +1,71 @@
+//! Nodes: the hosts that use one record.
+
+use async_trait::async_trait;
+use weir_domain::limits;
+use weir_domain::time::Timestamp;
+
+use crate::db::Db;
+use crate::engine::Engine;
+use crate::tables::nodes;
+use crate::{EndedNodes, Node, Result};
+
+/// Nodes: the hosts that use one record. Leases of messages and deliveries, claims and duties have a node as their owner, and end
+/// with it.
+#[async_trait]
+pub trait Nodes: Send + Sync {
+    /// Registers a start of the node `name`, under an epoch that was never used.
+    async fn register_node(&self, name: &str, version: &str, now: Timestamp) -> Result<Node>;
+    /// Notes a heartbeat. False if the node was ended meanwhile: what it was at work on is others' now.
+    async fn beat(&self, node: &str, now: Timestamp) -> Result<bool>;
+    /// All nodes by name, those that died within [`limits::NODE_LISTED`] among them.
+    async fn nodes(&self) -> Result<Vec<Node>>;
+    /// Ends the nodes that were silent for [`limits::NODE_DEAD`], but not `own`, and what is in the hands of none that is alive:
+    /// messages are lost to the next sweep, deliveries are due, requests are interrupted, duties are free.
+    async fn end_dead_nodes(&self, own: &str, now: Timestamp) -> Result<EndedNodes>;
+    /// The same for every node but `own`, for a host that knows that it is the only one.
+    async fn end_other_nodes(&self, own: &str, now: Timestamp) -> Result<EndedNodes>;
+    /// Removes a node that stops, and ends the same of it.
+    async fn remove_node(&self, node: &str, now: Timestamp) -> Result<EndedNodes>;
+    /// Takes a duty for a node, or renews it, for [`limits::DUTY`]: one node at a time has it. False while another has it, or if
+    /// the node was ended.
+    async fn hold_duty(&self, duty: &str, node: &str, now: Timestamp) -> Result<bool>;
+}
+
+#[async_trait]
+impl<E: Engine> Nodes for E {
+    async fn register_node(&self, name: &str, version: &str, now: Timestamp) -> Result<Node> {
+        let (name, version) = (name.to_owned(), version.to_owned());
+        self.write(move |db| nodes::register(db, &name, &version, now)).await
+    }
+    async fn beat(&self, node: &str, now: Timestamp) -> Result<bool> {
+        let node = node.to_owned();
+        self.write(move |db| nodes::beat(db, &node, now)).await
+    }
+    async fn nodes(&self) -> Result<Vec<Node>> {
+        self.read(nodes::all).await
+    }
+    async fn end_dead_nodes(&self, own: &str, now: Timestamp) -> Result<EndedNodes> {
+        let (own, since) = (own.to_owned(), now.before(limits::NODE_DEAD));
+        let node = own.clone();
+        // Mostly there is nothing, and reading costs less than writing.
+        let look = move |db: &Db<'_>| Ok(nodes::silent(db, &node, since)?.is_empty() && !nodes::has_orphans(db, now)?);
+        if self.read(look).await? {
+            return Ok(EndedNodes::default());
+        }
+        self.write(move |db| nodes::end(db, nodes::silent(db, &own, since)?, now))
+            .await
+    }
+    async fn end_other_nodes(&self, own: &str, now: Timestamp) -> Result<EndedNodes> {
+        let own = own.to_owned();
+        self.write(move |db| nodes::end(db, nodes::others(db, &own)?, now))
+            .await
+    }
+    async fn remove_node(&self, node: &str, now: Timestamp) -> Result<EndedNodes> {
+        let node = node.to_owned();
+        self.write(move |db| nodes::remove(db, &node, now)).await
+    }
+    async fn hold_duty(&self, duty: &str, node: &str, now: Timestamp) -> Result<bool> {
+        let (duty, node) = (duty.to_owned(), node.to_owned());
+        self.write(move |db| nodes::hold_duty(db, &duty, &node, now)).await
+    }
+}

@@ -1,0 +1,156 @@
+//! Nodes and their duties. What a node is at work on has its id as the owner, and ends with it.
+
+use weir_domain::limits;
+use weir_domain::time::Timestamp;
+
+use crate::db::{Db, get_time, get_time_if, params};
+use crate::tables::{claims, deliveries, outbox};
+use crate::{EndedNodes, Node, Result, StoreError};
+
+/// The name under which the last epoch stands in `meta`, as a decimal number.
+const EPOCH: &str = "node_epoch";
+
+/// Registers a start of the node `name`, and forgets those that ended long ago.
+pub(crate) fn register(db: &Db<'_>, name: &str, version: &str, now: Timestamp) -> Result<Node> {
+    db.run(
+        "DELETE FROM nodes WHERE ended_at < ?1",
+        [now.before(limits::NODE_LISTED).as_millis()],
+    )?;
+    let epoch = next_epoch(db)?;
+    let node = Node {
+        id: format!("{name}.{epoch}"),
+        name: name.to_owned(),
+        epoch,
+        version: version.to_owned(),
+        started_at: now,
+        beat_at: now,
+        ended_at: None,
+        duties: Vec::new(),
+    };
+    db.run(
+        "INSERT INTO nodes (id, name, epoch, version, started_at, beat_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
+        params![node.id, node.name, node.epoch, node.version, now.as_millis()],
+    )?;
+    Ok(node)
+}
+
+/// Not the greatest of the table: a node that is forgotten may still be at work somewhere.
+fn next_epoch(db: &Db<'_>) -> Result<i64> {
+    let last: Option<Vec<u8>> = db.one("SELECT value FROM meta WHERE name = ?1", [EPOCH], |row| row.get(0))?;
+    let epoch = match last {
+        None => 1,
+        Some(last) => {
+            let last: Option<i64> = std::str::from_utf8(&last).ok().and_then(|last| last.parse().ok());
+            last.ok_or_else(|| StoreError::Damaged {
+                place: format!("meta, row {EPOCH}"),
+                reason: "it is not a number".to_owned(),
+            })? + 1
+        }
+    };
+    db.run(
+        "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        params![EPOCH, epoch.to_string().into_bytes()],
+    )?;
+    Ok(epoch)
+}
+
+/// Notes a heartbeat. False if the node was ended.
+pub(crate) fn beat(db: &Db<'_>, id: &str, now: Timestamp) -> Result<bool> {
+    Ok(db.run(
+        "UPDATE nodes SET beat_at = ?2 WHERE id = ?1 AND ended_at IS NULL",
+        params![id, now.as_millis()],
+    )? > 0)
+}
+
+pub(crate) fn all(db: &Db<'_>) -> Result<Vec<Node>> {
+    let mut nodes = db.all(
+        "SELECT id, name, epoch, version, started_at, beat_at, ended_at FROM nodes ORDER BY name, epoch",
+        [],
+        |row| {
+            Ok(Node {
+                id: row.get(0)?,
+                name: row.get(1)?,
+                epoch: row.get(2)?,
+                version: row.get(3)?,
+                started_at: get_time(row, 4)?,
+                beat_at: get_time(row, 5)?,
+                ended_at: get_time_if(row, 6)?,
+                duties: Vec::new(),
+            })
+        },
+    )?;
+    let duties: Vec<(String, String)> = db.all("SELECT node, name FROM duties ORDER BY name", [], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    for (node, duty) in duties {
+        if let Some(node) = nodes
+            .iter_mut()
+            .find(|known| known.id == node && known.ended_at.is_none())
+        {
+            node.duties.push(duty);
+        }
+    }
+    Ok(nodes)
+}
+
+/// The nodes but `own` that count as alive and were silent since `silent_since`.
+pub(crate) fn silent(db: &Db<'_>, own: &str, silent_since: Timestamp) -> Result<Vec<String>> {
+    db.all(
+        "SELECT id FROM nodes WHERE ended_at IS NULL AND id <> ?1 AND beat_at <= ?2",
+        params![own, silent_since.as_millis()],
+        |row| row.get(0),
+    )
+}
+
+/// All nodes but `own` that count as alive.
+pub(crate) fn others(db: &Db<'_>, own: &str) -> Result<Vec<String>> {
+    db.all(
+        "SELECT id FROM nodes WHERE ended_at IS NULL AND id <> ?1",
+        [own],
+        |row| row.get(0),
+    )
+}
+
+/// Whether anything is in the hands of a node that is not alive: it was ended between looking and taking.
+pub(crate) fn has_orphans(db: &Db<'_>, now: Timestamp) -> Result<bool> {
+    Ok(outbox::has_leases_of_dead(db, now)? || deliveries::has_leases_of_dead(db, now)? || claims::has_dead(db)?)
+}
+
+/// Ends these nodes, and what is in the hands of none that is alive.
+pub(crate) fn end(db: &Db<'_>, nodes: Vec<String>, now: Timestamp) -> Result<EndedNodes> {
+    db.run(
+        "UPDATE nodes SET ended_at = ?2 WHERE ended_at IS NULL AND id IN (SELECT value FROM json_each(?1))",
+        params![nodes, now.as_millis()],
+    )?;
+    db.run(
+        "DELETE FROM duties WHERE node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+        [],
+    )?;
+    Ok(EndedNodes {
+        nodes,
+        leases: outbox::end_leases_of_dead(db, now)? + deliveries::end_leases_of_dead(db, now)?,
+        requests: claims::interrupt_dead(db)?,
+    })
+}
+
+/// A node stops: nothing of it is left.
+pub(crate) fn remove(db: &Db<'_>, id: &str, now: Timestamp) -> Result<EndedNodes> {
+    let ended = end(db, vec![id.to_owned()], now)?;
+    db.run("DELETE FROM nodes WHERE id = ?1", [id])?;
+    Ok(ended)
+}
+
+/// Takes or renews a duty for a node. False while another has it, or if the node was ended.
+pub(crate) fn hold_duty(db: &Db<'_>, duty: &str, node: &str, now: Timestamp) -> Result<bool> {
+    if !db.exists("SELECT 1 FROM nodes WHERE id = ?1 AND ended_at IS NULL", [node])? {
+        return Ok(false);
+    }
+    let taken = db.run(
+        "INSERT INTO duties (name, node, epoch, until) VALUES (?1, ?2, 1, ?3)
+         ON CONFLICT (name) DO UPDATE SET node = ?2, until = ?3,
+             epoch = duties.epoch + CASE WHEN duties.node = ?2 THEN 0 ELSE 1 END
+         WHERE duties.node = ?2 OR duties.until <= ?4",
+        params![duty, node, now.after(limits::DUTY).as_millis(), now.as_millis()],
+    )?;
+    Ok(taken > 0)
+}
