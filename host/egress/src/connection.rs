@@ -36,6 +36,10 @@ const HEAD_BYTES: usize = 64 << 10;
 /// Polled just before a request's first bytes are written to its connection, new or reused: resolving and handshakes, which
 /// take an unknown time, are done by then.
 pub trait Departure: Send {
+    /// Why the request must not leave any more; none while it may. Asked just before [`Departure::poll_leave`].
+    fn withheld(&self) -> Option<String> {
+        None
+    }
     /// Ready once the request may leave. Not polled again after that.
     fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<()>;
     /// The bytes were written. Not called for a request that never left.
@@ -326,6 +330,9 @@ impl<S: Write + Unpin> Gated<S> {
             return write(Pin::new(&mut self.stream), context);
         }
         if let Some(departure) = departure {
+            if let Some(reason) = departure.withheld() {
+                return Poll::Ready(Err(io::Error::other(reason)));
+            }
             ready!(departure.poll_leave(context));
         }
         // Before the write: if it fails halfway, bytes may have left.

@@ -76,6 +76,8 @@ pub struct CallContext {
     pub pacer: Arc<dyn Pacer>,
     /// Receives the dates of the platform's responses.
     pub dates: Arc<dyn AnswerDates>,
+    /// Whether the host may still act for this call.
+    pub fence: Arc<dyn Fence>,
 }
 
 // ---- results ---------------------------------------------------------------------------------------------------------
@@ -176,6 +178,22 @@ pub trait Pacer: Send + Sync {
     /// # Errors
     /// The wait would exceed [`weir_domain::limits::RATE_WAIT`]; nothing is reserved then.
     async fn turn(&self, class: RouteClass) -> Result<Option<Box<dyn Departure>>, TooLong>;
+}
+
+/// Whether the host may still act for a call: another host may have taken over its work meanwhile.
+pub trait Fence: Send + Sync {
+    /// Why no request of the call may leave any more; none while they may. Asked just before the first byte of each.
+    fn withheld(&self) -> Option<String>;
+}
+
+/// The fence of a host that nobody takes over from.
+#[derive(Clone, Copy, Debug)]
+pub struct NoFence;
+
+impl Fence for NoFence {
+    fn withheld(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Observes calls. Called from the middle of them: must not block.

@@ -118,3 +118,36 @@ async fn a_departure_that_does_not_come_in_time_leaves_nothing_uncertain() {
     );
     assert!(server.seen().is_empty());
 }
+
+/// A departure that comes too late.
+struct Withheld;
+
+impl Departure for Withheld {
+    fn withheld(&self) -> Option<String> {
+        Some("another node may have sent it".to_owned())
+    }
+
+    fn poll_leave(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        panic!("nobody asks when it may leave")
+    }
+
+    fn left(&mut self) {
+        panic!("it did not leave")
+    }
+}
+
+#[tokio::test]
+async fn a_withheld_request_does_not_leave_and_leaves_nothing_uncertain() {
+    let server = Server::saying("hi").await;
+    let egress = egress();
+    // Over a new connection, and over one that was used.
+    for before in [0, 1] {
+        let secrets = Secrets::default();
+        let withheld = egress.send_at(Some(Box::new(Withheld)), get(&server), &secrets, &NoBodies);
+        let error = withheld.await.map(drop).expect_err("it is withheld");
+        assert!(!error.may_have_been_seen(), "{error:?}");
+        assert!(error.to_string().contains("another node may have sent it"), "{error}");
+        assert_eq!(server.seen().len(), before);
+        send(&egress, get(&server)).await.expect("an answer");
+    }
+}

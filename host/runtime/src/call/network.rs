@@ -12,7 +12,7 @@ use weir_domain::manifest::{Manifest, RouteClass};
 use weir_domain::policy::{Call, CallRefusal, EgressPermit, OriginMap, Request, may_call};
 use weir_egress::Departure;
 
-use crate::context::{AnswerDates, Pacer, RequestOutcome, RequestRecord};
+use crate::context::{AnswerDates, Fence, Pacer, RequestOutcome, RequestRecord};
 
 /// The network access of a call.
 pub(crate) struct Network {
@@ -22,6 +22,7 @@ pub(crate) struct Network {
     pub(crate) origins: Arc<OriginMap>,
     pub(crate) pacer: Arc<dyn Pacer>,
     pub(crate) dates: Arc<dyn AnswerDates>,
+    pub(crate) fence: Arc<dyn Fence>,
     /// The stored media that a request body may reference: that of the draft, and nothing else.
     pub(crate) attachments: Vec<MediaId>,
     pub(crate) call: Call,
@@ -92,8 +93,9 @@ pub(crate) struct RequestEntry {
 
 impl RequestEntry {
     /// The departure of the request: it records that the request leaves, from when on it may have left.
-    pub(crate) fn departure(&self, turn: Option<Box<dyn Departure>>) -> Box<dyn Departure> {
+    pub(crate) fn departure(&self, fence: Arc<dyn Fence>, turn: Option<Box<dyn Departure>>) -> Box<dyn Departure> {
         Box::new(RecordedDeparture {
+            fence,
             sends: self.is_send.then(|| self.ledger.clone()),
             turn,
         })
@@ -118,11 +120,16 @@ impl RequestEntry {
 
 /// Records in the ledger that the request leaves, before its first byte does.
 struct RecordedDeparture {
+    fence: Arc<dyn Fence>,
     sends: Option<Ledger>,
     turn: Option<Box<dyn Departure>>,
 }
 
 impl Departure for RecordedDeparture {
+    fn withheld(&self) -> Option<String> {
+        self.fence.withheld()
+    }
+
     fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if let Some(turn) = &mut self.turn {
             ready!(turn.poll_leave(context));

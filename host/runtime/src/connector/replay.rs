@@ -10,7 +10,7 @@ use super::Connector;
 use crate::call::data::CallData;
 use crate::call::network::{Ledger, Network};
 use crate::call::sandbox;
-use crate::context::{Host, NoObserver};
+use crate::context::{Host, NoFence, NoObserver};
 use crate::error::CallError;
 use crate::interface::functions::RecordedCall;
 use crate::state::StateView;
@@ -41,6 +41,7 @@ impl Connector {
             origins: Arc::clone(&boundary.origins),
             pacer: Arc::new(Offline),
             dates: Arc::new(Offline),
+            fence: Arc::new(NoFence),
             attachments: transcript.arguments.attachments(),
             call: Call::new(transcript.call),
             ledger: Ledger::default(),

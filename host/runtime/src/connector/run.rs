@@ -55,6 +55,7 @@ impl Connector {
             origins: context.origins,
             pacer: context.pacer,
             dates: context.dates,
+            fence: context.fence,
             attachments: Vec::new(),
             call: Call::new(kind),
             ledger: ledger.clone(),

@@ -1,6 +1,7 @@
 //! Requests to the network: each is checked by policy, waits for the rate limit, leaves through the egress crate, and is
 //! recorded.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -112,7 +113,7 @@ impl CallData {
                 return Err(wit::Error::Unreachable(too_long.to_string()));
             }
         };
-        let departure = entry.departure(turn);
+        let departure = entry.departure(Arc::clone(&network.fence), turn);
         let sent_at = self.host.clock.now();
         let answer = self
             .host

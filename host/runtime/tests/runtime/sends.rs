@@ -350,3 +350,38 @@ async fn sends_that_wait_leave_webhooks_their_slots() {
     assert_eq!(echo.receive(&webhook("hi")).await.unwrap().len(), 1);
     sends.abort_all();
 }
+
+/// The host lost, unnoticed, what it acts under.
+struct Fenced;
+
+impl weir_runtime::context::Fence for Fenced {
+    fn withheld(&self) -> Option<String> {
+        Some("another node may have taken over".to_owned())
+    }
+}
+
+#[tokio::test]
+async fn a_fenced_send_does_not_leave_and_is_tried_again() {
+    let (echo, _) = echo().await;
+    let platform = Platform::that([]).await;
+    let mut context = context(echo.manifest(), &platform, State::new());
+    context.fence = Arc::new(Fenced);
+    let report = echo.send(permit(echo.manifest(), "hello"), context).await;
+    assert!(
+        matches!(
+            &report.outcome,
+            Outcome::Failed {
+                verdict: Verdict::Retry { .. },
+                ..
+            }
+        ),
+        "{:?}",
+        report.outcome
+    );
+    assert!(
+        matches!(&report.requests[0].outcome, RequestOutcome::Unreachable(reason) if reason.contains("another node")),
+        "{:?}",
+        report.requests
+    );
+    assert!(platform.seen().is_empty());
+}

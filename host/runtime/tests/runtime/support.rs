@@ -24,7 +24,7 @@ use weir_domain::time::Timestamp;
 use weir_egress::{Departure, Egress, NoBodies};
 use weir_runtime::context::{
     AnswerDates, CallContext, CallEnd, CallObserver, ChannelFacts, Clock, CodeSource, ConversationFacts, Host, LogLine,
-    Pacer, RecordedTranscript, Recording, Refused, State, TooLong,
+    NoFence, Pacer, RecordedTranscript, Recording, Refused, State, TooLong,
 };
 use weir_runtime::{CacheSettings, Connector, Runtime, Settings};
 
@@ -330,6 +330,7 @@ pub(crate) fn context_of(origin: &str, manifest: &Manifest, platform: &Platform,
         state,
         pacer: Arc::new(Turns(true)),
         dates: Arc::new(NoDates),
+        fence: Arc::new(NoFence),
     }
 }
 
