@@ -14,6 +14,7 @@ mod doctor;
 mod events;
 mod folder;
 mod key;
+mod nodes;
 mod output;
 mod reseal;
 mod rollout;
@@ -123,6 +124,8 @@ enum Command {
     },
     /// Show the audit log
     Audit(audit::Audit),
+    /// List the nodes: the hosts that use the database
+    Nodes,
     /// Check the configuration, the data directory and the running host
     Doctor,
     /// Explain a refusal, or show the delivery attempts of a message
@@ -251,6 +254,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Done {
         Command::Backup { to } => backup::run(common, output, &to),
         Command::Reseal { new } => reseal::run(common, output, new),
         Command::Audit(audit) => audit.run(&client()?, output).await,
+        Command::Nodes => nodes::run(&client()?, output).await,
         Command::Doctor => doctor::run(common, output).await,
         Command::Why { id } => why::run(&client()?, output, &id).await,
         // Handled before the runtime was started.

@@ -12,6 +12,7 @@ mod follow;
 pub mod keyring;
 pub mod metrics;
 pub(crate) mod nearest;
+pub(crate) mod node;
 pub(crate) mod persist;
 pub(crate) mod platform_clocks;
 pub mod provenance;
@@ -34,6 +35,7 @@ use weir_store::Store;
 use crate::core::clock::HostClock;
 use crate::core::config::Config;
 use crate::core::metrics::Metrics;
+use crate::core::node::ThisNode;
 use crate::core::platform_clocks::PlatformClocks;
 use crate::core::wakes::Wakes;
 
@@ -53,12 +55,12 @@ pub struct Core {
     pub(crate) keys: watch::Sender<u64>,
     /// Work that ends though nobody waits for it.
     pub(crate) detached: TaskTracker,
-    /// The name of this process, under which it leases and claims.
-    pub(crate) owner: String,
+    /// This host among those that use the record: what it leases and claims has its id.
+    pub(crate) node: ThisNode,
 }
 
 impl Core {
-    /// Over an open store. `owner` is taken from `mint`.
+    /// Over an open store, as a registered node.
     pub(crate) fn new(
         config: Config,
         store: Arc<dyn Store>,
@@ -66,9 +68,8 @@ impl Core {
         clock: Arc<HostClock>,
         platform_clocks: PlatformClocks,
         egress: Egress,
+        node: ThisNode,
     ) -> Self {
-        let mut owner = [0; 8];
-        mint.fill(&mut owner);
         Self {
             config,
             store,
@@ -81,7 +82,7 @@ impl Core {
             wakes: Wakes::default(),
             keys: watch::Sender::new(0),
             detached: TaskTracker::new(),
-            owner: hex::encode(owner),
+            node,
         }
     }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::time::Instant;
 use weir_domain::id::Mint;
+use weir_domain::limits;
 use weir_domain::time::Timestamp;
 use weir_egress::Egress;
-use weir_store::{MasterKey, PostgresStore, SqliteStore, Store, StoreError};
+use weir_store::{EndedNodes, MasterKey, PostgresStore, SqliteStore, Store, StoreError};
 
 use crate::accounts::Accounts;
 use crate::connectors::Connectors;
@@ -16,6 +17,7 @@ use crate::connectors::caches::Caches;
 use crate::connectors::rollout::{Kept, Rollout};
 use crate::core::clock::{self, HostClock};
 use crate::core::config::{Config, StoreConfig};
+use crate::core::node::ThisNode;
 use crate::core::platform_clocks::PlatformClocks;
 use crate::core::pulse::Pulses;
 use crate::core::{Core, backup, folder, keyring};
@@ -81,6 +83,13 @@ pub enum NotReady {
         /// For how long.
         silent: Duration,
     },
+    /// It may not act: other nodes may take it for dead.
+    #[error(
+        "this node could not write its heartbeat to the database for {} s: it sends nothing until it can, and other nodes take over \
+         its work; check the database and the way to it",
+        limits::NODE_FENCED.as_secs()
+    )]
+    Fenced,
     /// Credentials are in memory only.
     #[error(
         "{count} credentials that platforms have given are not on the disk yet: the record is locked or the disk is full. They are \
@@ -129,26 +138,54 @@ impl Host {
             clock.accept(clock.look(Some(read)));
         }
         let platform_clocks = PlatformClocks::new(store.platform_clocks().await?);
-        let core = Arc::new(Core::new(config, store, mint, clock, platform_clocks, egress));
+        let is_shared = matches!(config.store, StoreConfig::Postgres(_));
+        let (node, ended) = ThisNode::register(&*store, config.node_name.clone(), is_shared, clock.now()).await?;
+        let core = Arc::new(Core::new(config, store, mint, clock, platform_clocks, egress, node));
+        core.metrics.node(&core.node.id());
         keyring::first_key(&core.config, core.store(), &core.mint, core.now()).await?;
         let host = Self(Arc::new(Services::build(core, &master).await?));
         host.rollout.resume_versions().await?;
-        host.end_what_died().await?;
+        let sessions = host.store().end_connect_sessions(host.now()).await?;
+        host.report_ended(&ended, sessions);
         host.history.ask_after_outage().await?;
-        host.store().resume_set_ups(host.now()).await?;
+        if is_shared {
+            // Compiling connectors may have taken longer than a node may be silent.
+            host.beat().await?;
+            host.core.node.take_duties(host.store(), host.now()).await?;
+        } else {
+            // With other nodes those that were cut off are due at their time.
+            host.store().resume_set_ups(host.now()).await?;
+        }
         Ok(host)
     }
 
-    /// Ends at the start what a process that died was at work on.
-    async fn end_what_died(&self) -> Result<(), StoreError> {
-        let requests = self.store().interrupt_claims_of_others(&self.core.owner).await?;
-        let sessions = self.store().end_connect_sessions(self.now()).await?;
-        // The folder's lock says that nobody else is at work here.
-        let leases = self.store().end_leases_of_others(&self.core.owner, self.now()).await?;
-        if requests + sessions + leases > 0 {
+    /// Says what was ended of nodes that died, and wakes who goes on with it.
+    pub(crate) fn report_ended(&self, ended: &EndedNodes, sessions: u32) {
+        let EndedNodes {
+            nodes,
+            leases,
+            requests,
+        } = ended;
+        if leases + requests + sessions > 0 {
             tracing::info!(
-                "{requests} requests, {sessions} connect sessions and {leases} leases were ended: the host ended before they did"
+                "{requests} requests, {sessions} connect sessions and {leases} leases were ended: their host ended before they did"
             );
+        }
+        if self.core.node.is_shared() && !nodes.is_empty() {
+            tracing::warn!("Nodes died: {}; the others go on with their work", nodes.join(", "));
+        }
+        if leases > &0 || !nodes.is_empty() {
+            self.core.wakes.all();
+        }
+    }
+
+    /// Says that this node is alive.
+    pub(crate) async fn beat(&self) -> Result<(), StoreError> {
+        let node = &self.core.node;
+        let goes_on = node.beat(self.store(), self.now()).await?;
+        if goes_on {
+            self.core.metrics.node(&node.id());
+            self.core.wakes.all();
         }
         Ok(())
     }
@@ -198,6 +235,9 @@ impl Host {
             return Err(NotReady::Unwritten { count });
         }
         self.probe().await?;
+        if !self.core.node.current().stands(Instant::now()) {
+            return Err(NotReady::Fenced);
+        }
         if let Some(reason) = self.connectors.registry.not_loaded() {
             return Err(NotReady::Connector(reason));
         }

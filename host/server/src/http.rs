@@ -32,6 +32,7 @@ mod keys;
 mod list;
 mod media;
 mod messages;
+mod nodes;
 mod openapi;
 mod pages;
 mod parameters;
@@ -191,6 +192,7 @@ fn v1() -> OpenApiRouter<Api> {
         .routes(routes!(keys::revoke))
         .routes(routes!(workspaces::list, workspaces::create))
         .routes(routes!(workspaces::get, workspaces::remove))
+        .routes(routes!(nodes::list))
         .routes(routes!(audit::list))
 }
 

@@ -15,6 +15,7 @@ use weir_store::StoreError;
 use crate::accounts::credentials::WRITE_EVERY;
 use crate::connectors::caches::LOOK_EVERY;
 use crate::core::clock;
+use crate::core::node::Duty;
 use crate::core::wakes::Wakes;
 use crate::core::worker::{Work, Worker};
 use crate::events::publisher::Publisher;
@@ -27,6 +28,8 @@ use crate::messages::poller::Poller;
 /// How often leases that ran out and windows that close are looked for: a crash and hours are their causes, so seconds do not
 /// matter.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often nodes that died are looked for: their work waits for it.
+const NODES_EVERY: Duration = Duration::from_secs(1);
 /// How often connecting that was cut off and set-ups that failed are looked for; a start finds them at once.
 const CONNECT_EVERY: Duration = Duration::from_secs(10);
 /// How often credentials that die soon are looked for; they are renewed hours ahead.
@@ -47,18 +50,27 @@ pub struct Loops {
     host: Host,
     stop: CancellationToken,
     tasks: JoinSet<()>,
+    /// Beats until everything else has ended.
+    heartbeat: JoinSet<()>,
 }
 
 impl Loops {
-    /// Stops taking work, and waits up to `deadline` for what is in hand. What is left then is settled at the next start.
+    /// Stops taking work, and waits up to `deadline` for what is in hand, detached work too. What is left then is settled at the
+    /// next start, or by another node.
     pub async fn stop(mut self, deadline: Duration) {
         self.stop.cancel();
-        let ended = tokio::time::timeout(deadline, async { while self.tasks.join_next().await.is_some() {} }).await;
+        let ended = tokio::time::timeout(deadline, async { while self.tasks.join_next().await.is_some() {} });
+        let (ended, ()) = tokio::join!(ended, self.host.core.finish_detached(deadline));
         if ended.is_err() {
             tracing::warn!(
                 "{} loops did not end in {deadline:?}; their work goes on at the next start",
                 self.tasks.len()
             );
+        }
+        self.heartbeat.shutdown().await;
+        let host = self.host;
+        if let Err(error) = host.store().remove_node(&host.core.node.id(), host.now()).await {
+            tracing::warn!("The end of this node was not noted: {error}");
         }
     }
 }
@@ -71,14 +83,24 @@ impl Host {
             host: self.clone(),
             stop: CancellationToken::new(),
             tasks: JoinSet::new(),
+            heartbeat: JoinSet::new(),
         };
+        let never = Arc::new(Notify::new());
+        if self.core.node.is_shared() {
+            loops.heartbeat();
+            loops.rounds("nodes", NODES_EVERY, &never, |host, _| async move {
+                host.nodes_round().await
+            });
+            loops.rounds("duties", limits::DUTY_RENEWED, &never, |host, now| async move {
+                host.core.node.take_duties(host.store(), now).await
+            });
+        }
         let wakes = &self.core.wakes;
         let bounds = &self.config().limits;
         loops.worker(self.deliverer(), bounds.sends_in_flight, &wakes.messages);
         loops.worker(self.publisher(), bounds.deliveries_in_flight, &wakes.deliveries);
         loops.worker(self.fetcher(), bounds.fetches_in_flight, &wakes.media);
         loops.worker(self.poller(), limits::POLLS_IN_FLIGHT, &wakes.polls);
-        let never = Arc::new(Notify::new());
         loops.rounds("sweeper", SWEEP_EVERY, &wakes.sweep, |host, now| async move {
             host.sweep_round().await?;
             host.events.endpoints_round(now).await?;
@@ -89,7 +111,10 @@ impl Host {
         });
         loops.rounds("refresher", REFRESH_EVERY, &wakes.credentials, |host, now| async move {
             host.accounts.refresh_round(now).await?;
-            host.accounts.warn_round(now).await.map(|_| ())
+            host.accounts
+                .warn_round(now, host.has_duty(Duty::Warnings))
+                .await
+                .map(|_| ())
         });
         loops.rounds(
             "reconciler",
@@ -100,7 +125,11 @@ impl Host {
         loops.rounds("counter", COUNT_EVERY, &never, |host, now| async move {
             host.core.metrics.silence(host.silent_loops().into_iter());
             host.store().empty_long_log().await?;
-            host.core.metrics.depths(&host.store().depths().await?, now);
+            if host.has_duty(Duty::Counter) {
+                host.core.metrics.depths(&host.store().depths().await?, now);
+            } else {
+                host.core.metrics.forget_depths();
+            }
             Ok(())
         });
         loops.rounds("presence", NOTE_EVERY, &never, |host, now| async move {
@@ -118,6 +147,10 @@ impl Host {
             host.core.platform_clocks_round(now).await
         });
         loops.rounds("retention", FORGET_EVERY, &wakes.retention, |host, now| async move {
+            if !host.has_duty(Duty::Retention) {
+                // Files are each node's own.
+                return host.retention.remove_leftovers().await;
+            }
             host.retention
                 .retention_round(host.retention.aged(now).await?)
                 .await
@@ -130,13 +163,16 @@ impl Host {
             host.connectors.keep_transcript(taken).await;
         });
         loops.rounds("rollout", ROLL_EVERY, &never, |host, now| async move {
-            host.rollout.rollout_round(now).await
+            host.rollout.rollout_round(now, host.has_duty(Duty::Rollout)).await
         });
         loops.rounds("caches", LOOK_EVERY, &wakes.revisions, |host, _| async move {
             host.caches.look().await
         });
         loops.rounds("connecting", CONNECT_EVERY, &never, |host, now| async move {
             host.accounts.connect_round().await?;
+            if !host.has_duty(Duty::SetUps) {
+                return Ok(());
+            }
             host.accounts.set_up_round(now).await
         });
         loops.log();
@@ -187,6 +223,20 @@ impl Host {
         self.pulses.silence(Instant::now())
     }
 
+    fn has_duty(&self, duty: Duty) -> bool {
+        self.core.node.has(duty, Instant::now())
+    }
+
+    /// Ends the nodes that died.
+    async fn nodes_round(&self) -> Result<(), StoreError> {
+        // No node is dead because the clock was set.
+        let turn = self.core.look_at_clock(None).await?;
+        let ended = self.store().end_dead_nodes(&self.core.node.id(), self.now()).await?;
+        drop(turn);
+        self.report_ended(&ended, 0);
+        Ok(())
+    }
+
     /// Messages whose lease ran out become uncertain, and queued ones past their end fail.
     async fn sweep_round(&self) -> Result<(), StoreError> {
         // A lease is not over because the clock was set.
@@ -210,6 +260,20 @@ impl Loops {
         let lives = move || pulses.lives(name, limits::LOOP_SILENCE);
         self.tasks
             .spawn(worker.run(move || host.now(), lives, Arc::clone(wake), self.stop.clone()));
+    }
+
+    /// Says that the host is alive, also while the other loops end.
+    fn heartbeat(&mut self) {
+        let host = self.host.clone();
+        self.heartbeat.spawn(async move {
+            loop {
+                host.lives("heartbeat", limits::LOOP_SILENCE);
+                if let Err(error) = host.beat().await {
+                    tracing::error!("The heartbeat failed, and tries again: {error}");
+                }
+                tokio::time::sleep(limits::NODE_BEAT).await;
+            }
+        });
     }
 
     /// A round now, and one each `every`, or sooner when woken.

@@ -18,6 +18,7 @@ use weir_egress::Egress;
 use weir_store::{App, MasterKey, NewChannel, SqliteStore, StateWrite};
 
 use crate::core::clock::HostClock;
+use crate::core::node::ThisNode;
 use crate::core::platform_clocks::PlatformClocks;
 use crate::core::{Core, folder};
 use crate::{Config, Host};
@@ -40,6 +41,7 @@ pub(crate) fn core(folder: &TempDir) -> Arc<Core> {
         Arc::new(HostClock::system()),
         PlatformClocks::new(BTreeMap::new()),
         egress,
+        ThisNode::alone("node"),
     ))
 }
 

@@ -101,6 +101,7 @@ impl Accounts {
             state: state.entries,
             pacer: Arc::clone(pacer) as Arc<dyn weir_runtime::context::Pacer>,
             dates: Arc::clone(&serving.app.clock) as Arc<dyn weir_runtime::context::AnswerDates>,
+            fence: self.core.node.current(),
         };
         Ok(Some(Ready {
             context,

@@ -224,7 +224,9 @@ impl Accounts {
             // Another browser spends nothing: who looks over a shoulder, or follows links to check them, ends nobody's connecting.
             self.check_browser(&session, header)?;
             if let Some(at_work) = self.connecting.begin(session.id)
-                && let Some(session) = store.take_connect_session(state, self.core.now()).await?
+                && let Some(session) = store
+                    .take_connect_session(state, &self.core.node.id(), self.core.now())
+                    .await?
             {
                 kill_point("connect.taken");
                 return Ok(self.take_up(session, query, (slot, at_work)).await);
@@ -273,7 +275,8 @@ impl Accounts {
 
     /// Finishes the sessions that a browser is not waiting for: those that the end of the process or the record cut off.
     pub(crate) async fn connect_round(self: &Arc<Self>) -> Result<(), StoreError> {
-        for session in self.core.store.taken_connect_sessions(self.core.now()).await? {
+        let node = self.core.node.id();
+        for session in self.core.store.taken_connect_sessions(&node, self.core.now()).await? {
             let Some(at_work) = self.connecting.begin(session.id) else {
                 continue;
             };

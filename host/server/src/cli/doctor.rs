@@ -128,6 +128,11 @@ async fn running(report: &mut Report<'_>, client: &Client, common: &Common) {
             }
         }
     }
+    if let Ok(nodes) = client.get(client.at(&["v1", "nodes"])).await {
+        for node in nodes.get("data").and_then(Value::as_array).into_iter().flatten() {
+            report.add("node", Ok(node_state(node)));
+        }
+    }
     if let Ok(apps) = client.get(client.at(&["v1", "apps"])).await {
         let rows = apps.get("data").and_then(Value::as_array).cloned().unwrap_or_default();
         for row in rows {
@@ -164,6 +169,17 @@ async fn running(report: &mut Report<'_>, client: &Client, common: &Common) {
             );
         }
     }
+}
+
+/// What is to be said of a node; one that died needs nothing, since the others went on with its work.
+fn node_state(node: &Value) -> String {
+    format!(
+        "{}: {}, version {}, last heartbeat {}",
+        text(node, "/id"),
+        text(node, "/state"),
+        text(node, "/version"),
+        text(node, "/last_beat_at")
+    )
 }
 
 /// Whether an app's webhooks are authentic.
@@ -264,6 +280,8 @@ fn master_key(config: &Config) -> Result<String, String> {
     let file = config.data.join("master.key");
     if config.master_key.is_some() {
         Ok("set by WEIR_MASTER_KEY".to_owned())
+    } else if matches!(config.store, StoreConfig::Postgres(_)) {
+        Err("WEIR_MASTER_KEY is not set; with PostgreSQL it is required, the same on every node".to_owned())
     } else if file.exists() {
         private(&file).map(|()| format!("stored in {}; back it up separately", file.display()))
     } else if folder::record(&config.data).exists() {

@@ -81,10 +81,7 @@ pub(super) async fn run(common: &Common, output: &Output) -> Done {
     let finish = async {
         // The accept loop ends on its own; if it panicked, there is nothing to wait for.
         let _ = serving.await;
-        tokio::join!(
-            host.core.finish_detached(limits::SHUTDOWN),
-            loops.stop(limits::SHUTDOWN)
-        );
+        loops.stop(limits::SHUTDOWN).await;
         host.store().close().await;
         if let Some(traces) = traces {
             traces.end().await;

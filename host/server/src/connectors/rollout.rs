@@ -211,10 +211,16 @@ impl Rollout {
     async fn carry_out(&self, connector: &str, intent: Intent, taker: Arc<Loaded>) -> Result<Version, PromoteError> {
         // Where no state moves, the change is the one transaction that ends it, and nothing can cut it off.
         if !self.core.store().state_owners(connector).await?.is_empty() {
-            self.core
+            let node = self.core.node.id();
+            let begun = self
+                .core
                 .store()
-                .begin_version_change(connector, intent.clone())
+                .begin_version_change(connector, intent.clone(), &node)
                 .await?;
+            if !begun {
+                let reason = format!("another node is changing the versions of {connector}");
+                return Err(StoreError::Unavailable { reason }.into());
+            }
             kill_point("version.intended");
         }
         self.finish(connector, &intent, Some(taker)).await
@@ -351,7 +357,7 @@ impl Rollout {
     /// # Errors
     /// The record's; the changes stay open.
     async fn settle_open_changes(&self) -> Result<(), StoreError> {
-        for (connector, intent) in self.core.store().open_version_changes().await? {
+        for (connector, intent) in self.core.store().open_version_changes(&self.core.node.id()).await? {
             let known = self.core.store().version(&connector, &intent.taker).await?;
             let (mut taker, mut granted) = (None, false);
             if let Some(known) = &known {
@@ -536,8 +542,16 @@ impl Rollout {
 
     /// What was cut off is settled, figures of canary runs are written, versions that have nothing left to do are retired, and those
     /// that held for their time go ahead if that was asked for.
-    pub(crate) async fn rollout_round(&self, now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) async fn rollout_round(&self, now: Timestamp, on_duty: bool) -> Result<(), StoreError> {
         drop(self.version_turn().await?);
+        if on_duty {
+            self.judge_round(now).await?;
+        }
+        self.hold_accounts().await
+    }
+
+    /// Writes what calls came to, retires versions that are idle, and promotes canaries that held.
+    async fn judge_round(&self, now: Timestamp) -> Result<(), StoreError> {
         for (connector, versions) in self.connectors.registry.all() {
             let turn = self.version_turn().await?;
             self.keep_figures(&connector).await?;
@@ -556,7 +570,7 @@ impl Rollout {
                 }
             }
         }
-        self.hold_accounts().await
+        Ok(())
     }
 }
 

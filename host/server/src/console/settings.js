@@ -1,4 +1,4 @@
-// Settings: API keys, the audit log, the API reference, and this session.
+// Settings: API keys, the audit log, the nodes, the API reference, and this session.
 
 import { del, get, post } from "./api.js";
 import { ask, attempt, button, checkbox, definitions, empty, facts } from "./dom.js";
@@ -9,7 +9,8 @@ import { reference } from "./reference.js";
 /** @import { Context, Page, Scope, Session } from "./types" */
 /** @typedef {import("./openapi").components["schemas"]["ApiKey"]} ApiKey */
 /** @typedef {import("./openapi").components["schemas"]["AuditEntry"]} AuditEntry */
-/** @typedef {"keys" | "audit" | "api" | "you"} Tab */
+/** @typedef {import("./openapi").components["schemas"]["Node"]} Node */
+/** @typedef {"keys" | "audit" | "nodes" | "api" | "you"} Tab */
 
 /** @type {Record<Scope, string>} */
 const SCOPES = {
@@ -25,6 +26,7 @@ const SCOPES = {
 const TABS = [
   ["keys", "API keys"],
   ["audit", "Audit log"],
+  ["nodes", "Nodes"],
   ["api", "API"],
   ["you", "Session"],
 ];
@@ -40,6 +42,7 @@ export function mount(root, { session }) {
   const contents = {
     keys: () => (admin ? keys() : forbidden()),
     audit: () => (admin ? loading(auditLog) : forbidden()),
+    nodes: () => loading(nodes),
     api: () => loading(reference),
     you: () => sessionDetails(session),
   };
@@ -165,6 +168,30 @@ function auditRow({ at, action, subject, actor, detail }, names) {
   const by = h("p", { class: "quiet", dir: "auto" }, `${full(at)}, by ${who}`);
   return h("li", null, h("details", null, head, h("div", { class: "in" }, by, facts(detail))));
 }
+
+// ---- nodes ----------------------------------------------------------------------------------------------------------
+
+async function nodes() {
+  const { data } = await get("/v1/nodes");
+  return table(["Name", "State", "Version", "Started", "Last heartbeat", "Duties"], data.map(nodeRow));
+}
+
+/** @param {Node["state"]} state */
+const stateOf = (state) =>
+  state === "alive" ? h("span", { class: "pill good" }, "Alive") : h("span", { class: "pill bad" }, "Dead");
+
+/** @param {Node} node */
+const nodeRow = ({ id, name, state, version, started_at, last_beat_at, duties, is_this }) =>
+  h(
+    "tr",
+    null,
+    h("td", { dir: "auto" }, h("b", null, name), " ", h("code", null, id), is_this && h("small", null, " this node")),
+    h("td", null, stateOf(state)),
+    h("td", null, version),
+    h("td", { class: "tight" }, moment(started_at)),
+    h("td", { class: "tight" }, moment(last_beat_at)),
+    h("td", null, duties.join(", ")),
+  );
 
 // ---- this session ---------------------------------------------------------------------------------------------------
 

@@ -267,6 +267,9 @@ HOST_BUSY = "host_busy" 503 Host true, "The host is at its limits",
 CONNECTOR_NOT_LOADED = "connector_not_loaded" 503 Host true, "An active connector cannot be loaded",
     "The file of a version that serves is missing, contains other bytes, or is not trusted any more. Webhooks for it are answered 503, so that the platform repeats them.",
     "Install the same file again: it serves at once. Or promote another version.";
+NODE_FENCED = "node_fenced" 503 Host true, "The node cannot reach the database",
+    "This node could not write its heartbeat for some seconds. It sends nothing, so that nothing is sent twice when another node takes over its work.",
+    "Check the database and the way to it; the node goes on by itself once its heartbeat succeeds.";
 LOOP_STALLED = "loop_stalled" 503 Host true, "A background task has stalled",
     "What sends messages, delivers events or renews credentials has not reported for minutes. Nothing is lost.",
     "Restart the host, and keep its log: this is a bug in Weir.";

@@ -24,6 +24,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Where the record lives.
     pub store: StoreConfig,
+    /// What this host is called among those that use the record; several may have the same name.
+    pub node_name: String,
     /// Bounds that an operator may lower or raise.
     pub limits: Limits,
     /// Keys whose signature on a component is trusted: name to public key in minisign's base64.
@@ -224,6 +226,7 @@ impl Config {
                 .read("data", |value| Ok(PathBuf::from(&value.text)))?
                 .unwrap_or_else(|| PathBuf::from(DATA)),
             store: settings.read("store", store)?.unwrap_or(StoreConfig::Sqlite),
+            node_name: settings.read("node.name", node_name)?.unwrap_or_else(host_name),
             limits: Limits::of(settings)?,
             allow_unsigned: allow_unsigned.unwrap_or(trusted_keys.is_empty()),
             trusted_keys,
@@ -260,6 +263,24 @@ fn store(value: &Value) -> Result<StoreConfig, ConfigError> {
         // Not shown: what was meant as a URL may hold a password.
         _ => Value::new(&value.name, "…").refuse("expected sqlite or a postgres:// URL"),
     }
+}
+
+/// A name that fits into ids and labels.
+fn node_name(value: &Value) -> Result<String, ConfigError> {
+    let fits = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
+    if value.text.len() > 63 || !value.text.chars().all(fits) {
+        return value.refuse("expected 1 to 63 letters, digits, hyphens, underscores and dots");
+    }
+    Ok(value.text.clone())
+}
+
+/// The name of this machine.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    node_name(&Value::new("node.name", name.trim()))
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "weir".to_owned())
 }
 
 fn trusted_keys(settings: &Settings<'_>) -> Result<TrustedKeys, ConfigError> {

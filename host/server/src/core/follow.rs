@@ -53,7 +53,7 @@ impl Core {
                 );
             }
             Step::Forward(by) => {
-                self.store.clock_set_forward(&self.owner, by).await?;
+                self.store.clock_set_forward(&self.node.id(), by).await?;
             }
         }
         Ok(())

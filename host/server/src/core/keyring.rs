@@ -17,7 +17,7 @@ use weir_domain::id::Mint;
 use weir_domain::time::Timestamp;
 use weir_store::Store;
 
-use crate::core::config::Config;
+use crate::core::config::{Config, StoreConfig};
 use crate::core::folder;
 
 /// Shortest admin key that an operator may choose: 128 random bits in hex.
@@ -38,6 +38,16 @@ pub(crate) fn master_key(config: &Config, mint: &Mint) -> anyhow::Result<[u8; 32
         return given(key, "WEIR_MASTER_KEY");
     }
     let path = config.data.join("master.key");
+    if let StoreConfig::Postgres(_) = config.store {
+        let value = if path.exists() {
+            format!("the content of {}", path.display())
+        } else {
+            "32 random bytes, from `openssl rand -hex 32`".to_owned()
+        };
+        bail!(
+            "WEIR_MASTER_KEY is not set: with PostgreSQL it is required, since every node needs the same key; set it to {value}"
+        );
+    }
     if let Some(text) = read(&path)? {
         return parse_master_key(&text).with_context(|| format!("{} does not contain a master key", path.display()));
     }
@@ -136,17 +146,29 @@ pub(crate) async fn first_key(config: &Config, store: &dyn Store, mint: &Mint, n
         return Ok(());
     }
     let path = config.data.join("admin.key");
-    let text = match read(&path)? {
+    let known = read(&path)?;
+    let is_new = known.is_none();
+    let text = match known {
         Some(text) => text.trim().to_owned(),
         None => {
             let text = caller::new_key(mint);
             write(&path, &text)?;
-            tracing::info!("Generated the admin key at {}", path.display());
             text
         }
     };
     let key = admin(&text, "admin", mint, now)?;
-    Ok(store.insert_key(key).await?)
+    if store.insert_first_key(key, CONFIGURED).await? {
+        if is_new {
+            tracing::info!("Generated the admin key at {}", path.display());
+        }
+    } else if is_new {
+        // Another node that starts now was first.
+        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        tracing::info!(
+            "Another node generated the admin key, in its data directory; set WEIR_ADMIN_KEY on all of them to choose it"
+        );
+    }
+    Ok(())
 }
 
 fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {

@@ -40,6 +40,7 @@ pub struct Metrics {
     platform_clocks: Family<[(&'static str, String); 1], Seconds>,
     dead_letters_used: Fraction,
     unwritten: Gauge,
+    node: Family<[(&'static str, String); 2], Gauge>,
 }
 
 impl Default for Metrics {
@@ -112,6 +113,8 @@ impl Default for Metrics {
             "Credentials that platforms have given and the record has not taken yet",
             unwritten.clone(),
         );
+        let node = Family::<[(&'static str, String); 2], Gauge>::default();
+        registry.register("node_info", "1, with what this node is", node.clone());
         Self {
             registry,
             webhooks,
@@ -131,6 +134,7 @@ impl Default for Metrics {
             platform_clocks,
             dead_letters_used,
             unwritten,
+            node,
         }
     }
 }
@@ -217,6 +221,24 @@ impl Metrics {
             .set(offset.as_millis() as f64 / 1_000.0);
     }
 
+    /// What this node is called from now on.
+    pub(crate) fn node(&self, id: &str) {
+        self.node.clear();
+        self.node
+            .get_or_create(&[
+                ("node", id.to_owned()),
+                ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ])
+            .set(1);
+    }
+
+    /// Another node counts the depths from now on.
+    pub(crate) fn forget_depths(&self) {
+        self.depth.clear();
+        self.oldest.clear();
+        self.dead_letters_used.set(0.0);
+    }
+
     pub(crate) fn depths(&self, depths: &Depths, now: Timestamp) {
         self.log_bytes.set(i64::try_from(depths.log_bytes).unwrap_or(i64::MAX));
         self.dead_letters_used
@@ -291,6 +313,7 @@ mod tests {
         metrics.depths(&Depths::default(), Timestamp::default());
         metrics.silence([("deliverer", Duration::ZERO)].into_iter());
         metrics.platform_clock("tiktok", ClockOffset::from_millis(1_000));
+        metrics.node("weir-1.1");
         let text = metrics.render();
         let there: BTreeSet<&str> = text
             .lines()

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderName, HeaderValue, Method};
 use sha2::Sha256;
+use tokio::time::Instant;
 use tracing::{Instrument, field, trace_span};
 use weir_domain::credential::{Secret, Secrets};
 use weir_domain::delivery::redeliver_at;
@@ -42,7 +43,11 @@ impl Work for Publisher {
     }
 
     async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>, StoreError> {
-        self.core.store().lease_deliveries(&self.core.owner, limit, now).await
+        let registration = self.core.node.current();
+        if !registration.stands(Instant::now()) {
+            return Ok(Vec::new());
+        }
+        self.core.store().lease_deliveries(&registration.id, limit, now).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {

@@ -52,6 +52,7 @@ pub(crate) async fn ready(State(host): State<Host>) -> Answer<Answered<Health>> 
         Err(reason) => {
             let code = match &reason {
                 NotReady::Store(_) => &codes::STORE_UNAVAILABLE,
+                NotReady::Fenced => &codes::NODE_FENCED,
                 NotReady::Connector(_) => &codes::CONNECTOR_NOT_LOADED,
                 NotReady::Stalled { .. } => &codes::LOOP_STALLED,
                 NotReady::Unwritten { .. } => &codes::CREDENTIAL_UNWRITTEN,

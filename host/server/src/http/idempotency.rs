@@ -23,7 +23,7 @@ use weir_domain::caller::Caller;
 use weir_domain::claim::{Claim, Claimed, Progress};
 use weir_domain::id::ContactId;
 use weir_domain::limits;
-use weir_store::KeptAnswer;
+use weir_store::{HeldClaim, KeptAnswer};
 
 use super::problem::{Answer, COME_BACK, Problem};
 use super::{Api, acts, body, codes};
@@ -104,10 +104,8 @@ impl Api {
     ) -> Answer<Response> {
         let Some(claim) = claim else { return Ok(work.await) };
         let store = self.host.store();
-        match store
-            .claim(claim.clone(), &self.host.core.owner, self.host.now())
-            .await?
-        {
+        let node = self.host.core.node.id();
+        match store.claim(claim.clone(), &node, self.host.now()).await? {
             Claimed::New => {}
             Claimed::Before(Progress::Answered(kept)) => return Ok(replayed(kept)),
             Claimed::Before(Progress::AtWork) => {
@@ -116,6 +114,7 @@ impl Api {
             Claimed::Before(Progress::Interrupted) => return Err(Problem::of(&codes::REQUEST_INTERRUPTED)),
             Claimed::Reused => return Err(Problem::of(&codes::IDEMPOTENCY_KEY_REUSED)),
         }
+        let claim = HeldClaim { claim, node };
         let ended = AssertUnwindSafe(weir_store::for_claim(claim.clone(), work))
             .catch_unwind()
             .await;
@@ -137,7 +136,7 @@ impl Api {
     }
 
     /// Keeps an answer, then gives it. What it tells of has happened, so it is given though it cannot be kept yet.
-    async fn keep(&self, claim: Claim, response: Response) -> Answer<Response> {
+    async fn keep(&self, claim: HeldClaim, response: Response) -> Answer<Response> {
         let (mut parts, stream) = response.into_parts();
         // Our own answer, which is in memory already.
         let bytes = axum::body::to_bytes(stream, usize::MAX)

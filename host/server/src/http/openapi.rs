@@ -57,7 +57,7 @@ fn info() -> Info {
         .build()
 }
 
-const TAGS: [(&str, &str); 17] = [
+const TAGS: [(&str, &str); 18] = [
     ("session", "A browser signed in with a key."),
     ("apps", "Our registrations with platforms' developer portals."),
     (
@@ -79,6 +79,7 @@ const TAGS: [(&str, &str); 17] = [
     ("refusals", "Each no that was said, with the rule that decided."),
     ("keys", "API keys."),
     ("workspaces", "Tenants."),
+    ("nodes", "The hosts that use the database."),
     ("audit log", "Who changed what."),
     ("webhooks of platforms", "What platforms call."),
 ];

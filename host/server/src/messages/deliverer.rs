@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 use tracing::{Instrument, field, trace_span};
 use weir_domain::delivery::{Next, Outcome, Verdict, settle};
 use weir_domain::limits;
@@ -17,7 +18,7 @@ use weir_domain::policy::{Refusal, Stage, may_send};
 use weir_domain::problem::Fault;
 use weir_domain::time::Timestamp;
 use weir_runtime::SendReport;
-use weir_runtime::context::{RequestOutcome, RequestRecord as Made};
+use weir_runtime::context::{Fence, RequestOutcome, RequestRecord as Made};
 use weir_store::{MessageLease, RequestRecord, Room, StateWrite, StoreError};
 
 use crate::accounts::Accounts;
@@ -28,6 +29,7 @@ use crate::connectors::pacing::ChannelPacer;
 use crate::connectors::serving::{NotServed, Serving};
 use crate::connectors::state_turns::StateUse;
 use crate::core::Core;
+use crate::core::node::Registration;
 use crate::core::persist::persist;
 use crate::core::worker::Work;
 
@@ -87,6 +89,8 @@ pub(crate) struct Leased {
     lease: MessageLease,
     /// What serves its channel, and its turn at the platform.
     served: Result<(Serving, Arc<ChannelPacer>), NotServed>,
+    /// Under which it was leased: nothing leaves that another node may send again.
+    registration: Arc<Registration>,
 }
 
 /// What one try came to.
@@ -123,7 +127,11 @@ impl Work for Deliverer {
             of: self.connectors.pacers.room(),
         };
         room.of.extend(self.unserved().await?.into_iter().map(|app| (app, 0)));
-        let leases = self.core.store.lease_messages(&self.core.owner, room, now).await?;
+        let registration = self.core.node.current();
+        if !registration.stands(Instant::now()) {
+            return Ok(Vec::new());
+        }
+        let leases = self.core.store.lease_messages(&registration.id, room, now).await?;
         let mut leased = Vec::with_capacity(leases.len());
         for lease in leases {
             let served = self.connectors.serving_of(&lease.channel).await.map(|serving| {
@@ -132,7 +140,11 @@ impl Work for Deliverer {
                 pacer.keep_turn();
                 (serving, pacer)
             });
-            leased.push(Leased { lease, served });
+            leased.push(Leased {
+                lease,
+                served,
+                registration: Arc::clone(&registration),
+            });
         }
         Ok(leased)
     }
@@ -141,10 +153,19 @@ impl Work for Deliverer {
         self.core.store.next_message_due(self.unserved().await?).await
     }
 
-    async fn work(&self, Leased { lease, served }: Leased) {
+    async fn work(&self, leased: Leased) {
+        let Leased {
+            lease,
+            served,
+            registration,
+        } = leased;
         let id = lease.message.id;
         let span = trace_span!("send", message.id = %id, attempt = lease.attempt, outcome = field::Empty);
-        let tried = match self.deliver(&lease, served).instrument(span.clone()).await {
+        let tried = match self
+            .deliver(&lease, served, registration)
+            .instrument(span.clone())
+            .await
+        {
             Ok(tried) => tried,
             // The record failed before anything left.
             Err(error) => {
@@ -181,6 +202,7 @@ impl Deliverer {
         &self,
         lease: &MessageLease,
         served: Result<(Serving, Arc<ChannelPacer>), NotServed>,
+        registration: Arc<Registration>,
     ) -> Result<Tried, StoreError> {
         let (mut serving, pacer) = match served {
             Ok(served) => served,
@@ -223,7 +245,7 @@ impl Deliverer {
                 Err(error) => return Ok(Tried::without_requests(self.waits(lease, &error).await?)),
             };
             let Some(Ready {
-                context,
+                mut context,
                 token,
                 state_use,
             }) = ready
@@ -232,6 +254,7 @@ impl Deliverer {
                     error: reauthorization_required("the channel has no credential"),
                 }));
             };
+            context.fence = Arc::clone(&registration) as Arc<dyn Fence>;
             let SendReport {
                 outcome,
                 error,

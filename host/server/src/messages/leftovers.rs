@@ -68,7 +68,7 @@ mod tests {
     use tempfile::TempDir;
     use weir_domain::claim::{Claim, Claimed, Progress};
     use weir_domain::time::Timestamp;
-    use weir_store::for_claim;
+    use weir_store::{HeldClaim, for_claim};
 
     use super::*;
     use crate::{Config, Host, testing};
@@ -142,12 +142,19 @@ mod tests {
         };
         let (idle, acted) = (claim("idle"), claim("acted"));
         for claim in [&idle, &acted] {
-            let claimed = host.store().claim(claim.clone(), &host.core.owner, host.now()).await;
+            let claimed = host
+                .store()
+                .claim(claim.clone(), &host.core.node.id(), host.now())
+                .await;
             assert_eq!(claimed.expect("a record"), Claimed::New);
         }
         let id: MediaId = host.mint().id(host.now());
+        let held = HeldClaim {
+            claim: acted.clone(),
+            node: host.core.node.id(),
+        };
         let acting = for_claim(
-            acted.clone(),
+            held,
             host.store()
                 .media_stored("default", id, "image/png".to_owned(), 1, host.now()),
         );
@@ -155,7 +162,7 @@ mod tests {
         drop(host);
         let host = open(&folder).await;
         let again = async |claim: Claim| {
-            let claimed = host.store().claim(claim, &host.core.owner, host.now()).await;
+            let claimed = host.store().claim(claim, &host.core.node.id(), host.now()).await;
             claimed.expect("a record")
         };
         assert_eq!(again(idle).await, Claimed::New);

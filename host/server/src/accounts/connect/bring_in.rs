@@ -214,6 +214,7 @@ impl Accounts {
             state: State::new(),
             pacer: Arc::new(self.connectors.pacers.of(&app.name, &serving.book, None)),
             dates: serving.app.clock.clone(),
+            fence: self.core.node.current(),
         };
         serving.connector.who_am_i(context).await
     }

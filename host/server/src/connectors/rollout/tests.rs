@@ -79,7 +79,7 @@ async fn canary_run(host: &Host) -> CanaryRunView {
 }
 
 async fn round(host: &Host) {
-    host.rollout.rollout_round(host.now()).await.expect("a record");
+    host.rollout.rollout_round(host.now(), true).await.expect("a record");
 }
 
 async fn receive(host: &Host, text: &str) -> Hook {
@@ -299,7 +299,7 @@ async fn cut_off_promotion(host: &Host) -> (Channel, Channel) {
     let intent = host.rollout.intent("echo", VersionAct::Promote, NEXT, NEXT);
     assert!(
         host.store()
-            .begin_version_change("echo", intent)
+            .begin_version_change("echo", intent, &host.core.node.id())
             .await
             .expect("a record")
     );
@@ -325,7 +325,13 @@ async fn a_cut_off_promotion_is_finished_by_the_start() {
         assert_eq!(serves(&host, channel).await, NEXT);
         assert_eq!(state(&host, channel).await, owned(&[("cursor", value)]));
     }
-    assert!(host.store().open_version_changes().await.expect("a record").is_empty());
+    assert!(
+        host.store()
+            .open_version_changes(&host.core.node.id())
+            .await
+            .expect("a record")
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -525,7 +531,13 @@ async fn a_state_moves_when_its_calls_have_ended() {
         async move { host.rollout.promote("echo", NEXT).await }
     });
     // It has begun, and waits for the call.
-    while host.store().open_version_changes().await.expect("a record").is_empty() {
+    while host
+        .store()
+        .open_version_changes(&host.core.node.id())
+        .await
+        .expect("a record")
+        .is_empty()
+    {
         tokio::task::yield_now().await;
     }
     let late = StateWrite {

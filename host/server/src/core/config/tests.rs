@@ -87,6 +87,7 @@ fn every_default_is_documented() {
         public_url,
         data,
         store,
+        node_name: _,
         limits,
         trusted_keys: _,
         allow_unsigned,
@@ -122,6 +123,7 @@ fn every_default_is_documented() {
             }
             .to_owned(),
         ),
+        ("node.name", "the name of the machine".to_owned()),
         ("limits.connections", limits.connections.to_string()),
         (
             "limits.connections_per_address",
@@ -163,6 +165,15 @@ fn every_default_is_documented() {
         })
         .collect();
     assert_eq!(documented, defaults);
+}
+
+#[test]
+fn a_node_has_a_name_that_fits_into_labels() {
+    assert!(!config("", &[]).expect("defaults").node_name.is_empty());
+    let named = config("[node]\nname = \"weir-1.eu\"", &[]).expect("a name");
+    assert_eq!(named.node_name, "weir-1.eu");
+    assert!(config("", &[("WEIR_NODE_NAME", "weir 1")]).is_err());
+    assert!(config("", &[("WEIR_NODE_NAME", &"a".repeat(64))]).is_err());
 }
 
 #[test]

@@ -1,0 +1,277 @@
+//! This host among those that use the record: under which name it leases and claims, whether it still may, and which duties it
+//! has.
+//!
+//! With PostgreSQL a node says by a heartbeat that it is alive. One that was silent for [`limits::NODE_DEAD`] is ended by the
+//! others, which go on with its work; so it stops itself before, at [`limits::NODE_FENCED`] by a clock that nobody sets: it leases
+//! nothing, and no request of its calls leaves. A SQLite database has one host, by the lock on its folder, which needs none of this.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::Instant;
+use weir_domain::limits;
+use weir_domain::time::Timestamp;
+use weir_runtime::context::Fence;
+use weir_store::{EndedNodes, Store, StoreError};
+
+/// What one node at a time does for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Duty {
+    /// Counts the depths of the queues for the metrics: the sum over all nodes is right.
+    Counter,
+    /// Judges canaries, promotes them and retires versions.
+    Rollout,
+    /// Deletes what is old.
+    Retention,
+    /// Sets channels up at their platforms that could not be when they were connected.
+    SetUps,
+    /// Warns of credentials that end.
+    Warnings,
+}
+
+impl Duty {
+    const ALL: [Self; 5] = [
+        Self::Counter,
+        Self::Rollout,
+        Self::Retention,
+        Self::SetUps,
+        Self::Warnings,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Rollout => "rollout",
+            Self::Retention => "retention",
+            Self::SetUps => "set-ups",
+            Self::Warnings => "warnings",
+        }
+    }
+}
+
+/// One epoch of this node. What is leased under it may be done only while it stands.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    /// The owner of leases, claims and duties.
+    pub(crate) id: String,
+    /// Until when the host may act under it, unless a heartbeat reaches the record; none if no other host can use the record.
+    stands_until: Option<Mutex<Instant>>,
+}
+
+impl Registration {
+    /// Whether the host may act under it at `now`.
+    pub(crate) fn stands(&self, now: Instant) -> bool {
+        self.stands_until.as_ref().is_none_or(|until| now < *lock(until))
+    }
+
+    /// Of a node that beat at `sent`.
+    fn shared(id: String, sent: Instant) -> Self {
+        Self {
+            id,
+            stands_until: Some(Mutex::new(sent + limits::NODE_FENCED)),
+        }
+    }
+
+    /// A heartbeat that was sent then reached the record.
+    fn beaten(&self, sent: Instant) {
+        if let Some(until) = &self.stands_until {
+            let mut until = lock(until);
+            *until = until.max(sent + limits::NODE_FENCED);
+        }
+    }
+
+    /// The others ended it.
+    fn end(&self, now: Instant) {
+        if let Some(until) = &self.stands_until {
+            *lock(until) = now;
+        }
+    }
+}
+
+impl Fence for Registration {
+    fn withheld(&self) -> Option<String> {
+        (!self.stands(Instant::now())).then(|| {
+            "this node could not write its heartbeat to the database, and another may have taken over its work"
+                .to_owned()
+        })
+    }
+}
+
+/// This host among those that use the record.
+#[derive(Debug)]
+pub(crate) struct ThisNode {
+    name: String,
+    /// Whether other hosts can use the record.
+    is_shared: bool,
+    current: Mutex<Arc<Registration>>,
+    /// When each duty was taken or renewed last.
+    duties: Mutex<BTreeMap<Duty, Instant>>,
+}
+
+impl ThisNode {
+    /// Registers this start, and ends what is left of nodes that died.
+    ///
+    /// # Errors
+    /// The record.
+    pub(crate) async fn register(
+        store: &dyn Store,
+        name: String,
+        is_shared: bool,
+        now: Timestamp,
+    ) -> Result<(Self, EndedNodes), StoreError> {
+        let sent = Instant::now();
+        let id = store.register_node(&name, env!("CARGO_PKG_VERSION"), now).await?.id;
+        let ended = if is_shared {
+            store.end_dead_nodes(&id, now).await?
+        } else {
+            // The folder's lock says that nobody else is at work here.
+            store.end_other_nodes(&id, now).await?
+        };
+        let node = Self {
+            current: Mutex::new(Arc::new(if is_shared {
+                Registration::shared(id, sent)
+            } else {
+                Registration { id, stands_until: None }
+            })),
+            name,
+            is_shared,
+            duties: Mutex::default(),
+        };
+        Ok((node, ended))
+    }
+
+    /// A node that no other shares a record with.
+    #[cfg(test)]
+    pub(crate) fn alone(id: &str) -> Self {
+        Self {
+            name: id.to_owned(),
+            is_shared: false,
+            current: Mutex::new(Arc::new(Registration {
+                id: id.to_owned(),
+                stands_until: None,
+            })),
+            duties: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn current(&self) -> Arc<Registration> {
+        Arc::clone(&lock(&self.current))
+    }
+
+    /// The owner of leases, claims and duties.
+    pub(crate) fn id(&self) -> String {
+        self.current().id.clone()
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// Says that this node is alive. One that was taken for dead goes on under a new epoch. Whether it could not act before.
+    ///
+    /// # Errors
+    /// The record; the next heartbeat follows soon.
+    pub(crate) async fn beat(&self, store: &dyn Store, now: Timestamp) -> Result<bool, StoreError> {
+        let (current, sent) = (self.current(), Instant::now());
+        let was_fenced = !current.stands(sent);
+        if store.beat(&current.id, now).await? {
+            current.beaten(sent);
+            if was_fenced {
+                tracing::warn!("The heartbeat is back: this node goes on");
+            }
+            return Ok(was_fenced);
+        }
+        current.end(sent);
+        let id = store
+            .register_node(&self.name, env!("CARGO_PKG_VERSION"), now)
+            .await?
+            .id;
+        tracing::warn!(
+            "The other nodes took {} for dead; this node goes on as {id}",
+            current.id
+        );
+        lock(&self.duties).clear();
+        *lock(&self.current) = Arc::new(Registration::shared(id, sent));
+        Ok(true)
+    }
+
+    /// Renews the duties of this node, and takes those that are free.
+    ///
+    /// # Errors
+    /// The record.
+    pub(crate) async fn take_duties(&self, store: &dyn Store, now: Timestamp) -> Result<(), StoreError> {
+        let (current, sent) = (self.current(), Instant::now());
+        for duty in Duty::ALL {
+            if store.hold_duty(duty.name(), &current.id, now).await? {
+                lock(&self.duties).insert(duty, sent);
+            } else {
+                lock(&self.duties).remove(&duty);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this node has a duty at `now`.
+    pub(crate) fn has(&self, duty: Duty, now: Instant) -> bool {
+        // Given up before another node can take it.
+        let held = |taken: &Instant| now < *taken + (limits::DUTY - limits::DUTY_RENEWED);
+        !self.is_shared || self.current().stands(now) && lock(&self.duties).get(&duty).is_some_and(held)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn shared(at: Instant) -> ThisNode {
+        ThisNode {
+            is_shared: true,
+            current: Mutex::new(Arc::new(Registration::shared("weir.1".to_owned(), at))),
+            ..ThisNode::alone("weir")
+        }
+    }
+
+    #[test]
+    fn a_silent_node_stops_before_others_take_over() {
+        let begin = Instant::now();
+        let node = shared(begin);
+        let late = begin + limits::NODE_FENCED;
+        let moment = Duration::from_millis(1);
+        assert!(node.current().stands(late - moment));
+        assert!(!node.current().stands(late));
+        node.current().beaten(begin + limits::NODE_BEAT);
+        assert!(node.current().stands(late));
+        // A heartbeat whose answer came late counts from when it was sent.
+        node.current().beaten(begin);
+        assert!(node.current().stands(late + limits::NODE_BEAT - moment));
+        assert!(limits::NODE_FENCED + limits::NODE_BEAT < limits::NODE_DEAD);
+        // Nor does one that was ended.
+        node.current().end(late);
+        assert!(!node.current().stands(late));
+        let alone = ThisNode::alone("weir");
+        assert!(alone.current().stands(late + Duration::from_secs(3_600)));
+    }
+
+    #[test]
+    fn a_duty_ends_before_another_node_can_take_it() {
+        let begin = Instant::now();
+        let node = shared(begin);
+        assert!(!node.has(Duty::Counter, begin));
+        lock(&node.duties).insert(Duty::Counter, begin);
+        let later = begin + limits::DUTY_RENEWED;
+        assert!(node.has(Duty::Counter, later));
+        assert!(!node.has(Duty::Retention, later));
+        node.current().beaten(begin + limits::DUTY);
+        assert!(!node.has(Duty::Counter, begin + limits::DUTY - limits::DUTY_RENEWED));
+        // A node that is fenced has none.
+        lock(&node.duties).insert(Duty::Counter, begin + 3 * limits::DUTY);
+        assert!(!node.has(Duty::Counter, begin + 3 * limits::DUTY));
+        assert!(ThisNode::alone("weir").has(Duty::Counter, begin));
+    }
+}
