@@ -9,16 +9,9 @@ use weir_test_postgres::PostgresServer;
 
 type Result<T = ()> = anyhow::Result<T>;
 
-/// A host with its record in a new database.
-async fn begin(database: &str) -> Result<Connected> {
-    let server = PostgresServer::installed();
-    server.execute("postgres", &format!("CREATE DATABASE {database}"));
-    Connected::with(|options| options.env.push(("WEIR_STORE".into(), server.url(database)))).await
-}
-
 #[tokio::test]
 async fn a_conversation_survives_kills_of_host_and_connections() -> Result {
-    let mut weir = begin("weir_killed").await?;
+    let mut weir = Connected::on_postgres("weir_killed").await?;
     let thread = weir.conversation().await?;
     weir.say(&thread, "before the kill").await?;
     weir.stack.kill_weir().await?;
@@ -47,8 +40,8 @@ async fn a_conversation_survives_kills_of_host_and_connections() -> Result {
 }
 
 #[tokio::test]
-async fn a_second_host_and_file_commands_are_refused() -> Result {
-    let weir = begin("weir_two").await?;
+async fn file_commands_and_a_node_without_the_key_are_refused() -> Result {
+    let weir = Connected::on_postgres("weir_commands").await?;
     let run = async |command: &mut Command| {
         let ended = command.output().await?;
         let told = [ended.stdout, ended.stderr].concat();
@@ -57,12 +50,14 @@ async fn a_second_host_and_file_commands_are_refused() -> Result {
     let elsewhere = weir.stack.data().with_file_name("elsewhere");
     let mut second = weir.stack.weir_command();
     second.env("WEIR_LISTEN", "127.0.0.1:0").env("WEIR_DATA", &elsewhere);
-    let master_key = std::fs::read_to_string(weir.stack.data().join("master.key"))?;
-    let (code, told) = run(second.env("WEIR_MASTER_KEY", master_key.trim())).await?;
+    let (code, told) = run(second.env_remove("WEIR_MASTER_KEY")).await?;
     assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("another Weir host is using this database"), "{told}");
+    assert!(told.contains("WEIR_MASTER_KEY is not set"), "{told}");
+    let (code, told) = run(second.env("WEIR_MASTER_KEY", "ff".repeat(32))).await?;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("another master key"), "{told}");
 
-    let url = PostgresServer::installed().url("weir_two");
+    let url = PostgresServer::installed().url("weir_commands");
     let weir_command = |arguments: &[&str]| {
         let mut command = weir.stack.binaries().command("weir");
         command

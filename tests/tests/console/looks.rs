@@ -8,7 +8,7 @@ use crate::support::text_of;
 use crate::{Console, Result};
 
 /// The places, and what shows that they are there.
-const PLACES: [(&str, &str, &str); 10] = [
+const PLACES: [(&str, &str, &str); 11] = [
     ("overview", "/", ".figures"),
     ("inbox", "/inbox", ".row-link"),
     ("channels", "/channels", ".card"),
@@ -19,6 +19,7 @@ const PLACES: [(&str, &str, &str); 10] = [
     ("connector", "/connectors/tiktok", ".grants li"),
     ("settings", "/settings", "tbody tr"),
     ("changes", "/settings?show=audit", ".tail li"),
+    ("nodes", "/settings?show=nodes", "tbody tr"),
 ];
 
 #[tokio::test]

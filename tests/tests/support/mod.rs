@@ -8,12 +8,16 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tempfile::TempDir;
+use weir_test_postgres::PostgresServer;
 use weir_tests::{Events, Options, Stack, until};
 
 pub(crate) use python::{generators, libraries, python};
 
 /// The default app's secret in the sandbox.
 pub(crate) const SECRET: &str = "sandbox-client-secret";
+
+/// The master key of nodes.
+const MASTER_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 /// A running, connected host, listening to its events.
 pub(crate) struct Connected {
@@ -45,6 +49,17 @@ impl Connected {
         stack.put_app().await?;
         let channel = stack.connect("acme_store").await?;
         Self::of(stack, channel, folder).await
+    }
+
+    /// Connected, with the record in a new database of PostgreSQL.
+    pub(crate) async fn on_postgres(database: &str) -> anyhow::Result<Self> {
+        let server = PostgresServer::installed();
+        server.execute("postgres", &format!("CREATE DATABASE {database}"));
+        Self::with(|options| {
+            options.env.push(("WEIR_STORE".into(), server.url(database)));
+            options.env.push(("WEIR_MASTER_KEY".into(), MASTER_KEY.into()));
+        })
+        .await
     }
 
     /// Connected, and allowed to hand events to an endpoint on this machine.

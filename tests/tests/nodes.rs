@@ -1,0 +1,154 @@
+//! Several hosts on one database in PostgreSQL, under the real programs.
+
+mod support;
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use serde_json::{Value, json};
+use support::{Connected, text_of};
+use tokio::process::Command;
+use tokio::time::Instant;
+use weir_tests::{Api, Program, until};
+
+type Result<T = ()> = anyhow::Result<T>;
+
+/// Killed to going on: the time after which a silent node is dead, with what it takes to look and to write.
+const GOES_ON: Duration = Duration::from_secs(12);
+
+/// Another node on the database of a stack.
+struct Second {
+    program: Program,
+    api: Api,
+}
+
+impl Second {
+    async fn start(weir: &Connected) -> Result<Self> {
+        let data = weir.stack.data().with_file_name("second");
+        let mut command = weir.stack.weir_command();
+        command
+            .env("WEIR_LISTEN", "127.0.0.1:0")
+            .env("WEIR_DATA", &data)
+            .env("WEIR_NODE_NAME", "second");
+        let program = Program::start("weir", &mut command, &weir.stack.data().with_file_name("second.log")).await?;
+        let api = Api::new(weir.stack.client().clone(), program.origin(), weir.stack.api.key());
+        Ok(Self { program, api })
+    }
+
+    async fn signal(&self, signal: &str) -> Result {
+        send_signal(&self.program, signal).await
+    }
+}
+
+async fn send_signal(program: &Program, signal: &str) -> Result {
+    let id = program.id().map(|id| id.to_string()).unwrap_or_default();
+    let ended = Command::new("kill").args([signal, &id]).status().await?;
+    ensure!(ended.success(), "kill {signal} {id}: {ended}");
+    Ok(())
+}
+
+/// The nodes as one of them shows them: name, id and state.
+async fn nodes(api: &Api) -> Result<Vec<(String, String, String)>> {
+    let listed = api.get("/v1/nodes").await?.expect(200)?;
+    let rows = listed["data"].as_array().cloned().unwrap_or_default();
+    rows.iter()
+        .map(|node| Ok((text_of(&node["name"])?, text_of(&node["id"])?, text_of(&node["state"])?)))
+        .collect()
+}
+
+/// Waits until the second node is listed in this state; gives its id.
+async fn second_is(api: &Api, wanted: &str) -> Result<String> {
+    until(&format!("the second node to be {wanted}"), async || {
+        let all = nodes(api).await?;
+        // A node that goes on under a new id follows its dead self.
+        let last = all.into_iter().rfind(|(name, ..)| name == "second");
+        Ok(last.filter(|(.., state)| state == wanted).map(|(_, id, _)| id))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn when_a_node_is_killed_the_other_goes_on() -> Result {
+    let mut weir = Connected::on_postgres("weir_nodes_killed").await?;
+    let thread = weir.conversation().await?;
+    let second = Second::start(&weir).await?;
+    for api in [&weir.stack.api, &second.api] {
+        api.get("/readyz").await?.expect(200)?;
+        api.get(&format!("/v1/conversations/{thread}")).await?.expect(200)?;
+        second_is(api, "alive").await?;
+    }
+    // The depths of the queues, which are the same for all, are exported by one.
+    until("one node to count the queues", async || {
+        let mut counting = 0;
+        for api in [&weir.stack.api, &second.api] {
+            let metrics = api
+                .request(reqwest::Method::GET, "/metrics")
+                .send()
+                .await?
+                .text()
+                .await?;
+            counting += usize::from(metrics.contains("weir_queue_depth{"));
+        }
+        Ok((counting == 1).then_some(()))
+    })
+    .await?;
+    // A message is in flight on the second node: the first one stands still while it is taken.
+    let fault = json!({"on": "send", "fault": {"delay_ms": 200_000}});
+    weir.stack.phone.order_fault(fault).await?;
+    let first = weir.stack.weir.as_ref().expect("it runs");
+    send_signal(first, "-STOP").await?;
+    let in_flight = second.api.say(&thread, "in flight").await?.expect(202)?;
+    weir.stack.phone.faults_struck().await?;
+    send_signal(first, "-CONT").await?;
+    let waiting = second.api.say(&thread, "waiting").await?.expect(202)?;
+    let killed = Instant::now();
+    second.program.kill().await?;
+    weir.event_of("message.uncertain", &in_flight["id"]).await?;
+    let took = killed.elapsed();
+    ensure!(took <= GOES_ON, "the other node went on after {took:?}");
+    second_is(&weir.stack.api, "dead").await?;
+    // New messages are accepted meanwhile, and what the platform's history does not have is sent again.
+    let after = weir.stack.api.say(&thread, "after").await?.expect(202)?;
+    weir.stack.phone.forget_faults().await?;
+    weir.stack.time_passes(115_000).await?;
+    for message in [&in_flight, &waiting, &after] {
+        until("all three to be sent", async || {
+            let path = format!("/v1/messages/{}", text_of(&message["id"])?);
+            let found = weir.stack.api.get(&path).await?.expect(200)?;
+            Ok((found["status"] == "sent").then_some(()))
+        })
+        .await?;
+    }
+    assert_eq!(weir.on_phone().await?, ["in flight", "waiting", "after"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_frozen_node_goes_on_under_a_new_id() -> Result {
+    let weir = Connected::on_postgres("weir_nodes_frozen").await?;
+    let second = Second::start(&weir).await?;
+    let before = second_is(&weir.stack.api, "alive").await?;
+    second.signal("-STOP").await?;
+    assert_eq!(second_is(&weir.stack.api, "dead").await?, before);
+    second.signal("-CONT").await?;
+    let after = second_is(&weir.stack.api, "alive").await?;
+    assert_ne!(after, before);
+    second.api.get("/readyz").await?.expect(200)?;
+    // One that is stopped says good-bye, and is not listed any more.
+    second.program.stop().await?;
+    let listed = nodes(&weir.stack.api).await?;
+    assert!(listed.iter().all(|(_, id, _)| *id != after), "{listed:?}");
+    let mut command = weir.stack.binaries().command("weir");
+    command
+        .args(["--json", "nodes"])
+        .env("WEIR_URL", weir.stack.api.origin())
+        .env("WEIR_KEY", weir.stack.api.key());
+    let said = command.output().await?.stdout;
+    let lines: Vec<Value> = said
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
+    assert_eq!(lines.len(), listed.len(), "{lines:?}");
+    assert!(lines.iter().any(|node| node["is_this"] == json!(true)), "{lines:?}");
+    Ok(())
+}
