@@ -1,5 +1,5 @@
 //! The power fails, again and again: loads the real programs, ends Weir with `SIGKILL` at random moments, starts it again, and
-//! holds three records against each other.
+//! holds three records against each other. With several nodes it ends or stops one of them, or ends the server of the record.
 //!
 //! What it does follows from its seed; what the machine makes of that does not, so a seed repeats the plan and not the run.
 
@@ -16,7 +16,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::{Api, Options, Phone, Reply, Stack, Subscriber};
+use weir_test_postgres::PostgresServer;
+
+use crate::{Api, Nodes, Options, Phone, Reply, Stack, Subscriber};
 
 /// Customers who write; each conversation carries ten answers to each of their messages.
 const PEOPLE: usize = 12;
@@ -35,13 +37,40 @@ const SAME_LOOKS: u32 = 20;
 /// One of so many handings-over is refused by the endpoint.
 const REFUSED: usize = 23;
 
+/// How long a node is stopped, in milliseconds: longer than others wait before they take it for dead.
+const FROZEN_MS: u64 = 15_000;
+
 /// What is played.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Plan {
     /// How often Weir is killed.
     pub rounds: u32,
     /// Makes every choice.
     pub seed: u64,
+    /// Several nodes instead of one Weir on its own record.
+    pub nodes: Option<NodesPlan>,
+}
+
+/// Several nodes on a server of their own.
+#[derive(Debug)]
+pub struct NodesPlan {
+    /// How many.
+    pub count: usize,
+    /// Whose database `weir` they use. Of fifteen rounds two stop a node for a while, three end it, and ten end a node.
+    pub server: PostgresServer,
+}
+
+/// What goes wrong in a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blow {
+    /// Weir is killed.
+    Weir,
+    /// A node is killed.
+    Node(usize),
+    /// A node is stopped for a while.
+    Freeze(usize),
+    /// The server is killed.
+    Server,
 }
 
 /// What was counted.
@@ -51,6 +80,10 @@ pub struct Figures {
     pub seed: u64,
     /// Kills so far.
     pub rounds: u32,
+    /// Of them, those of the record's server.
+    pub servers: u32,
+    /// Of them, nodes that were stopped for a while.
+    pub frozen: u32,
     /// After how many of them the records were last compared: the figures below are of then.
     pub compared_after: u32,
     /// Messages that customers wrote; the webhook of each was answered 200 in the end.
@@ -90,6 +123,7 @@ enum Post {
 #[derive(Debug)]
 pub struct Crash {
     stack: Stack,
+    nodes: Option<Nodes>,
     subscriber: Subscriber,
     plan: Plan,
     rng: Rng,
@@ -113,7 +147,14 @@ impl Crash {
         let mut options = Options::new(data);
         options.seed = plan.seed;
         options.env.push(("WEIR_DELIVERY_ALLOW_PRIVATE".into(), "true".into()));
-        let stack = Stack::start(options).await?;
+        let (stack, nodes) = match &plan.nodes {
+            None => (Stack::start(options).await?, None),
+            Some(NodesPlan { count, server }) => {
+                let stack = Stack::start_sandbox(options).await?;
+                let nodes = Nodes::start(&stack, &server.url("weir"), *count).await?;
+                (stack, Some(nodes))
+            }
+        };
         stack.install("tiktok").await?;
         stack.put_app().await?;
         stack.connect("acme_store").await?;
@@ -127,8 +168,8 @@ impl Crash {
         stack.api.post("/v1/endpoints", endpoint).await?.expect(201)?;
         let mut crash = Self {
             stack,
+            nodes,
             subscriber,
-            plan,
             rng: Rng::with_seed(plan.seed),
             people: (0..PEOPLE).map(|number| format!("customer_{number:02}")).collect(),
             conversations: Vec::new(),
@@ -137,6 +178,7 @@ impl Crash {
                 seed: plan.seed,
                 ..Figures::default()
             },
+            plan,
             in_flight: BTreeSet::new(),
             log_read,
             webhooks_read: 0,
@@ -193,7 +235,7 @@ impl Crash {
             let pause = Duration::from_millis(self.rng.u64(10..80));
             tokio::time::sleep_until(end.min(tokio::time::Instant::now() + pause)).await;
         }
-        self.stack.kill_weir().await?;
+        let blow = self.blow().await?;
         // People do not wait for it.
         for _ in 0..self.rng.u32(..3) {
             number += 1;
@@ -202,9 +244,7 @@ impl Crash {
         while let Some(written) = writes.join_next().await {
             self.books.written.insert(written??);
         }
-        let began = Instant::now();
-        self.stack.start_weir().await?;
-        self.figures.longest_start_ms = self.figures.longest_start_ms.max(began.elapsed().as_millis());
+        self.recover(blow).await?;
         self.stack.phone.order("webhooks/retry", json!({})).await?;
         while let Some(posted) = posts.join_next().await {
             let (conversation, text, mut posted) = posted?;
@@ -239,8 +279,76 @@ impl Crash {
     /// # Errors
     /// A program does not end well.
     pub async fn end(self) -> anyhow::Result<Figures> {
+        if let Some(nodes) = self.nodes {
+            nodes.stop().await?;
+        }
         self.stack.stop().await?;
         Ok(self.figures)
+    }
+
+    /// Ends or stops one of the programs.
+    async fn blow(&mut self) -> anyhow::Result<Blow> {
+        let Some(nodes) = &mut self.nodes else {
+            self.stack.kill_weir().await?;
+            return Ok(Blow::Weir);
+        };
+        let node = self.rng.usize(..nodes.count());
+        match self.rng.u32(..15) {
+            0..2 => {
+                nodes.freeze(node).await?;
+                self.figures.frozen += 1;
+                Ok(Blow::Freeze(node))
+            }
+            2..5 => {
+                self.server()?.kill();
+                self.figures.servers += 1;
+                Ok(Blow::Server)
+            }
+            _ => {
+                nodes.kill(node).await?;
+                Ok(Blow::Node(node))
+            }
+        }
+    }
+
+    /// Starts again what was ended, or lets it go on.
+    async fn recover(&mut self, blow: Blow) -> anyhow::Result<()> {
+        let began = Instant::now();
+        match (blow, &mut self.nodes) {
+            (Blow::Node(number), Some(nodes)) => nodes.start_node(&self.stack, number).await?,
+            (Blow::Freeze(number), Some(nodes)) => {
+                tokio::time::sleep(Duration::from_millis(FROZEN_MS)).await;
+                nodes.thaw(number).await?;
+            }
+            (Blow::Server, _) => {
+                self.server()?.restart();
+                self.is_answered().await?;
+            }
+            _ => self.stack.start_weir().await?,
+        }
+        if !matches!(blow, Blow::Freeze(_)) {
+            self.figures.longest_start_ms = self.figures.longest_start_ms.max(began.elapsed().as_millis());
+        }
+        Ok(())
+    }
+
+    fn server(&mut self) -> anyhow::Result<&mut PostgresServer> {
+        let nodes = self.plan.nodes.as_mut().context("there are no nodes")?;
+        Ok(&mut nodes.server)
+    }
+
+    /// Waits until every node can write to the record again.
+    async fn is_answered(&self) -> anyhow::Result<()> {
+        let Some(nodes) = &self.nodes else { return Ok(()) };
+        for number in 0..nodes.count() {
+            let Some(origin) = nodes.origin(number) else { continue };
+            crate::until("a node that is ready", async || {
+                let ready = self.stack.client().get(format!("{origin}/readyz")).send().await?;
+                Ok(ready.status().is_success().then_some(()))
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     fn write(&mut self, writes: &mut JoinSet<anyhow::Result<String>>, text: String) {

@@ -97,6 +97,16 @@ impl Stack {
     /// # Errors
     /// A program cannot be started.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let mut stack = Self::start_sandbox(options).await?;
+        stack.start_weir().await?;
+        Ok(stack)
+    }
+
+    /// Starts the sandbox alone; where Weir will be is known.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn start_sandbox(options: Options) -> anyhow::Result<Self> {
         let binaries = Binaries::find()?;
         std::fs::create_dir_all(&options.data).with_context(|| format!("{} cannot be made", options.data.display()))?;
         let mut command = binaries.command("tiktok-sandbox");
@@ -127,7 +137,7 @@ impl Stack {
         let origin = format!("http://127.0.0.1:{port}");
         let api = Api::new(client.clone(), &origin, ADMIN_KEY);
         let phone = Phone::new(client.clone(), sandbox.origin(), ACCOUNT, PERSON);
-        let mut stack = Self {
+        Ok(Self {
             sandbox,
             weir: None,
             api,
@@ -136,9 +146,7 @@ impl Stack {
             options,
             client,
             port,
-        };
-        stack.start_weir().await?;
-        Ok(stack)
+        })
     }
 
     /// Starts Weir on the same record as before.
@@ -234,7 +242,9 @@ impl Stack {
     /// # Errors
     /// A program did not end well.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        self.stop_weir().await?;
+        if let Some(weir) = self.weir.take() {
+            weir.stop().await?;
+        }
         self.sandbox.stop().await
     }
 
@@ -246,6 +256,11 @@ impl Stack {
     /// Whether the sandbox's clock stands still but for what it is moved on by.
     pub fn is_stopped(&self) -> bool {
         self.options.stopped
+    }
+
+    /// The port at which Weir is reached.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Where Weir keeps its record.

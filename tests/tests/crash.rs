@@ -7,6 +7,7 @@ use weir_tests::{Crash, Plan};
 async fn ten_power_cuts_lose_nothing_and_double_nothing() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let plan = Plan {
+        nodes: None,
         rounds: 10,
         seed: 20_261_122,
     };

@@ -3,12 +3,13 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use weir_tests::{ACTS, Crash, Figures, HangUpPlan, HangUps, Plan, SKEWS_S, Steps};
+use weir_test_postgres::PostgresServer;
+use weir_tests::{ACTS, Crash, Figures, HangUpPlan, HangUps, NodesPlan, Plan, SKEWS_S, Steps};
 
 use crate::{build, show};
 
 /// Plays the rounds; the seed is the time's if none is given. As JSON, the figures are the only thing on the output.
-pub(crate) fn run(rounds: u32, seed: Option<u64>, json: bool) -> anyhow::Result<()> {
+pub(crate) fn run(rounds: u32, seed: Option<u64>, nodes: Option<usize>, json: bool) -> anyhow::Result<()> {
     let seed = seed.unwrap_or_else(time);
     let data = build::empty_folder("crash")?;
     let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
@@ -18,7 +19,11 @@ pub(crate) fn run(rounds: u32, seed: Option<u64>, json: bool) -> anyhow::Result<
             data.display()
         ));
         let began = Instant::now();
-        let mut crash = Crash::begin(Plan { rounds, seed }, &data).await?;
+        let nodes = nodes.map(|count| NodesPlan {
+            count,
+            server: PostgresServer::durable(),
+        });
+        let mut crash = Crash::begin(Plan { rounds, seed, nodes }, &data).await?;
         while crash.has_more() {
             crash.round().await?;
             let so_far = crash.figures();
@@ -154,8 +159,10 @@ fn time() -> u64 {
 
 fn line(figures: &Figures) -> String {
     format!(
-        "{} written, {} accepted, {} cut off, {} in flight, {} uncertain, {} sent again, {} failed, {} events handed over {} times, \
+        "{} servers killed, {} nodes stopped, {} written, {} accepted, {} cut off, {} in flight, {} uncertain, {} sent again, {} failed, {} events handed over {} times, \
          longest start {} ms",
+        figures.servers,
+        figures.frozen,
         figures.written,
         figures.accepted,
         figures.cut_off,

@@ -53,6 +53,9 @@ enum Chore {
         /// End Weir at each step of each act instead, and start it again: the act must be finished or undone (R9).
         #[arg(long, conflicts_with_all = ["rounds", "seed", "hang_ups", "skew"])]
         steps: bool,
+        /// Kill, stop or cut off one of so many nodes on a PostgreSQL instead (R11).
+        #[arg(long, conflicts_with_all = ["hang_ups", "skew", "steps"])]
+        nodes: Option<usize>,
         /// Print the figures as JSON.
         #[arg(long)]
         json: bool,
@@ -104,6 +107,7 @@ fn main() -> ExitCode {
             built,
             skew,
             steps,
+            nodes,
             json,
         } => build::unless(built).and_then(|()| {
             if steps {
@@ -113,7 +117,7 @@ fn main() -> ExitCode {
             } else if hang_ups {
                 crash::hang_ups(rounds.unwrap_or(300), seed, json)
             } else {
-                crash::run(rounds.unwrap_or(10), seed, json)
+                crash::run(rounds.unwrap_or(10), seed, nodes, json)
             }
         }),
         Chore::Bench { names, against } => bench::run(&names, against.as_deref()),

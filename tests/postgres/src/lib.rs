@@ -5,7 +5,7 @@
 #![allow(clippy::expect_used, clippy::missing_panics_doc)]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 /// A server refuses root, and runs as this user then.
@@ -27,11 +27,34 @@ fn remove_left_over() {
     }
 }
 
+/// Settings of a server that must not outlive its run.
+const FORGETFUL: [&str; 6] = [
+    "-c",
+    "fsync=off",
+    "-c",
+    "full_page_writes=off",
+    "-c",
+    "synchronous_commit=off",
+];
+
 /// A server of this run.
 #[derive(Debug)]
 pub struct PostgresServer {
     bin: PathBuf,
     folder: PathBuf,
+    is_root: bool,
+    /// Of one that can be killed.
+    process: Option<Child>,
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        if self.process.is_some() {
+            self.kill();
+            // It was in the temporary folder; the next run removes what is left.
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
 }
 
 impl PostgresServer {
@@ -55,8 +78,45 @@ impl PostgresServer {
         SERVER.get_or_init(|| Self::start("current", Path::new(bin)))
     }
 
+    /// A server of its own that keeps what it confirms, with an empty database `weir`: to be killed.
+    pub fn durable() -> Self {
+        let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        let oldest = installed.map(|version| version.path().join("bin")).min();
+        let mut server = Self::make("durable", &oldest.unwrap_or_default());
+        server.restart();
+        server.execute("postgres", "CREATE DATABASE weir");
+        server
+    }
+
+    /// Ends it as a crash would: nothing is written that is not yet on the disk.
+    pub fn kill(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        // Its "immediate shutdown" (postgresql.org/docs/current/server-shutdown.html): its children end with it.
+        let id = process.id().to_string();
+        let told = Command::new("kill").args(["-QUIT", &id]).status();
+        assert!(told.is_ok_and(|status| status.success()), "the server cannot be ended");
+        process.wait().expect("its end");
+    }
+
+    /// Starts one that [`Self::durable`] gave again; it takes connections when it has recovered.
+    pub fn restart(&mut self) {
+        let mut command = self.server(true);
+        self.process = Some(command.spawn().expect("the server"));
+        self.execute("postgres", "SELECT");
+    }
+
     /// Starts the server whose programs are in `bin`.
     fn start(name: &str, bin: &Path) -> Self {
+        let made = Self::make(name, bin);
+        let mut server = made.server(true);
+        server.args(FORGETFUL);
+        // It is told of the end of the thread that started it, so that this one stays.
+        std::thread::spawn(move || server.status());
+        made
+    }
+
+    /// Makes the folder of a server.
+    fn make(name: &str, bin: &Path) -> Self {
         assert!(
             bin.join("postgres").exists(),
             "there is no PostgreSQL in {:?}; `cargo xtask test` fetches it",
@@ -64,7 +124,6 @@ impl PostgresServer {
         );
         remove_left_over();
         let folder = std::env::temp_dir().join(format!("{FOLDER}{}-{name}", std::process::id()));
-        let data = folder.join("data");
         std::fs::create_dir_all(&folder).expect("a folder");
         let is_root = Command::new("id").arg("-u").output().expect("id").stdout == b"0\n";
         if is_root {
@@ -84,38 +143,49 @@ impl PostgresServer {
         } else {
             bin.to_owned()
         };
-        let run = |program: &str, ends_with_us: bool| {
-            let mut command = Command::new("setpriv");
-            if ends_with_us {
-                command.arg("--pdeathsig=KILL");
-            }
-            if is_root {
-                command.args([&format!("--reuid={USER}"), "--regid=nogroup", "--clear-groups"]);
-            }
-            command.arg("--").arg(bin.join(program)).arg("-D").arg(&data);
-            command.current_dir(&folder).stdout(Stdio::null()).stderr(Stdio::null());
-            command
+        let made = Self {
+            bin,
+            folder,
+            is_root,
+            process: None,
         };
-        let made = run("initdb", false)
+        let status = made
+            .command("initdb", false)
             .args(["-U", "weir", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"])
             .status();
-        assert!(made.is_ok_and(|status| status.success()), "initdb failed");
-        let mut server = run("postgres", true);
+        assert!(status.is_ok_and(|status| status.success()), "initdb failed");
+        made
+    }
+
+    /// The command of the server.
+    fn server(&self, ends_with_us: bool) -> Command {
+        let mut server = self.command("postgres", ends_with_us);
         server
             .arg("-k")
-            .arg(&folder)
-            .args(["-c", "listen_addresses=", "-c", "fsync=off"]);
-        server.args([
-            "-c",
-            "max_connections=300",
-            "-c",
-            "full_page_writes=off",
-            "-c",
-            "synchronous_commit=off",
-        ]);
-        // It is told of the end of the thread that started it, so that this one stays.
-        std::thread::spawn(move || server.status());
-        Self { bin, folder }
+            .arg(&self.folder)
+            .args(["-c", "listen_addresses=", "-c", "max_connections=300"]);
+        server
+    }
+
+    /// The command of a program that works on the server's data, run by a user that the server takes.
+    fn command(&self, program: &str, ends_with_us: bool) -> Command {
+        let mut command = Command::new("setpriv");
+        if ends_with_us {
+            command.arg("--pdeathsig=KILL");
+        }
+        if self.is_root {
+            command.args([&format!("--reuid={USER}"), "--regid=nogroup", "--clear-groups"]);
+        }
+        command
+            .arg("--")
+            .arg(self.bin.join(program))
+            .arg("-D")
+            .arg(self.folder.join("data"));
+        command
+            .current_dir(&self.folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
     }
 
     /// The URL of a database, as Weir's configuration has it.

@@ -1,0 +1,172 @@
+//! Several Weirs on one PostgreSQL, behind one address as behind a load balancer.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
+use tokio::task::JoinHandle;
+
+use crate::{Program, Stack};
+
+/// The key of what is at rest: the same for all nodes.
+const MASTER_KEY: &str = "0707070707070707070707070707070707070707070707070707070707070707";
+
+/// The nodes, by number.
+#[derive(Debug)]
+pub struct Nodes {
+    store: String,
+    running: Vec<Option<Program>>,
+    balancer: Balancer,
+}
+
+impl Nodes {
+    /// Starts so many nodes on the database at `store`, which are reached where the stack's Weir would be.
+    ///
+    /// # Errors
+    /// A node cannot be started.
+    pub async fn start(stack: &Stack, store: &str, count: usize) -> anyhow::Result<Self> {
+        let mut nodes = Self {
+            store: store.to_owned(),
+            running: (0..count).map(|_| None).collect(),
+            balancer: Balancer::start(stack.port(), count).await?,
+        };
+        for number in 0..count {
+            nodes.start_node(stack, number).await?;
+        }
+        Ok(nodes)
+    }
+
+    /// How many there are, down ones included.
+    pub fn count(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Starts a node, or starts it again.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn start_node(&mut self, stack: &Stack, number: usize) -> anyhow::Result<()> {
+        let folder = stack.data().join(format!("node-{number}"));
+        std::fs::create_dir_all(&folder)?;
+        let mut command = stack.weir_command();
+        command
+            .env("WEIR_LISTEN", "127.0.0.1:0")
+            .env("WEIR_DATA", &folder)
+            .env("WEIR_STORE", &self.store)
+            .env("WEIR_NODE", format!("node-{number}"))
+            .env("WEIR_MASTER_KEY", MASTER_KEY);
+        let node = Program::start("weir", &mut command, &folder.join("weir.log")).await?;
+        self.balancer.set(number, Some(address(&node)?));
+        self.running[number] = Some(node);
+        Ok(())
+    }
+
+    /// Ends a node as a power cut would.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub async fn kill(&mut self, number: usize) -> anyhow::Result<()> {
+        self.balancer.set(number, None);
+        let node = self.running[number].take().context("the node is not running")?;
+        node.kill().await
+    }
+
+    /// Stops a node where it stands; it gets no new connections, as after a failed health check.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub async fn freeze(&self, number: usize) -> anyhow::Result<()> {
+        self.balancer.set(number, None);
+        self.signal(number, "-STOP").await
+    }
+
+    /// Lets a frozen node go on.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub async fn thaw(&self, number: usize) -> anyhow::Result<()> {
+        self.signal(number, "-CONT").await?;
+        let node = self.running[number].as_ref().context("the node is not running")?;
+        self.balancer.set(number, Some(address(node)?));
+        Ok(())
+    }
+
+    async fn signal(&self, number: usize, signal: &str) -> anyhow::Result<()> {
+        let node = self.running[number].as_ref().context("the node is not running")?;
+        let id = node.id().context("the node is gone")?.to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().await?;
+        anyhow::ensure!(sent.success(), "node {number} cannot be sent {signal}");
+        Ok(())
+    }
+
+    /// Ends all nodes as Ctrl-C would.
+    ///
+    /// # Errors
+    /// One did not end well.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        for node in self.running.drain(..).flatten() {
+            node.stop().await?;
+        }
+        Ok(())
+    }
+
+    /// The process of a node.
+    pub fn process(&self, number: usize) -> Option<u32> {
+        self.running[number].as_ref().and_then(Program::id)
+    }
+
+    /// Where a node by itself is reached.
+    pub fn origin(&self, number: usize) -> Option<&str> {
+        self.running[number].as_ref().map(Program::origin)
+    }
+}
+
+fn address(node: &Program) -> anyhow::Result<SocketAddr> {
+    let address = node.origin().trim_start_matches("http://");
+    address.parse().with_context(|| format!("no address: {address}"))
+}
+
+/// Gives each connection to the next node that takes it.
+#[derive(Debug)]
+struct Balancer {
+    nodes: Arc<Mutex<Vec<Option<SocketAddr>>>>,
+    task: JoinHandle<()>,
+}
+
+impl Balancer {
+    async fn start(port: u16, count: usize) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+        let nodes: Arc<Mutex<Vec<Option<SocketAddr>>>> = Arc::new(Mutex::new(vec![None; count]));
+        let (known, next) = (Arc::clone(&nodes), Arc::new(AtomicUsize::new(0)));
+        let task = tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let first = next.fetch_add(1, Ordering::Relaxed);
+                let mut nodes = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                nodes.rotate_left(first % count);
+                tokio::spawn(async move {
+                    for address in nodes.into_iter().flatten() {
+                        if let Ok(mut node) = TcpStream::connect(address).await {
+                            // Whoever breaks off, both ends are closed.
+                            let _ = tokio::io::copy_bidirectional(&mut client, &mut node).await;
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Ok(Self { nodes, task })
+    }
+
+    fn set(&self, number: usize, address: Option<SocketAddr>) {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)[number] = address;
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
