@@ -13,6 +13,7 @@ mod latency;
 mod load;
 mod memory;
 mod neighbors;
+mod nodes;
 mod outbound;
 mod pacing;
 mod record;
@@ -56,7 +57,7 @@ enum Part {
 }
 
 /// The rows, in the order in which they are measured.
-const ROWS: [&str; 10] = [
+const ROWS: [&str; 11] = [
     "boundary",
     "inbound",
     "outbound",
@@ -67,6 +68,7 @@ const ROWS: [&str; 10] = [
     "swap",
     "neighbors",
     "growth",
+    "nodes",
 ];
 
 /// The least ratio to another build that is not worse: what two runs of one build differ by.
@@ -84,6 +86,7 @@ async fn measure(name: &str, against: Option<&Path>) -> anyhow::Result<Vec<Row>>
         "swap" => swap::measure().await,
         "neighbors" => neighbors::measure().await,
         "growth" => growth::measure().await,
+        "nodes" => nodes::measure().await,
         _ => anyhow::bail!("there is no row {name:?}; there are {}", ROWS.join(", ")),
     };
     Ok(vec![row?])

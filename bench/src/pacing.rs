@@ -110,13 +110,13 @@ async fn all_sent(rig: &Rig, first: u64) -> anyhow::Result<Vec<Value>> {
 }
 
 /// A send as the sandbox's own clock saw it.
-struct Turn {
-    at: i64,
+pub(crate) struct Turn {
+    pub(crate) at: i64,
     account: String,
 }
 
 impl Turn {
-    fn read(send: &Value) -> anyhow::Result<Self> {
+    pub(crate) fn read(send: &Value) -> anyhow::Result<Self> {
         Ok(Self {
             at: send["time_ms"].as_i64().context("a send without a time")?,
             account: text(send, "account")?,
@@ -125,7 +125,7 @@ impl Turn {
 }
 
 /// The most sends that any span of a second holds.
-fn most_in_a_second(turns: &[Turn]) -> usize {
+pub(crate) fn most_in_a_second(turns: &[Turn]) -> usize {
     let mut from = 0;
     let mut most = 0;
     for (to, turn) in turns.iter().enumerate() {

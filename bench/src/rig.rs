@@ -53,7 +53,11 @@ impl Rig {
             ("WEIR_DELIVERY_ALLOW_PRIVATE".to_owned(), "true".to_owned()),
             ("WEIR_LOG".to_owned(), "warn".to_owned()),
         ];
-        let stack = Stack::start(options).await?;
+        Self::over(Stack::start(options).await?, folder, free).await
+    }
+
+    /// Over programs that run, with their record in `folder`.
+    pub(crate) async fn over(stack: Stack, folder: TempDir, free: bool) -> anyhow::Result<Self> {
         stack.install("tiktok").await?;
         if free {
             stack.phone.set(json!({"qps": null})).await?;

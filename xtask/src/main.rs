@@ -62,7 +62,7 @@ enum Chore {
     },
     /// Measure what Weir costs, beside the barest program that does the same; see bench/README.md.
     Bench {
-        /// The rows, all if none is named: boundary, inbound, outbound, pacing, latency, memory, start, swap, neighbors, growth.
+        /// The rows, all if none is named: boundary, inbound, outbound, pacing, latency, memory, start, swap, neighbors, growth, nodes.
         names: Vec<String>,
         /// Another release build of `weir`: inbound and outbound run it beside this one, in turns.
         #[arg(long)]

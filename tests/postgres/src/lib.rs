@@ -105,6 +105,40 @@ impl PostgresServer {
         self.execute("postgres", "SELECT");
     }
 
+    /// Processor time of one that [`Self::durable`] gave since its start, in milliseconds: of its processes, and of those that ended.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn processor_ms(&self) -> std::io::Result<f64> {
+        /// Of the system's unit, since Linux 2.6 (`man 7 time`, "The software clock, HZ, and jiffies").
+        const TICK_MS: f64 = 10.0;
+        let main = self.process.as_ref().map_or(0, Child::id).to_string();
+        let mut ticks = 0.0;
+        for entry in std::fs::read_dir("/proc")?.flatten() {
+            // A process may end meanwhile; its time is then its parent's.
+            let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
+                continue;
+            };
+            let Some((id, rest)) = stat.split_once(' ') else {
+                continue;
+            };
+            let fields: Vec<&str> = rest.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+            // From the third field on (`man 5 proc_pid_stat`): the parent is the fourth, the times the 14th to the 17th.
+            let number = |field: usize| {
+                fields
+                    .get(field - 3)
+                    .and_then(|text| text.parse::<f64>().ok())
+                    .unwrap_or(0.0)
+            };
+            if id == main {
+                ticks += (14..=17).map(number).sum::<f64>();
+            } else if fields.get(1) == Some(&main.as_str()) {
+                ticks += number(14) + number(15);
+            }
+        }
+        Ok(ticks * TICK_MS)
+    }
+
     /// Starts the server whose programs are in `bin`.
     fn start(name: &str, bin: &Path) -> Self {
         let made = Self::make(name, bin);
