@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub(crate) struct Pacers {
     origin: Instant,
     /// Where several hosts count together; none where this one counts alone.
     record: Option<Record>,
+    /// Among how many nodes a rate is divided that is too high to be counted together.
+    nodes: AtomicU32,
     /// One for each rule and app, or each rule and channel.
     paces: Mutex<HashMap<Bucket, Pace>>,
     gate: Mutex<Gate>,
@@ -45,15 +48,21 @@ impl fmt::Debug for Record {
     }
 }
 
+/// Requests in a span up to which a rate is counted in the record, at two transactions for each. A higher one is divided.
+const COUNTED_TOGETHER: u32 = 100;
+
+/// Among how many nodes a rate is divided until this one and the others know of each other: more than there will be.
+const NODES_AT_START: u32 = 64;
+
 /// How long a request waits before it asks a record again that cannot be reached.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 impl Record {
     fn shared(rates: &[(Bucket, Rate)]) -> Vec<SharedRate> {
-        let shared = rates
-            .iter()
-            .map(|(bucket, rate)| SharedRate::of(bucket.to_string(), rate));
-        shared.collect()
+        let together = rates.iter().filter(|(bucket, _)| !bucket.is_divided);
+        together
+            .map(|(bucket, rate)| SharedRate::of(bucket.to_string(), rate))
+            .collect()
     }
 
     /// Waits until a request may leave. Its numbers. Does not end while the record cannot be reached: the request has a deadline.
@@ -139,6 +148,8 @@ struct Bucket {
     channel: Option<ChannelId>,
     /// The rule's place in the manifest.
     rule: usize,
+    /// Whether this host's share of the rate is counted, and not all that leaves from several.
+    is_divided: bool,
 }
 
 impl fmt::Display for Bucket {
@@ -167,6 +178,7 @@ impl Pacers {
         Arc::new(Self {
             origin: Instant::now(),
             record,
+            nodes: AtomicU32::new(NODES_AT_START),
             paces: Mutex::default(),
             gate: Mutex::default(),
             shared: Mutex::default(),
@@ -189,8 +201,14 @@ impl Pacers {
                     RateScope::App => None,
                     RateScope::Channel => channel.map(|(id, _)| id),
                 };
-                let app = app.to_owned();
-                (Bucket { app, channel, rule }, rate.clone())
+                let (rate, is_divided) = self.share(rate);
+                let bucket = Bucket {
+                    app: app.to_owned(),
+                    channel,
+                    rule,
+                    is_divided,
+                };
+                (bucket, rate)
             })
             .collect();
         self.remember(app, &rates);
@@ -198,12 +216,14 @@ impl Pacers {
         if let Some((id, policy)) = channel.filter(|(_, policy)| policy.rate_permits.is_some()) {
             let tightened = book.tightened(policy);
             rates.extend(tightened.rates.iter().enumerate().map(|(rule, rate)| {
+                let (rate, is_divided) = self.share(rate);
                 let bucket = Bucket {
                     app: app.to_owned(),
                     channel: Some(id),
                     rule: declared.len() + rule,
+                    is_divided,
                 };
-                (bucket, rate.clone())
+                (bucket, rate)
             }));
         }
         ChannelPacer {
@@ -211,6 +231,26 @@ impl Pacers {
             rates,
             kept: Mutex::default(),
         }
+    }
+
+    /// So many nodes are alive, and know of each other.
+    pub(crate) fn divide_among(&self, nodes: u32) {
+        self.nodes.store(nodes.max(1), Ordering::Relaxed);
+    }
+
+    /// What this host counts of a rate, and whether that is its share.
+    fn share(&self, rate: &Rate) -> (Rate, bool) {
+        let is_divided = self.record.is_some() && rate.permits > COUNTED_TOGETHER;
+        let nodes = if is_divided {
+            self.nodes.load(Ordering::Relaxed)
+        } else {
+            1
+        };
+        let share = Rate {
+            permits: (rate.permits / nodes).max(1),
+            ..rate.clone()
+        };
+        (share, is_divided)
     }
 
     fn remember(&self, app: &str, rates: &[(Bucket, Rate)]) {
@@ -394,7 +434,11 @@ impl Departure for Leaving {
             let Some(Record(store)) = &self.pacers.record else {
                 return Poll::Ready(());
             };
-            self.asks = Some(Box::pin(Record::leave(Arc::clone(store), Record::shared(&self.rates))));
+            let shared = Record::shared(&self.rates);
+            if shared.is_empty() {
+                return Poll::Ready(());
+            }
+            self.asks = Some(Box::pin(Record::leave(Arc::clone(store), shared)));
         }
         if let Some(asks) = &mut self.asks {
             self.recorded = ready!(asks.as_mut().poll(context));

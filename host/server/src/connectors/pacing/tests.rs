@@ -7,6 +7,7 @@ fn pacer(pacers: &Arc<Pacers>, channel: Option<ChannelId>, permits: u32, scope: 
         app: "tiktok".to_owned(),
         channel: channel.filter(|_| scope == RateScope::Channel),
         rule: 0,
+        is_divided: false,
     };
     let rate = Rate {
         permits,
@@ -241,4 +242,32 @@ async fn a_pause_holds_those_who_wait_already_and_spaces_them_anew() {
         left.windows(2).all(|two| two[1] - two[0] >= Duration::from_millis(100)),
         "{left:?}"
     );
+}
+
+#[test]
+fn a_low_rate_is_counted_by_all_and_a_high_one_divided_among_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mint = Arc::new(weir_domain::id::Mint::from_seed([1; 32]));
+    let store = weir_store::SqliteStore::open(
+        &folder.path().join("weir.db"),
+        &weir_store::MasterKey::new([2; 32]),
+        mint,
+    );
+    let pacers = Pacers::counting(Some(Record(Arc::new(store.expect("a record")))));
+    let rate = |permits| Rate {
+        permits,
+        per: Duration::from_secs(1),
+        scope: RateScope::App,
+        classes: vec![RouteClass::MessageSend],
+    };
+    assert_eq!(pacers.share(&rate(10)), (rate(10), false));
+    assert_eq!(
+        pacers.share(&rate(6_400)),
+        (rate(100), true),
+        "until the nodes know of each other"
+    );
+    pacers.divide_among(4);
+    assert_eq!(pacers.share(&rate(6_400)), (rate(1_600), true));
+    let alone = Pacers::counting(None);
+    assert_eq!(alone.share(&rate(6_400)), (rate(6_400), false));
 }
