@@ -96,6 +96,11 @@ impl Core {
         self.clock.now()
     }
 
+    /// Now by the clock that all nodes share, also where ours follows a sandbox's: of heartbeats, duties, and who is dead.
+    pub(crate) fn node_time(&self) -> Timestamp {
+        clock::of_server(self.store()).unwrap_or_else(|| self.now())
+    }
+
     /// A number in 0..1 that spreads retries.
     pub(crate) fn jitter(&self) -> f64 {
         let mut bytes = [0; 4];

@@ -139,7 +139,10 @@ impl Host {
         }
         let platform_clocks = PlatformClocks::new(store.platform_clocks().await?);
         let is_shared = matches!(config.store, StoreConfig::Postgres(_));
-        let (node, ended) = ThisNode::register(&*store, config.node_name.clone(), is_shared, clock.now()).await?;
+        let (node, ended) = {
+            let now = clock::of_server(&*store).unwrap_or_else(|| clock.now());
+            ThisNode::register(&*store, config.node_name.clone(), is_shared, now).await?
+        };
         let core = Arc::new(Core::new(config, store, mint, clock, platform_clocks, egress, node));
         core.metrics.node(&core.node.id());
         keyring::first_key(&core.config, core.store(), &core.mint, core.now()).await?;
@@ -151,7 +154,7 @@ impl Host {
         if is_shared {
             // Compiling connectors may have taken longer than a node may be silent.
             host.beat().await?;
-            host.core.node.take_duties(host.store(), host.now()).await?;
+            host.core.node.take_duties(host.store(), host.core.node_time()).await?;
         } else {
             // With other nodes those that were cut off are due at their time.
             host.store().resume_set_ups(host.now()).await?;
@@ -182,7 +185,7 @@ impl Host {
     /// Says that this node is alive.
     pub(crate) async fn beat(&self) -> Result<(), StoreError> {
         let node = &self.core.node;
-        let goes_on = node.beat(self.store(), self.now()).await?;
+        let goes_on = node.beat(self.store(), self.core.node_time()).await?;
         if goes_on {
             self.core.metrics.node(&node.id());
             self.core.wakes.all();

@@ -69,7 +69,11 @@ impl Loops {
         }
         self.heartbeat.shutdown().await;
         let host = self.host;
-        if let Err(error) = host.store().remove_node(&host.core.node.id(), host.now()).await {
+        if let Err(error) = host
+            .store()
+            .remove_node(&host.core.node.id(), host.core.node_time())
+            .await
+        {
             tracing::warn!("The end of this node was not noted: {error}");
         }
     }
@@ -91,8 +95,8 @@ impl Host {
             loops.rounds("nodes", NODES_EVERY, &never, |host, _| async move {
                 host.nodes_round().await
             });
-            loops.rounds("duties", limits::DUTY_RENEWED, &never, |host, now| async move {
-                host.core.node.take_duties(host.store(), now).await
+            loops.rounds("duties", limits::DUTY_RENEWED, &never, |host, _| async move {
+                host.core.node.take_duties(host.store(), host.core.node_time()).await
             });
         }
         let wakes = &self.core.wakes;
@@ -227,13 +231,26 @@ impl Host {
         self.core.node.has(duty, Instant::now())
     }
 
-    /// Ends the nodes that died.
+    /// Ends the nodes that died, and divides what the others share.
     async fn nodes_round(&self) -> Result<(), StoreError> {
         // No node is dead because the clock was set.
         let turn = self.core.look_at_clock(None).await?;
-        let ended = self.store().end_dead_nodes(&self.core.node.id(), self.now()).await?;
+        let now = self.core.node_time();
+        let ended = self.store().end_dead_nodes(&self.core.node.id(), now).await?;
         drop(turn);
         self.report_ended(&ended, 0);
+        let own = self.core.node.id();
+        let nodes = self.store().nodes().await?;
+        // Until the others have seen this one they take its share.
+        if nodes
+            .iter()
+            .any(|node| node.id == own && node.started_at.after(2 * NODES_EVERY) < now)
+        {
+            let alive = nodes.iter().filter(|node| node.is_alive(now)).count();
+            self.connectors
+                .pacers
+                .divide_among(u32::try_from(alive).unwrap_or(u32::MAX));
+        }
         Ok(())
     }
 

@@ -174,12 +174,17 @@ pub(crate) async fn read(egress: &Egress, url: &Url) -> Result<Reading, String> 
 
 /// What the clock of the record's server shows; none where the record is in this process. All hosts on a record go by it, so that
 /// a moment that one of them wrote down is the same to all.
-pub(crate) fn of_record(store: &dyn Store) -> Option<Reading> {
+pub(crate) fn of_server(store: &dyn Store) -> Option<Timestamp> {
     let now = store.server_time()?;
-    Some(Reading {
-        now_ms: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
-        runs: true,
-    })
+    Some(Timestamp::from_unsigned_millis(
+        u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+    ))
+}
+
+/// The same, as a reading to go on from.
+pub(crate) fn of_record(store: &dyn Store) -> Option<Reading> {
+    let now_ms = of_server(store)?.as_millis();
+    Some(Reading { now_ms, runs: true })
 }
 
 /// While a virtual clock is followed, windows and signatures are judged by it: no app may then talk to a real platform.

@@ -11,6 +11,9 @@ use crate::core::Core;
 use crate::core::clock::{self, Reading, Step};
 use crate::core::platform_clocks::apart;
 
+/// What the node does that sets the waits right after a step of the clock.
+const CLOCK: &str = "clock";
+
 impl Core {
     /// Looks at the clock, at a followed one if this is what it said, and goes on from there. If it was set, what waits and what
     /// is in hand is set right, and who sleeps looks again. Nobody else looks while the answer is held: what must not take a
@@ -46,6 +49,10 @@ impl Core {
         });
         match step {
             Step::Back(by) => {
+                // The waits of all nodes are set right by the one that notices first.
+                if self.node.is_shared() && !self.store.hold_duty(CLOCK, &self.node.id(), now).await? {
+                    return Ok(());
+                }
                 let rows = self.store.clock_set_back(by, now).await?;
                 tracing::warn!(
                     "The clock was set back by {} s; {rows} waits were set right",

@@ -48,7 +48,7 @@ pub(crate) enum NodeState {
 /// The hosts that use the database, by name. One that stopped is not listed; one that died is for a day. For operators.
 #[utoipa::path(get, path = "/v1/nodes", tag = "nodes", responses((status = 200, body = List<NodeView>)))]
 pub(crate) async fn list(_: May<Read, OnHost>, State(host): State<Host>) -> Answer<Answered<List<NodeView>>> {
-    let (now, this) = (host.now(), host.core.node.id());
+    let (now, this) = (host.core.node_time(), host.core.node.id());
     let is_shared = host.core.node.is_shared();
     let show = |node: Node| {
         let is_this = node.id == this;

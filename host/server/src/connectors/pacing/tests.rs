@@ -249,7 +249,7 @@ fn a_low_rate_is_counted_by_all_and_a_high_one_divided_among_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let mint = Arc::new(weir_domain::id::Mint::from_seed([1; 32]));
     let store = weir_store::SqliteStore::open(
-        &folder.path().join("weir.db"),
+        folder.path().join("weir.db"),
         &weir_store::MasterKey::new([2; 32]),
         mint,
     );
