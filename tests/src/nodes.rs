@@ -56,7 +56,7 @@ impl Nodes {
             .env("WEIR_LISTEN", "127.0.0.1:0")
             .env("WEIR_DATA", &folder)
             .env("WEIR_STORE", &self.store)
-            .env("WEIR_NODE", format!("node-{number}"))
+            .env("WEIR_NODE_NAME", format!("node-{number}"))
             .env("WEIR_MASTER_KEY", MASTER_KEY);
         let node = Program::start("weir", &mut command, &folder.join("weir.log")).await?;
         self.balancer.set(number, Some(address(&node)?));

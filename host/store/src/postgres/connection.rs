@@ -20,10 +20,10 @@ use crate::postgres::settings::Settings;
 use crate::vault::Vault;
 use crate::{Result, StoreError};
 
-/// The server's timeouts of a statement, a lock, and a transaction whose host has died. A request that runs into one is answered
-/// 503.
+/// The server's timeouts of a transaction whose host has stopped or died, of a lock, and of a statement. Each is longer than the one
+/// before, so that who waits for such a host outlasts it. A request that runs into one is answered 503.
 const BOUNDS: &str =
-    "SET statement_timeout = '5s'; SET lock_timeout = '2s'; SET idle_in_transaction_session_timeout = '5s'";
+    "SET idle_in_transaction_session_timeout = '3s'; SET lock_timeout = '4500ms'; SET statement_timeout = '6s'";
 /// Attempts of a transaction beside others. The next one excludes them.
 const ATTEMPTS: u32 = 4;
 /// The backoff before the second attempt; each next one is twice as long.
@@ -41,10 +41,14 @@ pub(super) const LOCK_LOG: &str = "SELECT pg_advisory_xact_lock(7310305082)";
 
 /// Begins a write beside others.
 const BEGIN_SHARED: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT pg_advisory_xact_lock_shared(7310305083)";
-/// Excludes other writes. Taken before the transaction begins: one that waits for a lock inside keeps its older snapshot.
-const LOCK_WRITES: &str = "SELECT pg_advisory_lock(7310305083)";
+/// Excludes other writes. Taken before the transaction begins: one that waits for a lock inside keeps its older snapshot. If the host
+/// stops while it holds the lock, the server ends the session.
+const LOCK_WRITES: &str = "SET idle_session_timeout = '3s'; SELECT pg_advisory_lock(7310305083)";
 const BEGIN_EXCLUSIVE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE";
-const UNLOCK_WRITES: &str = "SELECT pg_advisory_unlock(7310305083)";
+const UNLOCK_WRITES: &str = "SELECT pg_advisory_unlock(7310305083); SET idle_session_timeout = 0";
+
+/// The lock was not had.
+const NO_LOCK: &str = "SET idle_session_timeout = 0";
 
 /// One connection, and the thread's own way to wait for it.
 pub(super) struct Connection {
@@ -150,7 +154,10 @@ impl Connection {
             std::thread::sleep(backoff);
             backoff *= 2;
         }
-        self.execute(LOCK_WRITES).map_err(StoreError::from)?;
+        self.execute(LOCK_WRITES).map_err(|error| {
+            let _ = self.execute(NO_LOCK);
+            StoreError::from(error)
+        })?;
         let attempt = self.attempt(BEGIN_EXCLUSIVE, vault, mint, work);
         // If it cannot be released the connection is broken, and the lock gone with it.
         let _ = self.execute(UNLOCK_WRITES);
@@ -208,7 +215,11 @@ impl Connection {
     fn begin(&self, sql: &str) -> Result<()> {
         self.failure.take();
         self.log_end.set(None);
-        self.execute(sql).map_err(Into::into)
+        self.execute(sql).map_err(|error| {
+            // It may have begun, and failed at the lock.
+            self.roll_back();
+            error.into()
+        })
     }
 
     /// That it fails means that the connection broke, and with it the transaction.

@@ -74,6 +74,8 @@ impl Drop for Used {
 mod opening {
     use super::*;
     use crate::StoreError;
+    use crate::postgres::connection::Connection;
+    use crate::postgres::settings::Settings;
     use crate::store::*;
 
     #[test]
@@ -98,6 +100,24 @@ mod opening {
         epochs.sort_by_key(|node| node.epoch);
         let epochs: Vec<_> = epochs.iter().map(|node| node.epoch).collect();
         assert_eq!(epochs, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_connection_is_usable_after_it_waited_for_a_lock_in_vain() {
+        let (server, database) = (PostgresServer::installed(), "weir_locked");
+        server.execute("postgres", &format!("CREATE DATABASE {database}"));
+        let mint = Arc::new(Mint::from_seed([5; 32]));
+        let store = PostgresStore::open_with(&server.url(database), 1, &MasterKey::new([2; 32]), mint).unwrap();
+        let other = Connection::open(&Settings::read(&server.url(database)).unwrap()).unwrap();
+        other.execute("SELECT pg_advisory_lock(7310305083)").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let refused = runtime.block_on(store.probe()).unwrap_err();
+        assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused}");
+        drop(other);
+        runtime.block_on(async {
+            while store.probe().await.is_err() {}
+            store.ping().await.unwrap();
+        });
     }
 
     #[test]
