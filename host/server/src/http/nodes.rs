@@ -53,10 +53,10 @@ pub(crate) async fn list(_: May<Read, OnHost>, State(host): State<Host>) -> Answ
     let show = |node: Node| {
         let is_this = node.id == this;
         NodeView {
-            state: if is_this || node.is_alive(now) {
-                NodeState::Alive
-            } else {
-                NodeState::Dead
+            // One that is silent is ended by another within a second of its time.
+            state: match node.ended_at {
+                None => NodeState::Alive,
+                Some(_) => NodeState::Dead,
             },
             last_beat_at: if is_this && !is_shared { now } else { node.beat_at },
             id: node.id,
