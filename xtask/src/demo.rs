@@ -3,19 +3,36 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::ValueEnum;
 use serde_json::Value;
+use weir_test_postgres::PostgresServer;
 use weir_tests::{Events, Options, Stack};
 
-use crate::{build, script, show};
+use crate::{build, script, show, test};
 
 /// Where the interactive demo listens: sandbox, Weir.
 const PORTS: (u16, u16) = (9100, 8080);
 
+/// The master key of a demo on PostgreSQL, whose database ends with it.
+const MASTER_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+/// Where Weir keeps its database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DemoStore {
+    #[default]
+    Sqlite,
+    Postgres,
+}
+
 /// Starts everything; plays the script, or waits for Ctrl-C.
-pub(crate) fn run(once: bool, data: Option<PathBuf>) -> anyhow::Result<()> {
+pub(crate) fn run(once: bool, data: Option<PathBuf>, store: DemoStore) -> anyhow::Result<()> {
     let data = match data {
         Some(data) => data,
         None => build::empty_folder("demo")?,
+    };
+    let env = match store {
+        DemoStore::Sqlite => Vec::new(),
+        DemoStore::Postgres => on_postgres()?,
     };
     let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
     runtime.block_on(async {
@@ -23,6 +40,7 @@ pub(crate) fn run(once: bool, data: Option<PathBuf>) -> anyhow::Result<()> {
         show::step("Starting TikTok's sandbox and Weir");
         let stack = Stack::start(Options {
             ports,
+            env,
             ..Options::new(&data)
         })
         .await?;
@@ -37,6 +55,20 @@ pub(crate) fn run(once: bool, data: Option<PathBuf>) -> anyhow::Result<()> {
             stay(stack, &channel).await
         }
     })
+}
+
+/// Starts a server with an empty database; the environment of the hosts that use it.
+fn on_postgres() -> anyhow::Result<Vec<(String, String)>> {
+    test::ensure_postgres()?;
+    show::step("Starting PostgreSQL");
+    let server = PostgresServer::current();
+    server.execute("postgres", "CREATE DATABASE weir");
+    let url = server.url("weir");
+    show::step(&format!("The database is {url}"));
+    Ok(vec![
+        ("WEIR_STORE".to_owned(), url),
+        ("WEIR_MASTER_KEY".to_owned(), MASTER_KEY.to_owned()),
+    ])
 }
 
 /// Says what to open, shows events as they come, and ends on Ctrl-C.

@@ -32,6 +32,9 @@ enum Chore {
         /// Where Weir keeps its record; a fresh folder under `target` if none is given.
         #[arg(long)]
         data: Option<std::path::PathBuf>,
+        /// The database: `sqlite`, a file in the folder, or `postgres`, a server that ends with the demo.
+        #[arg(long, value_enum, default_value_t)]
+        store: demo::DemoStore,
     },
     /// Kill Weir again and again under load, and compare what the platform, Weir and the endpoint then know.
     Crash {
@@ -99,7 +102,7 @@ enum Chore {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
-        Chore::Demo { once, data } => build::everything().and_then(|()| demo::run(once, data)),
+        Chore::Demo { once, data, store } => build::everything().and_then(|()| demo::run(once, data, store)),
         Chore::Crash {
             rounds,
             seed,

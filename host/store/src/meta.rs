@@ -1,7 +1,10 @@
 //! What a record knows of itself.
 
-use crate::db::Db;
-use crate::vault::Place;
+use serde::{Deserialize, Serialize};
+use weir_domain::time::Timestamp;
+
+use crate::db::{Db, json};
+use crate::vault::{Place, Vault};
 use crate::{Result, StoreError};
 
 pub(crate) const KEY_CHECK: Place<'static> = Place {
@@ -11,6 +14,13 @@ pub(crate) const KEY_CHECK: Place<'static> = Place {
 };
 /// What is sealed there.
 pub(crate) const KEY_CHECKED: &[u8] = b"weir";
+
+/// Whether a host may use the record: no act over all of it is unfinished, and the master key is its own.
+pub(crate) fn admit(db: &Db<'_>) -> Result<()> {
+    check_move(db)?;
+    check_reseal(db)?;
+    check_key(db)
+}
 
 /// A record that was begun under another master key is noticed now, and not at the first send.
 pub(crate) fn check_key(db: &Db<'_>) -> Result<()> {
@@ -26,4 +36,115 @@ pub(crate) fn check_key(db: &Db<'_>) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// What a database says of a move.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mark {
+    /// It is being filled.
+    Filling(End),
+    /// It is the source of a move that ended.
+    Moved(End),
+}
+
+/// The other end of a move.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct End {
+    /// Of the move, in hexadecimal: the same at both ends.
+    pub(crate) id: String,
+    /// The other database, for people.
+    pub(crate) place: String,
+    /// When the move began, in milliseconds.
+    pub(crate) at: i64,
+}
+
+/// Refuses a record that is half there, or that was moved away.
+pub(crate) fn check_move(db: &Db<'_>) -> Result<()> {
+    match mark(db)? {
+        None => Ok(()),
+        Some(Mark::Filling(end)) => Err(StoreError::Closed(format!(
+            "the move from {} to this database, begun {}, did not end; run `weir move` again",
+            end.place,
+            Timestamp::from_millis(end.at)
+        ))),
+        Some(Mark::Moved(end)) => Err(was_moved(&end)),
+    }
+}
+
+pub(crate) fn was_moved(end: &End) -> StoreError {
+    StoreError::Closed(format!(
+        "it was moved to {}, in a move begun {}; set `store` to that database. To use this one again, as it was then, run \
+         `weir move --reopen`",
+        end.place,
+        Timestamp::from_millis(end.at)
+    ))
+}
+
+pub(crate) fn mark(db: &Db<'_>) -> Result<Option<Mark>> {
+    let text = db.one("SELECT value FROM meta WHERE name = 'move'", [], |row| {
+        row.get::<Vec<u8>>(0)
+    })?;
+    let damaged = |error: serde_json::Error| StoreError::Damaged {
+        place: "meta, row move".to_owned(),
+        reason: error.to_string(),
+    };
+    text.map(|text| serde_json::from_slice(&text).map_err(damaged))
+        .transpose()
+}
+
+pub(crate) fn set_mark(db: &Db<'_>, mark: &Mark) -> Result<()> {
+    db.run(
+        "INSERT INTO meta (name, value) VALUES ('move', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        [json(mark)?.into_bytes()],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn remove_mark(db: &Db<'_>) -> Result<()> {
+    db.run("DELETE FROM meta WHERE name = 'move'", []).map(drop)
+}
+
+/// Notes that everything is sealed for `to`.
+pub(crate) fn finish_reseal(db: &Db<'_>, to: &Vault) -> Result<()> {
+    let check = to.seal(KEY_CHECKED, KEY_CHECK, db.mint)?;
+    db.run("UPDATE meta SET value = ?1 WHERE name = 'key_check'", [check])?;
+    db.run("DELETE FROM meta WHERE name = 'reseal'", []).map(drop)
+}
+
+/// Where the intent of another master key stands, for an engine that seals in several transactions.
+const RESEAL: Place<'static> = Place {
+    table: "meta",
+    column: "value",
+    row: "reseal",
+};
+
+/// Notes that everything is about to be sealed for `to`; until the end nobody else uses the record.
+pub(crate) fn begin_reseal(db: &Db<'_>, to: &Vault) -> Result<()> {
+    match reseal_intent(db)? {
+        Some(begun) if to.open(&begun, RESEAL).is_ok() => Ok(()),
+        Some(_) => Err(StoreError::Closed(
+            "a change to another new master key did not end; run `weir reseal` with that key".to_owned(),
+        )),
+        None => {
+            let intent = to.seal(KEY_CHECKED, RESEAL, db.mint)?;
+            db.run("INSERT INTO meta (name, value) VALUES ('reseal', ?1)", [intent])
+                .map(drop)
+        }
+    }
+}
+
+/// Refuses a record of which one half may be sealed with another key.
+pub(crate) fn check_reseal(db: &Db<'_>) -> Result<()> {
+    match reseal_intent(db)? {
+        None => Ok(()),
+        Some(_) => Err(StoreError::Closed(
+            "the change of its master key did not end; run `weir reseal` again, with the same old and new key"
+                .to_owned(),
+        )),
+    }
+}
+
+fn reseal_intent(db: &Db<'_>) -> Result<Option<Vec<u8>>> {
+    db.one("SELECT value FROM meta WHERE name = 'reseal'", [], |row| row.get(0))
 }

@@ -6,9 +6,11 @@
 //!
 //! Several nodes use a database at once; see [`Nodes`](crate::store::Nodes). Of those that start together one migrates it.
 
+mod bulk;
 mod clock;
 mod connection;
 mod driver;
+mod facts;
 mod notifications;
 mod schema;
 mod settings;
@@ -25,27 +27,19 @@ use crate::db::Db;
 use crate::engine::Engine;
 use crate::group::Shared;
 use crate::vault::{MasterKey, Vault};
-use crate::{Result, StoreError, meta, tables};
+use crate::{Result, StoreError, meta, reseal, tables};
 use clock::ServerClock;
 use connection::{Connection, Connections};
+pub use facts::ServerFacts;
 use notifications::{Log, Notifications};
 use settings::Settings;
 
 /// Connections of one node: enough to overlap the server's round trips, and a sixth of the 100 that a server allows by default.
 const CONNECTIONS: usize = 16;
 
-/// Facts of a server and the record in it, for operators.
-#[derive(Clone, Debug)]
-pub struct ServerFacts {
-    /// The server's version, such as `15.18`.
-    pub version: String,
-    /// The setting of this name: with `off` the server may lose what it confirmed.
-    pub synchronous_commit: String,
-    /// The number of the record's schema; 0 while there is none.
-    pub schema: i64,
-    /// The number of the newest schema that this Weir knows.
-    pub newest_schema: i64,
-}
+/// How far the clocks of host and server may be apart before a person should know, in milliseconds: what a network and NTP leave is
+/// far less.
+const CLOCKS_APART: i64 = 1_000;
 
 /// The record in PostgreSQL.
 pub struct PostgresStore {
@@ -70,22 +64,16 @@ impl PostgresStore {
     fn open_with(url: &str, connections: usize, key: &MasterKey, mint: Arc<Mint>) -> Result<Self> {
         let vault = Arc::new(Vault::new(key));
         let settings = Settings::read(url)?;
-        // On a thread of its own: the caller's may belong to an async runtime, which must not be blocked on.
-        let (first, log, clock) = std::thread::scope(|scope| {
-            let opened = scope.spawn(|| {
-                let first = Connection::open(&settings)?;
-                schema::admit(&first)?;
-                first.lock_schema()?;
-                schema::migrate(&first)?;
-                first.write(&vault, &mint, &meta::check_key)?;
-                first.unlock_schema()?;
-                let end = first.read(&vault, &mint, tables::events::last)?;
-                let clock = first.runtime.block_on(notifications::read_clock(&first.client))?;
-                Ok((first, end, clock))
-            });
-            opened
-                .join()
-                .unwrap_or_else(|_| Err(StoreError::Database("the opening panicked".to_owned())))
+        let (first, log, clock) = on_own_thread(|| {
+            let first = Connection::open(&settings)?;
+            admit(&first, &settings)?;
+            first.lock_schema()?;
+            schema::migrate(&first)?;
+            first.write(&vault, &mint, &meta::admit)?;
+            first.unlock_schema()?;
+            let end = first.read(&vault, &mint, tables::events::last)?;
+            let clock = first.runtime.block_on(notifications::read_clock(&first.client))?;
+            Ok((first, end, clock))
         })?;
         let (end_of_others, log_end_of_others) = watch::channel(log);
         let (end, log_end) = watch::channel(log);
@@ -111,14 +99,51 @@ impl PostgresStore {
     /// [`StoreError::Unavailable`] when the server cannot be reached, [`StoreError::Schema`] when the URL cannot be read.
     pub fn inspect(url: &str) -> Result<ServerFacts> {
         let settings = Settings::read(url)?;
-        std::thread::scope(|scope| {
-            let inspected = scope.spawn(|| schema::inspect(&Connection::open(&settings)?));
-            inspected.join().unwrap_or_else(|_| {
-                Err(StoreError::Database(
-                    "reading the facts of the server panicked".to_owned(),
-                ))
-            })
+        on_own_thread(|| facts::inspect(&Connection::open(&settings)?, &settings))
+    }
+
+    /// Opens everything sealed in the record at `url` with `from` and seals it with `to`; how many values, none if that was done
+    /// already. No host may use it. It takes several transactions: one that was cut off is finished by the next run, and no host
+    /// starts before. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::WrongKey`] when the record opens with neither key, [`StoreError::Closed`] when an earlier run had another new
+    /// key, [`StoreError::Unavailable`] when a host uses it or it cannot be written.
+    pub fn reseal(url: &str, from: &MasterKey, to: &MasterKey, mint: &Mint) -> Result<u64> {
+        on_own_thread(|| {
+            let connection = Self::open_alone(url, must_be_there)?;
+            let (from, to) = (Vault::new(from), Vault::new(to));
+            connection.read(&from, mint, meta::check_move)?;
+            if connection.write(&to, mint, &meta::check_key).is_ok() {
+                return Ok(0);
+            }
+            connection.write(&from, mint, &|db| {
+                meta::check_key(db)?;
+                meta::begin_reseal(db, &to)
+            })?;
+            let count = reseal::all(&to, |step| connection.write(&from, mint, step))?;
+            connection.write(&from, mint, &|db| meta::finish_reseal(db, &to))?;
+            Ok(count)
         })
+    }
+
+    /// Opens the database at `url` for an act over all of it, while no host uses it. `check` is given the number of its schema (0 if
+    /// there is none) before that is brought up to date. Blocks, and not on a thread of an async runtime.
+    pub(crate) fn open_alone(url: &str, check: impl FnOnce(i64, &Connection) -> Result<()>) -> Result<Connection> {
+        let settings = Settings::read(url)?;
+        let connection = Connection::open(&settings)?;
+        admit(&connection, &settings)?;
+        connection.be_alone()?;
+        check(schema::made(&connection)?, &connection)?;
+        schema::migrate(&connection)?;
+        // It takes as long as there are rows.
+        connection.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")?;
+        Ok(connection)
+    }
+
+    /// The database and its server, for people: without the password of the URL.
+    pub(crate) fn place(url: &str) -> String {
+        Settings::read(url).map_or_else(|_| "a PostgreSQL database".to_owned(), |settings| settings.place())
     }
 
     async fn on_connection<T: Send + 'static>(
@@ -137,6 +162,43 @@ impl PostgresStore {
             })
         })
     }
+}
+
+/// Whether a record can be kept over this connection.
+fn admit(connection: &Connection, settings: &Settings) -> Result<()> {
+    if facts::is_pooled(connection, settings)? {
+        return Err(StoreError::Schema(
+            "a pooler in transaction mode is in between, which would give our sessions to other programs; name the server itself, or \
+             a pool in session mode"
+                .to_owned(),
+        ));
+    }
+    schema::admit(connection)?;
+    let ahead = facts::clock_ahead(connection)?;
+    if ahead.abs() > CLOCKS_APART {
+        tracing::warn!(
+            "This machine's clock is {} ms {} the database server's, which Weir uses; synchronize both with NTP",
+            ahead.abs(),
+            if ahead > 0 { "behind" } else { "ahead of" }
+        );
+    }
+    Ok(())
+}
+
+/// Runs `work` on a thread of its own: the caller's may belong to an async runtime, which must not be blocked on.
+pub(crate) fn on_own_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let done = scope.spawn(work).join();
+        done.unwrap_or_else(|_| Err(StoreError::Database("the work on the database panicked".to_owned())))
+    })
+}
+
+/// Refuses a database without a record, for [`PostgresStore::open_alone`].
+pub(crate) fn must_be_there(schema: i64, _: &Connection) -> Result<()> {
+    if schema == 0 {
+        return Err(StoreError::Schema("the database contains no record of Weir".to_owned()));
+    }
+    Ok(())
 }
 
 impl Engine for PostgresStore {

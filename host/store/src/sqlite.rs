@@ -3,9 +3,9 @@
 //! An answer means that the write is on the disk. A full disk or a lock is [`StoreError::Unavailable`] and heals by itself; a
 //! row that cannot be read is [`StoreError::Damaged`] and takes nothing else with it.
 
+mod bulk;
 mod driver;
 mod readers;
-mod reseal;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -25,7 +25,7 @@ use crate::db::Db;
 use crate::engine::Engine;
 use crate::group::Shared;
 use crate::vault::{MasterKey, Vault};
-use crate::{Result, StoreError, kill_point, meta};
+use crate::{Result, StoreError, kill_point, meta, reseal};
 use readers::Readers;
 use writer::Writer;
 
@@ -65,24 +65,10 @@ impl SqliteStore {
         mint: Arc<Mint>,
         arrange: impl FnOnce(&mut Connection) -> rusqlite::Result<()>,
     ) -> Result<Self> {
-        admit(rusqlite::version_number())?;
         let vault = Arc::new(Vault::new(key));
-        make_private(path)?;
-        let mut connection = Connection::open(path)?;
-        prepare(&connection, WRITER_CACHE_KIB)?;
-        schema::admit(&connection)?;
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        // What is deleted is overwritten, and pages that become free with it: an erased person is in no corner of the file.
-        // Costs one more page written for each page that becomes free (sqlite.org/pragma.html, secure_delete).
-        connection.pragma_update_and_check(None, "secure_delete", true, |row| row.get::<_, i64>(0))?;
-        // The log gives back what a long reader made it grow by, once that has ended.
-        connection.pragma_update_and_check(None, "journal_size_limit", limits::LOG_KEPT, |row| row.get::<_, i64>(0))?;
-        schema::migrate(&mut connection)?;
-        clean(&connection)?;
+        let mut connection = connect(path)?;
         arrange(&mut connection)?;
-        meta::check_key(&Db {
+        meta::admit(&Db {
             driver: &connection,
             vault: &vault,
             mint: &mint,
@@ -152,11 +138,13 @@ impl SqliteStore {
             vault,
             mint,
         };
+        meta::check_move(&with(&from))?;
         if meta::check_key(&with(&to)).is_ok() {
             return Ok(0);
         }
         meta::check_key(&with(&from))?;
-        let count = reseal::all(&with(&from), &to)?;
+        let count = reseal::all(&to, |step| step(&with(&from)))?;
+        meta::finish_reseal(&with(&from), &to)?;
         transaction.commit()?;
         connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))?;
         Ok(count)
@@ -232,6 +220,33 @@ impl Engine for SqliteStore {
         // ends, and what was not committed was not answered.
         let _ = tokio::task::spawn_blocking(move || writer.close()).await;
     }
+}
+
+/// Opens the file to look at it; none if there is nothing in it.
+pub(crate) fn look(path: &Path) -> Result<Option<Connection>> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    schema::admit(&connection)?;
+    Ok((schema::number_of(path)? > 0).then_some(connection))
+}
+
+/// Opens the file for writing, makes it if it is not there, and brings its schema up to date.
+pub(crate) fn connect(path: &Path) -> Result<Connection> {
+    admit(rusqlite::version_number())?;
+    make_private(path)?;
+    let mut connection = Connection::open(path)?;
+    prepare(&connection, WRITER_CACHE_KIB)?;
+    schema::admit(&connection)?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // What is deleted is overwritten, and pages that become free with it: an erased person is in no corner of the file.
+    // Costs one more page written for each page that becomes free (sqlite.org/pragma.html, secure_delete).
+    connection.pragma_update_and_check(None, "secure_delete", true, |row| row.get::<_, i64>(0))?;
+    // The log gives back what a long reader made it grow by, once that has ended.
+    connection.pragma_update_and_check(None, "journal_size_limit", limits::LOG_KEPT, |row| row.get::<_, i64>(0))?;
+    schema::migrate(&mut connection)?;
+    clean(&connection)?;
+    Ok(connection)
 }
 
 /// Records that were begun before deleted rows were overwritten hold remains of them in free places: the file is written

@@ -80,9 +80,14 @@ impl PostgresServer {
 
     /// A server of its own that keeps what it confirms, with an empty database `weir`: to be killed.
     pub fn durable() -> Self {
+        Self::durable_as("durable")
+    }
+
+    /// The same, where a run has several of them.
+    pub fn durable_as(name: &str) -> Self {
         let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
         let oldest = installed.map(|version| version.path().join("bin")).min();
-        let mut server = Self::make("durable", &oldest.unwrap_or_default());
+        let mut server = Self::make(name, &oldest.unwrap_or_default());
         server.restart();
         server.execute("postgres", "CREATE DATABASE weir");
         server
@@ -139,6 +144,49 @@ impl PostgresServer {
         Ok(ticks * TICK_MS)
     }
 
+    /// A standby that follows this server.
+    pub fn standby(&self, name: &str) -> Self {
+        let mut standby = Self::prepare(name, &self.bin);
+        let copied = standby
+            .command("pg_basebackup", false)
+            .args(["-R", "-U", "weir", "--no-sync", "-c", "fast", "-h"])
+            .arg(&self.folder)
+            .status();
+        assert!(copied.is_ok_and(|status| status.success()), "pg_basebackup failed");
+        standby.restart();
+        standby
+    }
+
+    /// Starts PgBouncer in front of the server, and gives the URL of a database through it.
+    pub fn pooled(&self, database: &str, mode: &str) -> String {
+        let program = Path::new("/usr/sbin/pgbouncer");
+        assert!(
+            program.exists(),
+            "there is no PgBouncer; `cargo xtask test` installs it"
+        );
+        let socket = self.folder.join(format!("pool-{mode}"));
+        std::fs::create_dir_all(&socket).expect("a folder");
+        let settings = socket.join("pgbouncer.ini");
+        let text = format!(
+            "[databases]\n* = host={} user=weir\n[pgbouncer]\npool_mode = {mode}\nauth_type = any\nlisten_addr =\n\
+             unix_socket_dir = {}\n",
+            self.folder.display(),
+            socket.display()
+        );
+        std::fs::write(&settings, text).expect("a file");
+        if self.is_root {
+            let given = Command::new("chown").args(["-R", USER]).arg(&socket).status();
+            assert!(given.is_ok_and(|status| status.success()), "chown failed");
+        }
+        let mut pooler = self.as_user(program, true);
+        pooler.arg(&settings);
+        std::thread::spawn(move || pooler.status());
+        while !socket.join(".s.PGSQL.6432").exists() {
+            std::thread::yield_now();
+        }
+        format!("postgres:///{database}?host={}&port=6432&user=weir", socket.display())
+    }
+
     /// Starts the server whose programs are in `bin`.
     fn start(name: &str, bin: &Path) -> Self {
         let made = Self::make(name, bin);
@@ -149,8 +197,19 @@ impl PostgresServer {
         made
     }
 
-    /// Makes the folder of a server.
+    /// Makes the folder of a server, and an empty cluster in it.
     fn make(name: &str, bin: &Path) -> Self {
+        let made = Self::prepare(name, bin);
+        let status = made
+            .command("initdb", false)
+            .args(["-U", "weir", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"])
+            .status();
+        assert!(status.is_ok_and(|status| status.success()), "initdb failed");
+        made
+    }
+
+    /// Makes the folder of a server.
+    fn prepare(name: &str, bin: &Path) -> Self {
         assert!(
             bin.join("postgres").exists(),
             "there is no PostgreSQL in {:?}; `cargo xtask test` fetches it",
@@ -177,18 +236,12 @@ impl PostgresServer {
         } else {
             bin.to_owned()
         };
-        let made = Self {
+        Self {
             bin,
             folder,
             is_root,
             process: None,
-        };
-        let status = made
-            .command("initdb", false)
-            .args(["-U", "weir", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"])
-            .status();
-        assert!(status.is_ok_and(|status| status.success()), "initdb failed");
-        made
+        }
     }
 
     /// The command of the server.
@@ -203,6 +256,13 @@ impl PostgresServer {
 
     /// The command of a program that works on the server's data, run by a user that the server takes.
     fn command(&self, program: &str, ends_with_us: bool) -> Command {
+        let mut command = self.as_user(&self.bin.join(program), ends_with_us);
+        command.arg("-D").arg(self.folder.join("data"));
+        command
+    }
+
+    /// A program run by that user.
+    fn as_user(&self, program: &Path, ends_with_us: bool) -> Command {
         let mut command = Command::new("setpriv");
         if ends_with_us {
             command.arg("--pdeathsig=KILL");
@@ -210,11 +270,7 @@ impl PostgresServer {
         if self.is_root {
             command.args([&format!("--reuid={USER}"), "--regid=nogroup", "--clear-groups"]);
         }
-        command
-            .arg("--")
-            .arg(self.bin.join(program))
-            .arg("-D")
-            .arg(self.folder.join("data"));
+        command.arg("--").arg(program);
         command
             .current_dir(&self.folder)
             .stdout(Stdio::null())

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use weir_domain::clock::{ClockOffset, DEGRADED};
 use weir_domain::credential::Secret;
 use weir_domain::limits;
-use weir_store::{PostgresStore, SqliteStore};
+use weir_store::{PostgresStore, ServerFacts, SqliteStore};
 
 use super::client::{Client, key_file};
 use super::output::{Output, text};
@@ -21,6 +21,9 @@ use crate::connectors::forged::RefusedWebhooks;
 use crate::core::config::StoreConfig;
 use crate::core::folder;
 use crate::core::platform_clocks::apart;
+
+/// Above this the clocks of this machine and the database server are too far apart, in milliseconds.
+const CLOCKS_APART_MS: i64 = 1_000;
 
 /// Prints each check, and counts those that failed.
 struct Report<'o> {
@@ -244,27 +247,88 @@ fn compared(number: i64, newest: i64) -> Result<String, String> {
 
 /// Checks the server that keeps the database.
 fn server(report: &mut Report<'_>, url: &Secret) {
-    match PostgresStore::inspect(url.expose()) {
-        Err(error) => report.add("server", Err(error.to_string())),
-        Ok(found) => {
-            report.add("server", Ok(format!("PostgreSQL {}", found.version)));
-            report.add(
-                "commits",
-                match found.synchronous_commit.as_str() {
-                    "off" => Err(
-                        "synchronous_commit is off, so the server may lose confirmed writes; set it to on".to_owned(),
-                    ),
-                    set => Ok(format!("synchronous_commit is {set}")),
-                },
-            );
-            report.add(
-                "schema",
-                match found.schema {
-                    0 => Ok("will be created at the first start".to_owned()),
-                    number => compared(number, found.newest_schema),
-                },
-            );
-        }
+    let found = match PostgresStore::inspect(url.expose()) {
+        Err(error) => return report.add("server", Err(error.to_string())),
+        Ok(found) => found,
+    };
+    let version = format!("PostgreSQL {}", found.version);
+    report.add(
+        "server",
+        match &found.unfit {
+            Some(reason) => Err(format!("{version}: {reason}")),
+            None => Ok(version),
+        },
+    );
+    report.add("pooler", pooler(&found));
+    report.add("commits", commits(&found));
+    report.add("connections", connections(&found));
+    report.add("server clock", server_clock(found.clock_ahead_ms));
+    report.add(
+        "schema",
+        match found.schema {
+            0 => Ok("will be created at the first start".to_owned()),
+            number => compared(number, found.newest_schema),
+        },
+    );
+}
+
+fn pooler(found: &ServerFacts) -> Result<String, String> {
+    if found.is_pooled {
+        Err(
+            "a pooler in transaction mode is in between, and Weir needs sessions; name the server itself, or a pool in session mode"
+                .to_owned(),
+        )
+    } else {
+        Ok("sessions are kept".to_owned())
+    }
+}
+
+/// Whether the server, or the one that follows it, has what it confirmed.
+fn commits(found: &ServerFacts) -> Result<String, String> {
+    let set = &found.synchronous_commit;
+    if set == "off" {
+        return Err("synchronous_commit is off, so the server may lose confirmed writes; set it to on".to_owned());
+    }
+    let receivers = found.receivers;
+    if receivers > 0 && (found.synchronous_standby_names.is_empty() || set == "local") {
+        return Err(format!(
+            "no commit waits for one of the {receivers} connected standbys, so a failover may lose confirmed writes; name them in \
+             synchronous_standby_names and set synchronous_commit to on, or know that your receivers are none to fail over to"
+        ));
+    }
+    Ok(match receivers {
+        0 => format!("synchronous_commit is {set}"),
+        _ => format!("synchronous_commit is {set}, for {}", found.synchronous_standby_names),
+    })
+}
+
+fn connections(found: &ServerFacts) -> Result<String, String> {
+    let (allowed, others, needed) = (
+        found.connections_allowed,
+        found.connections_of_others,
+        found.connections_needed,
+    );
+    let hosts = (allowed - others).max(0) / needed;
+    let evidence = format!("{allowed} are allowed, other programs have {others}, and each host needs {needed}");
+    if hosts == 0 {
+        Err(format!(
+            "{evidence}; raise the server's max_connections, or the limit of the database or the role"
+        ))
+    } else {
+        Ok(format!("{evidence}: enough for {hosts}"))
+    }
+}
+
+fn server_clock(ahead_ms: i64) -> Result<String, String> {
+    let side = if ahead_ms < 0 { "behind" } else { "ahead of" };
+    let evidence = format!("{} ms {side} this machine's", ahead_ms.abs());
+    if ahead_ms.abs() > CLOCKS_APART_MS {
+        Err(format!(
+            "{evidence}; Weir takes the time from the server, so windows, tokens and signatures are judged by that clock: \
+             synchronize both with NTP"
+        ))
+    } else {
+        Ok(evidence)
     }
 }
 
@@ -345,5 +409,71 @@ async fn port(common: &Common) -> Result<String, String> {
     match TcpListener::bind(config.listen).await {
         Ok(_) => Ok(format!("{} is free for `weir serve`", config.listen)),
         Err(error) => Err(format!("{} is in use by another program ({error})", config.listen)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> ServerFacts {
+        ServerFacts {
+            version: "15.18".to_owned(),
+            unfit: None,
+            is_pooled: false,
+            synchronous_commit: "on".to_owned(),
+            synchronous_standby_names: String::new(),
+            receivers: 0,
+            connections_allowed: 97,
+            connections_of_others: 3,
+            connections_needed: 17,
+            clock_ahead_ms: 0,
+            schema: 4,
+            newest_schema: 4,
+        }
+    }
+
+    #[test]
+    fn a_server_is_judged_with_a_remedy() {
+        let ok = facts();
+        assert_eq!(commits(&ok).as_deref(), Ok("synchronous_commit is on"));
+        assert!(connections(&ok).is_ok_and(|said| said.ends_with("enough for 5")));
+        assert!(pooler(&ok).is_ok() && server_clock(-999).is_ok());
+        let refused = [
+            commits(&ServerFacts {
+                synchronous_commit: "off".to_owned(),
+                ..facts()
+            }),
+            commits(&ServerFacts {
+                receivers: 1,
+                ..facts()
+            }),
+            connections(&ServerFacts {
+                connections_of_others: 90,
+                ..facts()
+            }),
+            pooler(&ServerFacts {
+                is_pooled: true,
+                ..facts()
+            }),
+            server_clock(-61_000),
+        ];
+        let remedies = [
+            "set it to on",
+            "synchronous_standby_names",
+            "max_connections",
+            "session mode",
+            "NTP",
+        ];
+        for (refused, remedy) in refused.into_iter().zip(remedies) {
+            let said = refused.expect_err(remedy);
+            assert!(said.contains(remedy), "{said}");
+        }
+        let named = ServerFacts {
+            receivers: 1,
+            synchronous_standby_names: "standby".to_owned(),
+            ..facts()
+        };
+        assert!(commits(&named).is_ok());
     }
 }

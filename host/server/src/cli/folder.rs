@@ -2,6 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::path::Path;
 
 use super::Failure;
 use crate::Config;
@@ -10,19 +11,24 @@ use crate::core::folder;
 /// Creates the directory if it is missing, and locks it while the returned file is open. The operating system releases the
 /// lock of a process that was killed.
 pub(super) fn lock(config: &Config) -> Result<File, Failure> {
+    lock_directory(&config.data)
+}
+
+/// The same for a directory that is not the configured one.
+pub(super) fn lock_directory(data: &Path) -> Result<File, Failure> {
     let cannot = |error: io::Error| {
         Failure::failed(format!(
             "cannot write to the data directory {} ({error}); set WEIR_DATA, or make this user its owner",
-            config.data.display()
+            data.display()
         ))
     };
-    folder::prepare(&config.data).map_err(|error| Failure::failed(format!("{error:#}")))?;
-    let lock = folder::private().open(config.data.join("weir.lock")).map_err(cannot)?;
+    folder::prepare(data).map_err(|error| Failure::failed(format!("{error:#}")))?;
+    let lock = folder::private().open(data.join("weir.lock")).map_err(cannot)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(Failure::failed(format!(
             "another Weir process is using the data directory {}; stop it first, or set WEIR_DATA",
-            config.data.display()
+            data.display()
         ))),
         Err(TryLockError::Error(error)) => Err(cannot(error)),
     }

@@ -4,13 +4,13 @@ use weir_domain::credential::Secret;
 
 use super::output::Output;
 use super::{Common, Done, Failure, folder};
-use crate::core::reseal;
+use crate::core::{folder as directory, reseal};
 
 pub(super) fn run(common: &Common, output: &Output, new: Option<String>) -> Done {
     let config = common.load()?;
     let failed = |error: anyhow::Error| Failure::failed(format!("{error:#}"));
     // Before the directory is locked, which would create it.
-    reseal::record(&config).map_err(failed)?;
+    directory::database(&config).map_err(failed)?;
     let _lock = folder::lock(&config)?;
     let new = new.map(Secret::new);
     let resealed = reseal::reseal(&config, new.as_ref()).map_err(failed)?;

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::core::config::StoreConfig;
+use weir_store::Location;
+
+use crate::core::config::{Config, StoreConfig};
 
 /// Its subdirectories.
 const FOLDERS: [&str; 3] = ["components", "cache", "media"];
@@ -17,6 +19,27 @@ const OTHERS: u32 = 0o077;
 /// The database file of a data directory.
 pub(crate) fn record(data: &Path) -> PathBuf {
     data.join("weir.db")
+}
+
+/// The database of `config`, for a command that uses it while no host does. A file must exist, so that no key is created in a
+/// mistyped directory.
+///
+/// # Errors
+/// It does not.
+pub(crate) fn database(config: &Config) -> anyhow::Result<Location> {
+    match &config.store {
+        StoreConfig::Postgres(url) => Ok(Location::Postgres(url.expose().to_owned())),
+        StoreConfig::Sqlite => {
+            let record = record(&config.data);
+            if !record.is_file() {
+                bail!(
+                    "{} contains no database; set WEIR_DATA to the data directory, or WEIR_STORE to the database",
+                    config.data.display()
+                );
+            }
+            Ok(Location::Sqlite(record))
+        }
+    }
 }
 
 /// The database's write-ahead log.

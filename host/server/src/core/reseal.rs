@@ -9,10 +9,9 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use weir_domain::credential::Secret;
 use weir_domain::id::Mint;
-use weir_store::{MasterKey, SqliteStore};
+use weir_store::{Location, MasterKey, PostgresStore, SqliteStore};
 
 use crate::core::config::Config;
-use crate::core::config::StoreConfig;
 use crate::core::folder;
 use crate::core::keyring;
 use crate::core::keyring::seed;
@@ -26,31 +25,14 @@ pub struct Resealed {
     pub kept_at: Option<PathBuf>,
 }
 
-/// The database file of `config`. It must exist, so that no key is created in a mistyped directory.
-///
-/// # Errors
-/// It does not exist.
-pub fn record(config: &Config) -> anyhow::Result<PathBuf> {
-    if matches!(config.store, StoreConfig::Postgres(_)) {
-        bail!("the database is in PostgreSQL; re-encrypting its secrets with a new master key is not supported yet");
-    }
-    let record = folder::record(&config.data);
-    if !record.is_file() {
-        bail!(
-            "{} contains no database; set WEIR_DATA to the data directory",
-            config.data.display()
-        );
-    }
-    Ok(record)
-}
-
 /// Re-encrypts all secrets in the database of `config` with the operator's key `new`, or with one that is generated and stored in
 /// the data directory like the old one.
 ///
 /// # Errors
-/// One line with the reason; the database is unchanged.
+/// One line with the reason; the database is unchanged. One in PostgreSQL is re-encrypted in steps, and if it was cut off, the next
+/// run finishes it.
 pub fn reseal(config: &Config, new: Option<&Secret>) -> anyhow::Result<Resealed> {
-    let record = record(config)?;
+    let database = folder::database(config)?;
     let mint = Mint::from_seed(seed()?);
     let old = keyring::master_key(config, &mint)?;
     let kept_at = match (&config.master_key, new) {
@@ -65,8 +47,12 @@ pub fn reseal(config: &Config, new: Option<&Secret>) -> anyhow::Result<Resealed>
         Some(path) => keyring::next_master_key(path, new, &mint)?,
         None => keyring::given(new.context("no key")?, "WEIR_NEW_MASTER_KEY")?,
     };
-    let values = SqliteStore::reseal(&record, &MasterKey::new(old), &MasterKey::new(key), &mint)
-        .with_context(|| format!("cannot re-encrypt the database {}", record.display()))?;
+    let (old, key) = (MasterKey::new(old), MasterKey::new(key));
+    let values = match &database {
+        Location::Sqlite(path) => SqliteStore::reseal(path, &old, &key, &mint),
+        Location::Postgres(url) => PostgresStore::reseal(url, &old, &key, &mint),
+    };
+    let values = values.with_context(|| format!("cannot re-encrypt {database}"))?;
     if let (Some(from), Some(to)) = (&next, &kept_at) {
         std::fs::rename(from, to)
             .with_context(|| format!("the new key is in {}; move it to {}", from.display(), to.display()))?;

@@ -294,9 +294,11 @@ impl From<StoreError> for Problem {
                 tracing::error!(%reason, "A commit's answer was lost");
                 Self::of(&codes::WRITE_UNKNOWN).detail(reason)
             }
-            StoreError::Damaged { .. } | StoreError::WrongKey | StoreError::Schema(_) | StoreError::Database(_) => {
-                Self::internal(error)
-            }
+            StoreError::Damaged { .. }
+            | StoreError::WrongKey
+            | StoreError::Schema(_)
+            | StoreError::Closed(_)
+            | StoreError::Database(_) => Self::internal(error),
         }
     }
 }

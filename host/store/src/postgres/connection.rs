@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio_postgres::error::SqlState;
@@ -28,12 +28,16 @@ const BOUNDS: &str =
 const ATTEMPTS: u32 = 4;
 /// The backoff before the second attempt; each next one is twice as long.
 const FIRST_BACKOFF: Duration = Duration::from_millis(2);
+/// How long a server that could not be reached is left alone, at first and at most: requests meanwhile are answered at once.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 // Weir's advisory locks, by number: 7310305080 the schema, 7310305082 the event log, 7310305083 writes.
 
 /// Held by a node while it opens the database, so that of several that start together one migrates it. A migration may take longer
 /// than other statements may. Weir before schema 4 holds the lock as long as it runs.
 const LOCK_SCHEMA: &str = "SET statement_timeout = 0; SET lock_timeout = '60s'; SELECT pg_advisory_lock(7310305080)";
+/// The same for an act over the whole record, which waits for no node.
+const LOCK_ALONE: &str = "SELECT pg_advisory_lock(7310305080)";
 const UNLOCK_SCHEMA: &str = "SELECT pg_advisory_unlock(7310305080)";
 
 /// Held by a transaction that assigns places in the event log, until it ends: no place becomes visible before a smaller one.
@@ -51,7 +55,7 @@ const UNLOCK_WRITES: &str = "SELECT pg_advisory_unlock(7310305083); SET idle_ses
 const NO_LOCK: &str = "SET idle_session_timeout = 0";
 
 /// One connection, and the thread's own way to wait for it.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     pub(super) runtime: tokio::runtime::Runtime,
     pub(super) client: Client,
     /// Prepared once each. As many as the crate has statements, some hundred, since none is made of text from outside.
@@ -98,10 +102,35 @@ impl Connection {
     pub(super) fn lock_schema(&self) -> Result<()> {
         self.execute(LOCK_SCHEMA).map_err(|error| match error.code() {
             Some(&SqlState::LOCK_NOT_AVAILABLE) => unavailable(
-                "another node is migrating this database, or a Weir uses it that allows no second one; wait, or stop that one",
+                "another node is migrating this database, a command moves or reseals it, or a Weir uses it that allows no second one; wait, or stop that one",
             ),
             _ => StoreError::from(error),
         })
+    }
+
+    /// Keeps nodes from opening the database, and makes sure that none uses it.
+    pub(super) fn be_alone(&self) -> Result<()> {
+        let in_use = "a Weir host uses this database, or a command moves or reseals it; stop it first";
+        self.execute(LOCK_ALONE).map_err(|error| match error.code() {
+            Some(&SqlState::LOCK_NOT_AVAILABLE) => unavailable(in_use),
+            _ => StoreError::from(error),
+        })?;
+        // Sessions that were closed just now end in a moment.
+        for _ in 0..40 {
+            if !self.is_shared()? {
+                return Ok(());
+            }
+            self.execute("SELECT pg_sleep(0.05)")?;
+        }
+        Err(unavailable(in_use))
+    }
+
+    /// Whether other sessions of Weir are open in the database.
+    pub(super) fn is_shared(&self) -> Result<bool> {
+        let others = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = 'weir' AND pid <> pg_backend_pid()";
+        let others = self.runtime.block_on(self.client.query_one(others, &[]))?;
+        Ok(others.try_get::<_, i64>(0)? > 0)
     }
 
     pub(super) fn unlock_schema(&self) -> Result<()> {
@@ -260,13 +289,33 @@ fn closed() -> StoreError {
 
 /// Why there is no connection, with the causes that the library's own text leaves out.
 fn unreachable_server(error: &tokio_postgres::Error) -> StoreError {
+    if let Some(refused) = error.as_db_error() {
+        let message = refused.message();
+        let remedy = match *refused.code() {
+            SqlState::INVALID_PASSWORD => {
+                "check the user and the password in the URL; in it %, @, : and / are written %25, %40, %3A and %2F"
+            }
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+                "check the user in the URL, and the server's pg_hba.conf for this machine's address"
+            }
+            SqlState::INVALID_CATALOG_NAME => "create it with `createdb`, or name another one in the URL",
+            SqlState::TOO_MANY_CONNECTIONS => {
+                "all connections of the server are in use; raise its max_connections, or stop other programs"
+            }
+            SqlState::CANNOT_CONNECT_NOW => "it starts or stops; this is tried again",
+            _ => "the server refused the connection",
+        };
+        return unavailable(format!("the database cannot be reached: {message} ({remedy})"));
+    }
     let mut reason = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         reason = format!("{reason}: {cause}");
         source = cause.source();
     }
-    unavailable(format!("the database cannot be reached: {reason}"))
+    unavailable(format!(
+        "the database cannot be reached: {reason}; check that the server runs, and the host and port in the URL"
+    ))
 }
 
 impl From<tokio_postgres::Error> for StoreError {
@@ -280,7 +329,13 @@ impl From<&tokio_postgres::Error> for StoreError {
         let Some(db) = error.as_db_error() else {
             return unreachable_server(error);
         };
-        let reason = db.message().to_owned();
+        let reason = match *db.code() {
+            SqlState::DISK_FULL => format!(
+                "the disk of the database server is full ({}); free space on it",
+                db.message()
+            ),
+            _ => db.message().to_owned(),
+        };
         // By class (postgresql.org/docs/current/errcodes-appendix.html): broken connections, transactions that met, resources used
         // up, objects in use, an operator's intervention, the system; and a server that takes no writes, as a standby is.
         let class = db.code().code().get(..2).unwrap_or_default();
@@ -336,6 +391,7 @@ impl Connections {
             vault,
             mint,
             log,
+            outage: Mutex::default(),
         });
         let mut first = Some(first);
         let mut threads = Vec::with_capacity(count);
@@ -394,18 +450,53 @@ struct Shared {
     vault: Arc<Vault>,
     mint: Arc<Mint>,
     log: watch::Sender<i64>,
+    outage: Mutex<Option<Outage>>,
+}
+
+/// That the server could not be reached. Until it is tried again the same error is given at once.
+struct Outage {
+    until: Instant,
+    wait: Duration,
+    error: StoreError,
 }
 
 impl Shared {
+    fn connect(&self) -> Result<Connection> {
+        let began = Instant::now();
+        if let Some(outage) = &*lock(&self.outage)
+            && began < outage.until
+        {
+            return Err(outage.error.clone());
+        }
+        let opened = Connection::open(&self.settings);
+        let mut outage = lock(&self.outage);
+        match &opened {
+            Ok(_) => *outage = None,
+            // Those that failed at the same time wait once.
+            Err(_) if outage.as_ref().is_some_and(|outage| outage.until > began) => {}
+            Err(error) => {
+                tracing::warn!(%error, "The database cannot be reached");
+                let wait = outage
+                    .as_ref()
+                    .map_or(BACKOFF.0, |outage| (outage.wait * 2).min(BACKOFF.1));
+                *outage = Some(Outage {
+                    until: Instant::now() + wait,
+                    wait,
+                    error: error.clone(),
+                });
+            }
+        }
+        opened
+    }
+
     fn serve(&self, mut connection: Option<Connection>) {
         loop {
             let job = lock(&self.jobs).blocking_recv();
             let Some(job) = job else { return };
             if connection.as_ref().is_none_or(Connection::is_closed) {
-                connection = match Connection::open(&self.settings) {
+                connection = match self.connect() {
                     Ok(open) => Some(open),
                     Err(error) => {
-                        tracing::warn!(%error, "The database cannot be reached");
                         job(Err(error), &self.vault, &self.mint)();
                         continue;
                     }

@@ -2,10 +2,10 @@
 //! third.
 
 use sha2::{Digest, Sha256};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::error::SqlState;
 
 use crate::postgres::connection::Connection;
-use crate::{Result, ServerFacts, StoreError};
+use crate::{Result, StoreError};
 
 /// Each step with its number, in order. A released one never changes.
 const STEPS: &[(i64, &str)] = &[
@@ -14,7 +14,7 @@ const STEPS: &[(i64, &str)] = &[
 ];
 
 /// The number of the newest schema.
-const NEWEST: i64 = STEPS[STEPS.len() - 1].0;
+pub(super) const NEWEST: i64 = STEPS[STEPS.len() - 1].0;
 
 /// The oldest server that may be used, as it numbers itself: the oldest that is tried in the tests.
 const OLDEST_SERVER: i64 = 150_000;
@@ -25,15 +25,11 @@ const OLDEST_SERVER: i64 = 150_000;
 /// [`StoreError::Schema`] when it is too old or not in UTF-8, [`StoreError::Unavailable`] when it is a standby.
 pub(super) fn admit(connection: &Connection) -> Result<()> {
     let version = number(connection, "SELECT current_setting('server_version_num')::bigint")?;
-    if version.is_none_or(|version| version < OLDEST_SERVER) {
-        return Err(StoreError::Schema(format!(
-            "the server is PostgreSQL {}; 15 or later is needed",
-            version.unwrap_or_default() / 10_000
-        )));
-    }
-    if number(connection, "SELECT pg_is_in_recovery()::int::bigint")? == Some(1) {
+    admit_version(version.unwrap_or_default())?;
+    let is_read_only = "SELECT (pg_is_in_recovery() OR current_setting('transaction_read_only')::bool)::int::bigint";
+    if number(connection, is_read_only)? == Some(1) {
         return Err(StoreError::Unavailable {
-            reason: "the server is a read-only standby; name the primary, or several hosts with \
+            reason: "the server is a standby or read-only; name the primary, or several hosts with \
                      target_session_attrs=read-write"
                 .to_owned(),
         });
@@ -50,23 +46,18 @@ pub(super) fn admit(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Reads the facts of the server and the record. Changes nothing.
-pub(super) fn inspect(connection: &Connection) -> Result<ServerFacts> {
-    let setting = |name: &str| -> Result<String> {
-        let name = [&name as &(dyn ToSql + Sync)];
-        let asked = connection.client.query_one("SELECT current_setting($1)", &name);
-        Ok(connection.runtime.block_on(asked)?.try_get(0)?)
-    };
-    Ok(ServerFacts {
-        version: setting("server_version")?,
-        synchronous_commit: setting("synchronous_commit")?,
-        schema: made(connection)?,
-        newest_schema: NEWEST,
-    })
+fn admit_version(number: i64) -> Result<()> {
+    if number < OLDEST_SERVER {
+        return Err(StoreError::Schema(format!(
+            "the server is PostgreSQL {}; 15 or later is needed: upgrade it, or use another server",
+            number / 10_000
+        )));
+    }
+    Ok(())
 }
 
 /// The number of the schema; 0 while there is none.
-fn made(connection: &Connection) -> Result<i64> {
+pub(super) fn made(connection: &Connection) -> Result<i64> {
     let there = number(
         connection,
         "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'schema_steps'",
@@ -106,10 +97,21 @@ pub(super) fn migrate(connection: &Connection) -> Result<()> {
         if let Err(error) = make(connection, *number, step, &digest) {
             // Nothing of it is kept; the connection is used no more.
             let _ = connection.execute("ROLLBACK");
-            return Err(error.into());
+            return Err(cannot_make(&error));
         }
     }
     Ok(())
+}
+
+fn cannot_make(error: &tokio_postgres::Error) -> StoreError {
+    match error.as_db_error() {
+        Some(denied) if *denied.code() == SqlState::INSUFFICIENT_PRIVILEGE => StoreError::Schema(format!(
+            "its role may not create tables ({}); run GRANT CREATE ON SCHEMA with the name of the schema and the role, or make \
+             the role the owner of the database",
+            denied.message()
+        )),
+        _ => StoreError::from(error),
+    }
 }
 
 fn make(connection: &Connection, number: i64, step: &str, digest: &str) -> Result<(), tokio_postgres::Error> {
@@ -149,6 +151,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn older_servers_are_refused() {
+        let refused = admit_version(149_999).unwrap_err().to_string();
+        assert!(refused.contains("PostgreSQL 14; 15 or later is needed"), "{refused}");
+        admit_version(150_000).unwrap();
+    }
+
     /// Every column of the record with its type.
     fn form(connection: &Connection) -> Vec<String> {
         let columns =
@@ -177,7 +186,7 @@ mod tests {
             }
             let number = made(&record).unwrap();
             migrate(&record).unwrap();
-            assert_eq!(inspect(&record).unwrap().schema, NEWEST, "from {number}");
+            assert_eq!(made(&record).unwrap(), NEWEST, "from {number}");
             assert_eq!(form(&record), form(&fresh), "from {number}");
         }
     }

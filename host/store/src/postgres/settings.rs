@@ -60,6 +60,25 @@ impl Settings {
         let tls = if needs_tls { Some(tls(roots)?) } else { None };
         Ok(Self { server: settings, tls })
     }
+
+    /// The database and its server, for people.
+    pub(super) fn place(&self) -> String {
+        let hosts: Vec<String> = self.server.get_hosts().iter().map(host_name).collect();
+        // As the server does without a name (postgresql.org/docs/current/libpq-connect.html).
+        let database = self
+            .server
+            .get_dbname()
+            .or(self.server.get_user())
+            .unwrap_or("postgres");
+        format!("the PostgreSQL database {database} on {}", hosts.join(", "))
+    }
+}
+
+fn host_name(host: &Host) -> String {
+    match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(folder) => folder.display().to_string(),
+    }
 }
 
 /// Whether the connection stays on this machine.

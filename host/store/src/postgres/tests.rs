@@ -1,6 +1,8 @@
 //! The promises of the record on the oldest server that may be used and on a current one.
 #![allow(clippy::unwrap_used)]
 
+mod faults;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};

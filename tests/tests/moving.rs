@@ -1,0 +1,149 @@
+//! `weir move`: the record of a real host goes to PostgreSQL and back.
+
+mod support;
+
+use std::path::Path;
+
+use anyhow::ensure;
+use serde_json::Value;
+use support::Connected;
+use tokio::process::Command;
+use weir_test_postgres::PostgresServer;
+
+type Result<T = ()> = anyhow::Result<T>;
+
+const MASTER_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+/// The exit code of a command, and what it printed.
+async fn run(command: &mut Command) -> Result<(Option<i32>, String)> {
+    let ended = command.output().await?;
+    let told = [ended.stdout, ended.stderr].concat();
+    Ok((ended.status.code(), String::from_utf8_lossy(&told).into_owned()))
+}
+
+/// `weir` with arguments, on the host's configuration and data.
+fn weir(connected: &Connected, config: &Path, arguments: &[&str]) -> Command {
+    let mut command = connected.stack.binaries().command("weir");
+    command
+        .arg("--config")
+        .arg(config)
+        .args(arguments)
+        .env("WEIR_DATA", connected.stack.data())
+        .env("WEIR_MASTER_KEY", MASTER_KEY);
+    command
+}
+
+async fn texts(connected: &Connected, thread: &str) -> Result<Vec<String>> {
+    let messages: Vec<Value> = connected.messages(thread).await?;
+    let texts = messages
+        .iter()
+        .filter_map(|message| message["content"]["text"].as_str());
+    Ok(texts.map(str::to_owned).collect())
+}
+
+#[tokio::test]
+async fn a_conversation_moves_to_postgresql_and_back() -> Result {
+    let server = PostgresServer::installed();
+    server.execute("postgres", "CREATE DATABASE weir_moved");
+    let url = server.url("weir_moved");
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("weir.toml");
+    std::fs::write(&config, "")?;
+    let mut connected = Connected::with(|options| {
+        options.config = Some(config.clone());
+        options.env.push(("WEIR_MASTER_KEY".into(), MASTER_KEY.into()));
+    })
+    .await?;
+    let thread = connected.conversation().await?;
+    connected.say(&thread, "before the move").await?;
+    let (code, told) = run(&mut weir(&connected, &config, &["move", "--to", &url])).await?;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(
+        told.contains("another Weir process is using the data directory"),
+        "{told}"
+    );
+    connected.stack.kill_weir().await?;
+
+    // It is killed at one of the last tables.
+    let mut killed = weir(&connected, &config, &["move", "--to", &url]);
+    let (code, told) = run(killed.env("WEIR_KILL_AT", "move.events")).await?;
+    assert_eq!(code, None, "{told}");
+    let in_postgres = format!("store = {url:?}\n");
+    std::fs::write(&config, &in_postgres)?;
+    let (code, told) = run(&mut connected.stack.weir_command()).await?;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("did not end; run `weir move` again"), "{told}");
+
+    std::fs::write(&config, "")?;
+    let there = moved(&connected, &config, &url).await?;
+    let messages = there.iter().find(|table| table["table"] == "messages");
+    assert!(
+        messages.is_some_and(|table| table["rows"].as_u64() >= Some(2)),
+        "{there:?}"
+    );
+    let (code, told) = run(&mut connected.stack.weir_command()).await?;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(
+        told.contains("it was moved to the PostgreSQL database weir_moved"),
+        "{told}"
+    );
+
+    std::fs::write(&config, &in_postgres)?;
+    connected.stack.start_weir().await?;
+    connected.events = connected.stack.api.listen().await?;
+    connected
+        .stack
+        .hears(&mut connected.events, "Are you still there?")
+        .await?;
+    connected.say(&thread, "In another database").await?;
+    connected.stack.kill_weir().await?;
+
+    let (code, told) = run(&mut weir(&connected, &config, &["move", "--to", "sqlite"])).await?;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("holds a record already; rename or delete it"), "{told}");
+    for name in ["weir.db", "weir.db-wal", "weir.db-shm"] {
+        let path = connected.stack.data().join(name);
+        if path.exists() {
+            std::fs::rename(&path, path.with_extension("old"))?;
+        }
+    }
+    moved(&connected, &config, "sqlite").await?;
+    std::fs::write(&config, "")?;
+    connected.stack.start_weir().await?;
+    connected.events = connected.stack.api.listen().await?;
+    connected.say(&thread, "And back").await?;
+    assert_eq!(
+        connected.on_phone().await?,
+        ["before the move", "In another database", "And back"]
+    );
+    assert_eq!(
+        texts(&connected, &thread).await?,
+        [
+            "Hello!",
+            "before the move",
+            "Are you still there?",
+            "In another database",
+            "And back"
+        ]
+    );
+    Ok(())
+}
+
+/// Moves, and gives what is printed of each table.
+async fn moved(connected: &Connected, config: &Path, to: &str) -> Result<Vec<Value>> {
+    let mut command = weir(connected, config, &["--json", "move", "--to", to]);
+    let ended = command.output().await?;
+    let (out, told) = (String::from_utf8(ended.stdout)?, String::from_utf8(ended.stderr)?);
+    ensure!(ended.status.success(), "{told}");
+    let tables: Vec<Value> = out
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<serde_json::Result<_>>()?;
+    ensure!(
+        tables
+            .iter()
+            .all(|table| table["digest"].as_str().is_some_and(|digest| digest.len() == 64)),
+        "{out}"
+    );
+    Ok(tables)
+}
