@@ -194,6 +194,7 @@ impl PostgresServer {
         server.args(FORGETFUL);
         // It is told of the end of the thread that started it, so that this one stays.
         std::thread::spawn(move || server.status());
+        made.execute("postgres", "SELECT");
         made
     }
 
