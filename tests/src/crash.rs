@@ -421,10 +421,7 @@ impl Crash {
     async fn compare(&mut self) -> anyhow::Result<()> {
         let api = &self.stack.api;
         for posted in self.books.posted.values_mut().filter(|posted| posted.tries.is_empty()) {
-            let ledger = api
-                .get(&format!("/v1/messages/{}/attempts", posted.id))
-                .await?
-                .expect(200)?;
+            let ledger = read(api, &format!("/v1/messages/{}/attempts", posted.id)).await?;
             posted.tries = rows(&ledger).iter().map(attempt).collect();
         }
         self.books.shown.clear();
@@ -485,7 +482,7 @@ impl Crash {
     async fn read_messages(&mut self) -> anyhow::Result<()> {
         let api = &self.stack.api;
         for posted in self.books.posted.values_mut().filter(|posted| !posted.is_settled()) {
-            let message = api.get(&format!("/v1/messages/{}", posted.id)).await?.expect(200)?;
+            let message = read(api, &format!("/v1/messages/{}", posted.id)).await?;
             posted.status = id_of(&message["status"])?;
             posted.platform_id = text(&message["platform_id"]);
         }
@@ -514,7 +511,7 @@ impl Crash {
     async fn read_log(&mut self) -> anyhow::Result<()> {
         loop {
             let path = format!("/v1/events?after={}&limit=200", self.log_read);
-            let page = self.stack.api.get(&path).await?.expect(200)?;
+            let page = read(&self.stack.api, &path).await?;
             let events = rows(&page);
             let Some(last) = events.last() else { return Ok(()) };
             self.log_read = last["sequence"].as_i64().context("an event without its place")?;
@@ -531,6 +528,15 @@ impl Crash {
             }
         }
     }
+}
+
+/// Reads something, over another connection if that to a node broke off.
+async fn read(api: &Api, path: &str) -> anyhow::Result<Value> {
+    crate::until("an answer", async || match api.get(path).await {
+        Ok(answer) => answer.expect(200).map(Some),
+        Err(_) => Ok(None),
+    })
+    .await
 }
 
 /// Posts one text; its key is the text, so that a repetition is known as one.
