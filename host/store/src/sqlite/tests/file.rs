@@ -317,9 +317,11 @@ const ERASED: &[&str] = &[
 const OF_NOBODY: &[(&str, &str)] = &[
     ("apps", "the operator's"),
     ("audit", "what keys did, by our ids"),
+    ("components", "connectors"),
     ("connect_sessions", "the account's owner's consent, sealed"),
     ("credentials", "the account's, sealed"),
     ("dead_letter_counts", "numbers"),
+    ("duties", "nodes"),
     ("endpoint_recoveries", "places in the log"),
     ("endpoints", "the operator's"),
     ("erasures", "sealed, and gone with the end of the erasure"),
@@ -341,6 +343,9 @@ const OF_NOBODY: &[(&str, &str)] = &[
     ("version_intents", "a step of versions"),
     ("versions", "connectors"),
     ("workspaces", "the operator's"),
+    ("nodes", "hosts"),
+    ("rates", "moments, by app and channel"),
+    ("revisions", "numbers"),
 ];
 
 /// A new table needs a decision: whoever adds one says here what it holds of people.
