@@ -65,8 +65,9 @@ async fn begin(free: bool, count: usize) -> anyhow::Result<(Rig, Nodes, Postgres
         ("WEIR_SENDS_IN_FLIGHT".to_owned(), IN_FLIGHT.to_string()),
     ];
     let stack = Stack::start_sandbox(options).await?;
-    let nodes = Nodes::start(&stack, &server.url("weir"), count).await?;
+    let mut nodes = Nodes::start(&stack, &server.url("weir"), count).await?;
     let rig = Rig::over(stack, folder, free).await?;
+    nodes.join(&rig.stack).await?;
     Ok((rig, nodes, server))
 }
 

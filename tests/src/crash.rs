@@ -147,7 +147,7 @@ impl Crash {
         let mut options = Options::new(data);
         options.seed = plan.seed;
         options.env.push(("WEIR_DELIVERY_ALLOW_PRIVATE".into(), "true".into()));
-        let (stack, nodes) = match &plan.nodes {
+        let (stack, mut nodes) = match &plan.nodes {
             None => (Stack::start(options).await?, None),
             Some(NodesPlan { count, server }) => {
                 let stack = Stack::start_sandbox(options).await?;
@@ -158,6 +158,9 @@ impl Crash {
         stack.install("tiktok").await?;
         stack.put_app().await?;
         stack.connect("acme_store").await?;
+        if let Some(nodes) = &mut nodes {
+            nodes.join(&stack).await?;
+        }
         let subscriber =
             Subscriber::start(|number, _| Reply::Status(if number % REFUSED == REFUSED - 1 { 503 } else { 200 }))
                 .await?;

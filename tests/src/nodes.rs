@@ -23,20 +23,30 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Starts so many nodes on the database at `store`, which are reached where the stack's Weir would be.
+    /// Starts the first of so many nodes on the database at `store`, which are reached where the stack's Weir would be. What is
+    /// set up before the others [join](Self::join) is known to them from their start on.
     ///
     /// # Errors
-    /// A node cannot be started.
+    /// The node cannot be started.
     pub async fn start(stack: &Stack, store: &str, count: usize) -> anyhow::Result<Self> {
         let mut nodes = Self {
             store: store.to_owned(),
             running: (0..count).map(|_| None).collect(),
             balancer: Balancer::start(stack.port(), count).await?,
         };
-        for number in 0..count {
-            nodes.start_node(stack, number).await?;
-        }
+        nodes.start_node(stack, 0).await?;
         Ok(nodes)
+    }
+
+    /// Starts the others.
+    ///
+    /// # Errors
+    /// A node cannot be started.
+    pub async fn join(&mut self, stack: &Stack) -> anyhow::Result<()> {
+        for number in 1..self.count() {
+            self.start_node(stack, number).await?;
+        }
+        Ok(())
     }
 
     /// How many there are, down ones included.
@@ -109,6 +119,19 @@ impl Nodes {
     pub async fn stop(mut self) -> anyhow::Result<()> {
         for node in self.running.drain(..).flatten() {
             node.stop().await?;
+        }
+        Ok(())
+    }
+
+    /// The same, but for those that somebody else ended before.
+    ///
+    /// # Errors
+    /// One did not end well.
+    pub async fn stop_running(mut self) -> anyhow::Result<()> {
+        for mut node in self.running.drain(..).flatten() {
+            if node.is_running()? {
+                node.stop().await?;
+            }
         }
         Ok(())
     }

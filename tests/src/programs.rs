@@ -132,6 +132,14 @@ impl Program {
         self.child.id()
     }
 
+    /// Whether it has not ended.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn is_running(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
     /// Ends it at once, as a power cut would (`SIGKILL`).
     ///
     /// # Errors

@@ -6,15 +6,12 @@ use anyhow::Context;
 use clap::ValueEnum;
 use serde_json::Value;
 use weir_test_postgres::PostgresServer;
-use weir_tests::{Events, Options, Stack};
+use weir_tests::{Events, Nodes, Options, Stack};
 
 use crate::{build, script, show, test};
 
 /// Where the interactive demo listens: sandbox, Weir.
 const PORTS: (u16, u16) = (9100, 8080);
-
-/// The master key of a demo on PostgreSQL, whose database ends with it.
-const MASTER_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 /// Where Weir keeps its database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -25,60 +22,78 @@ pub(crate) enum DemoStore {
 }
 
 /// Starts everything; plays the script, or waits for Ctrl-C.
-pub(crate) fn run(once: bool, data: Option<PathBuf>, store: DemoStore) -> anyhow::Result<()> {
+pub(crate) fn run(once: bool, data: Option<PathBuf>, store: DemoStore, count: usize) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        count == 1 || store == DemoStore::Postgres,
+        "several hosts need one PostgreSQL; add --store postgres"
+    );
     let data = match data {
         Some(data) => data,
         None => build::empty_folder("demo")?,
     };
-    let env = match store {
-        DemoStore::Sqlite => Vec::new(),
-        DemoStore::Postgres => on_postgres()?,
+    let store = match store {
+        DemoStore::Sqlite => None,
+        DemoStore::Postgres => Some(on_postgres()?),
     };
     let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
     runtime.block_on(async {
         let ports = if once { (0, 0) } else { PORTS };
         show::step("Starting TikTok's sandbox and Weir");
-        let stack = Stack::start(Options {
+        let options = Options {
             ports,
-            env,
             ..Options::new(&data)
-        })
-        .await?;
+        };
+        let (stack, mut nodes) = match store {
+            None => (Stack::start(options).await?, None),
+            Some(store) => {
+                let stack = Stack::start_sandbox(options).await?;
+                let nodes = Nodes::start(&stack, &store, count).await?;
+                (stack, Some(nodes))
+            }
+        };
         show::step("Installing the TikTok connector and saying yes to what it asks for");
         stack.install("tiktok").await?;
         stack.put_app().await?;
         show::step("Connecting the business account: authorize page, code, token, profile, webhook subscription");
         let channel = stack.connect("acme_store").await?;
+        if let Some(nodes) = &mut nodes {
+            nodes.join(&stack).await?;
+        }
         if once {
-            script::play(stack, &channel).await
+            script::play(stack, &channel).await?;
         } else {
-            stay(stack, &channel).await
+            stay(stack, nodes.as_ref(), &channel).await?;
+        }
+        match nodes {
+            // Some may have been killed by who watched.
+            Some(nodes) => nodes.stop_running().await,
+            None => Ok(()),
         }
     })
 }
 
-/// Starts a server with an empty database; the environment of the hosts that use it.
-fn on_postgres() -> anyhow::Result<Vec<(String, String)>> {
+/// Starts a server with an empty database; its URL.
+fn on_postgres() -> anyhow::Result<String> {
     test::ensure_postgres()?;
     show::step("Starting PostgreSQL");
     let server = PostgresServer::current();
     server.execute("postgres", "CREATE DATABASE weir");
     let url = server.url("weir");
     show::step(&format!("The database is {url}"));
-    Ok(vec![
-        ("WEIR_STORE".to_owned(), url),
-        ("WEIR_MASTER_KEY".to_owned(), MASTER_KEY.to_owned()),
-    ])
+    Ok(url)
 }
 
 /// Says what to open, shows events as they come, and ends on Ctrl-C.
-async fn stay(stack: Stack, channel: &Value) -> anyhow::Result<()> {
+async fn stay(stack: Stack, nodes: Option<&Nodes>, channel: &Value) -> anyhow::Result<()> {
     let mut events = stack.api.listen().await?;
     let first = stack.hears(&mut events, "Hi! Is the blue one still in stock?").await?;
     let conversation = first["data"]["conversation_id"]
         .as_str()
         .context("the message has no conversation")?;
     greet(&stack, channel, conversation);
+    if let Some(nodes) = nodes {
+        greet_nodes(nodes);
+    }
     let ended = tokio::select! {
         ended = tail(&mut events) => ended,
         _ = tokio::signal::ctrl_c() => Ok(()),
@@ -122,6 +137,15 @@ fn greet(stack: &Stack, channel: &Value, conversation: &str) {
     anstream::println!("    curl -sN {api}/v1/events/stream -H 'Authorization: Bearer {key}'");
     anstream::println!();
     anstream::println!("  {}", show::quiet("They are shown here too. Ctrl-C ends everything."));
+    anstream::println!();
+}
+
+fn greet_nodes(nodes: &Nodes) {
+    anstream::println!("  Kill a node; the conversation goes on:");
+    anstream::println!();
+    for (number, process) in (0..nodes.count()).filter_map(|number| Some((number, nodes.process(number)?))) {
+        anstream::println!("    kill -9 {process}    {}", show::quiet(&format!("node-{number}")));
+    }
     anstream::println!();
 }
 

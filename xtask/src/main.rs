@@ -35,6 +35,9 @@ enum Chore {
         /// The database: `sqlite`, a file in the folder, or `postgres`, a server that ends with the demo.
         #[arg(long, value_enum, default_value_t)]
         store: demo::DemoStore,
+        /// How many hosts use the database; more than one with PostgreSQL.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+        nodes: u8,
     },
     /// Kill Weir again and again under load, and compare what the platform, Weir and the endpoint then know.
     Crash {
@@ -102,7 +105,12 @@ enum Chore {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
-        Chore::Demo { once, data, store } => build::everything().and_then(|()| demo::run(once, data, store)),
+        Chore::Demo {
+            once,
+            data,
+            store,
+            nodes,
+        } => build::everything().and_then(|()| demo::run(once, data, store, usize::from(nodes))),
         Chore::Crash {
             rounds,
             seed,
