@@ -48,7 +48,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     ensure_registry()?;
     fetch_axe()?;
     show::step("The demo, played to its end");
-    demo::run(true, None, demo::DemoStore::Sqlite)?;
+    demo::run(true, None, demo::DemoStore::Sqlite, 1)?;
     show::step("The promises, on the built programs");
     build::cargo(["test", "--package", "weir-tests", "--all-targets", "--locked"])
 }
