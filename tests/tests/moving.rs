@@ -64,17 +64,18 @@ async fn a_conversation_moves_to_postgresql_and_back() -> Result {
     );
     connected.stack.kill_weir().await?;
 
-    // It is killed at one of the last tables.
-    let mut killed = weir(&connected, &config, &["move", "--to", &url]);
-    let (code, told) = run(killed.env("WEIR_KILL_AT", "move.events")).await?;
-    assert_eq!(code, None, "{told}");
+    // It is killed at each of its steps, and at one of the last tables.
     let in_postgres = format!("store = {url:?}\n");
-    std::fs::write(&config, &in_postgres)?;
-    let (code, told) = run(&mut connected.stack.weir_command()).await?;
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("did not end; run `weir move` again"), "{told}");
-
-    std::fs::write(&config, "")?;
+    for point in ["move.begun", "move.events", "move.verified", "move.marked"] {
+        let mut killed = weir(&connected, &config, &["move", "--to", &url]);
+        let (code, told) = run(killed.env("WEIR_KILL_AT", point)).await?;
+        assert_eq!(code, None, "{point}: {told}");
+        std::fs::write(&config, &in_postgres)?;
+        let (code, told) = run(&mut connected.stack.weir_command()).await?;
+        assert_eq!(code, Some(1), "{point}: {told}");
+        assert!(told.contains("did not end; run `weir move` again"), "{point}: {told}");
+        std::fs::write(&config, "")?;
+    }
     let there = moved(&connected, &config, &url).await?;
     let messages = there.iter().find(|table| table["table"] == "messages");
     assert!(

@@ -51,8 +51,10 @@ fn each_kill_point_stands_once_in_the_source() -> Result {
         placed.extend(calls.filter_map(|call| Some(call.split_once('"')?.0.to_owned())));
     }
     placed.sort();
-    // Some lie in several acts.
-    let listed: BTreeSet<&str> = ACTS.iter().flat_map(|(_, points)| points.iter().copied()).collect();
+    // Some lie in several acts; those of a move, which runs without a host, are played by `moving.rs`.
+    let moves = ["move.begun", "move.verified", "move.marked"];
+    let listed = ACTS.iter().flat_map(|(_, points)| points.iter().copied());
+    let listed: BTreeSet<&str> = listed.chain(moves).collect();
     assert_eq!(placed, Vec::from_iter(listed));
     Ok(())
 }
