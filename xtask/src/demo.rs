@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use serde_json::Value;
 use weir_test_postgres::PostgresServer;
-use weir_tests::{Events, Nodes, Options, Stack};
+use weir_tests::{Events, Nodes, Options, Stack, until};
 
 use crate::{build, script, show, test};
 
@@ -95,7 +95,7 @@ async fn stay(stack: Stack, nodes: Option<&Nodes>, channel: &Value) -> anyhow::R
         greet_nodes(nodes);
     }
     let ended = tokio::select! {
-        ended = tail(&mut events) => ended,
+        ended = tail(&stack, &mut events, nodes.is_some()) => ended,
         _ = tokio::signal::ctrl_c() => Ok(()),
     };
     anstream::println!();
@@ -149,13 +149,23 @@ fn greet_nodes(nodes: &Nodes) {
     anstream::println!();
 }
 
-async fn tail(events: &mut Events) -> anyhow::Result<()> {
+/// Shows events as they come. With several nodes the stream goes on at another one when its own is killed.
+async fn tail(stack: &Stack, events: &mut Events, goes_on: bool) -> anyhow::Result<()> {
+    let mut last: Option<String> = None;
     loop {
-        let event = events.next().await;
-        match event {
-            Ok(event) => line(&event),
+        match events.next().await {
+            Ok(event) => {
+                last = event["id"].as_str().map(str::to_owned);
+                line(&event);
+            }
             // Silence is no fault here: nobody has to write.
             Err(error) if error.to_string().contains("no event came") => {}
+            Err(_) if goes_on => {
+                *events = until("another node", async || {
+                    Ok(stack.api.listen_after(last.as_deref()).await.ok())
+                })
+                .await?;
+            }
             Err(error) => return Err(error),
         }
     }
