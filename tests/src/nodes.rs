@@ -67,7 +67,9 @@ impl Nodes {
             .env("WEIR_DATA", &folder)
             .env("WEIR_STORE", &self.store)
             .env("WEIR_NODE_NAME", format!("node-{number}"))
-            .env("WEIR_MASTER_KEY", MASTER_KEY);
+            .env("WEIR_MASTER_KEY", MASTER_KEY)
+            // Ctrl-C at a terminal is for whoever started them, who stops them.
+            .process_group(0);
         let node = Program::start("weir", &mut command, &folder.join("weir.log")).await?;
         self.balancer.set(number, Some(address(&node)?));
         self.running[number] = Some(node);

@@ -4,6 +4,7 @@
 // These are tests' own tools: what cannot be done ends the test.
 #![allow(clippy::expect_used, clippy::missing_panics_doc)]
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -275,7 +276,9 @@ impl PostgresServer {
         command
             .current_dir(&self.folder)
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stderr(Stdio::null())
+            // Ctrl-C at a terminal must not end it before who uses it.
+            .process_group(0);
         command
     }
 
