@@ -62,7 +62,7 @@ async fn begin(free: bool, count: usize) -> anyhow::Result<(Rig, Nodes, Postgres
     let mut options = Options::new(&folder.path().join("data"));
     options.env = vec![
         ("WEIR_LOG".to_owned(), "warn".to_owned()),
-        ("WEIR_SENDS_IN_FLIGHT".to_owned(), IN_FLIGHT.to_string()),
+        ("WEIR_LIMITS_SENDS_IN_FLIGHT".to_owned(), IN_FLIGHT.to_string()),
     ];
     let stack = Stack::start_sandbox(options).await?;
     let mut nodes = Nodes::start(&stack, &server.url("weir"), count).await?;
