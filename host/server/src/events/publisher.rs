@@ -22,6 +22,7 @@ use weir_egress::{Answer, NoBodies};
 use weir_store::{DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, StoreError};
 
 use crate::core::Core;
+use crate::core::persist::persist;
 use crate::core::worker::Work;
 use crate::messages::media::Media;
 
@@ -74,7 +75,12 @@ impl Work for Publisher {
         };
         span.record("outcome", outcome);
         self.core.metrics.delivery(outcome);
-        let settled = self.core.store().settle_delivery(&lease, attempt.record, next, now);
+        // What waits behind it in its conversation would wait for the end of the lease.
+        let settled = persist(|| {
+            self.core
+                .store()
+                .settle_delivery(&lease, attempt.record.clone(), next.clone(), now)
+        });
         match settled.instrument(trace_span!(parent: &span, "settle")).await {
             Ok(true) => {}
             // Somebody else holds the lease by now, and will say how it went.
