@@ -145,6 +145,7 @@ macro_rules! store_conformance {
             what_leaves_is_counted_by_all_hosts,
             a_request_is_counted_when_it_arrived_at_the_latest,
             a_pause_holds_all_hosts_and_is_not_shortened,
+            a_clock_that_was_set_back_stops_no_rate,
             a_request_that_one_of_its_rates_holds_is_counted_by_none,
         );
         $crate::store_conformance!(@ $factory, nodes:
@@ -152,6 +153,7 @@ macro_rules! store_conformance {
             a_silent_node_is_ended_by_another_and_never_by_itself,
             messages_of_a_dead_node_are_lost_to_the_next_sweep,
             deliveries_of_a_dead_node_are_due,
+            what_no_node_holds_stays_when_the_last_one_stops,
             what_a_dead_node_took_late_ends_too,
             a_duty_is_one_nodes_at_a_time,
             a_clock_that_is_set_ends_no_node,

@@ -54,6 +54,9 @@ const COUNTED_TOGETHER: u32 = 100;
 /// Among how many nodes a rate is divided until this one and the others know of each other: more than there will be.
 const NODES_AT_START: u32 = 64;
 
+/// The longest wait of a request before it asks the record again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long a request waits before it asks a record again that cannot be reached.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -71,7 +74,8 @@ impl Record {
             let now = store.server_time().unwrap_or_default();
             let wait = match store.leave(rates.clone(), now).await {
                 Ok(store::Leave::Now(numbers)) => return numbers,
-                Ok(store::Leave::At(at)) => at.saturating_sub(now),
+                // The server's clock may be set meanwhile.
+                Ok(store::Leave::At(at)) => at.saturating_sub(now).min(LOOK_AGAIN),
                 Err(error) => {
                     tracing::debug!(%error, "A request waits for the record, which counts it");
                     ASK_AGAIN

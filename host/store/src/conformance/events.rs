@@ -50,7 +50,7 @@ async fn lease(world: &World, limit: u32, seconds: i64) -> Vec<DeliveryLease> {
         .unwrap()
 }
 
-async fn settle(world: &World, lease: &DeliveryLease, next: DeliveryNext, seconds: i64) -> bool {
+pub(crate) async fn settle(world: &World, lease: &DeliveryLease, next: DeliveryNext, seconds: i64) -> bool {
     let attempt = DeliveryAttempt {
         number: lease.attempt,
         at: at(seconds),

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use weir_domain::claim::{Claimed, Progress};
 use weir_domain::limits;
 use weir_domain::message::Status;
 
-use super::events::add;
+use super::events::{add, settle};
 use super::world::*;
 use super::{Factory, run};
-use crate::{MessageLease, Room};
+use crate::{DeliveryNext, EndedNodes, HeldClaim, KeptAnswer, MessageLease, Room};
 
 /// When a node that beat last at 0 is dead.
 fn dead() -> i64 {
@@ -109,6 +110,46 @@ pub fn deliveries_of_a_dead_node_are_due(factory: Factory) {
         assert_eq!(again.delivery, lost.delivery);
         assert!(again.epoch > lost.epoch, "what the dead one held is fenced off");
     });
+}
+
+pub fn what_no_node_holds_stays_when_the_last_one_stops(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let only = world.node("only", 0).await;
+        add(&world, &["message.received"]).await;
+        world.hear(vec![says("m1", 1)], 1).await;
+        let lease = world.store.lease_deliveries(&only, 1, at(1)).await.unwrap().remove(0);
+        assert!(settle(&world, &lease, DeliveryNext::RetryAt(at(3_600)), 2).await);
+        let claim = World::claim("key", "print");
+        let held = HeldClaim {
+            claim: claim.clone(),
+            node: only.clone(),
+        };
+        let answer = KeptAnswer {
+            status: 200,
+            body: "kept".to_owned(),
+        };
+        assert_eq!(
+            world.store.claim(claim.clone(), &only, at(3)).await.unwrap(),
+            Claimed::New
+        );
+        world.store.answer_claim(held, answer.clone(), None).await.unwrap();
+        assert_eq!(world.store.remove_node(&only, at(4)).await.unwrap(), ended(&only));
+        assert_eq!(world.store.next_delivery_due().await.unwrap(), Some(at(3_600)));
+        let next = world.node("next", 5).await;
+        assert_eq!(
+            world.store.claim(claim, &next, at(6)).await.unwrap(),
+            Claimed::Before(Progress::Answered(answer))
+        );
+    });
+}
+
+/// Nothing but the node itself.
+fn ended(node: &str) -> EndedNodes {
+    EndedNodes {
+        nodes: vec![node.to_owned()],
+        ..EndedNodes::default()
+    }
 }
 
 pub fn what_a_dead_node_took_late_ends_too(factory: Factory) {

@@ -86,6 +86,22 @@ pub fn a_pause_holds_all_hosts_and_is_not_shortened(factory: Factory) {
     });
 }
 
+pub fn a_clock_that_was_set_back_stops_no_rate(factory: Factory) {
+    run(async {
+        let made = factory();
+        let (store, one) = (&made.store, rate("tiktok/0", 1));
+        assert!(matches!(
+            store.leave(vec![one.clone()], ms(3_600_000)).await.unwrap(),
+            Leave::Now(_)
+        ));
+        assert!(matches!(
+            store.leave(vec![one.clone()], ms(0)).await.unwrap(),
+            Leave::Now(_)
+        ));
+        assert!(matches!(store.leave(vec![one], ms(200)).await.unwrap(), Leave::At(_)));
+    });
+}
+
 pub fn a_request_that_one_of_its_rates_holds_is_counted_by_none(factory: Factory) {
     run(async {
         let made = factory();

@@ -224,8 +224,8 @@ impl Connection {
             Ok(done) => match self.execute("COMMIT") {
                 Ok(()) => Attempt::Done(Ok(done)),
                 Err(failure) if is_conflict(&failure) => Attempt::Conflict(failure),
-                // The server refused, so nothing was written.
-                Err(failure) if failure.code().is_some() && !self.is_closed() => {
+                // The server refused, so nothing was written. One that shuts down may have written before it says so.
+                Err(failure) if !is_shutdown(&failure) && failure.code().is_some() && !self.is_closed() => {
                     self.log_end.set(None);
                     Attempt::Done(Err(StoreError::from(failure).into()))
                 }
@@ -277,6 +277,12 @@ fn is_conflict(error: &tokio_postgres::Error) -> bool {
                 | &SqlState::LOCK_NOT_AVAILABLE
         )
     )
+}
+
+/// The server ends the session by an operator's intervention (postgresql.org/docs/current/errcodes-appendix.html, class 57), but for
+/// a statement that ran into its bound, 57014.
+fn is_shutdown(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| code.code().starts_with("57P"))
 }
 
 fn unavailable(reason: impl Into<String>) -> StoreError {

@@ -178,11 +178,11 @@ pub(crate) fn interrupt(db: &Db<'_>, HeldClaim { claim, node }: &HeldClaim) -> R
 /// The same for all at which nodes worked that are not alive; how many.
 pub(crate) fn interrupt_dead(db: &Db<'_>) -> Result<u32> {
     let released = db.run(
-        "DELETE FROM claims WHERE acted = 0 AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+        "DELETE FROM claims WHERE acted = 0 AND owner IS NOT NULL AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
         [],
     )?;
     let left = db.run(
-        "UPDATE claims SET owner = NULL WHERE owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+        "UPDATE claims SET owner = NULL WHERE owner IS NOT NULL AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
         [],
     )?;
     Ok(u32::try_from(released + left).unwrap_or(u32::MAX))
@@ -190,7 +190,7 @@ pub(crate) fn interrupt_dead(db: &Db<'_>) -> Result<u32> {
 
 pub(crate) fn has_dead(db: &Db<'_>) -> Result<bool> {
     db.exists(
-        "SELECT 1 FROM claims WHERE owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL) LIMIT 1",
+        "SELECT 1 FROM claims WHERE owner IS NOT NULL AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL) LIMIT 1",
         [],
     )
 }

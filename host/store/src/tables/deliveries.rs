@@ -84,7 +84,7 @@ pub(crate) fn add(
 pub(crate) fn end_leases_of_dead(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let ended = db.run(
         "UPDATE deliveries SET due_at = ?1
-         WHERE due_at > ?1 AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+         WHERE due_at > ?1 AND owner IS NOT NULL AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
         [now.as_millis()],
     )?;
     Ok(u32::try_from(ended).unwrap_or(u32::MAX))
@@ -93,7 +93,7 @@ pub(crate) fn end_leases_of_dead(db: &Db<'_>, now: Timestamp) -> Result<u32> {
 pub(crate) fn has_leases_of_dead(db: &Db<'_>, now: Timestamp) -> Result<bool> {
     db.exists(
         "SELECT 1 FROM deliveries
-         WHERE due_at > ?1 AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL) LIMIT 1",
+         WHERE due_at > ?1 AND owner IS NOT NULL AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL) LIMIT 1",
         [now.as_millis()],
     )
 }

@@ -369,7 +369,7 @@ pub(crate) fn turns(db: &Db<'_>, room: &Room, now: Timestamp) -> Result<(Vec<Cha
 pub(crate) fn end_leases_of_dead(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let ended = db.run(
         "UPDATE outbox SET not_before = ?1 WHERE state = 'sending' AND not_before > ?1
-           AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+           AND owner IS NOT NULL AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
         [now.as_millis()],
     )?;
     Ok(u32::try_from(ended).unwrap_or(u32::MAX))
@@ -378,7 +378,7 @@ pub(crate) fn end_leases_of_dead(db: &Db<'_>, now: Timestamp) -> Result<u32> {
 pub(crate) fn has_leases_of_dead(db: &Db<'_>, now: Timestamp) -> Result<bool> {
     db.exists(
         "SELECT 1 FROM outbox WHERE state = 'sending' AND not_before > ?1
-           AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL) LIMIT 1",
+           AND owner IS NOT NULL AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL) LIMIT 1",
         [now.as_millis()],
     )
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use weir_domain::limits;
 use weir_domain::policy::rate::Departures;
 
 use crate::db::{Db, get_json, json, params};
@@ -12,22 +13,44 @@ const FORGET_AFTER: Duration = Duration::from_secs(24 * 3_600);
 /// How many of those go with each new one: more than come, so that they do not gather.
 const FORGET: u32 = 4;
 
+/// How far the clocks of two hosts may be apart: each knows the server's to less than a second.
+const FUTURE: Duration = Duration::from_secs(1);
+
 #[derive(Default)]
 struct Row {
     is_known: bool,
     departures: Departures,
     held_until: i64,
+    left_at: i64,
+}
+
+impl Row {
+    /// What it says at `now`. What left in the future left before the server's clock was set back, or by another server's: when, is
+    /// not known any more.
+    fn believed(self, now: Duration) -> Self {
+        if self.left_at > micros(now + FUTURE) {
+            return Self {
+                is_known: self.is_known,
+                ..Self::default()
+            };
+        }
+        Self {
+            held_until: self.held_until.min(micros(now + limits::PLATFORM_PAUSE)),
+            ..self
+        }
+    }
 }
 
 fn load(db: &Db<'_>, bucket: &str) -> Result<Row> {
     let known = db.one(
-        "SELECT departures, held_until FROM rates WHERE bucket = ?1",
+        "SELECT departures, held_until, left_at FROM rates WHERE bucket = ?1",
         [bucket],
         |row| {
             Ok(Row {
                 is_known: true,
                 departures: get_json(row, 0, "rates.departures")?,
                 held_until: row.get(1)?,
+                left_at: row.get(2)?,
             })
         },
     )?;
@@ -38,7 +61,7 @@ fn load(db: &Db<'_>, bucket: &str) -> Result<Row> {
 pub(crate) fn leave(db: &Db<'_>, rates: &[SharedRate], now: Duration) -> Result<Leave> {
     let rows = rates
         .iter()
-        .map(|rate| load(db, &rate.bucket))
+        .map(|rate| Ok(load(db, &rate.bucket)?.believed(now)))
         .collect::<Result<Vec<_>>>()?;
     let free_at = rates.iter().zip(&rows).map(|(rate, row)| {
         let free_at = row.departures.free_at(rate.permits, rate.per, now);
