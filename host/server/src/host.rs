@@ -14,6 +14,7 @@ use weir_store::{EndedNodes, MasterKey, PostgresStore, SqliteStore, Store, Store
 use crate::accounts::Accounts;
 use crate::connectors::Connectors;
 use crate::connectors::caches::Caches;
+use crate::connectors::pacing::NODES_AT_START;
 use crate::connectors::rollout::{Kept, Rollout};
 use crate::core::clock::{self, HostClock};
 use crate::core::config::{Config, StoreConfig};
@@ -187,6 +188,8 @@ impl Host {
         let node = &self.core.node;
         let goes_on = node.beat(self.store(), self.core.node_time()).await?;
         if goes_on {
+            // The others divided its share among them.
+            self.connectors.pacers.divide_among(NODES_AT_START);
             self.core.metrics.node(&node.id());
             self.core.wakes.all();
         }

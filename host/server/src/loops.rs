@@ -67,8 +67,11 @@ impl Loops {
                 self.tasks.len()
             );
         }
+        // What others are about to take over must not go on here.
+        self.tasks.shutdown().await;
         self.heartbeat.shutdown().await;
         let host = self.host;
+        host.core.node.current().end(Instant::now());
         if let Err(error) = host
             .store()
             .remove_node(&host.core.node.id(), host.core.node_time())

@@ -156,7 +156,7 @@ macro_rules! store_conformance {
             what_no_node_holds_stays_when_the_last_one_stops,
             what_a_dead_node_took_late_ends_too,
             a_duty_is_one_nodes_at_a_time,
-            a_clock_that_is_set_ends_no_node,
+            a_clock_that_is_set_is_set_right_once_for_all_nodes,
         );
         $crate::store_conformance!(@ $factory, rollout:
             a_trial_begins_grows_and_ends_with_its_reason,

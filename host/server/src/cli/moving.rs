@@ -53,6 +53,12 @@ fn move_to(config: &Config, output: &Output, from: &Location, to: &str, key: &Ma
     let target = match to {
         url if url.starts_with("postgres://") || url.starts_with("postgresql://") => Location::Postgres(url.to_owned()),
         "sqlite" => Location::Sqlite(directory::record(&config.data)),
+        // Not shown: it may hold a password.
+        url if url.contains(":/") => {
+            return Err(Failure::usage(
+                "unknown kind of database; expected a postgres:// URL, sqlite, or a directory",
+            ));
+        }
         path => {
             let data = PathBuf::from(path);
             if !is_same(&data, &config.data) {

@@ -52,7 +52,7 @@ impl fmt::Debug for Record {
 const COUNTED_TOGETHER: u32 = 100;
 
 /// Among how many nodes a rate is divided until this one and the others know of each other: more than there will be.
-const NODES_AT_START: u32 = 64;
+pub(crate) const NODES_AT_START: u32 = 64;
 
 /// The longest wait of a request before it asks the record again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -268,7 +268,7 @@ fn store(value: &Value) -> Result<StoreConfig, ConfigError> {
 /// A name that fits into ids and labels.
 fn node_name(value: &Value) -> Result<String, ConfigError> {
     let fits = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
-    if value.text.len() > 63 || !value.text.chars().all(fits) {
+    if value.text.is_empty() || value.text.len() > 63 || !value.text.chars().all(fits) {
         return value.refuse("expected 1 to 63 letters, digits, hyphens, underscores and dots");
     }
     Ok(value.text.clone())
@@ -277,10 +277,7 @@ fn node_name(value: &Value) -> Result<String, ConfigError> {
 /// The name of this machine.
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    node_name(&Value::new("node.name", name.trim()))
-        .ok()
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "weir".to_owned())
+    node_name(&Value::new("node.name", name.trim())).unwrap_or_else(|_| "weir".to_owned())
 }
 
 fn trusted_keys(settings: &Settings<'_>) -> Result<TrustedKeys, ConfigError> {

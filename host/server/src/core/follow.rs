@@ -11,9 +11,6 @@ use crate::core::Core;
 use crate::core::clock::{self, Reading, Step};
 use crate::core::platform_clocks::apart;
 
-/// What the node does that sets the waits right after a step of the clock.
-const CLOCK: &str = "clock";
-
 impl Core {
     /// Looks at the clock, at a followed one if this is what it said, and goes on from there. If it was set, what waits and what
     /// is in hand is set right, and who sleeps looks again. Nobody else looks while the answer is held: what must not take a
@@ -43,25 +40,29 @@ impl Core {
     /// The record.
     pub(crate) async fn set_right(&self, step: Step, now: Timestamp) -> Result<(), StoreError> {
         let millis = |by: Duration| i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.platform_clocks.ours_was_set(match step {
+        let by = match step {
             Step::Back(by) => -millis(by),
             Step::Forward(by) => millis(by),
-        });
-        match step {
-            Step::Back(by) => {
-                // The waits of all nodes are set right by the one that notices first.
-                if self.node.is_shared() && !self.store.hold_duty(CLOCK, &self.node.id(), now).await? {
-                    return Ok(());
-                }
-                let rows = self.store.clock_set_back(by, now).await?;
-                tracing::warn!(
-                    "The clock was set back by {} s; {rows} waits were set right",
-                    by.as_secs()
-                );
-            }
-            Step::Forward(by) => {
-                self.store.clock_set_forward(&self.node.id(), by).await?;
-            }
+        };
+        let touched = if self.node.is_shared() {
+            // Heartbeats go by the server's clock, also beside a followed one.
+            let moves_nodes = self.config.clock.is_none();
+            self.store
+                .clock_set_for_all(&self.node.id(), by, now, moves_nodes)
+                .await?
+        } else {
+            Some(match step {
+                Step::Back(by) => self.store.clock_set_back(by, now).await?,
+                Step::Forward(by) => self.store.clock_set_forward(&self.node.id(), by).await?,
+            })
+        };
+        // Only when that is done: a look that failed finds the same step again.
+        self.platform_clocks.ours_was_set(by);
+        if let (Step::Back(by), Some(rows)) = (step, touched) {
+            tracing::warn!(
+                "The clock was set back by {} s; {rows} waits were set right",
+                by.as_secs()
+            );
         }
         Ok(())
     }

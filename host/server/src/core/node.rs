@@ -80,8 +80,8 @@ impl Registration {
         }
     }
 
-    /// The others ended it.
-    fn end(&self, now: Instant) {
+    /// The others ended it, or this host is about to.
+    pub(crate) fn end(&self, now: Instant) {
         if let Some(until) = &self.stands_until {
             *lock(until) = now;
         }

@@ -35,9 +35,9 @@ impl Wakes {
         }
     }
 
-    /// Another host wrote: a message that waits, an attachment to fetch. Deliveries are woken by the log.
+    /// Another host wrote: a message that waits, an attachment to fetch, a version to load. Deliveries are woken by the log.
     pub(crate) fn written_elsewhere(&self) {
-        for wake in [&self.messages, &self.media] {
+        for wake in [&self.messages, &self.media, &self.revisions] {
             wake.notify_one();
         }
     }

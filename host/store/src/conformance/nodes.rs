@@ -1,7 +1,5 @@
 //! Nodes that use one record: who is dead, what becomes of its work, and who has a duty.
 
-use std::time::Duration;
-
 use weir_domain::claim::{Claimed, Progress};
 use weir_domain::limits;
 use weir_domain::message::Status;
@@ -189,18 +187,41 @@ pub fn a_duty_is_one_nodes_at_a_time(factory: Factory) {
     });
 }
 
-pub fn a_clock_that_is_set_ends_no_node(factory: Factory) {
+pub fn a_clock_that_is_set_is_set_right_once_for_all_nodes(factory: Factory) {
     run(async {
         const BY: i64 = 3_600;
-        let by = Duration::from_secs(BY.unsigned_abs());
         let world = World::begin(factory).await;
-        let (one, other) = (world.node("one", BY).await, world.node("other", BY).await);
-        assert!(world.store.hold_duty("count", &other, at(BY)).await.unwrap());
-        world.store.clock_set_forward(&one, by).await.unwrap();
-        assert!(world.dead(&one, 2 * BY).await.is_empty());
-        world.store.clock_set_back(2 * by, at(0)).await.unwrap();
+        let (one, other) = (world.node("one", 0).await, world.node("other", 0).await);
+        assert!(world.store.hold_duty("count", &other, at(0)).await.unwrap());
+        world.hear(vec![says("m1", 0)], 0).await;
+        world.send("hello", 0).await.unwrap();
+        let lease = world.lease_for(&other, 0).await;
+        let set = async |node: &str, seconds: i64, shown| {
+            let by = seconds * 1_000;
+            world.store.clock_set_for_all(node, by, at(shown), true).await.unwrap()
+        };
+        // The one notices, then the other, a little later and less exactly.
+        assert_eq!(set(&one, BY, BY).await, Some(1));
+        let by = BY * 1_000 - 900;
+        let again = world.store.clock_set_for_all(&other, by, at(BY + 2), true).await;
+        assert_eq!(again.unwrap(), None);
+        assert_eq!(
+            world.store.sweep_messages(at(BY + 2)).await.unwrap(),
+            0,
+            "it is in hand"
+        );
+        assert!(world.dead(&one, BY + 2).await.is_empty());
+        assert!(world.settle(&lease, sent("p1", BY + 2), BY + 2).await);
+        // And back, by more; no heartbeat stays in the future, and the duty ends in its time.
+        assert!(set(&other, -2 * BY, -BY).await.is_some());
+        assert_eq!(set(&one, -2 * BY, 1 - BY).await, None);
         let nodes = world.store.nodes().await.unwrap();
-        assert!(nodes.iter().all(|node| node.beat_at <= at(0)), "{nodes:?}");
-        assert!(world.store.hold_duty("count", &one, at(dead() + 5)).await.unwrap());
+        assert!(nodes.iter().all(|node| node.beat_at <= at(-BY)), "{nodes:?}");
+        assert!(!world.store.hold_duty("count", &one, at(-BY)).await.unwrap());
+        assert!(world.store.hold_duty("count", &one, at(dead() + 5 - BY)).await.unwrap());
+        // The same step later is another one; a node that was ended notices nothing.
+        assert!(set(&one, BY, 60).await.is_some());
+        world.store.remove_node(&other, at(61)).await.unwrap();
+        assert_eq!(set(&other, BY, 600).await, None);
     });
 }

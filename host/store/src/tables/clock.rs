@@ -6,15 +6,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use weir_domain::clock::{ClockOffset, aging};
 use weir_domain::time::Timestamp;
 
 use crate::Result;
-use crate::db::{Db, params};
+use crate::db::{Db, json, params};
+use crate::tables::nodes;
 
 /// Next tries, the ends of leases, and the waits in doubt: each waits as long as it had still to wait. When a message left is
 /// noted by the right clock, so that its echo is known. What was due already is due now; moments of the platform stay.
-const WAITS: [&str; 8] = [
+const WAITS: [&str; 6] = [
     "UPDATE outbox SET not_before = CASE WHEN not_before - ?2 < ?1 THEN ?1 ELSE not_before - ?2 END,
          due_at = CASE WHEN due_at - ?2 < ?1 THEN ?1 ELSE due_at - ?2 END WHERE not_before > ?1 OR due_at > ?1",
     "UPDATE outbox SET dispatched_at = dispatched_at - ?2 WHERE state IN ('sending', 'uncertain') AND dispatched_at > ?1",
@@ -24,8 +26,6 @@ const WAITS: [&str; 8] = [
          failing_since = CASE WHEN failing_since > ?1 THEN ?1 ELSE failing_since END
      WHERE paced_until > ?1 OR failing_since > ?1",
     "UPDATE media SET due_at = CASE WHEN due_at - ?2 < ?1 THEN ?1 ELSE due_at - ?2 END WHERE due_at > ?1",
-    "UPDATE nodes SET beat_at = beat_at - ?2 WHERE beat_at > ?1",
-    "UPDATE duties SET until = CASE WHEN until - ?2 < ?1 THEN ?1 ELSE until - ?2 END WHERE until > ?1",
 ];
 
 /// The clock was set back by so much and shows `now`. How many rows were touched.
@@ -34,20 +34,74 @@ pub(crate) fn set_back(db: &Db<'_>, by: Duration, now: Timestamp) -> Result<u32>
 }
 
 /// What waits may go earlier; what is in hand would be taken for lost, and a message sent again.
-const IN_HAND: [&str; 3] = [
+const IN_HAND: [&str; 2] = [
     "UPDATE outbox SET not_before = not_before + ?2 WHERE state = 'sending' AND owner = ?1",
     "UPDATE deliveries SET due_at = due_at + ?2 WHERE owner = ?1",
-    "UPDATE duties SET until = until + ?2 WHERE node = ?1",
 ];
 
 /// The clock was set forward by so much, under this worker. How many rows were touched.
 pub(crate) fn set_forward(db: &Db<'_>, owner: &str, by: Duration) -> Result<u32> {
-    // No node died. One whose own host moves it too is right again at its next heartbeat.
-    db.run(
-        "UPDATE nodes SET beat_at = beat_at + ?1 WHERE ended_at IS NULL",
-        [millis(by)],
-    )?;
     all(&IN_HAND, |sql| db.run(sql, params![owner, millis(by)]))
+}
+
+/// The same, of all nodes that are alive.
+const IN_HANDS: [&str; 2] = [
+    "UPDATE outbox SET not_before = not_before + ?1 WHERE state = 'sending'
+       AND owner IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+    "UPDATE deliveries SET due_at = due_at + ?1 WHERE owner IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+];
+
+/// The name under which the last step stands in `meta`.
+const STEP: &str = "clock_step";
+
+/// A step of the clock: by how many milliseconds, and what it showed then.
+#[derive(Serialize, Deserialize)]
+struct NotedStep {
+    by: i64,
+    shown: i64,
+}
+
+/// Two nodes notice one step at moments up to so far apart, and may take it for a little more or less.
+const NOTICED_WITHIN: Duration = Duration::from_secs(15);
+const ALIKE: Duration = Duration::from_secs(2);
+
+impl NotedStep {
+    fn is(&self, other: &Self) -> bool {
+        let within = |one: i64, other: i64, span: Duration| one.abs_diff(other) <= millis(span).unsigned_abs();
+        within(self.by, other.by, ALIKE) && within(self.shown, other.shown, NOTICED_WITHIN)
+    }
+}
+
+/// The clock of all nodes was set by so many milliseconds, back if negative, as this node noticed. None if another one noticed before,
+/// or this one was ended: what it had is others'.
+pub(crate) fn set_for_all(db: &Db<'_>, node: &str, by: i64, now: Timestamp, moves_nodes: bool) -> Result<Option<u32>> {
+    let step = NotedStep {
+        by,
+        shown: now.as_millis(),
+    };
+    let noted = db.one("SELECT value FROM meta WHERE name = ?1", [STEP], |row| {
+        Ok(serde_json::from_slice::<NotedStep>(row.get(0)?).ok())
+    })?;
+    if !nodes::is_alive(db, node)? || noted.flatten().is_some_and(|noted| noted.is(&step)) {
+        return Ok(None);
+    }
+    db.run(
+        "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        params![STEP, json(&step)?.into_bytes()],
+    )?;
+    if moves_nodes {
+        // No heartbeat is in the future.
+        db.run(
+            "UPDATE nodes SET beat_at = CASE WHEN beat_at + ?1 > ?2 THEN ?2 ELSE beat_at + ?1 END WHERE ended_at IS NULL",
+            params![by, now.as_millis()],
+        )?;
+        db.run("UPDATE duties SET until = until + ?1", [by])?;
+    }
+    if by < 0 {
+        set_back(db, Duration::from_millis(by.unsigned_abs()), now).map(Some)
+    } else {
+        all(&IN_HANDS, |sql| db.run(sql, [by])).map(Some)
+    }
 }
 
 /// The offsets that are noted, by app; an app without one agrees with us.

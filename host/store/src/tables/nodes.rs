@@ -54,6 +54,11 @@ fn next_epoch(db: &Db<'_>) -> Result<i64> {
     Ok(epoch)
 }
 
+/// Whether a node was not ended.
+pub(crate) fn is_alive(db: &Db<'_>, id: &str) -> Result<bool> {
+    db.exists("SELECT 1 FROM nodes WHERE id = ?1 AND ended_at IS NULL", [id])
+}
+
 /// Notes a heartbeat. False if the node was ended.
 pub(crate) fn beat(db: &Db<'_>, id: &str, now: Timestamp) -> Result<bool> {
     Ok(db.run(
@@ -142,7 +147,7 @@ pub(crate) fn remove(db: &Db<'_>, id: &str, now: Timestamp) -> Result<EndedNodes
 
 /// Takes or renews a duty for a node. False while another has it, or if the node was ended.
 pub(crate) fn hold_duty(db: &Db<'_>, duty: &str, node: &str, now: Timestamp) -> Result<bool> {
-    if !db.exists("SELECT 1 FROM nodes WHERE id = ?1 AND ended_at IS NULL", [node])? {
+    if !is_alive(db, node)? {
         return Ok(false);
     }
     let taken = db.run(
