@@ -41,6 +41,9 @@ const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// How often the depths of the queues are counted for the metrics.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 
+/// The wait after a round that failed.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// How often versions are looked at that finish what they began, or run a canary; calls end within seconds.
 const ROLL_EVERY: Duration = Duration::from_secs(5);
 
@@ -312,6 +315,11 @@ impl Loops {
                 host.lives(name, every + limits::ROUND);
                 if let Err(error) = round(host.clone(), host.now()).await {
                     tracing::error!("The {name} failed, and tries again: {error}");
+                    // Whatever wakes it: what failed is due still.
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = tokio::time::sleep(AGAIN.min(every)) => {}
+                    }
                 }
                 tokio::select! {
                     () = stop.cancelled() => {}

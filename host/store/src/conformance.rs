@@ -154,6 +154,7 @@ macro_rules! store_conformance {
             messages_of_a_dead_node_are_lost_to_the_next_sweep,
             deliveries_of_a_dead_node_are_due,
             what_no_node_holds_stays_when_the_last_one_stops,
+            a_lease_whose_answer_was_lost_is_due_again,
             what_a_dead_node_took_late_ends_too,
             a_duty_is_one_nodes_at_a_time,
             a_clock_that_is_set_is_set_right_once_for_all_nodes,

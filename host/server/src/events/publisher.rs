@@ -3,7 +3,9 @@
 //! At least once, with an id that never changes; in order within a conversation where the endpoint wants it; a slow or dead
 //! endpoint delays nobody else. Signed as Standard Webhooks 1.0.0 says, so that its public libraries verify what comes.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -16,6 +18,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, field, trace_span};
 use weir_domain::credential::{Secret, Secrets};
 use weir_domain::delivery::redeliver_at;
+use weir_domain::id::DeliveryId;
 use weir_domain::policy::{Request, RequestBody, may_deliver};
 use weir_domain::time::Timestamp;
 use weir_egress::{Answer, NoBodies};
@@ -33,29 +36,59 @@ const GIVE_UP: Duration = Duration::from_secs(5 * 24 * 3600);
 pub(crate) struct Publisher {
     core: Arc<Core>,
     media: Arc<Media>,
+    in_hand: Arc<Mutex<BTreeSet<DeliveryId>>>,
+    /// Whether the record may hold leases of this node that are not in hand.
+    is_in_doubt: AtomicBool,
+}
+
+/// A leased delivery, in hand until this is dropped.
+pub(crate) struct InHand {
+    lease: DeliveryLease,
+    all: Arc<Mutex<BTreeSet<DeliveryId>>>,
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        lock(&self.all).remove(&self.lease.delivery);
+    }
 }
 
 #[async_trait]
 impl Work for Publisher {
-    type Item = DeliveryLease;
+    type Item = InHand;
 
     fn name(&self) -> &'static str {
         "publisher"
     }
 
-    async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>, StoreError> {
+    async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<InHand>, StoreError> {
         let registration = self.core.node.current();
         if !registration.stands(Instant::now()) {
             return Ok(Vec::new());
         }
-        self.core.store().lease_deliveries(&registration.id, limit, now).await
+        let leases = self.core.store().lease_deliveries(&registration.id, limit, now).await;
+        if matches!(leases, Err(StoreError::Unknown { .. })) {
+            self.is_in_doubt.store(true, Ordering::Relaxed);
+        }
+        let take = |lease: DeliveryLease| {
+            lock(&self.in_hand).insert(lease.delivery);
+            InHand {
+                lease,
+                all: Arc::clone(&self.in_hand),
+            }
+        };
+        Ok(leases?.into_iter().map(take).collect())
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        if self.is_in_doubt.load(Ordering::Relaxed) {
+            self.free().await?;
+        }
         self.core.store().next_delivery_due().await
     }
 
-    async fn work(&self, lease: DeliveryLease) {
+    async fn work(&self, item: InHand) {
+        let lease = &item.lease;
         let span = trace_span!(
             "delivery",
             delivery.id = %lease.delivery,
@@ -64,9 +97,9 @@ impl Work for Publisher {
             attempt = lease.attempt,
             outcome = field::Empty,
         );
-        let attempt = self.deliver(&lease).instrument(span.clone()).await;
+        let attempt = self.deliver(lease).instrument(span.clone()).await;
         let now = self.core.now();
-        let next = next(&lease, &attempt, self.core.jitter(), now);
+        let next = next(lease, &attempt, self.core.jitter(), now);
         let outcome = match &next {
             DeliveryNext::Delivered => "delivered",
             DeliveryNext::RetryAt(_) => "retry",
@@ -79,15 +112,24 @@ impl Work for Publisher {
         let settled = persist(|| {
             self.core
                 .store()
-                .settle_delivery(&lease, attempt.record.clone(), next.clone(), now)
+                .settle_delivery(lease, attempt.record.clone(), next.clone(), now)
         });
         match settled.instrument(trace_span!(parent: &span, "settle")).await {
             Ok(true) => {}
             // Somebody else holds the lease by now, and will say how it went.
             Ok(false) => {}
-            Err(error) => tracing::error!(delivery.id = %lease.delivery, "A delivery cannot be settled: {error}"),
+            // It is handed over once more.
+            Err(error) => {
+                tracing::error!(delivery.id = %lease.delivery, "A delivery cannot be settled: {error}");
+                drop(item);
+                self.is_in_doubt.store(true, Ordering::Relaxed);
+            }
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How a try went, and what the endpoint asked for.
@@ -98,7 +140,28 @@ struct Tried {
 
 impl Publisher {
     pub(crate) fn new(core: Arc<Core>, media: Arc<Media>) -> Self {
-        Self { core, media }
+        Self {
+            core,
+            media,
+            in_hand: Arc::default(),
+            is_in_doubt: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes due what this node leased and does not have in hand: what waits behind it would wait for the end of the lease.
+    async fn free(&self) -> Result<(), StoreError> {
+        // What comes in doubt from here on is looked at the next time.
+        self.is_in_doubt.store(false, Ordering::Relaxed);
+        let in_hand = lock(&self.in_hand).clone();
+        let freed = self
+            .core
+            .store()
+            .free_deliveries(&self.core.node.id(), in_hand, self.core.now())
+            .await;
+        if freed.is_err() {
+            self.is_in_doubt.store(true, Ordering::Relaxed);
+        }
+        freed.map(|_| ())
     }
 
     async fn deliver(&self, lease: &DeliveryLease) -> Tried {

@@ -150,6 +150,28 @@ fn ended(node: &str) -> EndedNodes {
     }
 }
 
+pub fn a_lease_whose_answer_was_lost_is_due_again(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let node = world.node("node", 0).await;
+        add(&world, &["message.received"]).await;
+        world.hear(vec![says_in("a", "m1", 0), says_in("b", "m2", 0)], 0).await;
+        let lease = async |seconds| world.store.lease_deliveries(&node, 1, at(seconds)).await.unwrap();
+        let (ours, lost) = (lease(1).await.remove(0), lease(1).await.remove(0));
+        let free = async |seconds| {
+            let in_hand = [ours.delivery].into();
+            world.store.free_deliveries(&node, in_hand, at(seconds)).await.unwrap()
+        };
+        assert_eq!(free(2).await, 1);
+        let again = lease(2).await.remove(0);
+        assert_eq!(again.delivery, lost.delivery);
+        assert!(!settle(&world, &lost, DeliveryNext::Delivered, 2).await);
+        assert!(settle(&world, &again, DeliveryNext::Delivered, 2).await);
+        assert!(settle(&world, &ours, DeliveryNext::RetryAt(at(60)), 2).await);
+        assert_eq!(free(3).await, 0, "a retry is nobody's");
+    });
+}
+
 pub fn what_a_dead_node_took_late_ends_too(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;

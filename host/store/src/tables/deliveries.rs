@@ -145,6 +145,24 @@ pub(crate) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Res
     Ok(leases)
 }
 
+/// Makes due what this owner leased and does not have in hand. How many.
+pub(crate) fn free(db: &Db<'_>, owner: &str, in_hand: &BTreeSet<DeliveryId>, now: Timestamp) -> Result<u32> {
+    let leased: Vec<DeliveryId> = db.all(
+        "SELECT id FROM deliveries WHERE owner = ?1 AND due_at > ?2",
+        params![owner, now.as_millis()],
+        |row| get_id(row, 0),
+    )?;
+    let mut freed = 0;
+    for id in leased.into_iter().filter(|id| !in_hand.contains(id)) {
+        db.run(
+            "UPDATE deliveries SET due_at = ?2 WHERE id = ?1",
+            params![key(id), now.as_millis()],
+        )?;
+        freed += 1;
+    }
+    Ok(freed)
+}
+
 /// Deliveries of an endpoint that a worker has in hand: leased, and the lease not over.
 fn in_flight(db: &Db<'_>, endpoint: EndpointId, now: Timestamp) -> Result<u32> {
     Ok(db
