@@ -327,6 +327,16 @@ pub const ENDPOINT_FAILING: Duration = Duration::from_secs(60);
 pub const ENDPOINT_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Attachments fetched at once.
 pub const FETCHES_IN_FLIGHT: usize = 4;
+/// How long the reading of one channel's history may take before another node begins it too: 500 conversations within the
+/// platform's rate.
+pub const HISTORY_LEASE: Duration = Duration::from_secs(3600);
+/// An echo may still be on its way for so long after a send that nothing was heard of.
+pub const UNCERTAIN_GRACE: Duration = Duration::from_secs(120);
+/// The first and the longest wait between two questions about one uncertain message: each is a request of the platform's rate, which
+/// sends need too, and what the history did not show within the hour is most often left to a person.
+pub const UNCERTAIN_WAIT: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
+/// The longest that anything of a channel waits to be done again. What is due later was written before the clock was set back.
+pub const WORK_WAIT: Duration = Duration::from_secs(600);
 /// Channels asked for news at once, of platforms that send no webhooks.
 pub const POLLS_IN_FLIGHT: usize = 16;
 /// How long a channel waits between two askings, at least and at most: a second is no wait for who writes, and after some minutes

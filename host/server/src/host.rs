@@ -25,7 +25,6 @@ use crate::core::{Core, backup, folder, keyring};
 use crate::events::Events;
 use crate::messages::dead_letters::DeadLetters;
 use crate::messages::history::History;
-use crate::messages::history_queue::HistoryQueue;
 use crate::messages::inbound::Inbound;
 use crate::messages::media::{self, Media, StoredBodies};
 use crate::messages::outbound::Outbound;
@@ -266,12 +265,7 @@ impl Services {
         });
         let connectors = Arc::new(Connectors::open(Arc::clone(&core), bodies, master).await?);
         let accounts = Arc::new(Accounts::new(Arc::clone(&core), Arc::clone(&connectors)));
-        let history_queue = Arc::new(HistoryQueue::default());
-        let inbound = Arc::new(Inbound::new(
-            Arc::clone(&core),
-            Arc::clone(&connectors),
-            Arc::clone(&history_queue),
-        ));
+        let inbound = Arc::new(Inbound::new(Arc::clone(&core), Arc::clone(&connectors)));
         let dead_letters = Arc::new(DeadLetters::new(
             Arc::clone(&core),
             Arc::clone(&connectors),
@@ -295,7 +289,6 @@ impl Services {
                 Arc::clone(&connectors),
                 Arc::clone(&accounts),
                 Arc::clone(&inbound),
-                history_queue,
             ),
             outbound: Outbound::new(Arc::clone(&core), Arc::clone(&connectors), Arc::clone(&accounts)),
             reconciler: Reconciler::new(

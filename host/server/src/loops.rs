@@ -146,12 +146,9 @@ impl Host {
             host.history.note_presence(now).await;
             Ok(())
         });
-        loops.rounds(
-            "history",
-            NOTE_EVERY,
-            &self.history.history_queue.wake,
-            |host, _| async move { host.history.history_round().await.map(|_| ()) },
-        );
+        loops.rounds("history", NOTE_EVERY, &wakes.history, |host, _| async move {
+            host.history.history_round().await.map(|_| ())
+        });
         let moved = Arc::clone(&self.core.platform_clocks.moved);
         loops.rounds("platform clocks", COUNT_EVERY, &moved, |host, now| async move {
             host.core.platform_clocks_round(now).await

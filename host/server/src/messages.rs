@@ -4,7 +4,6 @@ pub mod dead_letters;
 pub(crate) mod deliverer;
 pub(crate) mod fetcher;
 pub mod history;
-pub(crate) mod history_queue;
 pub mod inbound;
 mod leftovers;
 pub mod media;

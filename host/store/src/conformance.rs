@@ -21,6 +21,7 @@ pub mod outbound;
 pub mod rates;
 pub mod retention;
 pub mod rollout;
+pub mod work;
 pub mod workspaces;
 pub(crate) mod world;
 
@@ -245,6 +246,12 @@ macro_rules! store_conformance {
             refusals_are_those_of_the_channels_that_were_asked_for,
             the_record_says_how_deep_its_queues_are,
             a_closed_record_says_so,
+        );
+        $crate::store_conformance!(@ $factory, work:
+            work_is_taken_by_one_node_until_it_ends_or_dies,
+            a_polled_channel_is_due_again_as_it_says,
+            a_history_asked_for_twice_is_read_from_the_earlier_moment,
+            an_uncertain_message_is_asked_about_less_and_less,
         );
         $crate::store_conformance!(@ $factory, laws:
             a_status_only_moves_forward_and_the_budget_is_never_exceeded,

@@ -9,6 +9,7 @@ mod nodes;
 mod outbox;
 mod rates;
 mod registry;
+mod work;
 
 pub use connecting::*;
 pub use endpoints::*;
@@ -19,6 +20,7 @@ pub use nodes::*;
 pub use outbox::*;
 pub use rates::*;
 pub use registry::*;
+pub use work::*;
 
 use std::collections::BTreeSet;
 

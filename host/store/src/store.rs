@@ -27,6 +27,7 @@ mod states;
 mod transcripts;
 mod upkeep;
 mod versions;
+mod work;
 mod workspaces;
 
 pub use apps::Apps;
@@ -54,6 +55,7 @@ pub use states::States;
 pub use transcripts::Transcripts;
 pub use upkeep::Upkeep;
 pub use versions::Versions;
+pub use work::ChannelWork;
 pub use workspaces::Workspaces;
 
 /// The record: all of its nouns.
@@ -68,6 +70,7 @@ pub trait Store:
     + Credentials
     + History
     + Revisions
+    + ChannelWork
     + States
     + Inbound
     + Contacts
@@ -99,6 +102,7 @@ impl<S> Store for S where
         + Credentials
         + History
         + Revisions
+        + ChannelWork
         + States
         + Inbound
         + Contacts

@@ -29,4 +29,5 @@ pub(crate) mod revisions;
 pub(crate) mod seen;
 pub(crate) mod state;
 pub(crate) mod transcripts;
+pub(crate) mod work;
 pub(crate) mod workspaces;

@@ -1,18 +1,21 @@
-//! Renewing a credential: one at a time for each account, to its end, whoever asked for it.
+//! Renewing a credential: one at a time for each account, over all nodes, to its end, whoever asked for it.
 //!
 //! A platform may end the old credential at the moment it gives the new one, so a renewal runs in a task of its own, which ends
 //! whoever asked for it, and its result is written until it is written ([`crate::accounts::credentials`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
 use weir_domain::channel::Channel;
 use weir_domain::credential::{Credential, Secret};
+use weir_domain::id::ChannelId;
 use weir_domain::limits;
 use weir_domain::manifest::Authorization;
 use weir_domain::time::Timestamp;
-use weir_store::{StoreError, kill_point};
+use weir_store::{StoreError, WorkKind, WorkLease, kill_point};
 
 use crate::accounts::credentials::Credentials;
 use crate::accounts::oauth::{self, TokenError, Values};
@@ -20,6 +23,11 @@ use crate::connectors::Connectors;
 use crate::connectors::serving::NotServed;
 use crate::core::Core;
 use crate::core::persist::persist;
+
+/// How long a renewal waits for one of another node: a platform that is slow answers within that.
+const OTHERS: Duration = Duration::from_secs(20);
+/// How often it looks meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Renews credentials. Cheap to clone.
 #[derive(Clone)]
@@ -132,6 +140,9 @@ pub(crate) enum RenewError {
         "the credential was renewed, and is in memory only until the record takes it; it is not renewed again before"
     )]
     Unwritten,
+    /// Another node is at it.
+    #[error("another node renews the credential and has not ended in {} s; try again", OTHERS.as_secs())]
+    Elsewhere,
     /// The platform.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -147,7 +158,7 @@ impl RenewError {
             Self::NoCredential | Self::Entered | Self::NoRefreshToken => true,
             Self::Token(TokenError::OtherAccount(_)) => true,
             Self::Token(error) => error.is_gone(),
-            Self::NotServed(_) | Self::Unwritten | Self::Store(_) => false,
+            Self::NotServed(_) | Self::Unwritten | Self::Elsewhere | Self::Store(_) => false,
         }
     }
 
@@ -208,18 +219,68 @@ impl Renewer {
 
     async fn renew_in_turn(&self, channel: &Channel, cause: Cause) -> Result<Renewed, RenewError> {
         let _turn = self.turns.take(&channel.app, &channel.platform_id).await;
-        let workspace = &channel.workspace_id;
+        let old = match self.wanted(channel, &cause).await? {
+            Ok(old) => old,
+            Err(done) => return Ok(done),
+        };
+        let Some(lease) = self.alone(channel.id, &cause).await? else {
+            return match cause {
+                // The other node does what is due.
+                Cause::Due(_) => Ok(Renewed::NotDue),
+                Cause::Refused(_) | Cause::Asked => Err(RenewError::Elsewhere),
+            };
+        };
+        // Read anew: another node may have renewed it while this one waited, and has spent the refresh token with that.
+        let renewed = match self.credentials.of(channel).await {
+            Ok(Some(now)) if now == old => self.renew_alone(channel, old).await,
+            Ok(Some(_)) => Ok(Renewed::Written),
+            Ok(None) => Err(RenewError::NoCredential),
+            Err(error) => Err(error.into()),
+        };
+        // One that is in memory only is nobody else's to renew.
+        if !matches!(renewed, Ok(Renewed::Unwritten))
+            && let Err(error) = self.core.store().end_work(lease, None).await
+        {
+            tracing::warn!(channel.id = %channel.id, "The renewal is not marked as over, so others wait for its lease: {error}");
+        }
+        renewed
+    }
+
+    /// The credential that is to be renewed, or what came of it without that.
+    async fn wanted(&self, channel: &Channel, cause: &Cause) -> Result<Result<Credential, Renewed>, RenewError> {
         // Read under the turn: somebody may have renewed it while this one waited.
         let old = self.credentials.of(channel).await?.ok_or(RenewError::NoCredential)?;
-        match &cause {
-            Cause::Refused(token) if old.access_token != *token => return Ok(Renewed::Written),
-            Cause::Due(now)
-                if !is_due(&old, *now) && self.core.store().renewal_begun(workspace, channel.id).await?.is_none() =>
-            {
-                return Ok(Renewed::NotDue);
+        Ok(match cause {
+            Cause::Refused(token) if old.access_token != *token => Err(Renewed::Written),
+            Cause::Due(now) if !is_due(&old, *now) && !self.is_begun(channel).await? => Err(Renewed::NotDue),
+            _ => Ok(old),
+        })
+    }
+
+    /// Whether an earlier renewal has no end.
+    async fn is_begun(&self, channel: &Channel) -> Result<bool, StoreError> {
+        let store = self.core.store();
+        Ok(store.renewal_begun(&channel.workspace_id, channel.id).await?.is_some())
+    }
+
+    /// Takes the renewal of a channel among all nodes: two of them would each spend the rotating refresh token. None if another
+    /// node has it still after [`OTHERS`]; what is only due waits for nobody.
+    async fn alone(&self, channel: ChannelId, cause: &Cause) -> Result<Option<WorkLease>, StoreError> {
+        let end = Instant::now() + OTHERS;
+        loop {
+            let (store, now) = (self.core.store(), self.core.now());
+            let lease = store
+                .take_work(channel, WorkKind::Renewal, &self.core.owner, now)
+                .await?;
+            if lease.is_some() || matches!(cause, Cause::Due(_)) || Instant::now() >= end {
+                return Ok(lease);
             }
-            _ => {}
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
+    }
+
+    async fn renew_alone(&self, channel: &Channel, old: Credential) -> Result<Renewed, RenewError> {
+        let workspace = &channel.workspace_id;
         if self.credentials.holds(channel.id) && self.credentials.write_renewed(channel.id).await.is_err() {
             return Err(RenewError::Unwritten);
         }
@@ -270,7 +331,6 @@ impl Renewer {
 mod tests {
     use std::future::Future;
     use std::task::Poll;
-    use std::time::Duration;
 
     use super::*;
 

@@ -17,6 +17,7 @@ pub(crate) struct Wakes {
     pub(crate) retention: Arc<Notify>,
     pub(crate) sweep: Arc<Notify>,
     pub(crate) polls: Arc<Notify>,
+    pub(crate) history: Arc<Notify>,
     /// Another node changed what is kept in memory.
     pub(crate) revisions: Arc<Notify>,
 }

@@ -17,7 +17,7 @@ use weir_domain::inbound::{Fact, InboundEvent, Person};
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
 use weir_runtime::context::ConversationFacts;
-use weir_store::{HistoryGap, Recorded, Source, StoreError};
+use weir_store::{HistoryGap, Recorded, Source, StoreError, WorkAgain, WorkKind, WorkLease};
 
 use crate::accounts::Accounts;
 use crate::accounts::calls::{ActError, CallFailure};
@@ -26,7 +26,6 @@ use crate::connectors::serving::Serving;
 use crate::core::Core;
 use crate::core::clock::Step;
 use crate::core::folder::private;
-use crate::messages::history_queue::HistoryQueue;
 use crate::messages::inbound::Inbound;
 
 /// Reads the histories of channels.
@@ -35,8 +34,6 @@ pub struct History {
     connectors: Arc<Connectors>,
     accounts: Arc<Accounts>,
     inbound: Arc<Inbound>,
-    /// Histories to be read.
-    pub(crate) history_queue: Arc<HistoryQueue>,
 }
 
 /// How often the host notes that it is there.
@@ -49,6 +46,10 @@ const MARGIN: Duration = Duration::from_secs(300);
 const USUALLY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How far back at most: TikTok keeps conversations for so long (Get a list of conversations).
 const FURTHEST: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How long after a failure a channel's history is tried again, at first and at most.
+const TRY_AGAIN: (Duration, Duration) = (Duration::from_secs(10), limits::WORK_WAIT);
+/// How often it is tried: for a platform that is down for some hours.
+const TRIES: u32 = 24;
 /// Conversations read for one channel at one time.
 const CONVERSATIONS: usize = 500;
 /// What reading a channel's history brought.
@@ -66,14 +67,12 @@ impl History {
         connectors: Arc<Connectors>,
         accounts: Arc<Accounts>,
         inbound: Arc<Inbound>,
-        history_queue: Arc<HistoryQueue>,
     ) -> Self {
         Self {
             core,
             connectors,
             accounts,
             inbound,
-            history_queue,
         }
     }
 
@@ -132,9 +131,10 @@ impl History {
             .collect();
         for workspace in workspaces {
             for channel in self.core.channels_of(&workspace).await? {
-                self.history_queue.add(channel.id, since);
+                self.core.store().ask_history(channel.id, since, now).await?;
             }
         }
+        self.core.wakes.history.notify_one();
         Ok(())
     }
 
@@ -144,37 +144,64 @@ impl History {
     /// The record. What a platform refuses is logged, and tried again later.
     pub(crate) async fn history_round(&self) -> Result<u32, StoreError> {
         let mut read = 0;
-        while let Some((id, since)) = self.history_queue.next(self.core.now()) {
-            let found = self.core.store.channel_of_any(id).await;
-            let Some(channel) = found.inspect_err(|_| self.history_queue.put_off())? else {
-                continue;
-            };
-            if !matches!(channel.status, ChannelStatus::Connected | ChannelStatus::Degraded) {
-                continue;
-            }
-            match self.read_history(&channel, since).await {
-                Ok(CaughtUp { recorded, .. }) => {
-                    read += 1;
-                    if recorded.stored > 0 {
-                        tracing::info!(channel.id = %id, "The history of {id} brought {} events", recorded.stored);
-                    }
-                }
-                Err(CallFailure::Store(error)) => {
-                    self.history_queue.put_off();
-                    return Err(error);
-                }
-                Err(error) => match self.history_queue.fail(self.core.jitter(), self.core.now()) {
-                    Some(tries) => {
+        while let Some(lease) = self.next().await? {
+            let id = lease.channel_id;
+            let ended = self.read_leased(&lease).await;
+            read += u32::from(matches!(ended, Ok(true)));
+            let again = match &ended {
+                Ok(_) => None,
+                Err(CallFailure::Store(_)) => Some(self.again(lease.failures)),
+                Err(error) => {
+                    let tries = lease.failures + 1;
+                    if tries < TRIES {
                         tracing::warn!(channel.id = %id, "The history of {id} cannot be read (try {tries}): {error}");
+                        Some(self.again(tries))
+                    } else {
+                        tracing::error!(
+                            channel.id = %id,
+                            "The history of {id} cannot be read, and is not tried again by itself: {error}"
+                        );
+                        None
                     }
-                    None => tracing::error!(
-                        channel.id = %id,
-                        "The history of {id} cannot be read, and is not tried again by itself: {error}"
-                    ),
-                },
+                }
+            };
+            self.core.store().end_work(lease, again).await?;
+            if let Err(CallFailure::Store(error)) = ended {
+                return Err(error);
             }
         }
         Ok(read + self.read_gaps().await?)
+    }
+
+    /// Takes the next channel whose history is to be read.
+    async fn next(&self) -> Result<Option<WorkLease>, StoreError> {
+        let (store, now) = (self.core.store(), self.core.now());
+        let leased = store.lease_work(WorkKind::History, &self.core.owner, 1, now).await?;
+        Ok(leased.into_iter().next())
+    }
+
+    fn again(&self, failures: u32) -> WorkAgain {
+        WorkAgain {
+            due_at: self.core.now().after(backoff(TRY_AGAIN, failures, self.core.jitter())),
+            failures,
+        }
+    }
+
+    /// Reads what was taken; false for a channel that is not read any more.
+    async fn read_leased(&self, lease: &WorkLease) -> Result<bool, CallFailure> {
+        let id = lease.channel_id;
+        let Some(channel) = self.core.store().channel_of_any(id).await? else {
+            return Ok(false);
+        };
+        if !matches!(channel.status, ChannelStatus::Connected | ChannelStatus::Degraded) {
+            return Ok(false);
+        }
+        let since = lease.since.unwrap_or_else(|| self.core.now().before(USUALLY));
+        let CaughtUp { recorded, .. } = self.read_history(&channel, since).await?;
+        if recorded.stored > 0 {
+            tracing::info!(channel.id = %id, "The history of {id} brought {} events", recorded.stored);
+        }
+        Ok(true)
     }
 
     /// Asks again for conversations whose history was refused. How many are read now.
@@ -348,12 +375,8 @@ impl History {
         text.trim().parse().ok()
     }
 
-    /// Notes that the host is there now. Best effort: a note too old only makes the next start read more. While histories are
-    /// still to be read the old note stays: a host that ends before they are read must know at its next start what it missed.
+    /// Notes that the host is there now. Best effort: a note too old only makes the next start read more.
     pub(crate) async fn note_presence(&self, now: Timestamp) {
-        if !self.history_queue.is_empty() {
-            return;
-        }
         let path = self.presence();
         let unfinished = path.with_extension("part");
         let noted = async {
@@ -399,15 +422,12 @@ mod tests {
         host.history.note_presence(before).await;
         host.history.ask_after_outage().await.expect("a record");
         host.history.note_presence(host.now()).await;
-        let noted = host.history.last_presence().await;
-        assert_eq!(
-            noted,
-            Some(before),
-            "who starts now still knows since when nobody was there"
-        );
-        host.history.history_round().await.expect("a record");
-        let now = host.now();
-        host.history.note_presence(now).await;
-        assert_eq!(host.history.last_presence().await, Some(now));
+        let (store, now) = (host.store(), host.now());
+        let asked = store.lease_work(WorkKind::History, "another start", 9, now).await;
+        let asked = asked.expect("a record");
+        assert_eq!(asked.len(), 1, "who starts now still knows what is to be read");
+        assert_eq!(asked[0].since, Some(before.before(MARGIN)));
+        store.end_work(asked[0].clone(), None).await.expect("a record");
+        assert_eq!(store.next_work(WorkKind::History, now).await.expect("a record"), None);
     }
 }

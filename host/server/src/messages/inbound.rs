@@ -22,7 +22,6 @@ use crate::connectors::Connectors;
 use crate::connectors::quarantine::Quarantine;
 use crate::connectors::serving::{NotServed, Serving};
 use crate::core::Core;
-use crate::messages::history_queue::HistoryQueue;
 
 /// Webhooks in hand at once: each holds a body and an instance of a connector. More wait, as long as a platform does.
 const WEBHOOKS_IN_HAND: usize = 128;
@@ -35,7 +34,6 @@ pub struct Inbound {
     core: Arc<Core>,
     connectors: Arc<Connectors>,
     /// Histories to be read.
-    history_queue: Arc<HistoryQueue>,
     /// Webhooks in hand.
     webhooks: Arc<Semaphore>,
 }
@@ -85,11 +83,10 @@ impl HookError {
 }
 
 impl Inbound {
-    pub(crate) fn new(core: Arc<Core>, connectors: Arc<Connectors>, history_queue: Arc<HistoryQueue>) -> Self {
+    pub(crate) fn new(core: Arc<Core>, connectors: Arc<Connectors>) -> Self {
         Self {
             core,
             connectors,
-            history_queue,
             webhooks: Arc::new(Semaphore::new(WEBHOOKS_IN_HAND)),
         }
     }
@@ -303,7 +300,7 @@ impl Inbound {
 
     /// The platform holds a message of this account back: whatever its history shows of it is fetched.
     async fn ask_for_withheld(&self, workspace: &str, app: &str, platform_ids: &BTreeSet<String>) {
-        let since = self.core.now().before(WITHHELD);
+        let now = self.core.now();
         let channels = match self.core.channels_of(workspace).await {
             Ok(channels) => channels,
             Err(error) => {
@@ -313,9 +310,17 @@ impl Inbound {
         };
         for channel in channels {
             if channel.app == app && platform_ids.contains(&channel.platform_id) {
-                self.history_queue.add(channel.id, since);
+                let asked = self
+                    .core
+                    .store()
+                    .ask_history(channel.id, now.before(WITHHELD), now)
+                    .await;
+                if let Err(error) = asked {
+                    tracing::warn!(channel.id = %channel.id, "Held back messages of {} are not asked for: {error}", channel.id);
+                }
             }
         }
+        self.core.wakes.history.notify_one();
     }
 
     pub(crate) async fn keep_dead_letter(

@@ -1,9 +1,9 @@
-//! Asks the platforms that call nobody: each channel of a connector with `polling`, one call after another.
+//! Asks the platforms that call nobody: each channel of a connector with `polling`, one call after another over all nodes.
 //!
 //! How long a channel waits is the connector's word, within bounds; after a failure, longer and longer. Events are recorded like
 //! a webhook's before the cursor goes on, so that a crash between the two repeats some, which their keys tell, and loses none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use weir_domain::delivery::backoff;
 use weir_domain::id::ChannelId;
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
-use weir_store::{Source, StoreError};
+use weir_store::{Source, StoreError, WorkAgain, WorkKind, WorkLease};
 
 use crate::accounts::Accounts;
 use crate::accounts::calls::CallFailure;
@@ -32,7 +32,8 @@ pub(crate) struct Poller {
     accounts: Arc<Accounts>,
     inbound: Arc<Inbound>,
     dead_letters: Arc<DeadLetters>,
-    rota: Mutex<Rota>,
+    /// When it was last looked which channels there are.
+    listed_at: Mutex<Option<Timestamp>>,
 }
 
 impl Poller {
@@ -49,12 +50,18 @@ impl Poller {
             accounts,
             inbound,
             dead_letters,
-            rota: Mutex::default(),
+            listed_at: Mutex::default(),
         }
     }
 
-    fn rota(&self) -> MutexGuard<'_, Rota> {
-        self.rota.lock().unwrap_or_else(PoisonError::into_inner)
+    fn listed_at(&self) -> MutexGuard<'_, Option<Timestamp>> {
+        self.listed_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it should be looked which channels there are.
+    fn is_listing_old(&self, now: Timestamp) -> bool {
+        self.listed_at()
+            .is_none_or(|listed| now < listed || now.since(listed) >= LIST_EVERY)
     }
 
     /// The channels to be asked for.
@@ -104,109 +111,55 @@ impl Poller {
 
 #[async_trait]
 impl Work for Poller {
-    type Item = ChannelId;
+    type Item = WorkLease;
 
     fn name(&self) -> &'static str {
         "poller"
     }
 
-    async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<ChannelId>, StoreError> {
-        if self.rota().is_old(now) {
-            let polled = self.polled().await?;
-            self.rota().enlist(&polled, now);
+    async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<WorkLease>, StoreError> {
+        let store = self.core.store();
+        if self.is_listing_old(now) {
+            store.enlist_polls(self.polled().await?, now).await?;
+            *self.listed_at() = Some(now);
         }
-        Ok(self.rota().take(limit as usize, now))
+        store.lease_work(WorkKind::Poll, &self.core.owner, limit, now).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.rota().next_due(self.core.now()))
+        let now = self.core.now();
+        if self.is_listing_old(now) {
+            return Ok(Some(now));
+        }
+        let listing = self.listed_at().map(|listed| listed.after(LIST_EVERY));
+        let next = self.core.store().next_work(WorkKind::Poll, now).await?;
+        Ok(next.into_iter().chain(listing).min())
     }
 
-    async fn work(&self, id: ChannelId) {
+    async fn work(&self, lease: WorkLease) {
+        let id = lease.channel_id;
         let asked = self.ask(id).await;
         if let Err(error) = &asked {
             tracing::warn!(channel.id = %id, "The news of {id} cannot be asked for: {error}");
         }
-        let (jitter, now) = (self.core.jitter(), self.core.now());
-        self.rota().done(id, asked.ok(), jitter, now);
-    }
-}
-
-/// Whose turn it is.
-#[derive(Debug, Default)]
-struct Rota {
-    listed_at: Option<Timestamp>,
-    turns: BTreeMap<ChannelId, Turn>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Turn {
-    /// When it is asked for next; while it is being asked for, when that must be over.
-    due_at: Timestamp,
-    /// Failures in a row.
-    failures: u32,
-}
-
-impl Turn {
-    fn is_due(&self, now: Timestamp) -> bool {
-        // Nobody waits longer than that, unless the clock was set back.
-        let furthest = now.after(limits::POLL_WAIT.1.max(limits::LEASE));
-        self.due_at <= now || self.due_at > furthest
-    }
-}
-
-impl Rota {
-    /// Whether it should be looked which channels there are.
-    fn is_old(&self, now: Timestamp) -> bool {
-        self.listed_at
-            .is_none_or(|listed| now < listed || now.since(listed) >= LIST_EVERY)
-    }
-
-    /// These are the channels now; a new one is due at once.
-    fn enlist(&mut self, channels: &BTreeSet<ChannelId>, now: Timestamp) {
-        self.turns.retain(|id, _| channels.contains(id));
-        for id in channels {
-            self.turns.entry(*id).or_insert(Turn {
-                due_at: now,
-                failures: 0,
-            });
+        let again = next_poll(lease.failures, asked.ok(), self.core.jitter(), self.core.now());
+        if let Err(error) = self.core.store().end_work(lease, Some(again)).await {
+            tracing::warn!(channel.id = %id, "{id} is asked again when its lease has run out: {error}");
         }
-        self.listed_at = Some(now);
     }
+}
 
-    /// Up to `limit` channels that are due, the longest due first.
-    fn take(&mut self, limit: usize, now: Timestamp) -> Vec<ChannelId> {
-        let mut due: Vec<_> = self.turns.iter().filter(|(_, turn)| turn.is_due(now)).collect();
-        due.sort_by_key(|(_, turn)| turn.due_at);
-        let due: Vec<ChannelId> = due.into_iter().take(limit).map(|(id, _)| *id).collect();
-        for id in &due {
-            if let Some(turn) = self.turns.get_mut(id) {
-                turn.due_at = now.after(limits::LEASE);
-            }
-        }
-        due
-    }
-
-    /// A channel was asked for: it waits as long as its connector says, or after a failure longer each time.
-    fn done(&mut self, id: ChannelId, wait: Option<Duration>, jitter: f64, now: Timestamp) {
-        // It may be gone meanwhile.
-        let Some(turn) = self.turns.get_mut(&id) else { return };
-        let (shortest, longest) = limits::POLL_WAIT;
-        turn.failures = if wait.is_some() {
-            0
-        } else {
-            turn.failures.saturating_add(1)
-        };
-        let wait = wait.unwrap_or_else(|| backoff(limits::POLL_WAIT, turn.failures, jitter));
-        turn.due_at = now.after(wait.clamp(shortest, longest));
-    }
-
-    fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.is_old(now) || self.turns.values().any(|turn| turn.is_due(now)) {
-            return Some(now);
-        }
-        let listing = self.listed_at.map(|listed| listed.after(LIST_EVERY));
-        self.turns.values().map(|turn| turn.due_at).chain(listing).min()
+/// A channel was asked for its news: it waits as long as its connector says, or after a failure longer each time.
+fn next_poll(failures: u32, wait: Option<Duration>, jitter: f64, now: Timestamp) -> WorkAgain {
+    let (shortest, longest) = limits::POLL_WAIT;
+    let failures = match wait {
+        Some(_) => 0,
+        None => failures.saturating_add(1),
+    };
+    let wait = wait.unwrap_or_else(|| backoff(limits::POLL_WAIT, failures, jitter));
+    WorkAgain {
+        due_at: now.after(wait.clamp(shortest, longest)),
+        failures,
     }
 }
 
@@ -217,7 +170,6 @@ mod tests {
     use tokio::net::TcpListener;
     use weir_domain::channel::Channel;
     use weir_domain::event::{EventFilter, EventType};
-    use weir_domain::id::Mint;
 
     use super::*;
     use crate::Host;
@@ -225,71 +177,25 @@ mod tests {
     use crate::messages::dead_letters::ReplayError;
     use crate::testing::{with_account, with_echo};
 
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_millis(1_000_000).after(Duration::from_secs(seconds))
-    }
-
-    fn ids<const N: usize>() -> [ChannelId; N] {
-        let mint = Mint::from_seed([1; 32]);
-        std::array::from_fn(|_| mint.id(at(0)))
-    }
-
     #[test]
-    fn each_channel_is_asked_as_often_as_its_connector_wants_within_bounds() {
-        let [one, two] = ids();
-        let mut rota = Rota::default();
-        assert!(rota.is_old(at(0)));
-        rota.enlist(&[one, two].into(), at(0));
-        assert_eq!(rota.take(1, at(0)).len(), 1);
-        assert_eq!(rota.take(9, at(0)).len(), 1, "one call of a channel at a time");
-        assert!(rota.take(9, at(60)).is_empty());
-        rota.done(one, Some(Duration::from_secs(20)), 0.0, at(60));
-        rota.done(two, Some(Duration::ZERO), 0.0, at(60));
-        assert!(rota.take(9, at(60)).is_empty(), "not even one that wants no wait");
-        assert_eq!(rota.take(9, at(61)), [two]);
-        rota.done(two, Some(Duration::from_secs(86_400)), 0.0, at(61));
-        assert_eq!(rota.take(9, at(80)), [one]);
-        assert_eq!(
-            rota.take(9, at(61 + 300)),
-            [one, two],
-            "and one whose call never ended is asked again"
-        );
-    }
-
-    #[test]
-    fn a_channel_that_fails_waits_longer_each_time_and_one_that_is_gone_not_at_all() {
-        let [one] = ids();
-        let mut rota = Rota::default();
-        rota.enlist(&[one].into(), at(0));
-        let mut now = at(0);
-        for expected in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
-            assert_eq!(rota.take(9, now), [one]);
-            rota.done(one, None, 1.0, now);
-            assert_eq!(rota.turns[&one].due_at, now.after(Duration::from_secs(expected)));
-            now = rota.turns[&one].due_at;
+    fn a_channel_waits_as_long_as_its_connector_says_and_after_failures_longer_each_time() {
+        let at = |seconds: u64| Timestamp::from_millis(1_000_000).after(Duration::from_secs(seconds));
+        let next = |failures, wait: Option<u64>| next_poll(failures, wait.map(Duration::from_secs), 1.0, at(0));
+        for (wait, due) in [(0, 1), (20, 20), (86_400, 300)] {
+            let (due_at, failures) = (at(due), 0);
+            assert_eq!(next(7, Some(wait)), WorkAgain { due_at, failures });
         }
-        rota.take(9, now);
-        rota.done(one, Some(Duration::from_secs(5)), 1.0, now);
-        rota.done(one, None, 1.0, now);
-        assert_eq!(
-            rota.turns[&one].due_at,
-            now.after(Duration::from_secs(1)),
-            "it counts anew"
-        );
-        rota.enlist(&BTreeSet::new(), now);
-        rota.done(one, None, 1.0, now);
-        assert!(rota.turns.is_empty());
-    }
-
-    #[test]
-    fn a_clock_that_is_set_back_delays_nobody() {
-        let [one] = ids();
-        let mut rota = Rota::default();
-        rota.enlist(&[one].into(), at(100_000));
-        rota.take(9, at(100_000));
-        rota.done(one, Some(Duration::from_secs(60)), 0.0, at(100_000));
-        assert!(rota.is_old(at(10)));
-        assert_eq!(rota.take(9, at(10)), [one]);
+        for (before, wait) in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300].into_iter().enumerate() {
+            let failures = u32::try_from(before).expect("few");
+            let due_at = at(wait);
+            assert_eq!(
+                next(failures, None),
+                WorkAgain {
+                    due_at,
+                    failures: failures + 1
+                }
+            );
+        }
     }
 
     /// Echo, which answers each asking with the next of these, and shows what was asked.

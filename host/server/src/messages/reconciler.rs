@@ -4,12 +4,8 @@
 //! complete, read after the grace time, and shows nothing that could be the message proves its absence; a text is then sent
 //! again, if the operator allows it. Anything less proves nothing, and the message stays in doubt for an echo or a person to settle.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use weir_domain::delivery::backoff;
-use weir_domain::id::MessageId;
 use weir_domain::inbound::Fact;
 use weir_domain::message::Content;
 use weir_domain::time::Timestamp;
@@ -22,43 +18,14 @@ use crate::connectors::Connectors;
 use crate::core::Core;
 use crate::messages::inbound::Inbound;
 
-/// Uncertain messages looked at in one round; few of them are asked about, and those that stay must not hide the others.
+/// Uncertain messages looked at in one round; few of them are asked about, and those that wait must not hide the others.
 const ROUND: u32 = 1_000;
-/// An echo may still be on its way for so long after a send.
-const GRACE: Duration = Duration::from_secs(120);
-/// The first and the longest wait between two questions about one message: each is a request of the platform's rate, which
-/// sends need too, and what the history did not show within the hour is most often left to a person.
-const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3_600));
-
-/// When the history is next read for each uncertain message, and how often it was.
-#[derive(Debug, Default)]
-pub(crate) struct UncertainBackoff(Mutex<HashMap<MessageId, (Timestamp, u32)>>);
-
-impl UncertainBackoff {
-    fn retain(&self, uncertain: &[UncertainMessage]) {
-        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.retain(|id, _| uncertain.iter().any(|one| one.message.id == *id));
-    }
-
-    fn is_due(&self, id: MessageId, now: Timestamp) -> bool {
-        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (again, times) = asked.entry(id).or_insert((now, 0));
-        if now < *again {
-            return false;
-        }
-        *times += 1;
-        *again = now.after(backoff(ASK_AGAIN, *times, 1.0));
-        true
-    }
-}
-
 /// Settles messages in uncertain.
 pub(crate) struct Reconciler {
     core: Arc<Core>,
     connectors: Arc<Connectors>,
     accounts: Arc<Accounts>,
     inbound: Arc<Inbound>,
-    backoff: UncertainBackoff,
 }
 
 impl Reconciler {
@@ -73,7 +40,6 @@ impl Reconciler {
             connectors,
             accounts,
             inbound,
-            backoff: UncertainBackoff::default(),
         }
     }
 
@@ -83,13 +49,7 @@ impl Reconciler {
     /// The record. A platform's failure is logged, and tried again in a later round.
     pub(crate) async fn reconcile_round(&self, now: Timestamp) -> Result<u32, StoreError> {
         let mut settled = 0;
-        let messages = self.core.store().uncertain_messages(ROUND).await?;
-        self.backoff.retain(&messages);
-        for uncertain in messages {
-            let waited = now.since(uncertain.dispatched_at);
-            if waited < GRACE || !self.backoff.is_due(uncertain.message.id, now) {
-                continue;
-            }
+        for uncertain in self.core.store().ask_uncertain(ROUND, now).await? {
             match self.settle_by_history(&uncertain, now).await {
                 Ok(true) => settled += 1,
                 Ok(false) => {}
@@ -159,23 +119,5 @@ impl Reconciler {
     /// Whether a message whose absence is proven is sent again: only a text, and only if the operator leaves it on.
     fn may_resend(&self, uncertain: &UncertainMessage) -> bool {
         self.core.config.delivery.resend_if_absent && matches!(uncertain.message.content, Content::Text { .. })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use weir_domain::id::Mint;
-
-    use super::*;
-
-    #[test]
-    fn a_message_in_doubt_is_asked_about_less_and_less() {
-        let backoff = UncertainBackoff::default();
-        let id = Mint::from_seed([1; 32]).id(Timestamp::default());
-        let at = |seconds: u64| Timestamp::default().after(Duration::from_secs(seconds));
-        let asked: Vec<u64> = (0..=300).filter(|second| backoff.is_due(id, at(*second))).collect();
-        assert_eq!(asked, [0, 30, 90, 210]);
-        backoff.retain(&[]);
-        assert!(backoff.is_due(id, at(300)), "forgotten, and in doubt anew");
     }
 }

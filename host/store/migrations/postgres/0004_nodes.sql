@@ -39,3 +39,18 @@ CREATE INDEX revisions_newer ON revisions (revision);
 
 ALTER TABLE connect_sessions ADD COLUMN node TEXT COLLATE "C";
 ALTER TABLE version_intents ADD COLUMN node TEXT COLLATE "C";
+CREATE TABLE work (
+    channel_id BYTEA NOT NULL,
+    kind       TEXT COLLATE "C" NOT NULL,
+    due_at     BIGINT,
+    since      BIGINT,
+    failures   BIGINT NOT NULL DEFAULT 0,
+    node       TEXT COLLATE "C",
+    epoch      BIGINT NOT NULL DEFAULT 0,
+    until      BIGINT,
+    PRIMARY KEY (channel_id, kind)
+);
+CREATE INDEX work_due ON work (kind, due_at);
+
+ALTER TABLE outbox ADD COLUMN asked_at BIGINT;
+ALTER TABLE outbox ADD COLUMN asked BIGINT NOT NULL DEFAULT 0;

@@ -45,3 +45,20 @@ CREATE INDEX revisions_newer ON revisions (revision);
 -- The nodes that are at work on what is taken or begun and not over.
 ALTER TABLE connect_sessions ADD COLUMN node TEXT;
 ALTER TABLE version_intents ADD COLUMN node TEXT;
+-- What one node at a time does for a channel.
+CREATE TABLE work (
+    channel_id BLOB NOT NULL,
+    kind       TEXT NOT NULL,        -- renewal, poll, history
+    due_at     INTEGER,              -- null while it is done, unless it was asked for again
+    since      INTEGER,              -- of a history: from when on it is read
+    failures   INTEGER NOT NULL DEFAULT 0,
+    node       TEXT,                 -- who does it, until then
+    epoch      INTEGER NOT NULL DEFAULT 0,
+    until      INTEGER,
+    PRIMARY KEY (channel_id, kind)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX work_due ON work (kind, due_at);
+
+-- When the platform's history was last asked about an uncertain message, and how often.
+ALTER TABLE outbox ADD COLUMN asked_at INTEGER;
+ALTER TABLE outbox ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;

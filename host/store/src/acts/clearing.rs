@@ -44,6 +44,7 @@ const OF_CHANNEL: &[&str] = &[
     "DELETE FROM history_gaps WHERE channel_id = ?1",
     "DELETE FROM outbox WHERE channel_id = ?1",
     "DELETE FROM turns WHERE channel_id = ?1",
+    "DELETE FROM work WHERE channel_id = ?1",
     "DELETE FROM moved_states WHERE channel_id = ?1",
     "DELETE FROM state_owners WHERE channel_id = ?1",
     "DELETE FROM state WHERE channel_id = ?1",

@@ -254,7 +254,25 @@ pub(crate) fn retry(
 }
 
 pub(crate) fn uncertain(db: &Db<'_>, limit: u32) -> Result<Vec<UncertainMessage>> {
-    let rows = outbox::uncertain(db, limit)?;
+    shown(db, outbox::uncertain(db, limit)?)
+}
+
+/// Uncertain messages about which the platform is asked now.
+pub(crate) fn ask_uncertain(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<UncertainMessage>> {
+    let asked = outbox::to_ask(db, limit, now)?;
+    for uncertain in &asked {
+        outbox::note_asked(db, uncertain, now)?;
+    }
+    shown(
+        db,
+        asked
+            .into_iter()
+            .map(|uncertain| (uncertain.message_id, uncertain.dispatched_at))
+            .collect(),
+    )
+}
+
+fn shown(db: &Db<'_>, rows: Vec<(MessageId, Option<Timestamp>)>) -> Result<Vec<UncertainMessage>> {
     rows.into_iter()
         .map(|(id, dispatched_at)| {
             let message = messages::needed(db, id)?;

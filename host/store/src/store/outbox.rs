@@ -43,6 +43,9 @@ pub trait Outbox: Send + Sync {
     async fn sweep_messages(&self, now: Timestamp) -> Result<u32>;
     /// Uncertain messages of all workspaces, oldest first, with when they were sent.
     async fn uncertain_messages(&self, limit: u32) -> Result<Vec<UncertainMessage>>;
+    /// Those of the oldest uncertain messages about which the platform's history is to be asked now: after
+    /// [`weir_domain::limits::UNCERTAIN_GRACE`], and then less and less often. Each is given to one caller.
+    async fn ask_uncertain(&self, limit: u32, now: Timestamp) -> Result<Vec<UncertainMessage>>;
     /// Settles an uncertain message by what the history or a person said. False if it is not uncertain any more.
     async fn resolve_uncertain(
         &self,
@@ -114,6 +117,14 @@ impl<E: Engine> Outbox for E {
     }
     async fn uncertain_messages(&self, limit: u32) -> Result<Vec<UncertainMessage>> {
         self.read(move |db| acts::outbound::uncertain(db, limit)).await
+    }
+    async fn ask_uncertain(&self, limit: u32, now: Timestamp) -> Result<Vec<UncertainMessage>> {
+        // Mostly there is none, and reading costs less than writing.
+        if self.read(move |db| outbox::to_ask(db, limit, now)).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.write(move |db| acts::outbound::ask_uncertain(db, limit, now))
+            .await
     }
     async fn resolve_uncertain(
         &self,

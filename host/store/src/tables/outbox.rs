@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use weir_domain::channel::Channel;
+use weir_domain::delivery::backoff;
 use weir_domain::id::{ChannelId, ConversationId, MessageId};
 use weir_domain::limits;
 use weir_domain::message::Status;
@@ -276,6 +277,55 @@ pub(crate) fn uncertain(db: &Db<'_>, limit: u32) -> Result<Vec<(MessageId, Optio
         params![limit],
         |row| Ok((get_id(row, 0)?, get_time_if(row, 1)?)),
     )
+}
+
+/// An uncertain message, and what was asked about it.
+pub(crate) struct Uncertain {
+    pub(crate) message_id: MessageId,
+    pub(crate) dispatched_at: Option<Timestamp>,
+    /// How often the platform was asked since then.
+    asked: u32,
+}
+
+/// Those of the oldest uncertain messages about which the platform is to be asked.
+pub(crate) fn to_ask(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<Uncertain>> {
+    let rows = db.all(
+        "SELECT message_id, dispatched_at, asked_at, asked FROM outbox WHERE state = 'uncertain' ORDER BY n LIMIT ?1",
+        [limit],
+        |row| {
+            let (dispatched_at, asked_at) = (get_time_if(row, 1)?, get_time_if(row, 2)?);
+            // It was sent again since, and is in doubt anew.
+            let asked_at = asked_at.filter(|asked_at| dispatched_at.is_none_or(|dispatched| dispatched <= *asked_at));
+            let uncertain = Uncertain {
+                message_id: get_id(row, 0)?,
+                dispatched_at,
+                asked: if asked_at.is_some() { row.get(3)? } else { 0 },
+            };
+            Ok((uncertain, asked_at))
+        },
+    )?;
+    let is_due = |(uncertain, asked_at): &(Uncertain, Option<Timestamp>)| match asked_at {
+        // One that is ahead of us is of before the clock was set back.
+        Some(asked_at) => {
+            *asked_at > now || now.since(*asked_at) >= backoff(limits::UNCERTAIN_WAIT, uncertain.asked, 1.0)
+        }
+        None => uncertain
+            .dispatched_at
+            .is_none_or(|dispatched| now.since(dispatched) >= limits::UNCERTAIN_GRACE),
+    };
+    Ok(rows
+        .into_iter()
+        .filter(is_due)
+        .map(|(uncertain, _)| uncertain)
+        .collect())
+}
+
+pub(crate) fn note_asked(db: &Db<'_>, uncertain: &Uncertain, now: Timestamp) -> Result<()> {
+    db.run(
+        "UPDATE outbox SET asked_at = ?2, asked = ?3 WHERE message_id = ?1",
+        params![key(uncertain.message_id), now.as_millis(), uncertain.asked + 1],
+    )?;
+    Ok(())
 }
 
 // ---- turns -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,141 @@
+//! What is done for a channel is done by one node at a time, and goes on when that dies.
+
+use weir_domain::id::{ChannelId, Mint};
+use weir_domain::limits;
+use weir_domain::message::Status;
+
+use super::world::*;
+use super::{Factory, run};
+use crate::{Store, WorkAgain, WorkKind, WorkLease};
+
+async fn node(store: &dyn Store, name: &str) -> String {
+    store.register_node(name, "1", at(0)).await.unwrap().id
+}
+
+fn channels<const N: usize>() -> [ChannelId; N] {
+    let mint = Mint::from_seed([1; 32]);
+    std::array::from_fn(|_| mint.id(at(0)))
+}
+
+fn of_channels(leases: &[WorkLease]) -> Vec<ChannelId> {
+    leases.iter().map(|lease| lease.channel_id).collect()
+}
+
+pub fn work_is_taken_by_one_node_until_it_ends_or_dies(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let store = &world.store;
+        let [one] = channels();
+        let (first, second) = (node(&**store, "first").await, node(&**store, "second").await);
+        let take = async |node: &str, seconds| {
+            let taken = store.take_work(one, WorkKind::Renewal, node, at(seconds)).await;
+            taken.unwrap()
+        };
+        let lease = take(&first, 1).await.unwrap();
+        assert_eq!(take(&second, 2).await, None);
+        assert!(store.end_work(lease.clone(), None).await.unwrap());
+        let lease = take(&second, 3).await.unwrap();
+        assert_eq!(take(&first, 4).await, None);
+        // Too long is as good as dead.
+        let over = 3 + limits::LEASE.as_secs().cast_signed();
+        let taken = take(&first, over).await.unwrap();
+        assert!(!store.end_work(lease, None).await.unwrap(), "it was lost");
+        assert_eq!(take(&second, over + 1).await, None);
+        store.remove_node(&first, at(over + 1)).await.unwrap();
+        assert!(take(&second, over + 2).await.is_some());
+        assert!(!store.end_work(taken, None).await.unwrap());
+    });
+}
+
+pub fn a_polled_channel_is_due_again_as_it_says(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let store = &world.store;
+        let [one, two, three] = channels();
+        let (a, b) = (node(&**store, "a").await, node(&**store, "b").await);
+        let lease = async |node: &str, limit, seconds| {
+            let leased = store.lease_work(WorkKind::Poll, node, limit, at(seconds)).await;
+            leased.unwrap()
+        };
+        let next = async |seconds| store.next_work(WorkKind::Poll, at(seconds)).await.unwrap();
+        store.enlist_polls([one, two].into(), at(0)).await.unwrap();
+        assert_eq!(next(0).await, Some(at(0)));
+        let mine = lease(&a, 1, 0).await;
+        let others = lease(&b, 9, 0).await;
+        assert_eq!((of_channels(&mine), of_channels(&others)), (vec![one], vec![two]));
+        assert_eq!(next(1).await, None);
+        let again = |seconds, failures| {
+            let due_at = at(seconds);
+            Some(WorkAgain { due_at, failures })
+        };
+        store.end_work(mine[0].clone(), again(20, 0)).await.unwrap();
+        store.end_work(others[0].clone(), again(10, 3)).await.unwrap();
+        assert_eq!(next(1).await, Some(at(10)));
+        let due = lease(&a, 9, 15).await;
+        assert_eq!((due[0].channel_id, due[0].failures), (two, 3));
+        // The list is another: what is in hand and not on it is over, and what is new is due at once.
+        store.enlist_polls([one, three].into(), at(16)).await.unwrap();
+        assert!(!store.end_work(due[0].clone(), again(17, 0)).await.unwrap());
+        assert_eq!(of_channels(&lease(&a, 9, 16).await), [three]);
+        // What was in the hands of a node that died is due.
+        store.remove_node(&a, at(18)).await.unwrap();
+        assert_eq!(of_channels(&lease(&b, 9, 18).await), [three]);
+        // A clock that is set back delays nobody.
+        assert_eq!(of_channels(&lease(&b, 9, -9_000).await), [three, one]);
+    });
+}
+
+pub fn a_history_asked_for_twice_is_read_from_the_earlier_moment(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let store = &world.store;
+        let [one] = channels();
+        let node = node(&**store, "a").await;
+        let next = async |seconds| {
+            let leased = store.lease_work(WorkKind::History, &node, 1, at(seconds)).await;
+            leased.unwrap().pop()
+        };
+        for since in [20, 10, 30] {
+            store.ask_history(one, at(since), at(40)).await.unwrap();
+        }
+        let lease = next(40).await.unwrap();
+        assert_eq!(lease.since, Some(at(10)));
+        assert_eq!(next(41).await, None);
+        // Asked for meanwhile.
+        store.ask_history(one, at(35), at(42)).await.unwrap();
+        assert_eq!(next(42).await, None, "it is being read");
+        assert!(store.end_work(lease, None).await.unwrap());
+        let lease = next(43).await.unwrap();
+        let due_at = at(60);
+        store
+            .end_work(lease, Some(WorkAgain { due_at, failures: 1 }))
+            .await
+            .unwrap();
+        assert_eq!(next(59).await, None, "not at once");
+        let lease = next(60).await.unwrap();
+        assert_eq!(lease.failures, 1);
+        store.end_work(lease, None).await.unwrap();
+        assert_eq!(next(9_000).await, None);
+    });
+}
+
+pub fn an_uncertain_message_is_asked_about_less_and_less(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.hear(vec![says("m1", 10)], 10).await;
+        let ours = world.send("hello", 20).await.unwrap();
+        world.lease(1, 20).await;
+        let begun = 20 + limits::LEASE.as_secs().cast_signed();
+        world.store.sweep_messages(at(begun)).await.unwrap();
+        assert_eq!(world.message(&ours).await.status, Status::Uncertain);
+        let mut asked = Vec::new();
+        for seconds in 20..=500 {
+            let to_ask = world.store.ask_uncertain(10, at(seconds)).await.unwrap();
+            assert!(to_ask.iter().all(|one| one.message.id == ours.id));
+            if !to_ask.is_empty() {
+                asked.push(seconds - 140);
+            }
+        }
+        assert_eq!(asked, [0, 30, 90, 210], "after the grace time, and each time later");
+    });
+}

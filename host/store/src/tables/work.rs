@@ -1,0 +1,160 @@
+//! Work that one node at a time does for a channel. It is free while nobody has it, and when its node is dead or was silent for too
+//! long. A due moment or a lease further ahead than any that is ever written is one of before the clock was set back.
+
+use std::collections::BTreeSet;
+
+use weir_domain::id::ChannelId;
+use weir_domain::limits;
+use weir_domain::time::Timestamp;
+
+use crate::db::{Db, Row, get_id, get_time_if, get_word, key, params, word};
+use crate::{Result, WorkAgain, WorkKind, WorkLease};
+
+/// Takes the work of a channel for a node, which does not take its own a second time. None while another node has it.
+pub(crate) fn take(
+    db: &Db<'_>,
+    channel: ChannelId,
+    kind: WorkKind,
+    node: &str,
+    now: Timestamp,
+) -> Result<Option<WorkLease>> {
+    let taken = db.run(
+        "INSERT INTO work (channel_id, kind, node, epoch, until) VALUES (?1, ?2, ?3, 1, ?4)
+         ON CONFLICT (channel_id, kind) DO UPDATE SET node = ?3, epoch = work.epoch + 1, until = ?4
+         WHERE work.node IS NULL OR work.node = ?3 OR work.until <= ?5 OR work.until > ?4
+             OR work.node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+        params![
+            key(channel),
+            word(kind)?,
+            node,
+            now.after(kind.lease()).as_millis(),
+            now.as_millis()
+        ],
+    )?;
+    if taken == 0 {
+        return Ok(None);
+    }
+    db.one(
+        "SELECT channel_id, kind, since, failures, node, epoch FROM work WHERE channel_id = ?1 AND kind = ?2",
+        params![key(channel), word(kind)?],
+        read,
+    )
+}
+
+fn read(row: &Row<'_>) -> Result<WorkLease> {
+    Ok(WorkLease {
+        channel_id: get_id(row, 0)?,
+        kind: get_word(row, 1, "work.kind")?,
+        since: get_time_if(row, 2)?,
+        failures: row.get(3)?,
+        node: row.get(4)?,
+        epoch: row.get(5)?,
+    })
+}
+
+/// Takes what is due, the longest due first.
+pub(crate) fn lease(db: &Db<'_>, kind: WorkKind, node: &str, limit: u32, now: Timestamp) -> Result<Vec<WorkLease>> {
+    let due: Vec<ChannelId> = db.all(
+        "SELECT channel_id FROM work WHERE kind = ?1 AND (
+             (node IS NULL AND (due_at <= ?2 OR due_at > ?3))
+             OR (node IS NOT NULL AND (until <= ?2 OR until > ?4 OR node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL))))
+         ORDER BY coalesce(due_at, 0), channel_id LIMIT ?5",
+        params![
+            word(kind)?,
+            now.as_millis(),
+            now.after(limits::WORK_WAIT).as_millis(),
+            now.after(kind.lease()).as_millis(),
+            limit
+        ],
+        |row| get_id(row, 0),
+    )?;
+    let mut leases = Vec::new();
+    for channel in due {
+        leases.extend(take(db, channel, kind, node, now)?);
+        db.run(
+            "UPDATE work SET due_at = NULL WHERE channel_id = ?1 AND kind = ?2",
+            params![key(channel), word(kind)?],
+        )?;
+    }
+    Ok(leases)
+}
+
+/// When the next is due that nobody has.
+pub(crate) fn next_due(db: &Db<'_>, kind: WorkKind, now: Timestamp) -> Result<Option<Timestamp>> {
+    let next = db.one(
+        "SELECT min(CASE WHEN due_at > ?2 THEN ?3 ELSE due_at END) FROM work WHERE kind = ?1 AND node IS NULL",
+        params![word(kind)?, now.after(limits::WORK_WAIT).as_millis(), now.as_millis()],
+        |row| get_time_if(row, 0),
+    )?;
+    Ok(next.flatten())
+}
+
+/// Ends what a node has taken: it is done again at its moment, or at an earlier one that was asked for meanwhile; without either it
+/// is over. False if the node has lost it.
+pub(crate) fn end(db: &Db<'_>, lease: &WorkLease, again: Option<WorkAgain>) -> Result<bool> {
+    if again.is_none() {
+        let is_over = db.run(
+            "DELETE FROM work WHERE channel_id = ?1 AND kind = ?2 AND node = ?3 AND epoch = ?4 AND due_at IS NULL",
+            params![key(lease.channel_id), word(lease.kind)?, lease.node, lease.epoch],
+        )?;
+        if is_over > 0 {
+            return Ok(true);
+        }
+    }
+    let ended = db.run(
+        "UPDATE work SET node = NULL, until = NULL, failures = ?5,
+             due_at = CASE WHEN due_at <= coalesce(?6, due_at) THEN due_at ELSE ?6 END
+         WHERE channel_id = ?1 AND kind = ?2 AND node = ?3 AND epoch = ?4",
+        params![
+            key(lease.channel_id),
+            word(lease.kind)?,
+            lease.node,
+            lease.epoch,
+            again.map_or(0, |again| again.failures),
+            again.map(|again| again.due_at.as_millis())
+        ],
+    )?;
+    Ok(ended > 0)
+}
+
+/// A channel's history is to be read from this moment on, or from an earlier one that it was to be read from.
+pub(crate) fn ask_history(db: &Db<'_>, channel: ChannelId, since: Timestamp, now: Timestamp) -> Result<()> {
+    db.run(
+        "INSERT INTO work (channel_id, kind, since, due_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (channel_id, kind) DO UPDATE SET due_at = ?4,
+             since = CASE WHEN work.since < ?3 THEN work.since ELSE ?3 END",
+        params![
+            key(channel),
+            word(WorkKind::History)?,
+            since.as_millis(),
+            now.as_millis()
+        ],
+    )?;
+    Ok(())
+}
+
+/// The channels of a kind.
+pub(crate) fn channels(db: &Db<'_>, kind: WorkKind) -> Result<BTreeSet<ChannelId>> {
+    let all = db.all("SELECT channel_id FROM work WHERE kind = ?1", [word(kind)?], |row| {
+        get_id(row, 0)
+    })?;
+    Ok(all.into_iter().collect())
+}
+
+/// These channels are polled from now on, a new one at once, and no others.
+pub(crate) fn enlist_polls(db: &Db<'_>, polled: &BTreeSet<ChannelId>, now: Timestamp) -> Result<()> {
+    let (kind, known) = (word(WorkKind::Poll)?, channels(db, WorkKind::Poll)?);
+    for new in polled.difference(&known) {
+        db.run(
+            "INSERT INTO work (channel_id, kind, due_at) VALUES (?1, ?2, ?3) ON CONFLICT (channel_id, kind) DO NOTHING",
+            params![key(*new), kind, now.as_millis()],
+        )?;
+    }
+    for gone in known.difference(polled) {
+        db.run(
+            "DELETE FROM work WHERE channel_id = ?1 AND kind = ?2",
+            params![key(*gone), kind],
+        )?;
+    }
+    Ok(())
+}
