@@ -18,6 +18,7 @@ pub(crate) mod gaps;
 pub(crate) mod intents;
 pub(crate) mod keys;
 pub(crate) mod ledger;
+pub(crate) mod loaded;
 pub(crate) mod media;
 pub(crate) mod messages;
 pub(crate) mod nodes;

@@ -80,6 +80,25 @@ pub enum PromoteError {
         /// Why.
         reason: String,
     },
+    /// Its versions change already, by another node.
+    #[error("another node is changing the versions of {connector}; see what came of that, and repeat the request")]
+    Changing {
+        /// The connector.
+        connector: String,
+    },
+    /// It would serve accounts that others could not serve.
+    #[error(
+        "{} did not load {connector} {version} in time, and all nodes must have it before it serves; see their logs, or stop them",
+        nodes.join(", ")
+    )]
+    NotEverywhere {
+        /// The connector.
+        connector: String,
+        /// The version.
+        version: String,
+        /// The nodes.
+        nodes: Vec<String>,
+    },
     /// Its bytes are gone, or are not the ones that were staged.
     #[error("the version cannot be loaded: {0}")]
     Load(String),

@@ -96,6 +96,9 @@ impl Registry {
         let before = self.versions(name);
         let owners = before.as_ref().map(|before| before.owners.clone()).unwrap_or_default();
         owners.refresh(store, name).await?;
+        let takers = store.takers().await?;
+        let taker = takers.into_iter().find(|(connector, _)| connector == name);
+        let taker = taker.map(|(_, taker)| taker);
         let (mut active, mut canary_run, mut draining) = (None, None, BTreeMap::new());
         for version in &versions {
             let number = &version.manifest.version;
@@ -107,7 +110,8 @@ impl Registry {
             };
             // Who owns a state serves its account, wherever it stands.
             let works = matches!(version.stage, VersionStage::Draining | VersionStage::Canary);
-            if !(serves || works || owners.owns(number)) {
+            // One that is about to serve, here or at another node, serves only when all have it.
+            if !(serves || works || owners.owns(number) || taker.as_ref() == Some(number)) {
                 continue;
             }
             let runs = before.as_ref().and_then(|before| before.numbered(number));

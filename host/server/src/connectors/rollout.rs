@@ -5,8 +5,8 @@
 //! so that a conversation meets one; a webhook is never refused for a change of versions; whatever a canary does,
 //! the active one stands behind it; no version runs on a state that another owns.
 //!
-//! Each change goes in four steps: all that can fail is checked; what is meant is written down; the states move, one account
-//! after the other; the stages change, and with them the change ends. One that is cut off is finished or undone by the next
+//! Each change goes in five steps: all that can fail is checked; what is meant is written down; every node loads the version; the
+//! states move, one account after the other; the stages change, and with them the change ends. One that is cut off is finished or undone by the next
 //! start, by the next round, or by the next change.
 
 mod moves;
@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::MutexGuard;
+use tokio::time::Instant;
 use weir_domain::rollout::{
     Canary, CanaryRule, CanaryVerdict, Intent, Resolution, TakerFacts, VersionAct, VersionStage, resolve,
 };
@@ -209,21 +210,45 @@ impl Rollout {
 
     /// Carries out what was checked. The turn is the caller's.
     async fn carry_out(&self, connector: &str, intent: Intent, taker: Arc<Loaded>) -> Result<Version, PromoteError> {
-        // Where no state moves, the change is the one transaction that ends it, and nothing can cut it off.
-        if !self.core.store().state_owners(connector).await?.is_empty() {
-            let node = self.core.node.id();
-            let begun = self
-                .core
-                .store()
-                .begin_version_change(connector, intent.clone(), &node)
-                .await?;
-            if !begun {
-                let reason = format!("another node is changing the versions of {connector}");
-                return Err(StoreError::Unavailable { reason }.into());
-            }
-            kill_point("version.intended");
+        let store = self.core.store();
+        let node = self.core.node.id();
+        if !store.begin_version_change(connector, intent.clone(), &node).await? {
+            return Err(PromoteError::Changing {
+                connector: connector.to_owned(),
+            });
+        }
+        kill_point("version.intended");
+        // What serves already, all have; and where nothing does, nothing serves by another version.
+        if intent.act != VersionAct::EndCanary
+            && intent.before.is_some()
+            && let Err(error) = self.await_nodes(connector, &intent.taker).await
+        {
+            self.undo(connector).await?;
+            return Err(error);
         }
         self.finish(connector, &intent, Some(taker)).await
+    }
+
+    /// Waits until every node has loaded a version: none serves an account by one that another does not know. A node that died
+    /// meanwhile is left out.
+    async fn await_nodes(&self, connector: &str, version: &str) -> Result<(), PromoteError> {
+        let (store, end) = (self.core.store(), Instant::now() + NODES);
+        loop {
+            let nodes = store
+                .nodes_without_version(connector, version, &self.core.node.id())
+                .await?;
+            if nodes.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                return Err(PromoteError::NotEverywhere {
+                    connector: connector.to_owned(),
+                    version: version.to_owned(),
+                    nodes,
+                });
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Moves the states of a change that is written down, and ends it. Every step can be taken again. Where the record fails the
@@ -565,6 +590,11 @@ impl Rollout {
                 && canary_run.judge(now) == CanaryVerdict::Held
             {
                 let version = canary_run.loaded.number();
+                // Another node may have promoted it already.
+                let known = self.core.store().version(&connector, version).await?;
+                if known.is_none_or(|known| known.stage != VersionStage::Canary) {
+                    continue;
+                }
                 if let Err(error) = self.promote(&connector, version).await {
                     tracing::error!("{connector} {version} held and is not promoted: {error}");
                 }
@@ -574,6 +604,11 @@ impl Rollout {
     }
 }
 
+/// How long a change waits for other nodes to load its version: they look every two seconds, one that died is known to be dead after
+/// ten, and compiling takes some.
+const NODES: Duration = Duration::from_secs(30);
+/// How often it looks meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Steps of a connector's versions that are looked through and shown.
 pub(crate) const TIMELINE: u32 = 200;
 /// How long accounts may be held before the record says so: many rounds, each of which looks.

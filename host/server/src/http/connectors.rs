@@ -497,8 +497,9 @@ impl From<PromoteError> for Problem {
             | PromoteError::NothingActive { .. }
             | PromoteError::NothingBefore { .. }
             | PromoteError::BeforeQuarantined { .. }
+            | PromoteError::Changing { .. }
             | PromoteError::Owns { .. } => Self::of(&codes::VERSION_STAGE).detail(&error),
-            PromoteError::Quarantined { .. } | PromoteError::Load(_) => {
+            PromoteError::Quarantined { .. } | PromoteError::NotEverywhere { .. } | PromoteError::Load(_) => {
                 Self::of(&codes::CONNECTOR_FAILED).detail(&error)
             }
             PromoteError::Store(error) => error.into(),

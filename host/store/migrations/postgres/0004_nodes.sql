@@ -39,6 +39,7 @@ CREATE INDEX revisions_newer ON revisions (revision);
 
 ALTER TABLE connect_sessions ADD COLUMN node TEXT COLLATE "C";
 ALTER TABLE version_intents ADD COLUMN node TEXT COLLATE "C";
+
 CREATE TABLE work (
     channel_id BYTEA NOT NULL,
     kind       TEXT COLLATE "C" NOT NULL,
@@ -54,3 +55,10 @@ CREATE INDEX work_due ON work (kind, due_at);
 
 ALTER TABLE outbox ADD COLUMN asked_at BIGINT;
 ALTER TABLE outbox ADD COLUMN asked BIGINT NOT NULL DEFAULT 0;
+
+CREATE TABLE loaded_versions (
+    node      TEXT COLLATE "C" NOT NULL,
+    connector TEXT COLLATE "C" NOT NULL,
+    version   TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (node, connector, version)
+);

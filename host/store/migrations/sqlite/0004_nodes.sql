@@ -45,6 +45,7 @@ CREATE INDEX revisions_newer ON revisions (revision);
 -- The nodes that are at work on what is taken or begun and not over.
 ALTER TABLE connect_sessions ADD COLUMN node TEXT;
 ALTER TABLE version_intents ADD COLUMN node TEXT;
+
 -- What one node at a time does for a channel.
 CREATE TABLE work (
     channel_id BLOB NOT NULL,
@@ -62,3 +63,11 @@ CREATE INDEX work_due ON work (kind, due_at);
 -- When the platform's history was last asked about an uncertain message, and how often.
 ALTER TABLE outbox ADD COLUMN asked_at INTEGER;
 ALTER TABLE outbox ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
+
+-- Which versions of connectors each node has loaded: one serves when all have it.
+CREATE TABLE loaded_versions (
+    node      TEXT NOT NULL,
+    connector TEXT NOT NULL,
+    version   TEXT NOT NULL,
+    PRIMARY KEY (node, connector, version)
+) STRICT, WITHOUT ROWID;

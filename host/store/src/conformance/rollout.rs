@@ -268,6 +268,34 @@ pub fn an_undone_change_leaves_states_as_they_were(factory: Factory) {
     });
 }
 
+pub fn a_change_of_a_dead_node_is_carried_on_and_others_are_asked_what_they_loaded(factory: Factory) {
+    run(async {
+        let world = with_two_versions(factory).await;
+        let store = &world.store;
+        let node = async |name| store.register_node(name, "1", at(0)).await.unwrap().id;
+        let (a, b) = (node("a").await, node("b").await);
+        let promote = Intent {
+            node: a.clone(),
+            ..intent(VersionAct::Promote, "1.1.0", "1.1.0")
+        };
+        assert!(store.begin_version_change(NAME, promote.clone()).await.unwrap());
+        let cut_off = async |node: &str| store.cut_off_version_changes(node).await.unwrap();
+        assert_eq!(cut_off(&a).await, [(NAME.to_owned(), promote.clone())]);
+        assert!(cut_off(&b).await.is_empty(), "its node is alive");
+        let without = async || store.nodes_without_version(NAME, "1.1.0", &a).await.unwrap();
+        assert_eq!(without().await, [b.clone()]);
+        let numbers = vec!["1.0.0".to_owned(), "1.1.0".to_owned()];
+        store.note_loaded(&b, NAME, numbers.clone()).await.unwrap();
+        assert!(without().await.is_empty());
+        store.note_loaded(&b, NAME, numbers[..1].to_vec()).await.unwrap();
+        assert_eq!(without().await, [b.clone()]);
+        store.remove_node(&a, at(4)).await.unwrap();
+        assert_eq!(cut_off(&b).await, [(NAME.to_owned(), promote)]);
+        store.remove_node(&b, at(5)).await.unwrap();
+        assert!(without().await.is_empty(), "nobody waits for the dead");
+    });
+}
+
 pub fn roll_backs_go_on_back(factory: Factory) {
     run(async {
         let world = with_two_versions(factory).await;

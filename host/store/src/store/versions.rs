@@ -8,7 +8,7 @@ use weir_domain::time::Timestamp;
 
 use crate::acts::{states, versions};
 use crate::engine::Engine;
-use crate::tables::{canary_runs, components, connectors, intents};
+use crate::tables::{canary_runs, components, connectors, intents, loaded};
 use crate::{CanaryRunRecord, NewVersion, Result, Retirement, StageError, Version, VersionChange};
 
 /// Versions of connectors, how they change places, and what the operator granted.
@@ -34,6 +34,12 @@ pub trait Versions: Send + Sync {
     async fn begin_version_change(&self, connector: &str, intent: Intent, node: &str) -> Result<bool>;
     /// Changes that have begun and are not over, by their connectors: those of `node`, and from now on those of dead nodes.
     async fn open_version_changes(&self, node: &str) -> Result<Vec<(String, Intent)>>;
+    /// The versions that take states over by changes that are open, whoever works at them: by connector.
+    async fn takers(&self) -> Result<Vec<(String, String)>>;
+    /// Notes that a node has loaded these versions of a connector, and no others.
+    async fn note_loaded(&self, node: &str, connector: &str, versions: Vec<String>) -> Result<()>;
+    /// The nodes that are alive and have not loaded a version; `but` is not asked about.
+    async fn nodes_without_version(&self, connector: &str, version: &str, but: &str) -> Result<Vec<String>>;
     /// Undoes the open change of a connector: the states that it moved are as they were, their owners' again. How many.
     async fn undo_version_change(&self, connector: &str) -> Result<u64>;
     /// Makes a version the active one, by a promotion or a roll-back, and the one before draining, with an event and why, in words. Ends the open
@@ -126,6 +132,19 @@ impl<E: Engine> Versions for E {
             self.write(move |db| intents::adopt(db, &node)).await?;
         }
         self.read(move |db| intents::open(db, &node)).await
+    }
+    async fn takers(&self) -> Result<Vec<(String, String)>> {
+        self.read(intents::takers).await
+    }
+    async fn note_loaded(&self, node: &str, connector: &str, versions: Vec<String>) -> Result<()> {
+        let (node, connector) = (node.to_owned(), connector.to_owned());
+        self.write(move |db| loaded::note(db, &node, &connector, &versions))
+            .await
+    }
+    async fn nodes_without_version(&self, connector: &str, version: &str, but: &str) -> Result<Vec<String>> {
+        let (connector, version, but) = (connector.to_owned(), version.to_owned(), but.to_owned());
+        self.read(move |db| loaded::nodes_without(db, &connector, &version, &but))
+            .await
     }
     async fn undo_version_change(&self, connector: &str) -> Result<u64> {
         let connector = connector.to_owned();

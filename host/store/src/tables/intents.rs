@@ -3,9 +3,10 @@
 use weir_domain::id::ChannelId;
 use weir_domain::rollout::Intent;
 
-use crate::Result;
 use crate::db::{Db, get_json_if, get_time, get_word, json, json_if, key, params, word};
+use crate::tables::revisions;
 use crate::tables::state::State;
+use crate::{Result, Revised};
 
 /// Begins a change at which `node` works. False if one is open.
 pub(crate) fn begin(db: &Db<'_>, connector: &str, intent: &Intent, node: &str) -> Result<bool> {
@@ -25,6 +26,8 @@ pub(crate) fn begin(db: &Db<'_>, connector: &str, intent: &Intent, node: &str) -
             node
         ],
     )?;
+    // Others load the version before it serves.
+    revisions::bump(db, Revised::Connector, connector)?;
     Ok(written > 0)
 }
 
@@ -66,6 +69,15 @@ pub(crate) fn open(db: &Db<'_>, node: &str) -> Result<Vec<(String, Intent)>> {
             };
             Ok((row.get(0)?, intent))
         },
+    )
+}
+
+/// The connectors with an open change, and the versions that take states over by it.
+pub(crate) fn takers(db: &Db<'_>) -> Result<Vec<(String, String)>> {
+    db.all(
+        "SELECT connector, taker FROM version_intents ORDER BY connector",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )
 }
 

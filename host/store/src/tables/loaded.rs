@@ -1,0 +1,31 @@
+//! Which versions of connectors each node has loaded.
+
+use crate::Result;
+use crate::db::{Db, params};
+
+/// A node has loaded these versions of a connector, and no others.
+pub(crate) fn note(db: &Db<'_>, node: &str, connector: &str, versions: &[String]) -> Result<()> {
+    db.run(
+        "DELETE FROM loaded_versions WHERE (node = ?1 AND connector = ?2)
+             OR node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+        [node, connector],
+    )?;
+    for version in versions {
+        db.run(
+            "INSERT INTO loaded_versions (node, connector, version) VALUES (?1, ?2, ?3)",
+            params![node, connector, version],
+        )?;
+    }
+    Ok(())
+}
+
+/// The nodes that are alive and have not loaded a version, but this one.
+pub(crate) fn nodes_without(db: &Db<'_>, connector: &str, version: &str, but: &str) -> Result<Vec<String>> {
+    db.all(
+        "SELECT n.id FROM nodes n WHERE n.ended_at IS NULL AND n.id <> ?3 AND NOT EXISTS
+             (SELECT 1 FROM loaded_versions l WHERE l.node = n.id AND l.connector = ?1 AND l.version = ?2)
+         ORDER BY n.id",
+        [connector, version, but],
+        |row| row.get(0),
+    )
+}
