@@ -26,7 +26,7 @@ use crate::events::Events;
 use crate::messages::dead_letters::DeadLetters;
 use crate::messages::history::History;
 use crate::messages::inbound::Inbound;
-use crate::messages::media::{self, Media, StoredBodies};
+use crate::messages::media::{Media, StoredBodies};
 use crate::messages::outbound::Outbound;
 use crate::messages::reconciler::Reconciler;
 use crate::retention::Retention;
@@ -259,10 +259,7 @@ impl Services {
             Arc::clone(&core),
             keyring::derive(master, "weir media links"),
         ));
-        let bodies = Arc::new(StoredBodies {
-            store: Arc::clone(&core.store),
-            folder: media::folder(&core.config),
-        });
+        let bodies = Arc::new(StoredBodies::of(&media));
         let connectors = Arc::new(Connectors::open(Arc::clone(&core), bodies, master).await?);
         let accounts = Arc::new(Accounts::new(Arc::clone(&core), Arc::clone(&connectors)));
         let inbound = Arc::new(Inbound::new(Arc::clone(&core), Arc::clone(&connectors)));

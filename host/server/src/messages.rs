@@ -7,6 +7,7 @@ pub mod history;
 pub mod inbound;
 mod leftovers;
 pub mod media;
+mod media_store;
 pub mod outbound;
 pub(crate) mod poller;
 pub(crate) mod reconciler;

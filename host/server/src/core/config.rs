@@ -26,6 +26,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// What this host is called among those that use the record; several may have the same name.
     pub node_name: String,
+    /// Where the bytes of media are kept.
+    pub media: MediaKeep,
     /// Bounds that an operator may lower or raise.
     pub limits: Limits,
     /// Keys whose signature on a component is trusted: name to public key in minisign's base64.
@@ -57,6 +59,15 @@ pub enum StoreConfig {
     Sqlite,
     /// A PostgreSQL server; the URL may hold a password.
     Postgres(Secret),
+}
+
+/// Where the bytes of media are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaKeep {
+    /// Files in the data directory, which one host has.
+    Folder,
+    /// The database.
+    Database,
 }
 
 /// Bounds that an operator may change; the reasons for the numbers stand in [`weir_domain::limits`].
@@ -219,14 +230,20 @@ impl Config {
         };
         let trusted_keys = trusted_keys(settings)?;
         let allow_unsigned = settings.read("allow_unsigned", Value::flag)?;
+        let store = settings.read("store", store)?.unwrap_or(StoreConfig::Sqlite);
         let config = Self {
             listen,
             public_url,
             data: settings
                 .read("data", |value| Ok(PathBuf::from(&value.text)))?
                 .unwrap_or_else(|| PathBuf::from(DATA)),
-            store: settings.read("store", store)?.unwrap_or(StoreConfig::Sqlite),
             node_name: settings.read("node.name", node_name)?.unwrap_or_else(host_name),
+            media: settings.read("media.keep", media_keep)?.unwrap_or(match store {
+                StoreConfig::Sqlite => MediaKeep::Folder,
+                // Several hosts may use it.
+                StoreConfig::Postgres(_) => MediaKeep::Database,
+            }),
+            store,
             limits: Limits::of(settings)?,
             allow_unsigned: allow_unsigned.unwrap_or(trusted_keys.is_empty()),
             trusted_keys,
@@ -278,6 +295,14 @@ fn node_name(value: &Value) -> Result<String, ConfigError> {
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     node_name(&Value::new("node.name", name.trim())).unwrap_or_else(|_| "weir".to_owned())
+}
+
+fn media_keep(value: &Value) -> Result<MediaKeep, ConfigError> {
+    match value.text.as_str() {
+        "folder" => Ok(MediaKeep::Folder),
+        "database" => Ok(MediaKeep::Database),
+        _ => value.refuse("expected folder or database"),
+    }
 }
 
 fn trusted_keys(settings: &Settings<'_>) -> Result<TrustedKeys, ConfigError> {

@@ -172,7 +172,7 @@ pub(crate) async fn bytes(
     Named(id): Named<MediaId>,
     Params(link): Params<Link>,
 ) -> Answer<Response> {
-    let (media, file) = match host.media.open_media(id, link.expires, &link.signature).await {
+    let (media, opened) = match host.media.open_media(id, link.expires, &link.signature).await {
         Ok(opened) => opened,
         // The signature held: who has the link may know why there is nothing behind it.
         Err(LinkError::NotFound) => return Err(missing(host.store().media_of_any(id).await?)),
@@ -196,7 +196,7 @@ pub(crate) async fn bytes(
     if let Some(size) = media.size {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
     }
-    let chunks = stream::try_unfold(file, |mut file| async move {
+    let chunks = stream::try_unfold(opened.bytes, |mut file| async move {
         let mut chunk = bytes::BytesMut::with_capacity(CHUNK);
         let read = file.read_buf(&mut chunk).await?;
         Ok::<_, io::Error>((read > 0).then(|| (chunk.freeze(), file)))

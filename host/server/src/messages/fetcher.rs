@@ -179,7 +179,7 @@ impl Fetcher {
             status @ (404 | 410) => return Err(Missing::for_good("deleted", format!("the platform answers {status}"))),
             status => return Err(Missing::for_now(format!("the platform answers {status}"))),
         }
-        let (mime_type, _) = file.keep().await.map_err(Missing::for_now)?;
+        let (mime_type, _) = file.keep(self.core.now()).await.map_err(Missing::for_now)?;
         Ok((mime_type, fetched.bytes))
     }
 }

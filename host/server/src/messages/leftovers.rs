@@ -5,8 +5,8 @@
 use weir_domain::id::MediaId;
 use weir_store::{StoreError, kill_point};
 
-use crate::core::folder::{is_removed, is_synced, names};
-use crate::messages::media::{Media, path};
+use crate::core::folder::{is_removed, names};
+use crate::messages::media::Media;
 
 /// Files whose rows are looked for, or whose removal is written down, at once: some milliseconds of the record.
 const FILES: usize = 500;
@@ -14,17 +14,10 @@ const FILES: usize = 500;
 impl Media {
     /// Removes the files that the record has let go, until they are gone.
     pub(crate) async fn remove_files(&self) -> Result<(), StoreError> {
-        let folder = &self.folder;
         loop {
             let ids = self.core.store().files_to_remove(FILES as u32).await?;
-            let mut gone = Vec::with_capacity(ids.len());
-            for id in &ids {
-                if is_removed(&path(folder, *id)).await {
-                    kill_point("erase.file_removed");
-                    gone.push(*id);
-                }
-            }
-            if gone.is_empty() || !is_synced(folder).await {
+            let gone = self.store.remove(&ids).await?;
+            if gone.is_empty() {
                 return Ok(());
             }
             kill_point("erase.files_removed");
@@ -41,21 +34,19 @@ impl Media {
     pub(crate) async fn remove_leftovers(&self) -> Result<u32, StoreError> {
         let folder = &self.folder;
         let mut removed = 0;
-        // Listed first: what is made from here on is not in the list.
+        // Listed first: what is made from here on is not in the lists.
+        let mut left = self.store.left(self.core.now()).await?;
         let names = names(folder).await;
-        let (unfinished, whole): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.ends_with(".part"));
-        let id = |name: &str| name.split('.').next()?.parse::<MediaId>().ok();
-        let not_in_hand = |id: &MediaId| !self.in_hand.holds(*id);
-        for name in unfinished {
-            if id(&name).filter(not_in_hand).is_some() {
+        for name in names.iter().filter(|name| name.ends_with(".part")) {
+            let id = name.split('.').next().and_then(|name| name.parse::<MediaId>().ok());
+            if id.is_some_and(|id| !self.in_hand.holds(id)) {
                 removed += u32::from(is_removed(&folder.join(name)).await);
             }
         }
-        let whole: Vec<MediaId> = whole.iter().filter_map(|name| id(name)).filter(not_in_hand).collect();
-        for ids in whole.chunks(FILES) {
-            for id in self.core.store().media_without_row(ids.to_vec()).await? {
-                removed += u32::from(is_removed(&path(folder, id)).await);
-            }
+        left.retain(|id| !self.in_hand.holds(*id));
+        for ids in left.chunks(FILES) {
+            let left = self.core.store().media_without_row(ids.to_vec()).await?;
+            removed += u32::try_from(self.store.remove(&left).await?.len()).unwrap_or(u32::MAX);
         }
         Ok(removed)
     }
@@ -71,6 +62,7 @@ mod tests {
     use weir_store::{HeldClaim, for_claim};
 
     use super::*;
+    use crate::messages::media_store::path;
     use crate::{Config, Host, testing};
 
     async fn open(folder: &TempDir) -> Host {

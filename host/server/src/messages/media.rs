@@ -26,12 +26,14 @@ use weir_domain::id::{ContactId, MediaId};
 use weir_domain::limits;
 use weir_domain::message::MediaStatus;
 use weir_domain::policy::may_fetch;
+use weir_domain::time::Timestamp;
 use weir_egress::{Bodies, BodyError, StoredBody};
 use weir_store::{Erasing, Store, StoreError, kill_point};
 
 use crate::core::Core;
-use crate::core::config::Config;
+use crate::core::config::{Config, MediaKeep};
 use crate::core::folder::private;
+use crate::messages::media_store::{Database, Folder, MediaStore, Opened};
 
 /// Why bytes were not stored.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +84,9 @@ pub enum LinkError {
 /// Files that go with messages, and links to them.
 pub struct Media {
     pub(super) core: Arc<Core>,
+    /// Where files are that are not whole yet.
     pub(super) folder: PathBuf,
+    pub(super) store: Arc<dyn MediaStore>,
     pub(super) in_hand: InHand,
     /// Signs links to stored bytes.
     link_key: [u8; 32],
@@ -102,9 +106,13 @@ pub(crate) fn folder(config: &Config) -> PathBuf {
     config.data.join("media")
 }
 
-/// The file of stored bytes. An id is our own hex, so it names no other place.
-pub(crate) fn path(folder: &Path, id: MediaId) -> PathBuf {
-    folder.join(id.to_string())
+/// The store that the configuration names.
+fn store(core: &Core) -> Arc<dyn MediaStore> {
+    let folder = folder(&core.config);
+    match core.config.media {
+        MediaKeep::Folder => Arc::new(Folder(folder)),
+        MediaKeep::Database => Arc::new(Database::new(Arc::clone(&core.store), folder)),
+    }
 }
 
 /// Bytes that are here whole, and that nobody can name yet; thrown away unless they are kept.
@@ -153,10 +161,10 @@ impl Drop for Place {
 
 /// A file on its way into the media store; thrown away unless it is kept.
 pub(crate) struct Incoming {
-    _in_hand: Place,
+    in_hand: Place,
     file: tokio::fs::File,
     unfinished: PathBuf,
-    path: PathBuf,
+    store: Arc<dyn MediaStore>,
     is_kept: bool,
 }
 
@@ -165,13 +173,12 @@ impl Incoming {
         &mut self.file
     }
 
-    /// Puts the whole file in its place and says what type it is. It is in hand until the second is dropped: until its row is
-    /// written.
-    pub(crate) async fn keep(mut self) -> io::Result<(String, Self)> {
+    /// Keeps the whole file and says what type it is. It is in hand until the second is dropped: until its row is written.
+    pub(crate) async fn keep(mut self, now: Timestamp) -> io::Result<(String, Self)> {
         self.file.flush().await?;
         self.file.sync_all().await?;
         let mime_type = type_of(&self.unfinished).await?;
-        tokio::fs::rename(&self.unfinished, &self.path).await?;
+        self.store.put(self.in_hand.id, &self.unfinished, now).await?;
         self.is_kept = true;
         Ok((mime_type, self))
     }
@@ -219,6 +226,7 @@ impl Media {
     pub(crate) fn new(core: Arc<Core>, link_key: [u8; 32]) -> Self {
         Self {
             folder: folder(&core.config),
+            store: store(&core),
             core,
             in_hand: InHand::default(),
             link_key,
@@ -228,13 +236,12 @@ impl Media {
     /// Begins a file. `attempt` keeps two fetches apart, whose lease a step of the clock may let overlap.
     pub(crate) async fn begin(&self, id: MediaId, attempt: u32) -> io::Result<Incoming> {
         let in_hand = self.in_hand.enter(id);
-        let path = path(&self.folder, id);
-        let unfinished = path.with_extension(format!("{attempt}.part"));
+        let unfinished = self.folder.join(format!("{id}.{attempt}.part"));
         Ok(Incoming {
-            _in_hand: in_hand,
+            in_hand,
             file: tokio::fs::OpenOptions::from(private()).open(&unfinished).await?,
             unfinished,
-            path,
+            store: Arc::clone(&self.store),
             is_kept: false,
         })
     }
@@ -324,7 +331,7 @@ impl Media {
         if size == 0 {
             return Err(UploadError::Empty);
         }
-        let (mime_type, _in_hand) = incoming.keep().await.map_err(UploadError::Disk)?;
+        let (mime_type, _in_hand) = incoming.keep(self.core.now()).await.map_err(UploadError::Disk)?;
         let media = weir_store::Media {
             id,
             workspace_id: caller.workspace_id().to_owned(),
@@ -337,7 +344,7 @@ impl Media {
         };
         if let Err(error) = self.core.store.insert_media(media.clone()).await {
             // Nobody will ever name these bytes.
-            let _ = tokio::fs::remove_file(path(&self.folder, id)).await;
+            let _ = self.store.remove(&[id]).await;
             return Err(error.into());
         }
         Ok(media)
@@ -361,7 +368,7 @@ impl Media {
         id: MediaId,
         expires: i64,
         signature: &str,
-    ) -> Result<(weir_store::Media, tokio::fs::File), LinkError> {
+    ) -> Result<(weir_store::Media, Opened), LinkError> {
         let given = hex::decode(signature).map_err(|_| LinkError::Invalid)?;
         link_mac(&self.link_key, id, expires)
             .verify_slice(&given)
@@ -373,8 +380,8 @@ impl Media {
         let media = media
             .filter(|media| media.status == MediaStatus::Stored)
             .ok_or(LinkError::NotFound)?;
-        match tokio::fs::File::open(path(&self.folder, id)).await {
-            Ok(file) => Ok((media, file)),
+        match self.store.open(id).await {
+            Ok(opened) => Ok((media, opened)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(LinkError::NotFound),
             Err(error) => Err(LinkError::Disk(error)),
         }
@@ -452,8 +459,17 @@ fn link_mac(key: &[u8; 32], id: MediaId, expires: i64) -> Hmac<Sha256> {
 
 /// Stored attachments, for requests that carry them.
 pub(crate) struct StoredBodies {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) folder: PathBuf,
+    store: Arc<dyn Store>,
+    bytes: Arc<dyn MediaStore>,
+}
+
+impl StoredBodies {
+    pub(crate) fn of(media: &Media) -> Self {
+        Self {
+            store: Arc::clone(&media.core.store),
+            bytes: Arc::clone(&media.store),
+        }
+    }
 }
 
 #[async_trait]
@@ -464,10 +480,9 @@ impl Bodies for StoredBodies {
         let row = row
             .filter(|row| row.status == MediaStatus::Stored)
             .ok_or(BodyError::NotStored(id))?;
-        let file = tokio::fs::File::open(path(&self.folder, id)).await?;
-        let size = file.metadata().await?.len();
+        let Opened { bytes, size } = self.bytes.open(id).await?;
         Ok(StoredBody {
-            bytes: Box::new(file),
+            bytes,
             size,
             mime_type: row.mime_type.unwrap_or_else(|| UNKNOWN_TYPE.to_owned()),
             filename: row.filename.unwrap_or_else(|| id.to_string()),
@@ -480,7 +495,6 @@ mod tests {
     use serde_json::{Value, json};
     use weir_domain::event::EventType;
     use weir_domain::id::Mint;
-    use weir_domain::time::Timestamp;
 
     use super::*;
 

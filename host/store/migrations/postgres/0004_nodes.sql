@@ -62,3 +62,15 @@ CREATE TABLE loaded_versions (
     version   TEXT COLLATE "C" NOT NULL,
     PRIMARY KEY (node, connector, version)
 );
+
+ALTER TABLE version_intents ADD COLUMN node TEXT COLLATE "C";
+
+CREATE TABLE media_bytes (
+    media_id BYTEA NOT NULL,
+    part     BIGINT NOT NULL,
+    put_at   BIGINT NOT NULL,
+    bytes    BYTEA NOT NULL,
+    PRIMARY KEY (media_id, part)
+);
+-- Pictures and films are compressed already.
+ALTER TABLE media_bytes ALTER COLUMN bytes SET STORAGE EXTERNAL;

@@ -71,3 +71,15 @@ CREATE TABLE loaded_versions (
     version   TEXT NOT NULL,
     PRIMARY KEY (node, connector, version)
 ) STRICT, WITHOUT ROWID;
+
+-- The node that carries a change of versions out; null in rows of one host alone.
+ALTER TABLE version_intents ADD COLUMN node TEXT;
+
+-- The bytes of media, where the configuration keeps them in the database.
+CREATE TABLE media_bytes (
+    media_id BLOB NOT NULL,
+    part     INTEGER NOT NULL,       -- from 0
+    put_at   INTEGER NOT NULL,
+    bytes    BLOB NOT NULL,          -- 256 KiB, the last one less
+    PRIMARY KEY (media_id, part)
+) STRICT;

@@ -1,6 +1,7 @@
 //! Stored bytes: what is known of them, what is to be fetched and what is to be removed.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use weir_domain::id::MediaId;
 use weir_domain::time::Timestamp;
 
@@ -43,6 +44,18 @@ pub trait Attachments: Send + Sync {
     async fn files_to_remove(&self, limit: u32) -> Result<Vec<MediaId>>;
     /// They are gone, or another file will never be in their place.
     async fn files_removed(&self, ids: Vec<MediaId>) -> Result<()>;
+    /// Keeps a part of the bytes of a media, in the place of what was there.
+    async fn put_media_part(&self, id: MediaId, part: u32, bytes: Bytes, now: Timestamp) -> Result<()>;
+    /// The bytes of a media have so many parts: what an earlier try left beyond them goes.
+    async fn end_media_parts(&self, id: MediaId, parts: u32) -> Result<()>;
+    /// A part of the bytes of a media; none beyond the last.
+    async fn media_part(&self, id: MediaId, part: u32) -> Result<Option<Bytes>>;
+    /// How many bytes of a media are here; none if there are no parts.
+    async fn media_bytes_size(&self, id: MediaId) -> Result<Option<u64>>;
+    /// Removes the bytes of these.
+    async fn remove_media_bytes(&self, ids: Vec<MediaId>) -> Result<()>;
+    /// Of which media bytes are here that were put before a moment and have no row.
+    async fn media_bytes_without_row(&self, before: Timestamp, limit: u32) -> Result<Vec<MediaId>>;
     /// Which of these have no row.
     async fn media_without_row(&self, ids: Vec<MediaId>) -> Result<Vec<MediaId>>;
 }
@@ -95,6 +108,24 @@ impl<E: Engine> Attachments for E {
     }
     async fn files_removed(&self, ids: Vec<MediaId>) -> Result<()> {
         self.write(move |db| media::files_removed(db, &ids)).await
+    }
+    async fn put_media_part(&self, id: MediaId, part: u32, bytes: Bytes, now: Timestamp) -> Result<()> {
+        self.write(move |db| media::put_part(db, id, part, &bytes, now)).await
+    }
+    async fn end_media_parts(&self, id: MediaId, parts: u32) -> Result<()> {
+        self.write(move |db| media::end_parts(db, id, parts)).await
+    }
+    async fn media_part(&self, id: MediaId, part: u32) -> Result<Option<Bytes>> {
+        self.read(move |db| media::part(db, id, part)).await
+    }
+    async fn media_bytes_size(&self, id: MediaId) -> Result<Option<u64>> {
+        self.read(move |db| media::bytes_size(db, id)).await
+    }
+    async fn remove_media_bytes(&self, ids: Vec<MediaId>) -> Result<()> {
+        self.write(move |db| media::remove_bytes(db, &ids)).await
+    }
+    async fn media_bytes_without_row(&self, before: Timestamp, limit: u32) -> Result<Vec<MediaId>> {
+        self.read(move |db| media::bytes_without_row(db, before, limit)).await
     }
     async fn media_without_row(&self, ids: Vec<MediaId>) -> Result<Vec<MediaId>> {
         self.read(move |db| media::without_row(db, ids)).await

@@ -1,7 +1,8 @@
-//! Stored bytes, and attachments that are still to be fetched. The bytes themselves are elsewhere, under the id.
+//! Stored bytes, and attachments that are still to be fetched. The bytes themselves are here in parts, or elsewhere, under the id.
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use weir_domain::id::{ConversationId, MediaId, MessageId};
 use weir_domain::inbound::RemoteMedia;
 use weir_domain::limits;
@@ -201,6 +202,57 @@ pub(crate) fn without_row(db: &Db<'_>, mut ids: Vec<MediaId>) -> Result<Vec<Medi
     }
     ids.retain(|id| !known.contains(id));
     Ok(ids)
+}
+
+pub(crate) fn put_part(db: &Db<'_>, id: MediaId, part: u32, bytes: &[u8], now: Timestamp) -> Result<()> {
+    db.run(
+        "INSERT INTO media_bytes (media_id, part, put_at, bytes) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (media_id, part) DO UPDATE SET put_at = ?3, bytes = ?4",
+        params![key(id), part, now.as_millis(), bytes],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn end_parts(db: &Db<'_>, id: MediaId, parts: u32) -> Result<()> {
+    db.run(
+        "DELETE FROM media_bytes WHERE media_id = ?1 AND part >= ?2",
+        params![key(id), parts],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn part(db: &Db<'_>, id: MediaId, part: u32) -> Result<Option<Bytes>> {
+    let bytes = db.one(
+        "SELECT bytes FROM media_bytes WHERE media_id = ?1 AND part = ?2",
+        params![key(id), part],
+        |row| row.get::<Vec<u8>>(0),
+    )?;
+    Ok(bytes.map(Bytes::from))
+}
+
+pub(crate) fn bytes_size(db: &Db<'_>, id: MediaId) -> Result<Option<u64>> {
+    let size = db.one(
+        "SELECT sum(length(bytes)) FROM media_bytes WHERE media_id = ?1",
+        [key(id)],
+        |row| row.get::<Option<i64>>(0),
+    )?;
+    Ok(size.flatten().map(i64::unsigned_abs))
+}
+
+pub(crate) fn remove_bytes(db: &Db<'_>, ids: &[MediaId]) -> Result<()> {
+    for id in ids {
+        db.run("DELETE FROM media_bytes WHERE media_id = ?1", [key(*id)])?;
+    }
+    Ok(())
+}
+
+pub(crate) fn bytes_without_row(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<Vec<MediaId>> {
+    db.all(
+        "SELECT b.media_id FROM media_bytes b WHERE b.part = 0 AND b.put_at < ?1
+             AND NOT EXISTS (SELECT 1 FROM media m WHERE m.id = b.media_id) ORDER BY b.media_id LIMIT ?2",
+        params![before.as_millis(), limit],
+        |row| get_id(row, 0),
+    )
 }
 
 /// The bytes were kept for their time and go; the message says that they were here.

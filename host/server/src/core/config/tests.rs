@@ -25,6 +25,15 @@ fn nothing_set_listens_on_this_machine_only() {
     assert!(!config.delivery.allow_private);
 }
 
+#[test]
+fn media_are_where_every_host_of_the_database_finds_them() {
+    let keep = |file: &str| config(file, &[]).expect("a configuration").media;
+    assert_eq!(keep(""), MediaKeep::Folder);
+    assert_eq!(keep("store = \"postgres://weir@db/weir\""), MediaKeep::Database);
+    assert_eq!(keep("[media]\nkeep = \"database\""), MediaKeep::Database);
+    assert!(refused("[media]\nkeep = \"s3\"", &[]).contains("expected folder or database"));
+}
+
 /// A row of the tables of `docs/configuration.md`.
 struct Row {
     /// `limits.connections`; empty where there is a variable only.
@@ -88,6 +97,7 @@ fn every_default_is_documented() {
         data,
         store,
         node_name: _,
+        media,
         limits,
         trusted_keys: _,
         allow_unsigned,
@@ -124,6 +134,14 @@ fn every_default_is_documented() {
             .to_owned(),
         ),
         ("node.name", "the name of the machine".to_owned()),
+        (
+            "media.keep",
+            match media {
+                MediaKeep::Folder => "folder",
+                MediaKeep::Database => "database",
+            }
+            .to_owned(),
+        ),
         ("limits.connections", limits.connections.to_string()),
         (
             "limits.connections_per_address",
