@@ -79,3 +79,85 @@ impl Caches {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use weir_domain::credential::Secret;
+    use weir_domain::rollout::{Canary, CanaryRule};
+
+    use crate::testing::{component, webhook, with_echo};
+    use crate::{Config, Host};
+
+    /// Another host on the same record.
+    async fn beside(folder: &TempDir) -> Host {
+        let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
+        host.caches.look().await.expect("a record");
+        host
+    }
+
+    async fn serves(host: &Host) -> String {
+        let serving = host.connectors.serving("echo").await.expect("a version");
+        serving.version().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_another_host_changed_is_read_again() {
+        let folder = TempDir::new().expect("a folder");
+        let here = with_echo(&folder).await;
+        let there = beside(&folder).await;
+        let hears = async |text: &str| there.inbound.receive("echo", webhook(&there, text)).await.is_ok();
+        assert!(hears("one").await);
+        let mut app = here.store().app("echo").await.expect("a record").expect("an app");
+        app.secrets = [("webhook_secret".to_owned(), vec![Secret::new("another")])].into();
+        app.updated_at = here.now();
+        here.connectors.apps.put(app).await.expect("an app");
+        there.caches.look().await.expect("a record");
+        assert!(!hears("two").await, "the old secret proves nothing any more");
+    }
+
+    #[tokio::test]
+    async fn versions_that_another_host_changed_serve_here_too() {
+        let folder = TempDir::new().expect("a folder");
+        let here = with_echo(&folder).await;
+        let there = beside(&folder).await;
+        let next = here
+            .connectors
+            .install(component("variants/echo-upgrade"), None, None, false)
+            .await;
+        let next = next.expect("a connector").manifest.version;
+        let before = serves(&there).await;
+        let canary = Canary {
+            percent: 100,
+            rule: CanaryRule::default(),
+            since: here.now(),
+        };
+        here.rollout
+            .begin_canary("echo", &next, canary)
+            .await
+            .expect("a canary");
+        there.caches.look().await.expect("a record");
+        let versions = there.connectors.registry.versions("echo").expect("versions");
+        assert!(versions.canary_of(&next).is_some());
+        assert_eq!(serves(&there).await, before);
+        here.rollout.promote("echo", &next).await.expect("it serves");
+        there.caches.look().await.expect("a record");
+        assert_eq!(serves(&there).await, next);
+        let versions = there.connectors.registry.versions("echo").expect("versions");
+        assert!(versions.canary_run.is_none());
+        here.rollout
+            .roll_back("echo", &next, "worse")
+            .await
+            .expect("the one before");
+        there.caches.look().await.expect("a record");
+        assert_eq!(serves(&there).await, before);
+        let reason = "it crashed";
+        let quarantined = here.store().quarantine_version("echo", &before, reason, here.now());
+        quarantined.await.expect("a record");
+        there.caches.look().await.expect("a record");
+        assert!(there.connectors.serving("echo").await.is_err(), "it is quarantined");
+        here.rollout.promote("echo", &before).await.expect("it serves again");
+        there.caches.look().await.expect("a record");
+        assert_eq!(serves(&there).await, before);
+    }
+}
