@@ -246,6 +246,16 @@ impl Figures {
         self.took[step.min(limits::LATENCY_STEPS - 1)] += 1;
     }
 
+    /// Adds the calls that were counted elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.failed += other.failed;
+        self.crashed += other.crashed;
+        for (sum, count) in self.took.iter_mut().zip(other.took) {
+            *sum += count;
+        }
+    }
+
     /// The time within which this share of the calls ended, to the next power of two of a microsecond; none without calls.
     pub fn within(&self, share: f64) -> Option<Duration> {
         let wanted = (self.calls as f64 * share).ceil().max(1.0) as u64;
@@ -337,6 +347,17 @@ mod tests {
             prop_assert!(!canary(0).serves("tiktok", &account));
             prop_assert!(canary(100).serves("tiktok", &account));
         }
+    }
+
+    #[test]
+    fn figures_of_two_hosts_are_those_of_one() {
+        let (mut sum, both) = (figures(40, 3, 1), figures(100, 3, 1));
+        let mut rest = Figures::default();
+        for n in 40..100 {
+            rest.note(false, false, Duration::from_micros(100 + n));
+        }
+        sum.add(&rest);
+        assert_eq!(sum, both);
     }
 
     fn intent(act: VersionAct) -> Intent {

@@ -100,6 +100,7 @@ impl Connectors {
             &core.config,
             &quarantine,
             canary_runs,
+            &core.owner,
             core.now(),
         )
         .await?;

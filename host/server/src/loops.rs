@@ -172,8 +172,9 @@ impl Host {
         loops.rounds("rollout", ROLL_EVERY, &never, |host, now| async move {
             host.rollout.rollout_round(now, host.has_duty(Duty::Rollout)).await
         });
-        loops.rounds("caches", LOOK_EVERY, &wakes.revisions, |host, _| async move {
-            host.caches.look().await
+        loops.rounds("caches", LOOK_EVERY, &wakes.revisions, |host, now| async move {
+            host.caches.look().await?;
+            host.rollout.share_counts(now).await
         });
         loops.rounds("connecting", CONNECT_EVERY, &never, |host, now| async move {
             host.accounts.connect_round().await?;

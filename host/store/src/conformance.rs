@@ -166,6 +166,7 @@ macro_rules! store_conformance {
             an_owner_keeps_its_version_from_retirement,
             an_undone_change_leaves_states_as_they_were,
             a_change_of_a_dead_node_is_carried_on_and_others_are_asked_what_they_loaded,
+            a_crash_is_known_to_other_nodes_for_a_while,
             roll_backs_go_on_back,
             a_trial_is_known_after_its_end,
             accounts_are_held_and_freed_with_events,

@@ -9,6 +9,7 @@ pub(crate) mod components;
 pub(crate) mod connect;
 pub(crate) mod connectors;
 pub(crate) mod conversations;
+pub(crate) mod crashes;
 pub(crate) mod deliveries;
 pub(crate) mod early;
 pub(crate) mod echo;

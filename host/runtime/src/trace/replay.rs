@@ -387,6 +387,17 @@ pub struct Group {
 }
 
 impl Report {
+    /// Adds the counts and costs of another report; the differences themselves stay with whoever saw them.
+    pub fn add_counts(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.differ += other.differ;
+        self.refused += other.refused;
+        for (sum, cost) in [(&mut self.before, &other.before), (&mut self.after, &other.after)] {
+            sum.elapsed_us += cost.elapsed_us;
+            sum.peak_memory = sum.peak_memory.max(cost.peak_memory);
+        }
+    }
+
     /// Adds a replay, by the name of its transcript.
     pub fn add(&mut self, name: &str, transcript: &Transcript, replayed: Replayed) {
         self.calls += 1;

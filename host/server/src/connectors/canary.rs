@@ -1,8 +1,8 @@
 //! A canary: what its calls come to beside those of the active one, and when it goes back by itself.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use weir_domain::rollout::{Canary, CanaryVerdict, Figures, judge};
 use weir_domain::time::Timestamp;
 use weir_runtime::context::CallEnd;
 use weir_runtime::{Replayed, Report, Transcript};
-use weir_store::{CanaryRunEnd, CanaryRunRecord};
+use weir_store::{CanaryFigures, CanaryRunEnd, CanaryRunRecord};
 
 use crate::connectors::loaded::Loaded;
 use crate::connectors::version_failures::{Cause, Failed, Lost, VersionFailures};
@@ -21,10 +21,12 @@ pub(crate) struct CanaryRun {
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) canary: Canary,
     tally: Mutex<Tally>,
+    /// What other nodes counted, and this one before its start.
+    others: Mutex<Tally>,
     /// It goes back; what is in hand ends, and nothing new begins.
     over: AtomicBool,
     /// Something was counted that the record does not have yet.
-    counted: AtomicBool,
+    is_counted: AtomicBool,
 }
 
 /// What was counted since the canary run began.
@@ -96,31 +98,56 @@ impl CanaryRun {
             loaded,
             canary,
             tally: Mutex::default(),
+            others: Mutex::default(),
             over: AtomicBool::new(false),
-            counted: AtomicBool::new(false),
+            is_counted: AtomicBool::new(false),
         }
     }
 
     /// A canary that the record knows, with what was counted of it.
-    pub(crate) fn resumed(loaded: Arc<Loaded>, canary: Canary, figures: Option<serde_json::Value>) -> Self {
-        Self {
-            tally: Mutex::new(Tally::read(figures)),
-            ..Self::new(loaded, canary)
+    pub(crate) fn resumed(loaded: Arc<Loaded>, canary: Canary, known: Option<CanaryRunRecord>, node: &str) -> Self {
+        let resumed = Self::new(loaded, canary);
+        if let Some(known) = known {
+            resumed.learn(known, node);
+        }
+        resumed
+    }
+
+    /// Takes what the record knows of other nodes than this one.
+    pub(crate) fn learn(&self, mut known: CanaryRunRecord, node: &str) {
+        // It may be of a run before this one.
+        if known.canary == self.canary {
+            known.figures.remove(node);
+            *self.others() = Tally::sum(known.figures);
         }
     }
 
+    fn others(&self) -> MutexGuard<'_, Tally> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was counted at all nodes.
+    fn counted(&self) -> Tally {
+        let mut sum = self.tally(|tally| tally.clone());
+        sum.add(&self.others());
+        sum
+    }
+
     /// What was counted, for the record; none if it has it already.
-    pub(crate) fn take_counted(&self) -> Option<serde_json::Value> {
-        let is_new = self.counted.swap(false, Ordering::Relaxed);
-        is_new.then(|| self.tally(|tally| tally.written()))
+    pub(crate) fn take_counted(&self) -> Option<CanaryFigures> {
+        let is_new = self.is_counted.swap(false, Ordering::Relaxed);
+        is_new.then(|| CanaryFigures {
+            canary: self.canary.clone(),
+            figures: self.tally(|tally| tally.written()),
+        })
     }
 
     /// The record did not take it.
     pub(crate) fn count_again(&self) {
-        self.counted.store(true, Ordering::Relaxed);
+        self.is_counted.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it goes back, by what was counted before a restart.
+    /// Whether it goes back, by what was counted.
     pub(crate) fn failed(&self, now: Timestamp) -> Option<String> {
         match self.judge(now) {
             CanaryVerdict::RollBack(reason) if self.canary.percent > 0 => Some(reason),
@@ -134,8 +161,9 @@ impl CanaryRun {
             loaded,
             canary: self.canary.clone(),
             tally: Mutex::new(self.tally(|tally| tally.clone())),
+            others: Mutex::new(self.others().clone()),
             over: AtomicBool::new(self.over.load(Ordering::Relaxed)),
-            counted: AtomicBool::new(self.counted.load(Ordering::Relaxed)),
+            is_counted: AtomicBool::new(self.is_counted.load(Ordering::Relaxed)),
         }
     }
 
@@ -148,25 +176,38 @@ impl CanaryRun {
     }
 
     pub(crate) fn judge(&self, now: Timestamp) -> CanaryVerdict {
-        self.tally(|tally| judge(&self.canary, &tally.on_trial, &tally.active, now))
+        let counted = self.counted();
+        judge(&self.canary, &counted.on_trial, &counted.active, now)
     }
 
     /// A call of the active version was asked of this one again.
     pub(crate) fn shadowed(&self, name: &str, transcript: &Transcript, replayed: Replayed) {
         self.tally(|tally| tally.shadow.add(name, transcript, replayed));
-        self.counted.store(true, Ordering::Relaxed);
+        self.is_counted.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn view(&self) -> CanaryRunView {
-        self.tally(|tally| tally.view(self.canary.clone(), None))
+        self.counted().view(self.canary.clone(), None)
     }
 }
 
 impl Tally {
-    /// As [`Tally::written`] wrote it; begins anew where a later form cannot be read.
-    fn read(figures: Option<serde_json::Value>) -> Self {
-        let read = figures.map(serde_json::from_value).transpose();
-        read.ok().flatten().unwrap_or_default()
+    /// All of these, as [`Tally::written`] wrote them; without those of a form that cannot be read.
+    fn sum(figures: BTreeMap<String, serde_json::Value>) -> Self {
+        let mut sum = Self::default();
+        for tally in figures
+            .into_values()
+            .filter_map(|figures| serde_json::from_value(figures).ok())
+        {
+            sum.add(&tally);
+        }
+        sum
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.on_trial.add(&other.on_trial);
+        self.active.add(&other.active);
+        self.shadow.add_counts(&other.shadow);
     }
 
     /// Without the differences: they hold what people wrote, and the record would keep it beyond its time.
@@ -192,7 +233,7 @@ impl From<CanaryRunRecord> for CanaryRunView {
         let end = record
             .end
             .map(|CanaryRunEnd { reason, at }| CanaryRunEndView { reason, at });
-        Tally::read(record.figures).view(record.canary, end)
+        Tally::sum(record.figures).view(record.canary, end)
     }
 }
 
@@ -248,17 +289,22 @@ impl CanaryRuns {
             };
             figures.note(end.outcome != "ok", end.crashed, end.elapsed);
         });
-        canary_run.counted.store(true, Ordering::Relaxed);
-        if !is_canary || canary_run.canary.percent == 0 {
-            return;
+        canary_run.is_counted.store(true, Ordering::Relaxed);
+        if is_canary {
+            self.roll_back_failed(end.connector, &canary_run, now);
         }
-        if let CanaryVerdict::RollBack(reason) = canary_run.judge(now)
+    }
+
+    /// A canary goes back if what was counted of it says so.
+    pub(crate) fn roll_back_failed(&self, connector: &str, canary_run: &CanaryRun, now: Timestamp) {
+        let version = canary_run.loaded.number();
+        if let Some(reason) = canary_run.failed(now)
             && !canary_run.over.swap(true, Ordering::Relaxed)
         {
-            tracing::error!("{} {} goes back: {reason}", end.connector, end.version);
+            tracing::error!("{connector} {version} goes back: {reason}");
             let failed = Failed {
-                connector: end.connector.to_owned(),
-                version: end.version.to_owned(),
+                connector: connector.to_owned(),
+                version: version.to_owned(),
                 lost: Lost::Canary,
             };
             let reason = reason.into();

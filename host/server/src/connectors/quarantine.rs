@@ -5,16 +5,19 @@
 //! it; what was kept meanwhile is then translated, oldest first.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use weir_domain::breaker::Breaker;
 use weir_domain::limits;
 use weir_domain::policy::CallKind;
 use weir_domain::time::Timestamp;
 use weir_runtime::context::CallEnd;
-use weir_store::{Version, VersionStage};
+use weir_store::{Version, VersionCrash, VersionStage};
 
 use crate::connectors::version_failures::{Cause, Failed, Lost, VersionFailures};
+
+/// Crashes that wait to be told to other nodes; a record that takes nothing for long needs no more to quarantine a version.
+const UNSHARED: usize = 100;
 
 /// Who is quarantined, and who is on the way there.
 #[derive(Debug)]
@@ -22,6 +25,18 @@ pub(crate) struct Quarantine {
     /// By connector and version.
     versions: Mutex<HashMap<(String, String), Standing>>,
     failures: Arc<VersionFailures>,
+    crashes: Mutex<Crashes>,
+}
+
+/// The crashes that nodes tell one another.
+#[derive(Debug, Default)]
+struct Crashes {
+    /// How many were seen here.
+    seen: i64,
+    /// Those of them that the record does not have yet: few, since a version is quarantined by some.
+    unshared: Vec<VersionCrash>,
+    /// Those of others that were counted here: the node, its number of the crash, and when that counts no more.
+    counted: HashMap<(String, i64), Timestamp>,
 }
 
 #[derive(Debug)]
@@ -35,6 +50,7 @@ impl Quarantine {
         Self {
             versions: Mutex::default(),
             failures,
+            crashes: Mutex::default(),
         }
     }
 
@@ -63,48 +79,100 @@ impl Quarantine {
         if end.kind == CallKind::Describe || !(end.honeytoken.is_some() || end.crashed) {
             return false;
         }
-        let key = (end.connector.to_owned(), end.version.to_owned());
-        let reason: Option<Arc<str>> = self.with(|versions| {
-            let standing = versions
-                .entry(key)
-                .or_insert_with(|| Standing::Runs(Breaker::default()));
-            let Standing::Runs(breaker) = standing else { return None };
-            let reason: Arc<str> = match end.honeytoken {
-                Some(place) => format!(
+        if end.crashed {
+            self.note_unshared(end, now);
+        }
+        let reason = match end.honeytoken {
+            Some(place) => {
+                let told = format!(
                     "its honeytoken was seen in {place}, in a call of `{}`",
                     end.kind.as_str()
-                ),
-                None if breaker.crashed(now) => format!(
-                    "it crashed {} times within {} s, the last time in `{}`: {}",
-                    limits::BREAKS,
-                    limits::BREAK_SPAN.as_secs(),
-                    end.kind.as_str(),
-                    end.outcome
-                ),
-                None => return None,
+                );
+                self.quarantine(end.connector, end.version, |_| Some(told))
             }
-            .into();
-            *standing = Standing::Aside(Arc::clone(&reason));
-            Some(reason)
-        });
+            None => {
+                let last = format!("in `{}`: {}", end.kind.as_str(), end.outcome);
+                self.quarantine(end.connector, end.version, |breaker| {
+                    breaker.crashed(now).then(|| crashed_too_often(&last))
+                })
+            }
+        };
         let Some(reason) = reason else { return false };
         tracing::error!("{} {} is quarantined: {reason}", end.connector, end.version);
-        let failed = Failed {
-            connector: end.connector.to_owned(),
-            version: end.version.to_owned(),
-            lost: Lost::Leave,
-        };
-        self.failures.add(failed, Cause { reason, at: now });
+        self.fail(end.connector, end.version, reason, now);
         true
     }
 
-    fn put(&self, connector: &str, version: &str, reason: &str) {
+    /// Quarantines a version that runs, for the reason that `judge` gives.
+    fn quarantine(
+        &self,
+        connector: &str,
+        version: &str,
+        judge: impl FnOnce(&mut Breaker) -> Option<String>,
+    ) -> Option<Arc<str>> {
         self.with(|versions| {
-            versions.insert(
-                (connector.to_owned(), version.to_owned()),
-                Standing::Aside(reason.into()),
-            );
-        });
+            let standing = versions
+                .entry((connector.to_owned(), version.to_owned()))
+                .or_insert_with(|| Standing::Runs(Breaker::default()));
+            let Standing::Runs(breaker) = standing else { return None };
+            let reason: Arc<str> = judge(breaker)?.into();
+            *standing = Standing::Aside(Arc::clone(&reason));
+            Some(reason)
+        })
+    }
+
+    fn fail(&self, connector: &str, version: &str, reason: Arc<str>, at: Timestamp) {
+        let failed = Failed {
+            connector: connector.to_owned(),
+            version: version.to_owned(),
+            lost: Lost::Leave,
+        };
+        self.failures.add(failed, Cause { reason, at });
+    }
+
+    fn crashes(&self) -> MutexGuard<'_, Crashes> {
+        self.crashes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_unshared(&self, end: &CallEnd<'_>, now: Timestamp) {
+        let mut crashes = self.crashes();
+        crashes.seen += 1;
+        let number = crashes.seen;
+        if crashes.unshared.len() < UNSHARED {
+            crashes.unshared.push(VersionCrash {
+                connector: end.connector.to_owned(),
+                version: end.version.to_owned(),
+                number,
+                at: now,
+            });
+        }
+    }
+
+    /// Crashes that the record does not have yet.
+    pub(crate) fn unshared(&self) -> Vec<VersionCrash> {
+        self.crashes().unshared.clone()
+    }
+
+    /// The record has the first of them, so many.
+    pub(crate) fn shared(&self, count: usize) {
+        self.crashes().unshared.drain(..count);
+    }
+
+    /// A version crashed at another node. The reason, if it is quarantined by that.
+    pub(crate) fn crashed_elsewhere(&self, node: &str, crash: &VersionCrash, now: Timestamp) -> Option<Arc<str>> {
+        {
+            let mut crashes = self.crashes();
+            crashes.counted.retain(|_, until| *until > now);
+            let until = crash.at.after(2 * limits::BREAK_SPAN);
+            if crashes.counted.insert((node.to_owned(), crash.number), until).is_some() {
+                return None;
+            }
+        }
+        let reason = self.quarantine(&crash.connector, &crash.version, |breaker| {
+            breaker.crashed(crash.at).then(|| crashed_too_often("at another node"))
+        })?;
+        self.fail(&crash.connector, &crash.version, Arc::clone(&reason), now);
+        Some(reason)
     }
 
     /// Brings a connector's versions to what the record says of them. One whose failure is not in the record yet stays quarantined.
@@ -128,6 +196,14 @@ impl Quarantine {
         self.with(|versions| versions.remove(&(connector.to_owned(), version.to_owned())));
         self.failures.forgive(connector, version);
     }
+}
+
+fn crashed_too_often(last: &str) -> String {
+    format!(
+        "it crashed {} times within {} s, the last time {last}",
+        limits::BREAKS,
+        limits::BREAK_SPAN.as_secs()
+    )
 }
 
 #[cfg(test)]
@@ -171,5 +247,34 @@ mod tests {
         quarantine.release("echo", "1.0.0");
         assert_eq!(quarantine.reason("echo", "1.0.0"), None);
         assert!(failures.is_empty());
+    }
+
+    #[test]
+    fn crashes_at_other_nodes_count_and_each_once() {
+        let failures = Arc::new(VersionFailures::default());
+        let quarantine = Quarantine::new(Arc::clone(&failures));
+        let now = Timestamp::from_millis(0);
+        let crashes = limits::BREAKS - 1;
+        for _ in 0..crashes - 1 {
+            assert!(!quarantine.note(&end(CallKind::Send, true, None), now));
+        }
+        assert_eq!(quarantine.unshared().len(), crashes - 1);
+        quarantine.shared(crashes - 1);
+        assert!(quarantine.unshared().is_empty());
+        let crash = |number| VersionCrash {
+            connector: "echo".to_owned(),
+            version: "1.0.0".to_owned(),
+            number,
+            at: now,
+        };
+        assert_eq!(quarantine.crashed_elsewhere("other", &crash(1), now), None);
+        assert_eq!(
+            quarantine.crashed_elsewhere("other", &crash(1), now),
+            None,
+            "it was counted"
+        );
+        assert!(quarantine.crashed_elsewhere("third", &crash(1), now).is_some());
+        assert!(quarantine.holds("echo", "1.0.0"));
+        assert_eq!(failures.all().len(), 1);
     }
 }

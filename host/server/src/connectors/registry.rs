@@ -34,6 +34,8 @@ pub(crate) struct Registry {
     /// Versions that serve and could not be loaded, by name and number, with the reason.
     failed: Mutex<BTreeMap<(String, String), String>>,
     pub(crate) canary_runs: Arc<CanaryRuns>,
+    /// This node's id.
+    node: String,
     /// The accounts that are held by the record, as far as this process has looked: by connector, the versions and why.
     held: Mutex<HashMap<String, BTreeMap<String, String>>>,
     /// One change at a time, so that what the record and the memory say cannot part.
@@ -48,6 +50,7 @@ impl Registry {
         config: &Config,
         quarantine: &Quarantine,
         canary_runs: Arc<CanaryRuns>,
+        node: &str,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let connectors = Self {
@@ -57,6 +60,7 @@ impl Registry {
             by_connector: RwLock::default(),
             failed: Mutex::default(),
             canary_runs,
+            node: node.to_owned(),
             held: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         };
@@ -127,8 +131,7 @@ impl Registry {
                     Some(known) => Arc::new(known.with(loaded)),
                     None => {
                         let known = store.canary_run(name, number).await?;
-                        let figures = known.and_then(|known| known.figures);
-                        Arc::new(CanaryRun::resumed(loaded, canary.clone(), figures))
+                        Arc::new(CanaryRun::resumed(loaded, canary.clone(), known, &self.node))
                     }
                 });
             } else {

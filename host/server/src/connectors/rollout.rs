@@ -462,8 +462,46 @@ impl Rollout {
         };
         if let Some(figures) = canary_run.take_counted() {
             let version = canary_run.loaded.number();
-            let kept = self.core.store().keep_canary_figures(connector, version, figures).await;
+            let store = self.core.store();
+            let kept = store
+                .keep_canary_figures(connector, version, &self.core.owner, figures)
+                .await;
             return kept.inspect_err(|_| canary_run.count_again());
+        }
+        Ok(())
+    }
+
+    /// Shares with the other nodes what was counted here of canaries and crashes, and judges by what all of them counted.
+    ///
+    /// # Errors
+    /// The record; the next round goes on.
+    pub(crate) async fn share_counts(&self, now: Timestamp) -> Result<(), StoreError> {
+        let (store, node) = (self.core.store(), &self.core.owner);
+        for (connector, versions) in self.connectors.registry.all() {
+            let Some(canary_run) = &versions.canary_run else {
+                continue;
+            };
+            self.keep_figures(&connector).await?;
+            if let Some(known) = store.canary_run(&connector, canary_run.loaded.number()).await? {
+                canary_run.learn(known, node);
+                let runs = &self.connectors.registry.canary_runs;
+                runs.roll_back_failed(&connector, canary_run, now);
+            }
+        }
+        let quarantine = &self.connectors.quarantine;
+        let crashes = quarantine.unshared();
+        if !crashes.is_empty() {
+            store.note_crashes(node, crashes.clone(), now).await?;
+            quarantine.shared(crashes.len());
+        }
+        for (other, crash) in store.crashes_of_others(node, now).await? {
+            if let Some(reason) = quarantine.crashed_elsewhere(&other, &crash, now) {
+                tracing::error!("{} {} is quarantined: {reason}", crash.connector, crash.version);
+                self.connectors
+                    .registry
+                    .canary_runs
+                    .end(&crash.connector, &crash.version);
+            }
         }
         Ok(())
     }

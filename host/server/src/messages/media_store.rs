@@ -191,7 +191,7 @@ mod tests {
         for store in stores {
             let (id, other): (MediaId, MediaId) = (core.mint.id(core.now()), core.mint.id(core.now()));
             for length in [3 * PART + 7, 2 * PART, 1] {
-                let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+                let bytes: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).expect("small")).collect();
                 let file = folder.path().join("incoming");
                 std::fs::write(&file, &bytes).expect("a file");
                 store.put(id, &file, core.now()).await.expect("it is kept");

@@ -74,3 +74,20 @@ CREATE TABLE media_bytes (
 );
 -- Pictures and films are compressed already.
 ALTER TABLE media_bytes ALTER COLUMN bytes SET STORAGE EXTERNAL;
+
+CREATE TABLE trial_figures (
+    connector TEXT COLLATE "C" NOT NULL,
+    version   TEXT COLLATE "C" NOT NULL,
+    node      TEXT COLLATE "C" NOT NULL,
+    figures   TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (connector, version, node)
+);
+
+CREATE TABLE crashes (
+    connector TEXT COLLATE "C" NOT NULL,
+    version   TEXT COLLATE "C" NOT NULL,
+    node      TEXT COLLATE "C" NOT NULL,
+    number    BIGINT NOT NULL,
+    at        BIGINT NOT NULL,
+    PRIMARY KEY (node, number)
+);

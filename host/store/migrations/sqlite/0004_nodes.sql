@@ -83,3 +83,22 @@ CREATE TABLE media_bytes (
     bytes    BLOB NOT NULL,          -- 256 KiB, the last one less
     PRIMARY KEY (media_id, part)
 ) STRICT;
+
+-- What the calls of a canary run came to at each node. `trials.figures` is of before there were nodes.
+CREATE TABLE trial_figures (
+    connector TEXT NOT NULL,
+    version   TEXT NOT NULL,
+    node      TEXT NOT NULL,
+    figures   TEXT NOT NULL,
+    PRIMARY KEY (connector, version, node)
+) STRICT, WITHOUT ROWID;
+
+-- Crashes of versions, for the nodes that did not see them. Kept for minutes.
+CREATE TABLE crashes (
+    connector TEXT NOT NULL,
+    version   TEXT NOT NULL,
+    node      TEXT NOT NULL,
+    number    INTEGER NOT NULL,      -- of the node
+    at        INTEGER NOT NULL,
+    PRIMARY KEY (node, number)
+) STRICT, WITHOUT ROWID;

@@ -9,7 +9,9 @@ use weir_domain::rollout::{Canary, CanaryRule, Intent, VersionAct, VersionStage}
 use super::channels::version;
 use super::world::*;
 use super::{Factory, run};
-use crate::{HeldAccounts, Retirement, StateMove, StateWrite, TranscriptFilter, TranscriptRecord};
+use crate::{
+    CanaryFigures, HeldAccounts, Retirement, StateMove, StateWrite, TranscriptFilter, TranscriptRecord, VersionCrash,
+};
 
 const NAME: &str = "example";
 
@@ -296,6 +298,33 @@ pub fn a_change_of_a_dead_node_is_carried_on_and_others_are_asked_what_they_load
     });
 }
 
+pub fn a_crash_is_known_to_other_nodes_for_a_while(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let store = &world.store;
+        let crash = |number, seconds| VersionCrash {
+            connector: NAME.to_owned(),
+            version: "1.0.0".to_owned(),
+            number,
+            at: at(seconds),
+        };
+        let crashes = vec![crash(1, 1), crash(2, 30)];
+        store.note_crashes("a", crashes.clone(), at(30)).await.unwrap();
+        // As after a commit whose answer was lost.
+        store.note_crashes("a", crashes.clone(), at(31)).await.unwrap();
+        store.note_crashes("b", vec![crash(1, 31)], at(31)).await.unwrap();
+        let seen = async |node: &str, seconds| store.crashes_of_others(node, at(seconds)).await.unwrap();
+        let by = |node: &str, crash: &VersionCrash| (node.to_owned(), crash.clone());
+        assert_eq!(seen("b", 40).await, [by("a", &crashes[0]), by("a", &crashes[1])]);
+        assert_eq!(seen("a", 40).await, [by("b", &crash(1, 31))]);
+        assert_eq!(
+            seen("b", 61).await,
+            [by("a", &crashes[1])],
+            "a minute later it counts no more"
+        );
+    });
+}
+
 pub fn roll_backs_go_on_back(factory: Factory) {
     run(async {
         let world = with_two_versions(factory).await;
@@ -331,22 +360,34 @@ pub fn a_trial_is_known_after_its_end(factory: Factory) {
         let store = &world.store;
         assert_eq!(store.canary_run(NAME, "1.1.0").await.unwrap(), None);
         let figures = serde_json::json!({ "calls": 7 });
+        let keep = async |node: &str, canary, figures| {
+            let counted = CanaryFigures { canary, figures };
+            store.keep_canary_figures(NAME, "1.1.0", node, counted).await
+        };
         // No version was a canary.
-        store.keep_canary_figures(NAME, "1.1.0", figures.clone()).await.unwrap();
+        store
+            .keep_canary_figures(NAME, "1.1.0", "a", figures.clone())
+            .await
+            .unwrap();
         assert_eq!(store.canary_run(NAME, "1.1.0").await.unwrap(), None);
         store.begin_canary(NAME, "1.1.0", canary(5), at(3)).await.unwrap();
-        store.keep_canary_figures(NAME, "1.1.0", figures.clone()).await.unwrap();
+        store
+            .keep_canary_figures(NAME, "1.1.0", "a", figures.clone())
+            .await
+            .unwrap();
+        let others = serde_json::json!({ "calls": 8 });
+        keep("b", canary(5), others.clone()).await.unwrap();
+        // Of a run before this one.
+        keep("c", canary(7), others.clone()).await.unwrap();
+        let counted = BTreeMap::from([("a".to_owned(), figures), ("b".to_owned(), others)]);
         let on = store.canary_run(NAME, "1.1.0").await.unwrap().unwrap();
-        assert_eq!(
-            (on.canary, on.figures, on.end),
-            (canary(5), Some(figures.clone()), None)
-        );
+        assert_eq!((on.canary, on.figures, on.end), (canary(5), counted.clone(), None));
         store
             .quarantine_version(NAME, "1.1.0", "it crashes", at(5))
             .await
             .unwrap();
         let ended = store.canary_run(NAME, "1.1.0").await.unwrap().unwrap();
-        assert_eq!(ended.figures, Some(figures));
+        assert_eq!(ended.figures, counted);
         let end = ended.end.unwrap();
         assert_eq!((end.reason.as_str(), end.at), ("it crashes", at(5)));
         let marked = store.version(NAME, "1.1.0").await.unwrap().unwrap().failure.unwrap();
@@ -354,7 +395,7 @@ pub fn a_trial_is_known_after_its_end(factory: Factory) {
         // Another canary run of it begins at nothing.
         store.begin_canary(NAME, "1.1.0", canary(6), at(6)).await.unwrap();
         let again = store.canary_run(NAME, "1.1.0").await.unwrap().unwrap();
-        assert_eq!((again.figures, again.end), (None, None));
+        assert_eq!((again.figures, again.end), (BTreeMap::new(), None));
         store
             .activate_version(NAME, "1.1.0", VersionAct::Promote, "", at(7))
             .await

@@ -51,6 +51,19 @@ impl App {
     }
 }
 
+/// A crash of a version, as one node saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionCrash {
+    /// The connector.
+    pub connector: String,
+    /// The version.
+    pub version: String,
+    /// Its number among those of the node.
+    pub number: i64,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// What nodes keep in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -130,10 +143,20 @@ pub struct VersionFailure {
 pub struct CanaryRunRecord {
     /// Its share and its rule.
     pub canary: Canary,
-    /// What its calls came to, as a document of whoever counted them; none before the first was written.
-    pub figures: Option<serde_json::Value>,
+    /// What its calls came to, by the nodes that counted them, each as a document of its own. Those of before there were nodes have
+    /// an empty name.
+    pub figures: BTreeMap<String, serde_json::Value>,
     /// How it ended; none while it is on.
     pub end: Option<CanaryRunEnd>,
+}
+
+/// What was counted of a canary run.
+#[derive(Clone, Debug)]
+pub struct CanaryFigures {
+    /// Which run of the version.
+    pub canary: Canary,
+    /// A document of whoever counted.
+    pub figures: serde_json::Value,
 }
 
 /// How a canary run ended.

@@ -8,8 +8,10 @@ use weir_domain::time::Timestamp;
 
 use crate::acts::{states, versions};
 use crate::engine::Engine;
-use crate::tables::{canary_runs, components, connectors, intents, loaded};
-use crate::{CanaryRunRecord, NewVersion, Result, Retirement, StageError, Version, VersionChange};
+use crate::tables::{canary_runs, components, connectors, crashes, intents, loaded};
+use crate::{
+    CanaryFigures, CanaryRunRecord, NewVersion, Result, Retirement, StageError, Version, VersionChange, VersionCrash,
+};
 
 /// Versions of connectors, how they change places, and what the operator granted.
 #[async_trait]
@@ -71,10 +73,21 @@ pub trait Versions: Send + Sync {
         failed: bool,
         now: Timestamp,
     ) -> Result<Option<Version>>;
-    /// Keeps what the calls of a canary run came to, also after its end. A version that never was a canary changes nothing.
-    async fn keep_canary_figures(&self, connector: &str, version: &str, figures: serde_json::Value) -> Result<()>;
+    /// Keeps what the calls of a canary run came to at one node, also after its end. Those of an earlier run
+    /// change nothing.
+    async fn keep_canary_figures(
+        &self,
+        connector: &str,
+        version: &str,
+        node: &str,
+        counted: CanaryFigures,
+    ) -> Result<()>;
     /// The last canary run of a version.
     async fn canary_run(&self, connector: &str, version: &str) -> Result<Option<CanaryRunRecord>>;
+    /// Notes crashes of versions that a node saw, each once.
+    async fn note_crashes(&self, node: &str, crashes: Vec<VersionCrash>, now: Timestamp) -> Result<()>;
+    /// The crashes within [`weir_domain::limits::BREAK_SPAN`] that other nodes noted, oldest first, each with its node.
+    async fn crashes_of_others(&self, node: &str, now: Timestamp) -> Result<Vec<(String, VersionCrash)>>;
     /// Retires a version that serves nobody and owns no account.
     async fn retire_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Retirement>;
     /// The version that served before the active one, in the line of those that were active: a roll-back takes the last of the
@@ -185,14 +198,28 @@ impl<E: Engine> Versions for E {
         self.write(move |db| versions::end_canary(db, &connector, &version, &reason, failed, now))
             .await
     }
-    async fn keep_canary_figures(&self, connector: &str, version: &str, figures: serde_json::Value) -> Result<()> {
-        let (connector, version) = (connector.to_owned(), version.to_owned());
-        self.write(move |db| canary_runs::keep_figures(db, &connector, &version, &figures))
+    async fn keep_canary_figures(
+        &self,
+        connector: &str,
+        version: &str,
+        node: &str,
+        counted: CanaryFigures,
+    ) -> Result<()> {
+        let (connector, version, node) = (connector.to_owned(), version.to_owned(), node.to_owned());
+        self.write(move |db| canary_runs::keep_figures(db, &connector, &version, &node, &counted))
             .await
     }
     async fn canary_run(&self, connector: &str, version: &str) -> Result<Option<CanaryRunRecord>> {
         let (connector, version) = (connector.to_owned(), version.to_owned());
         self.read(move |db| canary_runs::one(db, &connector, &version)).await
+    }
+    async fn note_crashes(&self, node: &str, crashes: Vec<VersionCrash>, now: Timestamp) -> Result<()> {
+        let node = node.to_owned();
+        self.write(move |db| crashes::note(db, &node, &crashes, now)).await
+    }
+    async fn crashes_of_others(&self, node: &str, now: Timestamp) -> Result<Vec<(String, VersionCrash)>> {
+        let node = node.to_owned();
+        self.look(move |db| crashes::of_others(db, &node, now)).await
     }
     async fn retire_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Retirement> {
         let (connector, version) = (connector.to_owned(), version.to_owned());

@@ -4,7 +4,7 @@ use weir_domain::rollout::Canary;
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, get_json, get_json_if, get_time_if, json, params};
-use crate::{CanaryRunEnd, CanaryRunRecord, Result};
+use crate::{CanaryFigures, CanaryRunEnd, CanaryRunRecord, Result};
 
 /// A canary run begins, or is another from now on: its figures begin anew.
 pub(crate) fn begin(db: &Db<'_>, connector: &str, version: &str, canary: &Canary) -> Result<()> {
@@ -13,13 +13,32 @@ pub(crate) fn begin(db: &Db<'_>, connector: &str, version: &str, canary: &Canary
          ON CONFLICT (connector, version) DO UPDATE SET canary = ?3, figures = NULL, ended_at = NULL, reason = NULL",
         params![connector, version, json(canary)?],
     )?;
+    db.run(
+        "DELETE FROM trial_figures WHERE connector = ?1 AND version = ?2",
+        [connector, version],
+    )?;
     Ok(())
 }
 
-pub(crate) fn keep_figures(db: &Db<'_>, connector: &str, version: &str, figures: &serde_json::Value) -> Result<()> {
+/// Nothing, if the version was never this canary.
+pub(crate) fn keep_figures(
+    db: &Db<'_>,
+    connector: &str,
+    version: &str,
+    node: &str,
+    counted: &CanaryFigures,
+) -> Result<()> {
     db.run(
-        "UPDATE trials SET figures = ?3 WHERE connector = ?1 AND version = ?2",
-        params![connector, version, json(figures)?],
+        "INSERT INTO trial_figures (connector, version, node, figures)
+         SELECT connector, version, ?3, ?4 FROM trials WHERE connector = ?1 AND version = ?2 AND canary = ?5
+         ON CONFLICT (connector, version, node) DO UPDATE SET figures = ?4",
+        params![
+            connector,
+            version,
+            node,
+            json(&counted.figures)?,
+            json(&counted.canary)?
+        ],
     )?;
     Ok(())
 }
@@ -33,20 +52,28 @@ pub(crate) fn end(db: &Db<'_>, connector: &str, version: &str, reason: &str, now
 }
 
 pub(crate) fn one(db: &Db<'_>, connector: &str, version: &str) -> Result<Option<CanaryRunRecord>> {
-    db.one(
+    let run = db.one(
         "SELECT canary, figures, ended_at, reason FROM trials WHERE connector = ?1 AND version = ?2",
         [connector, version],
         |row| {
             let at = get_time_if(row, 2)?;
             let reason: Option<String> = row.get(3)?;
+            let before: Option<serde_json::Value> = get_json_if(row, 1, "trials.figures")?;
             Ok(CanaryRunRecord {
                 canary: get_json(row, 0, "trials.canary")?,
-                figures: get_json_if(row, 1, "trials.figures")?,
+                figures: before.into_iter().map(|figures| (String::new(), figures)).collect(),
                 end: at.map(|at| CanaryRunEnd {
                     reason: reason.unwrap_or_default(),
                     at,
                 }),
             })
         },
-    )
+    )?;
+    let Some(mut run) = run else { return Ok(None) };
+    run.figures.extend(db.all(
+        "SELECT node, figures FROM trial_figures WHERE connector = ?1 AND version = ?2",
+        [connector, version],
+        |row| Ok((row.get(0)?, get_json(row, 1, "trial_figures.figures")?)),
+    )?);
+    Ok(Some(run))
 }

@@ -1,0 +1,40 @@
+//! Crashes of versions, as each node saw them.
+
+use weir_domain::limits;
+use weir_domain::time::Timestamp;
+
+use crate::db::{Db, get_time, params};
+use crate::{Result, VersionCrash};
+
+/// Notes crashes that a node saw, and forgets those that no longer count.
+pub(crate) fn note(db: &Db<'_>, node: &str, crashes: &[VersionCrash], now: Timestamp) -> Result<()> {
+    db.run(
+        "DELETE FROM crashes WHERE at < ?1",
+        [now.before(10 * limits::BREAK_SPAN).as_millis()],
+    )?;
+    for crash in crashes {
+        db.run(
+            "INSERT INTO crashes (connector, version, node, number, at) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (node, number) DO NOTHING",
+            params![crash.connector, crash.version, node, crash.number, crash.at.as_millis()],
+        )?;
+    }
+    Ok(())
+}
+
+/// The crashes that other nodes saw and that still count, oldest first, each with its node.
+pub(crate) fn of_others(db: &Db<'_>, node: &str, now: Timestamp) -> Result<Vec<(String, VersionCrash)>> {
+    db.all(
+        "SELECT node, connector, version, number, at FROM crashes WHERE node <> ?1 AND at > ?2 ORDER BY at, node, number",
+        params![node, now.before(limits::BREAK_SPAN).as_millis()],
+        |row| {
+            let crash = VersionCrash {
+                connector: row.get(1)?,
+                version: row.get(2)?,
+                number: row.get(3)?,
+                at: get_time(row, 4)?,
+            };
+            Ok((row.get(0)?, crash))
+        },
+    )
+}
