@@ -1,6 +1,6 @@
 //! What the host keeps in memory, brought to what other nodes have written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,16 +16,8 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Caches {
     core: Arc<Core>,
     connectors: Arc<Connectors>,
-    known: tokio::sync::Mutex<Known>,
-}
-
-/// What is in memory, as far as others need to know.
-#[derive(Default)]
-struct Known {
     /// The last revision that was read.
-    revision: i64,
-    /// The versions of each connector that are loaded, as the record says.
-    loaded: BTreeMap<String, Vec<String>>,
+    seen: tokio::sync::Mutex<i64>,
 }
 
 impl Caches {
@@ -33,7 +25,7 @@ impl Caches {
         Self {
             core,
             connectors,
-            known: tokio::sync::Mutex::default(),
+            seen: tokio::sync::Mutex::default(),
         }
     }
 
@@ -42,8 +34,8 @@ impl Caches {
     /// # Errors
     /// The record; the next look begins where this one did.
     pub(crate) async fn look(&self) -> Result<(), StoreError> {
-        let mut known = self.known.lock().await;
-        let newer = self.core.store().revisions_after(known.revision).await?;
+        let mut seen = self.seen.lock().await;
+        let newer = self.core.store().revisions_after(*seen).await?;
         let Some(last) = newer.last().map(|last| last.revision) else {
             return Ok(());
         };
@@ -57,25 +49,10 @@ impl Caches {
         }
         for name in &names {
             self.connectors.follow(name).await?;
-            self.tell_loaded(name, &mut known).await?;
         }
         // What waited for a version, or for an app's settings.
         self.core.wakes.callers();
-        known.revision = last;
-        Ok(())
-    }
-
-    /// Writes down which versions of a connector are loaded here, for the node that lets one serve.
-    async fn tell_loaded(&self, connector: &str, known: &mut Known) -> Result<(), StoreError> {
-        let versions = self.connectors.registry.versions(connector);
-        let loaded = versions.map(|versions| versions.all()).unwrap_or_default();
-        let mut numbers: Vec<String> = loaded.iter().map(|loaded| loaded.number().to_owned()).collect();
-        numbers.sort();
-        if known.loaded.get(connector) != Some(&numbers) {
-            let store = self.core.store();
-            store.note_loaded(&self.core.owner, connector, numbers.clone()).await?;
-            known.loaded.insert(connector.to_owned(), numbers);
-        }
+        *seen = last;
         Ok(())
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Registry {
     pub(crate) canary_runs: Arc<CanaryRuns>,
     /// This node's id.
     node: String,
+    /// The versions of each connector that are loaded, as the record says of this node.
+    told: tokio::sync::Mutex<BTreeMap<String, Vec<String>>>,
     /// The accounts that are held by the record, as far as this process has looked: by connector, the versions and why.
     held: Mutex<HashMap<String, BTreeMap<String, String>>>,
     /// One change at a time, so that what the record and the memory say cannot part.
@@ -61,6 +63,7 @@ impl Registry {
             failed: Mutex::default(),
             canary_runs,
             node: node.to_owned(),
+            told: tokio::sync::Mutex::default(),
             held: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         };
@@ -153,9 +156,19 @@ impl Registry {
                 next.draining.insert(left.number().to_owned(), left);
             }
         }
+        let mut loaded: Vec<String> = next.all().iter().map(|loaded| loaded.number().to_owned()).collect();
+        loaded.sort();
         self.canary_runs.put(name, next.canary_run.clone());
-        let mut by_connector = self.by_connector.write().unwrap_or_else(PoisonError::into_inner);
-        by_connector.insert(name.to_owned(), Arc::new(next));
+        self.by_connector
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), Arc::new(next));
+        // For the node that waits to let one of them serve.
+        let mut told = self.told.lock().await;
+        if told.get(name) != Some(&loaded) {
+            store.note_loaded(&self.node, name, loaded.clone()).await?;
+            told.insert(name.to_owned(), loaded);
+        }
         Ok(())
     }
 

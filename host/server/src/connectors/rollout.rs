@@ -247,6 +247,18 @@ impl Rollout {
                     nodes,
                 });
             }
+            // The turn is held here, and another node may wait for this one in the same way.
+            for (other, _) in store.open_version_changes().await? {
+                if other != connector {
+                    let Connectors {
+                        registry,
+                        runtime,
+                        quarantine,
+                        ..
+                    } = &*self.connectors;
+                    registry.follow(store, runtime, quarantine, &other).await?;
+                }
+            }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
