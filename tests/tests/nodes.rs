@@ -5,11 +5,13 @@ mod support;
 use std::time::Duration;
 
 use anyhow::ensure;
+use reqwest::Method;
+use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
-use support::{Connected, text_of};
+use support::{Connected, SECRET, signature, text_of};
 use tokio::process::Command;
 use tokio::time::Instant;
-use weir_tests::{Api, Program, until};
+use weir_tests::{APP, Api, Program, until};
 
 type Result<T = ()> = anyhow::Result<T>;
 
@@ -150,5 +152,56 @@ async fn a_frozen_node_goes_on_under_a_new_id() -> Result {
         .collect();
     assert_eq!(lines.len(), listed.len(), "{lines:?}");
     assert!(lines.iter().any(|node| node["is_this"] == json!(true)), "{lines:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_one_node_changes_the_other_serves_by() -> Result {
+    const NEW: &str = "another-client-secret";
+    let weir = Connected::on_postgres("weir_nodes_shared").await?;
+    let second = Second::start(&weir).await?;
+    let hears = async |app: &str, header: &str, signature: String, body: String| {
+        let url = format!("{}/hooks/{app}", second.api.origin());
+        let request = weir.stack.client().post(url).header(header, signature).body(body);
+        anyhow::Ok(request.send().await?.status().as_u16())
+    };
+    let proves = async |secret: &str, id: &str| {
+        let body = weir.text_webhook("c-nodes", id, "hello").await?;
+        let at = weir.now().await? / 1000;
+        hears(APP, "tiktok-signature", signature(secret, at, &body), body).await
+    };
+    // A secret that is changed on one node.
+    assert_eq!(proves(SECRET, "before").await?, 200);
+    let rotate = json!({ "secrets": { "client_secret": NEW } });
+    let rotated = format!("/v1/apps/{APP}/secrets/rotate");
+    weir.stack.api.post(&rotated, rotate).await?.expect(200)?;
+    until("the new secret to prove webhooks", async || {
+        Ok((proves(NEW, "after").await? == 200).then_some(()))
+    })
+    .await?;
+    // A connector that is installed and promoted there.
+    let secret = "echo-webhook-secret";
+    weir.stack.install("echo").await?;
+    let app = json!({
+        "connector": "echo", "settings": {}, "secrets": {"webhook_secret": secret},
+        "origins": {"https://echo.example": weir.stack.sandbox.origin()},
+    });
+    weir.stack.api.put("/v1/apps/echo", app).await?.expect(200)?;
+    until("the other node to serve the connector", async || {
+        let at = weir.now().await? / 1000;
+        let body = json!({"account": "acme", "events": []}).to_string();
+        let heard = hears("echo", "echo-signature", signature(secret, at, &body), body).await?;
+        Ok((heard == 200).then_some(()))
+    })
+    .await?;
+    // A file that was uploaded there.
+    let bytes: Vec<u8> = (0..600_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+    let form = Form::new().part("file", Part::bytes(bytes.clone()).file_name("rose.bin"));
+    let request = weir.stack.api.request(Method::POST, "/v1/media").multipart(form);
+    let media = weir.stack.api.send(request).await?.expect(201)?;
+    let url = text_of(&media["url"])?.replace(weir.stack.api.origin(), second.api.origin());
+    let fetched = weir.stack.client().get(url).send().await?;
+    assert_eq!(fetched.status(), 200);
+    assert!(fetched.bytes().await? == bytes, "it is the same file");
     Ok(())
 }

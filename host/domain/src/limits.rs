@@ -334,7 +334,7 @@ pub const HISTORY_LEASE: Duration = Duration::from_secs(3600);
 pub const UNCERTAIN_GRACE: Duration = Duration::from_secs(120);
 /// The first and the longest wait between two questions about one uncertain message: each is a request of the platform's rate, which
 /// sends need too, and what the history did not show within the hour is most often left to a person.
-pub const UNCERTAIN_WAIT: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
+pub const UNCERTAIN_ASKED: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
 /// The longest that anything of a channel waits to be done again. What is due later was written before the clock was set back.
 pub const WORK_WAIT: Duration = Duration::from_secs(600);
 /// Channels asked for news at once, of platforms that send no webhooks.

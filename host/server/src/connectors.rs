@@ -94,16 +94,7 @@ impl Connectors {
                 }),
             },
         )?;
-        let registry = Registry::load(
-            core.store(),
-            &runtime,
-            &core.config,
-            &quarantine,
-            canary_runs,
-            &core.owner,
-            core.now(),
-        )
-        .await?;
+        let registry = Registry::load(&core, &runtime, &quarantine, canary_runs).await?;
         let pacers = Pacers::new(&core.store);
         Ok(Self {
             apps: Apps::new(Arc::clone(&core)),

@@ -165,7 +165,7 @@ macro_rules! store_conformance {
             a_state_is_handed_over_whole_and_given_back_as_it_was,
             an_owner_keeps_its_version_from_retirement,
             an_undone_change_leaves_states_as_they_were,
-            a_change_of_a_dead_node_is_carried_on_and_others_are_asked_what_they_loaded,
+            nodes_say_which_versions_they_have_loaded,
             a_crash_is_known_to_other_nodes_for_a_while,
             roll_backs_go_on_back,
             a_trial_is_known_after_its_end,

@@ -270,7 +270,7 @@ impl Renewer {
         loop {
             let (store, now) = (self.core.store(), self.core.now());
             let lease = store
-                .take_work(channel, WorkKind::Renewal, &self.core.owner, now)
+                .take_work(channel, WorkKind::Renewal, &self.core.node.id(), now)
                 .await?;
             if lease.is_some() || matches!(cause, Cause::Due(_)) || Instant::now() >= end {
                 return Ok(lease);

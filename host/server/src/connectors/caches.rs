@@ -73,6 +73,23 @@ mod tests {
         host
     }
 
+    /// What one host does while the other looks, as its loop does.
+    async fn while_looking<T>(there: &Host, act: impl Future<Output = T>) -> T {
+        let looks = async {
+            loop {
+                there.caches.look().await.expect("a record");
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            done = act => {
+                there.caches.look().await.expect("a record");
+                done
+            }
+            () = looks => unreachable!("it goes on"),
+        }
+    }
+
     async fn serves(host: &Host) -> String {
         let serving = host.connectors.serving("echo").await.expect("a version");
         serving.version().to_owned()
@@ -109,32 +126,26 @@ mod tests {
             rule: CanaryRule::default(),
             since: here.now(),
         };
-        here.rollout
-            .begin_canary("echo", &next, canary)
-            .await
-            .expect("a canary");
-        there.caches.look().await.expect("a record");
+        let begun = here.rollout.begin_canary("echo", &next, canary);
+        while_looking(&there, begun).await.expect("a canary");
         let versions = there.connectors.registry.versions("echo").expect("versions");
         assert!(versions.canary_of(&next).is_some());
         assert_eq!(serves(&there).await, before);
-        here.rollout.promote("echo", &next).await.expect("it serves");
-        there.caches.look().await.expect("a record");
+        let promoted = here.rollout.promote("echo", &next);
+        while_looking(&there, promoted).await.expect("it serves");
         assert_eq!(serves(&there).await, next);
         let versions = there.connectors.registry.versions("echo").expect("versions");
         assert!(versions.canary_run.is_none());
-        here.rollout
-            .roll_back("echo", &next, "worse")
-            .await
-            .expect("the one before");
-        there.caches.look().await.expect("a record");
+        let back = here.rollout.roll_back("echo", &next, "worse");
+        while_looking(&there, back).await.expect("the one before");
         assert_eq!(serves(&there).await, before);
         let reason = "it crashed";
         let quarantined = here.store().quarantine_version("echo", &before, reason, here.now());
         quarantined.await.expect("a record");
         there.caches.look().await.expect("a record");
         assert!(there.connectors.serving("echo").await.is_err(), "it is quarantined");
-        here.rollout.promote("echo", &before).await.expect("it serves again");
-        there.caches.look().await.expect("a record");
+        let again = here.rollout.promote("echo", &before);
+        while_looking(&there, again).await.expect("it serves again");
         assert_eq!(serves(&there).await, before);
     }
 }

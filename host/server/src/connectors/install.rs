@@ -172,7 +172,7 @@ impl Connectors {
     pub(crate) async fn follow(&self, connector: &str) -> Result<(), StoreError> {
         let _turn = self.registry.changing.lock().await;
         self.registry
-            .follow(self.core.store(), &self.runtime, &self.quarantine, connector)
+            .follow(&self.core, &self.runtime, &self.quarantine, connector)
             .await
     }
 

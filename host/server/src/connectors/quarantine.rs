@@ -175,6 +175,15 @@ impl Quarantine {
         Some(reason)
     }
 
+    fn put(&self, connector: &str, version: &str, reason: &str) {
+        self.with(|versions| {
+            versions.insert(
+                (connector.to_owned(), version.to_owned()),
+                Standing::Aside(reason.into()),
+            );
+        });
+    }
+
     /// Brings a connector's versions to what the record says of them. One whose failure is not in the record yet stays quarantined.
     pub(crate) fn follow(&self, versions: &[Version]) {
         for version in versions {

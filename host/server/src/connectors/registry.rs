@@ -20,7 +20,7 @@ use crate::connectors::loaded::Loaded;
 use crate::connectors::promotion::PromoteError;
 use crate::connectors::quarantine::Quarantine;
 use crate::connectors::version_set::VersionSet;
-use crate::core::config::Config;
+use crate::core::Core;
 use crate::core::folder::private;
 use crate::core::provenance::{self, NotTrusted, TrustedKeys};
 
@@ -34,10 +34,10 @@ pub(crate) struct Registry {
     /// Versions that serve and could not be loaded, by name and number, with the reason.
     failed: Mutex<BTreeMap<(String, String), String>>,
     pub(crate) canary_runs: Arc<CanaryRuns>,
-    /// This node's id.
-    node: String,
-    /// The versions of each connector that are loaded, as the record says of this node.
-    told: tokio::sync::Mutex<BTreeMap<String, Vec<String>>>,
+    /// Under which name this process counts calls and crashes: a node that was taken for dead gets another one, and goes on counting.
+    pub(crate) counter: String,
+    /// The versions that are loaded, as the record says: by node and connector.
+    told: tokio::sync::Mutex<BTreeMap<(String, String), Vec<String>>>,
     /// The accounts that are held by the record, as far as this process has looked: by connector, the versions and why.
     held: Mutex<HashMap<String, BTreeMap<String, String>>>,
     /// One change at a time, so that what the record and the memory say cannot part.
@@ -47,14 +47,12 @@ pub(crate) struct Registry {
 impl Registry {
     /// Loads the versions that serve. One that cannot be loaded does not serve, and the others do; [`Self::not_loaded`] says so.
     pub(crate) async fn load(
-        store: &dyn Store,
+        core: &Core,
         runtime: &Runtime,
-        config: &Config,
         quarantine: &Quarantine,
         canary_runs: Arc<CanaryRuns>,
-        node: &str,
-        now: Timestamp,
     ) -> Result<Self, StoreError> {
+        let (store, config) = (core.store(), &core.config);
         let connectors = Self {
             folder: config.data.join("components"),
             trusted: config.trusted_keys.clone(),
@@ -62,17 +60,17 @@ impl Registry {
             by_connector: RwLock::default(),
             failed: Mutex::default(),
             canary_runs,
-            node: node.to_owned(),
+            counter: core.node.id(),
             told: tokio::sync::Mutex::default(),
             held: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         };
         connectors.give_components(store).await?;
         let versions = store.versions().await?;
-        give_terms(store, &versions, now).await?;
+        give_terms(store, &versions, core.now()).await?;
         let names: BTreeSet<_> = versions.iter().map(|version| &version.manifest.name).collect();
         for name in names {
-            connectors.follow(store, runtime, quarantine, name).await?;
+            connectors.follow(core, runtime, quarantine, name).await?;
         }
         Ok(connectors)
     }
@@ -91,11 +89,12 @@ impl Registry {
     /// name any more ends what it began. The turn is the caller's.
     pub(crate) async fn follow(
         &self,
-        store: &dyn Store,
+        core: &Core,
         runtime: &Runtime,
         quarantine: &Quarantine,
         name: &str,
     ) -> Result<(), StoreError> {
+        let store = core.store();
         let mut versions = store.versions().await?;
         versions.retain(|version| version.manifest.name == name);
         quarantine.follow(&versions);
@@ -134,7 +133,7 @@ impl Registry {
                     Some(known) => Arc::new(known.with(loaded)),
                     None => {
                         let known = store.canary_run(name, number).await?;
-                        Arc::new(CanaryRun::resumed(loaded, canary.clone(), known, &self.node))
+                        Arc::new(CanaryRun::resumed(loaded, canary.clone(), known, &self.counter))
                     }
                 });
             } else {
@@ -165,9 +164,11 @@ impl Registry {
             .insert(name.to_owned(), Arc::new(next));
         // For the node that waits to let one of them serve.
         let mut told = self.told.lock().await;
-        if told.get(name) != Some(&loaded) {
-            store.note_loaded(&self.node, name, loaded.clone()).await?;
-            told.insert(name.to_owned(), loaded);
+        let key = (core.node.id(), name.to_owned());
+        if told.get(&key) != Some(&loaded) {
+            store.note_loaded(&key.0, name, loaded.clone()).await?;
+            told.retain(|(node, _), _| *node == key.0);
+            told.insert(key, loaded);
         }
         Ok(())
     }

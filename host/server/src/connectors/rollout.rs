@@ -248,7 +248,7 @@ impl Rollout {
                 });
             }
             // The turn is held here, and another node may wait for this one in the same way.
-            for (other, _) in store.open_version_changes().await? {
+            for (other, _) in store.takers().await? {
                 if other != connector {
                     let Connectors {
                         registry,
@@ -256,7 +256,7 @@ impl Rollout {
                         quarantine,
                         ..
                     } = &*self.connectors;
-                    registry.follow(store, runtime, quarantine, &other).await?;
+                    registry.follow(&self.core, runtime, quarantine, &other).await?;
                 }
             }
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -476,7 +476,7 @@ impl Rollout {
             let version = canary_run.loaded.number();
             let store = self.core.store();
             let kept = store
-                .keep_canary_figures(connector, version, &self.core.owner, figures)
+                .keep_canary_figures(connector, version, &self.connectors.registry.counter, figures)
                 .await;
             return kept.inspect_err(|_| canary_run.count_again());
         }
@@ -488,7 +488,7 @@ impl Rollout {
     /// # Errors
     /// The record; the next round goes on.
     pub(crate) async fn share_counts(&self, now: Timestamp) -> Result<(), StoreError> {
-        let (store, node) = (self.core.store(), &self.core.owner);
+        let (store, node) = (self.core.store(), &self.connectors.registry.counter);
         for (connector, versions) in self.connectors.registry.all() {
             let Some(canary_run) = &versions.canary_run else {
                 continue;

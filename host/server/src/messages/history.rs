@@ -104,7 +104,13 @@ impl History {
     /// The record.
     pub(crate) async fn ask_after_outage(&self) -> Result<(), StoreError> {
         let now = self.core.now();
-        let Some(last) = self.last_presence().await else {
+        let node = self.core.node.id();
+        let others = self.core.store().nodes().await?.into_iter();
+        // While another node was there, it took the webhooks.
+        let others = others
+            .filter(|other| other.id != node)
+            .map(|other| other.beat_at.min(now));
+        let Some(last) = self.last_presence().await.into_iter().chain(others).max() else {
             return Ok(());
         };
         self.accounts.looked(last);
@@ -176,7 +182,9 @@ impl History {
     /// Takes the next channel whose history is to be read.
     async fn next(&self) -> Result<Option<WorkLease>, StoreError> {
         let (store, now) = (self.core.store(), self.core.now());
-        let leased = store.lease_work(WorkKind::History, &self.core.owner, 1, now).await?;
+        let leased = store
+            .lease_work(WorkKind::History, &self.core.node.id(), 1, now)
+            .await?;
         Ok(leased.into_iter().next())
     }
 

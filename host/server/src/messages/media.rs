@@ -363,7 +363,7 @@ impl Media {
     ///
     /// # Errors
     /// See [`LinkError`].
-    pub async fn open_media(
+    pub(crate) async fn open_media(
         &self,
         id: MediaId,
         expires: i64,

@@ -123,7 +123,7 @@ impl Work for Poller {
             store.enlist_polls(self.polled().await?, now).await?;
             *self.listed_at() = Some(now);
         }
-        store.lease_work(WorkKind::Poll, &self.core.owner, limit, now).await
+        store.lease_work(WorkKind::Poll, &self.core.node.id(), limit, now).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {

@@ -63,8 +63,6 @@ CREATE TABLE loaded_versions (
     PRIMARY KEY (node, connector, version)
 );
 
-ALTER TABLE version_intents ADD COLUMN node TEXT COLLATE "C";
-
 CREATE TABLE media_bytes (
     media_id BYTEA NOT NULL,
     part     BIGINT NOT NULL,

@@ -72,9 +72,6 @@ CREATE TABLE loaded_versions (
     PRIMARY KEY (node, connector, version)
 ) STRICT, WITHOUT ROWID;
 
--- The node that carries a change of versions out; null in rows of one host alone.
-ALTER TABLE version_intents ADD COLUMN node TEXT;
-
 -- The bytes of media, where the configuration keeps them in the database.
 CREATE TABLE media_bytes (
     media_id BLOB NOT NULL,

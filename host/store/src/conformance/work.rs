@@ -1,5 +1,7 @@
 //! What is done for a channel is done by one node at a time, and goes on when that dies.
 
+use std::sync::Arc;
+
 use weir_domain::id::{ChannelId, Mint};
 use weir_domain::limits;
 use weir_domain::message::Status;
@@ -8,8 +10,8 @@ use super::world::*;
 use super::{Factory, run};
 use crate::{Store, WorkAgain, WorkKind, WorkLease};
 
-async fn node(store: &dyn Store, name: &str) -> String {
-    store.register_node(name, "1", at(0)).await.unwrap().id
+async fn node(store: &Arc<dyn Store>, name: &str) -> String {
+    store.register_node(name, "1.0.0", at(0)).await.unwrap().id
 }
 
 fn channels<const N: usize>() -> [ChannelId; N] {
@@ -26,23 +28,23 @@ pub fn work_is_taken_by_one_node_until_it_ends_or_dies(factory: Factory) {
         let world = World::begin(factory).await;
         let store = &world.store;
         let [one] = channels();
-        let (first, second) = (node(&**store, "first").await, node(&**store, "second").await);
+        let (first, second) = &(node(store, "first").await, node(store, "second").await);
         let take = async |node: &str, seconds| {
             let taken = store.take_work(one, WorkKind::Renewal, node, at(seconds)).await;
             taken.unwrap()
         };
-        let lease = take(&first, 1).await.unwrap();
-        assert_eq!(take(&second, 2).await, None);
+        let lease = take(first, 1).await.unwrap();
+        assert_eq!(take(second, 2).await, None);
         assert!(store.end_work(lease.clone(), None).await.unwrap());
-        let lease = take(&second, 3).await.unwrap();
-        assert_eq!(take(&first, 4).await, None);
+        let lease = take(second, 3).await.unwrap();
+        assert_eq!(take(first, 4).await, None);
         // Too long is as good as dead.
         let over = 3 + limits::LEASE.as_secs().cast_signed();
-        let taken = take(&first, over).await.unwrap();
+        let taken = take(first, over).await.unwrap();
         assert!(!store.end_work(lease, None).await.unwrap(), "it was lost");
-        assert_eq!(take(&second, over + 1).await, None);
-        store.remove_node(&first, at(over + 1)).await.unwrap();
-        assert!(take(&second, over + 2).await.is_some());
+        assert_eq!(take(second, over + 1).await, None);
+        store.remove_node(first, at(over + 1)).await.unwrap();
+        assert!(take(second, over + 2).await.is_some());
         assert!(!store.end_work(taken, None).await.unwrap());
     });
 }
@@ -52,7 +54,7 @@ pub fn a_polled_channel_is_due_again_as_it_says(factory: Factory) {
         let world = World::begin(factory).await;
         let store = &world.store;
         let [one, two, three] = channels();
-        let (a, b) = (node(&**store, "a").await, node(&**store, "b").await);
+        let (a, b) = &(node(store, "a").await, node(store, "b").await);
         let lease = async |node: &str, limit, seconds| {
             let leased = store.lease_work(WorkKind::Poll, node, limit, at(seconds)).await;
             leased.unwrap()
@@ -60,8 +62,8 @@ pub fn a_polled_channel_is_due_again_as_it_says(factory: Factory) {
         let next = async |seconds| store.next_work(WorkKind::Poll, at(seconds)).await.unwrap();
         store.enlist_polls([one, two].into(), at(0)).await.unwrap();
         assert_eq!(next(0).await, Some(at(0)));
-        let mine = lease(&a, 1, 0).await;
-        let others = lease(&b, 9, 0).await;
+        let mine = lease(a, 1, 0).await;
+        let others = lease(b, 9, 0).await;
         assert_eq!((of_channels(&mine), of_channels(&others)), (vec![one], vec![two]));
         assert_eq!(next(1).await, None);
         let again = |seconds, failures| {
@@ -71,17 +73,17 @@ pub fn a_polled_channel_is_due_again_as_it_says(factory: Factory) {
         store.end_work(mine[0].clone(), again(20, 0)).await.unwrap();
         store.end_work(others[0].clone(), again(10, 3)).await.unwrap();
         assert_eq!(next(1).await, Some(at(10)));
-        let due = lease(&a, 9, 15).await;
+        let due = lease(a, 9, 15).await;
         assert_eq!((due[0].channel_id, due[0].failures), (two, 3));
         // The list is another: what is in hand and not on it is over, and what is new is due at once.
         store.enlist_polls([one, three].into(), at(16)).await.unwrap();
         assert!(!store.end_work(due[0].clone(), again(17, 0)).await.unwrap());
-        assert_eq!(of_channels(&lease(&a, 9, 16).await), [three]);
+        assert_eq!(of_channels(&lease(a, 9, 16).await), [three]);
         // What was in the hands of a node that died is due.
-        store.remove_node(&a, at(18)).await.unwrap();
-        assert_eq!(of_channels(&lease(&b, 9, 18).await), [three]);
+        store.remove_node(a, at(18)).await.unwrap();
+        assert_eq!(of_channels(&lease(b, 9, 18).await), [three]);
         // A clock that is set back delays nobody.
-        assert_eq!(of_channels(&lease(&b, 9, -9_000).await), [three, one]);
+        assert_eq!(of_channels(&lease(b, 9, -9_000).await), [three, one]);
     });
 }
 
@@ -90,9 +92,8 @@ pub fn a_history_asked_for_twice_is_read_from_the_earlier_moment(factory: Factor
         let world = World::begin(factory).await;
         let store = &world.store;
         let [one] = channels();
-        let node = node(&**store, "a").await;
         let next = async |seconds| {
-            let leased = store.lease_work(WorkKind::History, &node, 1, at(seconds)).await;
+            let leased = store.lease_work(WorkKind::History, "a", 1, at(seconds)).await;
             leased.unwrap().pop()
         };
         for since in [20, 10, 30] {

@@ -4,7 +4,7 @@ use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, get_time, get_time_if, params};
-use crate::tables::{claims, deliveries, outbox};
+use crate::tables::{claims, deliveries, outbox, work};
 use crate::{EndedNodes, Node, Result, StoreError};
 
 /// The name under which the last epoch stands in `meta`, as a decimal number.
@@ -118,7 +118,10 @@ pub(crate) fn others(db: &Db<'_>, own: &str) -> Result<Vec<String>> {
 
 /// Whether anything is in the hands of a node that is not alive: it was ended between looking and taking.
 pub(crate) fn has_orphans(db: &Db<'_>, now: Timestamp) -> Result<bool> {
-    Ok(outbox::has_leases_of_dead(db, now)? || deliveries::has_leases_of_dead(db, now)? || claims::has_dead(db)?)
+    Ok(outbox::has_leases_of_dead(db, now)?
+        || deliveries::has_leases_of_dead(db, now)?
+        || claims::has_dead(db)?
+        || work::has_dead(db)?)
 }
 
 /// Ends these nodes, and what is in the hands of none that is alive.
@@ -133,7 +136,9 @@ pub(crate) fn end(db: &Db<'_>, nodes: Vec<String>, now: Timestamp) -> Result<End
     )?;
     Ok(EndedNodes {
         nodes,
-        leases: outbox::end_leases_of_dead(db, now)? + deliveries::end_leases_of_dead(db, now)?,
+        leases: outbox::end_leases_of_dead(db, now)?
+            + deliveries::end_leases_of_dead(db, now)?
+            + work::end_of_dead(db, now)?,
         requests: claims::interrupt_dead(db)?,
     })
 }

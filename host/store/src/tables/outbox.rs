@@ -307,7 +307,7 @@ pub(crate) fn to_ask(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<Unce
     let is_due = |(uncertain, asked_at): &(Uncertain, Option<Timestamp>)| match asked_at {
         // One that is ahead of us is of before the clock was set back.
         Some(asked_at) => {
-            *asked_at > now || now.since(*asked_at) >= backoff(limits::UNCERTAIN_WAIT, uncertain.asked, 1.0)
+            *asked_at > now || now.since(*asked_at) >= backoff(limits::UNCERTAIN_ASKED, uncertain.asked, 1.0)
         }
         None => uncertain
             .dispatched_at

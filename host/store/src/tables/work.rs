@@ -1,5 +1,5 @@
-//! Work that one node at a time does for a channel. It is free while nobody has it, and when its node is dead or was silent for too
-//! long. A due moment or a lease further ahead than any that is ever written is one of before the clock was set back.
+//! Work that one node at a time does for a channel. It is free while nobody has it, and when its node is dead or has it
+//! for too long. A due moment or a lease further ahead than any that is ever written is one of before the clock was set back.
 
 use std::collections::BTreeSet;
 
@@ -21,8 +21,7 @@ pub(crate) fn take(
     let taken = db.run(
         "INSERT INTO work (channel_id, kind, node, epoch, until) VALUES (?1, ?2, ?3, 1, ?4)
          ON CONFLICT (channel_id, kind) DO UPDATE SET node = ?3, epoch = work.epoch + 1, until = ?4
-         WHERE work.node IS NULL OR work.node = ?3 OR work.until <= ?5 OR work.until > ?4
-             OR work.node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+         WHERE work.node IS NULL OR work.node = ?3 OR work.until <= ?5 OR work.until > ?4",
         params![
             key(channel),
             word(kind)?,
@@ -57,7 +56,7 @@ pub(crate) fn lease(db: &Db<'_>, kind: WorkKind, node: &str, limit: u32, now: Ti
     let due: Vec<ChannelId> = db.all(
         "SELECT channel_id FROM work WHERE kind = ?1 AND (
              (node IS NULL AND (due_at <= ?2 OR due_at > ?3))
-             OR (node IS NOT NULL AND (until <= ?2 OR until > ?4 OR node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL))))
+             OR (node IS NOT NULL AND (until <= ?2 OR until > ?4)))
          ORDER BY coalesce(due_at, 0), channel_id LIMIT ?5",
         params![
             word(kind)?,
@@ -115,6 +114,24 @@ pub(crate) fn end(db: &Db<'_>, lease: &WorkLease, again: Option<WorkAgain>) -> R
         ],
     )?;
     Ok(ended > 0)
+}
+
+/// Whether anything is in the hands of a node that is not alive.
+pub(crate) fn has_dead(db: &Db<'_>) -> Result<bool> {
+    db.exists(
+        "SELECT 1 FROM work WHERE node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL) LIMIT 1",
+        [],
+    )
+}
+
+/// What is in the hands of nodes that are not alive is due at once. How much.
+pub(crate) fn end_of_dead(db: &Db<'_>, now: Timestamp) -> Result<u32> {
+    let ended = db.run(
+        "UPDATE work SET node = NULL, until = NULL, due_at = coalesce(due_at, ?1)
+         WHERE node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+        [now.as_millis()],
+    )?;
+    Ok(u32::try_from(ended).unwrap_or(u32::MAX))
 }
 
 /// A channel's history is to be read from this moment on, or from an earlier one that it was to be read from.
