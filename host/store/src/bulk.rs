@@ -7,7 +7,7 @@ use crate::{Result, StoreError};
 
 /// Every table of the record. A table stands below those that it refers to, and `removed_events` above `events`, whose deletion it
 /// notes.
-pub(crate) const TABLES: [&str; 50] = [
+pub(crate) const TABLES: [&str; 55] = [
     "meta",
     "workspaces",
     "nodes",
@@ -24,6 +24,9 @@ pub(crate) const TABLES: [&str; 50] = [
     "version_intents",
     "grants",
     "trials",
+    "trial_figures",
+    "crashes",
+    "loaded_versions",
     "transcripts",
     "connect_sessions",
     "channels",
@@ -33,6 +36,7 @@ pub(crate) const TABLES: [&str; 50] = [
     "moved_states",
     "history_gaps",
     "turns",
+    "work",
     "contacts",
     "conversations",
     "authors",
@@ -44,6 +48,7 @@ pub(crate) const TABLES: [&str; 50] = [
     "outbox",
     "attempts",
     "media",
+    "media_bytes",
     "files_to_remove",
     "removed_events",
     "events",

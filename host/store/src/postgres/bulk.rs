@@ -9,7 +9,7 @@ use crate::{Result, StoreError};
 
 /// How rows are fetched: some at a time, of about one MiB at most each.
 const FETCH: &str = "FETCH 64 FROM copied_";
-/// And those of `components`, which have up to 16 MiB.
+/// And those of `components` and `media_bytes`, which have up to 16 MiB and 256 KiB.
 const FETCH_LARGE: &str = "FETCH 1 FROM copied_";
 
 impl Bulk for Connection {
@@ -50,7 +50,11 @@ impl Bulk for Connection {
 
     fn scan(&self, name: &str, query: &str, read: &mut dyn FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
         self.execute(&format!("DECLARE copied_{name} NO SCROLL CURSOR FOR {query}"))?;
-        let fetch = if name == "components" { FETCH_LARGE } else { FETCH };
+        let fetch = if matches!(name, "components" | "media_bytes") {
+            FETCH_LARGE
+        } else {
+            FETCH
+        };
         loop {
             let mut rows = 0;
             self.each(&format!("{fetch}{name}"), &[], &mut |row| {
