@@ -1,6 +1,7 @@
 //! What is done for a channel is done by one node at a time, and goes on when that dies.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_domain::id::{ChannelId, Mint};
 use weir_domain::limits;
@@ -82,8 +83,14 @@ pub fn a_polled_channel_is_due_again_as_it_says(factory: Factory) {
         // What was in the hands of a node that died is due.
         store.remove_node(a, at(18)).await.unwrap();
         assert_eq!(of_channels(&lease(b, 9, 18).await), [three]);
-        // A clock that is set back delays nobody.
-        assert_eq!(of_channels(&lease(b, 9, -9_000).await), [three, one]);
+        // A clock that is set back frees nothing that is in hand, and delays nobody, not even if that is not noticed.
+        assert_eq!(next(-9_000).await, Some(at(-9_000)));
+        let back = Duration::from_secs(9_018);
+        assert!(store.clock_set_back(back, at(-9_000)).await.unwrap() > 0);
+        assert_eq!(next(-9_000).await, Some(at(20 - 9_018)));
+        let over = -9_000 + limits::LEASE.as_secs().cast_signed();
+        assert_eq!(of_channels(&lease(b, 9, over - 1).await), [one]);
+        assert_eq!(of_channels(&lease(b, 9, over).await), [three]);
     });
 }
 

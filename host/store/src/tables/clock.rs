@@ -16,7 +16,7 @@ use crate::tables::nodes;
 
 /// Next tries, the ends of leases, and the waits in doubt: each waits as long as it had still to wait. When a message left is
 /// noted by the right clock, so that its echo is known. What was due already is due now; moments of the platform stay.
-const WAITS: [&str; 6] = [
+const WAITS: [&str; 7] = [
     "UPDATE outbox SET not_before = CASE WHEN not_before - ?2 < ?1 THEN ?1 ELSE not_before - ?2 END,
          due_at = CASE WHEN due_at - ?2 < ?1 THEN ?1 ELSE due_at - ?2 END WHERE not_before > ?1 OR due_at > ?1",
     "UPDATE outbox SET dispatched_at = dispatched_at - ?2 WHERE state IN ('sending', 'uncertain') AND dispatched_at > ?1",
@@ -26,6 +26,8 @@ const WAITS: [&str; 6] = [
          failing_since = CASE WHEN failing_since > ?1 THEN ?1 ELSE failing_since END
      WHERE paced_until > ?1 OR failing_since > ?1",
     "UPDATE media SET due_at = CASE WHEN due_at - ?2 < ?1 THEN ?1 ELSE due_at - ?2 END WHERE due_at > ?1",
+    "UPDATE work SET due_at = CASE WHEN due_at - ?2 < ?1 THEN ?1 ELSE due_at - ?2 END, until = until - ?2, since = since - ?2
+     WHERE due_at > ?1 OR until > ?1",
 ];
 
 /// The clock was set back by so much and shows `now`. How many rows were touched.
@@ -34,9 +36,10 @@ pub(crate) fn set_back(db: &Db<'_>, by: Duration, now: Timestamp) -> Result<u32>
 }
 
 /// What waits may go earlier; what is in hand would be taken for lost, and a message sent again.
-const IN_HAND: [&str; 2] = [
+const IN_HAND: [&str; 3] = [
     "UPDATE outbox SET not_before = not_before + ?2 WHERE state = 'sending' AND owner = ?1",
     "UPDATE deliveries SET due_at = due_at + ?2 WHERE owner = ?1",
+    "UPDATE work SET until = until + ?2 WHERE node = ?1",
 ];
 
 /// The clock was set forward by so much, under this worker. How many rows were touched.
@@ -45,10 +48,11 @@ pub(crate) fn set_forward(db: &Db<'_>, owner: &str, by: Duration) -> Result<u32>
 }
 
 /// The same, of all nodes that are alive.
-const IN_HANDS: [&str; 2] = [
+const IN_HANDS: [&str; 3] = [
     "UPDATE outbox SET not_before = not_before + ?1 WHERE state = 'sending'
        AND owner IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
     "UPDATE deliveries SET due_at = due_at + ?1 WHERE owner IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+    "UPDATE work SET until = until + ?1 WHERE node IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
 ];
 
 /// The name under which the last step stands in `meta`.

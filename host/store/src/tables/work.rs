@@ -1,5 +1,5 @@
 //! Work that one node at a time does for a channel. It is free while nobody has it, and when its node is dead or has it
-//! for too long. A due moment or a lease further ahead than any that is ever written is one of before the clock was set back.
+//! for too long. A due moment further ahead than any that is ever written is one of before the clock was set back.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ pub(crate) fn take(
     let taken = db.run(
         "INSERT INTO work (channel_id, kind, node, epoch, until) VALUES (?1, ?2, ?3, 1, ?4)
          ON CONFLICT (channel_id, kind) DO UPDATE SET node = ?3, epoch = work.epoch + 1, until = ?4
-         WHERE work.node IS NULL OR work.node = ?3 OR work.until <= ?5 OR work.until > ?4",
+         WHERE work.node IS NULL OR work.node = ?3 OR work.until <= ?5",
         params![
             key(channel),
             word(kind)?,
@@ -56,13 +56,12 @@ pub(crate) fn lease(db: &Db<'_>, kind: WorkKind, node: &str, limit: u32, now: Ti
     let due: Vec<ChannelId> = db.all(
         "SELECT channel_id FROM work WHERE kind = ?1 AND (
              (node IS NULL AND (due_at <= ?2 OR due_at > ?3))
-             OR (node IS NOT NULL AND (until <= ?2 OR until > ?4)))
-         ORDER BY coalesce(due_at, 0), channel_id LIMIT ?5",
+             OR (node IS NOT NULL AND until <= ?2))
+         ORDER BY coalesce(due_at, 0), channel_id LIMIT ?4",
         params![
             word(kind)?,
             now.as_millis(),
             now.after(limits::WORK_WAIT).as_millis(),
-            now.after(kind.lease()).as_millis(),
             limit
         ],
         |row| get_id(row, 0),
@@ -119,7 +118,7 @@ pub(crate) fn end(db: &Db<'_>, lease: &WorkLease, again: Option<WorkAgain>) -> R
 /// Whether anything is in the hands of a node that is not alive.
 pub(crate) fn has_dead(db: &Db<'_>) -> Result<bool> {
     db.exists(
-        "SELECT 1 FROM work WHERE node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL) LIMIT 1",
+        "SELECT 1 FROM work WHERE node IS NOT NULL AND node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL) LIMIT 1",
         [],
     )
 }
@@ -128,7 +127,7 @@ pub(crate) fn has_dead(db: &Db<'_>) -> Result<bool> {
 pub(crate) fn end_of_dead(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let ended = db.run(
         "UPDATE work SET node = NULL, until = NULL, due_at = coalesce(due_at, ?1)
-         WHERE node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
+         WHERE node IS NOT NULL AND node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
         [now.as_millis()],
     )?;
     Ok(u32::try_from(ended).unwrap_or(u32::MAX))
