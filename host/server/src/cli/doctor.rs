@@ -18,7 +18,7 @@ use super::output::{Output, text};
 use super::{Common, Done, checked};
 use crate::Config;
 use crate::connectors::forged::RefusedWebhooks;
-use crate::core::config::StoreConfig;
+use crate::core::config::{MediaKeep, StoreConfig};
 use crate::core::folder;
 use crate::core::platform_clocks::apart;
 
@@ -132,8 +132,15 @@ async fn running(report: &mut Report<'_>, client: &Client, common: &Common) {
         }
     }
     if let Ok(nodes) = client.get(client.at(&["v1", "nodes"])).await {
-        for node in nodes.get("data").and_then(Value::as_array).into_iter().flatten() {
+        let nodes = nodes.get("data").and_then(Value::as_array).cloned().unwrap_or_default();
+        for node in &nodes {
             report.add("node", Ok(node_state(node)));
+        }
+        let alive = nodes.iter().filter(|node| text(node, "/state") == "alive").count();
+        if alive > 1
+            && let Ok(config) = common.load()
+        {
+            report.add("media", shared_media(config.media, alive));
         }
     }
     if let Ok(apps) = client.get(client.at(&["v1", "apps"])).await {
@@ -183,6 +190,17 @@ fn node_state(node: &Value) -> String {
         text(node, "/version"),
         text(node, "/last_beat_at")
     )
+}
+
+/// Whether every node finds the attachments and uploads of all.
+fn shared_media(keep: MediaKeep, nodes: usize) -> Result<String, String> {
+    match keep {
+        MediaKeep::Database => Ok("attachments and uploads are in the database".to_owned()),
+        MediaKeep::Folder => Err(format!(
+            "each of the {nodes} nodes keeps attachments and uploads in its own data directory, and finds no others; set \
+             `[media] keep = \"database\"` (WEIR_MEDIA_KEEP) on all of them"
+        )),
+    }
 }
 
 /// Whether an app's webhooks are authentic.
@@ -431,6 +449,13 @@ mod tests {
             schema: 4,
             newest_schema: 4,
         }
+    }
+
+    #[test]
+    fn nodes_that_keep_files_apart_are_reported() {
+        assert!(shared_media(MediaKeep::Database, 2).is_ok());
+        let evidence = shared_media(MediaKeep::Folder, 2).expect_err("one does not find what the other keeps");
+        assert!(evidence.contains("keep = \"database\""), "{evidence}");
     }
 
     #[test]
