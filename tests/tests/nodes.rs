@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use support::{Connected, SECRET, signature, text_of};
 use tokio::process::Command;
 use tokio::time::Instant;
-use weir_tests::{APP, Api, Program, until};
+use weir_tests::{APP, Api, HOUR_MS, Program, until};
 
 type Result<T = ()> = anyhow::Result<T>;
 
@@ -203,5 +203,39 @@ async fn what_one_node_changes_the_other_serves_by() -> Result {
     let fetched = weir.stack.client().get(url).send().await?;
     assert_eq!(fetched.status(), 200);
     assert!(fetched.bytes().await? == bytes, "it is the same file");
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_nodes_spend_no_refresh_token_twice() -> Result {
+    let mut weir = Connected::on_postgres("weir_nodes_renewal").await?;
+    let thread = weir.conversation().await?;
+    let second = Second::start(&weir).await?;
+    // Asked for on both at one moment: the platform takes time over each, and ends the refresh token that was spent.
+    let slow = json!({"on": "refresh", "fault": {"delay_ms": 300}, "times": 1000});
+    weir.stack.phone.order_fault(slow).await?;
+    let path = weir.of_channel("/refresh")?;
+    for _ in 0..3 {
+        let (here, there) = tokio::join!(weir.stack.api.post(&path, json!({})), second.api.post(&path, json!({})),);
+        here?.expect(200)?;
+        there?.expect(200)?;
+    }
+    let by_hand = weir.stack.phone.calls("refresh").await?;
+    assert!(by_hand.iter().all(|call| call["code"] == 0), "{by_hand:#?}");
+    // At the end of the access token both find that it is due.
+    weir.stack.time_passes(25 * HOUR_MS).await?;
+    let (here, there) = tokio::join!(
+        weir.stack.api.say(&thread, "from one"),
+        second.api.say(&thread, "from the other"),
+    );
+    here?.expect(202)?;
+    there?.expect(202)?;
+    until("both messages on the phone", async || {
+        Ok((weir.on_phone().await?.len() == 2).then_some(()))
+    })
+    .await?;
+    let all = weir.stack.phone.calls("refresh").await?;
+    assert_eq!(all.len(), by_hand.len() + 1, "{all:#?}");
+    assert!(all.iter().all(|call| call["code"] == 0), "{all:#?}");
     Ok(())
 }
