@@ -5,9 +5,10 @@ use std::ops::Deref;
 
 use crate::channel::Channel;
 use crate::event::{self, EventData, EventType};
-use crate::id::{ChannelId, ContactId, ConversationId, EndpointId, MessageId};
+use crate::id::{ChannelId, ContactId, ConversationId, EndpointId, MediaId, MessageId};
+use crate::inbound::RemoteMedia;
+use crate::message::{MessageError, Referral, Status};
 use crate::record::attempt::EndedAttempt;
-use crate::record::inbound::{EarlyReceipt, ExpectedMedia, NewReferral};
 use crate::record::queue::{ConversationQueue, DueChange, QueuedMessage};
 use crate::record::{StoredContact, StoredConversation, StoredMessage};
 use crate::time::Timestamp;
@@ -148,6 +149,14 @@ pub struct NewEvent {
     pub data: String,
 }
 
+impl NewEvent {
+    pub fn of(about: About, kind: EventType, data: &impl EventData) -> Self {
+        let data =
+            serde_json::to_string(data).expect("the documents of events have text for keys, so they can be written");
+        Self { about, kind, data }
+    }
+}
+
 /// All that a decision writes, by kind, so that a store writes each kind in one go: rows that are removed first, then the
 /// others in the order in which they refer to one another, then the events in the order in which they happened.
 #[derive(Debug, Default)]
@@ -188,11 +197,42 @@ pub struct FoldedEcho {
     pub conversation: ConversationId,
 }
 
+/// Bytes that are with the platform, to be fetched at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpectedMedia {
+    pub id: MediaId,
+    pub workspace: String,
+    pub message: MessageId,
+    pub kind: String,
+    pub remote: RemoteMedia,
+}
+
+/// How a contact came, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewReferral {
+    pub workspace: String,
+    pub conversation: ConversationId,
+    pub contact: ContactId,
+    pub channel: ChannelId,
+    pub referral: Referral,
+}
+
+/// A receipt that came before what it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EarlyReceipt {
+    pub channel: ChannelId,
+    /// The platform's id of the message, or empty for a mark of the conversation.
+    pub message: String,
+    /// The platform's id of the conversation.
+    pub conversation: String,
+    pub status: Status,
+    pub up_to: Option<Timestamp>,
+    pub error: Option<MessageError>,
+}
+
 impl Changes {
     pub fn event(&mut self, about: About, kind: EventType, data: &impl EventData) {
-        let data =
-            serde_json::to_string(data).expect("the documents of events have text for keys, so they can be written");
-        self.events.push(NewEvent { about, kind, data });
+        self.events.push(NewEvent::of(about, kind, data));
     }
 
     /// Appends an event that shows a message as it is now.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use weir_domain::erasure::Marks;
 use weir_domain::id::ChannelId;
 use weir_domain::message::{MessageError, Status};
-use weir_domain::record::inbound::EarlyReceipt;
+use weir_domain::record::change::EarlyReceipt;
 use weir_domain::time::Timestamp;
 
 use crate::Result;

@@ -7,7 +7,7 @@ use weir_domain::id::{ConversationId, MediaId, MessageId};
 use weir_domain::inbound::RemoteMedia;
 use weir_domain::limits;
 use weir_domain::message::{Attachment, Content, MediaStatus, Message};
-use weir_domain::record::inbound::ExpectedMedia;
+use weir_domain::record::change::ExpectedMedia;
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, Row, get_id, get_id_if, get_json, get_time, get_word, json, key, params, word};

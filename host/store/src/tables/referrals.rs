@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use weir_domain::id::{ChannelId, ConversationId, ReferralId};
 use weir_domain::message::Referral;
-use weir_domain::record::inbound::NewReferral;
+use weir_domain::record::change::NewReferral;
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, Row, cursor_id, fetch, get_id, get_json, get_json_if, json, key, key_if, listed, ms, params};

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::channel::{Channel, ChannelStatus};
 use crate::id::{ChannelId, ContactId, ConversationId, MessageId};
 use crate::inbound::{Fact, InboundEvent, InboundMessage, Person, ReceiptTarget};
-use crate::message::{Direction, MessageError, Origin, Referral, Status};
+use crate::message::{Direction, Origin, Referral, Status};
 use crate::policy::window;
+use crate::record::change::EarlyReceipt;
 use crate::record::inbound::Batch;
 use crate::record::queue::ConversationQueue;
 use crate::record::rows::{ByPlatformId, Rows};
@@ -49,19 +50,6 @@ pub struct Needs {
     pub early_marks: BTreeSet<(ChannelId, String)>,
     /// Referrals up to this time.
     pub referrals: BTreeMap<ConversationId, Timestamp>,
-}
-
-/// A receipt that came before what it is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EarlyReceipt {
-    pub channel: ChannelId,
-    /// The platform's id of the message, or empty for a mark of the conversation.
-    pub message: String,
-    /// The platform's id of the conversation.
-    pub conversation: String,
-    pub status: Status,
-    pub up_to: Option<Timestamp>,
-    pub error: Option<MessageError>,
 }
 
 /// What was loaded, and what the facts of a group make of it, so that they see one another.

@@ -4,12 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::channel::PolicyOverride;
-use crate::id::{ChannelId, Id};
+use crate::id::{ChannelId, ContactId, Id, MessageId};
+use crate::inbound::{InboundMessage, ReceiptStatus, ReceiptTarget};
 use crate::manifest::{Authorization, Knowledge, Manifest, Policy, Statuses};
+use crate::message::{Content, Message, Status};
+use crate::record::change::EarlyReceipt;
 use crate::record::queue::{ConversationQueue, QueueState, QueuedMessage};
+use crate::record::{MessageUpdate, StoredContact, StoredMessage, Tracked};
 
 const DAY: i64 = 24 * 3_600;
 
