@@ -10,8 +10,6 @@ mod media;
 mod message;
 mod reaction;
 mod referral;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeSet;
 
@@ -24,7 +22,7 @@ pub use contact::{Contact, ContactCreated, ErasedContact, Removed};
 pub use conversation::{
     Budget, ClosedBy, ClosedConversation, Conversation, ConversationContact, ConversationOpened, Refusal, Window,
 };
-pub use endpoint::ToldEndpoint;
+pub use endpoint::{ExampleEndpoint, ToldEndpoint};
 pub use media::MediaFetched;
 pub use message::{Attachment, Button, Content, Message, MessageError, PlatformWords};
 pub use reaction::{Reaction, ReactionContact};
@@ -218,3 +216,6 @@ pub struct Event {
     /// The thing itself, as the API shows it: a message, a channel, a contact.
     pub data: serde_json::Value,
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,10 +8,12 @@
 pub mod channels;
 pub mod claims;
 pub mod clocks;
+pub mod connecting;
 pub mod contacts;
 pub mod echoes;
 pub mod events;
 pub mod inbound;
+pub mod keys;
 pub mod laws;
 pub mod leases;
 pub mod ledger;
@@ -19,8 +21,10 @@ pub mod news;
 pub mod nodes;
 pub mod outbound;
 pub mod rates;
+pub mod recovery;
 pub mod retention;
 pub mod rollout;
+pub mod versions;
 pub mod work;
 pub mod workspaces;
 pub(crate) mod world;
@@ -55,17 +59,6 @@ fn run<F: Future>(promise: F) -> F::Output {
 macro_rules! store_conformance {
     ($factory:ident) => {
         $crate::store_conformance!(@ $factory, channels:
-            a_key_is_found_by_its_prefix_until_and_after_it_ends,
-            a_session_is_kept_with_its_key_until_it_is_over,
-            a_configured_key_takes_the_place_of_the_one_before,
-            an_app_keeps_its_secrets_and_when_it_was_first_put,
-            a_version_number_stands_for_one_set_of_bytes,
-            a_component_is_kept_with_its_version,
-            what_is_kept_in_memory_is_numbered_when_it_changes,
-            one_version_of_a_connector_is_active,
-            a_connect_session_is_taken_once_and_in_time,
-            a_connect_session_always_gets_an_end,
-            a_taken_session_is_found_until_it_ends,
             a_set_up_is_due_until_it_is_done,
             an_account_connected_again_keeps_its_id_and_name,
             an_operators_change_is_told_with_the_channel,
@@ -76,6 +69,23 @@ macro_rules! store_conformance {
             state_is_written_all_at_once,
             lists_go_on_where_they_stopped,
             a_history_gap_is_kept_until_it_is_read,
+        );
+        $crate::store_conformance!(@ $factory, connecting:
+            a_connect_session_is_taken_once_and_in_time,
+            a_connect_session_always_gets_an_end,
+            a_taken_session_is_found_until_it_ends,
+        );
+        $crate::store_conformance!(@ $factory, versions:
+            a_version_number_stands_for_one_set_of_bytes,
+            a_component_is_kept_with_its_version,
+            what_is_kept_in_memory_is_numbered_when_it_changes,
+            one_version_of_a_connector_is_active,
+        );
+        $crate::store_conformance!(@ $factory, keys:
+            a_key_is_found_by_its_prefix_until_and_after_it_ends,
+            a_configured_key_takes_the_place_of_the_one_before,
+            a_session_is_kept_with_its_key_until_it_is_over,
+            an_app_keeps_its_secrets_and_when_it_was_first_put,
         );
         $crate::store_conformance!(@ $factory, workspaces:
             other_tenants_see_nothing,
@@ -227,18 +237,20 @@ macro_rules! store_conformance {
             endpoints_take_turns,
             a_slow_endpoint_holds_its_bound_and_no_more,
             an_endpoint_gets_no_more_at_once_or_in_a_second_than_its_operator_says,
+            an_event_can_be_sent_again_by_hand,
+            a_filter_without_a_match_reads_a_bounded_page,
+            an_erased_events_place_is_known,
+            deliveries_do_not_wait_longer_when_the_clock_is_set_back,
+        );
+        $crate::store_conformance!(@ $factory, recovery:
             what_was_told_while_an_endpoint_was_off_comes_with_its_recovery_and_first,
             an_endpoint_is_told_of_when_nothing_went_through_for_a_while_and_once_when_something_does,
             a_gone_endpoint_is_switched_off_and_told_of,
             a_recovered_endpoint_gets_what_it_missed,
-            an_event_can_be_sent_again_by_hand,
-            a_filter_without_a_match_reads_a_bounded_page,
-            an_erased_events_place_is_known,
             a_recovery_takes_bounded_steps_and_nothing_overtakes_it,
             what_is_recovered_waits_for_what_is_in_hand_and_goes_before_its_repeat,
             an_endpoint_switched_off_for_its_answer_begins_again_where_it_was,
             a_failing_endpoint_is_told_of_without_waiting_for_its_next_try,
-            deliveries_do_not_wait_longer_when_the_clock_is_set_back,
         );
         $crate::store_conformance!(@ $factory, ledger:
             dead_letters_are_kept_whole_and_dropped_once,

@@ -33,3 +33,6 @@ pub(crate) mod state;
 pub(crate) mod transcripts;
 pub(crate) mod work;
 pub(crate) mod workspaces;
+
+/// The channel `?1` of the workspace `?2`, for rows that hang on a channel and have no workspace of their own.
+const CHANNEL: &str = "(SELECT id FROM channels WHERE id = ?1 AND workspace_id = ?2)";

@@ -28,3 +28,14 @@ pub struct ToldEndpoint {
 }
 
 impl EventData for ToldEndpoint {}
+
+/// What an endpoint is sent to try it out while the log is empty: it tells nothing that could be mistaken for a contact's.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExampleEndpoint {
+    /// The endpoint's id.
+    pub id: EndpointId,
+    /// Always true.
+    pub example: bool,
+}
+
+impl EventData for ExampleEndpoint {}

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::event::{ChannelTold, EventType};
+use weir_domain::record::{About, NewEvent};
 use weir_domain::time::Timestamp;
 use weir_store::StoreError;
 
@@ -83,14 +84,9 @@ impl Accounts {
             reason: None,
             days_left: Some(days),
         };
-        // Plain data with string keys: it always becomes JSON.
-        let data = serde_json::to_value(told).unwrap_or_default();
         let kind = EventType::ChannelReauthorizationRequired;
-        let workspace = &channel.workspace_id;
-        self.core
-            .store
-            .append_event(workspace, Some(channel.id), kind, data, now)
-            .await?;
+        let event = NewEvent::of(About::channel(channel), kind, &told);
+        self.core.store.append_event(event, now).await?;
         tracing::warn!(channel.id = %channel.id, "The channel {} must be authorized again within {days} days", channel.id);
         Ok(true)
     }

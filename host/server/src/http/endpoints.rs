@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use url::{Host as UrlHost, Url};
 use utoipa::ToSchema;
 use weir_domain::credential::Secret;
-use weir_domain::event::{Event, EventFilter, EventType};
+use weir_domain::event::{Event, EventFilter, EventType, ExampleEndpoint};
 use weir_domain::id::{ChannelId, DeliveryId, EndpointId};
 use weir_domain::limits;
 use weir_domain::policy::{Reach, Request, RequestBody, address, may_deliver};
+use weir_domain::record::{About, NewEvent};
 use weir_domain::time::Timestamp;
 use weir_store::{Endpoint, EndpointPatch, Listed};
 
@@ -412,13 +413,13 @@ pub(crate) async fn send_example(
     let workspace = caller.workspace_id();
     find(&host, workspace, id).await?;
     let event = match newest(&host, workspace, body.kind).await? {
-        Some(event) => event,
-        // An empty log has no example. This one tells nothing that could be mistaken for a contact's.
+        Some(event) => event.id,
+        // An empty log has no example.
         None if body.kind.is_none() => {
-            let data = serde_json::json!({ "id": id, "example": true });
-            host.store()
-                .append_event(workspace, None, EventType::EndpointRecovered, data, host.now())
-                .await?
+            let example = ExampleEndpoint { id, example: true };
+            let about = About::workspace(workspace);
+            let event = NewEvent::of(about, EventType::EndpointRecovered, &example);
+            host.store().append_event(event, host.now()).await?
         }
         None => {
             return Err(Problem::member(
@@ -427,12 +428,9 @@ pub(crate) async fn send_example(
             ));
         }
     };
-    let delivery_id = host
-        .store()
-        .insert_delivery(workspace, id, event.id, host.now())
-        .await?;
+    let delivery_id = host.store().insert_delivery(workspace, id, event, host.now()).await?;
     host.core.wakes.deliveries.notify_one();
-    let changed = serde_json::json!({ "event_id": event.id });
+    let changed = serde_json::json!({ "event_id": event });
     record(&host, &caller, "endpoint.send_example", &id.to_string(), changed).await;
     Ok((StatusCode::ACCEPTED, Answered(Queued { delivery_id })))
 }

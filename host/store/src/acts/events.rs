@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_domain::channel::Channel;
-use weir_domain::event::{self, Event, EventData, EventType};
-use weir_domain::id::{ChannelId, EventId};
+use weir_domain::event::{self, EventData, EventType};
+use weir_domain::id::EventId;
 use weir_domain::record::fan_out::{self, AppendedEvent, Lane, OwedDelivery};
 use weir_domain::record::{About, NewEvent};
 use weir_domain::time::Timestamp;
 
-use crate::db::{Db, json};
+use crate::db::Db;
 use crate::tables::{deliveries, endpoints, events};
 use crate::{Result, StoreError};
 
@@ -21,15 +21,10 @@ pub(crate) fn append(
     data: &impl EventData,
     now: Timestamp,
 ) -> Result<(EventId, i64)> {
-    let event = NewEvent {
-        about: about.clone(),
-        kind,
-        data: json(data)?,
-    };
-    append_one(db, event, now)
+    append_one(db, NewEvent::of(about.clone(), kind, data), now)
 }
 
-fn append_one(db: &Db<'_>, event: NewEvent, now: Timestamp) -> Result<(EventId, i64)> {
+pub(crate) fn append_one(db: &Db<'_>, event: NewEvent, now: Timestamp) -> Result<(EventId, i64)> {
     let appended = append_all(db, vec![event], now)?;
     appended
         .first()
@@ -62,43 +57,6 @@ pub(crate) fn append_all(db: &Db<'_>, events: Vec<NewEvent>, now: Timestamp) -> 
     fan_out::hold_back(&mut owed, deliveries::busy(db, lanes)?);
     deliveries::insert_all(db, &owed, now)?;
     Ok(ids.into_iter().zip(places).collect())
-}
-
-/// Appends an event that nothing else goes with.
-pub(crate) fn append_plain(
-    db: &Db<'_>,
-    workspace: &str,
-    channel: Option<ChannelId>,
-    kind: EventType,
-    data: serde_json::Value,
-    now: Timestamp,
-) -> Result<Event> {
-    // What tells of a conversation keeps its order among that conversation's events.
-    let conversation = data
-        .get("conversation_id")
-        .and_then(|id| id.as_str())
-        .and_then(|id| id.parse().ok());
-    let about = About {
-        channel,
-        conversation,
-        ..About::workspace(workspace)
-    };
-    let event = NewEvent {
-        about,
-        kind,
-        data: json(&data)?,
-    };
-    let (id, sequence) = append_one(db, event, now)?;
-    Ok(Event {
-        id,
-        kind,
-        timestamp: now,
-        workspace_id: workspace.to_owned(),
-        channel_id: channel,
-        conversation_id: conversation,
-        sequence,
-        data,
-    })
 }
 
 /// Appends an event that shows a channel.

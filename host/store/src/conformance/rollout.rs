@@ -6,7 +6,7 @@ use weir_domain::channel::ChannelStatus;
 use weir_domain::event::EventType;
 use weir_domain::rollout::{Canary, CanaryRule, Intent, VersionAct, VersionStage};
 
-use super::channels::version;
+use super::versions::version;
 use super::world::*;
 use super::{Factory, run};
 use crate::{

@@ -13,7 +13,7 @@ use weir_domain::inbound::InboundEvent;
 use weir_domain::message::Origin;
 use weir_domain::workspace::{InUse, Workspace};
 
-use crate::conformance::channels::session;
+use crate::conformance::connecting::session;
 use crate::conformance::events::add;
 use crate::conformance::inbound::{comes, picture};
 use crate::conformance::ledger::letter;

@@ -16,6 +16,7 @@ use crate::store::*;
 use crate::{MasterKey, StoreError};
 
 mod costs;
+mod erasing;
 mod file;
 mod groups;
 mod writing;

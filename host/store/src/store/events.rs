@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use tokio::sync::watch;
-use weir_domain::event::{Event, EventFilter, EventType};
-use weir_domain::id::{ChannelId, EventId};
+use weir_domain::event::{Event, EventFilter};
+use weir_domain::id::EventId;
+use weir_domain::record::NewEvent;
 use weir_domain::time::Timestamp;
 
 use crate::engine::Engine;
@@ -14,14 +15,7 @@ use crate::{Listed, Result, acts};
 #[async_trait]
 pub trait Events: Send + Sync {
     /// Writes one event that nothing else goes with.
-    async fn append_event(
-        &self,
-        workspace: &str,
-        channel: Option<ChannelId>,
-        kind: EventType,
-        data: serde_json::Value,
-        now: Timestamp,
-    ) -> Result<Event>;
+    async fn append_event(&self, event: NewEvent, now: Timestamp) -> Result<EventId>;
     /// Events after a place in the log, in order. One page looks at [`weir_domain::limits::ROWS_SCANNED`] events at most, so it
     /// may hold fewer than there is room for, or none, and more follow: `next` is the place to go on from.
     async fn events(&self, workspace: &str, after: i64, filter: &EventFilter, limit: u32) -> Result<Listed<Event>>;
@@ -42,16 +36,8 @@ pub trait Events: Send + Sync {
 
 #[async_trait]
 impl<E: Engine> Events for E {
-    async fn append_event(
-        &self,
-        workspace: &str,
-        channel: Option<ChannelId>,
-        kind: EventType,
-        data: serde_json::Value,
-        now: Timestamp,
-    ) -> Result<Event> {
-        let workspace = workspace.to_owned();
-        self.write(move |db| acts::events::append_plain(db, &workspace, channel, kind, data.clone(), now))
+    async fn append_event(&self, event: NewEvent, now: Timestamp) -> Result<EventId> {
+        self.write(move |db| Ok(acts::events::append_one(db, event.clone(), now)?.0))
             .await
     }
     async fn events(&self, workspace: &str, after: i64, filter: &EventFilter, limit: u32) -> Result<Listed<Event>> {

@@ -11,7 +11,7 @@ use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, Row, cursor_id, fetch, get_id, get_json, get_time_if, json, key, listed, ms, params, word};
-use crate::tables::outbox;
+use crate::tables::{CHANNEL, outbox};
 use crate::vault::Place;
 use crate::{Listed, Page, Result};
 
@@ -30,9 +30,6 @@ pub(crate) fn one(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<Option<
 pub(crate) fn of_any(db: &Db<'_>, id: ChannelId) -> Result<Option<Channel>> {
     db.one("SELECT channel FROM channels WHERE id = ?1", [key(id)], read)
 }
-
-/// The channel `?1` of the workspace `?2`, for rows that hang on a channel and have no workspace of their own.
-pub(crate) const CHANNEL: &str = "(SELECT id FROM channels WHERE id = ?1 AND workspace_id = ?2)";
 
 pub(crate) fn is_of(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<bool> {
     db.exists(

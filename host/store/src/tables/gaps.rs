@@ -5,7 +5,7 @@ use weir_domain::id::ChannelId;
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, Row, get_id, get_time, get_time_if, key, ms, params};
-use crate::tables::channels::CHANNEL;
+use crate::tables::CHANNEL;
 use crate::{HistoryGap, Result};
 
 /// Shown of one channel at most; no more conversations are read of a channel at one time.

@@ -18,7 +18,7 @@ use crate::db::{
     Db, Row, ToParam, Value, get_id, get_json, get_json_if, get_time, get_time_if, get_word, json, json_if, key,
     key_if, key_value, ms, params,
 };
-use crate::tables::channels::CHANNEL;
+use crate::tables::CHANNEL;
 use crate::{Attempt, QueueDepth, Result, StoreError};
 
 /// Rows that one sweep settles: the writer has others to serve.

@@ -6,7 +6,7 @@ use weir_domain::erasure::Marks;
 use weir_domain::id::ChannelId;
 
 use crate::db::{Db, Row, get_id, get_json, get_json_if, get_time_if, json, json_if, key, params};
-use crate::tables::channels::CHANNEL;
+use crate::tables::CHANNEL;
 use crate::{ChannelState, Result, StateOwner};
 
 pub(crate) type State = BTreeMap<String, Vec<u8>>;

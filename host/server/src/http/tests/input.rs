@@ -1,5 +1,8 @@
 //! Whatever comes in is answered in words, and what has no business here is turned away unread.
 
+use weir_domain::event::ChannelNotice;
+use weir_domain::record::{About, NewEvent};
+
 use super::*;
 
 #[tokio::test]
@@ -288,13 +291,14 @@ async fn a_repeated_request_acts_once_and_a_secret_is_shown_once() {
 async fn a_stream_goes_on_where_it_broke_off_without_a_gap() {
     let api = Api::open().await;
     let tell = async |n: i64| {
-        let data = json!({ "n": n });
-        let event = api
-            .host
-            .store()
-            .append_event("default", None, EventType::ChannelUpdated, data, api.host.now())
-            .await;
-        event.expect("written").id.to_string()
+        let notice = ChannelNotice {
+            notice: "renamed".to_owned(),
+            detail: json!({ "n": n }),
+            at: api.host.now(),
+        };
+        let event = NewEvent::of(About::workspace("default"), EventType::ChannelUpdated, &notice);
+        let event = api.host.store().append_event(event, api.host.now()).await;
+        event.expect("written").to_string()
     };
     let first = tell(1).await;
     tell(2).await;

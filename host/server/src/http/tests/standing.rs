@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use weir_domain::event::ExampleEndpoint;
+use weir_domain::record::{About, NewEvent};
+
 use super::*;
 use crate::core::clock::Reading;
 
@@ -38,11 +41,12 @@ async fn a_revoked_key_ends_its_streams_at_once() {
     let revoked = api.raw(revoke.expect("a request")).await;
     assert_eq!(revoked.status(), StatusCode::NO_CONTENT);
     assert!(ends.frame().await.is_none(), "the stream of the revoked key ends");
-    let event = EventType::WindowClosing;
-    let append = api
-        .host
-        .store()
-        .append_event("default", None, event, json!({}), api.host.now());
+    let example = ExampleEndpoint {
+        id: api.host.core.mint.id(api.host.now()),
+        example: true,
+    };
+    let event = NewEvent::of(About::workspace("default"), EventType::EndpointRecovered, &example);
+    let append = api.host.store().append_event(event, api.host.now());
     append.await.expect("a record");
     let told = stays.frame().await.expect("it goes on").expect("a frame");
     assert!(told.is_data());
