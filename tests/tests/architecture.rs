@@ -410,10 +410,30 @@ fn leaves(prefix: &str, tree: &str, found: &mut Vec<String>) {
     }
 }
 
+/// A file without what is only compiled for its tests, wherever that stands.
+fn without_tests(text: &str) -> String {
+    let mut parts = text.split("#[cfg(test)]\n");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let indent = &part[..part.len() - part.trim_start().len()];
+        let rest = match part.find([';', '{']) {
+            Some(end) if part[end..].starts_with(';') => &part[end + 1..],
+            _ => part.split_once(&format!("\n{indent}}}")).map_or("", |(_, rest)| rest),
+        };
+        kept.push_str(rest);
+    }
+    kept
+}
+
+#[test]
+fn a_file_is_read_on_after_its_tests() {
+    let text = "use a;\n#[cfg(test)]\nmod tests;\nuse b;\n#[cfg(test)]\npub(crate) mod more {\n    use c;\n}\nuse d;\n";
+    assert_eq!(named(text), ["a", "b", "d"]);
+}
+
 /// What a file names of its own crate, outside of its tests: what it uses, and paths from the crate's root.
 fn named(text: &str) -> Vec<String> {
-    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-    let code: String = text
+    let code: String = without_tests(text)
         .lines()
         .map(|line| line.split("//").next().unwrap_or_default())
         .collect::<Vec<_>>()
@@ -452,6 +472,15 @@ fn imports(source: &Path) -> anyhow::Result<BTreeMap<Vec<String>, BTreeSet<Vec<S
             modules.insert(module(inside), std::fs::read_to_string(&file)?);
         }
     }
+    // What the root shows again, and from where: who names it names the file that it stands in.
+    let mut shown = BTreeMap::new();
+    for path in modules.get(&Vec::new()).map(|root| named(root)).unwrap_or_default() {
+        let mut segments: Vec<String> = path.split("::").map(|segment| segment.trim().to_owned()).collect();
+        let name = segments.pop().unwrap_or_default();
+        if modules.contains_key(&segments) {
+            shown.insert(name, segments);
+        }
+    }
     let mut graph = BTreeMap::new();
     for (module, text) in &modules {
         let mut others = BTreeSet::new();
@@ -470,6 +499,12 @@ fn imports(source: &Path) -> anyhow::Result<BTreeMap<Vec<String>, BTreeSet<Vec<S
                     "super" => drop(absolute.pop()),
                     segment => absolute.push(segment.to_owned()),
                 }
+            }
+            if let [name, ..] = &absolute[..]
+                && !modules.contains_key(&absolute[..1])
+                && let Some(file) = shown.get(name).or_else(|| shown.get("*"))
+            {
+                absolute.clone_from(file);
             }
             // The longest beginning that is a file; the rest is what the file holds.
             while !absolute.is_empty() && !modules.contains_key(&absolute) {
