@@ -11,6 +11,7 @@ pub mod change;
 pub mod contact;
 pub mod conversation;
 pub mod echo;
+pub mod erase;
 pub mod fan_out;
 pub mod inbound;
 #[cfg(test)]

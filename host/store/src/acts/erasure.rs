@@ -6,12 +6,10 @@
 
 use std::ops::ControlFlow;
 
-use weir_domain::conversation::Contact;
 use weir_domain::erasure::{Marks, TEXTS};
-use weir_domain::event::{ClosedBy, ErasedContact, EventType};
 use weir_domain::id::{ChannelId, ContactId, ConversationId, MediaId};
 use weir_domain::message::{Content, MessageError};
-use weir_domain::record::{About, Changes, window_events};
+use weir_domain::record::erase::{self, ConversationWith, Erasure, Snapshot};
 use weir_domain::time::Timestamp;
 
 use crate::acts::{apply, events};
@@ -102,11 +100,43 @@ const DOCUMENTS: &[Documents] = &[
 
 /// Erases a contact's rows and notes what is left to be searched, and which files are to be removed.
 pub(crate) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Erased>> {
+    let Some(snapshot) = load(db, workspace, id)? else {
+        return Ok(None);
+    };
+    let mut erasure = erase::erase(snapshot);
+    let channel = erasure.contact.channel_id;
+    let mut erased = Erased::default();
+    for conversation in &erasure.whole {
+        outbox::forget(db, channel, *conversation)?;
+        erase_thread(db, *conversation, &mut erased, now)?;
+    }
+    for (conversation, heir) in &erasure.shared {
+        erase_words(db, *conversation, &erasure, &mut erased, now)?;
+        erase_mentions(db, *conversation, &erasure)?;
+        if let Some(heir) = heir {
+            hand_over(db, *conversation, id, *heir)?;
+        }
+    }
+    db.run("DELETE FROM authors WHERE contact_id = ?1", [key(id)])?;
+    db.run("DELETE FROM claims WHERE contact_id = ?1", [key(id)])?;
+    db.run("DELETE FROM contacts WHERE id = ?1", [key(id)])?;
+    media::to_be_removed(db, &erased.media)?;
+    channels::forget_cursor(db, workspace, channel, &erasure)?;
+    state::forget(db, channel, &erasure)?;
+    early::forget(db, channel, &erasure)?;
+    gaps::forget(db, workspace, channel, &erasure)?;
+    note(db, &erasure)?;
+    apply(db, std::mem::take(&mut erasure.changes), now)?;
+    erased.removed.files = counted(erased.media.len());
+    events::append_one(db, erasure.told(erased.removed), now)?;
+    Ok(Some(erased))
+}
+
+/// A contact, and what they wrote in which conversations.
+fn load(db: &Db<'_>, workspace: &str, id: ContactId) -> Result<Option<Snapshot>> {
     let Some(contact) = conversations::contact(db, workspace, id)? else {
         return Ok(None);
     };
-    let mut erased = Erased::default();
-    let mut changes = Changes::default();
     let theirs: Vec<ConversationId> =
         db.all("SELECT id FROM conversations WHERE contact_id = ?1", [key(id)], |row| {
             get_id(row, 0)
@@ -116,70 +146,24 @@ pub(crate) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
         [key(id)],
         |row| get_id(row, 0),
     )?;
-    let mut ids = vec![id.to_string(), contact.platform_id.clone()];
-    ids.extend(contact.username.clone());
-    let mut texts = Vec::new();
-    let mut whole = Vec::new();
-    let mut shared = Vec::new();
-    for conversation in theirs {
-        let thread = conversations::needed(db, conversation)?;
-        if let Some(other) = other_author(db, conversation)? {
-            texts.extend(words_in(db, conversation, Some(id))?);
-            shared.push((conversation, Some(other)));
-        } else {
-            ids.extend([conversation.to_string(), thread.conversation.platform_id.clone()]);
-            texts.extend(words_in(db, conversation, None)?);
-            whole.push(thread);
-        }
-    }
-    for conversation in elsewhere {
-        texts.extend(words_in(db, conversation, Some(id))?);
-        shared.push((conversation, None));
-    }
-    let names = contact
-        .display_name
-        .iter()
-        .chain(&contact.avatar_url)
-        .map(String::as_str);
-    let channel = json(&channels::needed(db, contact.channel_id)?)?;
-    let marks = Marks::new(ids)
-        .and_words(names, texts.iter().map(String::as_str))
-        .but_those_in(&channel);
-    for thread in whole {
-        let conversation = thread.conversation.id;
-        outbox::forget(db, contact.channel_id, conversation)?;
-        erase_thread(db, conversation, &mut erased, now)?;
-        window_events::closed(&mut changes, &thread, ClosedBy::ContactErased);
-    }
-    for (conversation, heir) in shared {
-        erase_words(db, conversation, &contact, &marks, &mut erased, now)?;
-        erase_mentions(db, conversation, &marks)?;
-        if let Some(heir) = heir {
-            hand_over(db, conversation, id, heir)?;
-        }
-    }
-    db.run("DELETE FROM authors WHERE contact_id = ?1", [key(id)])?;
-    db.run("DELETE FROM claims WHERE contact_id = ?1", [key(id)])?;
-    db.run("DELETE FROM contacts WHERE id = ?1", [key(id)])?;
-    media::to_be_removed(db, &erased.media)?;
-    channels::forget_cursor(db, workspace, contact.channel_id, &marks)?;
-    state::forget(db, contact.channel_id, &marks)?;
-    early::forget(db, contact.channel_id, &marks)?;
-    gaps::forget(db, workspace, contact.channel_id, &marks)?;
-    note(db, &contact, &marks)?;
-    apply(db, changes, now)?;
-    let about = About {
-        channel: Some(contact.channel_id),
-        ..About::workspace(workspace)
-    };
-    erased.removed.files = u32::try_from(erased.media.len()).unwrap_or(u32::MAX);
-    let told = ErasedContact {
-        id,
-        channel_id: contact.channel_id,
-        removed: erased.removed.into(),
-    };
-    events::append(db, &about, EventType::ContactErased, &told, now)?;
-    Ok(Some(erased))
+    let with = theirs.into_iter().map(|conversation| {
+        let other = other_author(db, conversation)?;
+        Ok(ConversationWith {
+            stored: conversations::needed(db, conversation)?,
+            words: words_in(db, conversation, other.map(|_| id))?,
+            other,
+        })
+    });
+    let elsewhere = elsewhere
+        .into_iter()
+        .map(|conversation| Ok((conversation, words_in(db, conversation, Some(id))?)));
+    Ok(Some(Snapshot {
+        workspace: workspace.to_owned(),
+        channel: channels::needed(db, contact.channel_id)?,
+        with: with.collect::<Result<_>>()?,
+        elsewhere: elsewhere.collect::<Result<_>>()?,
+        contact,
+    }))
 }
 
 /// What a person reads in a conversation's newest messages, or in those of one contact.
@@ -236,12 +220,11 @@ pub(crate) fn erase_conversation(db: &Db<'_>, thread: ConversationId, now: Times
 fn erase_words(
     db: &Db<'_>,
     thread: ConversationId,
-    author: &Contact,
-    marks: &Marks,
+    erasure: &Erasure,
     erased: &mut Erased,
     now: Timestamp,
 ) -> Result<()> {
-    let by = [key(thread), key(author.id)];
+    let by = [key(thread), key(erasure.contact.id)];
     let theirs = "(SELECT id FROM messages WHERE conversation_id = ?1 AND contact_id = ?2 AND direction = 'inbound')";
     erased.media.extend(db.all(
         &format!("SELECT id FROM media WHERE message_id IN {theirs}"),
@@ -255,18 +238,12 @@ fn erase_words(
     )?;
     seen::keep_keys(db, &format!("id IN {theirs}"), by, now)?;
     erased.removed.messages += counted(db.run(&format!("DELETE FROM messages WHERE id IN {theirs}"), by)?);
-    let ids = Marks::new([author.id.to_string(), author.platform_id.clone()]);
-    // Why another's message failed is told in the platform's words.
     let events: Vec<(i64, bool)> = db.all(
         "SELECT sequence, data, type FROM events WHERE conversation_id = ?1",
         [key(thread)],
         |row| {
             let data = row.get::<Option<&[u8]>>(1)?.unwrap_or_default();
-            let is_named = match row.get(2)? {
-                "message.failed" => marks.are_repeated_in(data),
-                _ => ids.stand_in(data),
-            };
-            Ok((row.get(0)?, is_named))
+            Ok((row.get(0)?, erasure.takes_event(row.get(2)?, data)))
         },
     )?;
     for (sequence, _) in events.into_iter().filter(|(_, named)| *named) {
@@ -279,7 +256,7 @@ fn erase_words(
 }
 
 /// What the platform and the connector said beside others' messages in a conversation, where it names the person.
-fn erase_mentions(db: &Db<'_>, thread: ConversationId, marks: &Marks) -> Result<()> {
+fn erase_mentions(db: &Db<'_>, thread: ConversationId, erasure: &Erasure) -> Result<()> {
     let notes: Vec<(Vec<u8>, Option<String>, Option<MessageError>)> = db.all(
         "SELECT id, extras, error FROM messages
          WHERE conversation_id = ?1 AND (extras IS NOT NULL OR error IS NOT NULL)",
@@ -287,17 +264,10 @@ fn erase_mentions(db: &Db<'_>, thread: ConversationId, marks: &Marks) -> Result<
         |row| Ok((row.get(0)?, row.get(1)?, get_json_if(row, 2, "messages.error")?)),
     )?;
     for (id, extras, error) in notes {
-        if extras.is_some_and(|extras| marks.stand_in(extras.as_bytes())) {
+        if extras.is_some_and(|extras| erasure.takes_extras(&extras)) {
             db.run("UPDATE messages SET extras = NULL WHERE id = ?1", params![id])?;
         }
-        if let Some(error) = error
-            && marks.are_repeated_in(json(&error)?.as_bytes())
-        {
-            let error = MessageError {
-                detail: marks.unless_repeated_in(error.detail),
-                platform: None,
-                ..error
-            };
+        if let Some(error) = error.and_then(|error| erasure.error_left(error)) {
             db.run(
                 "UPDATE messages SET error = ?2 WHERE id = ?1",
                 params![id, json(&error)?],
@@ -311,12 +281,7 @@ fn erase_mentions(db: &Db<'_>, thread: ConversationId, marks: &Marks) -> Result<
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )?;
     for (id, number, error, requests) in attempts {
-        let texts = [error, Some(requests)];
-        if texts
-            .into_iter()
-            .flatten()
-            .any(|text| marks.are_repeated_in(text.as_bytes()))
-        {
+        if erasure.takes_attempt(error.as_deref().into_iter().chain([requests.as_str()])) {
             db.run(
                 "DELETE FROM attempts WHERE message_id = ?1 AND number = ?2",
                 params![id, number],
@@ -387,9 +352,10 @@ fn sealed_in(row: &str) -> Place<'_> {
     }
 }
 
-fn note(db: &Db<'_>, contact: &Contact, marks: &Marks) -> Result<()> {
+fn note(db: &Db<'_>, erasure: &Erasure) -> Result<()> {
+    let contact = &erasure.contact;
     // Sealed: what names the person is theirs too, and would be in the log until this row is gone.
-    let sealed = db.seal(marks, sealed_in(&contact.id.to_string()))?;
+    let sealed = db.seal(&erasure.marks, sealed_in(&contact.id.to_string()))?;
     db.run(
         "INSERT INTO erasures (channel_id, contact_id, marks) VALUES (?1, ?2, ?3)",
         params![key(contact.channel_id), key(contact.id), sealed],

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::credential::Credential;
 use weir_domain::delivery::backoff;
-use weir_domain::erasure::Marks;
 use weir_domain::id::ChannelId;
 use weir_domain::limits;
+use weir_domain::record::erase::Erasure;
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, Row, cursor_id, fetch, get_id, get_json, get_time_if, json, key, listed, ms, params, word};
@@ -241,9 +241,9 @@ pub(crate) fn poll_cursor(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result
 
 /// Forgets where polling goes on, if that repeats something of a person. Only the connector can read a cursor, so nothing can be taken
 /// out of it: the next poll begins as the first one did, and what it shows again is known by its keys, an erased person's too.
-pub(crate) fn forget_cursor(db: &Db<'_>, workspace: &str, id: ChannelId, marks: &Marks) -> Result<()> {
+pub(crate) fn forget_cursor(db: &Db<'_>, workspace: &str, id: ChannelId, erasure: &Erasure) -> Result<()> {
     match poll_cursor(db, workspace, id)? {
-        Some(cursor) if marks.are_repeated_in(cursor.as_bytes()) => keep_poll_cursor(db, workspace, id, None),
+        Some(cursor) if erasure.takes_cursor(&cursor) => keep_poll_cursor(db, workspace, id, None),
         _ => Ok(()),
     }
 }

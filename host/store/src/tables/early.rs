@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use weir_domain::erasure::Marks;
 use weir_domain::id::ChannelId;
 use weir_domain::message::{MessageError, Status};
 use weir_domain::record::change::EarlyReceipt;
+use weir_domain::record::erase::Erasure;
 use weir_domain::time::Timestamp;
 
 use crate::Result;
@@ -110,15 +110,14 @@ pub(crate) fn remove(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Resu
 }
 
 /// Forgets what waits for a channel's messages and names a person.
-pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, marks: &Marks) -> Result<()> {
+pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, erasure: &Erasure) -> Result<()> {
     let waiting: Vec<(String, String, String, Option<String>)> = db.all(
         "SELECT message, thread, status, error FROM early_receipts WHERE channel_id = ?1",
         [key(channel)],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )?;
     for (message, thread, status, error) in waiting {
-        let is_named = [&message, &thread].into_iter().any(|id| marks.stand_in(id.as_bytes()));
-        if is_named || error.is_some_and(|error| marks.are_repeated_in(error.as_bytes())) {
+        if erasure.takes_receipt(&message, &thread, error.as_deref()) {
             db.run(
                 "DELETE FROM early_receipts WHERE channel_id = ?1 AND message = ?2 AND thread = ?3 AND status = ?4",
                 params![key(channel), message, thread, status],

@@ -1,7 +1,7 @@
 //! Conversations whose history could not be read, until it is.
 
-use weir_domain::erasure::Marks;
 use weir_domain::id::ChannelId;
+use weir_domain::record::erase::{Erasure, Left};
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, Row, get_id, get_time, get_time_if, key, ms, params};
@@ -59,21 +59,18 @@ pub(crate) fn close(db: &Db<'_>, workspace: &str, channel: ChannelId, conversati
     Ok(())
 }
 
-/// Forgets a channel's gaps that name a person: their history is not asked for again. Another's gap only loses what the platform said of
-/// it where that repeats something of the person.
-pub(crate) fn forget(db: &Db<'_>, workspace: &str, channel: ChannelId, marks: &Marks) -> Result<()> {
+/// Forgets what a channel's gaps say of a person.
+pub(crate) fn forget(db: &Db<'_>, workspace: &str, channel: ChannelId, erasure: &Erasure) -> Result<()> {
     let gaps = db.all(
         &format!("SELECT {GAP} FROM history_gaps WHERE channel_id = ?1"),
         [key(channel)],
         read,
     )?;
     for gap in gaps {
-        let texts = [Some(&gap.conversation), gap.contact.as_ref(), Some(&gap.detail)];
-        if texts.into_iter().flatten().any(|text| marks.stand_in(text.as_bytes())) {
-            close(db, workspace, channel, &gap.conversation)?;
-        } else if marks.are_repeated_in(gap.detail.as_bytes()) {
-            let detail = marks.unless_repeated_in(gap.detail);
-            keep(db, workspace, &HistoryGap { detail, ..gap })?;
+        match erasure.gap_left(&gap.conversation, gap.contact.as_deref(), &gap.detail) {
+            Left::Nothing => close(db, workspace, channel, &gap.conversation)?,
+            Left::Changed(detail) => keep(db, workspace, &HistoryGap { detail, ..gap })?,
+            Left::Same => {}
         }
     }
     Ok(())

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use weir_domain::erasure::Marks;
 use weir_domain::id::ChannelId;
+use weir_domain::record::erase::Erasure;
 
 use crate::db::{Db, Row, get_id, get_json, get_json_if, get_time_if, json, json_if, key, params};
 use crate::tables::CHANNEL;
@@ -122,15 +122,14 @@ pub(crate) fn held(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<Option
 
 /// Forgets the entries that repeat something of a person, also in the copy that is kept for a roll-back: the connector begins anew
 /// with what they were about. And what a connector or a version said of the account in words that name them.
-pub(crate) fn forget(db: &Db<'_>, id: ChannelId, marks: &Marks) -> Result<()> {
-    let names = |name: &str, value: &[u8]| marks.are_repeated_in(name.as_bytes()) || marks.are_repeated_in(value);
+pub(crate) fn forget(db: &Db<'_>, id: ChannelId, erasure: &Erasure) -> Result<()> {
     let without = |mut state: State| {
-        state.retain(|name, value| !names(name, value));
+        state.retain(|name, value| !erasure.takes_entry(name, value));
         state
     };
-    let unless_named = |words| marks.unless_repeated_in(words);
+    let unless_named = |words| erasure.marks.unless_repeated_in(words);
     for (name, value) in &state(db, id)?.entries {
-        if names(name, value) {
+        if erasure.takes_entry(name, value) {
             db.run(
                 "DELETE FROM state WHERE channel_id = ?1 AND key = ?2",
                 params![key(id), name],

@@ -1,0 +1,310 @@
+//! Forgetting a person: what goes with a contact, what stays with others, and what of the rest names the one who is gone.
+
+use crate::channel::Channel;
+use crate::conversation::Contact;
+use crate::erasure::{Marks, Removed};
+use crate::event::{ClosedBy, ErasedContact, EventType};
+use crate::id::{ContactId, ConversationId};
+use crate::message::MessageError;
+use crate::record::{About, Changes, NewEvent, StoredConversation, window_events};
+
+/// A contact, and where they are.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub workspace: String,
+    pub contact: Contact,
+    pub channel: Channel,
+    /// The conversations that are with them.
+    pub with: Vec<ConversationWith>,
+    /// Conversations with others that they wrote in, and the newest of their words there.
+    pub elsewhere: Vec<(ConversationId, Vec<String>)>,
+}
+
+/// A conversation with the contact.
+#[derive(Debug)]
+pub struct ConversationWith {
+    pub stored: StoredConversation,
+    /// Somebody else who wrote in it.
+    pub other: Option<ContactId>,
+    /// The newest words in it: all of them, and only the contact's if somebody else wrote in it.
+    pub words: Vec<String>,
+}
+
+/// What an erasure comes to.
+#[derive(Debug)]
+pub struct Erasure {
+    pub contact: Contact,
+    pub marks: Marks,
+    /// Conversations that go with all that is in them.
+    pub whole: Vec<ConversationId>,
+    /// Conversations of which only the contact's words go, and whose they are from then on if they were the contact's.
+    pub shared: Vec<(ConversationId, Option<ContactId>)>,
+    /// What is told before the contact's end.
+    pub changes: Changes,
+    /// What names the contact alone: others' messages may repeat more, and stay.
+    own: Marks,
+    about: About,
+}
+
+/// What stays of a row that names somebody who is erased.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Left<T> {
+    /// It names nobody who is erased.
+    Same,
+    Changed(T),
+    Nothing,
+}
+
+/// Decides what goes: a conversation that is only the contact's as a whole; of a shared one their words, and it is another's.
+pub fn erase(snapshot: Snapshot) -> Erasure {
+    let Snapshot {
+        workspace,
+        contact,
+        channel,
+        with,
+        elsewhere,
+    } = snapshot;
+    let mut changes = Changes::default();
+    let mut ids = vec![contact.id.to_string(), contact.platform_id.clone()];
+    ids.extend(contact.username.clone());
+    let own = Marks::new([contact.id.to_string(), contact.platform_id.clone()]);
+    let (mut whole, mut shared, mut words) = (Vec::new(), Vec::new(), Vec::new());
+    for ConversationWith {
+        stored,
+        other,
+        words: said,
+    } in with
+    {
+        let id = stored.conversation.id;
+        words.extend(said);
+        if other.is_some() {
+            shared.push((id, other));
+        } else {
+            ids.extend([id.to_string(), stored.conversation.platform_id.clone()]);
+            window_events::closed(&mut changes, &stored, ClosedBy::ContactErased);
+            whole.push(id);
+        }
+    }
+    for (id, said) in elsewhere {
+        words.extend(said);
+        shared.push((id, None));
+    }
+    let names = contact.display_name.iter().chain(&contact.avatar_url);
+    let business = serde_json::to_string(&channel).expect("a channel has text for keys, so it can be written");
+    let marks = Marks::new(ids)
+        .and_words(names.map(String::as_str), words.iter().map(String::as_str))
+        .but_those_in(&business);
+    Erasure {
+        about: About {
+            channel: Some(contact.channel_id),
+            ..About::workspace(&workspace)
+        },
+        contact,
+        marks,
+        whole,
+        shared,
+        changes,
+        own,
+    }
+}
+
+impl Erasure {
+    /// Whether an event of a shared conversation goes. Why another's message failed is told in the platform's words.
+    pub fn takes_event(&self, kind: &str, data: &[u8]) -> bool {
+        if kind == EventType::MessageFailed.as_str() {
+            self.marks.are_repeated_in(data)
+        } else {
+            self.own.stand_in(data)
+        }
+    }
+
+    /// Whether what the platform said beside another's message goes.
+    pub fn takes_extras(&self, extras: &str) -> bool {
+        self.marks.stand_in(extras.as_bytes())
+    }
+
+    /// Whether a try of another's message goes, by any text of it.
+    pub fn takes_attempt<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> bool {
+        texts
+            .into_iter()
+            .any(|text| self.marks.are_repeated_in(text.as_bytes()))
+    }
+
+    /// Why another's message failed, without what repeats something of the contact. None if nothing does.
+    pub fn error_left(&self, error: MessageError) -> Option<MessageError> {
+        let text = serde_json::to_vec(&error).expect("an error has text for keys, so it can be written");
+        self.marks.are_repeated_in(&text).then(|| MessageError {
+            detail: self.marks.unless_repeated_in(error.detail),
+            platform: None,
+            ..error
+        })
+    }
+
+    /// Whether an entry of the account's state goes: the connector begins anew with what it was about.
+    pub fn takes_entry(&self, name: &str, value: &[u8]) -> bool {
+        self.marks.are_repeated_in(name.as_bytes()) || self.marks.are_repeated_in(value)
+    }
+
+    /// Whether the place where polling goes on is forgotten. Only the connector can read it, so nothing can be taken out of it.
+    pub fn takes_cursor(&self, cursor: &str) -> bool {
+        self.marks.are_repeated_in(cursor.as_bytes())
+    }
+
+    /// Whether a receipt goes that waits for the message and the conversation of these platform's ids.
+    pub fn takes_receipt(&self, message: &str, conversation: &str, error: Option<&str>) -> bool {
+        [message, conversation]
+            .iter()
+            .any(|id| self.marks.stand_in(id.as_bytes()))
+            || error.is_some_and(|error| self.marks.are_repeated_in(error.as_bytes()))
+    }
+
+    /// What stays of a history that could not be read, with the conversation and the person it is of and what the platform said:
+    /// the contact's own is not asked for again, another's only loses the words.
+    pub fn gap_left(&self, conversation: &str, contact: Option<&str>, detail: &str) -> Left<String> {
+        let texts = [Some(conversation), contact, Some(detail)];
+        if texts
+            .into_iter()
+            .flatten()
+            .any(|text| self.marks.stand_in(text.as_bytes()))
+        {
+            Left::Nothing
+        } else if self.marks.are_repeated_in(detail.as_bytes()) {
+            Left::Changed(self.marks.unless_repeated_in(detail.to_owned()))
+        } else {
+            Left::Same
+        }
+    }
+
+    /// That it happened, which tells nothing of the contact but our id.
+    pub fn told(&self, removed: Removed) -> NewEvent {
+        let told = ErasedContact {
+            id: self.contact.id,
+            channel_id: self.contact.channel_id,
+            removed: removed.into(),
+        };
+        NewEvent::of(self.about.clone(), EventType::ContactErased, &told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conversation::OpenedBy;
+    use crate::id::Mint;
+    use crate::message::PlatformWords;
+    use crate::policy::tests as given;
+    use crate::problem::Fault;
+
+    const WORDS: &str = "please send it to my new address";
+
+    fn person(mint: &Mint, platform_id: &str) -> Contact {
+        let known = given::conversation(None, 0).contact;
+        Contact {
+            id: mint.id(given::at(given::WROTE)),
+            platform_id: platform_id.into(),
+            username: Some(format!("{platform_id}_doe")),
+            display_name: Some("Jane Doe".into()),
+            ..known
+        }
+    }
+
+    fn with(contact: &Contact, thread: &str, other: Option<ContactId>) -> ConversationWith {
+        let (mint, wrote) = (given::mint(), given::at(given::WROTE));
+        let id = mint.id(wrote);
+        let contact = contact.clone();
+        ConversationWith {
+            stored: StoredConversation::begin(id, "default", thread, contact, OpenedBy::Message, wrote, wrote),
+            other,
+            words: vec![WORDS.into()],
+        }
+    }
+
+    fn erased(contact: &Contact, with: Vec<ConversationWith>) -> Erasure {
+        erase(Snapshot {
+            workspace: "default".into(),
+            contact: contact.clone(),
+            channel: given::channel(),
+            with,
+            elsewhere: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn an_own_conversation_goes_whole_and_is_told_of() {
+        let jane = person(&given::mint(), "jane-of-the-platform");
+        let own = with(&jane, "thread-of-jane-alone", None);
+        let id = own.stored.conversation.id;
+        let erasure = erased(&jane, vec![own]);
+        assert_eq!((erasure.whole.as_slice(), erasure.shared.len()), ([id].as_slice(), 0));
+        let told: Vec<_> = erasure.changes.events.iter().map(|event| event.kind).collect();
+        assert_eq!(told, [EventType::ConversationClosed]);
+        for name in [id.to_string().as_str(), "thread-of-jane-alone", "jane-of-the-platform"] {
+            assert!(erasure.marks.stand_in(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_shared_conversation_stays_and_is_the_others() {
+        let mint = given::mint();
+        let (jane, other) = (person(&mint, "jane-of-the-platform"), person(&mint, "somebody"));
+        let shared = with(&jane, "thread-of-two-people", Some(other.id));
+        let id = shared.stored.conversation.id;
+        let erasure = erased(&jane, vec![shared]);
+        assert_eq!(erasure.shared, [(id, Some(other.id))]);
+        assert!(erasure.whole.is_empty() && erasure.changes.events.is_empty());
+        assert!(
+            !erasure.marks.stand_in(b"thread-of-two-people"),
+            "it names the other too"
+        );
+    }
+
+    #[test]
+    fn what_repeats_their_words_goes_only_where_nobody_misses_it() {
+        let jane = person(&given::mint(), "jane-of-the-platform");
+        let erasure = erased(&jane, Vec::new());
+        assert!(erasure.takes_event("message.received", b"{\"from\":\"jane-of-the-platform\"}"));
+        assert!(erasure.takes_event("message.failed", b"no such person: Jane Doe"));
+        assert!(!erasure.takes_event("message.sent", b"{\"text\":\"dear Jane Doe\"}"));
+        assert!(erasure.takes_extras("jane-of-the-platform") && !erasure.takes_extras("Jane Doe"));
+        assert!(erasure.takes_attempt(["[]", "to Jane Doe"]) && !erasure.takes_attempt(["[]"]));
+        assert!(erasure.takes_entry("last:jane-of-the-platform", b"1"));
+        assert!(erasure.takes_entry("last", b"Jane Doe") && !erasure.takes_entry("last", b"1"));
+        assert!(erasure.takes_receipt("", "jane-of-the-platform", None));
+        assert!(
+            erasure.takes_receipt("m1", "thread", Some("Jane Doe")) && !erasure.takes_receipt("m1", "thread", None)
+        );
+    }
+
+    #[test]
+    fn anothers_failure_and_gap_lose_only_the_words() {
+        let jane = person(&given::mint(), "jane-of-the-platform");
+        let erasure = erased(&jane, vec![with(&jane, "thread", None)]);
+        let error = |detail: &str| MessageError {
+            code: "refused".into(),
+            detail: detail.into(),
+            fault: Fault::Platform,
+            retryable: false,
+            platform: Some(PlatformWords::default()),
+        };
+        let left = erasure.error_left(error(WORDS)).expect("it repeats her");
+        assert_eq!((left.code.as_str(), left.platform.is_none()), ("refused", true));
+        assert!(!left.detail.contains("address"));
+        assert_eq!(erasure.error_left(error("no")), None);
+        assert_eq!(erasure.gap_left("other", None, "no"), Left::Same);
+        assert_eq!(
+            erasure.gap_left("other", Some("jane-of-the-platform"), "no"),
+            Left::Nothing
+        );
+        assert!(matches!(erasure.gap_left("other", None, WORDS), Left::Changed(detail) if detail != WORDS));
+    }
+
+    #[test]
+    fn what_the_business_calls_itself_names_nobody() {
+        let jane = Contact {
+            display_name: Some(given::channel().name),
+            ..person(&given::mint(), "jane-of-the-platform")
+        };
+        let erasure = erased(&jane, Vec::new());
+        assert!(!erasure.takes_cursor(&given::channel().name));
+    }
+}
