@@ -21,6 +21,7 @@ pub mod outbound;
 pub mod queue;
 pub mod rows;
 pub mod settle;
+pub mod states;
 pub mod versions;
 pub mod window_events;
 

@@ -7,6 +7,7 @@ use weir_domain::credential::Credential;
 use weir_domain::event::{ChannelTold, EventType};
 use weir_domain::id::ChannelId;
 use weir_domain::record::About;
+use weir_domain::record::states::{self as record, Hold};
 use weir_domain::time::Timestamp;
 
 use crate::acts::{events, outbox, states};
@@ -239,28 +240,22 @@ pub(crate) fn hold_accounts(
     for owner in state::owners(db, connector)? {
         let (id, why) = (owner.channel_id, reasons.get(&owner.version));
         let channel = channels::needed(db, id)?;
-        // Another reason of the same is no news.
-        if why.is_some() == owner.held.is_some() || channel.status == ChannelStatus::Deleted {
+        let (was_held, is_held) = (owner.held.is_some(), why.is_some());
+        let waits_for_set_up = was_held && !is_held && channels::waits_for_set_up(db, id)?;
+        let hold = record::hold(channel.status, was_held, is_held, waits_for_set_up);
+        if hold == Hold::Same {
             continue;
         }
         db.run(
             "UPDATE state_owners SET held = ?2, held_at = ?3 WHERE channel_id = ?1",
             params![key(id), why, why.map(|_| now.as_millis())],
         )?;
-        match (why, channel.status) {
-            (Some(why), ChannelStatus::Connected) => {
-                put_status(db, channel, ChannelStatus::Degraded, why, now)?;
-            }
-            // A person is asked for already, or the channel is not set up: that stays the more urgent.
-            (Some(why), _) => states::tell(db, id, EventType::ChannelDegraded, why, now)?,
-            (None, status) => {
-                let words = format!("{connector} {} serves the account", owner.version);
-                if status == ChannelStatus::Degraded && !channels::waits_for_set_up(db, id)? {
-                    put_status(db, channel, ChannelStatus::Connected, &words, now)?;
-                } else {
-                    states::tell(db, id, EventType::ChannelRecovered, &words, now)?;
-                }
-            }
+        let serves = format!("{connector} {} serves the account", owner.version);
+        let reason = why.map_or(serves.as_str(), String::as_str);
+        match hold {
+            Hold::Same => {}
+            Hold::Status(status) => put_status(db, channel, status, reason, now)?,
+            Hold::Told(kind) => states::tell(db, id, kind, reason, now)?,
         }
         changed.held += u32::from(why.is_some());
         changed.freed += u32::from(why.is_none());

@@ -3,6 +3,7 @@
 use weir_domain::event::{ChannelTold, EventType};
 use weir_domain::id::ChannelId;
 use weir_domain::record::About;
+use weir_domain::record::states::{self, Writer};
 use weir_domain::time::Timestamp;
 
 use crate::acts::events;
@@ -14,11 +15,10 @@ use crate::{Result, Revised, StateMove, StateWrite};
 /// False, and nothing is written, if another version owns the state.
 pub(crate) fn commit(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]) -> Result<bool> {
     let Some(first) = writes.first() else { return Ok(true) };
-    match state::owner(db, id)? {
-        Some(owner) if owner != first.by => return Ok(false),
-        Some(_) => {}
-        // Whoever writes first owns it.
-        None => {
+    match states::writer(state::owner(db, id)?.as_deref(), &first.by) {
+        Writer::Stranger => return Ok(false),
+        Writer::Owner => {}
+        Writer::First => {
             let connector = channels::needed(db, id)?.connector;
             db.run(
                 "INSERT INTO state_owners (channel_id, connector, version) VALUES (?1, ?2, ?3)",
@@ -35,7 +35,7 @@ pub(crate) fn commit(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]) -> Resul
 /// False if the state is another by now.
 pub(crate) fn hand_over(db: &Db<'_>, connector: &str, handed: &StateMove) -> Result<bool> {
     let now = state::state(db, handed.channel_id)?;
-    if now.entries != handed.before || state::owner(db, handed.channel_id)?.is_some_and(|owner| owner != handed.from) {
+    if !states::may_hand_over(now.owner.as_deref(), &now.entries, &handed.from, &handed.before) {
         return Ok(false);
     }
     intents::keep_moved(db, connector, handed.channel_id, &now.entries)?;
