@@ -371,6 +371,68 @@ fn the_readme_leads_to_every_page() -> Result {
     Ok(())
 }
 
+/// Methods of the store that take the id of a tenant's row and no workspace, and why.
+const ACROSS_WORKSPACES: [(&str, &str); 20] = [
+    ("channel_of_any", "asks whose it is"),
+    ("media_of_any", "a signed link or a judged message has them"),
+    ("connect_session_of_any", "its link is signed, its browser has a cookie"),
+    ("keep_first_tokens", "the session was taken by its secret"),
+    ("finish_connect_session", "the session was taken by its secret"),
+    ("insert_session", "its key was proved"),
+    ("answer_claim", "the claim has the workspace"),
+    ("free_deliveries", "whoever frees them leased them, of all workspaces"),
+    ("take_work", "the channel was found, its work is the nodes'"),
+    ("ask_history", "the channel was found, its work is the nodes'"),
+    ("enlist_polls", "polls of all workspaces"),
+    ("put_media_part", "whoever puts the bytes made the id or has its row"),
+    ("end_media_parts", "whoever puts the bytes made the id or has its row"),
+    ("media_part", "its row was found"),
+    ("media_bytes_size", "its row was found"),
+    ("remove_media_bytes", "their rows are gone"),
+    ("files_removed", "their rows are gone"),
+    ("media_without_row", "files of which no row is known"),
+    ("hold_state", "a version of a connector serves all workspaces"),
+    ("give_state_back", "a version of a connector serves all workspaces"),
+];
+
+/// An id alone finds nothing: it could be another tenant's.
+#[test]
+fn the_store_finds_a_tenants_rows_by_their_workspace() -> Result {
+    let ids = [
+        "Channel",
+        "ConnectSession",
+        "Contact",
+        "Conversation",
+        "DeadLetter",
+        "Delivery",
+        "Endpoint",
+        "Event",
+        "Key",
+        "Media",
+        "Message",
+        "Referral",
+        "Refusal",
+    ];
+    let mut files = Vec::new();
+    sources(&root().join("host/store/src/store"), &mut files)?;
+    let mut across = BTreeSet::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file)?;
+        let methods = text.split("\nimpl<E: Engine>").next().unwrap_or_default();
+        for method in methods.split(" fn ").skip(1) {
+            let (name, rest) = method.split_once('(').context("a method has parameters")?;
+            let parameters = rest.split(')').next().unwrap_or_default();
+            let is_by_id = ids.iter().any(|id| parameters.contains(&format!("{id}Id")));
+            if is_by_id && !parameters.contains("workspace: &str") {
+                across.insert(name.to_owned());
+            }
+        }
+    }
+    let listed = ACROSS_WORKSPACES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(across, listed);
+    Ok(())
+}
+
 /// The module that a file is: `core/clock.rs` is `core`, `clock`; `lib.rs` is the root.
 fn module(file: &Path) -> Vec<String> {
     let file = file.with_extension("");
