@@ -10,14 +10,40 @@ use crate::acts::outbox::Settlement;
 use crate::db::Db;
 use crate::{EnqueueError, Enqueued, StoreError, acts};
 
-/// What waits to be committed.
+/// A piece of work of some kind.
 pub(crate) enum Task {
-    /// By itself.
-    Write(Box<dyn Job>),
-    /// Those of one kind that share a commit are done as one.
     Record(Piece<Batch>),
     Accept(Piece<Acceptance>),
     Settle(Piece<Settlement>),
+}
+
+/// Pieces that share a commit, by kind: those of one kind are done as one.
+#[derive(Default)]
+pub(crate) struct Group {
+    pub(crate) inbound: Vec<Piece<Batch>>,
+    pub(crate) accepted: Vec<Piece<Acceptance>>,
+    pub(crate) settled: Vec<Piece<Settlement>>,
+}
+
+impl Group {
+    pub(crate) fn push(&mut self, task: Task) {
+        match task {
+            Task::Record(piece) => self.inbound.push(piece),
+            Task::Accept(piece) => self.accepted.push(piece),
+            Task::Settle(piece) => self.settled.push(piece),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.inbound.len() + self.accepted.len() + self.settled.len()
+    }
+
+    /// Tells those who wait what became of their pieces.
+    pub(crate) fn answer(self, failed: Option<&StoreError>) {
+        answer(self.inbound, failed);
+        answer(self.accepted, failed);
+        answer(self.settled, failed);
+    }
 }
 
 /// Work of one kind, of which much is done as one.
@@ -36,7 +62,18 @@ pub(crate) trait Shared: Clone + Send + 'static {
 
     /// To be done together with its kind.
     fn task(piece: Piece<Self>) -> Task;
+
+    /// A piece, and the way to its answer.
+    fn piece(self) -> (Task, Reply<Self>) {
+        let (reply, answer) = oneshot::channel();
+        let result = None;
+        let work = self;
+        (Self::task(Piece { work, result, reply }), answer)
+    }
 }
+
+/// What the one who waits for a piece of work is told.
+pub(crate) type Reply<W> = oneshot::Receiver<Result<<W as Shared>::Done, StoreError>>;
 
 /// One piece of shared work and the one who waits for it.
 pub(crate) struct Piece<W: Shared> {
@@ -133,8 +170,7 @@ where
     }
 }
 
-/// Tells those who wait for pieces of shared work.
-pub(crate) fn answer<W: Shared>(pieces: Vec<Piece<W>>, failed: Option<&StoreError>) {
+fn answer<W: Shared>(pieces: Vec<Piece<W>>, failed: Option<&StoreError>) {
     for piece in pieces {
         let result = match (failed, piece.result) {
             // A no is a no, whatever became of the others.

@@ -1,4 +1,5 @@
-//! The record in PostgreSQL: connections with a thread each, one transaction for each write.
+//! The record in PostgreSQL: connections with a thread each, one transaction for each write. Webhooks, messages to be accepted and
+//! answers of sends that wait together share one.
 //!
 //! Writes run SERIALIZABLE, and again after a conflict, so that the promises of a single writer hold without locks in the
 //! statements. Events are the exception: their places in the log are assigned under a lock that is held until the commit, so that no
@@ -11,6 +12,7 @@ mod clock;
 mod connection;
 mod driver;
 mod facts;
+mod groups;
 mod notifications;
 mod schema;
 mod settings;
@@ -29,8 +31,9 @@ use crate::group::Shared;
 use crate::vault::{MasterKey, Vault};
 use crate::{Result, StoreError, meta, reseal, tables};
 use clock::ServerClock;
-use connection::{Connection, Connections};
+use connection::{Connection, Connections, Done};
 pub use facts::ServerFacts;
+use groups::Groups;
 use notifications::{Log, Notifications};
 use settings::Settings;
 
@@ -44,6 +47,7 @@ const CLOCKS_APART: i64 = 1_000;
 /// The record in PostgreSQL.
 pub struct PostgresStore {
     connections: Connections,
+    groups: Arc<Groups>,
     log_end: watch::Receiver<i64>,
     log_end_of_others: watch::Receiver<i64>,
     clock: Arc<ServerClock>,
@@ -86,6 +90,7 @@ impl PostgresStore {
         })?;
         Ok(Self {
             connections: Connections::start(first, settings, connections, vault, mint, end)?,
+            groups: Arc::default(),
             log_end,
             log_end_of_others,
             clock,
@@ -136,8 +141,10 @@ impl PostgresStore {
         connection.be_alone()?;
         check(schema::made(&connection)?, &connection)?;
         schema::migrate(&connection)?;
-        // It takes as long as there are rows.
-        connection.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")?;
+        // It takes as long as there are rows, and reads them all.
+        connection.execute(
+            "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET enable_seqscan = on",
+        )?;
         Ok(connection)
     }
 
@@ -153,14 +160,20 @@ impl PostgresStore {
         let (reply, answer) = oneshot::channel();
         self.connections.ask(Box::new(move |connection, vault, mint| {
             let done = connection.map(|connection| work(connection, vault, mint));
-            // Nobody waits any more when the caller was cancelled; what was written stands.
-            Box::new(move || drop(reply.send(done)))
+            Done {
+                // Nobody waits any more when the caller was cancelled; what was written stands.
+                answer: Box::new(move || drop(reply.send(done))),
+                next: None,
+            }
         }))?;
-        answer.await.unwrap_or_else(|_| {
-            Err(StoreError::Unknown {
-                reason: "the connection's thread ended before it answered".to_owned(),
-            })
-        })
+        answer.await.unwrap_or_else(|_| Err(lost()))
+    }
+}
+
+/// The thread ended with the work in its hands.
+fn lost() -> StoreError {
+    StoreError::Unknown {
+        reason: "the connection's thread ended before it answered".to_owned(),
     }
 }
 
@@ -213,7 +226,13 @@ impl Engine for PostgresStore {
     }
 
     async fn share<W: Shared>(&self, work: W) -> Result<W::Done> {
-        self.transact(move |db| W::one(db, work.clone())).await
+        let (task, answer) = work.piece();
+        if self.groups.push(task)?
+            && let Err(error) = self.connections.ask(groups::write(Arc::clone(&self.groups)))
+        {
+            self.groups.refuse(&error);
+        }
+        answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
     async fn read<T, F>(&self, work: F) -> Result<T>
@@ -246,7 +265,7 @@ impl Engine for PostgresStore {
     }
 
     fn writes_waiting(&self) -> usize {
-        self.connections.waiting()
+        self.connections.waiting() + self.groups.waiting()
     }
 
     /// The server manages its own log.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, NoTls, Statement};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage, Statement};
 use weir_domain::id::Mint;
 use weir_domain::limits;
 
@@ -22,12 +22,17 @@ use crate::{Result, StoreError};
 
 /// The server's timeouts of a transaction whose host has stopped or died, of a lock, and of a statement. Each is longer than the one
 /// before, so that who waits for such a host outlasts it. A request that runs into one is answered 503.
-const BOUNDS: &str =
-    "SET idle_in_transaction_session_timeout = '3s'; SET lock_timeout = '4500ms'; SET statement_timeout = '6s'";
+///
+/// No plan reads a whole table where an index will do: in a SERIALIZABLE transaction that conflicts with every write to the table
+/// (postgresql.org/docs/current/transaction-iso.html, 13.2.3). Nor is one compiled for its cost, which that makes look large.
+const SETTINGS: &str =
+    "SET idle_in_transaction_session_timeout = '3s'; SET lock_timeout = '4500ms'; SET statement_timeout = '6s';
+    SET enable_seqscan = off; SET jit = off";
 /// Attempts of a transaction beside others. The next one excludes them.
-const ATTEMPTS: u32 = 4;
-/// The backoff before the second attempt; each next one is twice as long.
-const FIRST_BACKOFF: Duration = Duration::from_millis(2);
+const ATTEMPTS: u32 = 6;
+/// The longest backoff before the second attempt; each next one is twice as long. Each is a random part of it, so that two
+/// transactions that met do not meet again.
+const FIRST_BACKOFF: Duration = Duration::from_millis(4);
 /// How long a server that could not be reached is left alone, at first and at most: requests meanwhile are answered at once.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
@@ -43,10 +48,13 @@ const UNLOCK_SCHEMA: &str = "SELECT pg_advisory_unlock(7310305080)";
 /// Held by a transaction that assigns places in the event log, until it ends: no place becomes visible before a smaller one.
 pub(super) const LOCK_LOG: &str = "SELECT pg_advisory_xact_lock(7310305082)";
 
-/// Begins a write beside others.
-const BEGIN_SHARED: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT pg_advisory_xact_lock_shared(7310305083)";
-/// Excludes other writes. Taken before the transaction begins: one that waits for a lock inside keeps its older snapshot. If the host
-/// stops while it holds the lock, the server ends the session.
+/// Begins a write beside others, unless one excludes them or waits to.
+const BEGIN_SHARED: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT pg_try_advisory_xact_lock_shared(7310305083)";
+/// Waits for the write that excludes others. Not inside of a transaction, which would keep its older snapshot and conflict.
+const AWAIT_EXCLUSIVE: &str =
+    "SELECT pg_advisory_lock_shared(7310305083); SELECT pg_advisory_unlock_shared(7310305083)";
+/// Excludes other writes. Taken before the transaction begins, for the same reason. If the host stops while it holds the lock, the
+/// server ends the session.
 const LOCK_WRITES: &str = "SET idle_session_timeout = '3s'; SELECT pg_advisory_lock(7310305083)";
 const BEGIN_EXCLUSIVE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE";
 const UNLOCK_WRITES: &str = "SELECT pg_advisory_unlock(7310305083); SET idle_session_timeout = 0";
@@ -86,7 +94,7 @@ impl Connection {
                     client
                 }
             };
-            client.batch_execute(BOUNDS).await?;
+            client.batch_execute(SETTINGS).await?;
             Ok(client)
         });
         Ok(Self {
@@ -135,7 +143,7 @@ impl Connection {
 
     pub(super) fn unlock_schema(&self) -> Result<()> {
         self.execute(UNLOCK_SCHEMA)?;
-        Ok(self.execute(BOUNDS)?)
+        Ok(self.execute(SETTINGS)?)
     }
 
     /// Whether the server or the network closed it, also while it was idle: what has arrived since is read first.
@@ -176,18 +184,27 @@ impl Connection {
     ) -> Result<T, E> {
         let mut backoff = FIRST_BACKOFF;
         for _ in 0..ATTEMPTS {
-            match self.attempt(BEGIN_SHARED, vault, mint, work) {
-                Attempt::Done(result) => return result,
-                Attempt::Conflict(_) => {}
+            if self.begin_shared()? {
+                match self.attempt(vault, mint, work) {
+                    Attempt::Done(result) => return result,
+                    Attempt::Conflict(_) => {}
+                }
+                let mut part = [0];
+                mint.fill(&mut part);
+                std::thread::sleep(backoff * u32::from(part[0]) / u32::from(u8::MAX));
+                backoff *= 2;
+            } else {
+                self.execute(AWAIT_EXCLUSIVE).map_err(StoreError::from)?;
             }
-            std::thread::sleep(backoff);
-            backoff *= 2;
         }
         self.execute(LOCK_WRITES).map_err(|error| {
             let _ = self.execute(NO_LOCK);
             StoreError::from(error)
         })?;
-        let attempt = self.attempt(BEGIN_EXCLUSIVE, vault, mint, work);
+        let attempt = match self.begin(BEGIN_EXCLUSIVE) {
+            Ok(()) => self.attempt(vault, mint, work),
+            Err(error) => Attempt::Done(Err(error.into())),
+        };
         // If it cannot be released the connection is broken, and the lock gone with it.
         let _ = self.execute(UNLOCK_WRITES);
         match attempt {
@@ -196,16 +213,34 @@ impl Connection {
         }
     }
 
+    /// Begins a write beside others. False if one excludes them.
+    fn begin_shared(&self) -> Result<bool> {
+        self.failure.take();
+        self.log_end.set(None);
+        let answers = self.runtime.block_on(self.client.simple_query(BEGIN_SHARED));
+        let is_locked =
+            |answer: &SimpleQueryMessage| matches!(answer, SimpleQueryMessage::Row(row) if row.get(0) == Some("t"));
+        match answers {
+            Ok(answers) if answers.iter().any(is_locked) => Ok(true),
+            Ok(_) => {
+                self.roll_back();
+                Ok(false)
+            }
+            Err(error) => {
+                // It may have begun.
+                self.roll_back();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Runs `work` in the transaction that was begun, and ends that.
     fn attempt<T, E: From<StoreError>>(
         &self,
-        begin: &str,
         vault: &Vault,
         mint: &Mint,
         work: &dyn Fn(&Db<'_>) -> Result<T, E>,
     ) -> Attempt<T, E> {
-        if let Err(error) = self.begin(begin) {
-            return Attempt::Done(Err(error.into()));
-        }
         let db = Db {
             driver: self,
             vault,
@@ -244,11 +279,7 @@ impl Connection {
     fn begin(&self, sql: &str) -> Result<()> {
         self.failure.take();
         self.log_end.set(None);
-        self.execute(sql).map_err(|error| {
-            // It may have begun, and failed at the lock.
-            self.roll_back();
-            error.into()
-        })
+        Ok(self.execute(sql)?)
     }
 
     /// That it fails means that the connection broke, and with it the transaction.
@@ -285,7 +316,7 @@ fn is_shutdown(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| code.code().starts_with("57P"))
 }
 
-fn unavailable(reason: impl Into<String>) -> StoreError {
+pub(super) fn unavailable(reason: impl Into<String>) -> StoreError {
     StoreError::Unavailable { reason: reason.into() }
 }
 
@@ -353,11 +384,16 @@ impl From<&tokio_postgres::Error> for StoreError {
     }
 }
 
-/// Work for whichever connection is free, or the error if none can be opened. The answer is sent after readers of the event log are
-/// woken.
-pub(super) type Job = Box<dyn FnOnce(Result<&Connection>, &Vault, &Mint) -> Answer + Send>;
-/// Sends the result to the caller.
-pub(super) type Answer = Box<dyn FnOnce()>;
+/// Work for whichever connection is free, or the error if none can be opened.
+pub(super) type Job = Box<dyn FnOnce(Result<&Connection>, &Vault, &Mint) -> Done + Send>;
+
+/// A job that was done.
+pub(super) struct Done {
+    /// Sends the result to those who wait, after readers of the event log are woken.
+    pub(super) answer: Box<dyn FnOnce()>,
+    /// What is to be done next, on the same connection.
+    pub(super) next: Option<Job>,
+}
 
 /// The connections of this node.
 pub(super) struct Connections {
@@ -496,21 +532,24 @@ impl Shared {
     }
 
     fn serve(&self, mut connection: Option<Connection>) {
+        let mut next: Option<Job> = None;
         loop {
-            let job = lock(&self.jobs).blocking_recv();
+            let job = next.take().or_else(|| lock(&self.jobs).blocking_recv());
             let Some(job) = job else { return };
             if connection.as_ref().is_none_or(Connection::is_closed) {
                 connection = match self.connect() {
                     Ok(open) => Some(open),
                     Err(error) => {
-                        job(Err(error), &self.vault, &self.mint)();
+                        let done = job(Err(error), &self.vault, &self.mint);
+                        (done.answer)();
+                        next = done.next;
                         continue;
                     }
                 };
             }
             let Some(open) = &connection else { continue };
             let served = catch_unwind(AssertUnwindSafe(|| job(Ok(open), &self.vault, &self.mint)));
-            let Ok(answer) = served else {
+            let Ok(done) = served else {
                 tracing::error!("A transaction panicked; its connection is closed");
                 connection = None;
                 continue;
@@ -518,11 +557,12 @@ impl Shared {
             if let Some(end) = open.log_end.take() {
                 notifications::raise(&self.log, end);
             }
-            answer();
+            (done.answer)();
+            next = done.next;
         }
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod faults;
+mod groups;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -14,13 +14,10 @@ use rusqlite::{Connection, ffi};
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_domain::id::Mint;
 use weir_domain::limits;
-use weir_domain::record::inbound::Batch;
 
 use crate::StoreError;
-use crate::acts::outbound::Acceptance;
-use crate::acts::outbox::Settlement;
 use crate::db::Db;
-use crate::group::{Job, Piece, Shared, Task, answer, caught, job};
+use crate::group::{Group, Job, Piece, Shared, Task, caught, job};
 use crate::tables::events;
 use crate::vault::Vault;
 
@@ -35,8 +32,10 @@ pub(super) struct Writer {
 /// What the thread is asked for.
 #[expect(clippy::large_enum_variant, reason = "nearly all of them are the large one")]
 enum Order {
-    /// To commit, together with what else waits.
-    Do(Task),
+    /// To commit a write of its own, together with what else waits.
+    Write(Box<dyn Job>),
+    /// The same, and to do it as one with its kind.
+    Share(Task),
     /// To empty the log, between two commits.
     EmptyLog(oneshot::Sender<Result<bool, StoreError>>),
 }
@@ -72,18 +71,14 @@ impl Writer {
         E: From<StoreError> + Send + 'static,
     {
         let (job, answer) = job(work);
-        self.ask(Order::Do(Task::Write(job)))?;
+        self.ask(Order::Write(job))?;
         answer.await.unwrap_or_else(|_| Err(lost().into()))
     }
 
     /// Has work done together with its kind that waits, and returns when that is on the disk.
     pub(super) async fn share<W: Shared>(&self, work: W) -> Result<W::Done, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Order::Do(W::task(Piece {
-            work,
-            result: None,
-            reply,
-        })))?;
+        let (task, answer) = work.piece();
+        self.ask(Order::Share(task))?;
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
@@ -170,31 +165,29 @@ fn serve(
         vault,
         mint,
     };
-    let mut group = Group::default();
+    let mut waiting = Waiting::default();
     while let Some(first) = orders.blocking_recv() {
         let mut next = Ok(first);
         let mut empties = None;
         loop {
             match next {
-                Ok(Order::Do(Task::Write(job))) => group.jobs.push(job),
-                Ok(Order::Do(Task::Record(batch))) => group.inbound.push(batch),
-                Ok(Order::Do(Task::Accept(message))) => group.accepted.push(message),
-                Ok(Order::Do(Task::Settle(attempt))) => group.settled.push(attempt),
+                Ok(Order::Write(job)) => waiting.jobs.push(job),
+                Ok(Order::Share(task)) => waiting.shared.push(task),
                 Ok(Order::EmptyLog(reply)) => {
                     empties = Some(reply);
                     break;
                 }
                 Err(_) => break,
             }
-            if group.len() >= limits::GROUP_COMMIT {
+            if waiting.len() >= limits::GROUP_COMMIT {
                 break;
             }
             next = orders.try_recv();
         }
-        let outcome = if group.len() == 0 {
+        let outcome = if waiting.len() == 0 {
             Ok(false)
         } else {
-            transact(&connection, &db, &mut group)
+            transact(&connection, &db, &mut waiting)
         };
         match &outcome {
             Ok(true) => {
@@ -202,21 +195,14 @@ fn serve(
                 notify(&db, log);
             }
             Ok(false) => {}
-            Err(error) => tracing::warn!(%error, writes = group.len(), "A commit failed"),
+            Err(error) => tracing::warn!(%error, writes = waiting.len(), "A commit failed"),
         }
         let failed = outcome.err();
-        let Group {
-            jobs,
-            inbound,
-            accepted,
-            settled,
-        } = std::mem::take(&mut group);
+        let Waiting { jobs, shared } = std::mem::take(&mut waiting);
         for job in jobs {
             job.answer(failed.clone());
         }
-        answer(inbound, failed.as_ref());
-        answer(accepted, failed.as_ref());
-        answer(settled, failed.as_ref());
+        shared.answer(failed.as_ref());
         if let Some(reply) = empties {
             // Nobody waits any more when the caller was cancelled; the log is empty all the same.
             let _ = reply.send(empty_log(&connection));
@@ -258,23 +244,21 @@ fn empty_log(connection: &Connection) -> Result<bool, StoreError> {
 
 /// What shares a commit.
 #[derive(Default)]
-struct Group {
+struct Waiting {
     jobs: Vec<Box<dyn Job>>,
-    inbound: Vec<Piece<Batch>>,
-    accepted: Vec<Piece<Acceptance>>,
-    settled: Vec<Piece<Settlement>>,
+    shared: Group,
 }
 
-impl Group {
+impl Waiting {
     fn len(&self) -> usize {
-        self.jobs.len() + self.inbound.len() + self.accepted.len() + self.settled.len()
+        self.jobs.len() + self.shared.len()
     }
 }
 
-/// Runs a group in one transaction; whether anything was committed.
-fn transact(connection: &Connection, db: &Db<'_>, group: &mut Group) -> Result<bool, StoreError> {
+/// Does what waits in one transaction; whether anything was committed.
+fn transact(connection: &Connection, db: &Db<'_>, waiting: &mut Waiting) -> Result<bool, StoreError> {
     db.batch("BEGIN IMMEDIATE")?;
-    let done = run(connection, db, group).and_then(|kept| {
+    let done = run(connection, db, waiting).and_then(|kept| {
         if kept {
             commit(connection)?;
         } else {
@@ -303,11 +287,11 @@ fn commit(connection: &Connection) -> Result<(), StoreError> {
     }
 }
 
-fn run(connection: &Connection, db: &Db<'_>, group: &mut Group) -> Result<bool, StoreError> {
-    let mut kept = share(connection, db, &mut group.inbound)?;
-    kept |= share(connection, db, &mut group.settled)?;
-    kept |= share(connection, db, &mut group.accepted)?;
-    for job in &mut group.jobs {
+fn run(connection: &Connection, db: &Db<'_>, waiting: &mut Waiting) -> Result<bool, StoreError> {
+    let mut kept = share(connection, db, &mut waiting.shared.inbound)?;
+    kept |= share(connection, db, &mut waiting.shared.settled)?;
+    kept |= share(connection, db, &mut waiting.shared.accepted)?;
+    for job in &mut waiting.jobs {
         kept |= piece(connection, db, || job.run(db))?;
     }
     Ok(kept)

@@ -87,11 +87,13 @@ pub(crate) fn queues_of(
         conversations.into_iter().map(|id| [key_value(id)]),
         &[],
         &format!(
-            "SELECT {QUEUED} FROM wanted CROSS JOIN outbox ON n IN
-                 (SELECT n FROM outbox WHERE conversation_id = w1 AND state = 'sending'
-                  UNION ALL SELECT n FROM outbox INDEXED BY outbox_uncertain WHERE conversation_id = w1 AND state = 'uncertain'
-                  UNION ALL SELECT n FROM
-                      (SELECT n FROM outbox WHERE conversation_id = w1 AND state = 'queued' ORDER BY n LIMIT 2) AS next)"
+            "SELECT {QUEUED} FROM wanted CROSS JOIN outbox ON conversation_id = w1 AND state = 'sending'
+             UNION ALL SELECT {QUEUED} FROM wanted CROSS JOIN outbox INDEXED BY outbox_uncertain
+                 ON conversation_id = w1 AND state = 'uncertain'
+             UNION ALL SELECT {QUEUED} FROM wanted CROSS JOIN outbox ON conversation_id = w1 AND state = 'queued'
+                 AND n <= coalesce((SELECT o.n FROM outbox o WHERE o.conversation_id = w1 AND o.state = 'queued'
+                                    ORDER BY o.n LIMIT 1 OFFSET 1), {END})",
+            END = i64::MAX
         ),
         read,
     )?;

@@ -1,0 +1,143 @@
+//! Work of which much is done as one. What arrives while a group is written waits for the next: the fewer transactions, the fewer
+//! conflicts, and the fewer commits that the server must flush.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use weir_domain::id::Mint;
+use weir_domain::limits;
+
+use crate::db::Db;
+use crate::group::{Group, Piece, Shared, Task};
+use crate::postgres::connection::{Connection, Done, Job, lock, unavailable};
+use crate::vault::Vault;
+use crate::{Result, StoreError};
+
+/// Pieces of a group at most. After a conflict all of it is done again, so it is smaller than where there is one writer.
+const GROUP: usize = 64;
+
+/// What waits, and whether a group is being written.
+#[derive(Default)]
+pub(super) struct Groups(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Task>,
+    is_writing: bool,
+}
+
+impl Groups {
+    /// Adds a piece of work. True if no group is being written, so that the caller has to have [`write`] done.
+    pub(super) fn push(&self, task: Task) -> Result<bool> {
+        let mut state = lock(&self.0);
+        if state.waiting.len() >= limits::WRITE_QUEUE {
+            return Err(unavailable(format!("{} writes wait already", limits::WRITE_QUEUE)));
+        }
+        state.waiting.push_back(task);
+        Ok(!std::mem::replace(&mut state.is_writing, true))
+    }
+
+    /// How many pieces wait.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.0).waiting.len()
+    }
+
+    /// Answers all that waits with an error.
+    pub(super) fn refuse(&self, error: &StoreError) {
+        let mut state = lock(&self.0);
+        state.is_writing = false;
+        collect(state.waiting.drain(..)).answer(Some(error));
+    }
+
+    fn take(&self) -> Group {
+        let mut state = lock(&self.0);
+        let count = state.waiting.len().min(GROUP);
+        collect(state.waiting.drain(..count))
+    }
+
+    /// Whether there is a next group.
+    fn goes_on(&self) -> bool {
+        let mut state = lock(&self.0);
+        state.is_writing = !state.waiting.is_empty();
+        state.is_writing
+    }
+}
+
+fn collect(tasks: impl Iterator<Item = Task>) -> Group {
+    let mut group = Group::default();
+    tasks.for_each(|task| group.push(task));
+    group
+}
+
+/// Writes what waits, group after group.
+pub(super) fn write(groups: Arc<Groups>) -> Job {
+    Box::new(move |connection, vault, mint| {
+        let mut group = groups.take();
+        let failed = connection
+            .and_then(|connection| write_group(connection, vault, mint, &mut group))
+            .err();
+        Done {
+            answer: Box::new(move || group.answer(failed.as_ref())),
+            next: groups.goes_on().then(|| write(groups)),
+        }
+    })
+}
+
+/// Writes a group in one transaction, and each piece in its own if that cannot be done, so that one that fails undoes no other.
+fn write_group(connection: &Connection, vault: &Vault, mint: &Mint, group: &mut Group) -> Result<()> {
+    let (inbound, settled, accepted) = (works(&group.inbound), works(&group.settled), works(&group.accepted));
+    let written = connection.write(vault, mint, &|db| {
+        Ok((all(db, &inbound)?, all(db, &settled)?, all(db, &accepted)?))
+    });
+    match written {
+        Ok((inbound, settled, accepted)) => {
+            keep(&mut group.inbound, inbound);
+            keep(&mut group.settled, settled);
+            keep(&mut group.accepted, accepted);
+            Ok(())
+        }
+        Err(error @ (StoreError::Unknown { .. } | StoreError::Unavailable { .. })) => Err(error),
+        Err(error) if group.len() == 1 => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "A group of writes was not done as one; each is tried by itself");
+            let mut end = None;
+            each(connection, vault, mint, &mut group.inbound, &mut end);
+            each(connection, vault, mint, &mut group.settled, &mut end);
+            each(connection, vault, mint, &mut group.accepted, &mut end);
+            connection.log_end.set(end);
+            Ok(())
+        }
+    }
+}
+
+fn works<W: Shared>(pieces: &[Piece<W>]) -> Vec<W> {
+    pieces.iter().map(|piece| piece.work.clone()).collect()
+}
+
+fn all<W: Shared>(db: &Db<'_>, works: &[W]) -> Result<Vec<W::Done>> {
+    if works.is_empty() {
+        return Ok(Vec::new());
+    }
+    W::all(db, works.to_vec())
+}
+
+fn keep<W: Shared>(pieces: &mut [Piece<W>], done: Vec<W::Done>) {
+    for (piece, done) in pieces.iter_mut().zip(done) {
+        piece.result = Some(Ok(done));
+    }
+}
+
+/// `end` becomes the last place in the event log.
+fn each<W: Shared>(
+    connection: &Connection,
+    vault: &Vault,
+    mint: &Mint,
+    pieces: &mut [Piece<W>],
+    end: &mut Option<i64>,
+) {
+    for piece in pieces {
+        let work = &piece.work;
+        piece.result = Some(connection.write(vault, mint, &|db| W::one(db, work.clone())));
+        *end = connection.log_end.take().max(*end);
+    }
+}
