@@ -26,6 +26,10 @@ use crate::{Result, StoreError};
 pub(crate) trait Driver {
     /// Runs a statement; how many rows it changed.
     fn run(&self, sql: &str, params: &[Param<'_>]) -> Result<usize>;
+    /// Runs a statement that changes rows, whichever. If it fails, a later one of the transaction or its commit may be what says so.
+    fn write(&self, sql: &str, params: &[Param<'_>]) -> Result<()> {
+        self.run(sql, params).map(drop)
+    }
     /// Runs an `INSERT` of so many rows whose `column` the engine numbers, rising. The numbers, in the order of the rows; no
     /// number can be read by anybody before all smaller ones can.
     fn numbers(&self, sql: &str, column: &str, rows: usize, params: &[Param<'_>]) -> Result<Vec<i64>>;
@@ -54,6 +58,12 @@ impl Db<'_> {
     /// Runs a statement; how many rows it changed.
     pub(crate) fn run(&self, sql: &str, params: impl Params) -> Result<usize> {
         params.with(|params| self.driver.run(sql, params))
+    }
+
+    /// Runs a statement that changes rows, whichever. If it fails, a later one of the transaction or its commit may be
+    /// what says so.
+    pub(crate) fn write(&self, sql: &str, params: impl Params) -> Result<()> {
+        params.with(|params| self.driver.write(sql, params))
     }
 
     /// Reads rows until there are no more or `read` breaks off.
@@ -133,7 +143,7 @@ impl Db<'_> {
             let params: Vec<Param<'_>> = some.iter().flat_map(AsRef::as_ref).map(Value::to_param).collect();
             let columns = some.first().map_or(0, |row| row.as_ref().len());
             self.driver
-                .run(&format!("{head} VALUES {}", placeholders(columns, 0, rows)), &params)?;
+                .write(&format!("{head} VALUES {}", placeholders(columns, 0, rows)), &params)?;
         }
         Ok(())
     }

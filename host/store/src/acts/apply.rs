@@ -42,7 +42,7 @@ pub(crate) fn apply(db: &Db<'_>, changes: Changes, now: Timestamp) -> Result<()>
         }
     }
     for (conversation, author) in authors {
-        db.run(
+        db.write(
             "INSERT INTO authors (conversation_id, contact_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
             params![key(conversation), key(author)],
         )?;

@@ -86,7 +86,7 @@ pub(crate) fn failed(
     now: Timestamp,
 ) -> Result<()> {
     if let Some(at) = retry_at {
-        db.run(
+        db.write(
             "UPDATE media SET due_at = ?3 WHERE id = ?1 AND workspace_id = ?2 AND status = 'pending'",
             params![key(id), workspace, at.as_millis()],
         )?;

@@ -42,7 +42,7 @@ pub(crate) fn connect(
     if !states::commit(db, channel.id, &writes)? {
         states::tell_unwritten(db, channel.id, &writes, now)?;
     }
-    db.run(
+    db.write(
         "UPDATE channels SET set_up_at = ?2, set_up_tries = 0 WHERE id = ?1",
         params![key(channel.id), ms(set_up_at)],
     )?;
@@ -194,7 +194,7 @@ pub(crate) fn delete(db: &Db<'_>, workspace: &str, id: ChannelId, now: Timestamp
         ..known
     };
     channels::put(db, &channel)?;
-    db.run("DELETE FROM credentials WHERE channel_id = ?1", [key(id)])?;
+    db.write("DELETE FROM credentials WHERE channel_id = ?1", [key(id)])?;
     outbox::fail_queued(db, id, now)?;
     conversations::reschedule(db, &channel, now)?;
     events::append_channel(db, &channel, EventType::ChannelDeleted, now)?;
@@ -246,7 +246,7 @@ pub(crate) fn hold_accounts(
         if hold == Hold::Same {
             continue;
         }
-        db.run(
+        db.write(
             "UPDATE state_owners SET held = ?2, held_at = ?3 WHERE channel_id = ?1",
             params![key(id), why, why.map(|_| now.as_millis())],
         )?;
@@ -265,7 +265,7 @@ pub(crate) fn hold_accounts(
 
 pub(crate) fn resume_set_ups(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let cut_off = channels::cut_off(db)?;
-    db.run(
+    db.write(
         "UPDATE channels SET set_up_at = ?1 WHERE set_up_at > ?1",
         [now.as_millis()],
     )?;

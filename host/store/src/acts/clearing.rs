@@ -75,7 +75,7 @@ pub(crate) fn clear(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<bool> {
         }
         if removed_at.after(MARKED) <= now {
             for sql in LAST {
-                db.run(sql, [&id])?;
+                db.write(sql, [&id])?;
             }
         }
     }
@@ -101,8 +101,8 @@ fn clear_one(db: &Db<'_>, id: &str, limit: u32, now: Timestamp) -> Result<bool> 
         |row| get_id(row, 0),
     )?;
     for upload in &uploads {
-        db.run("DELETE FROM sent_uploads WHERE media_id = ?1", [key(*upload)])?;
-        db.run("DELETE FROM media WHERE id = ?1", [key(*upload)])?;
+        db.write("DELETE FROM sent_uploads WHERE media_id = ?1", [key(*upload)])?;
+        db.write("DELETE FROM media WHERE id = ?1", [key(*upload)])?;
     }
     media::to_be_removed(db, &uploads)?;
     let mut found = uploads.len();
@@ -119,7 +119,7 @@ fn clear_one(db: &Db<'_>, id: &str, limit: u32, now: Timestamp) -> Result<bool> 
     )?;
     for channel in &channels {
         for sql in OF_CHANNEL {
-            db.run(sql, [key(*channel)])?;
+            db.write(sql, [key(*channel)])?;
         }
     }
     Ok(!channels.is_empty())

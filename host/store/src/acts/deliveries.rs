@@ -41,7 +41,7 @@ pub(crate) fn settle(
     if let Some(lane) = lane {
         // An older one that was recovered while this one was in hand goes first.
         if status == "pending" && deliveries::head(db, endpoint, lane)? != Some(n) {
-            db.run("UPDATE deliveries SET due_at = NULL WHERE n = ?1", [n])?;
+            db.write("UPDATE deliveries SET due_at = NULL WHERE n = ?1", [n])?;
         }
         deliveries::release(db, endpoint, lane, now)?;
     }

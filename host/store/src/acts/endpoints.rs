@@ -84,7 +84,7 @@ pub(crate) fn note(db: &Db<'_>, id: EndpointId, went_through: bool, now: Timesta
             (Some(since), is_news.then_some(EventType::EndpointFailing))
         }
     };
-    db.run(
+    db.write(
         "UPDATE endpoints SET failing_since = ?2,
              failing_told = CASE WHEN ?2 IS NULL THEN 0 WHEN ?3 = 1 THEN 1 ELSE failing_told END WHERE id = ?1",
         params![key(id), ms(since), news.is_some()],
@@ -101,7 +101,7 @@ pub(crate) fn note(db: &Db<'_>, id: EndpointId, went_through: bool, now: Timesta
 pub(crate) fn tell_failing(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let failing = endpoints::failing(db, now)?;
     for id in &failing {
-        db.run("UPDATE endpoints SET failing_told = 1 WHERE id = ?1", [key(*id)])?;
+        db.write("UPDATE endpoints SET failing_told = 1 WHERE id = ?1", [key(*id)])?;
         if let Some(endpoint) = endpoints::by_id(db, *id)? {
             tell(db, &endpoint, EventType::EndpointFailing, now)?;
         }

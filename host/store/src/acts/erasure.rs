@@ -117,9 +117,9 @@ pub(crate) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
             hand_over(db, *conversation, id, *heir)?;
         }
     }
-    db.run("DELETE FROM authors WHERE contact_id = ?1", [key(id)])?;
-    db.run("DELETE FROM claims WHERE contact_id = ?1", [key(id)])?;
-    db.run("DELETE FROM contacts WHERE id = ?1", [key(id)])?;
+    db.write("DELETE FROM authors WHERE contact_id = ?1", [key(id)])?;
+    db.write("DELETE FROM claims WHERE contact_id = ?1", [key(id)])?;
+    db.write("DELETE FROM contacts WHERE id = ?1", [key(id)])?;
     media::to_be_removed(db, &erased.media)?;
     channels::forget_cursor(db, workspace, channel, &erasure)?;
     state::forget(db, channel, &erasure)?;
@@ -198,10 +198,10 @@ fn erase_thread(db: &Db<'_>, thread: ConversationId, erased: &mut Erased, now: T
         format!("DELETE FROM delivery_attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE event IN {told})"),
         format!("DELETE FROM deliveries WHERE event IN {told}"),
     ] {
-        db.run(&sql, [key(thread)])?;
+        db.write(&sql, [key(thread)])?;
     }
     erased.removed.events += counted(db.run("DELETE FROM events WHERE conversation_id = ?1", [key(thread)])?);
-    db.run("DELETE FROM referrals WHERE conversation_id = ?1", [key(thread)])?;
+    db.write("DELETE FROM referrals WHERE conversation_id = ?1", [key(thread)])?;
     seen::keep_keys(db, "conversation_id = ?1", [key(thread)], now)?;
     erased.removed.messages += counted(db.run("DELETE FROM messages WHERE conversation_id = ?1", [key(thread)])?);
     erased.removed.conversations += counted(db.run("DELETE FROM conversations WHERE id = ?1", [key(thread)])?);
@@ -212,7 +212,7 @@ fn erase_thread(db: &Db<'_>, thread: ConversationId, erased: &mut Erased, now: T
 pub(crate) fn erase_conversation(db: &Db<'_>, thread: ConversationId, now: Timestamp) -> Result<()> {
     let mut erased = Erased::default();
     erase_thread(db, thread, &mut erased, now)?;
-    db.run("DELETE FROM authors WHERE conversation_id = ?1", [key(thread)])?;
+    db.write("DELETE FROM authors WHERE conversation_id = ?1", [key(thread)])?;
     media::to_be_removed(db, &erased.media)
 }
 
@@ -231,8 +231,8 @@ fn erase_words(
         by,
         |row| get_id::<MediaId>(row, 0),
     )?);
-    db.run(&format!("DELETE FROM media WHERE message_id IN {theirs}"), by)?;
-    db.run(
+    db.write(&format!("DELETE FROM media WHERE message_id IN {theirs}"), by)?;
+    db.write(
         "DELETE FROM referrals WHERE conversation_id = ?1 AND contact_id = ?2",
         by,
     )?;
@@ -248,7 +248,7 @@ fn erase_words(
     )?;
     for (sequence, _) in events.into_iter().filter(|(_, named)| *named) {
         for sql in REMOVE_EVENT {
-            db.run(sql, [sequence])?;
+            db.write(sql, [sequence])?;
         }
         erased.removed.events += 1;
     }
@@ -265,10 +265,10 @@ fn erase_mentions(db: &Db<'_>, thread: ConversationId, erasure: &Erasure) -> Res
     )?;
     for (id, extras, error) in notes {
         if extras.is_some_and(|extras| erasure.takes_extras(&extras)) {
-            db.run("UPDATE messages SET extras = NULL WHERE id = ?1", params![id])?;
+            db.write("UPDATE messages SET extras = NULL WHERE id = ?1", params![id])?;
         }
         if let Some(error) = error.and_then(|error| erasure.error_left(error)) {
-            db.run(
+            db.write(
                 "UPDATE messages SET error = ?2 WHERE id = ?1",
                 params![id, json(&error)?],
             )?;
@@ -282,14 +282,14 @@ fn erase_mentions(db: &Db<'_>, thread: ConversationId, erasure: &Erasure) -> Res
     )?;
     for (id, number, error, requests) in attempts {
         if erasure.takes_attempt(error.as_deref().into_iter().chain([requests.as_str()])) {
-            db.run(
+            db.write(
                 "DELETE FROM attempts WHERE message_id = ?1 AND number = ?2",
                 params![id, number],
             )?;
         }
     }
     // How somebody else came last, if the person came after them.
-    db.run(
+    db.write(
         "UPDATE conversations SET referral = (SELECT r.referral FROM referrals r WHERE r.conversation_id = ?1
              ORDER BY r.at DESC, r.id LIMIT 1) WHERE id = ?1 AND referral IS NOT NULL",
         [key(thread)],
@@ -308,16 +308,16 @@ fn other_author(db: &Db<'_>, thread: ConversationId) -> Result<Option<ContactId>
 
 /// A conversation that was the erased contact's is another's, with what the business wrote in it.
 fn hand_over(db: &Db<'_>, thread: ConversationId, from: ContactId, to: ContactId) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE messages SET contact_id = ?3 WHERE conversation_id = ?1 AND contact_id = ?2",
         params![key(thread), key(from), key(to)],
     )?;
-    db.run(
+    db.write(
         // What was noted of the erased contact's names says nothing of the other's.
         "UPDATE conversations SET contact_id = ?2, named_at = 0 WHERE id = ?1",
         params![key(thread), key(to)],
     )?;
-    db.run(
+    db.write(
         "DELETE FROM authors WHERE conversation_id = ?1 AND contact_id = ?2",
         params![key(thread), key(to)],
     )?;
@@ -356,7 +356,7 @@ fn note(db: &Db<'_>, erasure: &Erasure) -> Result<()> {
     let contact = &erasure.contact;
     // Sealed: what names the person is theirs too, and would be in the log until this row is gone.
     let sealed = db.seal(&erasure.marks, sealed_in(&contact.id.to_string()))?;
-    db.run(
+    db.write(
         "INSERT INTO erasures (channel_id, contact_id, marks) VALUES (?1, ?2, ?3)",
         params![key(contact.channel_id), key(contact.id), sealed],
     )?;
@@ -435,18 +435,18 @@ impl Search {
     pub(crate) fn remove(&self, db: &Db<'_>, found: &Found) -> Result<()> {
         for n in &found.rows {
             for sql in DOCUMENTS.get(self.place).map_or(&[][..], |documents| documents.remove) {
-                db.run(sql, [n])?;
+                db.write(sql, [n])?;
             }
         }
         if let Some(sql) = DOCUMENTS.get(self.place).and_then(|documents| documents.anyway) {
-            db.run(sql, [key(self.channel)])?;
+            db.write(sql, [key(self.channel)])?;
         }
         let place = if found.next.is_some() {
             self.place
         } else {
             self.place + 1
         };
-        db.run(
+        db.write(
             "UPDATE erasures SET place = ?2, before = ?3 WHERE n = ?1",
             params![self.n, i64::try_from(place).unwrap_or(i64::MAX), found.next],
         )?;
@@ -455,7 +455,7 @@ impl Search {
 
     /// Nothing of the person is left.
     pub(crate) fn end(&self, db: &Db<'_>) -> Result<()> {
-        db.run("DELETE FROM erasures WHERE n = ?1", [self.n])?;
+        db.write("DELETE FROM erasures WHERE n = ?1", [self.n])?;
         Ok(())
     }
 }

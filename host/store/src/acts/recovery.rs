@@ -29,7 +29,7 @@ pub(crate) fn begin(
     let until = events::last(db)?;
     // Nothing from before the endpoint was made.
     let place = first_since(db, since.max(endpoint.created_at))?.map_or(until, |first| first - 1);
-    db.run(
+    db.write(
         "INSERT INTO endpoint_recoveries (endpoint_id, place, until, stepped_at) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (endpoint_id) DO UPDATE SET 
              place = CASE WHEN endpoint_recoveries.place < ?2 THEN endpoint_recoveries.place ELSE ?2 END, until = ?3, stepped_at = ?4",
@@ -115,7 +115,7 @@ pub(crate) fn step(db: &Db<'_>, workspace: &str, id: EndpointId, now: Timestamp)
     let last = last.filter(|_| passed.len() == limits::EVENTS_RECOVERED as usize);
     match last {
         Some(place) => {
-            db.run(
+            db.write(
                 "UPDATE endpoint_recoveries SET place = ?2, stepped_at = ?3 WHERE endpoint_id = ?1",
                 params![key(id), place, now.as_millis()],
             )?;
@@ -166,7 +166,7 @@ fn recover(
     let mut recovered = 0;
     for (n, lane, _) in owed.into_iter().filter(|(_, _, waits)| *waits) {
         let due_at = lane.is_none().then_some(now.as_millis());
-        db.run(
+        db.write(
             "UPDATE deliveries SET status = 'pending', attempts = 0, due_at = ?2 WHERE n = ?1",
             params![n, due_at],
         )?;
@@ -177,6 +177,6 @@ fn recover(
 }
 
 fn end(db: &Db<'_>, id: EndpointId) -> Result<()> {
-    db.run("DELETE FROM endpoint_recoveries WHERE endpoint_id = ?1", [key(id)])?;
+    db.write("DELETE FROM endpoint_recoveries WHERE endpoint_id = ?1", [key(id)])?;
     Ok(())
 }

@@ -20,7 +20,7 @@ pub(crate) fn commit(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]) -> Resul
         Writer::Owner => {}
         Writer::First => {
             let connector = channels::needed(db, id)?.connector;
-            db.run(
+            db.write(
                 "INSERT INTO state_owners (channel_id, connector, version) VALUES (?1, ?2, ?3)",
                 params![key(id), connector, first.by],
             )?;
@@ -40,7 +40,7 @@ pub(crate) fn hand_over(db: &Db<'_>, connector: &str, handed: &StateMove) -> Res
     }
     intents::keep_moved(db, connector, handed.channel_id, &now.entries)?;
     state::replace(db, handed.channel_id, &handed.after)?;
-    db.run(
+    db.write(
         "INSERT INTO state_owners (channel_id, connector, version, copy_version, copy, reason)
          VALUES (?1, ?2, ?3, ?4, ?5, NULL)
          ON CONFLICT (channel_id) DO UPDATE SET version = ?3, copy_version = ?4, copy = ?5, reason = NULL",
@@ -64,7 +64,7 @@ pub(crate) fn hold(
     reason: &str,
     now: Timestamp,
 ) -> Result<()> {
-    db.run(
+    db.write(
         "INSERT INTO state_owners (channel_id, connector, version, copy_version, copy, reason)
          VALUES (?1, ?2, ?3, NULL, NULL, ?4)
          ON CONFLICT (channel_id) DO UPDATE SET version = ?3, reason = ?4",
@@ -104,7 +104,7 @@ pub(crate) fn give_back(db: &Db<'_>, connector: &str, id: ChannelId, from: &str,
     let Some(copy) = copy else { return Ok(false) };
     intents::keep_moved(db, connector, id, &state::state(db, id)?.entries)?;
     state::replace(db, id, &copy)?;
-    db.run(
+    db.write(
         "UPDATE state_owners SET version = ?2, copy_version = NULL, copy = NULL, reason = NULL WHERE channel_id = ?1",
         params![key(id), to],
     )?;
@@ -120,7 +120,7 @@ pub(crate) fn undo(db: &Db<'_>, connector: &str) -> Result<u64> {
     )?;
     for (id, was) in &moved {
         state::replace(db, *id, was)?;
-        db.run(
+        db.write(
             "UPDATE state_owners SET (version, copy_version, copy, reason) =
                 (SELECT m.version, m.copy_version, m.copy, m.reason FROM moved_states m WHERE m.channel_id = ?1)
              WHERE channel_id = ?1",

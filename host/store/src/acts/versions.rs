@@ -180,7 +180,7 @@ fn apply(db: &Db<'_>, version: &mut Version, change: StageChange, now: Timestamp
         reason: change.reason.clone(),
         at: now,
     });
-    db.run(
+    db.write(
         "UPDATE versions SET stage = ?3, canary = ?4, changed_at = ?5, failure = coalesce(?6, failure),
              failed_at = coalesce(?7, failed_at) WHERE connector = ?1 AND version = ?2",
         params![

@@ -3,7 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -48,6 +50,7 @@ const UNLOCK_SCHEMA: &str = "SELECT pg_advisory_unlock(7310305080)";
 /// Held by a transaction that assigns places in the event log, until it ends: no place becomes visible before a smaller one.
 pub(super) const LOCK_LOG: &str = "SELECT pg_advisory_xact_lock(7310305082)";
 
+const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// Begins a write beside others, unless one excludes them or waits to.
 const BEGIN_SHARED: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT pg_try_advisory_xact_lock_shared(7310305083)";
 /// Waits for the write that excludes others. Not inside of a transaction, which would keep its older snapshot and conflict.
@@ -62,10 +65,19 @@ const UNLOCK_WRITES: &str = "SELECT pg_advisory_unlock(7310305083); SET idle_ses
 /// The lock was not had.
 const NO_LOCK: &str = "SET idle_session_timeout = 0";
 
+/// Statements that are sent before the first of their answers is read, at most: what the server has answered meanwhile is kept in
+/// memory.
+const FLIGHT: usize = 64;
+
+/// A statement that was sent, until its answer.
+type Sent = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
+
 /// One connection, and the thread's own way to wait for it.
 pub(crate) struct Connection {
     pub(super) runtime: tokio::runtime::Runtime,
-    pub(super) client: Client,
+    pub(super) client: Arc<Client>,
+    /// Statements that were sent and not answered, in their order.
+    sent: RefCell<Vec<Sent>>,
     /// Prepared once each. As many as the crate has statements, some hundred, since none is made of text from outside.
     pub(super) statements: RefCell<HashMap<String, Statement>>,
     /// The error that ended the open transaction; every further statement in it fails.
@@ -98,7 +110,8 @@ impl Connection {
             Ok(client)
         });
         Ok(Self {
-            client: client.map_err(|error: tokio_postgres::Error| unreachable_server(&error))?,
+            client: Arc::new(client.map_err(|error: tokio_postgres::Error| unreachable_server(&error))?),
+            sent: RefCell::default(),
             runtime,
             statements: RefCell::default(),
             failure: RefCell::default(),
@@ -157,14 +170,52 @@ impl Connection {
         self.client.is_closed()
     }
 
+    /// Sends a statement, whose answer comes with that of the next [flight](Self::flight).
+    pub(super) fn send(
+        &self,
+        statement: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
+    ) -> Result<(), tokio_postgres::Error> {
+        if self.sent.borrow().len() >= FLIGHT {
+            self.flight(std::future::ready(Ok(())))?;
+        }
+        let mut statement: Sent = Box::pin(statement);
+        // The client sends statements in the order in which they are polled first (docs.rs/tokio-postgres, "Pipelining").
+        match statement.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => {
+                self.sent.borrow_mut().push(statement);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends a last statement, and waits for the answers of it and of those before. The first error is the cause of all others.
+    pub(super) fn flight<T>(
+        &self,
+        last: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, tokio_postgres::Error> {
+        let sent = self.sent.take();
+        let answers = async {
+            let mut answered = Ok(());
+            for statement in sent {
+                answered = answered.and(statement.await);
+            }
+            answered
+        };
+        let (before, last) = self.runtime.block_on(async { tokio::join!(answers, last) });
+        before.and(last)
+    }
+
     /// Runs statements without parameters.
     pub(super) fn execute(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
-        self.runtime.block_on(self.client.batch_execute(sql))
+        self.flight(self.client.batch_execute(sql))
     }
 
     /// Reads one moment of the record.
     pub(super) fn read<T>(&self, vault: &Vault, mint: &Mint, work: impl FnOnce(&Db<'_>) -> Result<T>) -> Result<T> {
-        self.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        self.failure.take();
+        let client = Arc::clone(&self.client);
+        self.send(async move { client.batch_execute(BEGIN_READ).await })?;
         let db = Db {
             driver: self,
             vault,
@@ -217,7 +268,7 @@ impl Connection {
     fn begin_shared(&self) -> Result<bool> {
         self.failure.take();
         self.log_end.set(None);
-        let answers = self.runtime.block_on(self.client.simple_query(BEGIN_SHARED));
+        let answers = self.flight(self.client.simple_query(BEGIN_SHARED));
         let is_locked =
             |answer: &SimpleQueryMessage| matches!(answer, SimpleQueryMessage::Row(row) if row.get(0) == Some("t"));
         match answers {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use tokio_postgres::Statement;
@@ -15,16 +16,25 @@ impl Driver for Connection {
     fn run(&self, sql: &str, params: &[Param<'_>]) -> Result<usize> {
         let statement = self.prepared(sql, params)?;
         let params = bound(params);
-        let changed = self.runtime.block_on(self.client.execute(&statement, &params));
+        let changed = self.flight(self.client.execute(&statement, &params));
         changed
             .map(|changed| usize::try_from(changed).unwrap_or(usize::MAX))
             .map_err(|error| self.failed(error))
     }
 
+    fn write(&self, sql: &str, params: &[Param<'_>]) -> Result<()> {
+        let statement = self.prepared(sql, params)?;
+        let params: Vec<Box<dyn ToSql + Sync + Send>> = params.iter().map(owned).collect();
+        let client = Arc::clone(&self.client);
+        let sent = self.send(async move { client.execute_raw(&statement, params).await.map(drop) });
+        sent.map_err(|error| self.failed(error))
+    }
+
     fn numbers(&self, sql: &str, column: &str, _: usize, params: &[Param<'_>]) -> Result<Vec<i64>> {
         if self.log_end.get().is_none() {
-            let locked = self.execute(LOCK_LOG);
-            locked.map_err(|error| self.failed(error))?;
+            let client = Arc::clone(&self.client);
+            let sent = self.send(async move { client.batch_execute(LOCK_LOG).await });
+            sent.map_err(|error| self.failed(error))?;
         }
         let mut numbers = Vec::new();
         self.each(&format!("{sql} RETURNING {column}"), params, &mut |row| {
@@ -44,7 +54,7 @@ impl Driver for Connection {
     ) -> Result<()> {
         let statement = self.prepared(sql, params)?;
         let params = bound(params);
-        let rows = self.runtime.block_on(self.client.query(&statement, &params));
+        let rows = self.flight(self.client.query(&statement, &params));
         for row in rows.map_err(|error| self.failed(error))? {
             if read(&Row(&row))?.is_break() {
                 break;
@@ -60,9 +70,7 @@ impl Connection {
             return Ok(known.clone());
         }
         let types: Vec<Type> = params.iter().map(|param| type_of(param.kind())).collect();
-        let prepared = self
-            .runtime
-            .block_on(self.client.prepare_typed(&translate(sql), &types));
+        let prepared = self.flight(self.client.prepare_typed(&translate(sql), &types));
         let prepared = prepared.map_err(|error| self.failed(error))?;
         self.statements.borrow_mut().insert(sql.to_owned(), prepared.clone());
         Ok(prepared)
@@ -88,6 +96,21 @@ fn type_of(kind: Kind) -> Type {
 
 fn bound<'p>(params: &'p [Param<'p>]) -> Vec<&'p (dyn ToSql + Sync)> {
     params.iter().map(|param| param as &(dyn ToSql + Sync)).collect()
+}
+
+fn owned(param: &Param<'_>) -> Box<dyn ToSql + Sync + Send> {
+    match *param {
+        Param::Null(Kind::Integer) => Box::new(None::<i64>),
+        Param::Null(Kind::Text) => Box::new(None::<String>),
+        Param::Null(Kind::Blob) => Box::new(None::<Vec<u8>>),
+        Param::Null(Kind::Integers) => Box::new(None::<Vec<i64>>),
+        Param::Null(Kind::Texts) => Box::new(None::<Vec<String>>),
+        Param::Integer(value) => Box::new(value),
+        Param::Text(value) => Box::new(value.to_owned()),
+        Param::Blob(value) => Box::new(value.to_owned()),
+        Param::Integers(value) => Box::new(value.to_owned()),
+        Param::Texts(value) => Box::new(value.to_owned()),
+    }
 }
 
 /// From the common spelling: numbered parameters are `?1`, a list is read by `json_each`, and `CROSS JOIN … ON` and `INDEXED BY`

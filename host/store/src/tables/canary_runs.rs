@@ -8,12 +8,12 @@ use crate::{CanaryFigures, CanaryRunEnd, CanaryRunRecord, Result};
 
 /// A canary run begins, or is another from now on: its figures begin anew.
 pub(crate) fn begin(db: &Db<'_>, connector: &str, version: &str, canary: &Canary) -> Result<()> {
-    db.run(
+    db.write(
         "INSERT INTO trials (connector, version, canary) VALUES (?1, ?2, ?3)
          ON CONFLICT (connector, version) DO UPDATE SET canary = ?3, figures = NULL, ended_at = NULL, reason = NULL",
         params![connector, version, json(canary)?],
     )?;
-    db.run(
+    db.write(
         "DELETE FROM trial_figures WHERE connector = ?1 AND version = ?2",
         [connector, version],
     )?;
@@ -28,7 +28,7 @@ pub(crate) fn keep_figures(
     node: &str,
     counted: &CanaryFigures,
 ) -> Result<()> {
-    db.run(
+    db.write(
         "INSERT INTO trial_figures (connector, version, node, figures)
          SELECT connector, version, ?3, ?4 FROM trials WHERE connector = ?1 AND version = ?2 AND canary = ?5
          ON CONFLICT (connector, version, node) DO UPDATE SET figures = ?4",
@@ -44,7 +44,7 @@ pub(crate) fn keep_figures(
 }
 
 pub(crate) fn end(db: &Db<'_>, connector: &str, version: &str, reason: &str, now: Timestamp) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE trials SET ended_at = ?4, reason = ?3 WHERE connector = ?1 AND version = ?2 AND ended_at IS NULL",
         params![connector, version, reason, now.as_millis()],
     )?;

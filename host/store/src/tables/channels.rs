@@ -95,7 +95,7 @@ pub(crate) fn all(
 
 /// Writes a channel, and lets its queue know whether anything may leave.
 pub(crate) fn put(db: &Db<'_>, channel: &Channel) -> Result<()> {
-    db.run(
+    db.write(
         "INSERT INTO channels (id, workspace_id, app, platform_id, status, channel) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (id) DO UPDATE SET status = ?5, channel = ?6",
         params![
@@ -142,7 +142,7 @@ pub(crate) fn credential(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<
 
 /// A deleted channel takes none, so that a renewal that was under way cannot undo the deletion.
 pub(crate) fn put_credential(db: &Db<'_>, id: ChannelId, credential: &Credential) -> Result<()> {
-    db.run(
+    db.write(
         "INSERT INTO credentials (channel_id, sealed, expires_at)
          SELECT id, ?2, ?3 FROM channels WHERE id = ?1 AND status <> 'deleted'
          ON CONFLICT (channel_id) DO UPDATE SET sealed = ?2, expires_at = ?3, renewing_since = NULL",
@@ -156,7 +156,7 @@ pub(crate) fn put_credential(db: &Db<'_>, id: ChannelId, credential: &Credential
 }
 
 pub(crate) fn note_renewal(db: &Db<'_>, workspace: &str, id: ChannelId, begun: Option<Timestamp>) -> Result<()> {
-    db.run(
+    db.write(
         &format!("UPDATE credentials SET renewing_since = ?3 WHERE channel_id = {CHANNEL}"),
         params![key(id), workspace, ms(begun)],
     )?;
@@ -185,7 +185,7 @@ pub(crate) fn credentials_due(db: &Db<'_>, before: Timestamp, limit: u32) -> Res
 // ---- set-ups ---------------------------------------------------------------------------------------------------------
 
 pub(crate) fn set_up_done(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE channels SET set_up_at = NULL, set_up_tries = 0
          WHERE id = ?1 AND workspace_id = ?2 AND set_up_at IS NOT NULL",
         params![key(id), workspace],
@@ -202,7 +202,7 @@ pub(crate) fn set_up_failed(db: &Db<'_>, workspace: &str, id: ChannelId, now: Ti
     let Some(tries) = tries else { return Ok(()) };
     let tries = tries.saturating_add(1);
     let again = now.after(backoff(limits::SET_UP_RETRY, tries, 1.0));
-    db.run(
+    db.write(
         "UPDATE channels SET set_up_at = ?2, set_up_tries = ?3 WHERE id = ?1",
         params![key(id), again.as_millis(), tries],
     )?;
@@ -249,7 +249,7 @@ pub(crate) fn forget_cursor(db: &Db<'_>, workspace: &str, id: ChannelId, erasure
 }
 
 pub(crate) fn keep_poll_cursor(db: &Db<'_>, workspace: &str, id: ChannelId, cursor: Option<&str>) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE channels SET poll_cursor = ?3 WHERE id = ?1 AND workspace_id = ?2",
         params![key(id), workspace, cursor],
     )?;

@@ -16,7 +16,7 @@ pub(crate) fn claim(db: &Db<'_>, claim: &Claim, owner: &str, now: Timestamp) -> 
     let claimed = judge(db, claim, now)?;
     if claimed == Claimed::New {
         insert(db, claim, now)?;
-        db.run(
+        db.write(
             "UPDATE claims SET owner = ?4 WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3",
             params![claim.workspace_id, key(claim.api_key), claim.key, owner],
         )?;
@@ -56,7 +56,7 @@ pub(crate) fn judge(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<Claime
 fn insert(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<()> {
     forget_old(db, 1, now)?;
     // The row that may be there is too old to count.
-    db.run(
+    db.write(
         "INSERT INTO claims (workspace_id, api_key, key, fingerprint, claimed_at) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (workspace_id, api_key, key) DO UPDATE SET fingerprint = ?4, claimed_at = ?5, owner = NULL, acted = 0,
              status = NULL, body = NULL, contact_id = NULL",
@@ -73,7 +73,7 @@ fn insert(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<()> {
 
 /// Forgets more old claims than so many new ones.
 pub(crate) fn forget_old(db: &Db<'_>, new: u32, now: Timestamp) -> Result<()> {
-    db.run(
+    db.write(
         "DELETE FROM claims WHERE rowid IN
              (SELECT rowid FROM claims WHERE claimed_at <= ?1 ORDER BY claimed_at LIMIT ?2)",
         params![now.before(limits::IDEMPOTENCY).as_millis(), new.saturating_mul(FORGET)],
@@ -89,7 +89,7 @@ pub(crate) fn insert_answered(
     about: Option<ContactId>,
     now: Timestamp,
 ) -> Result<()> {
-    db.run(
+    db.write(
         "INSERT INTO claims (workspace_id, api_key, key, fingerprint, claimed_at, acted, status, body, contact_id)
          VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8)
          ON CONFLICT (workspace_id, api_key, key) DO UPDATE SET fingerprint = ?4, claimed_at = ?5, owner = NULL, acted = 1,
@@ -115,7 +115,7 @@ pub(crate) fn answer(
     answer: &KeptAnswer,
     about: Option<ContactId>,
 ) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE claims SET owner = NULL, acted = 1, status = ?5, body = ?6, contact_id = ?7
          WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND owner = ?4",
         params![
@@ -133,7 +133,7 @@ pub(crate) fn answer(
 
 /// Gives the key of a request back that was refused.
 pub(crate) fn release(db: &Db<'_>, HeldClaim { claim, node }: &HeldClaim) -> Result<()> {
-    db.run(
+    db.write(
         "DELETE FROM claims WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND owner = ?4 AND status IS NULL",
         params![claim.workspace_id, key(claim.api_key), claim.key, node],
     )?;
@@ -170,7 +170,7 @@ pub(crate) fn interrupt(db: &Db<'_>, HeldClaim { claim, node }: &HeldClaim) -> R
         "DELETE FROM claims WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND owner = ?4 AND acted = 0",
         "UPDATE claims SET owner = NULL WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND owner = ?4",
     ] {
-        db.run(sql, params![claim.workspace_id, key(claim.api_key), claim.key, node])?;
+        db.write(sql, params![claim.workspace_id, key(claim.api_key), claim.key, node])?;
     }
     Ok(())
 }

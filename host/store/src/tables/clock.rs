@@ -89,17 +89,17 @@ pub(crate) fn set_for_all(db: &Db<'_>, node: &str, by: i64, now: Timestamp, move
     if !nodes::is_alive(db, node)? || noted.flatten().is_some_and(|noted| noted.is(&step)) {
         return Ok(None);
     }
-    db.run(
+    db.write(
         "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         params![STEP, json(&step)?.into_bytes()],
     )?;
     if moves_nodes {
         // No heartbeat is in the future.
-        db.run(
+        db.write(
             "UPDATE nodes SET beat_at = CASE WHEN beat_at + ?1 > ?2 THEN ?2 ELSE beat_at + ?1 END WHERE ended_at IS NULL",
             params![by, now.as_millis()],
         )?;
-        db.run("UPDATE duties SET until = until + ?1", [by])?;
+        db.write("UPDATE duties SET until = until + ?1", [by])?;
     }
     if by < 0 {
         set_back(db, Duration::from_millis(by.unsigned_abs()), now).map(Some)
@@ -133,7 +133,7 @@ pub(crate) fn platform(db: &Db<'_>, app: &str, offset: ClockOffset, now: Timesta
     if by == 0 {
         return Ok(0);
     }
-    db.run(
+    db.write(
         "INSERT INTO platform_clocks (app, offset_ms, noted_at) VALUES (?1, ?2, ?3)
          ON CONFLICT (app) DO UPDATE SET offset_ms = ?2, noted_at = ?3",
         params![app, offset.as_millis(), now.as_millis()],
@@ -151,7 +151,7 @@ pub(crate) fn age(db: &Db<'_>, passed: Duration, now: Timestamp) -> Result<Times
     })?;
     let stood = stood.flatten().map_or(now, Timestamp::from_millis);
     let stands = aging(stood, passed, now);
-    db.run(
+    db.write(
         "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         params![AGING, stands.as_millis().to_string().into_bytes()],
     )?;

@@ -30,7 +30,7 @@ pub(crate) fn put(db: &Db<'_>, digest: &str, bytes: &[u8]) -> Result<()> {
     )? {
         return Ok(());
     }
-    db.run(
+    db.write(
         "INSERT INTO components (digest, bytes) VALUES (?1, ?2) ON CONFLICT (digest) DO UPDATE SET bytes = ?2",
         params![digest, bytes],
     )?;

@@ -64,7 +64,7 @@ fn status(end: &ConnectEnd) -> &'static str {
 
 pub(crate) fn insert(db: &Db<'_>, session: ConnectSession) -> Result<()> {
     let a_day_before = session.created_at.before(weir_domain::limits::IDEMPOTENCY);
-    db.run(
+    db.write(
         "DELETE FROM connect_sessions WHERE id IN
              (SELECT id FROM connect_sessions WHERE expires_at < ?1 AND status <> 'taken' ORDER BY expires_at LIMIT ?2)",
         params![a_day_before.as_millis(), FORGET],
@@ -84,7 +84,7 @@ pub(crate) fn insert(db: &Db<'_>, session: ConnectSession) -> Result<()> {
         created_at: session.created_at,
         expires_at: session.expires_at,
     };
-    db.run(
+    db.write(
         "INSERT INTO connect_sessions (id, state_digest, status, \"end\", session, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         params![
             key(session.id),
@@ -146,7 +146,7 @@ pub(crate) fn take(db: &Db<'_>, state: &str, node: &str, now: Timestamp) -> Resu
     )?;
     let Some(id) = id else { return Ok(None) };
     finish(db, id, &ConnectEnd::Taken)?;
-    db.run(
+    db.write(
         "UPDATE connect_sessions SET node = ?2 WHERE id = ?1",
         params![key(id), node],
     )?;
@@ -163,7 +163,7 @@ pub(crate) fn of_state(db: &Db<'_>, state: &str, now: Timestamp) -> Result<Optio
 }
 
 pub(crate) fn keep_tokens(db: &Db<'_>, id: ConnectSessionId, tokens: &Tokens) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE connect_sessions SET tokens = ?2 WHERE id = ?1 AND status = 'taken'",
         params![key(id), db.seal(tokens, place_of_tokens(&id.to_string()))?],
     )?;
@@ -181,7 +181,7 @@ pub(crate) fn has_orphans(db: &Db<'_>) -> Result<bool> {
 
 /// From now on `node` brings those to an end.
 pub(crate) fn adopt(db: &Db<'_>, node: &str) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE connect_sessions SET node = ?1 WHERE status = 'taken'
            AND (node IS NULL OR node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL))",
         [node],
@@ -200,7 +200,7 @@ pub(crate) fn taken(db: &Db<'_>, node: &str, now: Timestamp) -> Result<Vec<Conne
 }
 
 pub(crate) fn finish(db: &Db<'_>, id: ConnectSessionId, end: &ConnectEnd) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE connect_sessions SET status = ?2, \"end\" = ?3, tokens = NULL WHERE id = ?1",
         params![key(id), status(end), json(end)?],
     )?;

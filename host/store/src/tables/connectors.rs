@@ -68,7 +68,7 @@ pub(crate) fn newest_release(db: &Db<'_>, connector: &str) -> Result<Option<u32>
 
 /// Writes a version that is new.
 pub(crate) fn insert(db: &Db<'_>, version: &Version) -> Result<()> {
-    db.run(
+    db.write(
         &format!(
             "INSERT INTO versions (connector, version, release, {VERSION})
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL, ?10, ?11, NULL, NULL)"
@@ -99,7 +99,7 @@ pub(crate) fn note(
     rolled_back: Option<bool>,
     now: Timestamp,
 ) -> Result<()> {
-    db.run(
+    db.write(
         "INSERT INTO version_changes (connector, version, stage, reason, rolled_back, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         params![connector, version, word(stage)?, reason, rolled_back, now.as_millis()],
     )?;
@@ -147,7 +147,7 @@ pub(crate) fn grants(db: &Db<'_>, connector: &str) -> Result<Grants> {
 }
 
 pub(crate) fn put_grants(db: &Db<'_>, connector: &str, grants: &Grants, now: Timestamp) -> Result<()> {
-    db.run(
+    db.write(
         "INSERT INTO grants (connector, grants, updated_at) VALUES (?1, ?2, ?3)
          ON CONFLICT (connector) DO UPDATE SET grants = ?2, updated_at = ?3",
         params![connector, json(grants)?, now.as_millis()],

@@ -257,7 +257,7 @@ pub(crate) fn set_images_allowed(
     allowed: bool,
     until: Timestamp,
 ) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE conversations SET images_allowed = ?3, images_until = ?4 WHERE id = ?1 AND workspace_id = ?2",
         params![key(id), workspace, allowed, until.as_millis()],
     )?;
@@ -269,7 +269,7 @@ pub(crate) fn insert(db: &Db<'_>, stored: &StoredConversation) -> Result<()> {
     let StoredConversation {
         conversation, marks, ..
     } = stored;
-    db.run(
+    db.write(
         "INSERT INTO conversations (id, workspace_id, channel_id, contact_id, platform_id, status, opened_by, answered,
              contact_wrote_at, we_wrote_at, read_up_to, budget_used, sequence, last_message_at, unread, replied, first_wrote_at,
              echoed_at, seen_sequence, named_at, begun_at, referral, news_at, created_at)
@@ -330,7 +330,7 @@ pub(crate) fn update(db: &Db<'_>, before: &StoredConversation, after: &StoredCon
     }
     sql.push_str(" WHERE id = ?1");
     let named: Vec<Param<'_>> = named.iter().map(|(_, value)| value.to_param()).collect();
-    db.run(
+    db.write(
         &sql,
         [
             params![
@@ -439,7 +439,7 @@ pub(crate) fn write_contacts(db: &Db<'_>, contacts: &[Tracked<StoredContact>]) -
                      AND channel_id = ?10 AND created_at = ?11"
             }
         };
-        db.run(
+        db.write(
             sql,
             params![
                 key(contact.id),
@@ -456,7 +456,7 @@ pub(crate) fn write_contacts(db: &Db<'_>, contacts: &[Tracked<StoredContact>]) -
             ],
         )?;
         if let Change::Update { .. } = stored.write() {
-            db.run(
+            db.write(
                 "UPDATE conversations SET named_at = 0 WHERE contact_id = ?1 AND named_at > 0",
                 [key(contact.id)],
             )?;
@@ -482,13 +482,13 @@ pub(crate) fn reschedule(db: &Db<'_>, channel: &Channel, now: Timestamp) -> Resu
         // Its rules concern the windows that are.
         _ => "UPDATE conversations SET news_at = ?2 WHERE channel_id = ?1 AND news_at > ?2",
     };
-    db.run(sql, params![key(channel.id), now.as_millis()])?;
+    db.write(sql, params![key(channel.id), now.as_millis()])?;
     Ok(())
 }
 
 /// Somebody looked at what the contact wrote.
 pub(crate) fn looked_at(db: &Db<'_>, workspace: &str, id: ConversationId) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE conversations SET unread = 0, seen_sequence = sequence WHERE id = ?2 AND workspace_id = ?1 AND unread > 0",
         params![workspace, key(id)],
     )?;

@@ -8,12 +8,12 @@ use crate::{Result, VersionCrash};
 
 /// Notes crashes that a node saw, and forgets those that no longer count.
 pub(crate) fn note(db: &Db<'_>, node: &str, crashes: &[VersionCrash], now: Timestamp) -> Result<()> {
-    db.run(
+    db.write(
         "DELETE FROM crashes WHERE at < ?1",
         [now.before(10 * limits::BREAK_SPAN).as_millis()],
     )?;
     for crash in crashes {
-        db.run(
+        db.write(
             "INSERT INTO crashes (connector, version, node, number, at) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (node, number) DO NOTHING",
             params![crash.connector, crash.version, node, crash.number, crash.at.as_millis()],

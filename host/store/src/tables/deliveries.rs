@@ -129,7 +129,7 @@ pub(crate) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Res
             }
             if let Some(lease) = lease_head(db, &endpoint, owner, now)? {
                 leases.push(lease);
-                db.run(
+                db.write(
                     "UPDATE endpoints SET turn = (SELECT max(turn) + 1 FROM endpoints),
                          paced_until = CASE WHEN max_per_second IS NULL THEN 0
                              WHEN paced_until > ?2 THEN paced_until + 1000 / max_per_second
@@ -154,7 +154,7 @@ pub(crate) fn free(db: &Db<'_>, owner: &str, in_hand: &BTreeSet<DeliveryId>, now
     )?;
     let mut freed = 0;
     for id in leased.into_iter().filter(|id| !in_hand.contains(id)) {
-        db.run(
+        db.write(
             "UPDATE deliveries SET due_at = ?2 WHERE id = ?1",
             params![key(id), now.as_millis()],
         )?;
@@ -216,11 +216,11 @@ fn lease_head(db: &Db<'_>, endpoint: &Endpoint, owner: &str, now: Timestamp) -> 
         if let Some(lane) = lost_in
             && head(db, endpoint.id, lane)? != Some(n)
         {
-            db.run("UPDATE deliveries SET due_at = NULL, owner = NULL WHERE n = ?1", [n])?;
+            db.write("UPDATE deliveries SET due_at = NULL, owner = NULL WHERE n = ?1", [n])?;
             release(db, endpoint.id, lane, now)?;
             continue;
         }
-        db.run(
+        db.write(
             "UPDATE deliveries SET owner = ?2, epoch = ?3, due_at = ?4 WHERE n = ?1",
             params![n, owner, lease.epoch, now.after(limits::LEASE).as_millis()],
         )?;
@@ -237,7 +237,7 @@ pub(crate) fn keep_attempt(db: &Db<'_>, delivery: DeliveryId, mut attempt: Deliv
             |row| row.get(0),
         )?
         .unwrap_or(1);
-    db.run(
+    db.write(
         "INSERT INTO delivery_attempts (delivery_id, number, attempt) VALUES (?1, ?2, ?3)",
         params![key(delivery), attempt.number, json(&attempt)?],
     )?;
@@ -255,7 +255,7 @@ pub(crate) fn release(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], now: Ti
     )?;
     let head = if in_hand { None } else { head(db, endpoint, lane)? };
     if let Some(head) = head {
-        db.run(
+        db.write(
             "UPDATE deliveries SET due_at = coalesce(due_at, ?2) WHERE n = ?1",
             params![head, now.as_millis()],
         )?;
@@ -275,7 +275,7 @@ pub(crate) fn head(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16]) -> Result<
 
 /// Puts a conversation in order that older events were added to: what is older goes first, and what had gone on without it waits.
 pub(crate) fn put_in_order(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], now: Timestamp) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE deliveries SET due_at = NULL
          WHERE endpoint_id = ?1 AND lane = ?2 AND status = 'pending' AND lane IS NOT NULL AND due_at IS NOT NULL
            AND (owner IS NULL OR due_at <= ?3)",

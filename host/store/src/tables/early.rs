@@ -16,11 +16,11 @@ const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Keeps a receipt until what it is about comes. Those that waited too long go.
 pub(crate) fn keep(db: &Db<'_>, receipt: &EarlyReceipt, now: Timestamp) -> Result<()> {
-    db.run(
+    db.write(
         "DELETE FROM early_receipts WHERE received_at < ?1",
         [now.before(KEPT).as_millis()],
     )?;
-    db.run(
+    db.write(
         "INSERT INTO early_receipts (channel_id, message, thread, status, up_to, error, received_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (channel_id, message, thread, status) DO UPDATE SET
@@ -102,7 +102,7 @@ pub(crate) fn said_of(
 
 /// What was said of it is applied.
 pub(crate) fn remove(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Result<()> {
-    db.run(
+    db.write(
         "DELETE FROM early_receipts WHERE channel_id = ?1 AND message = ?2",
         params![key(channel), platform_id],
     )?;
@@ -118,7 +118,7 @@ pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, erasure: &Erasure) -> Resu
     )?;
     for (message, thread, status, error) in waiting {
         if erasure.takes_receipt(&message, &thread, error.as_deref()) {
-            db.run(
+            db.write(
                 "DELETE FROM early_receipts WHERE channel_id = ?1 AND message = ?2 AND thread = ?3 AND status = ?4",
                 params![key(channel), message, thread, status],
             )?;

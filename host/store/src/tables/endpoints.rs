@@ -50,7 +50,7 @@ fn opened(db: &Db<'_>, (mut endpoint, sealed): (Endpoint, Vec<u8>)) -> Result<En
 
 /// Writes an endpoint; a new one gets the events that come after.
 pub(crate) fn put(db: &Db<'_>, endpoint: &Endpoint) -> Result<()> {
-    db.run(
+    db.write(
         &format!(
             "INSERT INTO endpoints ({ENDPOINT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
              ON CONFLICT (id) DO UPDATE SET url = ?3, description = ?4, filter = ?5, ordered = ?6, enabled = ?7,
@@ -136,7 +136,7 @@ pub(crate) fn failing(db: &Db<'_>, now: Timestamp) -> Result<Vec<EndpointId>> {
 
 /// Counts deliveries that a disabled endpoint never took, and that are kept no longer.
 pub(crate) fn missed(db: &Db<'_>, id: EndpointId, count: u32) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE endpoints SET missed = missed + ?2 WHERE id = ?1",
         params![key(id), count],
     )?;
@@ -149,11 +149,11 @@ pub(crate) fn delete(db: &Db<'_>, workspace: &str, id: EndpointId) -> Result<boo
         params![key(id), workspace],
     )? > 0;
     if gone {
-        db.run(
+        db.write(
             "DELETE FROM deliveries WHERE endpoint_id = ?1 AND status = 'pending'",
             [key(id)],
         )?;
-        db.run("DELETE FROM endpoint_recoveries WHERE endpoint_id = ?1", [key(id)])?;
+        db.write("DELETE FROM endpoint_recoveries WHERE endpoint_id = ?1", [key(id)])?;
     }
     Ok(gone)
 }

@@ -28,7 +28,7 @@ fn read(row: &Row<'_>) -> Result<HistoryGap> {
 
 /// Keeps a gap. One that was known is read from the earlier moment.
 pub(crate) fn keep(db: &Db<'_>, workspace: &str, gap: &HistoryGap) -> Result<()> {
-    db.run(
+    db.write(
         &format!(
             "INSERT INTO history_gaps ({GAP})
              SELECT id, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM channels WHERE id = ?1 AND workspace_id = ?2
@@ -52,7 +52,7 @@ pub(crate) fn keep(db: &Db<'_>, workspace: &str, gap: &HistoryGap) -> Result<()>
 }
 
 pub(crate) fn close(db: &Db<'_>, workspace: &str, channel: ChannelId, conversation: &str) -> Result<()> {
-    db.run(
+    db.write(
         &format!("DELETE FROM history_gaps WHERE channel_id = {CHANNEL} AND conversation = ?3"),
         params![key(channel), workspace, conversation],
     )?;

@@ -42,7 +42,7 @@ pub(crate) fn has_orphans(db: &Db<'_>) -> Result<bool> {
 
 /// From now on `node` works at those.
 pub(crate) fn adopt(db: &Db<'_>, node: &str) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE version_intents SET node = ?1
          WHERE node IS NULL OR node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
         [node],
@@ -83,8 +83,8 @@ pub(crate) fn takers(db: &Db<'_>) -> Result<Vec<(String, String)>> {
 
 /// The change is over: what it moved stays.
 pub(crate) fn end(db: &Db<'_>, connector: &str) -> Result<()> {
-    db.run("DELETE FROM version_intents WHERE connector = ?1", [connector])?;
-    db.run("DELETE FROM moved_states WHERE connector = ?1", [connector])?;
+    db.write("DELETE FROM version_intents WHERE connector = ?1", [connector])?;
+    db.write("DELETE FROM moved_states WHERE connector = ?1", [connector])?;
     Ok(())
 }
 
@@ -93,7 +93,7 @@ pub(crate) fn keep_moved(db: &Db<'_>, connector: &str, id: ChannelId, was: &Stat
     if !db.exists("SELECT 1 FROM version_intents WHERE connector = ?1", [connector])? {
         return Ok(());
     }
-    db.run(
+    db.write(
         "INSERT INTO moved_states (channel_id, connector, state, version, copy_version, copy, reason)
          SELECT channel_id, connector, ?2, version, copy_version, copy, reason FROM state_owners WHERE channel_id = ?1
          ON CONFLICT (channel_id) DO NOTHING",

@@ -29,7 +29,7 @@ fn read_key(row: &Row<'_>) -> Result<Key> {
 
 pub(crate) fn insert(db: &Db<'_>, new: &Key) -> Result<()> {
     workspaces::needs_open(db, &new.workspace_id)?;
-    db.run(
+    db.write(
         &format!("INSERT INTO keys ({KEY}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"),
         params![
             key(new.id),
@@ -76,11 +76,11 @@ pub(crate) fn configure(db: &Db<'_>, new: &Key, now: Timestamp) -> Result<()> {
     let kept = named.iter().position(|known| known.digest == new.digest).unwrap_or(0);
     for (place, known) in named.iter().enumerate() {
         if known.digest != new.digest || known.revoked_at.is_some() {
-            db.run("DELETE FROM sessions WHERE key_id = ?1", [key(known.id)])?;
+            db.write("DELETE FROM sessions WHERE key_id = ?1", [key(known.id)])?;
             revisions::bump(db, Revised::Keys, revisions::ENDED)?;
         }
         if place == kept {
-            db.run(
+            db.write(
                 "UPDATE keys SET prefix = ?2, digest = ?3, revoked_at = NULL WHERE id = ?1",
                 params![key(known.id), new.prefix, new.digest],
             )?;
@@ -98,12 +98,12 @@ pub(crate) fn begin_session(
     expires_at: Timestamp,
     now: Timestamp,
 ) -> Result<()> {
-    db.run("DELETE FROM sessions WHERE expires_at <= ?1", [now.as_millis()])?;
-    db.run(
+    db.write("DELETE FROM sessions WHERE expires_at <= ?1", [now.as_millis()])?;
+    db.write(
         "INSERT INTO sessions (digest, key_id, expires_at) VALUES (?1, ?2, ?3)",
         params![digest, key(of), expires_at.as_millis()],
     )?;
-    db.run(
+    db.write(
         "DELETE FROM sessions WHERE key_id = ?1 AND digest NOT IN
            (SELECT digest FROM sessions WHERE key_id = ?1 ORDER BY expires_at DESC LIMIT ?2)",
         params![key(of), limits::SESSIONS_PER_KEY],
@@ -129,7 +129,7 @@ pub(crate) fn session(db: &Db<'_>, digest: [u8; 32]) -> Result<Option<Session>> 
 }
 
 pub(crate) fn end_session(db: &Db<'_>, digest: [u8; 32]) -> Result<()> {
-    db.run("DELETE FROM sessions WHERE digest = ?1", [digest])?;
+    db.write("DELETE FROM sessions WHERE digest = ?1", [digest])?;
     revisions::bump(db, Revised::Keys, revisions::ENDED)
 }
 
@@ -174,7 +174,7 @@ pub(crate) fn put_app(db: &Db<'_>, app: &App) -> Result<()> {
     })?;
     workspaces::needs_open(db, owner.as_deref().unwrap_or(&app.workspace_id))?;
     workspaces::needs_open(db, &app.workspace_id)?;
-    db.run(
+    db.write(
         &format!(
             "INSERT INTO apps ({APP}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
              ON CONFLICT (name) DO UPDATE SET workspace_id = ?2, connector = ?3, settings = ?4, secrets = ?5, origins = ?6,

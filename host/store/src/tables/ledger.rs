@@ -69,7 +69,7 @@ pub(crate) fn keep_letter(db: &Db<'_>, letter: DeadLetter) -> Result<()> {
         query: letter.webhook.query,
         headers: letter.webhook.headers,
     };
-    db.run(
+    db.write(
         "INSERT INTO dead_letters (id, app, version, reason, received_at, head, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
             key(letter.id),
@@ -81,7 +81,7 @@ pub(crate) fn keep_letter(db: &Db<'_>, letter: DeadLetter) -> Result<()> {
             letter.webhook.body.as_ref(),
         ],
     )?;
-    db.run(
+    db.write(
         "INSERT INTO dead_letter_counts (app, kept, dropped) VALUES (?1, 1, 0)
          ON CONFLICT (app) DO UPDATE SET kept = dead_letter_counts.kept + 1",
         [&letter.app],
@@ -140,7 +140,7 @@ pub(crate) fn drop_letter(db: &Db<'_>, workspace: &str, id: DeadLetterId) -> Res
 }
 
 fn remove_letter(db: &Db<'_>, id: DeadLetterId) -> Result<bool> {
-    db.run(
+    db.write(
         "UPDATE dead_letter_counts SET kept = kept - 1 WHERE app = (SELECT app FROM dead_letters WHERE id = ?1)",
         [key(id)],
     )?;
@@ -165,11 +165,11 @@ pub(crate) fn forget_letters(db: &Db<'_>, before: Timestamp, limit: u32) -> Resu
 
 pub(crate) fn keep_refusal(db: &Db<'_>, refusal: &RefusalRecord) -> Result<()> {
     let (id, at) = (key(refusal.id), refusal.at.as_millis());
-    db.run(
+    db.write(
         "INSERT INTO refusals (id, workspace_id, at, refusal) VALUES (?1, ?2, ?3, ?4)",
         params![id, refusal.workspace_id, at, json(refusal)?],
     )?;
-    db.run(
+    db.write(
         "INSERT INTO refusal_counts (workspace_id, about, whom, rule, count, first_at, last_at, last)
          VALUES (?1, ?2, ?3, ?4, 1, ?5, ?5, ?6)
          ON CONFLICT (workspace_id, about, whom, rule) DO UPDATE SET count = refusal_counts.count + 1, last_at = ?5, last = ?6",
@@ -308,7 +308,7 @@ pub(crate) fn refusals(
 // ---- audit -----------------------------------------------------------------------------------------------------------
 
 pub(crate) fn audit(db: &Db<'_>, entry: &AuditEntry) -> Result<()> {
-    db.run(
+    db.write(
         "INSERT INTO audit (workspace_id, at, entry) VALUES (?1, ?2, ?3)",
         params![entry.workspace_id, entry.at.as_millis(), json(entry)?],
     )?;

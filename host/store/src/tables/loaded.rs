@@ -5,13 +5,13 @@ use crate::db::{Db, params};
 
 /// A node has loaded these versions of a connector, and no others.
 pub(crate) fn note(db: &Db<'_>, node: &str, connector: &str, versions: &[String]) -> Result<()> {
-    db.run(
+    db.write(
         "DELETE FROM loaded_versions WHERE (node = ?1 AND connector = ?2)
              OR node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
         [node, connector],
     )?;
     for version in versions {
-        db.run(
+        db.write(
             "INSERT INTO loaded_versions (node, connector, version) VALUES (?1, ?2, ?3)",
             params![node, connector, version],
         )?;

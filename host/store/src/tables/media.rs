@@ -35,7 +35,7 @@ pub(crate) fn size(bytes: u64) -> i64 {
 }
 
 pub(crate) fn insert(db: &Db<'_>, media: &Media) -> Result<()> {
-    db.run(
+    db.write(
         &format!("INSERT INTO media ({MEDIA}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"),
         params![
             key(media.id),
@@ -84,7 +84,7 @@ pub(crate) fn described(db: &Db<'_>, workspace: &str, content: Content) -> Resul
 /// Notes that a message of the business shows an upload.
 pub(crate) fn note_sent(db: &Db<'_>, conversation: ConversationId, content: &Content) -> Result<()> {
     if let Some(media) = content.media() {
-        db.run(
+        db.write(
             "INSERT INTO sent_uploads (conversation_id, media_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
             params![key(conversation), key(media.id)],
         )?;
@@ -100,19 +100,19 @@ pub(crate) fn forget_sent(db: &Db<'_>, conversation: ConversationId) -> Result<V
         [key(conversation)],
         |row| get_id(row, 0),
     )?;
-    db.run(
+    db.write(
         "DELETE FROM sent_uploads WHERE conversation_id = ?1",
         [key(conversation)],
     )?;
     for id in &only_here {
-        db.run("DELETE FROM media WHERE id = ?1", [key(*id)])?;
+        db.write("DELETE FROM media WHERE id = ?1", [key(*id)])?;
     }
     Ok(only_here)
 }
 
 /// Notes bytes that are with the platform, to be fetched at once.
 pub(crate) fn expect(db: &Db<'_>, expected: &ExpectedMedia, now: Timestamp) -> Result<()> {
-    db.run(
+    db.write(
         "INSERT INTO media (id, workspace_id, message_id, kind, remote, mime_type, size, filename, status, due_at, created_at)
          VALUES (?1, ?2, ?3, ?4, ?5, NULL, NULL, ?6, 'pending', ?7, ?7)",
         params![
@@ -148,7 +148,7 @@ pub(crate) fn lease(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<Media
     )?;
     let mut fetches = Vec::with_capacity(due.len());
     for (id, message_id, remote, kind, attempt) in due {
-        db.run(
+        db.write(
             "UPDATE media SET attempts = attempts + 1, due_at = ?2 WHERE id = ?1",
             params![key(id), now.after(limits::LEASE).as_millis()],
         )?;
@@ -170,7 +170,7 @@ pub(crate) fn lease(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<Media
 /// Writes down that the files of these are to be removed; their rows go in the same transaction.
 pub(crate) fn to_be_removed(db: &Db<'_>, ids: &[MediaId]) -> Result<()> {
     for id in ids {
-        db.run(
+        db.write(
             "INSERT INTO files_to_remove (media_id) VALUES (?1) ON CONFLICT DO NOTHING",
             [key(*id)],
         )?;
@@ -188,7 +188,7 @@ pub(crate) fn files_to_remove(db: &Db<'_>, limit: u32) -> Result<Vec<MediaId>> {
 
 pub(crate) fn files_removed(db: &Db<'_>, ids: &[MediaId]) -> Result<()> {
     for id in ids {
-        db.run("DELETE FROM files_to_remove WHERE media_id = ?1", [key(*id)])?;
+        db.write("DELETE FROM files_to_remove WHERE media_id = ?1", [key(*id)])?;
     }
     Ok(())
 }
@@ -205,7 +205,7 @@ pub(crate) fn without_row(db: &Db<'_>, mut ids: Vec<MediaId>) -> Result<Vec<Medi
 }
 
 pub(crate) fn put_part(db: &Db<'_>, id: MediaId, part: u32, bytes: &[u8], now: Timestamp) -> Result<()> {
-    db.run(
+    db.write(
         "INSERT INTO media_bytes (media_id, part, put_at, bytes) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (media_id, part) DO UPDATE SET put_at = ?3, bytes = ?4",
         params![key(id), part, now.as_millis(), bytes],
@@ -214,7 +214,7 @@ pub(crate) fn put_part(db: &Db<'_>, id: MediaId, part: u32, bytes: &[u8], now: T
 }
 
 pub(crate) fn end_parts(db: &Db<'_>, id: MediaId, parts: u32) -> Result<()> {
-    db.run(
+    db.write(
         "DELETE FROM media_bytes WHERE media_id = ?1 AND part >= ?2",
         params![key(id), parts],
     )?;
@@ -241,7 +241,7 @@ pub(crate) fn bytes_size(db: &Db<'_>, id: MediaId) -> Result<Option<u64>> {
 
 pub(crate) fn remove_bytes(db: &Db<'_>, ids: &[MediaId]) -> Result<()> {
     for id in ids {
-        db.run("DELETE FROM media_bytes WHERE media_id = ?1", [key(*id)])?;
+        db.write("DELETE FROM media_bytes WHERE media_id = ?1", [key(*id)])?;
     }
     Ok(())
 }

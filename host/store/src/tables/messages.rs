@@ -189,7 +189,7 @@ pub(crate) fn update(db: &Db<'_>, before: &StoredMessage, after: &StoredMessage)
     let is_moved = (&known.platform_id, known.sent_at, before.stands_at)
         != (&message.platform_id, message.sent_at, after.stands_at);
     if is_moved {
-        db.run(
+        db.write(
             "UPDATE messages SET status = ?2, error = ?3, platform_id = ?4, sent_at = ?5, stands_at = ?6 WHERE id = ?1",
             params![
                 key(message.id),
@@ -201,20 +201,20 @@ pub(crate) fn update(db: &Db<'_>, before: &StoredMessage, after: &StoredMessage)
             ],
         )?;
     } else if (known.status, &known.error) != (message.status, &message.error) {
-        db.run(
+        db.write(
             "UPDATE messages SET status = ?2, error = ?3 WHERE id = ?1",
             params![key(message.id), message.status.as_str(), error],
         )?;
     }
     if before.counted != after.counted {
-        db.run(
+        db.write(
             "UPDATE messages SET counted = ?2 WHERE id = ?1",
             params![key(message.id), after.counted],
         )?;
     }
     let (known, of) = (extras(known)?, extras(message)?);
     if known != of || before.message.reply_to != message.reply_to || before.message.content != message.content {
-        db.run(
+        db.write(
             "UPDATE messages SET extras = ?2, reply_to = ?3, content = ?4 WHERE id = ?1",
             params![key(message.id), of, key_if(message.reply_to), json(&message.content)?],
         )?;
@@ -224,11 +224,11 @@ pub(crate) fn update(db: &Db<'_>, before: &StoredMessage, after: &StoredMessage)
 
 /// Removes the row of an echo: whatever quoted it quotes the message that it is the echo of.
 pub(crate) fn fold(db: &Db<'_>, folded: &FoldedEcho) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE messages SET reply_to = ?3 WHERE conversation_id = ?1 AND reply_to = ?2",
         params![key(folded.conversation), key(folded.echo), key(folded.of)],
     )?;
-    db.run("DELETE FROM messages WHERE id = ?1", [key(folded.echo)])?;
+    db.write("DELETE FROM messages WHERE id = ?1", [key(folded.echo)])?;
     Ok(())
 }
 
@@ -423,7 +423,7 @@ pub(crate) fn sent_up_to(db: &Db<'_>, conversation: ConversationId, at: Timestam
 
 /// Replaces what a message carries: its bytes came, or never will.
 pub(crate) fn put_content(db: &Db<'_>, id: MessageId, content: &Content) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE messages SET content = ?2 WHERE id = ?1",
         params![key(id), json(content)?],
     )?;

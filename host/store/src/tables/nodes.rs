@@ -12,7 +12,7 @@ const EPOCH: &str = "node_epoch";
 
 /// Registers a start of the node `name`, and forgets those that ended long ago.
 pub(crate) fn register(db: &Db<'_>, name: &str, version: &str, now: Timestamp) -> Result<Node> {
-    db.run(
+    db.write(
         "DELETE FROM nodes WHERE ended_at < ?1",
         [now.before(limits::NODE_LISTED).as_millis()],
     )?;
@@ -27,7 +27,7 @@ pub(crate) fn register(db: &Db<'_>, name: &str, version: &str, now: Timestamp) -
         ended_at: None,
         duties: Vec::new(),
     };
-    db.run(
+    db.write(
         "INSERT INTO nodes (id, name, epoch, version, started_at, beat_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
         params![node.id, node.name, node.epoch, node.version, now.as_millis()],
     )?;
@@ -47,7 +47,7 @@ fn next_epoch(db: &Db<'_>) -> Result<i64> {
             })? + 1
         }
     };
-    db.run(
+    db.write(
         "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         params![EPOCH, epoch.to_string().into_bytes()],
     )?;
@@ -126,11 +126,11 @@ pub(crate) fn has_orphans(db: &Db<'_>, now: Timestamp) -> Result<bool> {
 
 /// Ends these nodes, and what is in the hands of none that is alive.
 pub(crate) fn end(db: &Db<'_>, nodes: Vec<String>, now: Timestamp) -> Result<EndedNodes> {
-    db.run(
+    db.write(
         "UPDATE nodes SET ended_at = ?2 WHERE ended_at IS NULL AND id IN (SELECT value FROM json_each(?1))",
         params![nodes, now.as_millis()],
     )?;
-    db.run(
+    db.write(
         "DELETE FROM duties WHERE node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
         [],
     )?;
@@ -146,7 +146,7 @@ pub(crate) fn end(db: &Db<'_>, nodes: Vec<String>, now: Timestamp) -> Result<End
 /// A node stops: nothing of it is left.
 pub(crate) fn remove(db: &Db<'_>, id: &str, now: Timestamp) -> Result<EndedNodes> {
     let ended = end(db, vec![id.to_owned()], now)?;
-    db.run("DELETE FROM nodes WHERE id = ?1", [id])?;
+    db.write("DELETE FROM nodes WHERE id = ?1", [id])?;
     Ok(ended)
 }
 

@@ -166,7 +166,7 @@ pub(crate) fn update(db: &Db<'_>, before: &QueuedMessage, after: &QueuedMessage)
         .collect();
     let columns = columns.join(", ");
     let values = named.iter().map(|(_, value)| value.to_param());
-    db.run(
+    db.write(
         &format!("UPDATE outbox SET {columns} WHERE n = ?1"),
         [after.place.to_param()].into_iter().chain(values).collect::<Vec<_>>(),
     )?;
@@ -175,7 +175,7 @@ pub(crate) fn update(db: &Db<'_>, before: &QueuedMessage, after: &QueuedMessage)
 
 pub(crate) fn remove(db: &Db<'_>, places: &[i64]) -> Result<()> {
     if !places.is_empty() {
-        db.run(
+        db.write(
             "DELETE FROM outbox WHERE n IN (SELECT value FROM json_each(?1))",
             [places],
         )?;
@@ -185,13 +185,13 @@ pub(crate) fn remove(db: &Db<'_>, places: &[i64]) -> Result<()> {
 
 /// Takes everything of a conversation out of the outbox, untold.
 pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, conversation: ConversationId) -> Result<()> {
-    db.run("DELETE FROM outbox WHERE conversation_id = ?1", [key(conversation)])?;
+    db.write("DELETE FROM outbox WHERE conversation_id = ?1", [key(conversation)])?;
     find_due(db, channel)
 }
 
 /// The window moved: what waits in the conversation is of use until its new end.
 pub(crate) fn extend(db: &Db<'_>, conversation: ConversationId, expires_at: Timestamp) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE outbox SET expires_at = ?2 WHERE conversation_id = ?1",
         params![key(conversation), expires_at.as_millis()],
     )?;
@@ -323,7 +323,7 @@ pub(crate) fn to_ask(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<Unce
 }
 
 pub(crate) fn note_asked(db: &Db<'_>, uncertain: &Uncertain, now: Timestamp) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE outbox SET asked_at = ?2, asked = ?3 WHERE message_id = ?1",
         params![key(uncertain.message_id), now.as_millis(), uncertain.asked + 1],
     )?;
@@ -349,7 +349,7 @@ pub(crate) fn put_due(db: &Db<'_>, channel: ChannelId, change: DueChange) -> Res
     match change {
         DueChange::Nothing => Ok(()),
         DueChange::By(due_at) => {
-            db.run(
+            db.write(
                 "UPDATE turns SET due_at = ?2 WHERE channel_id = ?1 AND held = 0 AND (due_at IS NULL OR due_at > ?2)",
                 params![key(channel), due_at.as_millis()],
             )?;
@@ -365,7 +365,7 @@ const EARLIEST: &str = "CASE WHEN held = 1 THEN NULL ELSE
 
 pub(crate) fn find_due(db: &Db<'_>, channel: ChannelId) -> Result<()> {
     // Two indexes are written anew for each update, changed or not.
-    db.run(
+    db.write(
         &format!("UPDATE turns SET due_at = {EARLIEST} WHERE channel_id = ?1 AND due_at IS DISTINCT FROM {EARLIEST}"),
         [key(channel)],
     )?;
@@ -374,7 +374,7 @@ pub(crate) fn find_due(db: &Db<'_>, channel: ChannelId) -> Result<()> {
 
 /// Whether nothing of a channel may leave now. Gives a new channel its place in the row.
 pub(crate) fn hold_channel(db: &Db<'_>, channel: &Channel, held: bool) -> Result<()> {
-    db.run(
+    db.write(
         "INSERT INTO turns (channel_id, app, held) VALUES (?1, ?2, ?3) ON CONFLICT (channel_id) DO UPDATE SET held = ?3",
         params![key(channel.id), channel.app, held],
     )?;
@@ -437,12 +437,12 @@ pub(crate) fn has_leases_of_dead(db: &Db<'_>, now: Timestamp) -> Result<bool> {
 
 /// Leases the messages at these places. From here on an attempt is open: the row says so until it is settled.
 pub(crate) fn lease(db: &Db<'_>, places: &[i64], owner: &str, now: Timestamp) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE outbox SET state = 'sending', owner = ?2, epoch = epoch + 1, not_before = ?3, dispatched_at = ?4, due_at = NULL
          WHERE n IN (SELECT value FROM json_each(?1))",
         params![places, owner, now.after(limits::LEASE).as_millis(), now.as_millis()],
     )?;
-    db.run(
+    db.write(
         "UPDATE messages SET status = 'sending'
          WHERE id IN (SELECT message_id FROM outbox WHERE n IN (SELECT value FROM json_each(?1)))",
         [places],
@@ -452,7 +452,7 @@ pub(crate) fn lease(db: &Db<'_>, places: &[i64], owner: &str, now: Timestamp) ->
 
 /// Gives a channel the last place in the row, and finds what of it is due next.
 pub(crate) fn had_turn(db: &Db<'_>, channel: ChannelId) -> Result<()> {
-    db.run(
+    db.write(
         &format!(
             "UPDATE turns SET turn = (SELECT max(turn) + 1 FROM turns), due_at = {EARLIEST} WHERE channel_id = ?1"
         ),
@@ -561,7 +561,7 @@ pub(crate) fn release(db: &Db<'_>, channel: ChannelId) -> Result<Vec<Conversatio
         |row| get_id(row, 0),
     )?;
     if !conversations.is_empty() {
-        db.run(
+        db.write(
             "UPDATE outbox SET held = 0 WHERE channel_id = ?1 AND held = 1",
             [key(channel)],
         )?;

@@ -80,7 +80,7 @@ pub(crate) fn leave(db: &Db<'_>, rates: &[SharedRate], now: Duration) -> Result<
         // It leaves at once, and one of a host that dies must not be counted for good.
         row.departures.left(number, now);
         numbers.push(number);
-        db.run(
+        db.write(
             "INSERT INTO rates (bucket, departures, left_at) VALUES (?1, ?2, ?3)
              ON CONFLICT (bucket) DO UPDATE SET departures = excluded.departures, left_at = excluded.left_at",
             params![rate.bucket, json(&row.departures)?, micros(now)],
@@ -94,7 +94,7 @@ pub(crate) fn arrived(db: &Db<'_>, departures: &[(SharedRate, u64)], by: Duratio
     for (rate, number) in departures {
         let mut row = load(db, &rate.bucket)?;
         row.departures.arrived(*number, by);
-        db.run(
+        db.write(
             "UPDATE rates SET departures = ?2 WHERE bucket = ?1",
             params![rate.bucket, json(&row.departures)?],
         )?;
@@ -105,7 +105,7 @@ pub(crate) fn arrived(db: &Db<'_>, departures: &[(SharedRate, u64)], by: Duratio
 /// The platform asked for a pause until then.
 pub(crate) fn hold(db: &Db<'_>, rates: &[SharedRate], until: Duration) -> Result<()> {
     for rate in rates {
-        db.run(
+        db.write(
             "INSERT INTO rates (bucket, departures, held_until) VALUES (?1, ?2, ?3)
              ON CONFLICT (bucket) DO UPDATE SET held_until = excluded.held_until
              WHERE rates.held_until < excluded.held_until",
@@ -116,7 +116,7 @@ pub(crate) fn hold(db: &Db<'_>, rates: &[SharedRate], until: Duration) -> Result
 }
 
 fn forget(db: &Db<'_>, now: Duration) -> Result<()> {
-    db.run(
+    db.write(
         "DELETE FROM rates WHERE bucket IN
             (SELECT bucket FROM rates WHERE left_at < ?1 AND held_until < ?1 ORDER BY left_at LIMIT ?2)",
         params![micros(now.saturating_sub(FORGET_AFTER)), FORGET],

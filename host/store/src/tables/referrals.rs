@@ -15,7 +15,7 @@ use crate::{AdAnswer, Listed, Page, ReferralRecord, Result};
 const LOOKED_AT: u32 = 256;
 
 pub(crate) fn insert(db: &Db<'_>, new: &NewReferral) -> Result<()> {
-    db.run(
+    db.write(
         "INSERT INTO referrals (id, workspace_id, channel_id, conversation_id, contact_id, referral, prefilled_text, at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
@@ -91,7 +91,7 @@ pub(crate) fn until(db: &Db<'_>, conversation: ConversationId, at: Timestamp) ->
 }
 
 pub(crate) fn keep_ad(db: &Db<'_>, workspace: &str, id: ReferralId, answer: &AdAnswer) -> Result<()> {
-    db.run(
+    db.write(
         "UPDATE referrals SET ad = ?3 WHERE id = ?1 AND workspace_id = ?2",
         params![key(id), workspace, json(answer)?],
     )?;

@@ -64,7 +64,7 @@ fn messages(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgo
             "DELETE FROM attempts WHERE message_id = ?1",
             "DELETE FROM messages WHERE id = ?1",
         ] {
-            db.run(sql, [key(*id)])?;
+            db.write(sql, [key(*id)])?;
         }
         media::to_be_removed(db, &attached)?;
         forgotten.media += u32::try_from(attached.len()).unwrap_or(u32::MAX);
@@ -98,8 +98,8 @@ fn events(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgott
     forgotten.place.delivery = old.last().map_or(since.place.delivery, |last| last.n);
     let old = old.into_iter().filter(|one| !since.is_ahead(one.created_at));
     for delivery in old.filter(|one| !(one.is_pending && one.is_enabled)) {
-        db.run("DELETE FROM delivery_attempts WHERE delivery_id = ?1", [&delivery.id])?;
-        db.run("DELETE FROM deliveries WHERE n = ?1", [delivery.n])?;
+        db.write("DELETE FROM delivery_attempts WHERE delivery_id = ?1", [&delivery.id])?;
+        db.write("DELETE FROM deliveries WHERE n = ?1", [delivery.n])?;
         if let Some(endpoint) = delivery.endpoint.filter(|_| delivery.is_pending) {
             *forgotten.missed.entry(endpoint).or_default() += 1;
         }
@@ -118,12 +118,12 @@ fn events(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgott
     forgotten.place.event = old.last().map_or(since.place.event, |(sequence, _, _)| *sequence);
     let old = old.into_iter().filter(|(_, at, _)| !since.is_ahead(*at));
     for (sequence, _, _) in old.filter(|(_, _, is_awaited)| !is_awaited) {
-        db.run("DELETE FROM events WHERE sequence = ?1", [sequence])?;
+        db.write("DELETE FROM events WHERE sequence = ?1", [sequence])?;
         forgotten.events += 1;
     }
     // Who saw one last that is older than all that is kept begins with the oldest: its place need not be known, but for the newest
     // of them, which says how far back such events go.
-    db.run(
+    db.write(
         "DELETE FROM removed_events WHERE sequence IN (SELECT sequence FROM removed_events
          WHERE sequence < (SELECT max(sequence) FROM removed_events
              WHERE sequence < coalesce((SELECT min(sequence) FROM events), ?1))
@@ -155,8 +155,8 @@ fn attachments(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, fo
     let mut deleted = 0;
     for (id, _) in oldest.into_iter().take_while(|(_, created_at)| *created_at < before) {
         media::expired(db, id)?;
-        db.run("DELETE FROM media WHERE id = ?1", [key(id)])?;
-        db.run("DELETE FROM sent_uploads WHERE media_id = ?1", [key(id)])?;
+        db.write("DELETE FROM media WHERE id = ?1", [key(id)])?;
+        db.write("DELETE FROM sent_uploads WHERE media_id = ?1", [key(id)])?;
         media::to_be_removed(db, &[id])?;
         forgotten.media += 1;
         deleted += 1;

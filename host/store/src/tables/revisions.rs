@@ -9,7 +9,7 @@ pub(crate) const ENDED: &str = "ended";
 
 /// Something is another from now on. Numbers rise over all kinds, so that whoever follows them needs only the last.
 pub(crate) fn bump(db: &Db<'_>, kind: Revised, name: &str) -> Result<()> {
-    db.run(
+    db.write(
         "INSERT INTO revisions (kind, name, revision)
          SELECT ?1, ?2, coalesce(max(revision), 0) + 1 FROM revisions WHERE true
          ON CONFLICT (kind, name) DO UPDATE SET revision = excluded.revision",

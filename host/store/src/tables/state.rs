@@ -73,7 +73,7 @@ pub(crate) fn put(db: &Db<'_>, id: ChannelId, name: &str, value: Option<&[u8]>) 
 }
 
 pub(crate) fn replace(db: &Db<'_>, id: ChannelId, with: &State) -> Result<()> {
-    db.run("DELETE FROM state WHERE channel_id = ?1", [key(id)])?;
+    db.write("DELETE FROM state WHERE channel_id = ?1", [key(id)])?;
     for (name, value) in with {
         put(db, id, name, Some(value))?;
     }
@@ -130,7 +130,7 @@ pub(crate) fn forget(db: &Db<'_>, id: ChannelId, erasure: &Erasure) -> Result<()
     let unless_named = |words| erasure.marks.unless_repeated_in(words);
     for (name, value) in &state(db, id)?.entries {
         if erasure.takes_entry(name, value) {
-            db.run(
+            db.write(
                 "DELETE FROM state WHERE channel_id = ?1 AND key = ?2",
                 params![key(id), name],
             )?;
@@ -142,7 +142,7 @@ pub(crate) fn forget(db: &Db<'_>, id: ChannelId, erasure: &Erasure) -> Result<()
         |row| Ok((get_json_if(row, 0, "state_owners.copy")?, row.get(1)?, row.get(2)?)),
     )?;
     if let Some((copy, reason, held)) = owner {
-        db.run(
+        db.write(
             "UPDATE state_owners SET copy = ?2, reason = ?3, held = ?4 WHERE channel_id = ?1",
             params![
                 key(id),
@@ -165,7 +165,7 @@ pub(crate) fn forget(db: &Db<'_>, id: ChannelId, erasure: &Erasure) -> Result<()
         },
     )?;
     if let Some((was, copy, reason)) = moved {
-        db.run(
+        db.write(
             "UPDATE moved_states SET state = ?2, copy = ?3, reason = ?4 WHERE channel_id = ?1",
             params![
                 key(id),

@@ -23,7 +23,7 @@ fn read(row: &Row<'_>) -> Result<TranscriptRecord> {
 
 /// Keeps one, and drops the oldest of its connector beyond the bound.
 pub(crate) fn keep(db: &Db<'_>, record: &TranscriptRecord, ring: u32) -> Result<()> {
-    db.run(
+    db.write(
         &format!("INSERT INTO transcripts ({HEAD}, transcript) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
         params![
             key(record.id),
@@ -36,7 +36,7 @@ pub(crate) fn keep(db: &Db<'_>, record: &TranscriptRecord, ring: u32) -> Result<
             record.json,
         ],
     )?;
-    db.run(
+    db.write(
         "DELETE FROM transcripts WHERE connector = ?1 AND n <=
              (SELECT n FROM transcripts WHERE connector = ?1 ORDER BY n DESC LIMIT 1 OFFSET ?2)",
         params![record.connector, ring],

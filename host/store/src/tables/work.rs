@@ -69,7 +69,7 @@ pub(crate) fn lease(db: &Db<'_>, kind: WorkKind, node: &str, limit: u32, now: Ti
     let mut leases = Vec::new();
     for channel in due {
         leases.extend(take(db, channel, kind, node, now)?);
-        db.run(
+        db.write(
             "UPDATE work SET due_at = NULL WHERE channel_id = ?1 AND kind = ?2",
             params![key(channel), word(kind)?],
         )?;
@@ -135,7 +135,7 @@ pub(crate) fn end_of_dead(db: &Db<'_>, now: Timestamp) -> Result<u32> {
 
 /// A channel's history is to be read from this moment on, or from an earlier one that it was to be read from.
 pub(crate) fn ask_history(db: &Db<'_>, channel: ChannelId, since: Timestamp, now: Timestamp) -> Result<()> {
-    db.run(
+    db.write(
         "INSERT INTO work (channel_id, kind, since, due_at) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (channel_id, kind) DO UPDATE SET due_at = ?4,
              since = CASE WHEN work.since < ?3 THEN work.since ELSE ?3 END",
@@ -161,13 +161,13 @@ pub(crate) fn channels(db: &Db<'_>, kind: WorkKind) -> Result<BTreeSet<ChannelId
 pub(crate) fn enlist_polls(db: &Db<'_>, polled: &BTreeSet<ChannelId>, now: Timestamp) -> Result<()> {
     let (kind, known) = (word(WorkKind::Poll)?, channels(db, WorkKind::Poll)?);
     for new in polled.difference(&known) {
-        db.run(
+        db.write(
             "INSERT INTO work (channel_id, kind, due_at) VALUES (?1, ?2, ?3) ON CONFLICT (channel_id, kind) DO NOTHING",
             params![key(*new), kind, now.as_millis()],
         )?;
     }
     for gone in known.difference(polled) {
-        db.run(
+        db.write(
             "DELETE FROM work WHERE channel_id = ?1 AND kind = ?2",
             params![key(*gone), kind],
         )?;

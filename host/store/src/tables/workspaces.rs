@@ -71,11 +71,11 @@ pub(crate) fn remove(db: &Db<'_>, id: &str, now: Timestamp) -> Result<bool, Remo
         return Ok(false);
     }
     workspace::may_remove(id, channels(db, id)?)?;
-    db.run(
+    db.write(
         "UPDATE workspaces SET removed_at = ?2 WHERE id = ?1",
         params![id, now.as_millis()],
     )?;
-    db.run(
+    db.write(
         "UPDATE keys SET revoked_at = ?2 WHERE workspace_id = ?1 AND revoked_at IS NULL",
         params![id, now.as_millis()],
     )?;
@@ -84,7 +84,7 @@ pub(crate) fn remove(db: &Db<'_>, id: &str, now: Timestamp) -> Result<bool, Remo
         "DELETE FROM endpoint_recoveries WHERE endpoint_id IN (SELECT id FROM endpoints WHERE workspace_id = ?1)",
         "DELETE FROM endpoints WHERE workspace_id = ?1",
     ] {
-        db.run(sql, [id])?;
+        db.write(sql, [id])?;
     }
     revisions::bump(db, Revised::Keys, revisions::ENDED)?;
     for app in db.all("SELECT name FROM apps WHERE workspace_id = ?1", [id], |row| {
