@@ -20,7 +20,7 @@ use crate::group::caught;
 use crate::postgres::notifications;
 use crate::postgres::settings::Settings;
 use crate::vault::Vault;
-use crate::{Result, StoreError};
+use crate::{Result, StoreError, meta};
 
 /// The server's timeouts of a transaction whose host has stopped or died, of a lock, and of a statement. Each is longer than the one
 /// before, so that who waits for such a host outlasts it. A request that runs into one is answered 503.
@@ -546,7 +546,7 @@ struct Shared {
     outage: Mutex<Option<Outage>>,
 }
 
-/// That the server could not be reached. Until it is tried again the same error is given at once.
+/// That the server could not be reached, or the record not be used. Until it is tried again the same error is given at once.
 struct Outage {
     until: Instant,
     wait: Duration,
@@ -561,14 +561,18 @@ impl Shared {
         {
             return Err(outage.error.clone());
         }
-        let opened = Connection::open(&self.settings);
+        let opened = Connection::open(&self.settings).and_then(|connection| {
+            // While there was none the record may have been moved away, or sealed with another key.
+            connection.read(&self.vault, &self.mint, meta::admit)?;
+            Ok(connection)
+        });
         let mut outage = lock(&self.outage);
         match &opened {
             Ok(_) => *outage = None,
             // Those that failed at the same time wait once.
             Err(_) if outage.as_ref().is_some_and(|outage| outage.until > began) => {}
             Err(error) => {
-                tracing::warn!(%error, "The database cannot be reached");
+                tracing::warn!(%error, "There is no connection to the database");
                 let wait = outage
                     .as_ref()
                     .map_or(BACKOFF.0, |outage| (outage.wait * 2).min(BACKOFF.1));

@@ -76,10 +76,12 @@ impl Drop for Used {
 
 mod opening {
     use super::*;
-    use crate::StoreError;
+    use crate::meta::{self, End, Mark};
     use crate::postgres::connection::Connection;
     use crate::postgres::settings::Settings;
     use crate::store::*;
+    use crate::vault::Vault;
+    use crate::StoreError;
 
     #[test]
     fn nodes_that_start_together_migrate_once() {
@@ -121,6 +123,42 @@ mod opening {
             while store.probe().await.is_err() {}
             store.ping().await.unwrap();
         });
+    }
+
+    #[test]
+    fn a_node_that_reconnects_to_a_moved_record_is_refused() {
+        let (server, database) = (PostgresServer::installed(), "weir_moved_away");
+        server.execute("postgres", &format!("CREATE DATABASE {database}"));
+        let mint = Arc::new(Mint::from_seed([5; 32]));
+        let vault = Vault::new(&MasterKey::new([2; 32]));
+        let store = PostgresStore::open_with(&server.url(database), 1, &MasterKey::new([2; 32]), mint.clone()).unwrap();
+        let other = Connection::open(&Settings::read(&server.url(database)).unwrap()).unwrap();
+        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        let end = End {
+            id: "move".to_owned(),
+            place: "elsewhere".to_owned(),
+            at: 0,
+        };
+        let mark = Mark::Moved(end);
+        other.write(&vault, &mint, &|db| meta::set_mark(db, &mark)).unwrap();
+        other.execute(cut).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let refused = runtime.block_on(async {
+            loop {
+                match store.ping().await {
+                    Err(error @ StoreError::Closed(_)) => return error.to_string(),
+                    // The end of its connection may come a little later.
+                    Ok(()) | Err(StoreError::Unavailable { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+        let at_a_start = open(server, database).map(drop).unwrap_err().to_string();
+        assert_eq!(refused, at_a_start);
+        assert!(refused.contains("it was moved to elsewhere"), "{refused}");
+        other.write(&vault, &mint, &meta::remove_mark).unwrap();
+        runtime.block_on(async { while store.ping().await.is_err() {} });
     }
 
     #[test]
