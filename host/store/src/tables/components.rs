@@ -24,14 +24,9 @@ pub(crate) fn missing(db: &Db<'_>) -> Result<Vec<String>> {
 
 /// Keeps bytes. Some megabytes are not written again where they are the same.
 pub(crate) fn put(db: &Db<'_>, digest: &str, bytes: &[u8]) -> Result<()> {
-    if db.exists(
-        "SELECT 1 FROM components WHERE digest = ?1 AND bytes = ?2",
-        params![digest, bytes],
-    )? {
-        return Ok(());
-    }
     db.write(
-        "INSERT INTO components (digest, bytes) VALUES (?1, ?2) ON CONFLICT (digest) DO UPDATE SET bytes = ?2",
+        "INSERT INTO components (digest, bytes) VALUES (?1, ?2)
+         ON CONFLICT (digest) DO UPDATE SET bytes = excluded.bytes WHERE components.bytes <> excluded.bytes",
         params![digest, bytes],
     )?;
     Ok(())
