@@ -19,6 +19,17 @@ pub(crate) trait Engine: Send + Sync + 'static {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static;
 
+    /// The same for a small write that must not wait for other work, however much of that waits: what keeps this host alive to
+    /// the others.
+    fn transact_first<T, E, F>(&self, work: F) -> impl Future<Output = Result<T, E>> + Send
+    where
+        F: Fn(&Db<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.transact(work)
+    }
+
     /// Does work together with waiting work of its kind, and returns when it is durable.
     fn share<W: Shared>(&self, work: W) -> impl Future<Output = Result<W::Done>> + Send;
 

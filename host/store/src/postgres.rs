@@ -31,7 +31,7 @@ use crate::group::Shared;
 use crate::vault::{MasterKey, Vault};
 use crate::{Result, StoreError, meta, reseal, tables};
 use clock::ServerClock;
-use connection::{Connection, Connections, Done};
+use connection::{Connection, Connections, Done, Pool};
 pub use facts::ServerFacts;
 use groups::Groups;
 use notifications::{Log, Notifications};
@@ -47,6 +47,8 @@ const CLOCKS_APART: i64 = 1_000;
 /// The record in PostgreSQL.
 pub struct PostgresStore {
     connections: Connections,
+    /// One more, of which heartbeats alone make use.
+    heartbeats: Connections,
     groups: Arc<Groups>,
     log_end: watch::Receiver<i64>,
     log_end_of_others: watch::Receiver<i64>,
@@ -88,8 +90,15 @@ impl PostgresStore {
             end: end.clone(),
             end_of_others,
         })?;
+        let pool = Pool {
+            settings,
+            vault,
+            mint,
+            log: end,
+        };
         Ok(Self {
-            connections: Connections::start(first, settings, connections, vault, mint, end)?,
+            heartbeats: Connections::start("heartbeat", None, 1, pool.clone())?,
+            connections: Connections::start("postgres", Some(first), connections, pool)?,
             groups: Arc::default(),
             log_end,
             log_end_of_others,
@@ -154,11 +163,11 @@ impl PostgresStore {
     }
 
     async fn on_connection<T: Send + 'static>(
-        &self,
+        connections: &Connections,
         work: impl FnOnce(&Connection, &Vault, &Mint) -> T + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        self.connections.ask(Box::new(move |connection, vault, mint| {
+        connections.ask(Box::new(move |connection, vault, mint| {
             let done = connection.map(|connection| work(connection, vault, mint));
             Done {
                 // Nobody waits any more when the caller was cancelled; what was written stands.
@@ -221,8 +230,18 @@ impl Engine for PostgresStore {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.on_connection(move |connection, vault, mint| connection.write(vault, mint, &work))
-            .await?
+        let work = move |connection: &Connection, vault: &Vault, mint: &Mint| connection.write(vault, mint, &work);
+        Self::on_connection(&self.connections, work).await?
+    }
+
+    async fn transact_first<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: Fn(&Db<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let work = move |connection: &Connection, vault: &Vault, mint: &Mint| connection.write(vault, mint, &work);
+        Self::on_connection(&self.heartbeats, work).await?
     }
 
     async fn share<W: Shared>(&self, work: W) -> Result<W::Done> {
@@ -240,8 +259,8 @@ impl Engine for PostgresStore {
         F: FnOnce(&Db<'_>) -> Result<T> + Send + 'static,
         T: Send + 'static,
     {
-        self.on_connection(move |connection, vault, mint| connection.read(vault, mint, work))
-            .await?
+        let work = move |connection: &Connection, vault: &Vault, mint: &Mint| connection.read(vault, mint, work);
+        Self::on_connection(&self.connections, work).await?
     }
 
     async fn look<T, F>(&self, work: F) -> Result<T>
@@ -279,9 +298,11 @@ impl Engine for PostgresStore {
     }
 
     async fn shut(&self) {
-        self.connections.close();
-        let threads = self.connections.threads();
-        // That it is interrupted means that the process ends, and what was not committed was not answered.
-        let _ = tokio::task::spawn_blocking(move || threads.join()).await;
+        for connections in [&self.connections, &self.heartbeats] {
+            connections.close();
+            let threads = connections.threads();
+            // That it is interrupted means that the process ends, and what was not committed was not answered.
+            let _ = tokio::task::spawn_blocking(move || threads.join()).await;
+        }
     }
 }

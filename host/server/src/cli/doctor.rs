@@ -444,7 +444,7 @@ mod tests {
             receivers: 0,
             connections_allowed: 97,
             connections_of_others: 3,
-            connections_needed: 17,
+            connections_needed: 18,
             clock_ahead_ms: 0,
             schema: 4,
             newest_schema: 4,

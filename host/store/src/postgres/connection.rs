@@ -468,30 +468,19 @@ impl Threads {
 }
 
 impl Connections {
-    /// `first` is one of them; the others are opened when they are needed.
-    pub(super) fn start(
-        first: Connection,
-        settings: Settings,
-        count: usize,
-        vault: Arc<Vault>,
-        mint: Arc<Mint>,
-        log: watch::Sender<i64>,
-    ) -> Result<Self> {
+    /// So many, whose threads have this name. `first` is one of them; the others are opened when they are needed.
+    pub(super) fn start(name: &str, mut first: Option<Connection>, count: usize, pool: Pool) -> Result<Self> {
         let (queue, jobs) = mpsc::channel(limits::WRITE_QUEUE);
         let shared = Arc::new(Shared {
             jobs: Mutex::new(jobs),
-            settings,
-            vault,
-            mint,
-            log,
+            pool,
             outage: Mutex::default(),
         });
-        let mut first = Some(first);
         let mut threads = Vec::with_capacity(count);
         for n in 0..count {
             let (shared, connection) = (Arc::clone(&shared), first.take());
             let thread = std::thread::Builder::new()
-                .name(format!("weir-postgres-{n}"))
+                .name(format!("weir-{name}-{n}"))
                 .spawn(move || shared.serve(connection))
                 .map_err(|error| unavailable(format!("no thread for a connection: {error}")))?;
             threads.push(thread);
@@ -536,13 +525,20 @@ impl Drop for Connections {
     }
 }
 
+/// What connections are opened with, and what works over them.
+#[derive(Clone)]
+pub(super) struct Pool {
+    pub(super) settings: Settings,
+    pub(super) vault: Arc<Vault>,
+    pub(super) mint: Arc<Mint>,
+    /// The end of the event log, raised by what is written.
+    pub(super) log: watch::Sender<i64>,
+}
+
 /// What the connections' threads have in common.
 struct Shared {
     jobs: Mutex<mpsc::Receiver<Job>>,
-    settings: Settings,
-    vault: Arc<Vault>,
-    mint: Arc<Mint>,
-    log: watch::Sender<i64>,
+    pool: Pool,
     outage: Mutex<Option<Outage>>,
 }
 
@@ -561,9 +557,9 @@ impl Shared {
         {
             return Err(outage.error.clone());
         }
-        let opened = Connection::open(&self.settings).and_then(|connection| {
+        let opened = Connection::open(&self.pool.settings).and_then(|connection| {
             // While there was none the record may have been moved away, or sealed with another key.
-            connection.read(&self.vault, &self.mint, meta::admit)?;
+            connection.read(&self.pool.vault, &self.pool.mint, meta::admit)?;
             Ok(connection)
         });
         let mut outage = lock(&self.outage);
@@ -595,7 +591,7 @@ impl Shared {
                 connection = match self.connect() {
                     Ok(open) => Some(open),
                     Err(error) => {
-                        let done = job(Err(error), &self.vault, &self.mint);
+                        let done = job(Err(error), &self.pool.vault, &self.pool.mint);
                         (done.answer)();
                         next = done.next;
                         continue;
@@ -603,14 +599,14 @@ impl Shared {
                 };
             }
             let Some(open) = &connection else { continue };
-            let served = catch_unwind(AssertUnwindSafe(|| job(Ok(open), &self.vault, &self.mint)));
+            let served = catch_unwind(AssertUnwindSafe(|| job(Ok(open), &self.pool.vault, &self.pool.mint)));
             let Ok(done) = served else {
                 tracing::error!("A transaction panicked; its connection is closed");
                 connection = None;
                 continue;
             };
             if let Some(end) = open.log_end.take() {
-                notifications::raise(&self.log, end);
+                notifications::raise(&self.pool.log, end);
             }
             (done.answer)();
             next = done.next;

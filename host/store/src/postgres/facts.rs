@@ -63,8 +63,8 @@ pub(super) fn inspect(connection: &Connection, settings: &Settings) -> Result<Se
             "SELECT count(*) FROM pg_stat_activity
              WHERE backend_type = 'client backend' AND application_name IS DISTINCT FROM 'weir'",
         )?,
-        // One follows the event log.
-        connections_needed: i64::try_from(CONNECTIONS).unwrap_or(i64::MAX) + 1,
+        // One follows the event log, one is for heartbeats.
+        connections_needed: i64::try_from(CONNECTIONS).unwrap_or(i64::MAX) + 2,
         clock_ahead_ms: clock_ahead(connection)?,
         schema: schema::made(connection)?,
         newest_schema: schema::NEWEST,

@@ -162,6 +162,29 @@ mod opening {
     }
 
     #[test]
+    fn a_heartbeat_waits_for_no_other_work() {
+        let (server, database) = (PostgresServer::installed(), "weir_heartbeat");
+        server.execute("postgres", &format!("CREATE DATABASE {database}"));
+        let mint = Arc::new(Mint::from_seed([5; 32]));
+        let store = PostgresStore::open_with(&server.url(database), 1, &MasterKey::new([2; 32]), mint).unwrap();
+        let other = Connection::open(&Settings::read(&server.url(database)).unwrap()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let now = crate::conformance::world::at(0);
+        let node = runtime.block_on(store.register_node("weir", "1.0.0", now)).unwrap();
+        other.execute("BEGIN; LOCK TABLE apps").unwrap();
+        let mut work = Box::pin(store.put_app(crate::conformance::world::app("waits")));
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                done = &mut work => panic!("the table is locked: {done:?}"),
+                beaten = store.beat(&node.id, now) => assert!(beaten.unwrap()),
+            }
+        });
+        other.execute("ROLLBACK").unwrap();
+        runtime.block_on(work).unwrap();
+    }
+
+    #[test]
     fn another_master_key_is_refused() {
         let (server, database) = (PostgresServer::installed(), "weir_key");
         server.execute("postgres", &format!("CREATE DATABASE {database}"));

@@ -35,11 +35,12 @@ pub trait Nodes: Send + Sync {
 impl<E: Engine> Nodes for E {
     async fn register_node(&self, name: &str, version: &str, now: Timestamp) -> Result<Node> {
         let (name, version) = (name.to_owned(), version.to_owned());
-        self.write(move |db| nodes::register(db, &name, &version, now)).await
+        self.transact_first(move |db| nodes::register(db, &name, &version, now))
+            .await
     }
     async fn beat(&self, node: &str, now: Timestamp) -> Result<bool> {
         let node = node.to_owned();
-        self.write(move |db| nodes::beat(db, &node, now)).await
+        self.transact_first(move |db| nodes::beat(db, &node, now)).await
     }
     async fn nodes(&self) -> Result<Vec<Node>> {
         self.read(nodes::all).await
