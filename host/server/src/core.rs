@@ -26,6 +26,7 @@ pub mod worker;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use weir_domain::id::Mint;
 use weir_domain::time::Timestamp;
@@ -99,6 +100,15 @@ impl Core {
     /// Now by the clock that all nodes share, also where ours follows a sandbox's: of heartbeats, duties, and who is dead.
     pub(crate) fn node_time(&self) -> Timestamp {
         clock::of_server(self.store()).unwrap_or_else(|| self.now())
+    }
+
+    /// Removes this node from the record: it holds nothing any more, and nobody waits for it.
+    pub(crate) async fn leave_nodes(&self) {
+        self.node.current().end(Instant::now());
+        let (id, node_time) = (self.node.id(), self.node_time());
+        if let Err(error) = self.store().remove_node(&id, node_time, self.now()).await {
+            tracing::warn!("The end of this node was not noted: {error}");
+        }
     }
 
     /// A number in 0..1 that spreads retries.

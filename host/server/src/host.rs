@@ -140,16 +140,28 @@ impl Host {
         let platform_clocks = PlatformClocks::new(store.platform_clocks().await?);
         let is_shared = matches!(config.store, StoreConfig::Postgres(_));
         let (node, ended) = {
-            let now = clock::of_server(&*store).unwrap_or_else(|| clock.now());
-            ThisNode::register(&*store, config.node_name.clone(), is_shared, now).await?
+            let now = clock.now();
+            let node_time = clock::of_server(&*store).unwrap_or(now);
+            ThisNode::register(&*store, config.node_name.clone(), is_shared, node_time, now).await?
         };
         let core = Arc::new(Core::new(config, store, mint, clock, platform_clocks, egress, node));
+        let host = Self::go_on(Arc::clone(&core), &master, &ended).await;
+        if host.is_err() {
+            // The others need not wait until it is dead, nor a person wonder why it is.
+            core.leave_nodes().await;
+        }
+        host
+    }
+
+    /// Goes on as a registered node, with what was ended of those that died.
+    async fn go_on(core: Arc<Core>, master: &[u8; 32], ended: &EndedNodes) -> anyhow::Result<Self> {
+        let is_shared = core.node.is_shared();
         core.metrics.node(&core.node.id());
         keyring::first_key(&core.config, core.store(), &core.mint, core.now()).await?;
-        let host = Self(Arc::new(Services::build(core, &master).await?));
+        let host = Self(Arc::new(Services::build(core, master).await?));
         host.rollout.resume_versions().await?;
         let sessions = host.store().end_connect_sessions(host.now()).await?;
-        host.report_ended(&ended, sessions);
+        host.report_ended(ended, sessions);
         host.history.ask_after_outage().await?;
         if is_shared {
             // Compiling connectors may have taken longer than a node may be silent.

@@ -73,15 +73,7 @@ impl Loops {
         // What others are about to take over must not go on here.
         self.tasks.shutdown().await;
         self.heartbeat.shutdown().await;
-        let host = self.host;
-        host.core.node.current().end(Instant::now());
-        if let Err(error) = host
-            .store()
-            .remove_node(&host.core.node.id(), host.core.node_time())
-            .await
-        {
-            tracing::warn!("The end of this node was not noted: {error}");
-        }
+        self.host.core.leave_nodes().await;
     }
 }
 
@@ -239,21 +231,14 @@ impl Host {
     async fn nodes_round(&self) -> Result<(), StoreError> {
         // No node is dead because the clock was set.
         let turn = self.core.look_at_clock(None).await?;
-        let now = self.core.node_time();
-        let ended = self.store().end_dead_nodes(&self.core.node.id(), now).await?;
+        let (own, node_time) = (self.core.node.current(), self.core.node_time());
+        let ended = self.store().end_dead_nodes(&own.id, node_time, self.now()).await?;
         drop(turn);
         self.report_ended(&ended, 0);
-        let own = self.core.node.id();
-        let nodes = self.store().nodes().await?;
+        let alive = self.store().count_nodes(node_time).await?;
         // Until the others have seen this one they take its share.
-        if nodes
-            .iter()
-            .any(|node| node.id == own && node.started_at.after(2 * NODES_EVERY) < now)
-        {
-            let alive = nodes.iter().filter(|node| node.is_alive(now)).count();
-            self.connectors
-                .pacers
-                .divide_among(u32::try_from(alive).unwrap_or(u32::MAX));
+        if own.began.elapsed() > 2 * NODES_EVERY {
+            self.connectors.pacers.divide_among(alive);
         }
         Ok(())
     }

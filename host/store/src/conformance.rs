@@ -167,6 +167,8 @@ macro_rules! store_conformance {
             what_no_node_holds_stays_when_the_last_one_stops,
             a_lease_whose_answer_was_lost_is_due_again,
             what_a_dead_node_took_late_ends_too,
+            leases_of_a_dead_node_end_by_their_own_clock,
+            a_heartbeat_from_before_a_step_on_ends_no_node,
             a_duty_is_one_nodes_at_a_time,
             a_clock_that_is_set_is_set_right_once_for_all_nodes,
         );

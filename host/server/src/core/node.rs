@@ -54,6 +54,8 @@ impl Duty {
 pub(crate) struct Registration {
     /// The owner of leases, claims and duties.
     pub(crate) id: String,
+    /// When it was registered.
+    pub(crate) began: Instant,
     /// Until when the host may act under it, unless a heartbeat reaches the record; none if no other host can use the record.
     stands_until: Option<Mutex<Instant>>,
 }
@@ -68,7 +70,17 @@ impl Registration {
     fn shared(id: String, sent: Instant) -> Self {
         Self {
             id,
+            began: sent,
             stands_until: Some(Mutex::new(sent + limits::NODE_FENCED)),
+        }
+    }
+
+    /// Of a host that shares the record with no other.
+    fn alone(id: String, began: Instant) -> Self {
+        Self {
+            id,
+            began,
+            stands_until: None,
         }
     }
 
@@ -109,7 +121,7 @@ pub(crate) struct ThisNode {
 }
 
 impl ThisNode {
-    /// Registers this start, and ends what is left of nodes that died.
+    /// Registers this start, and ends what is left of nodes that died. `node_time` is the moment by the clock that all nodes share.
     ///
     /// # Errors
     /// The record.
@@ -117,21 +129,25 @@ impl ThisNode {
         store: &dyn Store,
         name: String,
         is_shared: bool,
+        node_time: Timestamp,
         now: Timestamp,
     ) -> Result<(Self, EndedNodes), StoreError> {
         let sent = Instant::now();
-        let id = store.register_node(&name, env!("CARGO_PKG_VERSION"), now).await?.id;
+        let id = store
+            .register_node(&name, env!("CARGO_PKG_VERSION"), node_time)
+            .await?
+            .id;
         let ended = if is_shared {
-            store.end_dead_nodes(&id, now).await?
+            store.end_dead_nodes(&id, node_time, now).await?
         } else {
             // The folder's lock says that nobody else is at work here.
-            store.end_other_nodes(&id, now).await?
+            store.end_other_nodes(&id, node_time, now).await?
         };
         let node = Self {
             current: Mutex::new(Arc::new(if is_shared {
                 Registration::shared(id, sent)
             } else {
-                Registration { id, stands_until: None }
+                Registration::alone(id, sent)
             })),
             name,
             is_shared,
@@ -146,10 +162,7 @@ impl ThisNode {
         Self {
             name: id.to_owned(),
             is_shared: false,
-            current: Mutex::new(Arc::new(Registration {
-                id: id.to_owned(),
-                stands_until: None,
-            })),
+            current: Mutex::new(Arc::new(Registration::alone(id.to_owned(), Instant::now()))),
             duties: Mutex::default(),
         }
     }
@@ -201,13 +214,11 @@ impl ThisNode {
     /// The record.
     pub(crate) async fn take_duties(&self, store: &dyn Store, now: Timestamp) -> Result<(), StoreError> {
         let (current, sent) = (self.current(), Instant::now());
-        for duty in Duty::ALL {
-            if store.hold_duty(duty.name(), &current.id, now).await? {
-                lock(&self.duties).insert(duty, sent);
-            } else {
-                lock(&self.duties).remove(&duty);
-            }
-        }
+        let held = store
+            .hold_duties(Duty::ALL.map(Duty::name).to_vec(), &current.id, now)
+            .await?;
+        let held = Duty::ALL.into_iter().filter(|duty| held.contains(&duty.name()));
+        *lock(&self.duties) = held.map(|duty| (duty, sent)).collect();
         Ok(())
     }
 

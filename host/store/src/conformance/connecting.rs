@@ -173,7 +173,7 @@ pub fn a_taken_session_is_found_until_it_ends(factory: Factory) {
         store.keep_first_tokens(id, tokens.clone()).await.unwrap();
         // Long after its time, too: the code is spent, and nobody else has these.
         assert!(store.taken_connect_sessions(&node, at(9_000)).await.unwrap().is_empty());
-        store.remove_node(&other, at(9_000)).await.unwrap();
+        store.remove_node(&other, at(9_000), at(9_000)).await.unwrap();
         let taken = store.taken_connect_sessions(&node, at(9_000)).await.unwrap();
         assert_eq!((taken.len(), taken[0].tokens.as_ref()), (1, Some(&tokens)));
         let new = NewChannel {

@@ -24,9 +24,14 @@ impl World {
         leased.unwrap().remove(0)
     }
 
+    async fn holds(&self, duty: &'static str, node: &str, seconds: i64) -> bool {
+        let held = self.store.hold_duties(vec![duty], node, at(seconds)).await;
+        held.unwrap() == [duty]
+    }
+
     /// The ids of the nodes that were ended.
     async fn dead(&self, own: &str, seconds: i64) -> Vec<String> {
-        self.store.end_dead_nodes(own, at(seconds)).await.unwrap().nodes
+        self.store.end_dead_nodes(own, at(seconds), at(seconds)).await.unwrap().nodes
     }
 }
 
@@ -36,7 +41,7 @@ pub fn every_start_has_an_epoch_of_its_own(factory: Factory) {
         let first = world.node("weir", 0).await;
         let second = world.node("weir", 1).await;
         assert_ne!(first, second);
-        world.store.remove_node(&second, at(2)).await.unwrap();
+        world.store.remove_node(&second, at(2), at(2)).await.unwrap();
         let third = world.node("weir", 3).await;
         let nodes = world.store.nodes().await.unwrap();
         let ids: Vec<_> = nodes.iter().map(|node| node.id.as_str()).collect();
@@ -53,13 +58,15 @@ pub fn a_silent_node_is_ended_by_another_and_never_by_itself(factory: Factory) {
         let (one, other) = (world.node("one", 0).await, world.node("other", 0).await);
         assert!(world.store.beat(&one, at(5)).await.unwrap());
         assert!(world.dead(&one, dead() - 1).await.is_empty());
+        assert_eq!(world.store.count_nodes(at(dead() - 1)).await.unwrap(), 2);
+        assert_eq!(world.store.count_nodes(at(dead())).await.unwrap(), 1);
         assert_eq!(world.dead(&one, dead()).await, [other.as_str()]);
         assert!(!world.store.beat(&other, at(dead())).await.unwrap());
         assert!(world.dead(&one, 10 * dead()).await.is_empty());
         let nodes = world.store.nodes().await.unwrap();
         assert_eq!(nodes[1].ended_at, Some(at(dead())));
         assert!(!nodes[1].is_alive(at(dead())));
-        let others = world.store.end_other_nodes("another", at(11 * dead())).await.unwrap();
+        let others = world.store.end_other_nodes("another", at(11 * dead()), at(11 * dead())).await.unwrap();
         assert_eq!(others.nodes, [one]);
         // A start forgets who died long ago.
         let later = 12 * dead() + limits::NODE_LISTED.as_secs().cast_signed();
@@ -80,7 +87,7 @@ pub fn messages_of_a_dead_node_are_lost_to_the_next_sweep(factory: Factory) {
         let ours = world.lease_for(&alive, 1).await;
         let theirs = world.lease_for(&dies, 1).await;
         world.store.beat(&alive, at(dead())).await.unwrap();
-        let ended = world.store.end_dead_nodes(&alive, at(dead())).await.unwrap();
+        let ended = world.store.end_dead_nodes(&alive, at(dead()), at(dead())).await.unwrap();
         assert_eq!(ended.leases, 1);
         assert_eq!(world.store.sweep_messages(at(dead())).await.unwrap(), 1);
         let status = async |lease: &MessageLease| world.message(&lease.message).await.status;
@@ -103,7 +110,7 @@ pub fn deliveries_of_a_dead_node_are_due(factory: Factory) {
         let lease = async |node: &str, seconds| world.store.lease_deliveries(node, 1, at(seconds)).await.unwrap();
         let lost = lease(&dies, 1).await.remove(0);
         assert!(lease(&alive, dead()).await.is_empty());
-        assert_eq!(world.store.end_dead_nodes(&alive, at(dead())).await.unwrap().leases, 1);
+        assert_eq!(world.store.end_dead_nodes(&alive, at(dead()), at(dead())).await.unwrap().leases, 1);
         let again = lease(&alive, dead()).await.remove(0);
         assert_eq!(again.delivery, lost.delivery);
         assert!(again.epoch > lost.epoch, "what the dead one held is fenced off");
@@ -132,7 +139,7 @@ pub fn what_no_node_holds_stays_when_the_last_one_stops(factory: Factory) {
             Claimed::New
         );
         world.store.answer_claim(held, answer.clone(), None).await.unwrap();
-        assert_eq!(world.store.remove_node(&only, at(4)).await.unwrap(), ended(&only));
+        assert_eq!(world.store.remove_node(&only, at(4), at(4)).await.unwrap(), ended(&only));
         assert_eq!(world.store.next_delivery_due().await.unwrap(), Some(at(3_600)));
         let next = world.node("next", 5).await;
         assert_eq!(
@@ -181,7 +188,42 @@ pub fn what_a_dead_node_took_late_ends_too(factory: Factory) {
         world.hear(vec![says("m1", dead())], dead()).await;
         world.send("hello", dead()).await.unwrap();
         world.lease_for(&dies, dead()).await;
-        assert_eq!(world.store.end_dead_nodes(&alive, at(dead())).await.unwrap().leases, 1);
+        assert_eq!(world.store.end_dead_nodes(&alive, at(dead()), at(dead())).await.unwrap().leases, 1);
+    });
+}
+
+pub fn leases_of_a_dead_node_end_by_their_own_clock(factory: Factory) {
+    run(async {
+        // Hosts follow a sandbox's clock, which is an hour behind that of heartbeats.
+        const AHEAD: i64 = 3_600;
+        let world = World::begin(factory).await;
+        let dies = world.node("dies", AHEAD).await;
+        let alive = world.node("alive", AHEAD + dead()).await;
+        add(&world, &["message.received"]).await;
+        world.hear(vec![says("m1", 1)], 1).await;
+        world.store.lease_deliveries(&dies, 1, at(1)).await.unwrap();
+        let ended = world.store.end_dead_nodes(&alive, at(AHEAD + dead()), at(2)).await.unwrap();
+        assert_eq!((ended.nodes, ended.leases), (vec![dies], 1));
+        assert_eq!(world.store.next_delivery_due().await.unwrap(), Some(at(2)));
+    });
+}
+
+pub fn a_heartbeat_from_before_a_step_on_ends_no_node(factory: Factory) {
+    run(async {
+        const BY: i64 = 3_600;
+        let world = World::begin(factory).await;
+        let (one, other) = (world.node("one", 0).await, world.node("other", 0).await);
+        let set = async |by: i64, shown| world.store.clock_set_for_all(&one, by * 1_000, at(shown), true).await;
+        assert!(set(BY, BY).await.unwrap().is_some());
+        // It was sent before, and arrives now.
+        assert!(world.store.beat(&other, at(1)).await.unwrap());
+        assert!(world.dead(&one, BY + dead() - 1).await.is_empty());
+        // Set back, an earlier moment is the later heartbeat.
+        assert!(set(-2 * BY, -BY).await.unwrap().is_some());
+        assert!(world.store.beat(&one, at(2)).await.unwrap());
+        assert!(world.store.beat(&one, at(1 - BY)).await.unwrap());
+        let nodes = world.store.nodes().await.unwrap();
+        assert_eq!(nodes[0].beat_at, at(1 - BY));
     });
 }
 
@@ -189,8 +231,7 @@ pub fn a_duty_is_one_nodes_at_a_time(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let (one, other) = (world.node("one", 0).await, world.node("other", 0).await);
-        let holds =
-            async |duty: &str, node: &str, seconds| world.store.hold_duty(duty, node, at(seconds)).await.unwrap();
+        let holds = async |duty, node: &str, seconds| world.holds(duty, node, seconds).await;
         assert!(holds("count", &one, 0).await);
         assert!(!holds("count", &other, 1).await);
         assert!(holds("forget", &other, 1).await);
@@ -202,8 +243,10 @@ pub fn a_duty_is_one_nodes_at_a_time(factory: Factory) {
         assert!(!holds("count", &one, until).await);
         let nodes = world.store.nodes().await.unwrap();
         assert_eq!(nodes[1].duties, ["count", "forget"]);
+        let both = world.store.hold_duties(vec!["count", "warn"], &one, at(until)).await;
+        assert_eq!(both.unwrap(), ["warn"]);
         // With its node it is free at once, and one that was ended gets none.
-        world.store.remove_node(&other, at(until)).await.unwrap();
+        world.store.remove_node(&other, at(until), at(until)).await.unwrap();
         assert!(!holds("count", &other, until).await);
         assert!(holds("count", &one, until).await);
     });
@@ -214,7 +257,7 @@ pub fn a_clock_that_is_set_is_set_right_once_for_all_nodes(factory: Factory) {
         const BY: i64 = 3_600;
         let world = World::begin(factory).await;
         let (one, other) = (world.node("one", 0).await, world.node("other", 0).await);
-        assert!(world.store.hold_duty("count", &other, at(0)).await.unwrap());
+        assert!(world.holds("count", &other, 0).await);
         world.hear(vec![says("m1", 0)], 0).await;
         world.send("hello", 0).await.unwrap();
         let lease = world.lease_for(&other, 0).await;
@@ -239,11 +282,11 @@ pub fn a_clock_that_is_set_is_set_right_once_for_all_nodes(factory: Factory) {
         assert_eq!(set(&one, -2 * BY, 1 - BY).await, None);
         let nodes = world.store.nodes().await.unwrap();
         assert!(nodes.iter().all(|node| node.beat_at <= at(-BY)), "{nodes:?}");
-        assert!(!world.store.hold_duty("count", &one, at(-BY)).await.unwrap());
-        assert!(world.store.hold_duty("count", &one, at(dead() + 5 - BY)).await.unwrap());
+        assert!(!world.holds("count", &one, -BY).await);
+        assert!(world.holds("count", &one, dead() + 5 - BY).await);
         // The same step later is another one; a node that was ended notices nothing.
         assert!(set(&one, BY, 60).await.is_some());
-        world.store.remove_node(&other, at(61)).await.unwrap();
+        world.store.remove_node(&other, at(61), at(61)).await.unwrap();
         assert_eq!(set(&other, BY, 600).await, None);
     });
 }

@@ -237,7 +237,7 @@ pub fn an_undone_change_leaves_states_as_they_were(factory: Factory) {
         // Another node settles it when this one has died, and not before.
         let other = store.register_node("other", "1.0.0", at(1)).await.unwrap().id;
         assert!(store.open_version_changes(&other).await.unwrap().is_empty());
-        store.end_other_nodes(&other, at(3)).await.unwrap();
+        store.end_other_nodes(&other, at(3), at(3)).await.unwrap();
         assert_eq!(
             store.open_version_changes(&other).await.unwrap(),
             [(NAME.to_owned(), promote)]
@@ -286,7 +286,7 @@ pub fn nodes_say_which_versions_they_have_loaded(factory: Factory) {
         assert!(without().await.is_empty());
         store.note_loaded(&b, NAME, numbers[..1].to_vec()).await.unwrap();
         assert_eq!(without().await, std::slice::from_ref(&b));
-        store.remove_node(&b, at(5)).await.unwrap();
+        store.remove_node(&b, at(5), at(5)).await.unwrap();
         assert!(without().await.is_empty(), "nobody waits for the dead");
     });
 }

@@ -44,7 +44,7 @@ pub fn work_is_taken_by_one_node_until_it_ends_or_dies(factory: Factory) {
         let taken = take(first, over).await.unwrap();
         assert!(!store.end_work(lease, None).await.unwrap(), "it was lost");
         assert_eq!(take(second, over + 1).await, None);
-        store.remove_node(first, at(over + 1)).await.unwrap();
+        store.remove_node(first, at(over + 1), at(over + 1)).await.unwrap();
         assert!(take(second, over + 2).await.is_some());
         assert!(!store.end_work(taken, None).await.unwrap());
     });
@@ -81,7 +81,7 @@ pub fn a_polled_channel_is_due_again_as_it_says(factory: Factory) {
         assert!(!store.end_work(due[0].clone(), again(17, 0)).await.unwrap());
         assert_eq!(of_channels(&lease(a, 9, 16).await), [three]);
         // What was in the hands of a node that died is due.
-        store.remove_node(a, at(18)).await.unwrap();
+        store.remove_node(a, at(18), at(18)).await.unwrap();
         assert_eq!(of_channels(&lease(b, 9, 18).await), [three]);
         // A clock that is set back frees nothing that is in hand, and delays nobody, not even if that is not noticed.
         assert_eq!(next(-9_000).await, Some(at(-9_000)));

@@ -15,20 +15,29 @@ use crate::{EndedNodes, Node, Result};
 pub trait Nodes: Send + Sync {
     /// Registers a start of the node `name`, under an epoch that was never used.
     async fn register_node(&self, name: &str, version: &str, now: Timestamp) -> Result<Node>;
-    /// Notes a heartbeat. False if the node was ended meanwhile: what it was at work on is others' now.
+    /// Notes a heartbeat. False if the node was ended meanwhile: what it was at work on is others' now. It waits for no other work
+    /// of this host.
     async fn beat(&self, node: &str, now: Timestamp) -> Result<bool>;
     /// All nodes by name, those that died within [`limits::NODE_LISTED`] among them.
     async fn nodes(&self) -> Result<Vec<Node>>;
+    /// How many nodes are alive.
+    async fn count_nodes(&self, now: Timestamp) -> Result<u32>;
     /// Ends the nodes that were silent for [`limits::NODE_DEAD`], but not `own`, and what is in the hands of none that is alive:
-    /// messages are lost to the next sweep, deliveries are due, requests are interrupted, duties are free.
-    async fn end_dead_nodes(&self, own: &str, now: Timestamp) -> Result<EndedNodes>;
+    /// messages are lost to the next sweep, deliveries are due, requests are interrupted, duties are free. `node_time` is the moment
+    /// by the clock of heartbeats, `now` by that of leases: another one where hosts follow a sandbox's clock.
+    async fn end_dead_nodes(&self, own: &str, node_time: Timestamp, now: Timestamp) -> Result<EndedNodes>;
     /// The same for every node but `own`, for a host that knows that it is the only one.
-    async fn end_other_nodes(&self, own: &str, now: Timestamp) -> Result<EndedNodes>;
+    async fn end_other_nodes(&self, own: &str, node_time: Timestamp, now: Timestamp) -> Result<EndedNodes>;
     /// Removes a node that stops, and ends the same of it.
-    async fn remove_node(&self, node: &str, now: Timestamp) -> Result<EndedNodes>;
-    /// Takes a duty for a node, or renews it, for [`limits::DUTY`]: one node at a time has it. False while another has it, or if
+    async fn remove_node(&self, node: &str, node_time: Timestamp, now: Timestamp) -> Result<EndedNodes>;
+    /// Takes duties for a node, or renews them, for [`limits::DUTY`]: one node at a time has each. Those that it has then; none if
     /// the node was ended.
-    async fn hold_duty(&self, duty: &str, node: &str, now: Timestamp) -> Result<bool>;
+    async fn hold_duties(
+        &self,
+        duties: Vec<&'static str>,
+        node: &str,
+        now: Timestamp,
+    ) -> Result<Vec<&'static str>>;
 }
 
 #[async_trait]
@@ -45,28 +54,37 @@ impl<E: Engine> Nodes for E {
     async fn nodes(&self) -> Result<Vec<Node>> {
         self.read(nodes::all).await
     }
-    async fn end_dead_nodes(&self, own: &str, now: Timestamp) -> Result<EndedNodes> {
-        let (own, since) = (own.to_owned(), now.before(limits::NODE_DEAD));
+    async fn count_nodes(&self, now: Timestamp) -> Result<u32> {
+        let since = now.before(limits::NODE_DEAD);
+        self.look(move |db| nodes::count_alive(db, since)).await
+    }
+    async fn end_dead_nodes(&self, own: &str, node_time: Timestamp, now: Timestamp) -> Result<EndedNodes> {
+        let (own, since) = (own.to_owned(), node_time.before(limits::NODE_DEAD));
         let node = own.clone();
         // Mostly there is nothing, and reading costs less than writing.
         let look = move |db: &Db<'_>| Ok(nodes::silent(db, &node, since)?.is_empty() && !nodes::has_orphans(db, now)?);
         if self.read(look).await? {
             return Ok(EndedNodes::default());
         }
-        self.write(move |db| nodes::end(db, nodes::silent(db, &own, since)?, now))
+        self.write(move |db| nodes::end(db, nodes::silent(db, &own, since)?, node_time, now))
             .await
     }
-    async fn end_other_nodes(&self, own: &str, now: Timestamp) -> Result<EndedNodes> {
+    async fn end_other_nodes(&self, own: &str, node_time: Timestamp, now: Timestamp) -> Result<EndedNodes> {
         let own = own.to_owned();
-        self.write(move |db| nodes::end(db, nodes::others(db, &own)?, now))
+        self.write(move |db| nodes::end(db, nodes::others(db, &own)?, node_time, now))
             .await
     }
-    async fn remove_node(&self, node: &str, now: Timestamp) -> Result<EndedNodes> {
+    async fn remove_node(&self, node: &str, node_time: Timestamp, now: Timestamp) -> Result<EndedNodes> {
         let node = node.to_owned();
-        self.write(move |db| nodes::remove(db, &node, now)).await
+        self.write(move |db| nodes::remove(db, &node, node_time, now)).await
     }
-    async fn hold_duty(&self, duty: &str, node: &str, now: Timestamp) -> Result<bool> {
-        let (duty, node) = (duty.to_owned(), node.to_owned());
-        self.write(move |db| nodes::hold_duty(db, &duty, &node, now)).await
+    async fn hold_duties(
+        &self,
+        duties: Vec<&'static str>,
+        node: &str,
+        now: Timestamp,
+    ) -> Result<Vec<&'static str>> {
+        let node = node.to_owned();
+        self.write(move |db| nodes::hold_duties(db, &duties, &node, now)).await
     }
 }

@@ -76,6 +76,18 @@ impl NotedStep {
     }
 }
 
+/// Whether the last step of the clock that all nodes go by was one back.
+pub(crate) fn was_set_back(db: &Db<'_>) -> Result<bool> {
+    Ok(noted_step(db)?.is_some_and(|step| step.by < 0))
+}
+
+fn noted_step(db: &Db<'_>) -> Result<Option<NotedStep>> {
+    let noted = db.one("SELECT value FROM meta WHERE name = ?1", [STEP], |row| {
+        Ok(serde_json::from_slice::<NotedStep>(row.get(0)?).ok())
+    })?;
+    Ok(noted.flatten())
+}
+
 /// The clock of all nodes was set by so many milliseconds, back if negative, as this node noticed. None if another one noticed before,
 /// or this one was ended: what it had is others'.
 pub(crate) fn set_for_all(db: &Db<'_>, node: &str, by: i64, now: Timestamp, moves_nodes: bool) -> Result<Option<u32>> {
@@ -83,10 +95,7 @@ pub(crate) fn set_for_all(db: &Db<'_>, node: &str, by: i64, now: Timestamp, move
         by,
         shown: now.as_millis(),
     };
-    let noted = db.one("SELECT value FROM meta WHERE name = ?1", [STEP], |row| {
-        Ok(serde_json::from_slice::<NotedStep>(row.get(0)?).ok())
-    })?;
-    if !nodes::is_alive(db, node)? || noted.flatten().is_some_and(|noted| noted.is(&step)) {
+    if !nodes::is_alive(db, node)? || noted_step(db)?.is_some_and(|noted| noted.is(&step)) {
         return Ok(None);
     }
     db.write(

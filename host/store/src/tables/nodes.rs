@@ -4,7 +4,7 @@ use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, get_time, get_time_if, params};
-use crate::tables::{claims, deliveries, outbox, work};
+use crate::tables::{claims, clock, deliveries, outbox, work};
 use crate::{EndedNodes, Node, Result, StoreError};
 
 /// The name under which the last epoch stands in `meta`, as a decimal number.
@@ -59,12 +59,25 @@ pub(crate) fn is_alive(db: &Db<'_>, id: &str) -> Result<bool> {
     db.exists("SELECT 1 FROM nodes WHERE id = ?1 AND ended_at IS NULL", [id])
 }
 
-/// Notes a heartbeat. False if the node was ended.
+/// Notes a heartbeat. False if the node was ended. One that was on its way while the clock was set forward makes the node look no
+/// more silent than it is.
 pub(crate) fn beat(db: &Db<'_>, id: &str, now: Timestamp) -> Result<bool> {
-    Ok(db.run(
-        "UPDATE nodes SET beat_at = ?2 WHERE id = ?1 AND ended_at IS NULL",
-        params![id, now.as_millis()],
-    )? > 0)
+    let sql = if clock::was_set_back(db)? {
+        "UPDATE nodes SET beat_at = ?2 WHERE id = ?1 AND ended_at IS NULL"
+    } else {
+        "UPDATE nodes SET beat_at = CASE WHEN beat_at > ?2 THEN beat_at ELSE ?2 END WHERE id = ?1 AND ended_at IS NULL"
+    };
+    Ok(db.run(sql, params![id, now.as_millis()])? > 0)
+}
+
+/// How many nodes beat after `silent_since`, and were not ended.
+pub(crate) fn count_alive(db: &Db<'_>, silent_since: Timestamp) -> Result<u32> {
+    let count: Option<i64> = db.one(
+        "SELECT count(*) FROM nodes WHERE ended_at IS NULL AND beat_at > ?1",
+        [silent_since.as_millis()],
+        |row| row.get(0),
+    )?;
+    Ok(u32::try_from(count.unwrap_or_default()).unwrap_or(u32::MAX))
 }
 
 pub(crate) fn all(db: &Db<'_>) -> Result<Vec<Node>> {
@@ -125,10 +138,10 @@ pub(crate) fn has_orphans(db: &Db<'_>, now: Timestamp) -> Result<bool> {
 }
 
 /// Ends these nodes, and what is in the hands of none that is alive.
-pub(crate) fn end(db: &Db<'_>, nodes: Vec<String>, now: Timestamp) -> Result<EndedNodes> {
+pub(crate) fn end(db: &Db<'_>, nodes: Vec<String>, node_time: Timestamp, now: Timestamp) -> Result<EndedNodes> {
     db.write(
         "UPDATE nodes SET ended_at = ?2 WHERE ended_at IS NULL AND id IN (SELECT value FROM json_each(?1))",
-        params![nodes, now.as_millis()],
+        params![nodes, node_time.as_millis()],
     )?;
     db.write(
         "DELETE FROM duties WHERE node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
@@ -144,23 +157,34 @@ pub(crate) fn end(db: &Db<'_>, nodes: Vec<String>, now: Timestamp) -> Result<End
 }
 
 /// A node stops: nothing of it is left.
-pub(crate) fn remove(db: &Db<'_>, id: &str, now: Timestamp) -> Result<EndedNodes> {
-    let ended = end(db, vec![id.to_owned()], now)?;
+pub(crate) fn remove(db: &Db<'_>, id: &str, node_time: Timestamp, now: Timestamp) -> Result<EndedNodes> {
+    let ended = end(db, vec![id.to_owned()], node_time, now)?;
     db.write("DELETE FROM nodes WHERE id = ?1", [id])?;
     Ok(ended)
 }
 
-/// Takes or renews a duty for a node. False while another has it, or if the node was ended.
-pub(crate) fn hold_duty(db: &Db<'_>, duty: &str, node: &str, now: Timestamp) -> Result<bool> {
+/// Takes or renews duties for a node; those that it has then. None while another has them, or if the node was ended.
+pub(crate) fn hold_duties(
+    db: &Db<'_>,
+    duties: &[&'static str],
+    node: &str,
+    now: Timestamp,
+) -> Result<Vec<&'static str>> {
+    let mut held = Vec::with_capacity(duties.len());
     if !is_alive(db, node)? {
-        return Ok(false);
+        return Ok(held);
     }
-    let taken = db.run(
-        "INSERT INTO duties (name, node, epoch, until) VALUES (?1, ?2, 1, ?3)
-         ON CONFLICT (name) DO UPDATE SET node = ?2, until = ?3,
-             epoch = duties.epoch + CASE WHEN duties.node = ?2 THEN 0 ELSE 1 END
-         WHERE duties.node = ?2 OR duties.until <= ?4",
-        params![duty, node, now.after(limits::DUTY).as_millis(), now.as_millis()],
-    )?;
-    Ok(taken > 0)
+    for duty in duties.iter().copied() {
+        let taken = db.run(
+            "INSERT INTO duties (name, node, epoch, until) VALUES (?1, ?2, 1, ?3)
+             ON CONFLICT (name) DO UPDATE SET node = ?2, until = ?3,
+                 epoch = duties.epoch + CASE WHEN duties.node = ?2 THEN 0 ELSE 1 END
+             WHERE duties.node = ?2 OR duties.until <= ?4",
+            params![duty, node, now.after(limits::DUTY).as_millis(), now.as_millis()],
+        )?;
+        if taken > 0 {
+            held.push(duty);
+        }
+    }
+    Ok(held)
 }

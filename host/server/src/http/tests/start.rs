@@ -90,6 +90,20 @@ async fn a_missing_master_key_is_not_made_anew() {
 }
 
 #[tokio::test]
+async fn a_start_that_fails_leaves_no_node() {
+    let folder = TempDir::new().expect("a folder");
+    let config = Config {
+        admin_key: Some(Secret::new("too short")),
+        ..Config::for_testing(folder.path())
+    };
+    let refused = Host::open(config).await.err().expect("a refusal");
+    assert!(format!("{refused:#}").contains("WEIR_ADMIN_KEY must have"), "{refused:#}");
+    let record = Connection::open(folder.path().join("weir.db")).expect("a file");
+    let nodes = record.query_row("SELECT count(*) FROM nodes", [], |row| row.get::<_, i64>(0));
+    assert_eq!(nodes.expect("a table"), 0);
+}
+
+#[tokio::test]
 async fn a_replaced_admin_key_opens_nothing() {
     let folder = TempDir::new().expect("a folder");
     let status = async |config: Config, key: &str| {
