@@ -115,7 +115,7 @@ pub(crate) fn derive(master: &[u8; 32], for_what: &str) -> [u8; 32] {
 /// The name of the key that the environment sets.
 const CONFIGURED: &str = "WEIR_ADMIN_KEY";
 
-/// Ensures that there is an admin key: the operator's while the environment sets it, or one that is generated once and written to
+/// Ensures that there is an admin key: the operator's while the environment of a host sets it, or one that is generated once and written to
 /// a file that only its owner can read.
 pub(crate) async fn first_key(config: &Config, store: &dyn Store, mint: &Mint, now: Timestamp) -> anyhow::Result<()> {
     let configured = config.admin_key.as_ref().map(Secret::expose);
@@ -138,7 +138,12 @@ pub(crate) async fn first_key(config: &Config, store: &dyn Store, mint: &Mint, n
     }
     let keys = store.keys(OPERATORS_WORKSPACE).await?;
     let (named, others): (Vec<_>, Vec<_>) = keys.iter().partition(|key| key.name == CONFIGURED);
-    for key in named.into_iter().filter(|key| key.revoked_at.is_none()) {
+    let named: Vec<_> = named.into_iter().filter(|key| key.revoked_at.is_none()).collect();
+    if !named.is_empty() && matches!(config.store, StoreConfig::Postgres(_)) {
+        // It may be other nodes', which are started with it.
+        return Ok(());
+    }
+    for key in named {
         store.revoke_key(OPERATORS_WORKSPACE, key.id, now).await?;
         tracing::info!("Revoked the API key of WEIR_ADMIN_KEY, which is no longer set");
     }
@@ -213,6 +218,10 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use weir_store::{MasterKey, SqliteStore};
+
     use super::*;
 
     #[test]
@@ -223,6 +232,29 @@ mod tests {
         assert_eq!(parse_master_key(&base64).ok(), Some([7; 32]));
         assert!(parse_master_key(&"00".repeat(31)).is_err());
         assert!(parse_master_key("password").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_node_without_an_admin_key_revokes_none() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let (mint, now) = (Arc::new(Mint::from_seed([1; 32])), Timestamp::from_millis(0));
+        // What the nodes have in common, in a file here.
+        let store = SqliteStore::open(&folder.path().join("weir.db"), &MasterKey::new([2; 32]), Arc::clone(&mint));
+        let store = store.expect("a record");
+        let starts = async |key: Option<&str>| {
+            let config = Config {
+                admin_key: key.map(Secret::new),
+                store: StoreConfig::Postgres(Secret::new("postgres:///weir")),
+                ..Config::for_testing(folder.path())
+            };
+            first_key(&config, &store, &mint, now).await.expect("a key");
+            let keys = store.keys(OPERATORS_WORKSPACE).await.expect("a record");
+            keys.iter().filter(|key| key.revoked_at.is_none()).count()
+        };
+        assert_eq!(starts(Some(&"a".repeat(ADMIN_KEY_CHARS))).await, 1);
+        assert_eq!(starts(None).await, 1);
+        assert!(!folder.path().join("admin.key").exists(), "it needs no other");
+        assert_eq!(starts(Some(&"b".repeat(ADMIN_KEY_CHARS))).await, 1);
     }
 
     #[test]
