@@ -72,8 +72,8 @@ pub enum NotReady {
     /// The record.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A version that serves cannot be loaded.
-    #[error("{0}; install the same file again")]
+    /// An active version cannot be loaded.
+    #[error("{0}; it is tried again within minutes, or install the same file again")]
     Connector(String),
     /// A loop does not turn.
     #[error("the {name} has been silent for {} s; nothing is lost, but restart the host", silent.as_secs())]
@@ -245,6 +245,10 @@ impl Host {
     /// # Errors
     /// What is amiss.
     pub async fn ready(&self) -> Result<(), NotReady> {
+        // First, since the record may be out of reach for the same reason, and this says what follows from it.
+        if !self.core.node.current().stands(Instant::now()) {
+            return Err(NotReady::Fenced);
+        }
         self.core.store.ping().await?;
         // Before the probe: that the record takes no write is why they wait, and they are what must not be lost.
         let count = self.accounts.credentials.count();
@@ -252,9 +256,6 @@ impl Host {
             return Err(NotReady::Unwritten { count });
         }
         self.probe().await?;
-        if !self.core.node.current().stands(Instant::now()) {
-            return Err(NotReady::Fenced);
-        }
         if let Some(reason) = self.connectors.registry.not_loaded() {
             return Err(NotReady::Connector(reason));
         }

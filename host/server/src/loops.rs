@@ -165,7 +165,7 @@ impl Host {
             host.rollout.rollout_round(now, host.has_duty(Duty::Rollout)).await
         });
         loops.rounds("caches", LOOK_EVERY, &wakes.revisions, |host, now| async move {
-            host.caches.look().await?;
+            host.caches.look(Instant::now()).await?;
             host.rollout.share_counts(now).await
         });
         loops.rounds("connecting", CONNECT_EVERY, &never, |host, now| async move {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use weir_store::{Revised, StoreError};
 
 use crate::connectors::Connectors;
@@ -16,8 +17,16 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Caches {
     core: Arc<Core>,
     connectors: Arc<Connectors>,
-    /// The last revision that was read.
-    seen: tokio::sync::Mutex<i64>,
+    seen: tokio::sync::Mutex<Seen>,
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Seen {
+    /// The last revision.
+    revision: i64,
+    /// Whether a kind of revision came that only a newer version knows.
+    is_newer: bool,
 }
 
 impl Caches {
@@ -29,47 +38,58 @@ impl Caches {
         }
     }
 
-    /// Reads again what was changed since the last look.
+    /// Reads again what was changed since the last look, and loads versions again that could not be loaded.
     ///
     /// # Errors
     /// The record; the next look begins where this one did.
-    pub(crate) async fn look(&self) -> Result<(), StoreError> {
+    pub(crate) async fn look(&self, now: Instant) -> Result<(), StoreError> {
         let mut seen = self.seen.lock().await;
-        let newer = self.core.store().revisions_after(*seen).await?;
-        let Some(last) = newer.last().map(|last| last.revision) else {
-            return Ok(());
-        };
-        let mut names = BTreeSet::new();
+        let newer = self.core.store().revisions_after(seen.revision).await?;
+        let last = newer.last().map(|last| last.revision);
+        let mut names = self.connectors.registry.due_again(now);
         for revision in newer {
             match revision.kind {
                 Revised::App => self.connectors.apps.forget(&revision.name),
                 Revised::Keys => self.core.keys_ended(),
                 Revised::Connector => drop(names.insert(revision.name)),
+                Revised::Other if seen.is_newer => {}
+                Revised::Other => {
+                    seen.is_newer = true;
+                    tracing::warn!(
+                        "A newer version of Weir changed {:?}, of which this one knows nothing; update this node too",
+                        revision.name
+                    );
+                }
             }
         }
         for name in &names {
             self.connectors.follow(name).await?;
         }
-        // What waited for a version, or for an app's settings.
-        self.core.wakes.callers();
-        *seen = last;
+        if !names.is_empty() || last.is_some() {
+            // What waited for a version, or for an app's settings.
+            self.core.wakes.callers();
+        }
+        seen.revision = last.unwrap_or(seen.revision);
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tempfile::TempDir;
-    use weir_domain::credential::Secret;
-    use weir_domain::rollout::{Canary, CanaryRule};
+    use std::time::Duration;
 
-    use crate::testing::{component, webhook, with_echo};
+    use tempfile::TempDir;
+    use tokio::time::Instant;
+    use weir_domain::credential::Secret;
+    use weir_domain::rollout::{Canary, CanaryRule, VersionAct};
+
+    use crate::testing::{component, damage_components, webhook, with_echo};
     use crate::{Config, Host};
 
     /// Another host on the same record.
     async fn beside(folder: &TempDir) -> Host {
         let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
-        host.caches.look().await.expect("a record");
+        host.caches.look(Instant::now()).await.expect("a record");
         host
     }
 
@@ -77,13 +97,13 @@ mod tests {
     async fn while_looking<T>(there: &Host, act: impl Future<Output = T>) -> T {
         let looks = async {
             loop {
-                there.caches.look().await.expect("a record");
+                there.caches.look(Instant::now()).await.expect("a record");
                 tokio::task::yield_now().await;
             }
         };
         tokio::select! {
             done = act => {
-                there.caches.look().await.expect("a record");
+                there.caches.look(Instant::now()).await.expect("a record");
                 done
             }
             () = looks => unreachable!("it goes on"),
@@ -106,7 +126,7 @@ mod tests {
         app.secrets = [("webhook_secret".to_owned(), vec![Secret::new("another")])].into();
         app.updated_at = here.now();
         here.connectors.apps.put(app).await.expect("an app");
-        there.caches.look().await.expect("a record");
+        there.caches.look(Instant::now()).await.expect("a record");
         assert!(!hears("two").await, "the old secret proves nothing any more");
     }
 
@@ -142,10 +162,53 @@ mod tests {
         let reason = "it crashed";
         let quarantined = here.store().quarantine_version("echo", &before, reason, here.now());
         quarantined.await.expect("a record");
-        there.caches.look().await.expect("a record");
+        there.caches.look(Instant::now()).await.expect("a record");
         assert!(there.connectors.serving("echo").await.is_err(), "it is quarantined");
         let again = here.rollout.promote("echo", &before);
         while_looking(&there, again).await.expect("it serves again");
         assert_eq!(serves(&there).await, before);
+    }
+
+    #[tokio::test]
+    async fn an_active_version_that_does_not_load_is_no_readiness_and_tried_again() {
+        let folder = TempDir::new().expect("a folder");
+        let here = with_echo(&folder).await;
+        let there = beside(&folder).await;
+        let before = serves(&there).await;
+        let bytes = component("variants/echo-upgrade");
+        let staged = here.connectors.install(bytes.clone(), None, None, false).await.expect("a connector");
+        let next = &staged.manifest.version;
+        damage_components(folder.path(), &staged.digest, None);
+        let act = VersionAct::Promote;
+        let active = here.store().activate_version("echo", next, act, "", here.now()).await;
+        assert!(active.expect("a record").is_some());
+        there.caches.look(Instant::now()).await.expect("a record");
+        assert_eq!(serves(&there).await, before, "rather that than none");
+        let amiss = there.ready().await.expect_err("it is not what is active").to_string();
+        assert!(amiss.contains(next.as_str()), "{amiss}");
+        assert!(there.connectors.registry.load_failure("echo").is_some(), "for doctor");
+        here.store().keep_component(&staged.digest, bytes).await.expect("a record");
+        there.caches.look(Instant::now()).await.expect("a record");
+        assert_eq!(serves(&there).await, before, "it waits");
+        let later = Instant::now() + Duration::from_secs(10);
+        there.caches.look(later).await.expect("a record");
+        assert_eq!(serves(&there).await, *next);
+        assert!(there.ready().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_a_newer_version_changes_stops_no_cache() {
+        let folder = TempDir::new().expect("a folder");
+        let here = with_echo(&folder).await;
+        let there = beside(&folder).await;
+        let record = rusqlite::Connection::open(folder.path().join("weir.db")).expect("a file");
+        let newer = "INSERT INTO revisions (kind, name, revision) SELECT 'theme', 'dark', max(revision) + 1 FROM revisions";
+        record.execute(newer, []).expect("a row");
+        let mut app = here.store().app("echo").await.expect("a record").expect("an app");
+        app.secrets = [("webhook_secret".to_owned(), vec![Secret::new("another")])].into();
+        here.connectors.apps.put(app).await.expect("an app");
+        there.caches.look(Instant::now()).await.expect("a record");
+        let heard = there.inbound.receive("echo", webhook(&there, "hello")).await;
+        assert!(heard.is_err(), "the old secret proves nothing any more");
     }
 }

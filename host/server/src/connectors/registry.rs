@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use weir_domain::grant::Grants;
 use weir_domain::manifest::Manifest;
 use weir_domain::time::Timestamp;
@@ -31,8 +33,8 @@ pub(crate) struct Registry {
     trusted: TrustedKeys,
     allow_unsigned: bool,
     by_connector: RwLock<HashMap<String, Arc<VersionSet>>>,
-    /// Versions that serve and could not be loaded, by name and number, with the reason.
-    failed: Mutex<BTreeMap<(String, String), String>>,
+    /// Versions that are to run here and could not be loaded, by name and number.
+    failed: Mutex<BTreeMap<(String, String), LoadFailure>>,
     pub(crate) canary_runs: Arc<CanaryRuns>,
     /// Under which name this process counts calls and crashes: a node that was taken for dead gets another one, and goes on counting.
     pub(crate) counter: String,
@@ -42,6 +44,20 @@ pub(crate) struct Registry {
     held: Mutex<HashMap<String, BTreeMap<String, String>>>,
     /// One change at a time, so that what the record and the memory say cannot part.
     pub(crate) changing: tokio::sync::Mutex<()>,
+}
+
+/// The waits before a version is loaded again: the first, twice as long each time, and the longest. What is in the way may be a
+/// record that lost its bytes, or a machine without memory: neither ends at once, and loading costs seconds of a processor.
+const LOAD_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+
+/// Why a version could not be loaded.
+#[derive(Clone, Debug)]
+struct LoadFailure {
+    reason: String,
+    /// Whether it is the active one: all webhooks are for it.
+    is_active: bool,
+    wait: Duration,
+    again_at: Instant,
 }
 
 impl Registry {
@@ -118,6 +134,7 @@ impl Registry {
             let works = matches!(version.stage, VersionStage::Draining | VersionStage::Canary);
             // One that is about to serve, here or at another node, serves only when all have it.
             if !(serves || works || owners.owns(number) || taker.as_ref() == Some(number)) {
+                self.note_load(version, None);
                 continue;
             }
             let runs = before.as_ref().and_then(|before| before.numbered(number));
@@ -173,26 +190,39 @@ impl Registry {
         Ok(())
     }
 
-    /// A connector of which nothing serves, since its version could not be loaded, with the reason.
+    /// A connector of which the active version could not be loaded, or nothing serves for that, with the reason.
     pub(crate) fn not_loaded(&self) -> Option<String> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut failed = failed.into_iter();
-        // One beside another that serves is not what webhooks need.
-        let ((name, number), reason) = failed.find(|((name, _), _)| self.versions(name).is_none())?;
-        Some(format!("{name} {number} does not serve: {reason}"))
+        let ((name, number), failure) = failed.find(|((name, _), failure)| self.is_missed(name, failure))?;
+        Some(format!("{name} {number} does not serve: {}", failure.reason))
     }
 
-    /// Why nothing of this connector serves, where a version of it should.
+    /// Why the active version of this connector does not serve, or nothing.
     pub(crate) fn load_failure(&self, name: &str) -> Option<String> {
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, reason) = failed.iter().find(|((failed, _), _)| failed == name)?;
-        self.versions(name).is_none().then(|| reason.clone())
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut failed = failed.into_iter();
+        let (_, failure) = failed.find(|((failed, _), failure)| failed == name && self.is_missed(name, failure))?;
+        Some(failure.reason)
+    }
+
+    /// One that only finishes what it began, beside another that serves, is not what webhooks need.
+    fn is_missed(&self, name: &str, failure: &LoadFailure) -> bool {
+        failure.is_active || self.versions(name).is_none()
     }
 
     /// Why a version could not be loaded, if that was tried.
     pub(crate) fn why_not_loaded(&self, name: &str, version: &str) -> Option<String> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.get(&(name.to_owned(), version.to_owned())).cloned()
+        let failure = failed.get(&(name.to_owned(), version.to_owned()))?;
+        Some(failure.reason.clone())
+    }
+
+    /// The connectors of which a version is to be loaded again at `now`.
+    pub(crate) fn due_again(&self, now: Instant) -> BTreeSet<String> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = failed.iter().filter(|(_, failure)| failure.again_at <= now);
+        due.map(|((name, _), _)| name.clone()).collect()
     }
 
     /// Whether the record holds the accounts of these versions and no others, as far as this process knows.
@@ -207,14 +237,22 @@ impl Registry {
         held.insert(name.to_owned(), reasons);
     }
 
-    pub(crate) fn note_load(&self, version: &Version, failure: Option<&String>) -> bool {
+    /// Whether it could not be loaded before.
+    pub(crate) fn note_load(&self, version: &Version, failure: Option<String>) -> bool {
         let key = (version.manifest.name.clone(), version.manifest.version.clone());
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        match failure {
-            Some(reason) => failed.insert(key, reason.clone()),
-            None => failed.remove(&key),
+        let before = failed.remove(&key);
+        if let Some(reason) = failure {
+            let wait = before.as_ref().map_or(LOAD_AGAIN.0, |before| (before.wait * 2).min(LOAD_AGAIN.1));
+            let failure = LoadFailure {
+                reason,
+                is_active: version.stage == VersionStage::Active,
+                wait,
+                again_at: Instant::now() + wait,
+            };
+            failed.insert(key, failure);
         }
-        .is_some()
+        before.is_some()
     }
 
     async fn loaded(
@@ -245,7 +283,7 @@ impl Registry {
                     version.manifest.name,
                     version.manifest.version
                 );
-                self.note_load(version, Some(&reason));
+                self.note_load(version, Some(reason));
                 Ok(None)
             }
         }

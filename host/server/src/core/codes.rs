@@ -253,7 +253,7 @@ GRANTS_MISSING = "grants_missing" 409 Caller false, "The connector asks for more
     "`missing` lists what the version asks for and nobody has granted.",
     "Read it, `PUT /v1/connectors/{name}/grants`, then promote.";
 VERSION_STAGE = "version_stage" 409 Caller false, "The version is in the wrong stage",
-    "A canary needs an active version beside it; a roll-back needs a previous version that is not quarantined; a version that serves, or owns the states of accounts, cannot be retired.",
+    "A canary needs an active version beside it; a roll-back needs a previous version that is not quarantined; a version that serves, or owns the states of accounts, cannot be retired. While another node changes the connector's versions, none of this can be done.",
     "`GET /v1/connectors/{name}/timeline` shows the stage of each version.";
 CONNECTOR_FAILED = "connector_failed" 502 Host true, "The connector failed",
     "It crashed, ran out of time, or returned something invalid.",
@@ -265,7 +265,7 @@ HOST_BUSY = "host_busy" 503 Host true, "The host is at its limits",
     "Every slot for connector calls, event streams or writes is in use.",
     "Repeat after `Retry-After`.";
 CONNECTOR_NOT_LOADED = "connector_not_loaded" 503 Host true, "An active connector cannot be loaded",
-    "The file of a version that serves is missing, contains other bytes, or is not trusted any more. Webhooks for it are answered 503, so that the platform repeats them.",
+    "The component of an active version is missing in the database, contains other bytes, or is not trusted any more. Webhooks for it are answered 503, so that the platform repeats them; a node on which the version before still runs uses that one. It is tried again within five minutes.",
     "Install the same file again: it serves at once. Or promote another version.";
 NODE_FENCED = "node_fenced" 503 Host true, "The node cannot reach the database",
     "This node could not write its heartbeat for some seconds. It sends nothing, so that nothing is sent twice when another node takes over its work.",
@@ -285,7 +285,7 @@ WEBHOOK_CHALLENGE_FAILED = "webhook_challenge_failed" 403 Caller false, "The ver
     "The platform's verification request does not contain the app's verify token.",
     "Enter the same token at the platform and in the app's secrets.";
 STORE_UNAVAILABLE = "store_unavailable" 503 Host true, "The database is unavailable",
-    "Too many writes wait, or the disk is full or locked. Nothing was written.",
+    "Too many writes wait, the disk is full or locked, or with PostgreSQL the server cannot be reached. Nothing was written.",
     "Repeat after `Retry-After`.";
 WRITE_UNKNOWN = "write_unknown" 500 Host false, "Whether this was written is unknown",
     "The database failed or disconnected during the commit. Either the whole change was written, or none of it.",

@@ -28,7 +28,8 @@ pub(crate) struct Health {
 
 impl Health {
     fn of(host: &Host) -> Self {
-        let degraded = host.core.clocks_apart();
+        let mut degraded = host.core.clocks_apart();
+        degraded.extend(host.connectors.registry.not_loaded());
         Self {
             status: if degraded.is_empty() { "ok" } else { "degraded" },
             degraded,

@@ -74,6 +74,9 @@ pub enum Revised {
     Connector,
     /// A workspace's keys and sessions: one of them ended.
     Keys,
+    /// Something that a newer version keeps in memory, which uses the record beside this one.
+    #[serde(other)]
+    Other,
 }
 
 /// When something was last changed that nodes keep in memory.
