@@ -73,7 +73,15 @@ impl Record {
         loop {
             let now = store.server_time().unwrap_or_default();
             let wait = match store.leave(rates.clone(), now).await {
-                Ok(store::Leave::Now(numbers)) => return numbers,
+                Ok(store::Leave::Now(numbers)) => {
+                    let ago = store.server_time().unwrap_or_default().saturating_sub(now);
+                    if !rates.iter().any(|rate| rate.is_missed(ago)) {
+                        return numbers;
+                    }
+                    // The record was busy for so long. That it left stays counted, though it did not.
+                    tracing::debug!("A request takes another departure: the record took {} ms to give it one", ago.as_millis());
+                    Duration::ZERO
+                }
                 // The server's clock may be set meanwhile.
                 Ok(store::Leave::At(at)) => at.saturating_sub(now).min(LOOK_AGAIN),
                 Err(error) => {

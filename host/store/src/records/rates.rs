@@ -27,6 +27,12 @@ impl SharedRate {
             per: rate.per / permits * kept,
         }
     }
+
+    /// Whether a request may not leave any more that was let go so long ago: without a response it is counted for a span from then
+    /// on, and half of that is for its way to the platform.
+    pub fn is_missed(&self, ago: Duration) -> bool {
+        ago > self.per / 2
+    }
 }
 
 /// What a request that would leave is to do.
@@ -36,4 +42,25 @@ pub enum Leave {
     Now(Vec<u64>),
     /// Ask again then, by the clock of the record.
     At(Duration),
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_domain::manifest::{RateScope, RouteClass};
+
+    use super::*;
+
+    #[test]
+    fn a_departure_is_missed_in_the_second_half_of_its_span() {
+        let rate = Rate {
+            permits: 100,
+            per: Duration::from_secs(1),
+            scope: RateScope::App,
+            classes: vec![RouteClass::MessageSend],
+        };
+        // Kept by two parts of its span.
+        let rate = SharedRate::of("tiktok/0".to_owned(), &rate);
+        assert!(!rate.is_missed(Duration::from_millis(250)));
+        assert!(rate.is_missed(Duration::from_millis(251)));
+    }
 }
