@@ -26,7 +26,6 @@ pub mod worker;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use weir_domain::id::Mint;
 use weir_domain::time::Timestamp;
@@ -36,7 +35,7 @@ use weir_store::Store;
 use crate::core::clock::HostClock;
 use crate::core::config::Config;
 use crate::core::metrics::Metrics;
-use crate::core::node::ThisNode;
+use crate::core::node::{Moment, ThisNode};
 use crate::core::platform_clocks::PlatformClocks;
 use crate::core::wakes::Wakes;
 
@@ -104,7 +103,7 @@ impl Core {
 
     /// Removes this node from the record: it holds nothing any more, and nobody waits for it.
     pub(crate) async fn leave_nodes(&self) {
-        self.node.current().end(Instant::now());
+        self.node.current().end(Moment::now());
         let (id, node_time) = (self.node.id(), self.node_time());
         if let Err(error) = self.store().remove_node(&id, node_time, self.now()).await {
             tracing::warn!("The end of this node was not noted: {error}");

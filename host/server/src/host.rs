@@ -18,7 +18,7 @@ use crate::connectors::pacing::NODES_AT_START;
 use crate::connectors::rollout::{Kept, Rollout};
 use crate::core::clock::{self, HostClock};
 use crate::core::config::{Config, StoreConfig};
-use crate::core::node::ThisNode;
+use crate::core::node::{Moment, ThisNode};
 use crate::core::platform_clocks::PlatformClocks;
 use crate::core::pulse::Pulses;
 use crate::core::{Core, backup, folder, keyring};
@@ -246,7 +246,7 @@ impl Host {
     /// What is amiss.
     pub async fn ready(&self) -> Result<(), NotReady> {
         // First, since the record may be out of reach for the same reason, and this says what follows from it.
-        if !self.core.node.current().stands(Instant::now()) {
+        if !self.core.node.current().stands(Moment::now()) {
             return Err(NotReady::Fenced);
         }
         self.core.store.ping().await?;

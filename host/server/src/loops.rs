@@ -15,7 +15,7 @@ use weir_store::StoreError;
 use crate::accounts::credentials::WRITE_EVERY;
 use crate::connectors::caches::LOOK_EVERY;
 use crate::core::clock;
-use crate::core::node::Duty;
+use crate::core::node::{Duty, Moment};
 use crate::core::wakes::Wakes;
 use crate::core::worker::{Work, Worker};
 use crate::events::publisher::Publisher;
@@ -224,7 +224,7 @@ impl Host {
     }
 
     fn has_duty(&self, duty: Duty) -> bool {
-        self.core.node.has(duty, Instant::now())
+        self.core.node.has(duty, Moment::now())
     }
 
     /// Ends the nodes that died, and divides what the others share.

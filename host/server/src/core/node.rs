@@ -2,11 +2,12 @@
 //! has.
 //!
 //! With PostgreSQL a node says by a heartbeat that it is alive. One that was silent for [`limits::NODE_DEAD`] is ended by the
-//! others, which go on with its work; so it stops itself before, at [`limits::NODE_FENCED`] by a clock that nobody sets: it leases
-//! nothing, and no request of its calls leaves. A SQLite database has one host, by the lock on its folder, which needs none of this.
+//! others, which go on with its work; so it stops itself before, at [`limits::NODE_FENCED`] by a [`Moment`] that no set-back and no
+//! suspension holds up: it leases nothing, and no request of its calls leaves. A SQLite database has one host, by the lock on its folder, which needs none of this.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use weir_domain::limits;
@@ -49,34 +50,67 @@ impl Duty {
     }
 }
 
+/// A moment by two clocks, of which the one that is further on counts: one that nobody sets, which stands still while the machine is
+/// suspended (`man 2 clock_gettime`, `CLOCK_MONOTONIC`), and the system's, which does not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    steady: Instant,
+    system: SystemTime,
+}
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        Self {
+            steady: Instant::now(),
+            system: SystemTime::now(),
+        }
+    }
+
+    fn after(self, span: Duration) -> Self {
+        Self {
+            steady: self.steady + span,
+            system: self.system + span,
+        }
+    }
+
+    fn is_before(self, other: Self) -> bool {
+        self.steady < other.steady && self.system < other.system
+    }
+
+    /// How long ago it was, by the clock that nobody sets.
+    pub(crate) fn elapsed(self) -> Duration {
+        self.steady.elapsed()
+    }
+}
+
 /// One epoch of this node. What is leased under it may be done only while it stands.
 #[derive(Debug)]
 pub(crate) struct Registration {
     /// The owner of leases, claims and duties.
     pub(crate) id: String,
     /// When it was registered.
-    pub(crate) began: Instant,
+    pub(crate) began: Moment,
     /// Until when the host may act under it, unless a heartbeat reaches the record; none if no other host can use the record.
-    stands_until: Option<Mutex<Instant>>,
+    stands_until: Option<Mutex<Moment>>,
 }
 
 impl Registration {
     /// Whether the host may act under it at `now`.
-    pub(crate) fn stands(&self, now: Instant) -> bool {
-        self.stands_until.as_ref().is_none_or(|until| now < *lock(until))
+    pub(crate) fn stands(&self, now: Moment) -> bool {
+        self.stands_until.as_ref().is_none_or(|until| now.is_before(*lock(until)))
     }
 
     /// Of a node that beat at `sent`.
-    fn shared(id: String, sent: Instant) -> Self {
+    fn shared(id: String, sent: Moment) -> Self {
         Self {
             id,
             began: sent,
-            stands_until: Some(Mutex::new(sent + limits::NODE_FENCED)),
+            stands_until: Some(Mutex::new(sent.after(limits::NODE_FENCED))),
         }
     }
 
     /// Of a host that shares the record with no other.
-    fn alone(id: String, began: Instant) -> Self {
+    fn alone(id: String, began: Moment) -> Self {
         Self {
             id,
             began,
@@ -85,15 +119,18 @@ impl Registration {
     }
 
     /// A heartbeat that was sent then reached the record.
-    fn beaten(&self, sent: Instant) {
+    fn beaten(&self, sent: Moment) {
         if let Some(until) = &self.stands_until {
-            let mut until = lock(until);
-            *until = until.max(sent + limits::NODE_FENCED);
+            let (mut until, next) = (lock(until), sent.after(limits::NODE_FENCED));
+            // Answers may come in another order.
+            if until.steady < next.steady {
+                *until = next;
+            }
         }
     }
 
     /// The others ended it, or this host is about to.
-    pub(crate) fn end(&self, now: Instant) {
+    pub(crate) fn end(&self, now: Moment) {
         if let Some(until) = &self.stands_until {
             *lock(until) = now;
         }
@@ -102,7 +139,7 @@ impl Registration {
 
 impl Fence for Registration {
     fn withheld(&self) -> Option<String> {
-        (!self.stands(Instant::now())).then(|| {
+        (!self.stands(Moment::now())).then(|| {
             "this node could not write its heartbeat to the database, and another may have taken over its work"
                 .to_owned()
         })
@@ -117,7 +154,7 @@ pub(crate) struct ThisNode {
     is_shared: bool,
     current: Mutex<Arc<Registration>>,
     /// When each duty was taken or renewed last.
-    duties: Mutex<BTreeMap<Duty, Instant>>,
+    duties: Mutex<BTreeMap<Duty, Moment>>,
 }
 
 impl ThisNode {
@@ -132,7 +169,7 @@ impl ThisNode {
         node_time: Timestamp,
         now: Timestamp,
     ) -> Result<(Self, EndedNodes), StoreError> {
-        let sent = Instant::now();
+        let sent = Moment::now();
         let id = store
             .register_node(&name, env!("CARGO_PKG_VERSION"), node_time)
             .await?
@@ -162,7 +199,7 @@ impl ThisNode {
         Self {
             name: id.to_owned(),
             is_shared: false,
-            current: Mutex::new(Arc::new(Registration::alone(id.to_owned(), Instant::now()))),
+            current: Mutex::new(Arc::new(Registration::alone(id.to_owned(), Moment::now()))),
             duties: Mutex::default(),
         }
     }
@@ -185,7 +222,7 @@ impl ThisNode {
     /// # Errors
     /// The record; the next heartbeat follows soon.
     pub(crate) async fn beat(&self, store: &dyn Store, now: Timestamp) -> Result<bool, StoreError> {
-        let (current, sent) = (self.current(), Instant::now());
+        let (current, sent) = (self.current(), Moment::now());
         let was_fenced = !current.stands(sent);
         if store.beat(&current.id, now).await? {
             current.beaten(sent);
@@ -213,7 +250,7 @@ impl ThisNode {
     /// # Errors
     /// The record.
     pub(crate) async fn take_duties(&self, store: &dyn Store, now: Timestamp) -> Result<(), StoreError> {
-        let (current, sent) = (self.current(), Instant::now());
+        let (current, sent) = (self.current(), Moment::now());
         let held = store
             .hold_duties(Duty::ALL.map(Duty::name).to_vec(), &current.id, now)
             .await?;
@@ -223,9 +260,9 @@ impl ThisNode {
     }
 
     /// Whether this node has a duty at `now`.
-    pub(crate) fn has(&self, duty: Duty, now: Instant) -> bool {
+    pub(crate) fn has(&self, duty: Duty, now: Moment) -> bool {
         // Given up before another node can take it.
-        let held = |taken: &Instant| now < *taken + (limits::DUTY - limits::DUTY_RENEWED);
+        let held = |taken: &Moment| now.is_before(taken.after(limits::DUTY - limits::DUTY_RENEWED));
         !self.is_shared || self.current().stands(now) && lock(&self.duties).get(&duty).is_some_and(held)
     }
 }
@@ -236,11 +273,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
-    fn shared(at: Instant) -> ThisNode {
+    fn shared(at: Moment) -> ThisNode {
         ThisNode {
             is_shared: true,
             current: Mutex::new(Arc::new(Registration::shared("weir.1".to_owned(), at))),
@@ -248,41 +283,62 @@ mod tests {
         }
     }
 
+    const MOMENT: Duration = Duration::from_millis(1);
+
     #[test]
     fn a_silent_node_stops_before_others_take_over() {
-        let begin = Instant::now();
+        let begin = Moment::now();
         let node = shared(begin);
-        let late = begin + limits::NODE_FENCED;
-        let moment = Duration::from_millis(1);
-        assert!(node.current().stands(late - moment));
+        let late = begin.after(limits::NODE_FENCED);
+        assert!(node.current().stands(begin.after(limits::NODE_FENCED - MOMENT)));
         assert!(!node.current().stands(late));
-        node.current().beaten(begin + limits::NODE_BEAT);
+        node.current().beaten(begin.after(limits::NODE_BEAT));
         assert!(node.current().stands(late));
         // A heartbeat whose answer came late counts from when it was sent.
         node.current().beaten(begin);
-        assert!(node.current().stands(late + limits::NODE_BEAT - moment));
+        assert!(node.current().stands(late.after(limits::NODE_BEAT - MOMENT)));
         assert!(limits::NODE_FENCED + limits::NODE_BEAT < limits::NODE_DEAD);
         // Nor does one that was ended.
         node.current().end(late);
         assert!(!node.current().stands(late));
         let alone = ThisNode::alone("weir");
-        assert!(alone.current().stands(late + Duration::from_secs(3_600)));
+        assert!(alone.current().stands(late.after(Duration::from_secs(3_600))));
+    }
+
+    #[test]
+    fn a_node_whose_machine_was_suspended_stops() {
+        let begin = Moment::now();
+        let node = shared(begin);
+        let awake = Moment {
+            system: begin.after(limits::NODE_FENCED).system,
+            ..begin.after(MOMENT)
+        };
+        assert!(!node.current().stands(awake));
+        // The system's clock may be set back, and does not make up for what passed.
+        let set_back = Moment {
+            system: begin.system - limits::NODE_DEAD,
+            ..begin.after(limits::NODE_FENCED)
+        };
+        assert!(!node.current().stands(set_back));
+        node.current().beaten(set_back);
+        assert!(node.current().stands(set_back.after(limits::NODE_FENCED - MOMENT)));
     }
 
     #[test]
     fn a_duty_ends_before_another_node_can_take_it() {
-        let begin = Instant::now();
+        let begin = Moment::now();
         let node = shared(begin);
         assert!(!node.has(Duty::Counter, begin));
         lock(&node.duties).insert(Duty::Counter, begin);
-        let later = begin + limits::DUTY_RENEWED;
+        let later = begin.after(limits::DUTY_RENEWED);
         assert!(node.has(Duty::Counter, later));
         assert!(!node.has(Duty::Retention, later));
-        node.current().beaten(begin + limits::DUTY);
-        assert!(!node.has(Duty::Counter, begin + limits::DUTY - limits::DUTY_RENEWED));
+        node.current().beaten(begin.after(limits::DUTY));
+        assert!(!node.has(Duty::Counter, begin.after(limits::DUTY - limits::DUTY_RENEWED)));
         // A node that is fenced has none.
-        lock(&node.duties).insert(Duty::Counter, begin + 3 * limits::DUTY);
-        assert!(!node.has(Duty::Counter, begin + 3 * limits::DUTY));
+        let far = begin.after(3 * limits::DUTY);
+        lock(&node.duties).insert(Duty::Counter, far);
+        assert!(!node.has(Duty::Counter, far));
         assert!(ThisNode::alone("weir").has(Duty::Counter, begin));
     }
 }

@@ -14,7 +14,6 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderName, HeaderValue, Method};
 use sha2::Sha256;
-use tokio::time::Instant;
 use tracing::{Instrument, field, trace_span};
 use weir_domain::credential::{Secret, Secrets};
 use weir_domain::delivery::redeliver_at;
@@ -25,6 +24,7 @@ use weir_egress::{Answer, NoBodies};
 use weir_store::{DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, StoreError};
 
 use crate::core::Core;
+use crate::core::node::Moment;
 use crate::core::persist::persist;
 use crate::core::worker::Work;
 use crate::messages::media::Media;
@@ -63,7 +63,7 @@ impl Work for Publisher {
 
     async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<InHand>, StoreError> {
         let registration = self.core.node.current();
-        if !registration.stands(Instant::now()) {
+        if !registration.stands(Moment::now()) {
             return Ok(Vec::new());
         }
         let leases = self.core.store().lease_deliveries(&registration.id, limit, now).await;

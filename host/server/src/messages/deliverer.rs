@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use tokio::time::Instant;
 use tracing::{Instrument, field, trace_span};
 use weir_domain::delivery::{Next, Outcome, Verdict, settle};
 use weir_domain::limits;
@@ -29,7 +28,7 @@ use crate::connectors::pacing::ChannelPacer;
 use crate::connectors::serving::{NotServed, Serving};
 use crate::connectors::state_turns::StateUse;
 use crate::core::Core;
-use crate::core::node::Registration;
+use crate::core::node::{Moment, Registration};
 use crate::core::persist::persist;
 use crate::core::worker::Work;
 
@@ -128,7 +127,7 @@ impl Work for Deliverer {
         };
         room.of.extend(self.unserved().await?.into_iter().map(|app| (app, 0)));
         let registration = self.core.node.current();
-        if !registration.stands(Instant::now()) {
+        if !registration.stands(Moment::now()) {
             return Ok(Vec::new());
         }
         let leases = self.core.store.lease_messages(&registration.id, room, now).await?;
