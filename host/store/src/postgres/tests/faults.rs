@@ -79,10 +79,10 @@ fn what_the_server_refuses_is_explained() {
 
 #[test]
 fn a_standby_and_a_read_only_database_are_refused() {
-    let primary = PostgresServer::durable_as("primary");
+    let primary = PostgresServer::durable();
     let url = primary.url("weir");
     drop(open_url(&url).unwrap());
-    let standby = primary.standby("standby");
+    let standby = primary.standby();
     let refused = reason(&standby.url("weir"));
     assert!(
         refused.contains("is a standby") && refused.contains("name the primary"),
@@ -147,7 +147,7 @@ fn a_full_disk_of_the_server_is_unavailable() {
 fn a_restart_under_load_loses_nothing_that_was_confirmed() {
     /// Writes of each task after the restart.
     const AFTERWARDS: usize = 20;
-    let mut server = PostgresServer::durable_as("restarted");
+    let mut server = PostgresServer::durable();
     let store = open_url(&server.url("weir")).unwrap();
     let is_back = AtomicBool::new(false);
     let confirmed: Mutex<BTreeSet<String>> = Mutex::default();
