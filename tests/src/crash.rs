@@ -27,7 +27,7 @@ const LIFE_MS: std::ops::Range<u64> = 100..1_500;
 /// Rounds between two settlements: what one crash leaves meets the next.
 const SETTLE_EVERY: u32 = 5;
 /// Steps of the virtual clock without any change after which nothing more is waited for in a settlement, and all its steps; and how
-/// long each is: beyond a lease and the grace time of a doubt.
+/// long each is: three are longer than a lease (90 s) and than the time before an uncertain message is looked for (120 s).
 const QUIET_STEPS: u32 = 40;
 const STEPS: u32 = 400;
 const STEP_MS: u64 = 60_000;
@@ -36,6 +36,9 @@ const STEP_MS: u64 = 60_000;
 const SAME_LOOKS: u32 = 20;
 /// One of so many handings-over is refused by the endpoint.
 const REFUSED: usize = 23;
+
+/// The codes of what a rule refuses of this load: its conversations run out of answers, and their windows close.
+const RULES: [&str; 2] = ["message_budget_exhausted", "reply_window_closed"];
 
 /// How long a node is stopped, in milliseconds: longer than others wait before they take it for dead.
 const FROZEN_MS: u64 = 15_000;
@@ -253,7 +256,13 @@ impl Crash {
             let (conversation, text, mut posted) = posted?;
             if matches!(posted, Post::CutOff) {
                 self.figures.cut_off += 1;
-                posted = post(&self.stack.api, &conversation, &text).await;
+                let api = &self.stack.api;
+                // A node that died works at the request until the others notice.
+                posted = crate::until(&format!("an answer to {text:?}"), async || {
+                    let posted = post(api, &conversation, &text).await;
+                    Ok((!matches!(posted, Post::CutOff)).then_some(posted))
+                })
+                .await?;
             }
             match posted {
                 Post::Accepted(id) => {
@@ -264,7 +273,7 @@ impl Crash {
                     self.books.posted.insert(text, accepted);
                 }
                 Post::Refused => self.figures.refused += 1,
-                Post::CutOff => anyhow::bail!("Weir does not answer {text:?} after its start"),
+                Post::CutOff => anyhow::bail!("Weir does not answer {text:?}"),
             }
         }
         self.read_messages().await?;
@@ -556,7 +565,7 @@ async fn post(api: &Api, conversation: &str, text: &str) -> Post {
             Ok(id) => Post::Accepted(id),
             Err(_) => Post::CutOff,
         },
-        Ok(answer) if answer.status == 409 => Post::Refused,
+        Ok(answer) if RULES.iter().any(|rule| answer.body["code"] == *rule) => Post::Refused,
         // No answer, or one that asks to come back.
         _ => Post::CutOff,
     }

@@ -6,12 +6,15 @@ use anyhow::Context;
 use weir_test_postgres::PostgresServer;
 use weir_tests::{ACTS, Crash, Figures, HangUpPlan, HangUps, NodesPlan, Plan, SKEWS_S, Steps};
 
-use crate::{build, show};
+use crate::{build, show, test};
 
 /// Plays the rounds; the seed is the time's if none is given. As JSON, the figures are the only thing on the output.
 pub(crate) fn run(rounds: u32, seed: Option<u64>, nodes: Option<usize>, json: bool) -> anyhow::Result<()> {
     let seed = seed.unwrap_or_else(time);
     let data = build::empty_folder("crash")?;
+    if nodes.is_some() {
+        test::ensure_postgres()?;
+    }
     let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
     let figures = runtime.block_on(async {
         show::note(&format!(

@@ -27,6 +27,10 @@ pub(crate) fn run(once: bool, data: Option<PathBuf>, store: DemoStore, count: us
         count == 1 || store == DemoStore::Postgres,
         "several hosts need one PostgreSQL; add --store postgres"
     );
+    anyhow::ensure!(
+        data.is_none() || store == DemoStore::Sqlite,
+        "the database in PostgreSQL ends with the demo, and the folder would hold a part of a record; leave --data out"
+    );
     let data = match data {
         Some(data) => data,
         None => build::empty_folder("demo")?,
@@ -59,16 +63,18 @@ pub(crate) fn run(once: bool, data: Option<PathBuf>, store: DemoStore, count: us
         if let Some(nodes) = &mut nodes {
             nodes.join(&stack).await?;
         }
-        if once {
-            script::play(stack, &channel).await?;
+        let stack = if once {
+            script::play(stack, &channel).await?
         } else {
-            stay(stack, nodes.as_ref(), &channel).await?;
+            stay(&stack, nodes.as_ref(), &channel).await?;
+            stack
+        };
+        show::step("Stopping");
+        if let Some(nodes) = nodes {
+            // Before the sandbox, whose clock they follow. Some may have been killed by who watched.
+            nodes.stop_running().await?;
         }
-        match nodes {
-            // Some may have been killed by who watched.
-            Some(nodes) => nodes.stop_running().await,
-            None => Ok(()),
-        }
+        stack.stop().await
     })
 }
 
@@ -83,26 +89,23 @@ fn on_postgres() -> anyhow::Result<String> {
     Ok(url)
 }
 
-/// Says what to open, shows events as they come, and ends on Ctrl-C.
-async fn stay(stack: Stack, nodes: Option<&Nodes>, channel: &Value) -> anyhow::Result<()> {
+/// Says what to open, and shows events as they come, until Ctrl-C.
+async fn stay(stack: &Stack, nodes: Option<&Nodes>, channel: &Value) -> anyhow::Result<()> {
     let mut events = stack.api.listen().await?;
     let first = stack.hears(&mut events, "Hi! Is the blue one still in stock?").await?;
     let conversation = first["data"]["conversation_id"]
         .as_str()
         .context("the message has no conversation")?;
-    greet(&stack, channel, conversation);
+    greet(stack, channel, conversation);
     if let Some(nodes) = nodes {
         greet_nodes(nodes);
     }
     let ended = tokio::select! {
-        ended = tail(&stack, &mut events, nodes.is_some()) => ended,
+        ended = tail(stack, &mut events, nodes.is_some()) => ended,
         _ = tokio::signal::ctrl_c() => Ok(()),
     };
     anstream::println!();
-    show::step("Stopping");
-    // Dropped first: an open stream would hold the host's end up to its deadline.
-    drop(events);
-    stack.stop().await?;
+    // The events end here: an open stream would hold the host's end up to its deadline.
     ended
 }
 

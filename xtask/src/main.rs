@@ -60,8 +60,8 @@ enum Chore {
         #[arg(long, conflicts_with_all = ["rounds", "seed", "hang_ups", "skew"])]
         steps: bool,
         /// Kill, stop or cut off one of so many nodes on a PostgreSQL instead (R11).
-        #[arg(long, conflicts_with_all = ["hang_ups", "skew", "steps"])]
-        nodes: Option<usize>,
+        #[arg(long, conflicts_with_all = ["hang_ups", "skew", "steps"], value_parser = clap::value_parser!(u8).range(1..=8))]
+        nodes: Option<u8>,
         /// Print the figures as JSON.
         #[arg(long)]
         json: bool,
@@ -128,7 +128,7 @@ fn main() -> ExitCode {
             } else if hang_ups {
                 crash::hang_ups(rounds.unwrap_or(300), seed, json)
             } else {
-                crash::run(rounds.unwrap_or(10), seed, nodes, json)
+                crash::run(rounds.unwrap_or(10), seed, nodes.map(usize::from), json)
             }
         }),
         Chore::Bench { names, against } => bench::run(&names, against.as_deref()),

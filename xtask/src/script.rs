@@ -10,8 +10,8 @@ use crate::show;
 /// How many answers TikTok allows in a window.
 const BUDGET: u64 = 10;
 
-/// Plays the script to its end.
-pub(crate) async fn play(stack: Stack, channel: &Value) -> anyhow::Result<()> {
+/// Plays the script to its end. Gives the programs back.
+pub(crate) async fn play(stack: Stack, channel: &Value) -> anyhow::Result<Stack> {
     let events = stack.api.listen().await?;
     let mut script = Script { stack, events, step: 0 };
     script.title(channel);
@@ -24,11 +24,9 @@ pub(crate) async fn play(stack: Stack, channel: &Value) -> anyhow::Result<()> {
     script.window_closes(&thread).await?;
     script.customer_writes_again(&thread).await?;
     let steps = script.step;
-    // Dropped first: an open stream would hold the host's end up to its deadline.
-    drop(script.events);
-    script.stack.stop().await?;
     say(&format!("\n{} all {steps} steps were seen", show::good("✓")));
-    Ok(())
+    // The events end here: an open stream would hold the host's end up to its deadline.
+    Ok(script.stack)
 }
 
 struct Script {
