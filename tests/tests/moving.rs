@@ -105,7 +105,7 @@ async fn a_conversation_moves_to_postgresql_and_back() -> Result {
     for name in ["weir.db", "weir.db-wal", "weir.db-shm"] {
         let path = connected.stack.data().join(name);
         if path.exists() {
-            std::fs::rename(&path, path.with_extension("old"))?;
+            std::fs::rename(&path, path.with_file_name(format!("{name}.old")))?;
         }
     }
     moved(&connected, &config, "sqlite").await?;

@@ -105,7 +105,9 @@ impl PostgresServer {
             return Ok(());
         };
         // Its "immediate shutdown" (postgresql.org/docs/current/server-shutdown.html): its children end with it.
-        let told = Command::new("kill").args(["-QUIT", &process.id().to_string()]).status()?;
+        let told = Command::new("kill")
+            .args(["-QUIT", &process.id().to_string()])
+            .status()?;
         if !told.success() {
             return Err(std::io::Error::other("it cannot be signaled"));
         }
@@ -192,7 +194,11 @@ impl PostgresServer {
         std::thread::spawn(move || pooler.status());
         let began = Instant::now();
         while !socket.join(".s.PGSQL.6432").exists() {
-            assert!(began.elapsed() < THERE_WITHIN, "PgBouncer does not start in {}", socket.display());
+            assert!(
+                began.elapsed() < THERE_WITHIN,
+                "PgBouncer does not start in {}",
+                socket.display()
+            );
             std::thread::yield_now();
         }
         format!("postgres:///{database}?host={}&port=6432&user=weir", socket.display())

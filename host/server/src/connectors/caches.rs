@@ -176,7 +176,11 @@ mod tests {
         let there = beside(&folder).await;
         let before = serves(&there).await;
         let bytes = component("variants/echo-upgrade");
-        let staged = here.connectors.install(bytes.clone(), None, None, false).await.expect("a connector");
+        let staged = here
+            .connectors
+            .install(bytes.clone(), None, None, false)
+            .await
+            .expect("a connector");
         let next = &staged.manifest.version;
         damage_components(folder.path(), &staged.digest, None);
         let act = VersionAct::Promote;
@@ -187,7 +191,10 @@ mod tests {
         let amiss = there.ready().await.expect_err("it is not what is active").to_string();
         assert!(amiss.contains(next.as_str()), "{amiss}");
         assert!(there.connectors.registry.load_failure("echo").is_some(), "for doctor");
-        here.store().keep_component(&staged.digest, bytes).await.expect("a record");
+        here.store()
+            .keep_component(&staged.digest, bytes)
+            .await
+            .expect("a record");
         there.caches.look(Instant::now()).await.expect("a record");
         assert_eq!(serves(&there).await, before, "it waits");
         let later = Instant::now() + Duration::from_secs(10);
@@ -202,7 +209,8 @@ mod tests {
         let here = with_echo(&folder).await;
         let there = beside(&folder).await;
         let record = rusqlite::Connection::open(folder.path().join("weir.db")).expect("a file");
-        let newer = "INSERT INTO revisions (kind, name, revision) SELECT 'theme', 'dark', max(revision) + 1 FROM revisions";
+        let newer =
+            "INSERT INTO revisions (kind, name, revision) SELECT 'theme', 'dark', max(revision) + 1 FROM revisions";
         record.execute(newer, []).expect("a row");
         let mut app = here.store().app("echo").await.expect("a record").expect("an app");
         app.secrets = [("webhook_secret".to_owned(), vec![Secret::new("another")])].into();

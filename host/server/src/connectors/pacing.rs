@@ -79,7 +79,10 @@ impl Record {
                         return numbers;
                     }
                     // The record was busy for so long. That it left stays counted, though it did not.
-                    tracing::debug!("A request takes another departure: the record took {} ms to give it one", ago.as_millis());
+                    tracing::debug!(
+                        "A request takes another departure: the record took {} ms to give it one",
+                        ago.as_millis()
+                    );
                     Duration::ZERO
                 }
                 // The server's clock may be set meanwhile.

@@ -243,7 +243,9 @@ impl Registry {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let before = failed.remove(&key);
         if let Some(reason) = failure {
-            let wait = before.as_ref().map_or(LOAD_AGAIN.0, |before| (before.wait * 2).min(LOAD_AGAIN.1));
+            let wait = before
+                .as_ref()
+                .map_or(LOAD_AGAIN.0, |before| (before.wait * 2).min(LOAD_AGAIN.1));
             let failure = LoadFailure {
                 reason,
                 is_active: version.stage == VersionStage::Active,

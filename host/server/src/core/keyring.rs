@@ -239,7 +239,11 @@ mod tests {
         let folder = tempfile::TempDir::new().expect("a folder");
         let (mint, now) = (Arc::new(Mint::from_seed([1; 32])), Timestamp::from_millis(0));
         // What the nodes have in common, in a file here.
-        let store = SqliteStore::open(&folder.path().join("weir.db"), &MasterKey::new([2; 32]), Arc::clone(&mint));
+        let store = SqliteStore::open(
+            &folder.path().join("weir.db"),
+            &MasterKey::new([2; 32]),
+            Arc::clone(&mint),
+        );
         let store = store.expect("a record");
         let starts = async |key: Option<&str>| {
             let config = Config {

@@ -97,7 +97,9 @@ pub(crate) struct Registration {
 impl Registration {
     /// Whether the host may act under it at `now`.
     pub(crate) fn stands(&self, now: Moment) -> bool {
-        self.stands_until.as_ref().is_none_or(|until| now.is_before(*lock(until)))
+        self.stands_until
+            .as_ref()
+            .is_none_or(|until| now.is_before(*lock(until)))
     }
 
     /// Of a node that beat at `sent`.

@@ -120,7 +120,10 @@ pub fn a_claim_of_a_dead_node_is_free_if_nothing_was_written(factory: Factory) {
             .answer_claim(held(&answered, "dead"), answer("first"), None)
             .await
             .unwrap();
-        assert_eq!(world.store.end_dead_nodes(&node, at(2), at(2)).await.unwrap().requests, 2);
+        assert_eq!(
+            world.store.end_dead_nodes(&node, at(2), at(2)).await.unwrap().requests,
+            2
+        );
         assert_eq!(world.claimed(&idle, 2).await, Claimed::New);
         // The dead one comes back, and neither acts nor ends what is another's now.
         assert!(world.tries_to_act(&idle, "dead").await.is_err());

@@ -31,7 +31,11 @@ impl World {
 
     /// The ids of the nodes that were ended.
     async fn dead(&self, own: &str, seconds: i64) -> Vec<String> {
-        self.store.end_dead_nodes(own, at(seconds), at(seconds)).await.unwrap().nodes
+        self.store
+            .end_dead_nodes(own, at(seconds), at(seconds))
+            .await
+            .unwrap()
+            .nodes
     }
 }
 
@@ -66,7 +70,11 @@ pub fn a_silent_node_is_ended_by_another_and_never_by_itself(factory: Factory) {
         let nodes = world.store.nodes().await.unwrap();
         assert_eq!(nodes[1].ended_at, Some(at(dead())));
         assert!(!nodes[1].is_alive(at(dead())));
-        let others = world.store.end_other_nodes("another", at(11 * dead()), at(11 * dead())).await.unwrap();
+        let others = world
+            .store
+            .end_other_nodes("another", at(11 * dead()), at(11 * dead()))
+            .await
+            .unwrap();
         assert_eq!(others.nodes, [one]);
         // A start forgets who died long ago.
         let later = 12 * dead() + limits::NODE_LISTED.as_secs().cast_signed();
@@ -87,7 +95,11 @@ pub fn messages_of_a_dead_node_are_lost_to_the_next_sweep(factory: Factory) {
         let ours = world.lease_for(&alive, 1).await;
         let theirs = world.lease_for(&dies, 1).await;
         world.store.beat(&alive, at(dead())).await.unwrap();
-        let ended = world.store.end_dead_nodes(&alive, at(dead()), at(dead())).await.unwrap();
+        let ended = world
+            .store
+            .end_dead_nodes(&alive, at(dead()), at(dead()))
+            .await
+            .unwrap();
         assert_eq!(ended.leases, 1);
         assert_eq!(world.store.sweep_messages(at(dead())).await.unwrap(), 1);
         let status = async |lease: &MessageLease| world.message(&lease.message).await.status;
@@ -110,7 +122,15 @@ pub fn deliveries_of_a_dead_node_are_due(factory: Factory) {
         let lease = async |node: &str, seconds| world.store.lease_deliveries(node, 1, at(seconds)).await.unwrap();
         let lost = lease(&dies, 1).await.remove(0);
         assert!(lease(&alive, dead()).await.is_empty());
-        assert_eq!(world.store.end_dead_nodes(&alive, at(dead()), at(dead())).await.unwrap().leases, 1);
+        assert_eq!(
+            world
+                .store
+                .end_dead_nodes(&alive, at(dead()), at(dead()))
+                .await
+                .unwrap()
+                .leases,
+            1
+        );
         let again = lease(&alive, dead()).await.remove(0);
         assert_eq!(again.delivery, lost.delivery);
         assert!(again.epoch > lost.epoch, "what the dead one held is fenced off");
@@ -139,7 +159,10 @@ pub fn what_no_node_holds_stays_when_the_last_one_stops(factory: Factory) {
             Claimed::New
         );
         world.store.answer_claim(held, answer.clone(), None).await.unwrap();
-        assert_eq!(world.store.remove_node(&only, at(4), at(4)).await.unwrap(), ended(&only));
+        assert_eq!(
+            world.store.remove_node(&only, at(4), at(4)).await.unwrap(),
+            ended(&only)
+        );
         assert_eq!(world.store.next_delivery_due().await.unwrap(), Some(at(3_600)));
         let next = world.node("next", 5).await;
         assert_eq!(
@@ -188,7 +211,15 @@ pub fn what_a_dead_node_took_late_ends_too(factory: Factory) {
         world.hear(vec![says("m1", dead())], dead()).await;
         world.send("hello", dead()).await.unwrap();
         world.lease_for(&dies, dead()).await;
-        assert_eq!(world.store.end_dead_nodes(&alive, at(dead()), at(dead())).await.unwrap().leases, 1);
+        assert_eq!(
+            world
+                .store
+                .end_dead_nodes(&alive, at(dead()), at(dead()))
+                .await
+                .unwrap()
+                .leases,
+            1
+        );
     });
 }
 
@@ -202,7 +233,11 @@ pub fn leases_of_a_dead_node_end_by_their_own_clock(factory: Factory) {
         add(&world, &["message.received"]).await;
         world.hear(vec![says("m1", 1)], 1).await;
         world.store.lease_deliveries(&dies, 1, at(1)).await.unwrap();
-        let ended = world.store.end_dead_nodes(&alive, at(AHEAD + dead()), at(2)).await.unwrap();
+        let ended = world
+            .store
+            .end_dead_nodes(&alive, at(AHEAD + dead()), at(2))
+            .await
+            .unwrap();
         assert_eq!((ended.nodes, ended.leases), (vec![dies], 1));
         assert_eq!(world.store.next_delivery_due().await.unwrap(), Some(at(2)));
     });

@@ -76,12 +76,12 @@ impl Drop for Used {
 
 mod opening {
     use super::*;
+    use crate::StoreError;
     use crate::meta::{self, End, Mark};
     use crate::postgres::connection::Connection;
     use crate::postgres::settings::Settings;
     use crate::store::*;
     use crate::vault::Vault;
-    use crate::StoreError;
 
     #[test]
     fn nodes_that_start_together_migrate_once() {

@@ -32,12 +32,7 @@ pub trait Nodes: Send + Sync {
     async fn remove_node(&self, node: &str, node_time: Timestamp, now: Timestamp) -> Result<EndedNodes>;
     /// Takes duties for a node, or renews them, for [`limits::DUTY`]: one node at a time has each. Those that it has then; none if
     /// the node was ended.
-    async fn hold_duties(
-        &self,
-        duties: Vec<&'static str>,
-        node: &str,
-        now: Timestamp,
-    ) -> Result<Vec<&'static str>>;
+    async fn hold_duties(&self, duties: Vec<&'static str>, node: &str, now: Timestamp) -> Result<Vec<&'static str>>;
 }
 
 #[async_trait]
@@ -78,12 +73,7 @@ impl<E: Engine> Nodes for E {
         let node = node.to_owned();
         self.write(move |db| nodes::remove(db, &node, node_time, now)).await
     }
-    async fn hold_duties(
-        &self,
-        duties: Vec<&'static str>,
-        node: &str,
-        now: Timestamp,
-    ) -> Result<Vec<&'static str>> {
+    async fn hold_duties(&self, duties: Vec<&'static str>, node: &str, now: Timestamp) -> Result<Vec<&'static str>> {
         let node = node.to_owned();
         self.write(move |db| nodes::hold_duties(db, &duties, &node, now)).await
     }

@@ -97,7 +97,10 @@ async fn a_start_that_fails_leaves_no_node() {
         ..Config::for_testing(folder.path())
     };
     let refused = Host::open(config).await.err().expect("a refusal");
-    assert!(format!("{refused:#}").contains("WEIR_ADMIN_KEY must have"), "{refused:#}");
+    assert!(
+        format!("{refused:#}").contains("WEIR_ADMIN_KEY must have"),
+        "{refused:#}"
+    );
     let record = Connection::open(folder.path().join("weir.db")).expect("a file");
     let nodes = record.query_row("SELECT count(*) FROM nodes", [], |row| row.get::<_, i64>(0));
     assert_eq!(nodes.expect("a table"), 0);
