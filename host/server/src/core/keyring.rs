@@ -115,8 +115,8 @@ pub(crate) fn derive(master: &[u8; 32], for_what: &str) -> [u8; 32] {
 /// The name of the key that the environment sets.
 const CONFIGURED: &str = "WEIR_ADMIN_KEY";
 
-/// Ensures that there is an admin key: the operator's while the environment of a host sets it, or one that is generated once and written to
-/// a file that only its owner can read.
+/// Ensures that there is an admin key: the operator's while the environment of a host sets it, or one that is generated once and
+/// written to a file that only its owner can read.
 pub(crate) async fn first_key(config: &Config, store: &dyn Store, mint: &Mint, now: Timestamp) -> anyhow::Result<()> {
     let configured = config.admin_key.as_ref().map(Secret::expose);
     if let Some(text) = configured
@@ -244,14 +244,14 @@ mod tests {
             &MasterKey::new([2; 32]),
             Arc::clone(&mint),
         );
-        let store = store.expect("a record");
+        let store: &dyn Store = &store.expect("a record");
         let starts = async |key: Option<&str>| {
             let config = Config {
                 admin_key: key.map(Secret::new),
                 store: StoreConfig::Postgres(Secret::new("postgres:///weir")),
                 ..Config::for_testing(folder.path())
             };
-            first_key(&config, &store, &mint, now).await.expect("a key");
+            first_key(&config, store, &mint, now).await.expect("a key");
             let keys = store.keys(OPERATORS_WORKSPACE).await.expect("a record");
             keys.iter().filter(|key| key.revoked_at.is_none()).count()
         };

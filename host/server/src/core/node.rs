@@ -3,7 +3,8 @@
 //!
 //! With PostgreSQL a node says by a heartbeat that it is alive. One that was silent for [`limits::NODE_DEAD`] is ended by the
 //! others, which go on with its work; so it stops itself before, at [`limits::NODE_FENCED`] by a [`Moment`] that no set-back and no
-//! suspension holds up: it leases nothing, and no request of its calls leaves. A SQLite database has one host, by the lock on its folder, which needs none of this.
+//! suspension holds up: it leases nothing, and no request of its calls leaves. A SQLite database has one host, by the lock on its
+//! folder, which needs none of this.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

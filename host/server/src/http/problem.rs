@@ -294,11 +294,11 @@ impl From<StoreError> for Problem {
                 tracing::error!(%reason, "A commit's answer was lost");
                 Self::of(&codes::WRITE_UNKNOWN).detail(reason)
             }
-            StoreError::Damaged { .. }
-            | StoreError::WrongKey
-            | StoreError::Schema(_)
-            | StoreError::Closed(_)
-            | StoreError::Database(_) => Self::internal(error),
+            // Under a running host only: it was moved away, or is sealed with another key.
+            StoreError::WrongKey | StoreError::Closed(_) => {
+                Self::of(&codes::STORE_UNAVAILABLE).detail(error).retry_after(COME_BACK)
+            }
+            StoreError::Damaged { .. } | StoreError::Schema(_) | StoreError::Database(_) => Self::internal(error),
         }
     }
 }
