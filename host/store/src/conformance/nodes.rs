@@ -266,7 +266,7 @@ pub fn a_duty_is_one_nodes_at_a_time(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let (one, other) = (world.node("one", 0).await, world.node("other", 0).await);
-        let holds = async |duty, node: &str, seconds| world.holds(duty, node, seconds).await;
+        let holds = async |duty: &'static str, node: &str, seconds| world.holds(duty, node, seconds).await;
         assert!(holds("count", &one, 0).await);
         assert!(!holds("count", &other, 1).await);
         assert!(holds("forget", &other, 1).await);

@@ -171,6 +171,7 @@ mod opening {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let now = crate::conformance::world::at(0);
         let node = runtime.block_on(store.register_node("weir", "1.0.0", now)).unwrap();
+        other.execute("SET idle_in_transaction_session_timeout = 0").unwrap();
         other.execute("BEGIN; LOCK TABLE apps").unwrap();
         let mut work = Box::pin(store.put_app(crate::conformance::world::app("waits")));
         runtime.block_on(async {
