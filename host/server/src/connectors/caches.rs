@@ -1,6 +1,5 @@
 //! What the host keeps in memory, brought to what other nodes have written.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -240,7 +240,7 @@ mod tests {
         let (mint, now) = (Arc::new(Mint::from_seed([1; 32])), Timestamp::from_millis(0));
         // What the nodes have in common, in a file here.
         let store = SqliteStore::open(
-            &folder.path().join("weir.db"),
+            folder.path().join("weir.db"),
             &MasterKey::new([2; 32]),
             Arc::clone(&mint),
         );

@@ -29,7 +29,7 @@ async fn hear_together(store: &Arc<PostgresStore>, people: &[&str]) -> Vec<Resul
                 // It ends when the sender is dropped.
                 let _ = released.recv();
             };
-            store.on_connection(wait).await
+            PostgresStore::on_connection(&store.connections, wait).await
         });
         begins.await.unwrap();
         busy.push((release, task));
