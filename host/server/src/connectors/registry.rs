@@ -161,6 +161,8 @@ impl Registry {
         let Some(active) = active.or_else(|| before.as_ref().map(|before| Arc::clone(&before.active))) else {
             return Ok(());
         };
+        // The record takes it for one that only finishes what it began.
+        draining.remove(active.number());
         let mut next = VersionSet {
             active,
             canary_run,
