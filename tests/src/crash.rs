@@ -411,6 +411,7 @@ impl Crash {
         let (mut same, mut seen) = (0, Vec::new());
         while same < SAME_LOOKS {
             self.read_all().await?;
+            self.read_tries(Posted::is_settled).await?;
             let open = self.books.open();
             if open.is_empty() {
                 return Ok(open);
@@ -430,12 +431,18 @@ impl Crash {
         sending.any(|posted| !self.in_flight.contains(&posted.id))
     }
 
-    async fn compare(&mut self) -> anyhow::Result<()> {
-        let api = &self.stack.api;
-        for posted in self.books.posted.values_mut().filter(|posted| posted.tries.is_empty()) {
-            let ledger = read(api, &format!("/v1/messages/{}/attempts", posted.id)).await?;
+    /// Reads the tries of these messages, but for those that are known to have ended.
+    async fn read_tries(&mut self, of: impl Fn(&Posted) -> bool) -> anyhow::Result<()> {
+        let unknown = |posted: &&mut Posted| of(posted) && (posted.tries.is_empty() || posted.has_open_try());
+        for posted in self.books.posted.values_mut().filter(unknown) {
+            let ledger = read(&self.stack.api, &format!("/v1/messages/{}/attempts", posted.id)).await?;
             posted.tries = rows(&ledger).iter().map(attempt).collect();
         }
+        Ok(())
+    }
+
+    async fn compare(&mut self) -> anyhow::Result<()> {
+        self.read_tries(|_| true).await?;
         self.books.shown.clear();
         for person in &self.people {
             let messages = self.stack.phone.of(person).from_business().await?;

@@ -33,6 +33,11 @@ impl Posted {
         self.is_sent() || matches!(self.status.as_str(), "failed" | "cancelled")
     }
 
+    /// Whether how a try of it ended is still to be written. An echo may say that a message was sent before the answer does.
+    pub(crate) fn has_open_try(&self) -> bool {
+        self.tries.iter().any(|(outcome, _)| outcome == "open")
+    }
+
     fn is_sent(&self) -> bool {
         matches!(self.status.as_str(), "sent" | "delivered" | "read")
     }
@@ -61,8 +66,12 @@ impl Books {
         let handed: BTreeSet<&str> = self.handed.iter().map(|(id, _)| id.as_str()).collect();
         let events = self.owed().filter(|told| !handed.contains(told.id.as_str()));
         let events = events.map(|told| format!("the event {} ({}) is not handed over", told.id, told.kind));
-        let messages = self.posted.iter().filter(|(_, posted)| !posted.is_settled());
-        let messages = messages.map(|(text, posted)| format!("{text:?} ({}) is {}", posted.id, posted.status));
+        let messages = self.posted.iter();
+        let messages = messages.filter(|(_, posted)| !posted.is_settled() || posted.has_open_try());
+        let messages = messages.map(|(text, posted)| {
+            let open = if posted.has_open_try() { " over an open try" } else { "" };
+            format!("{text:?} ({}) is {}{open}", posted.id, posted.status)
+        });
         let unheard = self.written.difference(&self.answered);
         let unheard = unheard.map(|id| format!("the webhook of {id} is not answered 200"));
         messages.chain(events).chain(unheard).collect()
@@ -156,7 +165,7 @@ impl Books {
             let Some((_, before)) = posted.tries.split_last() else {
                 continue;
             };
-            if posted.tries.iter().any(|(outcome, _)| outcome == "open") && posted.is_settled() {
+            if posted.has_open_try() && posted.is_settled() {
                 breaches.push(format!(
                     "{text:?} is {} over an open try: {:?}",
                     posted.status, posted.tries
