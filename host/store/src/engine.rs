@@ -30,6 +30,16 @@ pub(crate) trait Engine: Send + Sync + 'static {
         self.transact(work)
     }
 
+    /// The same for an act that takes from what all hosts share, and would conflict with theirs again and again: one after another with
+    /// those of all hosts, and with [shared](Self::share) work.
+    fn transact_serially<T, F>(&self, work: F) -> impl Future<Output = Result<T>> + Send
+    where
+        F: Fn(&Db<'_>) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.transact(work)
+    }
+
     /// Does work together with waiting work of its kind, and returns when it is durable.
     fn share<W: Shared>(&self, work: W) -> impl Future<Output = Result<W::Done>> + Send;
 

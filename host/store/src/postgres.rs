@@ -2,7 +2,7 @@
 //! answers of sends that wait together share one.
 //!
 //! Writes run SERIALIZABLE, and again after a conflict, so that the promises of a single writer hold without locks in the
-//! statements. Events are the exception: their places in the log are assigned under a lock that is held until the commit, so that no
+//! statements. Those that take from what all nodes share run one after another; see [`Order`]. Events are the exception: their places in the log are assigned under a lock that is held until the commit, so that no
 //! place becomes visible before a smaller one (see [`Driver::numbers`](crate::db::Driver)).
 //!
 //! Several nodes use a database at once; see [`Nodes`](crate::store::Nodes). Of those that start together one migrates it.
@@ -31,7 +31,7 @@ use crate::group::Shared;
 use crate::vault::{MasterKey, Vault};
 use crate::{Result, StoreError, meta, reseal, tables};
 use clock::ServerClock;
-use connection::{Connection, Connections, Done, Pool};
+use connection::{Connection, Connections, Done, Order, Pool};
 pub use facts::ServerFacts;
 use groups::Groups;
 use notifications::{Log, Notifications};
@@ -242,6 +242,17 @@ impl Engine for PostgresStore {
     {
         let work = move |connection: &Connection, vault: &Vault, mint: &Mint| connection.write(vault, mint, &work);
         Self::on_connection(&self.heartbeats, work).await?
+    }
+
+    async fn transact_serially<T, F>(&self, work: F) -> Result<T>
+    where
+        F: Fn(&Db<'_>) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let work = move |connection: &Connection, vault: &Vault, mint: &Mint| {
+            connection.write_in(Order::Serial, vault, mint, &work)
+        };
+        Self::on_connection(&self.connections, work).await?
     }
 
     async fn share<W: Shared>(&self, work: W) -> Result<W::Done> {

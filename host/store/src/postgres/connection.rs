@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage, Statement};
+use tokio_postgres::{Client, NoTls, Statement};
 use weir_domain::id::Mint;
 use weir_domain::limits;
 
@@ -30,7 +30,7 @@ use crate::{Result, StoreError, meta};
 const SETTINGS: &str =
     "SET idle_in_transaction_session_timeout = '3s'; SET lock_timeout = '4500ms'; SET statement_timeout = '6s';
     SET enable_seqscan = off; SET jit = off";
-/// Attempts of a transaction beside others. The next one excludes them.
+/// Attempts of a transaction beside others. The next one is alone.
 const ATTEMPTS: u32 = 6;
 /// The longest backoff before the second attempt; each next one is twice as long. Each is a random part of it, so that two
 /// transactions that met do not meet again.
@@ -38,7 +38,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(4);
 /// How long a server that could not be reached is left alone, at first and at most: requests meanwhile are answered at once.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-// Weir's advisory locks, by number: 7310305080 the schema, 7310305082 the event log, 7310305083 writes.
+// Weir's advisory locks, by number: 7310305080 the schema, 7310305082 the event log.
 
 /// Held by a node while it opens the database, so that of several that start together one migrates it. A migration may take longer
 /// than other statements may. Weir before schema 4 holds the lock as long as it runs.
@@ -51,19 +51,31 @@ const UNLOCK_SCHEMA: &str = "SELECT pg_advisory_unlock(7310305080)";
 pub(super) const LOCK_LOG: &str = "SELECT pg_advisory_xact_lock(7310305082)";
 
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-/// Begins a write beside others, unless one excludes them or waits to.
-const BEGIN_SHARED: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT pg_try_advisory_xact_lock_shared(7310305083)";
-/// Waits for the write that excludes others. Not inside of a transaction, which would keep its older snapshot and conflict.
-const AWAIT_EXCLUSIVE: &str =
-    "SELECT pg_advisory_lock_shared(7310305083); SELECT pg_advisory_unlock_shared(7310305083)";
-/// Excludes other writes. Taken before the transaction begins, for the same reason. If the host stops while it holds the lock, the
-/// server ends the session.
-const LOCK_WRITES: &str = "SET idle_session_timeout = '3s'; SELECT pg_advisory_lock(7310305083)";
-const BEGIN_EXCLUSIVE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE";
-const UNLOCK_WRITES: &str = "SELECT pg_advisory_unlock(7310305083); SET idle_session_timeout = 0";
 
-/// The lock was not had.
-const NO_LOCK: &str = "SET idle_session_timeout = 0";
+/// How a write runs with others: by locks of a table that nothing else locks, which the end of the transaction releases
+/// (postgresql.org/docs/current/explicit-locking.html, table 13.2). Waiting for one takes no snapshot, so that a write sees what was
+/// committed while it waited.
+#[derive(Clone, Copy)]
+pub(super) enum Order {
+    /// Beside others.
+    Concurrent,
+    /// Beside others, but one after another with those that are so.
+    Serial,
+    /// Alone.
+    Alone,
+}
+
+impl Order {
+    fn begin(self) -> &'static str {
+        match self {
+            Self::Concurrent => "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE schema_steps IN ROW EXCLUSIVE MODE",
+            Self::Serial => {
+                "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE schema_steps IN SHARE UPDATE EXCLUSIVE MODE"
+            }
+            Self::Alone => "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE schema_steps IN EXCLUSIVE MODE",
+        }
+    }
+}
 
 /// Statements that are sent before the first of their answers is read, at most: what the server has answered meanwhile is kept in
 /// memory.
@@ -213,9 +225,7 @@ impl Connection {
 
     /// Reads one moment of the record.
     pub(super) fn read<T>(&self, vault: &Vault, mint: &Mint, work: impl FnOnce(&Db<'_>) -> Result<T>) -> Result<T> {
-        self.failure.take();
-        let client = Arc::clone(&self.client);
-        self.send(async move { client.batch_execute(BEGIN_READ).await })?;
+        self.begin(BEGIN_READ)?;
         let db = Db {
             driver: self,
             vault,
@@ -226,72 +236,51 @@ impl Connection {
         result
     }
 
-    /// Runs `work` in a transaction, again after a conflict with others, and in the end without any other.
+    /// Runs `work` in a transaction beside others; see [`Self::write_in`].
     pub(super) fn write<T, E: From<StoreError>>(
         &self,
         vault: &Vault,
         mint: &Mint,
         work: &dyn Fn(&Db<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.write_in(Order::Concurrent, vault, mint, work)
+    }
+
+    /// Runs `work` in a transaction, again after a conflict with others, and in the end alone.
+    pub(super) fn write_in<T, E: From<StoreError>>(
+        &self,
+        order: Order,
+        vault: &Vault,
+        mint: &Mint,
+        work: &dyn Fn(&Db<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut backoff = FIRST_BACKOFF;
         for _ in 0..ATTEMPTS {
-            if self.begin_shared()? {
-                match self.attempt(vault, mint, work) {
-                    Attempt::Done(result) => return result,
-                    Attempt::Conflict(_) => {}
-                }
-                let mut part = [0];
-                mint.fill(&mut part);
-                std::thread::sleep(backoff * u32::from(part[0]) / u32::from(u8::MAX));
-                backoff *= 2;
-            } else {
-                self.execute(AWAIT_EXCLUSIVE).map_err(StoreError::from)?;
+            match self.attempt(order, vault, mint, work) {
+                Attempt::Done(result) => return result,
+                Attempt::Conflict(_) => {}
             }
+            let mut part = [0];
+            mint.fill(&mut part);
+            std::thread::sleep(backoff * u32::from(part[0]) / u32::from(u8::MAX));
+            backoff *= 2;
         }
-        self.execute(LOCK_WRITES).map_err(|error| {
-            let _ = self.execute(NO_LOCK);
-            StoreError::from(error)
-        })?;
-        let attempt = match self.begin(BEGIN_EXCLUSIVE) {
-            Ok(()) => self.attempt(vault, mint, work),
-            Err(error) => Attempt::Done(Err(error.into())),
-        };
-        // If it cannot be released the connection is broken, and the lock gone with it.
-        let _ = self.execute(UNLOCK_WRITES);
-        match attempt {
+        match self.attempt(Order::Alone, vault, mint, work) {
             Attempt::Done(result) => result,
             Attempt::Conflict(error) => Err(StoreError::from(error).into()),
         }
     }
 
-    /// Begins a write beside others. False if one excludes them.
-    fn begin_shared(&self) -> Result<bool> {
-        self.failure.take();
-        self.log_end.set(None);
-        let answers = self.flight(self.client.simple_query(BEGIN_SHARED));
-        let is_locked =
-            |answer: &SimpleQueryMessage| matches!(answer, SimpleQueryMessage::Row(row) if row.get(0) == Some("t"));
-        match answers {
-            Ok(answers) if answers.iter().any(is_locked) => Ok(true),
-            Ok(_) => {
-                self.roll_back();
-                Ok(false)
-            }
-            Err(error) => {
-                // It may have begun.
-                self.roll_back();
-                Err(error.into())
-            }
-        }
-    }
-
-    /// Runs `work` in the transaction that was begun, and ends that.
     fn attempt<T, E: From<StoreError>>(
         &self,
+        order: Order,
         vault: &Vault,
         mint: &Mint,
         work: &dyn Fn(&Db<'_>) -> Result<T, E>,
     ) -> Attempt<T, E> {
+        if let Err(error) = self.begin(order.begin()) {
+            return Attempt::Done(Err(error.into()));
+        }
         let db = Db {
             driver: self,
             vault,
@@ -327,10 +316,12 @@ impl Connection {
         }
     }
 
-    fn begin(&self, sql: &str) -> Result<()> {
+    /// Sends what begins a transaction. If it fails, the first statement is what says so.
+    fn begin(&self, sql: &'static str) -> Result<()> {
         self.failure.take();
         self.log_end.set(None);
-        Ok(self.execute(sql)?)
+        let client = Arc::clone(&self.client);
+        Ok(self.send(async move { client.batch_execute(sql).await })?)
     }
 
     /// That it fails means that the connection broke, and with it the transaction.
@@ -348,16 +339,11 @@ enum Attempt<T, E> {
     Conflict(tokio_postgres::Error),
 }
 
-/// Two transactions conflicted: in what they read and wrote, in a lock, or in a key that both inserted.
+/// Two transactions conflicted: in what they read and wrote, in the order of their locks, or in a key that both inserted.
 fn is_conflict(error: &tokio_postgres::Error) -> bool {
     matches!(
         error.code(),
-        Some(
-            &SqlState::T_R_SERIALIZATION_FAILURE
-                | &SqlState::T_R_DEADLOCK_DETECTED
-                | &SqlState::UNIQUE_VIOLATION
-                | &SqlState::LOCK_NOT_AVAILABLE
-        )
+        Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::UNIQUE_VIOLATION)
     )
 }
 

@@ -9,7 +9,7 @@ use weir_domain::limits;
 
 use crate::db::Db;
 use crate::group::{Group, Piece, Shared, Task};
-use crate::postgres::connection::{Connection, Done, Job, lock, unavailable};
+use crate::postgres::connection::{Connection, Done, Job, Order, lock, unavailable};
 use crate::vault::Vault;
 use crate::{Result, StoreError};
 
@@ -86,7 +86,7 @@ pub(super) fn write(groups: Arc<Groups>) -> Job {
 /// Writes a group in one transaction, and each piece in its own if that cannot be done, so that one that fails undoes no other.
 fn write_group(connection: &Connection, vault: &Vault, mint: &Mint, group: &mut Group) -> Result<()> {
     let (inbound, settled, accepted) = (works(&group.inbound), works(&group.settled), works(&group.accepted));
-    let written = connection.write(vault, mint, &|db| {
+    let written = connection.write_in(Order::Serial, vault, mint, &|db| {
         Ok((all(db, &inbound)?, all(db, &settled)?, all(db, &accepted)?))
     });
     match written {
@@ -137,7 +137,7 @@ fn each<W: Shared>(
 ) {
     for piece in pieces {
         let work = &piece.work;
-        piece.result = Some(connection.write(vault, mint, &|db| W::one(db, work.clone())));
+        piece.result = Some(connection.write_in(Order::Serial, vault, mint, &|db| W::one(db, work.clone())));
         *end = connection.log_end.take().max(*end);
     }
 }

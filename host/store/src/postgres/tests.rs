@@ -114,7 +114,9 @@ mod opening {
         let mint = Arc::new(Mint::from_seed([5; 32]));
         let store = PostgresStore::open_with(&server.url(database), 1, &MasterKey::new([2; 32]), mint).unwrap();
         let other = Connection::open(&Settings::read(&server.url(database)).unwrap()).unwrap();
-        other.execute("SELECT pg_advisory_lock(7310305083)").unwrap();
+        other
+            .execute("BEGIN; LOCK TABLE schema_steps; SET idle_in_transaction_session_timeout = 0")
+            .unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let refused = runtime.block_on(store.probe()).unwrap_err();
         assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused}");

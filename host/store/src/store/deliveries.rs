@@ -57,7 +57,8 @@ impl<E: Engine> Deliveries for E {
     }
     async fn lease_deliveries(&self, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>> {
         let owner = owner.to_owned();
-        self.write(move |db| deliveries::lease(db, &owner, limit, now)).await
+        self.transact_serially(move |db| deliveries::lease(db, &owner, limit, now))
+            .await
     }
     async fn free_deliveries(&self, owner: &str, in_hand: BTreeSet<DeliveryId>, now: Timestamp) -> Result<u32> {
         let owner = owner.to_owned();
@@ -71,7 +72,7 @@ impl<E: Engine> Deliveries for E {
         now: Timestamp,
     ) -> Result<bool> {
         let lease = lease.clone();
-        self.write(move |db| acts::deliveries::settle(db, &lease, attempt.clone(), &next, now))
+        self.transact_serially(move |db| acts::deliveries::settle(db, &lease, attempt.clone(), &next, now))
             .await
     }
     async fn next_delivery_due(&self) -> Result<Option<Timestamp>> {

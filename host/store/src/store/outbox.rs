@@ -92,7 +92,7 @@ impl<E: Engine> Outbox for E {
     }
     async fn lease_messages(&self, owner: &str, room: Room, now: Timestamp) -> Result<Vec<MessageLease>> {
         let owner = owner.to_owned();
-        self.write(move |db| acts::outbox::lease(db, &owner, room.clone(), now))
+        self.transact_serially(move |db| acts::outbox::lease(db, &owner, room.clone(), now))
             .await
     }
     async fn settle_message(
