@@ -26,10 +26,11 @@ use crate::{Result, StoreError, meta};
 /// before, so that who waits for such a host outlasts it. A request that runs into one is answered 503.
 ///
 /// No plan reads a whole table where an index will do: in a SERIALIZABLE transaction that conflicts with every write to the table
-/// (postgresql.org/docs/current/transaction-iso.html, 13.2.3). Nor is one compiled for its cost, which that makes look large.
+/// (postgresql.org/docs/current/transaction-iso.html, 13.2.3). Nor is one compiled for its cost, which that makes look large, or made
+/// anew for each execution: the statements are few, and their indexes do not depend on the values.
 const SETTINGS: &str =
     "SET idle_in_transaction_session_timeout = '3s'; SET lock_timeout = '4500ms'; SET statement_timeout = '6s';
-    SET enable_seqscan = off; SET jit = off";
+    SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan";
 /// Attempts of a transaction beside others. The next one is alone.
 const ATTEMPTS: u32 = 6;
 /// The longest backoff before the second attempt; each next one is twice as long. Each is a random part of it, so that two
