@@ -24,7 +24,8 @@ pub trait Transcripts: Send + Sync {
 #[async_trait]
 impl<E: Engine> Transcripts for E {
     async fn keep_transcript(&self, record: TranscriptRecord, ring: u32) -> Result<()> {
-        self.transact_serially(move |db| transcripts::keep(db, &record, ring)).await
+        self.transact_serially(move |db| transcripts::keep(db, &record, ring))
+            .await
     }
     async fn transcripts(&self, connector: &str, filter: TranscriptFilter) -> Result<Vec<TranscriptRecord>> {
         let connector = connector.to_owned();
