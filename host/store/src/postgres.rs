@@ -11,9 +11,11 @@ mod bulk;
 mod clock;
 mod connection;
 mod driver;
+mod errors;
 mod facts;
 mod groups;
 mod notifications;
+mod pool;
 mod schema;
 mod settings;
 #[cfg(test)]
@@ -31,10 +33,11 @@ use crate::group::Shared;
 use crate::vault::{MasterKey, Vault};
 use crate::{Result, StoreError, meta, reseal, tables};
 use clock::ServerClock;
-use connection::{Connection, Connections, Done, Order, Pool};
+use connection::{Connection, Order};
 pub use facts::ServerFacts;
 use groups::Groups;
 use notifications::{Log, Notifications};
+use pool::{Connections, Done, Opening};
 use settings::Settings;
 
 /// Connections of one node: enough to overlap the server's round trips, and a sixth of the 100 that a server allows by default.
@@ -90,15 +93,15 @@ impl PostgresStore {
             end: end.clone(),
             end_of_others,
         })?;
-        let pool = Pool {
+        let opening = Opening {
             settings,
             vault,
             mint,
             log: end,
         };
         Ok(Self {
-            heartbeats: Connections::start("heartbeat", None, 1, pool.clone())?,
-            connections: Connections::start("postgres", Some(first), connections, pool)?,
+            heartbeats: Connections::start("heartbeat", None, 1, opening.clone())?,
+            connections: Connections::start("postgres", Some(first), connections, opening)?,
             groups: Arc::default(),
             log_end,
             log_end_of_others,
@@ -160,6 +163,17 @@ impl PostgresStore {
     /// The database and its server, for people: without the password of the URL.
     pub(crate) fn place(url: &str) -> String {
         Settings::read(url).map_or_else(|_| "a PostgreSQL database".to_owned(), |settings| settings.place())
+    }
+
+    async fn write<T, E, F>(connections: &Connections, order: Order, work: F) -> Result<T, E>
+    where
+        F: Fn(&Db<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let work =
+            move |connection: &Connection, vault: &Vault, mint: &Mint| connection.write_in(order, vault, mint, &work);
+        Self::on_connection(connections, work).await?
     }
 
     async fn on_connection<T: Send + 'static>(
@@ -230,8 +244,7 @@ impl Engine for PostgresStore {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let work = move |connection: &Connection, vault: &Vault, mint: &Mint| connection.write(vault, mint, &work);
-        Self::on_connection(&self.connections, work).await?
+        Self::write(&self.connections, Order::Concurrent, work).await
     }
 
     async fn transact_first<T, E, F>(&self, work: F) -> Result<T, E>
@@ -240,8 +253,7 @@ impl Engine for PostgresStore {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let work = move |connection: &Connection, vault: &Vault, mint: &Mint| connection.write(vault, mint, &work);
-        Self::on_connection(&self.heartbeats, work).await?
+        Self::write(&self.heartbeats, Order::Concurrent, work).await
     }
 
     async fn transact_serially<T, F>(&self, work: F) -> Result<T>
@@ -249,10 +261,7 @@ impl Engine for PostgresStore {
         F: Fn(&Db<'_>) -> Result<T> + Send + 'static,
         T: Send + 'static,
     {
-        let work = move |connection: &Connection, vault: &Vault, mint: &Mint| {
-            connection.write_in(Order::Serial, vault, mint, &work)
-        };
-        Self::on_connection(&self.connections, work).await?
+        Self::write(&self.connections, Order::Serial, work).await
     }
 
     async fn share<W: Shared>(&self, work: W) -> Result<W::Done> {

@@ -6,31 +6,28 @@
 //! the active one stands behind it; no version runs on a state that another owns.
 //!
 //! Each change goes in five steps: all that can fail is checked; what is meant is written down; every node loads the version; the
-//! states move, one account after the other; the stages change, and with them the change ends. One that is cut off is finished or undone by the next
-//! start, by the next round, or by the next change.
+//! states move, one account after the other; the stages change, and with them the change ends. One that is cut off is finished or
+//! undone by the next start, by the next round, or by the next change.
 
 mod moves;
+mod rounds;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
-use weir_domain::rollout::{
-    Canary, CanaryRule, CanaryVerdict, Intent, Resolution, TakerFacts, VersionAct, VersionStage, resolve,
-};
+use weir_domain::rollout::{Canary, CanaryRule, Intent, Resolution, TakerFacts, VersionAct, VersionStage, resolve};
 use weir_domain::time::Timestamp;
 use weir_store::{Retirement, StoreError, Version, kill_point};
 
 use crate::connectors::Connectors;
-use crate::connectors::canary::{CanaryRun, CanaryRunView};
+use crate::connectors::canary::CanaryRun;
 use crate::connectors::loaded::Loaded;
 use crate::connectors::promotion::{PromoteError, check_grants};
-use crate::connectors::version_failures::{Cause, Failed, Lost};
 use crate::connectors::version_set::VersionSet;
 use crate::core::Core;
 
@@ -445,213 +442,6 @@ impl Rollout {
         }
         Ok(())
     }
-
-    /// A version's canary_run, also after its end; none if it never was on one.
-    ///
-    /// # Errors
-    /// The record's.
-    pub async fn canary_run(&self, connector: &str, version: &str) -> Result<Option<CanaryRunView>, StoreError> {
-        if let Some(versions) = self.connectors.registry.versions(connector)
-            && let Some(canary_run) = versions.canary_of(version)
-        {
-            return Ok(Some(canary_run.view()));
-        }
-        Ok(self
-            .core
-            .store()
-            .canary_run(connector, version)
-            .await?
-            .map(CanaryRunView::from))
-    }
-
-    /// Writes what the calls of a canary run came to, if there is anything new.
-    async fn keep_figures(&self, connector: &str) -> Result<(), StoreError> {
-        let Some(versions) = self.connectors.registry.versions(connector) else {
-            return Ok(());
-        };
-        let Some(canary_run) = &versions.canary_run else {
-            return Ok(());
-        };
-        if let Some(figures) = canary_run.take_counted() {
-            let version = canary_run.loaded.number();
-            let store = self.core.store();
-            let kept = store
-                .keep_canary_figures(connector, version, &self.connectors.registry.counter, figures)
-                .await;
-            return kept.inspect_err(|_| canary_run.count_again());
-        }
-        Ok(())
-    }
-
-    /// Shares with the other nodes what was counted here of canaries and crashes, and judges by what all of them counted.
-    ///
-    /// # Errors
-    /// The record; the next round goes on.
-    pub(crate) async fn share_counts(&self, now: Timestamp) -> Result<(), StoreError> {
-        let (store, node) = (self.core.store(), &self.connectors.registry.counter);
-        for (connector, versions) in self.connectors.registry.all() {
-            let Some(canary_run) = &versions.canary_run else {
-                continue;
-            };
-            self.keep_figures(&connector).await?;
-            if let Some(known) = store.canary_run(&connector, canary_run.loaded.number()).await? {
-                canary_run.learn(known, node);
-                let runs = &self.connectors.registry.canary_runs;
-                runs.roll_back_failed(&connector, canary_run, now);
-            }
-        }
-        let quarantine = &self.connectors.quarantine;
-        let crashes = quarantine.unshared();
-        if !crashes.is_empty() {
-            store.note_crashes(node, crashes.clone(), now).await?;
-            quarantine.shared(crashes.len());
-        }
-        for (other, crash) in store.crashes_of_others(node, now).await? {
-            if let Some(reason) = quarantine.crashed_elsewhere(&other, &crash, now) {
-                tracing::error!("{} {} is quarantined: {reason}", crash.connector, crash.version);
-                self.connectors
-                    .registry
-                    .canary_runs
-                    .end(&crash.connector, &crash.version);
-            }
-        }
-        Ok(())
-    }
-
-    /// Marks versions that failed, as far as the record takes it.
-    pub(crate) async fn write_version_failures(&self) {
-        for (failed, cause) in self.connectors.version_failures.all() {
-            let (connector, version) = (&failed.connector, &failed.version);
-            match self.write_failure(&failed, &cause).await {
-                Ok(()) => {
-                    self.connectors.version_failures.written(&failed);
-                }
-                Err(error) => tracing::error!(
-                    "{connector} {version} failed ({}), and the record does not take it yet; it is written again: {error}",
-                    cause.reason
-                ),
-            }
-        }
-    }
-
-    async fn write_failure(&self, failed: &Failed, cause: &Cause) -> Result<(), StoreError> {
-        let (connector, version) = (&failed.connector, &failed.version);
-        // What it took over is the active version's again, also where it is quarantined.
-        self.end_failed_canary(connector, version, &cause.reason).await?;
-        if failed.lost == Lost::Leave {
-            let (store, reason) = (self.core.store(), &cause.reason);
-            store.quarantine_version(connector, version, reason, cause.at).await?;
-        }
-        Ok(())
-    }
-
-    async fn end_failed_canary(&self, connector: &str, version: &str, reason: &str) -> Result<(), StoreError> {
-        let _turn = self.version_turn().await?;
-        let versions = self.connectors.registry.versions(connector);
-        match versions.filter(|versions| versions.canary_of(version).is_some()) {
-            None => Ok(()),
-            Some(versions) => {
-                let ended = self.end_canary(connector, &versions, version, reason, true).await;
-                ended.map(|_| ()).or_else(unless_store)
-            }
-        }
-    }
-
-    /// Holds the accounts whose versions cannot run, with what is to be known of it, and frees those whose versions can: what came
-    /// for them meanwhile is translated first.
-    pub(crate) async fn hold_accounts(&self) -> Result<(), StoreError> {
-        for (connector, versions) in self.connectors.registry.all() {
-            let mut reasons = BTreeMap::new();
-            for owner in versions.owners.versions() {
-                // The active version is the connector's matter, and not that of some accounts.
-                if owner != versions.active.number()
-                    && let Some(reason) = self.connectors.cannot_run(&connector, &versions, &owner)
-                {
-                    reasons.insert(owner, reason);
-                }
-            }
-            let held_since = versions.owners.held_since();
-            if reasons.is_empty() && held_since.is_none() || self.connectors.registry.holds(&connector, &reasons) {
-                continue;
-            }
-            if let Some(since) = held_since {
-                self.kept.replay(&connector, since.before(HELD_UNMARKED)).await?;
-            }
-            let changed = self
-                .core
-                .store
-                .hold_accounts(&connector, reasons.clone(), self.core.now())
-                .await?;
-            if changed.held + changed.freed > 0 {
-                versions.owners.refresh(self.core.store(), &connector).await?;
-            }
-            if changed.freed > 0 {
-                self.core.wakes.callers();
-            }
-            self.connectors.registry.hold(&connector, reasons);
-        }
-        Ok(())
-    }
-
-    /// Retires the versions that finished what they began and own no account. Looked at within the turn: a version that is
-    /// found idle gets no account meanwhile.
-    async fn retire_idle(&self, connector: &str, now: Timestamp) -> Result<(), StoreError> {
-        let connectors = &self.connectors.registry;
-        let Some(versions) = connectors.versions(connector) else {
-            return Ok(());
-        };
-        for (version, draining) in &versions.draining {
-            if versions.owners.owns(version) || !draining.is_idle() {
-                continue;
-            }
-            let known = self.core.store().version(connector, version).await?;
-            if known.is_some_and(|known| known.stage == VersionStage::Draining)
-                && let Retirement::Owns(_) = self.core.store().retire_version(connector, version, now).await?
-            {
-                continue;
-            }
-            connectors.change(connector, |versions| drop(versions.draining.remove(version)));
-        }
-        Ok(())
-    }
-
-    /// What was cut off is settled, figures of canary runs are written, versions that have nothing left to do are retired, and those
-    /// that held for their time go ahead if that was asked for.
-    pub(crate) async fn rollout_round(&self, now: Timestamp, on_duty: bool) -> Result<(), StoreError> {
-        drop(self.version_turn().await?);
-        if on_duty {
-            self.judge_round(now).await?;
-        }
-        self.hold_accounts().await
-    }
-
-    /// Writes what calls came to, retires versions that are idle, and promotes canaries that held.
-    async fn judge_round(&self, now: Timestamp) -> Result<(), StoreError> {
-        for (connector, versions) in self.connectors.registry.all() {
-            let turn = self.version_turn().await?;
-            self.keep_figures(&connector).await?;
-            if !versions.draining.is_empty() {
-                self.retire_idle(&connector, now).await?;
-            }
-            drop(turn);
-            if let Some(canary_run) = &versions.canary_run
-                && canary_run.canary.rule.promote
-                && canary_run.canary.percent > 0
-                && canary_run.judge(now) == CanaryVerdict::Held
-            {
-                let version = canary_run.loaded.number();
-                // Another node may have promoted it already.
-                let known = self.core.store().version(&connector, version).await?;
-                if known.is_none_or(|known| known.stage != VersionStage::Canary) {
-                    continue;
-                }
-                if let Err(error) = self.promote(&connector, version).await {
-                    tracing::error!("{connector} {version} held and is not promoted: {error}");
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// How long a change waits for other nodes to load its version: they look every two seconds, one that died is known to be dead after
@@ -661,8 +451,6 @@ const NODES: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Steps of a connector's versions that are looked through and shown.
 pub(crate) const TIMELINE: u32 = 200;
-/// How long accounts may be held before the record says so: many rounds, each of which looks.
-const HELD_UNMARKED: Duration = Duration::from_secs(60);
 
 fn no_share(since: Timestamp) -> Canary {
     Canary {

@@ -1,26 +1,22 @@
-//! Connections to the server, each on a thread of its own: the store's methods run one statement after another.
+//! A connection to the server, and its transactions.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, Statement};
 use weir_domain::id::Mint;
-use weir_domain::limits;
 
 use crate::db::Db;
 use crate::group::caught;
-use crate::postgres::notifications;
+use crate::postgres::errors::{is_conflict, is_shutdown, unavailable, unreachable_server};
 use crate::postgres::settings::Settings;
 use crate::vault::Vault;
-use crate::{Result, StoreError, meta};
+use crate::{Result, StoreError};
 
 /// The server's timeouts of a transaction whose host has stopped or died, of a lock, and of a statement. Each is longer than the one
 /// before, so that who waits for such a host outlasts it. A request that runs into one is answered 503.
@@ -36,8 +32,6 @@ const ATTEMPTS: u32 = 6;
 /// The longest backoff before the second attempt; each next one is twice as long. Each is a random part of it, so that two
 /// transactions that met do not meet again.
 const FIRST_BACKOFF: Duration = Duration::from_millis(4);
-/// How long a server that could not be reached is left alone, at first and at most: requests meanwhile are answered at once.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 // Weir's advisory locks, by number: 7310305080 the schema, 7310305082 the event log.
 
@@ -173,7 +167,7 @@ impl Connection {
     }
 
     /// Whether the server or the network closed it, also while it was idle: what has arrived since is read first.
-    fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.runtime.block_on(async {
             // One yield polls the socket, the next lets the connection's task see that it is closed.
             for _ in 0..3 {
@@ -338,269 +332,4 @@ enum Attempt<T, E> {
     Done(Result<T, E>),
     /// Another transaction was in its way; the next attempt may succeed.
     Conflict(tokio_postgres::Error),
-}
-
-/// Two transactions conflicted: in what they read and wrote, in the order of their locks, or in a key that both inserted.
-fn is_conflict(error: &tokio_postgres::Error) -> bool {
-    matches!(
-        error.code(),
-        Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::UNIQUE_VIOLATION)
-    )
-}
-
-/// The server ends the session by an operator's intervention (postgresql.org/docs/current/errcodes-appendix.html, class 57), but for
-/// a statement that ran into its bound, 57014.
-fn is_shutdown(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|code| code.code().starts_with("57P"))
-}
-
-pub(super) fn unavailable(reason: impl Into<String>) -> StoreError {
-    StoreError::Unavailable { reason: reason.into() }
-}
-
-fn closed() -> StoreError {
-    unavailable("the store is closed")
-}
-
-/// Why there is no connection, with the causes that the library's own text leaves out.
-fn unreachable_server(error: &tokio_postgres::Error) -> StoreError {
-    if let Some(refused) = error.as_db_error() {
-        let message = refused.message();
-        let remedy = match *refused.code() {
-            SqlState::INVALID_PASSWORD => {
-                "check the user and the password in the URL; in it %, @, : and / are written %25, %40, %3A and %2F"
-            }
-            SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-                "check the user in the URL, and the server's pg_hba.conf for this machine's address"
-            }
-            SqlState::INVALID_CATALOG_NAME => "create it with `createdb`, or name another one in the URL",
-            SqlState::TOO_MANY_CONNECTIONS => {
-                "all connections of the server are in use; raise its max_connections, or stop other programs"
-            }
-            SqlState::CANNOT_CONNECT_NOW => "it starts or stops; this is tried again",
-            _ => "the server refused the connection",
-        };
-        return unavailable(format!("the database cannot be reached: {message} ({remedy})"));
-    }
-    let mut reason = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        reason = format!("{reason}: {cause}");
-        source = cause.source();
-    }
-    unavailable(format!(
-        "the database cannot be reached: {reason}; check that the server runs, and the host and port in the URL"
-    ))
-}
-
-impl From<tokio_postgres::Error> for StoreError {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self::from(&error)
-    }
-}
-
-impl From<&tokio_postgres::Error> for StoreError {
-    fn from(error: &tokio_postgres::Error) -> Self {
-        let Some(db) = error.as_db_error() else {
-            return unreachable_server(error);
-        };
-        let reason = match *db.code() {
-            SqlState::DISK_FULL => format!(
-                "the disk of the database server is full ({}); free space on it",
-                db.message()
-            ),
-            _ => db.message().to_owned(),
-        };
-        // By class (postgresql.org/docs/current/errcodes-appendix.html): broken connections, transactions that met, resources used
-        // up, objects in use, an operator's intervention, the system; and a server that takes no writes, as a standby is.
-        let class = db.code().code().get(..2).unwrap_or_default();
-        if matches!(class, "08" | "40" | "53" | "55" | "57" | "58") || *db.code() == SqlState::READ_ONLY_SQL_TRANSACTION
-        {
-            return unavailable(reason);
-        }
-        Self::Database(format!("{reason} ({})", db.code().code()))
-    }
-}
-
-/// Work for whichever connection is free, or the error if none can be opened.
-pub(super) type Job = Box<dyn FnOnce(Result<&Connection>, &Vault, &Mint) -> Done + Send>;
-
-/// A job that was done.
-pub(super) struct Done {
-    /// Sends the result to those who wait, after readers of the event log are woken.
-    pub(super) answer: Box<dyn FnOnce()>,
-    /// What is to be done next, on the same connection.
-    pub(super) next: Option<Job>,
-}
-
-/// The connections of this node.
-pub(super) struct Connections {
-    queue: Mutex<Option<mpsc::Sender<Job>>>,
-    threads: Threads,
-}
-
-/// Threads that end when the queue is closed and empty.
-#[derive(Clone)]
-pub(super) struct Threads(Arc<Mutex<Vec<JoinHandle<()>>>>);
-
-impl Threads {
-    /// Waits for their ends.
-    pub(super) fn join(&self) {
-        for thread in lock(&self.0).drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("A connection's thread ended by a panic");
-            }
-        }
-    }
-}
-
-impl Connections {
-    /// So many, whose threads have this name. `first` is one of them; the others are opened when they are needed.
-    pub(super) fn start(name: &str, mut first: Option<Connection>, count: usize, pool: Pool) -> Result<Self> {
-        let (queue, jobs) = mpsc::channel(limits::WRITE_QUEUE);
-        let shared = Arc::new(Shared {
-            jobs: Mutex::new(jobs),
-            pool,
-            outage: Mutex::default(),
-        });
-        let mut threads = Vec::with_capacity(count);
-        for n in 0..count {
-            let (shared, connection) = (Arc::clone(&shared), first.take());
-            let thread = std::thread::Builder::new()
-                .name(format!("weir-{name}-{n}"))
-                .spawn(move || shared.serve(connection))
-                .map_err(|error| unavailable(format!("no thread for a connection: {error}")))?;
-            threads.push(thread);
-        }
-        Ok(Self {
-            queue: Mutex::new(Some(queue)),
-            threads: Threads(Arc::new(Mutex::new(threads))),
-        })
-    }
-
-    pub(super) fn ask(&self, job: Job) -> Result<()> {
-        let queue = lock(&self.queue).clone().ok_or_else(closed)?;
-        queue.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                unavailable(format!("{} transactions wait already", limits::WRITE_QUEUE))
-            }
-            mpsc::error::TrySendError::Closed(_) => closed(),
-        })
-    }
-
-    /// How many wait for a connection.
-    pub(super) fn waiting(&self) -> usize {
-        lock(&self.queue)
-            .as_ref()
-            .map_or(0, |queue| queue.max_capacity() - queue.capacity())
-    }
-
-    /// Takes no more work.
-    pub(super) fn close(&self) {
-        drop(lock(&self.queue).take());
-    }
-
-    pub(super) fn threads(&self) -> Threads {
-        self.threads.clone()
-    }
-}
-
-impl Drop for Connections {
-    fn drop(&mut self) {
-        self.close();
-        self.threads.join();
-    }
-}
-
-/// What connections are opened with, and what works over them.
-#[derive(Clone)]
-pub(super) struct Pool {
-    pub(super) settings: Settings,
-    pub(super) vault: Arc<Vault>,
-    pub(super) mint: Arc<Mint>,
-    /// The end of the event log, raised by what is written.
-    pub(super) log: watch::Sender<i64>,
-}
-
-/// What the connections' threads have in common.
-struct Shared {
-    jobs: Mutex<mpsc::Receiver<Job>>,
-    pool: Pool,
-    outage: Mutex<Option<Outage>>,
-}
-
-/// That the server could not be reached, or the record not be used. Until it is tried again the same error is given at once.
-struct Outage {
-    until: Instant,
-    wait: Duration,
-    error: StoreError,
-}
-
-impl Shared {
-    fn connect(&self) -> Result<Connection> {
-        let began = Instant::now();
-        if let Some(outage) = &*lock(&self.outage)
-            && began < outage.until
-        {
-            return Err(outage.error.clone());
-        }
-        let opened = Connection::open(&self.pool.settings).and_then(|connection| {
-            // While there was none the record may have been moved away, or sealed with another key.
-            connection.read(&self.pool.vault, &self.pool.mint, meta::admit)?;
-            Ok(connection)
-        });
-        let mut outage = lock(&self.outage);
-        match &opened {
-            Ok(_) => *outage = None,
-            // Those that failed at the same time wait once.
-            Err(_) if outage.as_ref().is_some_and(|outage| outage.until > began) => {}
-            Err(error) => {
-                tracing::warn!(%error, "There is no connection to the database");
-                let wait = outage
-                    .as_ref()
-                    .map_or(BACKOFF.0, |outage| (outage.wait * 2).min(BACKOFF.1));
-                *outage = Some(Outage {
-                    until: Instant::now() + wait,
-                    wait,
-                    error: error.clone(),
-                });
-            }
-        }
-        opened
-    }
-
-    fn serve(&self, mut connection: Option<Connection>) {
-        let mut next: Option<Job> = None;
-        loop {
-            let job = next.take().or_else(|| lock(&self.jobs).blocking_recv());
-            let Some(job) = job else { return };
-            if connection.as_ref().is_none_or(Connection::is_closed) {
-                connection = match self.connect() {
-                    Ok(open) => Some(open),
-                    Err(error) => {
-                        let done = job(Err(error), &self.pool.vault, &self.pool.mint);
-                        (done.answer)();
-                        next = done.next;
-                        continue;
-                    }
-                };
-            }
-            let Some(open) = &connection else { continue };
-            let served = catch_unwind(AssertUnwindSafe(|| job(Ok(open), &self.pool.vault, &self.pool.mint)));
-            let Ok(done) = served else {
-                tracing::error!("A transaction panicked; its connection is closed");
-                connection = None;
-                continue;
-            };
-            if let Some(end) = open.log_end.take() {
-                notifications::raise(&self.pool.log, end);
-            }
-            (done.answer)();
-            next = done.next;
-        }
-    }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,7 +9,9 @@ use weir_domain::limits;
 
 use crate::db::Db;
 use crate::group::{Group, Piece, Shared, Task};
-use crate::postgres::connection::{Connection, Done, Job, Order, lock, unavailable};
+use crate::postgres::connection::{Connection, Order};
+use crate::postgres::errors::unavailable;
+use crate::postgres::pool::{Done, Job, lock};
 use crate::vault::Vault;
 use crate::{Result, StoreError};
 
@@ -69,16 +71,28 @@ fn collect(tasks: impl Iterator<Item = Task>) -> Group {
     group
 }
 
+/// That a group is being written. If its thread panics, what waits is refused, and the next piece begins a new group.
+struct Writing(Arc<Groups>);
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.refuse(&unavailable("a group of writes panicked"));
+        }
+    }
+}
+
 /// Writes what waits, group after group.
 pub(super) fn write(groups: Arc<Groups>) -> Job {
     Box::new(move |connection, vault, mint| {
+        let Writing(groups) = &Writing(groups);
         let mut group = groups.take();
         let failed = connection
             .and_then(|connection| write_group(connection, vault, mint, &mut group))
             .err();
         Done {
             answer: Box::new(move || group.answer(failed.as_ref())),
-            next: groups.goes_on().then(|| write(groups)),
+            next: groups.goes_on().then(|| write(Arc::clone(groups))),
         }
     })
 }
