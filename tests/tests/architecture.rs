@@ -372,7 +372,7 @@ fn the_readme_leads_to_every_page() -> Result {
 }
 
 /// Methods of the store that take the id of a tenant's row and no workspace, and why.
-const ACROSS_WORKSPACES: [(&str, &str); 20] = [
+const ACROSS_WORKSPACES: [(&str, &str); 21] = [
     ("channel_of_any", "asks whose it is"),
     ("media_of_any", "a signed link or a judged message has them"),
     ("connect_session_of_any", "its link is signed, its browser has a cookie"),
@@ -380,7 +380,14 @@ const ACROSS_WORKSPACES: [(&str, &str); 20] = [
     ("finish_connect_session", "the session was taken by its secret"),
     ("insert_session", "its key was proved"),
     ("answer_claim", "the claim has the workspace"),
-    ("free_deliveries", "whoever frees them leased them, of all workspaces"),
+    (
+        "free_deliveries",
+        "the node that frees them leased them, of all workspaces",
+    ),
+    (
+        "free_messages",
+        "the node that frees them leased them, of all workspaces",
+    ),
     ("take_work", "the channel was found, its work is the nodes'"),
     ("ask_history", "the channel was found, its work is the nodes'"),
     ("enlist_polls", "polls of all workspaces"),

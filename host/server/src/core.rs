@@ -9,6 +9,7 @@ pub(crate) mod cookie;
 mod detached;
 pub(crate) mod folder;
 mod follow;
+pub(crate) mod in_flight;
 pub mod keyring;
 pub mod metrics;
 pub(crate) mod nearest;

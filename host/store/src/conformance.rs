@@ -166,6 +166,7 @@ macro_rules! store_conformance {
             deliveries_of_a_dead_node_are_due,
             what_no_node_holds_stays_when_the_last_one_stops,
             a_lease_whose_answer_was_lost_is_due_again,
+            a_message_whose_lease_was_lost_on_the_way_leaves_again,
             what_a_dead_node_took_late_ends_too,
             leases_of_a_dead_node_end_by_their_own_clock,
             a_heartbeat_from_before_a_step_on_ends_no_node,

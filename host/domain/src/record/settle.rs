@@ -51,9 +51,9 @@ pub fn settle(mut outbound: Outbound, tried: Tried, now: Timestamp) -> (Changes,
         }
         // The echo or a receipt was here first: the contact has it, whatever the answer was.
         _ if outbound.message.message.status != Status::Sending => outbound.leave(),
-        Next::RetryAt { at, counts, error } => outbound.requeue(at, counts, false, error),
-        Next::Held { error } => outbound.requeue(now, false, true, error),
-        Next::Unserved { at, error } => outbound.requeue(at, false, false, error),
+        Next::RetryAt { at, counts, error } => outbound.requeue(at, counts, false, Some(error)),
+        Next::Held { error } => outbound.requeue(now, false, true, Some(error)),
+        Next::Unserved { at, error } => outbound.requeue(at, false, false, Some(error)),
         Next::Uncertain { error } => outbound.mark_uncertain(&mut changes, error, now),
         Next::Failed { error } => outbound.fail(&mut changes, error),
     }
@@ -79,6 +79,17 @@ pub fn lose_lease(mut outbound: Outbound, now: Timestamp) -> Changes {
         outbound.leave();
     }
     outbound.into_changes(changes)
+}
+
+/// No worker has the lease, since its answer was lost: nothing left, and nothing was tried.
+pub fn free(mut outbound: Outbound, now: Timestamp) -> Changes {
+    if outbound.message.message.status == Status::Sending {
+        outbound.requeue(now, false, false, None);
+    } else {
+        // An echo or a receipt of an earlier try says that it is there.
+        outbound.leave();
+    }
+    outbound.into_changes(Changes::default())
 }
 
 /// The window closed over a message that waited.
@@ -158,8 +169,8 @@ impl Outbound {
     }
 
     /// Back into the queue, at its old place.
-    fn requeue(&mut self, not_before: Timestamp, counts: bool, held: bool, error: MessageError) {
-        self.advance(Status::Queued, Some(error));
+    fn requeue(&mut self, not_before: Timestamp, counts: bool, held: bool, error: Option<MessageError>) {
+        self.advance(Status::Queued, error);
         if let Some(entry) = self.queue.edit(self.message.message.id) {
             entry.requeue(not_before, held);
             entry.tries += u32::from(counts);

@@ -3,9 +3,7 @@
 //! At least once, with an id that never changes; in order within a conversation where the endpoint wants it; a slow or dead
 //! endpoint delays nobody else. Signed as Standard Webhooks 1.0.0 says, so that its public libraries verify what comes.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -24,6 +22,7 @@ use weir_egress::{Answer, NoBodies};
 use weir_store::{DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, StoreError};
 
 use crate::core::Core;
+use crate::core::in_flight::InFlight;
 use crate::core::node::Moment;
 use crate::core::persist::persist;
 use crate::core::worker::Work;
@@ -36,59 +35,36 @@ const GIVE_UP: Duration = Duration::from_secs(5 * 24 * 3600);
 pub(crate) struct Publisher {
     core: Arc<Core>,
     media: Arc<Media>,
-    in_hand: Arc<Mutex<BTreeSet<DeliveryId>>>,
-    /// Whether the record may hold leases of this node that are not in hand.
-    is_in_doubt: AtomicBool,
-}
-
-/// A leased delivery, in hand until this is dropped.
-pub(crate) struct InHand {
-    lease: DeliveryLease,
-    all: Arc<Mutex<BTreeSet<DeliveryId>>>,
-}
-
-impl Drop for InHand {
-    fn drop(&mut self) {
-        lock(&self.all).remove(&self.lease.delivery);
-    }
+    in_flight: InFlight<DeliveryId>,
 }
 
 #[async_trait]
 impl Work for Publisher {
-    type Item = InHand;
+    type Item = DeliveryLease;
 
     fn name(&self) -> &'static str {
         "publisher"
     }
 
-    async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<InHand>, StoreError> {
+    async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>, StoreError> {
         let registration = self.core.node.current();
         if !registration.stands(Moment::now()) {
             return Ok(Vec::new());
         }
         let leases = self.core.store().lease_deliveries(&registration.id, limit, now).await;
-        if matches!(leases, Err(StoreError::Unknown { .. })) {
-            self.is_in_doubt.store(true, Ordering::Relaxed);
-        }
-        let take = |lease: DeliveryLease| {
-            lock(&self.in_hand).insert(lease.delivery);
-            InHand {
-                lease,
-                all: Arc::clone(&self.in_hand),
-            }
-        };
-        Ok(leases?.into_iter().map(take).collect())
+        self.in_flight.lease(leases, |lease| lease.delivery)
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        if self.is_in_doubt.load(Ordering::Relaxed) {
-            self.free().await?;
-        }
-        self.core.store().next_delivery_due().await
+        let (store, node) = (self.core.store(), self.core.node.id());
+        self.in_flight
+            .free_others(|ours| store.free_deliveries(&node, ours, self.core.now()))
+            .await?;
+        store.next_delivery_due().await
     }
 
-    async fn work(&self, item: InHand) {
-        let lease = &item.lease;
+    async fn work(&self, lease: DeliveryLease) {
+        let lease = &lease;
         let span = trace_span!(
             "delivery",
             delivery.id = %lease.delivery,
@@ -115,21 +91,15 @@ impl Work for Publisher {
                 .settle_delivery(lease, attempt.record.clone(), next.clone(), now)
         });
         match settled.instrument(trace_span!(parent: &span, "settle")).await {
-            Ok(true) => {}
-            // Somebody else holds the lease by now, and will say how it went.
-            Ok(false) => {}
-            // It is handed over once more.
+            // If it is false another worker has the lease by now, and settles it.
+            Ok(_) => self.in_flight.settle(lease.delivery),
+            // It is delivered once more.
             Err(error) => {
                 tracing::error!(delivery.id = %lease.delivery, "A delivery cannot be settled: {error}");
-                drop(item);
-                self.is_in_doubt.store(true, Ordering::Relaxed);
+                self.in_flight.give_up(lease.delivery);
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How a try went, and what the endpoint asked for.
@@ -143,25 +113,8 @@ impl Publisher {
         Self {
             core,
             media,
-            in_hand: Arc::default(),
-            is_in_doubt: AtomicBool::new(false),
+            in_flight: InFlight::default(),
         }
-    }
-
-    /// Makes due what this node leased and does not have in hand: what waits behind it would wait for the end of the lease.
-    async fn free(&self) -> Result<(), StoreError> {
-        // What comes in doubt from here on is looked at the next time.
-        self.is_in_doubt.store(false, Ordering::Relaxed);
-        let in_hand = lock(&self.in_hand).clone();
-        let freed = self
-            .core
-            .store()
-            .free_deliveries(&self.core.node.id(), in_hand, self.core.now())
-            .await;
-        if freed.is_err() {
-            self.is_in_doubt.store(true, Ordering::Relaxed);
-        }
-        freed.map(|_| ())
     }
 
     async fn deliver(&self, lease: &DeliveryLease) -> Tried {

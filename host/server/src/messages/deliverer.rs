@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tracing::{Instrument, field, trace_span};
 use weir_domain::delivery::{Next, Outcome, Verdict, settle};
+use weir_domain::id::MessageId;
 use weir_domain::limits;
 use weir_domain::message::MessageError;
 use weir_domain::policy::{Refusal, Stage, may_send};
@@ -28,6 +29,7 @@ use crate::connectors::pacing::ChannelPacer;
 use crate::connectors::serving::{NotServed, Serving};
 use crate::connectors::state_turns::StateUse;
 use crate::core::Core;
+use crate::core::in_flight::InFlight;
 use crate::core::node::{Moment, Registration};
 use crate::core::persist::persist;
 use crate::core::worker::Work;
@@ -40,6 +42,7 @@ pub(crate) struct Deliverer {
     /// Apps of which nothing served when a message was to leave. Theirs are not leased until something does: they wait at their
     /// places, and no try is counted.
     unserved: Mutex<BTreeSet<String>>,
+    in_flight: InFlight<MessageId>,
 }
 
 impl Deliverer {
@@ -49,6 +52,7 @@ impl Deliverer {
             connectors,
             accounts,
             unserved: Mutex::default(),
+            in_flight: InFlight::default(),
         }
     }
 
@@ -130,7 +134,8 @@ impl Work for Deliverer {
         if !registration.stands(Moment::now()) {
             return Ok(Vec::new());
         }
-        let leases = self.core.store.lease_messages(&registration.id, room, now).await?;
+        let leases = self.core.store.lease_messages(&registration.id, room, now).await;
+        let leases = self.in_flight.lease(leases, |lease| lease.message.id)?;
         let mut leased = Vec::with_capacity(leases.len());
         for lease in leases {
             let served = self.connectors.serving_of(&lease.channel).await.map(|serving| {
@@ -149,7 +154,11 @@ impl Work for Deliverer {
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.core.store.next_message_due(self.unserved().await?).await
+        let (store, node) = (self.core.store(), self.core.node.id());
+        self.in_flight
+            .free_others(|ours| store.free_messages(&node, ours, self.core.now()))
+            .await?;
+        store.next_message_due(self.unserved().await?).await
     }
 
     async fn work(&self, leased: Leased) {
@@ -176,6 +185,9 @@ impl Work for Deliverer {
         span.record("outcome", name);
         let settling = trace_span!(parent: &span, "settle");
         let settled = self.write_down(&lease, tried).instrument(settling).await;
+        if settled.is_ok() {
+            self.in_flight.settle(id);
+        }
         match settled {
             Ok(true) => {
                 self.core.metrics.send(name);
@@ -188,7 +200,7 @@ impl Work for Deliverer {
                 self.core.metrics.send("lost_lease");
                 tracing::warn!(message.id = %id, "The lease of the message {id} was lost before it was settled");
             }
-            // The lease runs out over an open attempt, and the message becomes uncertain.
+            // It may have left, so it stays in flight: the lease ends over an open attempt, and the message becomes uncertain.
             Err(error) => {
                 tracing::error!(message.id = %id, "What became of the message {id} could not be written: {error}");
             }

@@ -261,6 +261,18 @@ pub(crate) fn sweep(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     Ok(settled)
 }
 
+/// Queues again what this owner leased and is not in flight there. How many.
+pub(crate) fn free(db: &Db<'_>, owner: &str, in_flight: &BTreeSet<MessageId>, now: Timestamp) -> Result<u32> {
+    let mut freed = 0;
+    for id in outbox::leased_to(db, owner, now)? {
+        if !in_flight.contains(&id) {
+            apply(db, settle::free(needed(db, id)?, now), now)?;
+            freed += 1;
+        }
+    }
+    Ok(freed)
+}
+
 /// The channel is gone: what waits for it will not be sent.
 pub(crate) fn fail_queued(db: &Db<'_>, channel: ChannelId, now: Timestamp) -> Result<()> {
     for id in outbox::waiting(db, channel)? {

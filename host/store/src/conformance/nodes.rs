@@ -31,11 +31,13 @@ impl World {
 
     /// The ids of the nodes that were ended.
     async fn dead(&self, own: &str, seconds: i64) -> Vec<String> {
-        self.store
-            .end_dead_nodes(own, at(seconds), at(seconds))
-            .await
-            .unwrap()
-            .nodes
+        self.end_dead(own, seconds).await.nodes
+    }
+
+    /// What was ended with the nodes that are dead.
+    async fn end_dead(&self, own: &str, seconds: i64) -> EndedNodes {
+        let ended = self.store.end_dead_nodes(own, at(seconds), at(seconds)).await;
+        ended.unwrap()
     }
 }
 
@@ -95,12 +97,7 @@ pub fn messages_of_a_dead_node_are_lost_to_the_next_sweep(factory: Factory) {
         let ours = world.lease_for(&alive, 1).await;
         let theirs = world.lease_for(&dies, 1).await;
         world.store.beat(&alive, at(dead())).await.unwrap();
-        let ended = world
-            .store
-            .end_dead_nodes(&alive, at(dead()), at(dead()))
-            .await
-            .unwrap();
-        assert_eq!(ended.leases, 1);
+        assert_eq!(world.end_dead(&alive, dead()).await.leases, 1);
         assert_eq!(world.store.sweep_messages(at(dead())).await.unwrap(), 1);
         let status = async |lease: &MessageLease| world.message(&lease.message).await.status;
         assert_eq!(
@@ -122,15 +119,7 @@ pub fn deliveries_of_a_dead_node_are_due(factory: Factory) {
         let lease = async |node: &str, seconds| world.store.lease_deliveries(node, 1, at(seconds)).await.unwrap();
         let lost = lease(&dies, 1).await.remove(0);
         assert!(lease(&alive, dead()).await.is_empty());
-        assert_eq!(
-            world
-                .store
-                .end_dead_nodes(&alive, at(dead()), at(dead()))
-                .await
-                .unwrap()
-                .leases,
-            1
-        );
+        assert_eq!(world.end_dead(&alive, dead()).await.leases, 1);
         let again = lease(&alive, dead()).await.remove(0);
         assert_eq!(again.delivery, lost.delivery);
         assert!(again.epoch > lost.epoch, "what the dead one held is fenced off");
@@ -189,8 +178,12 @@ pub fn a_lease_whose_answer_was_lost_is_due_again(factory: Factory) {
         let lease = async |seconds| world.store.lease_deliveries(&node, 1, at(seconds)).await.unwrap();
         let (ours, lost) = (lease(1).await.remove(0), lease(1).await.remove(0));
         let free = async |seconds| {
-            let in_hand = [ours.delivery].into();
-            world.store.free_deliveries(&node, in_hand, at(seconds)).await.unwrap()
+            let in_flight = [ours.delivery].into();
+            world
+                .store
+                .free_deliveries(&node, in_flight, at(seconds))
+                .await
+                .unwrap()
         };
         assert_eq!(free(2).await, 1);
         let again = lease(2).await.remove(0);
@@ -199,6 +192,33 @@ pub fn a_lease_whose_answer_was_lost_is_due_again(factory: Factory) {
         assert!(settle(&world, &again, DeliveryNext::Delivered, 2).await);
         assert!(settle(&world, &ours, DeliveryNext::RetryAt(at(60)), 2).await);
         assert_eq!(free(3).await, 0, "a retry is nobody's");
+    });
+}
+
+pub fn a_message_whose_lease_was_lost_on_the_way_leaves_again(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let (node, other) = (world.node("node", 0).await, world.node("other", 0).await);
+        for thread in ["a", "b", "c"] {
+            world.hear(vec![says_in(thread, &format!("of-{thread}"), 0)], 0).await;
+            world.send_in(thread, "hello", 0).await.unwrap();
+        }
+        let (ours, lost) = (world.lease_for(&node, 1).await, world.lease_for(&node, 1).await);
+        let theirs = world.lease_for(&other, 1).await;
+        let free = async || {
+            let in_flight = [ours.message.id].into();
+            world.store.free_messages(&node, in_flight, at(2)).await.unwrap()
+        };
+        assert_eq!(free().await, 1);
+        assert_eq!(free().await, 0);
+        assert_eq!(world.message(&lost.message).await.status, Status::Queued);
+        assert!(!world.settle(&lost, sent("m9", 2), 2).await, "its lease is lost");
+        let again = world.lease_for(&node, 2).await;
+        assert_eq!(again.message.id, lost.message.id);
+        assert!(again.attempt <= lost.attempt, "nothing was tried");
+        for (n, lease) in [ours, theirs, again].iter().enumerate() {
+            assert!(world.settle(lease, sent(&format!("sent-{n}"), 3), 3).await);
+        }
     });
 }
 
@@ -211,15 +231,7 @@ pub fn what_a_dead_node_took_late_ends_too(factory: Factory) {
         world.hear(vec![says("m1", dead())], dead()).await;
         world.send("hello", dead()).await.unwrap();
         world.lease_for(&dies, dead()).await;
-        assert_eq!(
-            world
-                .store
-                .end_dead_nodes(&alive, at(dead()), at(dead()))
-                .await
-                .unwrap()
-                .leases,
-            1
-        );
+        assert_eq!(world.end_dead(&alive, dead()).await.leases, 1);
     });
 }
 

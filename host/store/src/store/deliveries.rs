@@ -24,8 +24,8 @@ pub trait Deliveries: Send + Sync {
     /// Leases up to `limit` deliveries that are due, of all workspaces; for an endpoint that keeps order, at most one of a conversation, the
     /// oldest, so that a failing event blocks only its conversation. Endpoints in turn.
     async fn lease_deliveries(&self, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>>;
-    /// Makes due what `owner` leased and does not have in hand: a lease whose answer was lost. How many.
-    async fn free_deliveries(&self, owner: &str, in_hand: BTreeSet<DeliveryId>, now: Timestamp) -> Result<u32>;
+    /// Makes due what `owner` leased and is not in flight there: a lease whose answer was lost. How many.
+    async fn free_deliveries(&self, owner: &str, in_flight: BTreeSet<DeliveryId>, now: Timestamp) -> Result<u32>;
     /// Writes down how a try went; the lease says of which delivery, whosever it is. False, and nothing written, if the lease was lost meanwhile.
     async fn settle_delivery(
         &self,
@@ -60,9 +60,10 @@ impl<E: Engine> Deliveries for E {
         self.transact_serially(move |db| deliveries::lease(db, &owner, limit, now))
             .await
     }
-    async fn free_deliveries(&self, owner: &str, in_hand: BTreeSet<DeliveryId>, now: Timestamp) -> Result<u32> {
+    async fn free_deliveries(&self, owner: &str, in_flight: BTreeSet<DeliveryId>, now: Timestamp) -> Result<u32> {
         let owner = owner.to_owned();
-        self.write(move |db| deliveries::free(db, &owner, &in_hand, now)).await
+        self.write(move |db| deliveries::free(db, &owner, &in_flight, now))
+            .await
     }
     async fn settle_delivery(
         &self,

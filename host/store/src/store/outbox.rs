@@ -1,5 +1,7 @@
 //! Messages on their way out.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use weir_domain::delivery::Next;
 use weir_domain::id::{ChannelId, MessageId};
@@ -39,6 +41,8 @@ pub trait Outbox: Send + Sync {
         state: Vec<StateWrite>,
         now: Timestamp,
     ) -> Result<bool>;
+    /// Queues again what `owner` leased and is not in flight there: leases whose answer was lost, so that nothing of them left. How many.
+    async fn free_messages(&self, owner: &str, in_flight: BTreeSet<MessageId>, now: Timestamp) -> Result<u32>;
     /// Messages whose lease ran out over an open attempt become uncertain; queued ones past their end fail. How many.
     async fn sweep_messages(&self, now: Timestamp) -> Result<u32>;
     /// Uncertain messages of all workspaces, oldest first, with when they were sent.
@@ -114,6 +118,11 @@ impl<E: Engine> Outbox for E {
     }
     async fn sweep_messages(&self, now: Timestamp) -> Result<u32> {
         self.write(move |db| acts::outbox::sweep(db, now)).await
+    }
+    async fn free_messages(&self, owner: &str, in_flight: BTreeSet<MessageId>, now: Timestamp) -> Result<u32> {
+        let owner = owner.to_owned();
+        self.write(move |db| acts::outbox::free(db, &owner, &in_flight, now))
+            .await
     }
     async fn uncertain_messages(&self, limit: u32) -> Result<Vec<UncertainMessage>> {
         self.read(move |db| acts::outbound::uncertain(db, limit)).await

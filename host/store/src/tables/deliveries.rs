@@ -145,15 +145,15 @@ pub(crate) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Res
     Ok(leases)
 }
 
-/// Makes due what this owner leased and does not have in hand. How many.
-pub(crate) fn free(db: &Db<'_>, owner: &str, in_hand: &BTreeSet<DeliveryId>, now: Timestamp) -> Result<u32> {
+/// Makes due what this owner leased and is not in flight there. How many.
+pub(crate) fn free(db: &Db<'_>, owner: &str, in_flight: &BTreeSet<DeliveryId>, now: Timestamp) -> Result<u32> {
     let leased: Vec<DeliveryId> = db.all(
         "SELECT id FROM deliveries WHERE owner = ?1 AND due_at > ?2",
         params![owner, now.as_millis()],
         |row| get_id(row, 0),
     )?;
     let mut freed = 0;
-    for id in leased.into_iter().filter(|id| !in_hand.contains(id)) {
+    for id in leased.into_iter().filter(|id| !in_flight.contains(id)) {
         db.write(
             "UPDATE deliveries SET due_at = ?2 WHERE id = ?1",
             params![key(id), now.as_millis()],

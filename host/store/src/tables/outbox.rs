@@ -530,6 +530,15 @@ pub(crate) fn lost(db: &Db<'_>, now: Timestamp) -> Result<Vec<MessageId>> {
     )
 }
 
+/// Messages that this owner leased, and whose lease is not over.
+pub(crate) fn leased_to(db: &Db<'_>, owner: &str, now: Timestamp) -> Result<Vec<MessageId>> {
+    db.all(
+        "SELECT message_id FROM outbox WHERE state = 'sending' AND owner = ?1 AND not_before > ?2",
+        params![owner, now.as_millis()],
+        |row| get_id(row, 0),
+    )
+}
+
 /// Messages that wait and are of no more use.
 pub(crate) fn expired(db: &Db<'_>, now: Timestamp) -> Result<Vec<MessageId>> {
     ids(

@@ -1,5 +1,7 @@
 //! An erasure leaves nothing of a person in the files.
 
+use weir_domain::channel::Channel;
+use weir_domain::conversation::Contact;
 use weir_domain::inbound::{Fact, ReceiptStatus, ReceiptTarget};
 use weir_domain::message::{Direction, MessageError, Origin};
 
@@ -341,17 +343,19 @@ fn no_explanation_repeats_an_erased_person() {
     });
 }
 
+/// Makes a person known to a channel.
+async fn known(store: &SqliteStore, channel: &Channel) -> Contact {
+    let known = store.hear_of_contact(DEFAULT, channel.id, jane(), at(1)).await;
+    known.unwrap().unwrap()
+}
+
 #[test]
 fn a_reader_outside_delays_an_erasure_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     block_on(async {
         let channel = fill(&store).await;
-        let contact = store
-            .hear_of_contact(DEFAULT, channel.id, jane(), at(1))
-            .await
-            .unwrap()
-            .unwrap();
+        let contact = known(&store, &channel).await;
         let backup = Connection::open(folder.path().join("weir.db")).unwrap();
         backup.execute_batch("BEGIN; SELECT count(*) FROM contacts").unwrap();
         let _: i64 = backup
@@ -376,11 +380,7 @@ fn an_erasure_that_was_cut_off_goes_on_at_the_next_start() {
     block_on(async {
         let store = open(&folder);
         let channel = fill(&store).await;
-        let contact = store
-            .hear_of_contact(DEFAULT, channel.id, jane(), at(1))
-            .await
-            .unwrap()
-            .unwrap();
+        let contact = known(&store, &channel).await;
         store.erase_contact(DEFAULT, contact.id, at(2)).await.unwrap().unwrap();
         store.erase_on().await.unwrap();
     });
